@@ -1,0 +1,2 @@
+//! flowlock on the command line.
+fn main() {}

@@ -24,6 +24,8 @@
 
 mod blocker;
 mod claim;
+#[cfg(feature = "config")]
+pub mod config;
 mod coordinator;
 mod engine;
 mod error;

@@ -45,6 +45,14 @@ pub trait Store: Debug + Send + Sync {
     fn default_lease(&self) -> Duration;
 }
 
+/// The directory a file lies in.
+pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => std::path::Path::new("."),
+    }
+}
+
 /// A client's inbox.
 pub trait Inbox: Debug + Send {
     /// Waits for news, at most so long; answers which of the client's runs it concerns.

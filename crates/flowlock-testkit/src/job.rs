@@ -1,7 +1,7 @@
 //! A process in the background that cannot outlive its test.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +48,7 @@ impl Job {
         });
         command
             .env(MARK, &mark)
-            .stdin(input(stdin, directory.join(format!("{mark}.stdin"))));
+            .stdin(input(stdin, &directory.join(format!("{mark}.stdin"))));
         command.stdout(stdout).stderr(stderr);
         let child = command
             .spawn()
@@ -154,10 +154,10 @@ pub(crate) fn mark_variable(mark: &str) -> (&'static str, &str) {
     (MARK, mark)
 }
 
-fn input(text: Option<&str>, path: PathBuf) -> Stdio {
+fn input(text: Option<&str>, path: &Path) -> Stdio {
     let Some(text) = text else { return Stdio::null() };
-    std::fs::write(&path, text).expect("room for input");
-    File::open(&path).expect("input can be read back").into()
+    std::fs::write(path, text).expect("room for input");
+    File::open(path).expect("input can be read back").into()
 }
 
 /// Kills the child and every process that carries its mark, until none is left.

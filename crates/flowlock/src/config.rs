@@ -418,7 +418,11 @@ mod tests {
         }
         let config = house.read();
         assert_eq!(config.get("namespace"), None);
-        assert!(config.warnings[0].contains("neither you nor root"), "{:?}", config.warnings);
+        assert!(
+            config.warnings[0].contains("neither you nor root"),
+            "{:?}",
+            config.warnings
+        );
     }
 
     #[test]

@@ -17,9 +17,7 @@ use syn::{Expr, ExprArray, Ident, ItemFn, LitStr, ReturnType, Token, parse_macro
 pub fn job(arguments: TokenStream, function: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as Arguments);
     let function = parse_macro_input!(function as ItemFn);
-    expand(&arguments, &function)
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    expand(&arguments, &function).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// The attribute's arguments.
@@ -30,19 +28,12 @@ struct Arguments {
 }
 
 /// Each argument that lists names, with the method of `Job` that takes one.
-const LISTS: [(&str, &str); 4] = [
-    ("inputs", "input"),
-    ("outputs", "output"),
-    ("locks", "lock"),
-    ("shared_locks", "lock_shared"),
-];
+const LISTS: [(&str, &str); 4] =
+    [("inputs", "input"), ("outputs", "output"), ("locks", "lock"), ("shared_locks", "lock_shared")];
 
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let mut arguments = Self {
-            name: None,
-            claims: Vec::new(),
-        };
+        let mut arguments = Self { name: None, claims: Vec::new() };
         for pair in Punctuated::<Pair, Token![,]>::parse_terminated(input)? {
             match (LISTS.iter().find(|(list, _)| pair.key == list), pair.value) {
                 (Some((_, method)), Expr::Array(names)) => {
@@ -69,21 +60,12 @@ impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let key = input.parse()?;
         input.parse::<Token![=]>()?;
-        Ok(Self {
-            key,
-            value: input.parse()?,
-        })
+        Ok(Self { key, value: input.parse()? })
     }
 }
 
 fn expand(arguments: &Arguments, function: &ItemFn) -> syn::Result<proc_macro2::TokenStream> {
-    let ItemFn {
-        attrs,
-        vis,
-        sig,
-        block,
-        ..
-    } = function;
+    let ItemFn { attrs, vis, sig, block, .. } = function;
     if sig.asyncness.is_some() {
         return Err(syn::Error::new_spanned(
             sig,
@@ -91,28 +73,16 @@ fn expand(arguments: &Arguments, function: &ItemFn) -> syn::Result<proc_macro2::
         ));
     }
     if matches!(sig.output, ReturnType::Default) {
-        return Err(syn::Error::new_spanned(
-            sig,
-            "the function must return a Result: Ok commits, Err fails",
-        ));
+        return Err(syn::Error::new_spanned(sig, "the function must return a Result: Ok commits, Err fails"));
     }
     let Some(syn::FnArg::Typed(first)) = sig.inputs.first() else {
-        return Err(syn::Error::new_spanned(
-            sig,
-            "the first parameter must be a `&Flowlock`",
-        ));
+        return Err(syn::Error::new_spanned(sig, "the first parameter must be a `&Flowlock`"));
     };
     let flowlock = &first.pat;
     let own_name = LitStr::new(&sig.ident.to_string(), sig.ident.span());
-    let name = arguments
-        .name
-        .as_ref()
-        .map_or_else(|| quote!(#own_name), |name| quote!(#name));
+    let name = arguments.name.as_ref().map_or_else(|| quote!(#own_name), |name| quote!(#name));
     let claims = arguments.claims.iter().flat_map(|(method, names)| {
-        names
-            .elems
-            .iter()
-            .map(move |name| quote!(.#method(::std::string::String::from(#name))))
+        names.elems.iter().map(move |name| quote!(.#method(::std::string::String::from(#name))))
     });
     Ok(quote! {
         #(#attrs)*

@@ -58,10 +58,12 @@ struct Leaving(Option<Pending>);
 impl Leaving {
     async fn news(&self) -> News {
         let Some(pending) = &self.0 else { return News::Over };
-        let told = poll_fn(|context| match pending.poll_news(context.waker()) {
-            true => Poll::Ready(News::Told),
-            false => Poll::Pending,
-        });
+        let told =
+            poll_fn(
+                |context| {
+                    if pending.poll_news(context.waker()) { Poll::Ready(News::Told) } else { Poll::Pending }
+                },
+            );
         match pending.left() {
             None => told.await,
             Some(left) => tokio::time::timeout(left, told).await.unwrap_or(News::Over),
@@ -131,18 +133,12 @@ impl Grant {
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(broken_off()),
-        })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(broken_off()),
+    })
 }
 
 fn broken_off() -> Error {
-    StoreError::new(
-        StoreErrorKind::Unknown,
-        "the runtime shut down while the store was asked",
-    )
-    .into()
+    StoreError::new(StoreErrorKind::Unknown, "the runtime shut down while the store was asked").into()
 }

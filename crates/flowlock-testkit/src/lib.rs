@@ -1,1 +1,25 @@
-//! What the tests share.
+//! What the tests of flowlock share. Not published, Linux only.
+//!
+//! * [`Cli`] runs the real `flowlock` binary in a home of its own, in the foreground, in the background or on a
+//!   pseudo-terminal, and leaves no process behind.
+//! * [`Fault`] preloads a hostile machine into such a process: it dies or is refused at its Nth write, loses power,
+//!   has its clock moved, stands on another file system or after a reboot.
+//! * [`Witness`] watches from outside whether two workers were ever where only one may be.
+//! * [`until`] waits for a condition with a deadline, in place of a sleep and a hope.
+
+// Everything here asserts: a panic is how a test learns of it, and `# Panics` on each item would say nothing.
+#![allow(clippy::missing_panics_doc)]
+
+mod cli;
+mod fault;
+mod job;
+mod terminal;
+mod wait;
+mod witness;
+
+pub use cli::{Cli, Finished};
+pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};
+pub use job::Job;
+pub use terminal::Terminal;
+pub use wait::{PATIENCE, until};
+pub use witness::{Inside, Mode, Overlap, Stay, Witness};

@@ -1,0 +1,238 @@
+//! The real binary in a home of its own.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Debug;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::{Injected, Job, Terminal};
+
+/// Runs the `flowlock` binary with an empty home, an empty environment, `TZ=UTC` and a store of its own.
+///
+/// Clones share the home and the store; the home goes away with the last of them.
+///
+/// ```no_run
+/// # use flowlock_testkit::Cli;
+/// let cli = Cli::new("target/debug/flowlock"); // in a test: env!("CARGO_BIN_EXE_flowlock")
+/// cli.run(["run", "-l", "nightly", "--", "echo", "done"]).code(0).stdout("done\n").stderr("");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Cli {
+    binary: PathBuf,
+    home: Arc<TempDir>,
+    /// Where outputs are kept: not in the home, whose every write faults may count.
+    talk: Arc<TempDir>,
+    directory: PathBuf,
+    variables: BTreeMap<OsString, OsString>,
+    stdin: Option<String>,
+}
+
+impl Cli {
+    /// A fresh home for this binary. `FLOWLOCK_STORE` names a file in it that does not exist yet.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room for a temporary directory.
+    pub fn new(binary: impl Into<PathBuf>) -> Self {
+        let home = TempDir::with_prefix("flowlock-").expect("room for a temporary home");
+        let path = home.path().canonicalize().expect("a fresh home exists");
+        std::fs::create_dir(path.join("store")).expect("room for a store");
+        let cli = Cli {
+            binary: binary.into(),
+            directory: path.clone(),
+            home: Arc::new(home),
+            talk: Arc::new(TempDir::with_prefix("talk-").expect("room for outputs")),
+            variables: BTreeMap::new(),
+            stdin: None,
+        };
+        let store = cli.store();
+        cli.with("HOME", &path)
+            .with(
+                "PATH",
+                std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
+            )
+            .with("TZ", "UTC")
+            .with("LC_ALL", "C.UTF-8")
+            .with("TERM", "xterm")
+            .with("FLOWLOCK_STORE", format!("sqlite:{}", store.display()))
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn with(mut self, variable: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables
+            .insert(variable.as_ref().to_owned(), value.as_ref().to_owned());
+        self
+    }
+
+    /// Unsets one; without `FLOWLOCK_STORE` the default store below the home is used.
+    #[must_use]
+    pub fn without(mut self, variable: impl AsRef<OsStr>) -> Self {
+        self.variables.remove(variable.as_ref());
+        self
+    }
+
+    /// Loads faults into every process started from here.
+    #[must_use]
+    pub fn with_faults(mut self, faults: &Injected) -> Self {
+        self.variables.extend(faults.variables().iter().cloned());
+        self
+    }
+
+    /// Starts processes in this directory in place of the home.
+    #[must_use]
+    pub fn in_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = directory.into();
+        self
+    }
+
+    /// What the next processes read from standard input, in place of nothing.
+    #[must_use]
+    pub fn with_stdin(mut self, text: impl Into<String>) -> Self {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    /// The home directory, canonical.
+    pub fn home(&self) -> PathBuf {
+        self.home
+            .path()
+            .canonicalize()
+            .expect("the home lives as long as its owner")
+    }
+
+    /// The store's file.
+    pub fn store(&self) -> PathBuf {
+        self.home().join("store/flowlock.db")
+    }
+
+    /// Runs to the end, for at most [`PATIENCE`](crate::PATIENCE).
+    #[track_caller]
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
+        self.start(arguments).wait()
+    }
+
+    /// Runs to the end, for at most `patience`.
+    #[track_caller]
+    pub fn run_within<A: AsRef<OsStr>>(
+        &self,
+        patience: Duration,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Finished {
+        self.start(arguments).wait_at_most(patience)
+    }
+
+    /// Starts in the background.
+    #[track_caller]
+    pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Job {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(&self.variables);
+        Job::start(command, self.home(), self.talk.clone(), self.stdin.as_deref())
+    }
+
+    /// Starts on a pseudo-terminal of 80 columns and 24 lines, as its controlling terminal.
+    #[track_caller]
+    pub fn terminal<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Terminal {
+        let command = pty_process::blocking::Command::new(&self.binary)
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(&self.variables);
+        Terminal::start(command, &self.home())
+    }
+}
+
+/// A process that has ended, with what it said. Paths below its home read `~`, so that texts can be compared whole.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    status: ExitStatus,
+    stdout: String,
+    stderr: String,
+}
+
+impl Finished {
+    pub(crate) fn new(status: ExitStatus, stdout: &[u8], stderr: &[u8], home: &Path) -> Self {
+        Finished {
+            status,
+            stdout: plain(stdout, home),
+            stderr: plain(stderr, home),
+        }
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub fn code(&self, expected: i32) -> &Self {
+        assert_eq!(self.status.code(), Some(expected), "exit code of {self:#?}");
+        self
+    }
+
+    /// Asserts that this signal ended the process.
+    #[track_caller]
+    pub fn killed_by(&self, signal: Signal) -> &Self {
+        assert_eq!(
+            self.status.signal(),
+            Some(signal as i32),
+            "signal that ended {self:#?}"
+        );
+        self
+    }
+
+    /// Asserts the whole of standard output.
+    #[track_caller]
+    pub fn stdout(&self, expected: &str) -> &Self {
+        assert_eq!(self.stdout, expected, "stdout of {self:#?}");
+        self
+    }
+
+    /// Asserts the whole of standard error.
+    #[track_caller]
+    pub fn stderr(&self, expected: &str) -> &Self {
+        assert_eq!(self.stderr, expected, "stderr of {self:#?}");
+        self
+    }
+
+    /// Asserts that standard error contains `part`, for texts with run numbers in them.
+    #[track_caller]
+    pub fn stderr_has(&self, part: &str) -> &Self {
+        assert!(self.stderr.contains(part), "no {part:?} in stderr of {self:#?}");
+        self
+    }
+
+    /// Standard output read as one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in stdout of {self:#?}"))
+    }
+
+    /// Standard output.
+    pub fn out(&self) -> &str {
+        &self.stdout
+    }
+
+    /// Standard error.
+    pub fn err(&self) -> &str {
+        &self.stderr
+    }
+
+    /// How it ended.
+    pub fn status(&self) -> ExitStatus {
+        self.status
+    }
+}
+
+/// Text with the home's path shortened to `~`.
+pub(crate) fn plain(bytes: &[u8], home: &Path) -> String {
+    let home = home.to_str().expect("a temporary home has a plain path");
+    String::from_utf8_lossy(bytes).replace(home, "~")
+}

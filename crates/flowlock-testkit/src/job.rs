@@ -1,0 +1,194 @@
+//! A process in the background that cannot outlive its test.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::cli::plain;
+use crate::{Finished, PATIENCE, until};
+
+/// Marks a process and everything that descends from it, so that all of it can be found again.
+const MARK: &str = "FLOWLOCK_TEST_PROCESS";
+
+/// A background process. Dropping it kills it and everything it started.
+#[derive(Debug)]
+pub struct Job {
+    child: Child,
+    mark: String,
+    home: PathBuf,
+    outputs: [PathBuf; 2],
+    _talk: Arc<TempDir>,
+}
+
+impl Job {
+    #[track_caller]
+    pub(crate) fn start(
+        mut command: Command,
+        home: PathBuf,
+        talk: Arc<TempDir>,
+        stdin: Option<&str>,
+    ) -> Self {
+        let mark = new_mark();
+        let directory = talk.path();
+        // Files, not pipes: a grandchild that outlives the process cannot keep the reader waiting.
+        let outputs = ["stdout", "stderr"].map(|stream| directory.join(format!("{mark}.{stream}")));
+        let [stdout, stderr] = outputs.each_ref().map(|path| {
+            File::options()
+                .create_new(true)
+                .append(true)
+                .open(path)
+                .expect("room for output")
+        });
+        command
+            .env(MARK, &mark)
+            .stdin(input(stdin, &directory.join(format!("{mark}.stdin"))));
+        command.stdout(stdout).stderr(stderr);
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        Job {
+            child,
+            mark,
+            home,
+            outputs,
+            _talk: talk,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Sends it (only it, not what it started) a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
+    }
+
+    /// What it said so far on standard output.
+    pub fn stdout(&self) -> String {
+        plain(&self.output(0), &self.home)
+    }
+
+    /// What it said so far on standard error.
+    pub fn stderr(&self) -> String {
+        plain(&self.output(1), &self.home)
+    }
+
+    /// Waits until it has said `part` on standard output.
+    #[track_caller]
+    pub fn says(&self, part: &str) {
+        until(&format!("{part:?} on stdout"), PATIENCE, || {
+            self.stdout().contains(part).then_some(())
+        });
+    }
+
+    /// Waits until it has said `part` on standard error.
+    #[track_caller]
+    pub fn warns(&self, part: &str) {
+        until(&format!("{part:?} on stderr"), PATIENCE, || {
+            self.stderr().contains(part).then_some(())
+        });
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("our own child can be waited for")
+            .is_none()
+    }
+
+    /// Waits for its end, for at most [`PATIENCE`].
+    #[track_caller]
+    pub fn wait(self) -> Finished {
+        self.wait_at_most(PATIENCE)
+    }
+
+    /// Waits for its end, for at most `patience`; what it started may go on until then and is killed after.
+    #[track_caller]
+    pub fn wait_at_most(mut self, patience: Duration) -> Finished {
+        let status = until(&format!("the end of {}", self.mark), patience, || {
+            self.child.try_wait().expect("our own child can be waited for")
+        });
+        Finished::new(status, &self.output(0), &self.output(1), &self.home)
+    }
+
+    /// Waits for its end but leaves what it started alone, until the returned guard is dropped.
+    #[track_caller]
+    pub fn wait_leaving_others(mut self, patience: Duration) -> (Finished, Job) {
+        let status = until(&format!("the end of {}", self.mark), patience, || {
+            self.child.try_wait().expect("our own child can be waited for")
+        });
+        (
+            Finished::new(status, &self.output(0), &self.output(1), &self.home),
+            self,
+        )
+    }
+
+    fn output(&self, stream: usize) -> Vec<u8> {
+        std::fs::read(&self.outputs[stream]).unwrap_or_default()
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        end_all(&self.mark, &mut self.child);
+    }
+}
+
+pub(crate) fn new_mark() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+pub(crate) fn mark_variable(mark: &str) -> (&'static str, &str) {
+    (MARK, mark)
+}
+
+fn input(text: Option<&str>, path: &Path) -> Stdio {
+    let Some(text) = text else { return Stdio::null() };
+    std::fs::write(path, text).expect("room for input");
+    File::open(path).expect("input can be read back").into()
+}
+
+/// Kills the child and every process that carries its mark, until none is left.
+pub(crate) fn end_all(mark: &str, child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+    for _ in 0..200 {
+        let left = marked(mark);
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Live processes whose environment carries the mark. A zombie's is empty, so it does not count.
+fn marked(mark: &str) -> Vec<Pid> {
+    let wanted = format!("{MARK}={mark}");
+    let has_mark = |pid: i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == wanted.as_bytes())
+    };
+    let processes = std::fs::read_dir("/proc").expect("the process table is readable");
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| has_mark(*pid))
+        .map(Pid::from_raw)
+        .collect()
+}

@@ -1,0 +1,134 @@
+//! A process on a pseudo-terminal, and what a person would see there.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::{Arc, Mutex};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pty_process::blocking::{Command, Pty, open};
+
+use crate::cli::plain;
+use crate::job::{end_all, mark_variable, new_mark};
+use crate::{Finished, PATIENCE, until};
+
+/// A process whose controlling terminal we hold the other end of. Dropping it kills it and everything it started.
+pub struct Terminal {
+    child: Child,
+    mark: String,
+    home: PathBuf,
+    keyboard: Arc<Pty>,
+    shown: Arc<Mutex<Vec<u8>>>,
+}
+
+impl std::fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Terminal")
+            .field("child", &self.child)
+            .field("screen", &self.screen())
+            .finish_non_exhaustive()
+    }
+}
+
+const LINES: u16 = 24;
+const COLUMNS: u16 = 80;
+
+impl Terminal {
+    #[track_caller]
+    pub(crate) fn start(command: Command, home: &Path) -> Self {
+        let mark = new_mark();
+        let (pty, pts) = open().expect("a pseudo-terminal");
+        pty.resize(pty_process::Size::new(LINES, COLUMNS))
+            .expect("a terminal of the usual size");
+        let (name, value) = mark_variable(&mark);
+        let child = command
+            .env(name, value)
+            .spawn(pts)
+            .expect("the process starts on a terminal");
+        let keyboard = Arc::new(pty);
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let (screen, reader) = (shown.clone(), keyboard.clone());
+        // Ends with the read error that the last close of the other side causes.
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(n @ 1..) = (&*reader).read(&mut chunk) {
+                screen
+                    .lock()
+                    .expect("no reader panics")
+                    .extend_from_slice(&chunk[..n]);
+            }
+        });
+        Terminal {
+            child,
+            mark,
+            home: home.to_owned(),
+            keyboard,
+            shown,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// What the terminal shows now, without trailing blanks; the home's path reads `~`.
+    pub fn screen(&self) -> String {
+        let mut terminal = vt100::Parser::new(LINES, COLUMNS, 0);
+        terminal.process(&self.raw());
+        plain(terminal.screen().contents().trim_end().as_bytes(), &self.home)
+    }
+
+    /// Every byte sent to the terminal so far, to look for escapes that must not be there.
+    pub fn raw(&self) -> Vec<u8> {
+        self.shown.lock().expect("no reader panics").clone()
+    }
+
+    /// Waits until the screen contains `part`.
+    #[track_caller]
+    pub fn shows(&self, part: &str) {
+        until(&format!("{part:?} on the terminal"), PATIENCE, || {
+            self.screen().contains(part).then_some(())
+        });
+    }
+
+    /// Types; `"\x03"` is Ctrl-C.
+    #[track_caller]
+    pub fn types(&self, keys: &str) {
+        (&*self.keyboard)
+            .write_all(keys.as_bytes())
+            .expect("the terminal takes input");
+    }
+
+    /// Sends it (only it) a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
+    }
+
+    /// Waits for its end, for at most [`PATIENCE`]. All that was shown counts as standard output.
+    #[track_caller]
+    pub fn wait(mut self) -> Finished {
+        let status = until("the end of the process on the terminal", PATIENCE, || {
+            self.child.try_wait().expect("our own child can be waited for")
+        });
+        // The last words may still be on their way through the reader.
+        let mut before = self.raw().len();
+        loop {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let now = self.raw().len();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        Finished::new(status, self.screen().as_bytes(), b"", &self.home)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        end_all(&self.mark, &mut self.child);
+    }
+}

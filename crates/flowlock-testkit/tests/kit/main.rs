@@ -1,0 +1,6 @@
+//! The test kit's own tests: each fault bites, and each check fails where it must.
+
+mod faults;
+mod harness;
+mod power;
+mod witness;

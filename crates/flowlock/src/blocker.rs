@@ -146,14 +146,7 @@ impl std::fmt::Display for By {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Origin { host, pid, user, ci } = &self.origin;
         let escape = crate::text::escape;
-        write!(
-            f,
-            "{} (run {}, {}, pid {pid}, user {}",
-            self.job,
-            self.run,
-            escape(host),
-            escape(user)
-        )?;
+        write!(f, "{} (run {}, {}, pid {pid}, user {}", self.job, self.run, escape(host), escape(user))?;
         if let Some(ci) = ci {
             write!(f, ", {}", escape(ci))?;
         }

@@ -110,6 +110,14 @@ impl Claims {
     }
 }
 
+impl<'c> IntoIterator for &'c Claims {
+    type Item = &'c Claim;
+    type IntoIter = std::slice::Iter<'c, Claim>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// Collects claims for [`Claims`].
 #[derive(Debug, Clone, Default)]
 pub struct ClaimsBuilder {
@@ -144,12 +152,7 @@ impl ClaimsBuilder {
     }
 
     fn with(mut self, space: Space, name: Name, mode: Mode, must_exist: bool) -> Self {
-        self.wanted.push(Claim {
-            space,
-            name,
-            mode,
-            must_exist,
-        });
+        self.wanted.push(Claim { space, name, mode, must_exist });
         self
     }
 
@@ -166,9 +169,7 @@ impl ClaimsBuilder {
             match merged.get_mut(&key) {
                 None => drop(merged.insert(key, claim)),
                 Some(first) if claim.space == Space::Slot => {
-                    return Err(InvalidClaims::SlotTwice {
-                        name: first.name.clone(),
-                    });
+                    return Err(InvalidClaims::SlotTwice { name: first.name.clone() });
                 }
                 Some(first) => {
                     first.mode = first.mode.max(claim.mode);
@@ -188,11 +189,7 @@ fn check_units(claim: &Claim) -> Result<(), InvalidClaims> {
         Mode::Units { units, capacity }
             if units == 0 || capacity == 0 || units > capacity || capacity > LARGEST_CAPACITY =>
         {
-            Err(InvalidClaims::BadUnits {
-                name: claim.name.clone(),
-                units,
-                capacity,
-            })
+            Err(InvalidClaims::BadUnits { name: claim.name.clone(), units, capacity })
         }
         _ => Ok(()),
     }
@@ -244,26 +241,15 @@ mod tests {
 
     #[test]
     fn the_same_word_in_three_spaces_is_three_claims() {
-        let claims = Claims::builder()
-            .input(name("x"))
-            .lock(name("x"))
-            .slot(name("x"), 1, 2)
-            .build()
-            .unwrap();
+        let claims =
+            Claims::builder().input(name("x")).lock(name("x")).slot(name("x"), 1, 2).build().unwrap();
         assert_eq!(claims.len(), 3);
     }
 
     #[test]
     fn a_lock_wanted_both_ways_is_exclusive() {
-        let claims = Claims::builder()
-            .lock(name("x"))
-            .lock_shared(name("x"))
-            .build()
-            .unwrap();
-        assert_eq!(
-            claims.iter().map(|c| c.mode).collect::<Vec<_>>(),
-            [Mode::Exclusive]
-        );
+        let claims = Claims::builder().lock(name("x")).lock_shared(name("x")).build().unwrap();
+        assert_eq!(claims.iter().map(|c| c.mode).collect::<Vec<_>>(), [Mode::Exclusive]);
     }
 
     #[test]
@@ -274,19 +260,9 @@ mod tests {
         assert_eq!(large.build(), Err(InvalidClaims::TooLarge { size: 300_000 }));
         for (units, capacity) in [(0, 4), (5, 4), (1, 0), (1, 10_001)] {
             let slot = Claims::builder().slot(name("s"), units, capacity).build();
-            assert_eq!(
-                slot,
-                Err(InvalidClaims::BadUnits {
-                    name: name("s"),
-                    units,
-                    capacity
-                })
-            );
+            assert_eq!(slot, Err(InvalidClaims::BadUnits { name: name("s"), units, capacity }));
         }
-        let twice = Claims::builder()
-            .slot(name("s"), 1, 4)
-            .slot(name("s"), 1, 4)
-            .build();
+        let twice = Claims::builder().slot(name("s"), 1, 4).slot(name("s"), 1, 4).build();
         assert_eq!(twice, Err(InvalidClaims::SlotTwice { name: name("s") }));
     }
 }

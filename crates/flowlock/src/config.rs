@@ -48,29 +48,15 @@ impl Surroundings {
         let uid = nix::unistd::getuid();
         let home = match environment.get("HOME").filter(|home| !home.is_empty()) {
             Some(home) => Some(PathBuf::from(home)),
-            None => nix::unistd::User::from_uid(uid)
-                .ok()
-                .flatten()
-                .map(|user| user.dir),
+            None => nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.dir),
         };
-        let root = environment
-            .get("FLOWLOCK_SYSTEM_ROOT")
-            .map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let root = environment.get("FLOWLOCK_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let directory = std::env::current_dir().unwrap_or_default();
-        Self {
-            environment,
-            directory,
-            home,
-            uid: uid.as_raw(),
-            root,
-        }
+        Self { environment, directory, home, uid: uid.as_raw(), root }
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
-        self.environment
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     fn below_home(&self, variable: &str, otherwise: &str) -> Option<PathBuf> {
@@ -149,13 +135,9 @@ impl Config {
         for key in KEYS {
             let name = format!("FLOWLOCK_{}", key.to_uppercase());
             if let Some(value) = surroundings.variable(&name) {
-                config.settings.insert(
-                    key,
-                    Setting {
-                        value: value.to_owned(),
-                        source: Source::Variable(name),
-                    },
-                );
+                config
+                    .settings
+                    .insert(key, Setting { value: value.to_owned(), source: Source::Variable(name) });
             }
         }
         config.default_store = Some(default_store(surroundings));
@@ -173,23 +155,19 @@ impl Config {
             return Ok(setting.clone());
         }
         match &self.default_store {
-            Some(Ok(path)) => Ok(Setting {
-                value: format!("sqlite:{}", path.display()),
-                source: Source::Default,
-            }),
+            Some(Ok(path)) => {
+                Ok(Setting { value: format!("sqlite:{}", path.display()), source: Source::Default })
+            }
             Some(Err(problem)) => Err(Error::Configuration(problem.clone())),
-            None => Err(Error::Configuration(
-                "no store is set; use --store or FLOWLOCK_STORE".into(),
-            )),
+            None => Err(Error::Configuration("no store is set; use --store or FLOWLOCK_STORE".into())),
         }
     }
 
     /// The namespace.
     pub fn namespace(&self) -> Result<Namespace, Error> {
-        Ok(self.get("namespace").map_or_else(
-            || Ok(Namespace::default()),
-            |s| Namespace::parse_or_default(&s.value),
-        )?)
+        Ok(self
+            .get("namespace")
+            .map_or_else(|| Ok(Namespace::default()), |s| Namespace::parse_or_default(&s.value))?)
     }
 
     /// Opens the store in force; makes the directory of the default store if it is not there yet.
@@ -227,10 +205,8 @@ impl Config {
             _ => return Ok(false),
         };
         if meta.uid() != surroundings.uid && meta.uid() != 0 {
-            self.warnings.push(format!(
-                "{shown} is ignored: it belongs to user {}, neither you nor root",
-                meta.uid()
-            ));
+            self.warnings
+                .push(format!("{shown} is ignored: it belongs to user {}, neither you nor root", meta.uid()));
             return Ok(false);
         }
         let text = fs::read_to_string(path)
@@ -241,10 +217,7 @@ impl Config {
         for (key, value) in &table {
             self.take(&shown, path, key, value, keys)?;
         }
-        Ok(table
-            .get(ALLOW_PROJECT_STORE)
-            .and_then(toml::Value::as_bool)
-            .unwrap_or(false))
+        Ok(table.get(ALLOW_PROJECT_STORE).and_then(toml::Value::as_bool).unwrap_or(false))
     }
 
     fn take(
@@ -266,9 +239,8 @@ impl Config {
             return Ok(());
         };
         if !keys.contains(&known) {
-            self.warnings.push(format!(
-                "{shown}: {known} is ignored, because the system's configuration fixes it"
-            ));
+            self.warnings
+                .push(format!("{shown}: {known} is ignored, because the system's configuration fixes it"));
             return Ok(());
         }
         let value = match value {
@@ -276,21 +248,13 @@ impl Config {
             toml::Value::Integer(number) => number.to_string(),
             _ => return Err(Error::Configuration(format!("{shown}: {known} must be a text"))),
         };
-        self.settings.insert(
-            known,
-            Setting {
-                value,
-                source: Source::File(path.to_owned()),
-            },
-        );
+        self.settings.insert(known, Setting { value, source: Source::File(path.to_owned()) });
         Ok(())
     }
 }
 
 fn find_upwards(from: &Path) -> Option<PathBuf> {
-    from.ancestors()
-        .map(|directory| directory.join("flowlock.toml"))
-        .find(|file| file.is_file())
+    from.ancestors().map(|directory| directory.join("flowlock.toml")).find(|file| file.is_file())
 }
 
 /// Where the embedded store lies if nothing else is said: shared by all users if the machine has been
@@ -322,16 +286,12 @@ fn make_private(directory: &Path) -> Result<(), Error> {
     if directory.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| {
-            let shown = escape(&directory.display().to_string());
-            Error::Configuration(format!(
-                "cannot make the store's directory {shown}: {error}; name a store with --store"
-            ))
-        })
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+        let shown = escape(&directory.display().to_string());
+        Error::Configuration(format!(
+            "cannot make the store's directory {shown}: {error}; name a store with --store"
+        ))
+    })
 }
 
 #[cfg(test)]
@@ -382,14 +342,8 @@ mod tests {
         assert_eq!(house.read().get("tz").unwrap().value, "b");
         house = house.file("home/project/flowlock.toml", "tz = 'c'");
         assert_eq!(house.read().get("tz").unwrap().value, "c");
-        house
-            .surroundings
-            .environment
-            .insert("FLOWLOCK_TZ".into(), "d".into());
-        assert_eq!(
-            house.read().get("tz").unwrap().source,
-            Source::Variable("FLOWLOCK_TZ".into())
-        );
+        house.surroundings.environment.insert("FLOWLOCK_TZ".into(), "d".into());
+        assert_eq!(house.read().get("tz").unwrap().source, Source::Variable("FLOWLOCK_TZ".into()));
     }
 
     #[test]
@@ -400,10 +354,8 @@ mod tests {
         let house = house.file("etc/flowlock/config.toml", "store = 'sqlite:/fixed'");
         assert_eq!(house.store(), "sqlite:/fixed");
         assert!(house.read().warnings[0].contains("store is ignored"));
-        let house = house.file(
-            "etc/flowlock/config.toml",
-            "store = 'sqlite:/fixed'\nallow_project_store = true",
-        );
+        let house =
+            house.file("etc/flowlock/config.toml", "store = 'sqlite:/fixed'\nallow_project_store = true");
         assert_eq!(house.store(), "sqlite:/elsewhere");
     }
 
@@ -425,15 +377,9 @@ mod tests {
     fn the_default_store_is_the_prepared_shared_one_or_the_users_own() {
         let house = House::new();
         let root = house.root.path().display().to_string();
-        assert_eq!(
-            house.store(),
-            format!("sqlite:{root}/home/.local/state/flowlock/flowlock.db")
-        );
+        assert_eq!(house.store(), format!("sqlite:{root}/home/.local/state/flowlock/flowlock.db"));
         fs::create_dir_all(house.root.path().join("var/lib/flowlock")).unwrap();
-        assert_eq!(
-            house.store(),
-            format!("sqlite:{root}/var/lib/flowlock/flowlock.db")
-        );
+        assert_eq!(house.store(), format!("sqlite:{root}/var/lib/flowlock/flowlock.db"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::wait::Desk;
 /// How long the store is asked before an error is reported, if nothing else is said.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a commit is repeated after the run's deadline, if nothing else is said.
-pub const COMMIT_WAIT: Duration = Duration::from_secs(600);
+pub const COMMIT_WAIT: Duration = Duration::from_mins(10);
 /// The pause before the first repetition; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -92,11 +92,7 @@ impl Flowlock {
 
     /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
     pub fn pulse(&self) -> Option<Arc<Pulse>> {
-        self.shared
-            .pulse
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.pulse.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -169,29 +165,19 @@ impl Builder {
             keeper: Keeper::default(),
             desk: OnceLock::new(),
         };
-        Flowlock {
-            shared: Arc::new(shared),
-        }
+        Flowlock { shared: Arc::new(shared) }
     }
 }
 
 impl Origin {
     /// Host, process id and user of this process.
     pub fn of_this_process() -> Self {
-        let host = nix::unistd::gethostname()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let host =
+            nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let uid = nix::unistd::getuid();
-        let user = nix::unistd::User::from_uid(uid)
-            .ok()
-            .flatten()
-            .map_or_else(|| uid.to_string(), |user| user.name);
-        Self {
-            host,
-            pid: std::process::id(),
-            user,
-            ci: None,
-        }
+        let user =
+            nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        Self { host, pid: std::process::id(), user, ci: None }
     }
 }
 
@@ -209,26 +195,17 @@ fn open_file(url: &str, path: &str, timeout: Duration) -> Result<Arc<dyn Store>,
     if path.is_empty() {
         return Err(bad_url(url, "it names no file; use sqlite:PATH"));
     }
-    Ok(Arc::new(crate::store::sqlite::SqliteStore::open(
-        Path::new(path),
-        timeout,
-    )?))
+    Ok(Arc::new(crate::store::sqlite::SqliteStore::open(Path::new(path), timeout)?))
 }
 
 #[cfg(not(feature = "sqlite"))]
 fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
     let _ = Path::new("");
-    Err(bad_url(
-        url,
-        "this build has no embedded store (feature `sqlite`)",
-    ))
+    Err(bad_url(url, "this build has no embedded store (feature `sqlite`)"))
 }
 
 fn bad_url(url: &str, problem: &str) -> Error {
-    Error::Configuration(format!(
-        "store URL \"{}\": {problem}",
-        crate::text::escape(&without_password(url))
-    ))
+    Error::Configuration(format!("store URL \"{}\": {problem}", crate::text::escape(&without_password(url))))
 }
 
 /// The URL with its password, if it has one, replaced.
@@ -266,11 +243,7 @@ impl Shared {
                 return Err(error);
             }
             tracing::debug!(%error, "the store did not answer; asking again");
-            std::thread::sleep(
-                pause
-                    .min(until.saturating_duration_since(now))
-                    .max(Duration::from_millis(1)),
-            );
+            std::thread::sleep(pause.min(until.saturating_duration_since(now)).max(Duration::from_millis(1)));
             pause = (pause * 2).min(LONGEST_PAUSE);
             repeated = true;
         }
@@ -283,11 +256,7 @@ impl Shared {
             *pulse = self.store.new_life()?.map(Arc::new);
         }
         let life = pulse.as_ref().map(|pulse| pulse.life);
-        Ok(Holder {
-            client: self.client,
-            life,
-            origin: self.origin.clone(),
-        })
+        Ok(Holder { client: self.client, life, origin: self.origin.clone() })
     }
 
     /// The latest arrival of a step sent now.
@@ -306,30 +275,14 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_never_shown() {
-        let said = open_store("mysql://me:secret@host/db", STORE_TIMEOUT)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            said,
-            r#"store URL "mysql://me:***@host/db": use sqlite:PATH or memory:"#
-        );
+        let said = open_store("mysql://me:secret@host/db", STORE_TIMEOUT).unwrap_err().to_string();
+        assert_eq!(said, r#"store URL "mysql://me:***@host/db": use sqlite:PATH or memory:"#);
     }
 
     #[test]
     fn urls_that_are_none_are_refused_with_what_to_use() {
-        for url in [
-            "",
-            "flowlock.db",
-            "sqlite",
-            "memory",
-            "memory:x",
-            "sqlite:",
-            "sqlite://",
-        ] {
-            assert!(
-                matches!(open_store(url, STORE_TIMEOUT), Err(Error::Configuration(_))),
-                "{url}"
-            );
+        for url in ["", "flowlock.db", "sqlite", "memory", "memory:x", "sqlite:", "sqlite://"] {
+            assert!(matches!(open_store(url, STORE_TIMEOUT), Err(Error::Configuration(_))), "{url}");
         }
     }
 }

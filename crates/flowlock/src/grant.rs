@@ -73,13 +73,7 @@ impl Grant {
             renewal,
         ));
         shared.keeper.keep(&shared, &held);
-        Self {
-            shared,
-            held,
-            spec,
-            inputs: running.inputs,
-            ended: false,
-        }
+        Self { shared, held, spec, inputs: running.inputs, ended: false }
     }
 
     /// The run.
@@ -151,12 +145,7 @@ impl Grant {
         self.ended = true;
         self.shared.keeper.release(&self.held);
         let version = self.token();
-        let late = commit(
-            &self.shared,
-            &Who::from(&self.held.attempt),
-            note,
-            self.held.time_left(),
-        )?;
+        let late = commit(&self.shared, &Who::from(&self.held.attempt), note, self.held.time_left())?;
         Ok(Committed { version, late })
     }
 
@@ -187,10 +176,7 @@ impl Grant {
     }
 
     fn is_lost(&self, by: Lost) -> Error {
-        Error::Lost {
-            run: self.run_id().clone(),
-            by,
-        }
+        Error::Lost { run: self.run_id().clone(), by }
     }
 }
 
@@ -207,10 +193,7 @@ impl Drop for Grant {
 pub(crate) fn check_note(note: &str) -> Result<(), Error> {
     if note.len() > LONGEST_NOTE {
         let problem = format!("it has {} bytes; at most {LONGEST_NOTE} are kept", note.len());
-        return Err(Error::InvalidRequest {
-            what: "note",
-            problem,
-        });
+        return Err(Error::InvalidRequest { what: "note", problem });
     }
     Ok(())
 }
@@ -224,20 +207,12 @@ pub(crate) fn commit(
 ) -> Result<bool, Error> {
     let begin = Instant::now();
     let until = begin + left.max(shared.store_timeout) + shared.commit_wait;
-    let step = Step::Commit {
-        who: who.clone(),
-        note,
-    };
+    let step = Step::Commit { who: who.clone(), note };
     loop {
-        let answer = shared
-            .step_until(&step, until)
-            .map_err(|source| unknown(who, begin, source))?;
+        let answer = shared.step_until(&step, until).map_err(|source| unknown(who, begin, source))?;
         match answer {
             Answer::Finished(Finished::AskAgain) => {}
-            Answer::Finished(Finished::Ended {
-                outcome: Outcome::Committed,
-                late,
-            }) => return Ok(late),
+            Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
             Answer::Finished(finished) => return Err(not_committed(who, finished)),
             _ => return Err(Error::NoSuchRun { run: who.run.clone() }),
         }
@@ -248,32 +223,16 @@ fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {
     if !source.is_transient() {
         return Error::Store(source);
     }
-    Error::Unknown {
-        run: who.run.clone(),
-        waited: begin.elapsed(),
-        source,
-    }
+    Error::Unknown { run: who.run.clone(), waited: begin.elapsed(), source }
 }
 
 fn not_committed(who: &Who, finished: Finished) -> Error {
     let run = who.run.clone();
     match finished {
-        Finished::Ended {
-            outcome: Outcome::Lost(by),
-            ..
-        } => Error::Lost {
-            run,
-            by: Lost::By(by),
-        },
-        Finished::Ended { outcome, .. } => Error::Over {
-            run,
-            outcome: outcome.as_str(),
-        },
+        Finished::Ended { outcome: Outcome::Lost(by), .. } => Error::Lost { run, by: Lost::By(by) },
+        Finished::Ended { outcome, .. } => Error::Over { run, outcome: outcome.as_str() },
         // A handle that never claimed, or whose outcome was forgotten, holds nothing.
-        Finished::NotFound if who.nonce.is_some() => Error::Lost {
-            run,
-            by: Lost::By(LostBy::Taken),
-        },
+        Finished::NotFound if who.nonce.is_some() => Error::Lost { run, by: Lost::By(LostBy::Taken) },
         _ => Error::NoSuchRun { run },
     }
 }
@@ -282,10 +241,7 @@ fn not_committed(who: &Who, finished: Finished) -> Error {
 pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
     let run = who.run.clone();
     match shared.step(&Step::Fail(who.clone()))? {
-        Answer::Finished(Finished::Ended {
-            outcome: Outcome::Failed,
-            ..
-        }) => Ok(()),
+        Answer::Finished(Finished::Ended { outcome: Outcome::Failed, .. }) => Ok(()),
         Answer::Finished(finished) => Err(not_committed(who, finished)),
         _ => Err(Error::NoSuchRun { run }),
     }
@@ -307,22 +263,13 @@ pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error>
                 return Ok(left(*lease_left_ms));
             }
             Some(Refreshed::MaxRuntime { .. }) => {
-                return Err(Error::Lost {
-                    run: run(),
-                    by: Lost::Expired,
-                });
+                return Err(Error::Lost { run: run(), by: Lost::Expired });
             }
             Some(Refreshed::Over(Outcome::Lost(by))) => {
-                return Err(Error::Lost {
-                    run: run(),
-                    by: Lost::By(*by),
-                });
+                return Err(Error::Lost { run: run(), by: Lost::By(*by) });
             }
             Some(Refreshed::Over(outcome)) => {
-                return Err(Error::Over {
-                    run: run(),
-                    outcome: outcome.as_str(),
-                });
+                return Err(Error::Over { run: run(), outcome: outcome.as_str() });
             }
             _ => return Err(Error::NoSuchRun { run: run() }),
         }
@@ -344,9 +291,6 @@ pub(crate) fn verify(shared: &Shared, run: &RunId, token: Option<Token>) -> Resu
         State::Running if seen.lease_left_ms.is_some_and(|left| left <= 0) => lost(Lost::Expired),
         State::Running => Ok(seen.run.token.unwrap_or_default()),
         State::Ended(Outcome::Lost(by)) => lost(Lost::By(by)),
-        state => Err(Error::Over {
-            run: run.clone(),
-            outcome: state.as_str(),
-        }),
+        state => Err(Error::Over { run: run.clone(), outcome: state.as_str() }),
     }
 }

@@ -19,7 +19,7 @@ use crate::wait::{Begun, Pending, Progress};
 /// The shortest and the longest lease.
 pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
 /// The longest a place can be held between two tries.
-pub const LONGEST_PLACE: Duration = Duration::from_secs(60);
+pub const LONGEST_PLACE: Duration = Duration::from_mins(1);
 
 thread_local! {
     /// The runs whose closures this thread is inside of, innermost last.
@@ -206,23 +206,15 @@ impl Job {
     /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
     pub fn try_or_hold_place(&self, place: Duration, secret: u128) -> Result<Acquired, Error> {
         if place > LONGEST_PLACE {
-            let problem = format!(
-                "{} s; a place can be held for at most 60 s between two tries",
-                place.as_secs()
-            );
-            return Err(Error::InvalidRequest {
-                what: "hold_place",
-                problem,
-            });
+            let problem =
+                format!("{} s; a place can be held for at most 60 s between two tries", place.as_secs());
+            return Err(Error::InvalidRequest { what: "hold_place", problem });
         }
         let id = self.run_id.as_deref().ok_or_else(|| Error::InvalidRequest {
             what: "hold_place",
             problem: "it needs a run id, so that the next try finds the place again".into(),
         })?;
-        let attempt = Attempt {
-            id: RunId::parse(id)?,
-            nonce: Nonce(secret),
-        };
+        let attempt = Attempt { id: RunId::parse(id)?, nonce: Nonce(secret) };
         self.answer_to(&attempt, Patience::HoldPlace(place.as_millis() as u64))
     }
 
@@ -242,15 +234,10 @@ impl Job {
                 self.renewal,
                 sent_ms,
             ))),
-            Standing::Ended {
-                outcome: Outcome::RefusedBusy,
-                blocked,
-            } => Ok(Acquired::Blocked(blocked.unwrap_or_else(Blocked::nothing))),
+            Standing::Ended { outcome: Outcome::RefusedBusy | Outcome::RefusedOutputExists, blocked } => {
+                Ok(Acquired::Blocked(blocked.unwrap_or_else(Blocked::nothing)))
+            }
             Standing::Waiting(waiting) => Ok(Acquired::Blocked(waiting.blocked)),
-            Standing::Ended {
-                outcome: Outcome::RefusedOutputExists,
-                blocked,
-            } => Ok(Acquired::Blocked(blocked.unwrap_or_else(Blocked::nothing))),
             Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
             Standing::Granted { .. } | Standing::AskAgain => Ok(Acquired::Blocked(Blocked::nothing())),
         }
@@ -284,42 +271,27 @@ impl Job {
                 Ok(Begun::Granted(grant))
             }
             Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
-            Standing::Waiting(waiting) => {
-                Pending::new(&self.flowlock, attempt, spec, waiting, self.wait, self.renewal)
-                    .map(Begun::Waiting)
+            Standing::Waiting(waiting) => Ok(Begun::Waiting(self.pending(attempt, spec, waiting))),
+            Standing::Granted { .. } | Standing::AskAgain => {
+                Ok(Begun::Waiting(self.pending(attempt, spec, crate::step::Waiting::unknown())))
             }
-            Standing::Granted { .. } | Standing::AskAgain => Pending::new(
-                &self.flowlock,
-                attempt,
-                spec,
-                crate::step::Waiting::unknown(),
-                self.wait,
-                self.renewal,
-            )
-            .map(Begun::Waiting),
         }
+    }
+
+    fn pending(&self, attempt: Attempt, spec: Arc<Spec>, waiting: crate::step::Waiting) -> Pending {
+        Pending::new(&self.flowlock, attempt, spec, waiting, self.wait, self.renewal)
     }
 
     fn send(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Standing, Error> {
         let shared = &self.flowlock.shared;
         let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
-        let request = Acquire {
-            attempt: attempt.clone(),
-            spec: spec.clone(),
-            holder,
-            patience,
-            latest_ms,
-        };
+        let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
         let answer = shared.step(&Step::Acquire(request)).inspect_err(|error| {
             if error.is_unknown() || error.is_transient() {
                 // Should it have arrived nevertheless, it must not become a grant nobody holds.
-                let _ = shared.store.step(
-                    &shared.namespace,
-                    &Step::Cancel {
-                        attempt: attempt.clone(),
-                        latest_ms,
-                    },
-                );
+                let _ = shared
+                    .store
+                    .step(&shared.namespace, &Step::Cancel { attempt: attempt.clone(), latest_ms });
             }
         })?;
         let run = || attempt.id.clone();
@@ -330,11 +302,10 @@ impl Job {
                 what: "run id",
                 problem: format!("{} was already sent with other claims or settings", run()),
             }),
-            _ => Err(StoreError::new(
-                StoreErrorKind::Unreachable,
-                "the request took too long on its way",
-            )
-            .into()),
+            _ => {
+                Err(StoreError::new(StoreErrorKind::Unreachable, "the request took too long on its way")
+                    .into())
+            }
         }
     }
 
@@ -371,35 +342,22 @@ impl Job {
             Some(id) => RunId::parse(id)?,
             None => RunId::fresh(&JobName::parse(&self.name)?),
         };
-        Ok(Attempt {
-            id,
-            nonce: Nonce::fresh(),
-        })
+        Ok(Attempt { id, nonce: Nonce::fresh() })
     }
 
     pub(crate) fn spec(&self) -> Result<Arc<Spec>, Error> {
-        let lease = self
-            .lease
-            .unwrap_or_else(|| self.flowlock.shared.store.default_lease());
+        let lease = self.lease.unwrap_or_else(|| self.flowlock.shared.store.default_lease());
         if !LEASES.contains(&lease) {
             let problem = format!("{}; use 1 s to 7 d", crate::error::show(&lease));
-            return Err(Error::InvalidRequest {
-                what: "duration",
-                problem,
-            });
+            return Err(Error::InvalidRequest { what: "duration", problem });
         }
         let claims = self.checked_claims()?;
         if self.on_fail == OnFail::Incomplete
             && let Some(both) = claims.outputs().find(|claim| claim.is_input())
         {
-            let problem = format!(
-                "{} is input and output; after a failure nothing could repair it",
-                both.name
-            );
-            return Err(Error::InvalidRequest {
-                what: "on_fail incomplete",
-                problem,
-            });
+            let problem =
+                format!("{} is input and output; after a failure nothing could repair it", both.name);
+            return Err(Error::InvalidRequest { what: "on_fail incomplete", problem });
         }
         Ok(Arc::new(Spec {
             job: JobName::parse(&self.name)?,
@@ -450,31 +408,16 @@ pub(crate) fn refusal(job: &JobName, run: &RunId, outcome: Outcome, blocked: Opt
     match outcome {
         Outcome::RefusedOutputExists => Error::OutputExists { job, blocked },
         Outcome::RefusedDeadlock => Error::Deadlock { job, blocked },
-        Outcome::TimedOut | Outcome::RefusedBusy => Error::TimedOut {
-            job,
-            waited: Duration::ZERO,
-            blocked,
-        },
+        Outcome::TimedOut | Outcome::RefusedBusy => Error::TimedOut { job, waited: Duration::ZERO, blocked },
         Outcome::Cancelled => Error::Cancelled { run },
-        Outcome::Lost(by) => Error::Lost {
-            run,
-            by: crate::error::Lost::By(by),
-        },
-        Outcome::Committed | Outcome::Failed => Error::Over {
-            run,
-            outcome: outcome.as_str(),
-        },
+        Outcome::Lost(by) => Error::Lost { run, by: crate::error::Lost::By(by) },
+        Outcome::Committed | Outcome::Failed => Error::Over { run, outcome: outcome.as_str() },
     }
 }
 
 impl Blocked {
     /// Nothing is known to be in the way.
     pub(crate) fn nothing() -> Self {
-        Self {
-            by: Vec::new(),
-            more: false,
-            ahead: 0,
-            retry_after_ms: Some(0),
-        }
+        Self { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) }
     }
 }

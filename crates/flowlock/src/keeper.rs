@@ -119,15 +119,14 @@ impl Held {
             Refreshed::Held { lease_left_ms, .. } => {
                 self.deadline_ms.store(sent_ms + lease_left_ms, Ordering::Release);
                 self.last_refresh_ms.store(sent_ms, Ordering::Release);
-                self.next_refresh_ms
-                    .store(sent_ms + self.lease_ms / 3, Ordering::Release);
+                self.next_refresh_ms.store(sent_ms + self.lease_ms / 3, Ordering::Release);
             }
             Refreshed::MaxRuntime { .. } => self.next_refresh_ms.store(i64::MAX, Ordering::Release),
             Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
             Refreshed::Over(Outcome::Lost(by)) => self.lose(Lost::By(by)),
             // Ended by another handle, or forgotten: whatever it was, it is not held.
             Refreshed::Over(_) | Refreshed::NotRunning | Refreshed::NotFound => {
-                self.lose(Lost::By(LostBy::Taken))
+                self.lose(Lost::By(LostBy::Taken));
             }
         }
     }
@@ -176,7 +175,9 @@ impl Keeper {
     pub(crate) fn keep(&self, shared: &Arc<Shared>, held: &Arc<Held>) {
         let mut state = lock(&self.rounds.state);
         state.grants.push(held.clone());
-        if !state.watching {
+        if state.watching {
+            self.rounds.changed.notify_all();
+        } else {
             state.watching = true;
             let (rounds, shared) = (self.rounds.clone(), Arc::downgrade(shared));
             let spawned = std::thread::Builder::new()
@@ -186,16 +187,12 @@ impl Keeper {
                 state.watching = false;
                 tracing::error!(%error, "cannot start the thread that renews leases; they end when they are over");
             }
-        } else {
-            self.rounds.changed.notify_all();
         }
     }
 
     /// Looks after a grant no more.
     pub(crate) fn release(&self, held: &Arc<Held>) {
-        lock(&self.rounds.state)
-            .grants
-            .retain(|kept| !Arc::ptr_eq(kept, held));
+        lock(&self.rounds.state).grants.retain(|kept| !Arc::ptr_eq(kept, held));
     }
 }
 
@@ -219,17 +216,15 @@ fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
                 due.push(held.clone());
                 wake_ms = wake_ms.min(deadline);
             } else {
-                let next = if held.renewal == Renewal::Automatic {
-                    refresh
-                } else {
-                    deadline
-                };
+                let next = if held.renewal == Renewal::Automatic { refresh } else { deadline };
                 wake_ms = wake_ms.min(next.min(deadline));
             }
         }
         if !expired.is_empty() {
             drop(state);
-            expired.iter().for_each(|held| held.lose(Lost::Expired));
+            for held in &expired {
+                held.lose(Lost::Expired);
+            }
             state = lock(&rounds.state);
             continue;
         }
@@ -240,11 +235,7 @@ fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
             hand_over(&mut renewer, shared, due);
         }
         let sleep = Duration::from_millis((wake_ms - now_ms()).clamp(1, 1_000) as u64);
-        state = rounds
-            .changed
-            .wait_timeout(state, sleep)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+        state = rounds.changed.wait_timeout(state, sleep).unwrap_or_else(PoisonError::into_inner).0;
     }
 }
 
@@ -266,10 +257,7 @@ fn hand_over(
                 }
             }
         };
-        match std::thread::Builder::new()
-            .name("flowlock-renewer".into())
-            .spawn(renew)
-        {
+        match std::thread::Builder::new().name("flowlock-renewer".into()).spawn(renew) {
             Ok(_) => *renewer = Some(give),
             Err(error) => tracing::error!(%error, "cannot start the thread that renews leases"),
         }

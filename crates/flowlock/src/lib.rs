@@ -22,6 +22,8 @@
 //! [`Pending`] a run that waits in line. [`store`] has the stores and their contract, [`step`] the language
 //! spoken with them.
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod blocker;
 mod claim;
 #[cfg(feature = "config")]
@@ -61,3 +63,23 @@ pub use crate::run::{
 pub use crate::text::{InvalidText, LONGEST_NAME, escape};
 pub use crate::wait::{Begun, Pending, Progress, Ringer};
 pub use crate::world::{Bounds, Life, Now, World};
+
+/// Runs a function while its claims are held; the thin form of [`Job::with`].
+///
+/// Ok commits, an error or a panic fails. The first parameter must be a `&Flowlock`; `grant` is in scope.
+///
+/// ```
+/// use flowlock::{Error, Flowlock};
+///
+/// #[flowlock::job(inputs = [format!("sales.{day}")], outputs = [format!("report.{day}")])]
+/// fn report(flowlock: &Flowlock, day: &str) -> Result<usize, Error> {
+///     Ok(grant.inputs().len())
+/// }
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// flowlock.create(&["sales.2026-11-24"], Default::default())?;
+/// assert_eq!(report(&flowlock, "2026-11-24")?, 1);
+/// # Ok::<(), Error>(())
+/// ```
+#[cfg(feature = "macros")]
+pub use flowlock_macros::job;

@@ -111,11 +111,7 @@ impl RunId {
 impl Namespace {
     /// Checks `text`; the empty text means `default`.
     pub fn parse_or_default(text: &str) -> Result<Self, InvalidText> {
-        if text.is_empty() {
-            Ok(Self::default())
-        } else {
-            Self::parse(text)
-        }
+        if text.is_empty() { Ok(Self::default()) } else { Self::parse(text) }
     }
 }
 

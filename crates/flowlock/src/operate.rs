@@ -24,12 +24,7 @@ impl Flowlock {
     /// Commits a detached run; answers whether its deadline had passed.
     pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
         note.map_or(Ok(()), grant::check_note)?;
-        grant::commit(
-            &self.shared,
-            &detached(run),
-            note.map(str::to_owned),
-            Duration::ZERO,
-        )
+        grant::commit(&self.shared, &detached(run), note.map(str::to_owned), Duration::ZERO)
     }
 
     /// Fails a detached run.
@@ -62,11 +57,7 @@ impl Flowlock {
         let mut all = Vec::new();
         let mut from = Ticket(0);
         loop {
-            let view = View::Runs {
-                job: None,
-                from,
-                limit: 1_000,
-            };
+            let view = View::Runs { job: None, from, limit: 1_000 };
             let Content::Runs(runs, next) = self.view(&view)?.content else {
                 return Ok(all);
             };
@@ -130,20 +121,13 @@ impl Flowlock {
 
     /// Removes records by hand; answers whether there was one. Runs that queue to read them wait again.
     pub fn remove(&self, names: &[&str], holders: Holders) -> Result<bool, Error> {
-        let step = Step::Remove {
-            names: checked(names)?,
-            holders,
-        };
+        let step = Step::Remove { names: checked(names)?, holders };
         Ok(self.administer(&step)? == Answer::Done)
     }
 
     /// Revokes exactly one grant: this run with this token; answers whether it was still there.
     pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
-        let step = Step::Unlock {
-            run: run.clone(),
-            token,
-            how,
-        };
+        let step = Step::Unlock { run: run.clone(), token, how };
         Ok(self.administer(&step)? == Answer::Done)
     }
 
@@ -152,9 +136,7 @@ impl Flowlock {
             match self.shared.step(step)? {
                 Answer::Refused(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {}
                 Answer::Refused(blocked) => {
-                    return Err(Error::Held {
-                        blocked: Box::new(blocked),
-                    });
+                    return Err(Error::Held { blocked: Box::new(blocked) });
                 }
                 answer => return Ok(answer),
             }
@@ -180,38 +162,22 @@ pub struct Creation {
 
 impl Default for Creation {
     fn default() -> Self {
-        Self {
-            record_life: None,
-            note: None,
-            holders: Holders::Respect,
-        }
+        Self { record_life: None, note: None, holders: Holders::Respect }
     }
 }
 
 fn detached(run: &RunId) -> Who {
-    Who {
-        run: run.clone(),
-        nonce: None,
-    }
+    Who { run: run.clone(), nonce: None }
 }
 
 fn checked(names: &[&str]) -> Result<Vec<Name>, Error> {
-    let mut names = names
-        .iter()
-        .map(|name| Name::parse(name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut names = names.iter().map(|name| Name::parse(name)).collect::<Result<Vec<_>, _>>()?;
     names.sort();
     names.dedup();
     if names.len() > crate::claim::MOST_CLAIMS {
-        let problem = format!(
-            "{} names; at most {} fit into one step",
-            names.len(),
-            crate::claim::MOST_CLAIMS
-        );
-        return Err(Error::InvalidRequest {
-            what: "names",
-            problem,
-        });
+        let problem =
+            format!("{} names; at most {} fit into one step", names.len(), crate::claim::MOST_CLAIMS);
+        return Err(Error::InvalidRequest { what: "names", problem });
     }
     Ok(names)
 }

@@ -1,6 +1,9 @@
 //! The record of a written name.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 
 use crate::name::{JobName, Name, RunId};
 use crate::run::{Outcome, Token};
@@ -36,10 +39,7 @@ impl RecordState {
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(s, _)| *s == self)
-            .map_or("", |(_, w)| w)
+        Self::WORDS.iter().find(|(s, _)| *s == self).map_or("", |(_, w)| w)
     }
 
     /// The state a word stands for.
@@ -99,7 +99,6 @@ impl MadeFrom {
         if inputs.len() <= MOST_MADE_FROM {
             return Self::Inputs(inputs);
         }
-        use sha2::Digest as _;
         let mut hash = sha2::Sha256::new();
         for (name, version) in &inputs {
             hash.update(name.as_str());
@@ -107,11 +106,11 @@ impl MadeFrom {
             hash.update(version.to_string());
             hash.update([0]);
         }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self::Digest {
-            inputs: inputs.len(),
-            sha256,
-        }
+        let sha256 = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        Self::Digest { inputs: inputs.len(), sha256 }
     }
 }
 
@@ -134,6 +133,7 @@ mod outcome_word {
 
     use crate::run::Outcome;
 
+    #[allow(clippy::trivially_copy_pass_by_ref)] // the signature is serde's
     pub(super) fn serialize<S: Serializer>(outcome: &Outcome, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(outcome.as_str())
     }

@@ -30,12 +30,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Nobody.
-    pub(crate) const NOBODY: Self = Self {
-        shared: false,
-        exclusive: false,
-        units: 0,
-        capacity: u32::MAX,
-    };
+    pub(crate) const NOBODY: Self = Self { shared: false, exclusive: false, units: 0, capacity: u32::MAX };
 
     /// With one more in it.
     #[must_use]
@@ -54,10 +49,7 @@ impl Crowd {
 
 /// Whether two claims on one name can be held together, slots aside: those are counted.
 pub(crate) fn conflicts(a: Mode, b: Mode) -> bool {
-    match (a, b) {
-        (Mode::Shared, Mode::Shared) | (Mode::Units { .. }, Mode::Units { .. }) => false,
-        _ => true,
-    }
+    !matches!((a, b), (Mode::Shared, Mode::Shared) | (Mode::Units { .. }, Mode::Units { .. }))
 }
 
 /// Whether the holders of a name are in the way of `wanted`.
@@ -132,7 +124,7 @@ pub(crate) fn first_obstacle<V: View>(view: &mut V, spec: &Spec) -> Result<Optio
             }
         }
     }
-    for claim in spec.claims.iter() {
+    for claim in &spec.claims {
         if claim_is_blocked(view, claim)? {
             return Ok(Some(Obstacle::Taken(Place::of(claim.space, &claim.name))));
         }
@@ -187,11 +179,7 @@ mod tests {
             (units(1, 3), &[units(2, 9)], false),
         ];
         for (wanted, held, blocked) in table {
-            assert_eq!(
-                holders_block(*wanted, crowd(held)),
-                *blocked,
-                "{wanted:?} beside {held:?}"
-            );
+            assert_eq!(holders_block(*wanted, crowd(held)), *blocked, "{wanted:?} beside {held:?}");
         }
     }
 
@@ -207,13 +195,7 @@ mod tests {
             (X, &[], &[X], Kinship::None, true),
             (X, &[], &[X], Kinship::AncestorShares, true),
             // A big request ahead is not starved by small ones (units ahead count).
-            (
-                units(1, 4),
-                &[units(1, 4), units(1, 4), units(1, 4)],
-                &[units(2, 4)],
-                Kinship::None,
-                true,
-            ),
+            (units(1, 4), &[units(1, 4), units(1, 4), units(1, 4)], &[units(2, 4)], Kinship::None, true),
             (units(1, 4), &[units(1, 4)], &[units(2, 4)], Kinship::None, false),
             (units(1, 4), &[], &[], Kinship::None, false),
             (units(1, 9), &[], &[units(2, 2)], Kinship::None, true),
@@ -222,10 +204,7 @@ mod tests {
         ];
         for (wanted, held, ahead, kinship, blocked) in table {
             let said = queue_blocks(*wanted, crowd(held), crowd(ahead), *kinship);
-            assert_eq!(
-                said, *blocked,
-                "{wanted:?} beside {held:?} behind {ahead:?}, {kinship:?}"
-            );
+            assert_eq!(said, *blocked, "{wanted:?} beside {held:?} behind {ahead:?}, {kinship:?}");
         }
     }
 

@@ -235,10 +235,7 @@ impl Outcome {
 
     /// The word for it, e.g. `lost(taken)`.
     pub fn as_str(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(o, _)| *o == self)
-            .map_or("", |(_, w)| w)
+        Self::WORDS.iter().find(|(o, _)| *o == self).map_or("", |(_, w)| w)
     }
 
     /// The outcome a word stands for.
@@ -283,18 +280,12 @@ pub struct Place {
 impl Place {
     /// The name within a claim space.
     pub fn of(space: Space, name: &Name) -> Self {
-        Self {
-            space: Some(space),
-            name: name.clone(),
-        }
+        Self { space: Some(space), name: name.clone() }
     }
 
     /// The record of a data name.
     pub fn record(name: &Name) -> Self {
-        Self {
-            space: None,
-            name: name.clone(),
-        }
+        Self { space: None, name: name.clone() }
     }
 
     /// One text for it, injective: a letter for the space, then the name.
@@ -318,14 +309,12 @@ impl Place {
             "r" => None,
             _ => return None,
         };
-        Some(Self {
-            space,
-            name: Name::parse(name).ok()?,
-        })
+        Some(Self { space, name: Name::parse(name).ok()? })
     }
 }
 
 /// A run as a store keeps it.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, in any combination
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
     /// Its place in the order of arrival.
@@ -380,23 +369,15 @@ impl Run {
             State::Granted | State::Running => self.deadline_ms,
             State::Ended(_) => None,
             State::AwaitingInput | State::Queued => {
-                let abandoned = self
-                    .absent_since_ms
-                    .map(|ms| ms + crate::engine::ABANDONED_AFTER_MS);
-                [self.wait_end_ms, self.place_end_ms, abandoned]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                let abandoned = self.absent_since_ms.map(|ms| ms + crate::engine::ABANDONED_AFTER_MS);
+                [self.wait_end_ms, self.place_end_ms, abandoned].into_iter().flatten().min()
             }
         }
     }
 
     /// Whether its wait, or its held place, is over.
     pub fn is_over(&self, boot_ms: i64) -> bool {
-        [self.wait_end_ms, self.place_end_ms]
-            .into_iter()
-            .flatten()
-            .any(|end| end <= boot_ms)
+        [self.wait_end_ms, self.place_end_ms].into_iter().flatten().any(|end| end <= boot_ms)
     }
 
     /// Whether its deadline has passed, swept already or not.

@@ -78,10 +78,7 @@ pub enum Step {
 impl Step {
     /// Whether the step's effect must survive a power loss before it is answered.
     pub fn is_durable(&self) -> bool {
-        matches!(
-            self,
-            Self::Commit { .. } | Self::Create { .. } | Self::Remove { .. }
-        )
+        matches!(self, Self::Commit { .. } | Self::Create { .. } | Self::Remove { .. })
     }
 
     /// The waiting client that this step is a sign of life of.
@@ -132,10 +129,7 @@ pub struct Who {
 
 impl From<&Attempt> for Who {
     fn from(attempt: &Attempt) -> Self {
-        Self {
-            run: attempt.id.clone(),
-            nonce: Some(attempt.nonce),
-        }
+        Self { run: attempt.id.clone(), nonce: Some(attempt.nonce) }
     }
 }
 
@@ -307,9 +301,6 @@ pub struct Wake {
 impl Wake {
     /// A wake-up for the client of `run`.
     pub(crate) fn for_run(run: &Run) -> Self {
-        Self {
-            client: run.holder.client,
-            run: run.attempt.id.clone(),
-        }
+        Self { client: run.holder.client, run: run.attempt.id.clone() }
     }
 }

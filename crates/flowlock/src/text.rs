@@ -27,11 +27,7 @@ pub struct InvalidText {
 pub(crate) fn check(what: &'static str, text: &str) -> Result<(), InvalidText> {
     match problem(text) {
         None => Ok(()),
-        Some(problem) => Err(InvalidText {
-            what,
-            shown: cut(&escape(text)),
-            problem,
-        }),
+        Some(problem) => Err(InvalidText { what, shown: cut(&escape(text)), problem }),
     }
 }
 
@@ -101,16 +97,7 @@ mod tests {
 
     #[test]
     fn ordinary_characters_of_every_kind_are_names() {
-        for name in [
-            "a",
-            "a b",
-            "a/b:c{d}*",
-            "../../etc/passwd",
-            "-rf",
-            "é",
-            "日本",
-            "a.2026-11-24",
-        ] {
+        for name in ["a", "a b", "a/b:c{d}*", "../../etc/passwd", "-rf", "é", "日本", "a.2026-11-24"] {
             assert_eq!(check("name", name), Ok(()), "{name}");
         }
     }
@@ -132,9 +119,7 @@ mod tests {
 
     #[test]
     fn the_message_shows_no_escape_and_at_most_eighty_characters() {
-        let message = check("name", &format!("\u{1b}{}", "y".repeat(600)))
-            .unwrap_err()
-            .to_string();
+        let message = check("name", &format!("\u{1b}{}", "y".repeat(600))).unwrap_err().to_string();
         assert!(message.starts_with(r#"invalid name "\x1byyy"#), "{message}");
         assert!(message.chars().count() < 260 && !message.contains('\u{1b}'));
     }

@@ -97,17 +97,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Seat {
     fn new(waiting: Waiting) -> Self {
         let look_again = look_again(&waiting);
-        let state = SeatState {
-            news: false,
-            rung: false,
-            waiting,
-            look_again,
-            waker: None,
-        };
-        Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-        }
+        let state = SeatState { news: false, rung: false, waiting, look_again, waker: None };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn update(&self, change: impl FnOnce(&mut SeatState)) {
@@ -139,22 +130,14 @@ impl Seat {
 fn look_again(waiting: &Waiting) -> Option<Instant> {
     // A little late, and not all at once.
     let jitter = crate::world::random_u64() % 50;
-    waiting
-        .look_again_ms
-        .map(|ms| Instant::now() + Duration::from_millis(ms + 5 + jitter))
+    waiting.look_again_ms.map(|ms| Instant::now() + Duration::from_millis(ms + 5 + jitter))
 }
 
 impl Waiting {
     /// Nothing is known yet.
     pub(crate) fn unknown() -> Self {
         let blocked = Blocked::nothing();
-        Self {
-            state: State::Queued,
-            present: true,
-            blocked,
-            probe: Vec::new(),
-            look_again_ms: Some(0),
-        }
+        Self { state: State::Queued, present: true, blocked, probe: Vec::new(), look_again_ms: Some(0) }
     }
 }
 
@@ -179,7 +162,7 @@ impl Pending {
         waiting: Waiting,
         wait: Option<Duration>,
         renewal: Renewal,
-    ) -> Result<Self, Error> {
+    ) -> Self {
         let shared = flowlock.shared.clone();
         let seat = Arc::new(Seat::new(waiting));
         let desk = shared.desk.get_or_init(Desk::default);
@@ -188,17 +171,7 @@ impl Pending {
         seat.tell();
         let begun = Instant::now();
         let (until, next_log) = (wait.map(|wait| begun + wait), begun + FIRST_LOG);
-        Ok(Self {
-            shared,
-            attempt,
-            spec,
-            renewal,
-            seat,
-            begun,
-            until,
-            next_log,
-            over: false,
-        })
+        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, over: false }
     }
 
     /// The run.
@@ -223,9 +196,7 @@ impl Pending {
 
     /// A handle that ends [`wait`](Self::wait) early, from another thread.
     pub fn ringer(&self) -> Ringer {
-        Ringer {
-            seat: self.seat.clone(),
-        }
+        Ringer { seat: self.seat.clone() }
     }
 
     /// Waits for the grant, at most so long.
@@ -260,11 +231,7 @@ impl Pending {
                 tracing::info!(run = %self.attempt.id, waited_s = self.begun.elapsed().as_secs(),
                     blocked = self.blocked().summary(), "still waiting");
             }
-            let end = [Some(end), self.until, Some(self.next_log)]
-                .into_iter()
-                .flatten()
-                .min()
-                .unwrap_or(end);
+            let end = [Some(end), self.until, Some(self.next_log)].into_iter().flatten().min().unwrap_or(end);
             let mut state = lock(&self.seat.state);
             let quiet = |state: &mut SeatState| !state.news && !state.rung;
             let left = end.saturating_duration_since(now);
@@ -289,15 +256,10 @@ impl Pending {
         loop {
             let sent_ms = crate::world::system_now().boot_ms;
             let holder = self.shared.holder()?;
-            match self.shared.step(&Step::Claim {
-                attempt: self.attempt.clone(),
-                holder,
-            })? {
+            match self.shared.step(&Step::Claim { attempt: self.attempt.clone(), holder })? {
                 Answer::Standing(Standing::Running(running)) => {
                     self.leave_desk();
-                    let flowlock = Flowlock {
-                        shared: self.shared.clone(),
-                    };
+                    let flowlock = Flowlock { shared: self.shared.clone() };
                     let spec = self.spec.clone();
                     return Ok(Some(Grant::new(
                         &flowlock,
@@ -334,21 +296,16 @@ impl Pending {
 
     fn timed_out(&self) -> Error {
         let blocked = Box::new(self.blocked());
-        Error::TimedOut {
-            job: self.spec.job.clone(),
-            waited: self.begun.elapsed(),
-            blocked,
-        }
+        Error::TimedOut { job: self.spec.job.clone(), waited: self.begun.elapsed(), blocked }
     }
 
     /// The wait is over: a grant that came just before is still taken, else the run leaves the line.
     pub(crate) fn give_up(&mut self) -> Result<Grant, Error> {
-        match self.ask()? {
-            Some(grant) => Ok(grant),
-            None => {
-                self.withdraw()?;
-                Err(self.timed_out())
-            }
+        if let Some(grant) = self.ask()? {
+            Ok(grant)
+        } else {
+            self.withdraw()?;
+            Err(self.timed_out())
         }
     }
 
@@ -362,10 +319,7 @@ impl Pending {
             return Ok(());
         }
         self.leave_desk();
-        let cancel = Step::Cancel {
-            attempt: self.attempt.clone(),
-            latest_ms: self.shared.latest_ms()?,
-        };
+        let cancel = Step::Cancel { attempt: self.attempt.clone(), latest_ms: self.shared.latest_ms()? };
         if let Answer::Cancelled(Cancelled::TooLate(state)) = self.shared.step(&cancel)? {
             tracing::warn!(run = %self.attempt.id, state = state.as_str(), "withdrawn too late");
         }
@@ -393,8 +347,7 @@ impl Pending {
     /// What is left of the wait, if it has an end.
     #[cfg(feature = "async")]
     pub(crate) fn left(&self) -> Option<Duration> {
-        self.until
-            .map(|until| until.saturating_duration_since(Instant::now()))
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -445,18 +398,9 @@ impl Desk {
         seats.bell = Some(inbox.bell());
         let (room, shared, client) = (self.room.clone(), Arc::downgrade(shared), shared.client);
         let attend = move || {
-            Attendant {
-                room,
-                shared,
-                client,
-                inbox,
-            }
-            .attend()
+            Attendant { room, shared, client, inbox }.attend();
         };
-        if let Err(error) = std::thread::Builder::new()
-            .name("flowlock-desk".into())
-            .spawn(attend)
-        {
+        if let Err(error) = std::thread::Builder::new().name("flowlock-desk".into()).spawn(attend) {
             tracing::error!(%error, "cannot start the thread that listens for wake-ups");
         }
     }
@@ -504,7 +448,9 @@ impl Attendant {
             }
             if now >= heartbeat || self.wants_look(now) {
                 // The same distance from the last one, not from now, with a little disorder among processes.
-                heartbeat = now + HEARTBEAT - Duration::from_millis(crate::world::random_u64() % 200);
+                heartbeat = (now + HEARTBEAT)
+                    .checked_sub(Duration::from_millis(crate::world::random_u64() % 200))
+                    .unwrap();
                 self.heartbeat(&shared);
             }
         }
@@ -515,24 +461,18 @@ impl Attendant {
     }
 
     fn seats(&self) -> Vec<(RunId, Arc<Seat>)> {
-        lock(&self.room.seats)
-            .by_run
-            .iter()
-            .map(|(run, seat)| (run.clone(), seat.clone()))
-            .collect()
+        lock(&self.room.seats).by_run.iter().map(|(run, seat)| (run.clone(), seat.clone())).collect()
     }
 
     /// Nobody waits: a long sleep. Else the next heartbeat, probe or look.
     fn next_look(&self, heartbeat: Instant, probe: Instant) -> Instant {
         let seats = self.seats();
         if seats.is_empty() {
-            return Instant::now() + Duration::from_secs(60);
+            return Instant::now() + Duration::from_mins(1);
         }
         let looks = seats.iter().filter_map(|(_, seat)| lock(&seat.state).look_again);
-        let probes = seats
-            .iter()
-            .any(|(_, seat)| !lock(&seat.state).waiting.probe.is_empty())
-            .then_some(probe);
+        let probes =
+            seats.iter().any(|(_, seat)| !lock(&seat.state).waiting.probe.is_empty()).then_some(probe);
         looks.chain([heartbeat]).chain(probes).min().unwrap_or(heartbeat)
     }
 
@@ -574,10 +514,7 @@ impl Attendant {
         if seats.is_empty() {
             return;
         }
-        let heard = match shared
-            .store
-            .step(&shared.namespace, &Step::Heartbeat(self.client))
-        {
+        let heard = match shared.store.step(&shared.namespace, &Step::Heartbeat(self.client)) {
             Ok(Answer::Heard(heard)) => heard,
             Ok(_) => return,
             Err(error) => return tracing::warn!(%error, "no heartbeat; trying again"),

@@ -46,11 +46,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            looks: 64,
-            claims: 2_000,
-            due: 64,
-        }
+        Self { looks: 64, claims: 2_000, due: 64 }
     }
 }
 
@@ -76,7 +72,5 @@ pub(crate) fn system_now() -> Now {
 
 /// The kernel's name for this boot; all containers of a host share it.
 pub(crate) fn system_boot_id() -> std::io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
-        .trim()
-        .to_owned())
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }

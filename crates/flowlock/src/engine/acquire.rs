@@ -77,11 +77,7 @@ impl<T: Tables> Engine<'_, T> {
         let mut obstacle = self.obstacle(&run)?;
         // A dead process in the way is found here and now, not by a later probe.
         while matches!(obstacle, Some(Obstacle::Taken(_))) {
-            let suspects: Vec<_> = self
-                .in_the_way(&run)?
-                .into_iter()
-                .map(|(ticket, _)| ticket)
-                .collect();
+            let suspects: Vec<_> = self.in_the_way(&run)?.into_iter().map(|(ticket, _)| ticket).collect();
             if !self.bury(&suspects)? {
                 break;
             }
@@ -144,10 +140,7 @@ impl<T: Tables> Engine<'_, T> {
         run.forget_ms = Some(request.latest_ms + 1);
         self.note_due(&run);
         self.tables.insert_run(&run)?;
-        Ok(Standing::Ended {
-            outcome,
-            blocked: Some(blocked),
-        })
+        Ok(Standing::Ended { outcome, blocked: Some(blocked) })
     }
 
     /// The same attempt once more: its current state, and a sign of life.
@@ -239,11 +232,7 @@ impl<T: Tables> Engine<'_, T> {
             record_life_ms: None,
             max_runtime_ms: None,
         };
-        let holder = Holder {
-            client: ClientId(0),
-            life: None,
-            origin: Arc::new(Origin::default()),
-        };
+        let holder = Holder { client: ClientId(0), life: None, origin: Arc::new(Origin::default()) };
         let latest_ms = latest_ms.min(self.now.boot_ms + LATEST_AHEAD_MS);
         let request = Acquire {
             attempt: attempt.clone(),

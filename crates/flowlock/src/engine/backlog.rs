@@ -122,11 +122,7 @@ impl<T: Tables> Engine<'_, T> {
             Source::Guards(name) => self.tables.next_guard(name, ticket),
             Source::Readers(name) => {
                 let place = Place::of(crate::claim::Space::Data, name);
-                Ok(self
-                    .tables
-                    .line(&place, Part::from(ticket), 1)?
-                    .first()
-                    .map(|stake| stake.ticket))
+                Ok(self.tables.line(&place, Part::from(ticket), 1)?.first().map(|stake| stake.ticket))
             }
         }
     }
@@ -170,11 +166,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.
     pub(super) fn wait_at(&mut self, run: &mut Run, place: &Place) -> Result<()> {
-        let state = if place.space.is_none() {
-            State::AwaitingInput
-        } else {
-            State::Queued
-        };
+        let state = if place.space.is_none() { State::AwaitingInput } else { State::Queued };
         match (state, run.in_line) {
             (State::AwaitingInput, true) => self.leave_line(run)?,
             (State::Queued, false) => self.enter_line(run)?,

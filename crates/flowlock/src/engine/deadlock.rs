@@ -27,7 +27,7 @@ impl<T: Tables> Engine<'_, T> {
             if ancestor.is_late(self.now.boot_ms) {
                 continue;
             }
-            for claim in run.spec.claims.iter() {
+            for claim in &run.spec.claims {
                 if blocks(&ancestor, claim) || self.blocks_through_line(&ancestor, run, claim)? {
                     return Ok(true);
                 }
@@ -38,17 +38,9 @@ impl<T: Tables> Engine<'_, T> {
 
     fn would_write_missing_input(&mut self, ancestor: &Run, run: &Run) -> Result<bool> {
         for input in run.spec.claims.inputs() {
-            let missing = self
-                .tables
-                .record(&input.name)?
-                .is_none_or(|record| record.state != RecordState::Live);
-            if missing
-                && ancestor
-                    .spec
-                    .claims
-                    .outputs()
-                    .any(|output| output.name == input.name)
-            {
+            let missing =
+                self.tables.record(&input.name)?.is_none_or(|record| record.state != RecordState::Live);
+            if missing && ancestor.spec.claims.outputs().any(|output| output.name == input.name) {
                 return Ok(true);
             }
         }
@@ -75,11 +67,7 @@ impl<T: Tables> Engine<'_, T> {
 
 /// Whether what `holder` holds is by itself in the way of `wanted`.
 fn blocks(holder: &Run, wanted: &Claim) -> bool {
-    let held = holder
-        .spec
-        .claims
-        .iter()
-        .find(|held| held.space == wanted.space && held.name == wanted.name);
+    let held = holder.spec.claims.iter().find(|held| held.space == wanted.space && held.name == wanted.name);
     match (held.map(|held| held.mode), wanted.mode) {
         (None, _) => false,
         (Some(Mode::Units { units: held, .. }), Mode::Units { units, capacity }) => held + units > capacity,

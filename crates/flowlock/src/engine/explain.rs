@@ -20,9 +20,7 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn standing(&mut self, run: &Run) -> Result<Standing> {
         Ok(match run.state {
             State::AwaitingInput | State::Queued => Standing::Waiting(self.waiting(run)?),
-            State::Granted => Standing::Granted {
-                token: run.token.unwrap_or_default(),
-            },
+            State::Granted => Standing::Granted { token: run.token.unwrap_or_default() },
             State::Running => Standing::Running(Running {
                 token: run.token.unwrap_or_default(),
                 lease_left_ms: run.deadline_ms.unwrap_or(self.now.boot_ms) - self.now.boot_ms,
@@ -40,20 +38,8 @@ impl<T: Tables> Engine<'_, T> {
         let mut inputs = Vec::with_capacity(run.input_versions.len());
         for (claim, &version) in run.spec.claims.inputs().zip(&run.input_versions) {
             if let Some(record) = self.tables.record(&claim.name)? {
-                let Record {
-                    name,
-                    run,
-                    written_at_us,
-                    note,
-                    ..
-                } = record;
-                inputs.push(Input {
-                    name,
-                    version,
-                    run,
-                    written_at_us,
-                    note,
-                });
+                let Record { name, run, written_at_us, note, .. } = record;
+                inputs.push(Input { name, version, run, written_at_us, note });
             }
         }
         Ok(inputs)
@@ -61,13 +47,8 @@ impl<T: Tables> Engine<'_, T> {
 
     fn waiting(&mut self, run: &Run) -> Result<Waiting> {
         let in_the_way = self.in_the_way(run)?;
-        let probe: Vec<_> = in_the_way
-            .iter()
-            .filter_map(|&(t, life)| Some((t, life?)))
-            .collect();
-        let look_again_ms = self
-            .first_deadline(run)?
-            .map(|at| (at - self.now.boot_ms).max(0) as u64);
+        let probe: Vec<_> = in_the_way.iter().filter_map(|&(t, life)| Some((t, life?))).collect();
+        let look_again_ms = self.first_deadline(run)?.map(|at| (at - self.now.boot_ms).max(0) as u64);
         Ok(Waiting {
             state: run.state,
             present: run.present,
@@ -81,21 +62,17 @@ impl<T: Tables> Engine<'_, T> {
     /// else the next run ahead of it.
     pub(super) fn in_the_way(&mut self, run: &Run) -> Result<Vec<(Ticket, Option<Life>)>> {
         let mut found: Vec<(Ticket, Option<Life>)> = Vec::new();
-        for claim in run.spec.claims.iter() {
+        for claim in &run.spec.claims {
             let place = Place::of(claim.space, &claim.name);
             let next = match self.meta.queued {
                 0 => None,
-                _ => self
-                    .tables
-                    .last_in_line(&place, Part::in_the_way_of(claim.mode, run.ticket))?,
+                _ => self.tables.last_in_line(&place, Part::in_the_way_of(claim.mode, run.ticket))?,
             };
             let tickets: Vec<Ticket> = match next {
                 Some(ticket) => vec![ticket],
-                None => self
-                    .holders_in_the_way(claim, MOST_PROBES)?
-                    .iter()
-                    .map(|stake| stake.ticket)
-                    .collect(),
+                None => {
+                    self.holders_in_the_way(claim, MOST_PROBES)?.iter().map(|stake| stake.ticket).collect()
+                }
             };
             for ticket in tickets {
                 if found.len() < MOST_PROBES && !found.iter().any(|(known, _)| *known == ticket) {
@@ -112,9 +89,7 @@ impl<T: Tables> Engine<'_, T> {
         if !rule::holders_block(claim.mode, held) {
             return Ok(Vec::new());
         }
-        let mut stakes = self
-            .tables
-            .holders(&Place::of(claim.space, &claim.name), Which::Standing, limit)?;
+        let mut stakes = self.tables.holders(&Place::of(claim.space, &claim.name), Which::Standing, limit)?;
         stakes.retain(|stake| claim.space == Space::Slot || rule::conflicts(claim.mode, stake.mode));
         Ok(stakes)
     }
@@ -122,7 +97,7 @@ impl<T: Tables> Engine<'_, T> {
     /// The first deadline of a holder in the way, if this run is the oldest waiter for that name.
     fn first_deadline(&mut self, run: &Run) -> Result<Option<i64>> {
         let mut first: Option<i64> = None;
-        for claim in run.spec.claims.iter() {
+        for claim in &run.spec.claims {
             let place = Place::of(claim.space, &claim.name);
             let part = Part::in_the_way_of(claim.mode, run.ticket);
             if self.meta.queued > 0 && self.tables.last_in_line(&place, part)?.is_some() {
@@ -162,7 +137,7 @@ impl<T: Tables> Engine<'_, T> {
                 self.existing_output(claim, &mut by)?;
             }
         }
-        for claim in run.spec.claims.iter() {
+        for claim in &run.spec.claims {
             if by.len() > MOST_BLOCKERS {
                 break;
             }
@@ -170,25 +145,16 @@ impl<T: Tables> Engine<'_, T> {
         }
         let more = by.len() > MOST_BLOCKERS;
         by.truncate(MOST_BLOCKERS);
-        Ok(Blocked {
-            by,
-            more,
-            ahead: self.ahead_count(run)?,
-            retry_after_ms: None,
-        })
+        Ok(Blocked { by, more, ahead: self.ahead_count(run)?, retry_after_ms: None })
     }
 
     fn missing_input(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
         let record = self.tables.record(&claim.name)?;
-        let state = record
-            .as_ref()
-            .map_or(RecordState::NeverWritten, |record| record.state);
+        let state = record.as_ref().map_or(RecordState::NeverWritten, |record| record.state);
         if state == RecordState::Live || by.len() > MOST_BLOCKERS {
             return Ok(());
         }
-        let writers = self
-            .tables
-            .holders(&Place::of(Space::Data, &claim.name), Which::Standing, 1)?;
+        let writers = self.tables.holders(&Place::of(Space::Data, &claim.name), Which::Standing, 1)?;
         let writer = writers.first().filter(|stake| stake.mode == Mode::Exclusive);
         let kind = match (writer, state) {
             (Some(_), _) => BlockerKind::InputBeingWritten,
@@ -196,20 +162,12 @@ impl<T: Tables> Engine<'_, T> {
             (None, _) => BlockerKind::InputMissing,
         };
         let writer = writer.map(|stake| self.by(stake.ticket)).transpose()?;
-        by.push(Blocker {
-            kind,
-            name: claim.name.clone(),
-            by: writer,
-            record: Some(evidence(record)),
-        });
+        by.push(Blocker { kind, name: claim.name.clone(), by: writer, record: Some(evidence(record)) });
         Ok(())
     }
 
     fn existing_output(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
-        let record = self
-            .tables
-            .record(&claim.name)?
-            .filter(|record| record.state == RecordState::Live);
+        let record = self.tables.record(&claim.name)?.filter(|record| record.state == RecordState::Live);
         if let Some(record) = record {
             let kind = BlockerKind::OutputExists;
             by.push(Blocker {
@@ -231,17 +189,10 @@ impl<T: Tables> Engine<'_, T> {
                 (Space::Data, _, Mode::Shared) => BlockerKind::OutputBeingRead,
                 (Space::Data, _, _) => BlockerKind::OutputBeingWritten,
             };
-            let known = by
-                .iter()
-                .any(|b| b.kind == kind && b.name == claim.name && b.record.is_some());
+            let known = by.iter().any(|b| b.kind == kind && b.name == claim.name && b.record.is_some());
             if !known {
                 let holder = self.by(stake.ticket)?;
-                by.push(Blocker {
-                    kind,
-                    name: claim.name.clone(),
-                    by: Some(holder),
-                    record: None,
-                });
+                by.push(Blocker { kind, name: claim.name.clone(), by: Some(holder), record: None });
             }
         }
         if self.meta.queued == 0 || !self.is_behind(run, claim)? {
@@ -252,12 +203,7 @@ impl<T: Tables> Engine<'_, T> {
         for stake in self.tables.line(&place, part, MOST_BLOCKERS + 1)? {
             let ahead = self.by(stake.ticket)?;
             let kind = BlockerKind::QueuedBehind;
-            by.push(Blocker {
-                kind,
-                name: claim.name.clone(),
-                by: Some(ahead),
-                record: None,
-            });
+            by.push(Blocker { kind, name: claim.name.clone(), by: Some(ahead), record: None });
         }
         Ok(())
     }
@@ -274,21 +220,14 @@ impl<T: Tables> Engine<'_, T> {
         let Some(place) = run.parked.clone().filter(|place| place.space.is_some()) else {
             return Ok(0);
         };
-        let part = Part {
-            from: Ticket(0),
-            before: run.ticket,
-            exclusive_only: false,
-        };
+        let part = Part { from: Ticket(0), before: run.ticket, exclusive_only: false };
         Ok(self.tables.line(&place, part, MOST_BLOCKERS + 1)?.len() as u32)
     }
 
     /// A run as evidence.
     pub(super) fn by(&mut self, ticket: Ticket) -> Result<By> {
         let run = self.must_find(ticket)?;
-        let left = run
-            .deadline_ms
-            .filter(|_| run.state.is_holding())
-            .map(|at| at - self.now.boot_ms);
+        let left = run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at - self.now.boot_ms);
         Ok(By {
             run: run.attempt.id,
             job: run.spec.job.clone(),
@@ -302,11 +241,7 @@ impl<T: Tables> Engine<'_, T> {
 /// What a record, or its absence, says.
 pub(super) fn evidence(record: Option<Record>) -> RecordEvidence {
     match record {
-        None => RecordEvidence {
-            state: RecordState::NeverWritten,
-            last_written: None,
-            failure: None,
-        },
+        None => RecordEvidence { state: RecordState::NeverWritten, last_written: None, failure: None },
         Some(record) => RecordEvidence {
             state: record.state,
             last_written: (record.state != RecordState::NeverWritten).then_some((

@@ -34,13 +34,10 @@ impl<T: Tables> Engine<'_, T> {
 
     fn give_claims(&mut self, run: &mut Run) -> Result<()> {
         self.take_what_lapsed(run)?;
-        for claim in run.spec.claims.iter() {
+        for claim in &run.spec.claims {
             self.tables.hold(
                 &Place::of(claim.space, &claim.name),
-                Stake {
-                    ticket: run.ticket,
-                    mode: claim.mode,
-                },
+                Stake { ticket: run.ticket, mode: claim.mode },
                 Which::Standing,
             )?;
         }
@@ -48,8 +45,7 @@ impl<T: Tables> Engine<'_, T> {
         run.token = Some(self.next_token());
         run.input_versions.clear();
         for input in run.spec.claims.inputs() {
-            run.input_versions
-                .extend(self.tables.record(&input.name)?.map(|record| record.version));
+            run.input_versions.extend(self.tables.record(&input.name)?.map(|record| record.version));
         }
         Ok(())
     }
@@ -86,7 +82,7 @@ impl<T: Tables> Engine<'_, T> {
     /// The deadline passed: the run's claims stand in nobody's way from now on.
     pub(super) fn lapse(&mut self, run: &mut Run) -> Result<()> {
         self.set_lapsed(run, Which::Lapsed)?;
-        for claim in run.spec.clone().claims.iter() {
+        for claim in &run.spec.clone().claims {
             self.mark_dirty(&Place::of(claim.space, &claim.name))?;
         }
         self.save(run)
@@ -94,22 +90,15 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Moves a holder's claims between the standing and the lapsed.
     pub(super) fn set_lapsed(&mut self, run: &mut Run, to: Which) -> Result<()> {
-        let from = if run.lapsed {
-            Which::Lapsed
-        } else {
-            Which::Standing
-        };
+        let from = if run.lapsed { Which::Lapsed } else { Which::Standing };
         run.lapsed = to == Which::Lapsed;
         match to {
             Which::Lapsed => self.meta.lapsed += 1,
             Which::Standing => self.meta.lapsed -= 1,
         }
-        for claim in run.spec.claims.iter() {
+        for claim in &run.spec.claims {
             let place = Place::of(claim.space, &claim.name);
-            let stake = Stake {
-                ticket: run.ticket,
-                mode: claim.mode,
-            };
+            let stake = Stake { ticket: run.ticket, mode: claim.mode };
             self.tables.unhold(&place, stake, from)?;
             self.tables.hold(&place, stake, to)?;
         }
@@ -121,7 +110,7 @@ impl<T: Tables> Engine<'_, T> {
         if self.meta.lapsed == 0 {
             return Ok(());
         }
-        for claim in run.spec.clone().claims.iter() {
+        for claim in &run.spec.clone().claims {
             let place = Place::of(claim.space, &claim.name);
             if let Mode::Units { units, capacity } = claim.mode {
                 self.take_lapsed_units(claim, units, capacity)?;
@@ -143,9 +132,7 @@ impl<T: Tables> Engine<'_, T> {
         loop {
             let lapsed = self.tables.holders(&place, Which::Lapsed, usize::MAX)?;
             let standing = self.tables.held(claim.space, &claim.name)?;
-            let all = lapsed
-                .iter()
-                .fold(standing, |crowd, stake| crowd.with(stake.mode));
+            let all = lapsed.iter().fold(standing, |crowd, stake| crowd.with(stake.mode));
             if !rule::holders_block(Mode::Units { units, capacity }, all) {
                 return Ok(());
             }

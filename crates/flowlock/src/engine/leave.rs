@@ -34,33 +34,19 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Gives back a holder's names.
     pub(super) fn release(&mut self, run: &mut Run) -> Result<()> {
-        let which = if run.lapsed {
-            Which::Lapsed
-        } else {
-            Which::Standing
-        };
+        let which = if run.lapsed { Which::Lapsed } else { Which::Standing };
         self.meta.lapsed -= u64::from(run.lapsed);
-        for claim in run.spec.clone().claims.iter() {
+        for claim in &run.spec.clone().claims {
             let place = Place::of(claim.space, &claim.name);
-            self.tables.unhold(
-                &place,
-                Stake {
-                    ticket: run.ticket,
-                    mode: claim.mode,
-                },
-                which,
-            )?;
+            self.tables.unhold(&place, Stake { ticket: run.ticket, mode: claim.mode }, which)?;
             self.mark_dirty(&place)?;
         }
         Ok(())
     }
 
     pub(super) fn enter_line(&mut self, run: &mut Run) -> Result<()> {
-        for claim in run.spec.claims.iter() {
-            let stake = Stake {
-                ticket: run.ticket,
-                mode: claim.mode,
-            };
+        for claim in &run.spec.claims {
+            let stake = Stake { ticket: run.ticket, mode: claim.mode };
             self.tables.enqueue(&Place::of(claim.space, &claim.name), stake)?;
         }
         run.in_line = true;
@@ -70,25 +56,15 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Leaves the line, if it stands in it; those behind are to be looked at.
     pub(super) fn leave_line(&mut self, run: &mut Run) -> Result<()> {
-        if run.in_line {
-            self.remove_from_line(run, Wakes::ThoseBehind)
-        } else {
-            Ok(())
-        }
+        if run.in_line { self.remove_from_line(run, Wakes::ThoseBehind) } else { Ok(()) }
     }
 
     pub(super) fn remove_from_line(&mut self, run: &mut Run, wakes: Wakes) -> Result<()> {
         run.in_line = false;
         self.meta.queued -= 1;
-        for claim in run.spec.clone().claims.iter() {
+        for claim in &run.spec.clone().claims {
             let place = Place::of(claim.space, &claim.name);
-            self.tables.dequeue(
-                &place,
-                Stake {
-                    ticket: run.ticket,
-                    mode: claim.mode,
-                },
-            )?;
+            self.tables.dequeue(&place, Stake { ticket: run.ticket, mode: claim.mode })?;
             if wakes == Wakes::ThoseBehind {
                 self.mark_dirty(&place)?;
             }

@@ -104,16 +104,9 @@ struct Engine<'a, T> {
 impl<'a, T: Tables> Engine<'a, T> {
     fn begin(tables: &'a mut T, world: &'a dyn World) -> Result<Self> {
         let meta = tables.meta()?;
-        let rows = if meta.has_backlog {
-            tables.load_backlog()?
-        } else {
-            Vec::new()
-        };
+        let rows = if meta.has_backlog { tables.load_backlog()? } else { Vec::new() };
         let bounds = world.bounds();
-        let budget = Budget {
-            looks: bounds.looks,
-            claims: bounds.claims,
-        };
+        let budget = Budget { looks: bounds.looks, claims: bounds.claims };
         let now = world.now();
         let backlog = Backlog::from_rows(rows);
         Ok(Self {
@@ -133,24 +126,18 @@ impl<'a, T: Tables> Engine<'a, T> {
         match step {
             Step::Acquire(request) => self.acquire(request),
             Step::Claim { attempt, holder } => self.claim(attempt, holder),
-            Step::Refresh(runs) => runs
-                .iter()
-                .map(|who| self.refresh(who))
-                .collect::<Result<_>>()
-                .map(Answer::Refreshed),
+            Step::Refresh(runs) => {
+                runs.iter().map(|who| self.refresh(who)).collect::<Result<_>>().map(Answer::Refreshed)
+            }
             Step::Commit { who, note } => self.commit(who, note.as_deref()).map(Answer::Finished),
             Step::Fail(who) => self.fail(who).map(Answer::Finished),
             Step::Cancel { attempt, latest_ms } => self.cancel(attempt, *latest_ms).map(Answer::Cancelled),
             Step::Heartbeat(client) => self.heartbeat(*client).map(Answer::Heard),
             Step::Bury(tickets) => self.bury(tickets).map(|_| Answer::Done),
             Step::Detach(attempt) => self.detach(attempt),
-            Step::Create {
-                names,
-                spec,
-                run,
-                note,
-                holders,
-            } => self.create(names, spec, run, note.as_deref(), *holders),
+            Step::Create { names, spec, run, note, holders } => {
+                self.create(names, spec, run, note.as_deref(), *holders)
+            }
             Step::Remove { names, holders } => self.remove(names, *holders),
             Step::Unlock { run, token, how } => self.unlock(run, *token, *how),
         }
@@ -166,12 +153,7 @@ impl<'a, T: Tables> Engine<'a, T> {
         self.meta.last_wall_us = self.now.wall_us;
         self.tables.set_meta(&self.meta)?;
         let wakes = self.wakes.into_iter().collect();
-        Ok(Effect {
-            answer,
-            wakes,
-            must_sync: self.must_sync,
-            sequence: self.meta.sequence,
-        })
+        Ok(Effect { answer, wakes, must_sync: self.must_sync, sequence: self.meta.sequence })
     }
 
     /// Whether older work is left over: then nothing new may be decided.
@@ -237,11 +219,7 @@ impl<T: Tables> rule::View for Eyes<'_, '_, T> {
     type Error = StoreError;
 
     fn is_live(&mut self, name: &Name) -> Result<bool> {
-        Ok(self
-            .engine
-            .tables
-            .record(name)?
-            .is_some_and(|record| record.state == RecordState::Live))
+        Ok(self.engine.tables.record(name)?.is_some_and(|record| record.state == RecordState::Live))
     }
 
     fn held(&mut self, claim: &Claim) -> Result<Crowd> {
@@ -256,9 +234,7 @@ impl<T: Tables> rule::View for Eyes<'_, '_, T> {
             crate::claim::Mode::Units { capacity, .. } => u64::from(capacity),
             _ => 0,
         };
-        self.engine
-            .tables
-            .ahead(claim.space, &claim.name, self.run.ticket, enough)
+        self.engine.tables.ahead(claim.space, &claim.name, self.run.ticket, enough)
     }
 
     fn kinship(&mut self, claim: &Claim) -> Result<Kinship> {

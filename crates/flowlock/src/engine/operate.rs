@@ -16,10 +16,7 @@ impl<T: Tables> Engine<'_, T> {
     /// The run that `who` may operate: by its nonce, or by its id alone if it is detached.
     fn find(&mut self, who: &Who) -> Result<Option<Run>> {
         match who.nonce {
-            Some(nonce) => self.tables.by_attempt(&Attempt {
-                id: who.run.clone(),
-                nonce,
-            }),
+            Some(nonce) => self.tables.by_attempt(&Attempt { id: who.run.clone(), nonce }),
             None => Ok(self.tables.latest_run(&who.run)?.filter(|run| run.detached)),
         }
     }
@@ -53,10 +50,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         run.deadline_ms = Some(end);
         self.save(run)?;
-        Ok(Refreshed::Held {
-            lease_left_ms: end - now,
-            late,
-        })
+        Ok(Refreshed::Held { lease_left_ms: end - now, late })
     }
 
     pub(super) fn commit(&mut self, who: &Who, note: Option<&str>) -> Result<Finished> {
@@ -65,19 +59,13 @@ impl<T: Tables> Engine<'_, T> {
         };
         match run.state {
             State::Ended(outcome) => {
-                return Ok(Finished::Ended {
-                    outcome,
-                    late: run.lapsed,
-                });
+                return Ok(Finished::Ended { outcome, late: run.lapsed });
             }
             State::Running => {}
             _ => return Ok(Finished::NotClaimed),
         }
         if run.revoked {
-            return Ok(Finished::Ended {
-                outcome: Outcome::Lost(LostBy::Broken),
-                late: false,
-            });
+            return Ok(Finished::Ended { outcome: Outcome::Lost(LostBy::Broken), late: false });
         }
         let late = run.is_late(self.now.boot_ms);
         if late && self.has_leftover()? {
@@ -88,10 +76,7 @@ impl<T: Tables> Engine<'_, T> {
         for output in run.spec.claims.outputs() {
             self.mark_written(&output.name)?;
         }
-        Ok(Finished::Ended {
-            outcome: Outcome::Committed,
-            late,
-        })
+        Ok(Finished::Ended { outcome: Outcome::Committed, late })
     }
 
     pub(super) fn fail(&mut self, who: &Who) -> Result<Finished> {
@@ -100,19 +85,12 @@ impl<T: Tables> Engine<'_, T> {
         };
         match run.state {
             State::Ended(outcome) => {
-                return Ok(Finished::Ended {
-                    outcome,
-                    late: run.lapsed,
-                });
+                return Ok(Finished::Ended { outcome, late: run.lapsed });
             }
             State::Granted | State::Running => {}
             _ => return Ok(Finished::NotClaimed),
         }
-        let outcome = if run.revoked {
-            Outcome::Lost(LostBy::Broken)
-        } else {
-            Outcome::Failed
-        };
+        let outcome = if run.revoked { Outcome::Lost(LostBy::Broken) } else { Outcome::Failed };
         let late = run.is_late(self.now.boot_ms);
         self.finish(&mut run, outcome)?;
         Ok(Finished::Ended { outcome, late })
@@ -151,11 +129,8 @@ impl<T: Tables> Engine<'_, T> {
     /// All waiting and granted runs of a client; the blockers only of the first few.
     pub(super) fn heartbeat(&mut self, client: ClientId) -> Result<Vec<(RunId, Standing)>> {
         let mut heard = Vec::new();
-        for (position, ticket) in self
-            .tables
-            .of_client(client, Ticket(0), MOST_HEARD)?
-            .into_iter()
-            .enumerate()
+        for (position, ticket) in
+            self.tables.of_client(client, Ticket(0), MOST_HEARD)?.into_iter().enumerate()
         {
             let run = self.must_find(ticket)?;
             let standing = match run.state {
@@ -169,18 +144,7 @@ impl<T: Tables> Engine<'_, T> {
 }
 
 fn unexplained(run: &Run) -> Standing {
-    let blocked = crate::blocker::Blocked {
-        by: Vec::new(),
-        more: true,
-        ahead: 0,
-        retry_after_ms: None,
-    };
+    let blocked = crate::blocker::Blocked { by: Vec::new(), more: true, ahead: 0, retry_after_ms: None };
     let (state, present) = (run.state, run.present);
-    Standing::Waiting(Waiting {
-        state,
-        present,
-        blocked,
-        probe: Vec::new(),
-        look_again_ms: None,
-    })
+    Standing::Waiting(Waiting { state, present, blocked, probe: Vec::new(), look_again_ms: None })
 }

@@ -26,13 +26,7 @@ impl<T: Tables> Engine<'_, T> {
             .collect();
         let made_from = MadeFrom::new(made_from);
         for output in run.spec.claims.outputs() {
-            self.write(
-                &output.name,
-                version,
-                (&run.attempt.id, &run.spec),
-                note,
-                made_from.clone(),
-            )?;
+            self.write(&output.name, version, (&run.attempt.id, &run.spec), note, made_from.clone())?;
         }
         Ok(())
     }
@@ -51,9 +45,8 @@ impl<T: Tables> Engine<'_, T> {
                 "record {name} has version {old}, above token {version}"
             )));
         }
-        let life = spec
-            .record_life_ms
-            .map(|ms| self.now.wall_us.saturating_add_unsigned(ms.saturating_mul(1_000)));
+        let life =
+            spec.record_life_ms.map(|ms| self.now.wall_us.saturating_add_unsigned(ms.saturating_mul(1_000)));
         self.put(&Record {
             name: name.clone(),
             state: RecordState::Live,
@@ -78,10 +71,8 @@ impl<T: Tables> Engine<'_, T> {
     /// A run with `on_fail = incomplete` begins: the old records of its outputs let nobody in until a commit.
     pub(super) fn mark_incomplete(&mut self, run: &Run) -> Result<()> {
         for output in run.spec.claims.outputs() {
-            if let Some(mut record) = self
-                .tables
-                .record(&output.name)?
-                .filter(|r| r.state == RecordState::Live)
+            if let Some(mut record) =
+                self.tables.record(&output.name)?.filter(|r| r.state == RecordState::Live)
             {
                 record.state = RecordState::Incomplete;
                 self.put(&record)?;
@@ -101,10 +92,7 @@ impl<T: Tables> Engine<'_, T> {
         };
         for output in run.spec.claims.outputs() {
             let record = match self.tables.record(&output.name)? {
-                Some(record) => Record {
-                    failure: Some(failure.clone()),
-                    ..record
-                },
+                Some(record) => Record { failure: Some(failure.clone()), ..record },
                 None => Record {
                     name: output.name.clone(),
                     state: RecordState::NeverWritten,
@@ -167,11 +155,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         let mut any = false;
         for name in names {
-            if let Some(record) = self
-                .tables
-                .record(name)?
-                .filter(|record| record.state.is_written())
-            {
+            if let Some(record) = self.tables.record(name)?.filter(|record| record.state.is_written()) {
                 self.end_record(record, RecordState::Removed)?;
                 any = true;
             }
@@ -192,8 +176,7 @@ impl<T: Tables> Engine<'_, T> {
         let mut by = Vec::new();
         for name in names {
             for stake in
-                self.tables
-                    .holders(&Place::of(Space::Data, name), Which::Standing, MOST_BLOCKERS + 1)?
+                self.tables.holders(&Place::of(Space::Data, name), Which::Standing, MOST_BLOCKERS + 1)?
             {
                 let dead = self.bury(&[stake.ticket])?;
                 if !dead && how == Holders::Respect {
@@ -202,24 +185,14 @@ impl<T: Tables> Engine<'_, T> {
                         _ => BlockerKind::OutputBeingRead,
                     };
                     let holder = self.by(stake.ticket)?;
-                    by.push(Blocker {
-                        kind,
-                        name: name.clone(),
-                        by: Some(holder),
-                        record: None,
-                    });
+                    by.push(Blocker { kind, name: name.clone(), by: Some(holder), record: None });
                 }
             }
         }
         if !by.is_empty() {
             let more = by.len() > MOST_BLOCKERS;
             by.truncate(MOST_BLOCKERS);
-            return Ok(Some(Answer::Refused(Blocked {
-                by,
-                more,
-                ahead: 0,
-                retry_after_ms: Some(1_000),
-            })));
+            return Ok(Some(Answer::Refused(Blocked { by, more, ahead: 0, retry_after_ms: Some(1_000) })));
         }
         for name in names {
             let place = Place::of(Space::Data, name);

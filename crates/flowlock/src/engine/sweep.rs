@@ -44,11 +44,8 @@ impl<T: Tables> Engine<'_, T> {
             let Some(last) = runs.last() else { break };
             from = Ticket(last.ticket.0 + 1);
             for mut run in runs {
-                let outcome = if run.state.is_holding() {
-                    Outcome::Lost(LostBy::Died)
-                } else {
-                    Outcome::Cancelled
-                };
+                let outcome =
+                    if run.state.is_holding() { Outcome::Lost(LostBy::Died) } else { Outcome::Cancelled };
                 self.finish(&mut run, outcome)?;
             }
         }
@@ -97,10 +94,7 @@ impl<T: Tables> Engine<'_, T> {
         for (at, ticket) in self.tables.due_runs(now.boot_ms, limit)? {
             due.push((at - now.boot_ms, Due::Run(ticket)));
         }
-        for (at, client) in self
-            .tables
-            .silent_clients(now.boot_ms - SILENCE_MS, limit)?
-        {
+        for (at, client) in self.tables.silent_clients(now.boot_ms - SILENCE_MS, limit)? {
             due.push((at + SILENCE_MS - now.boot_ms, Due::Client(client)));
         }
         for (at, name) in self.tables.due_records(now.wall_us, limit)? {

@@ -178,19 +178,11 @@ pub(crate) struct Part {
 impl Part {
     /// Everybody from `from` on.
     pub(crate) fn from(from: Ticket) -> Self {
-        Self {
-            from,
-            before: Ticket(u64::MAX),
-            exclusive_only: false,
-        }
+        Self { from, before: Ticket(u64::MAX), exclusive_only: false }
     }
 
     /// Those before `before` that conflict with a claim of mode `wanted`.
     pub(crate) fn in_the_way_of(wanted: Mode, before: Ticket) -> Self {
-        Self {
-            from: Ticket(0),
-            before,
-            exclusive_only: wanted == Mode::Shared,
-        }
+        Self { from: Ticket(0), before, exclusive_only: wanted == Mode::Shared }
     }
 }

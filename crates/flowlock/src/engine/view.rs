@@ -111,12 +111,9 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
             Content::Run(run.map(|run| engine.seen(run)).transpose()?.map(Box::new))
         }
         View::Records { prefix, after, limit } => engine.records(prefix, after.as_ref(), *limit)?,
-        View::Names(names) => Content::Names(
-            names
-                .iter()
-                .map(|name| engine.name_seen(name))
-                .collect::<Result<_>>()?,
-        ),
+        View::Names(names) => {
+            Content::Names(names.iter().map(|name| engine.name_seen(name)).collect::<Result<_>>()?)
+        }
     };
     Ok(Page { sequence, content })
 }
@@ -135,20 +132,10 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn seen(&mut self, run: Run) -> Result<Seen> {
-        let blocked = if run.state.is_waiting() {
-            Some(self.blocked(&run)?)
-        } else {
-            None
-        };
-        let lease_left_ms = run
-            .deadline_ms
-            .filter(|_| run.state.is_holding())
-            .map(|at| at - self.now.boot_ms);
-        Ok(Seen {
-            run,
-            lease_left_ms,
-            blocked,
-        })
+        let blocked = if run.state.is_waiting() { Some(self.blocked(&run)?) } else { None };
+        let lease_left_ms =
+            run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at - self.now.boot_ms);
+        Ok(Seen { run, lease_left_ms, blocked })
     }
 
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Content> {
@@ -176,12 +163,6 @@ impl<T: Tables> Engine<'_, T> {
         }
         let evidence = evidence(record.clone());
         let record = record.filter(|record| record.state.is_written());
-        Ok(NameSeen {
-            name: name.clone(),
-            record,
-            evidence,
-            holders,
-            line,
-        })
+        Ok(NameSeen { name: name.clone(), record, evidence, holders, line })
     }
 }

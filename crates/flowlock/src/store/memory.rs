@@ -47,11 +47,7 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// A store whose time and processes are those of `world`.
     pub fn with_world(world: Arc<dyn World>) -> Self {
-        Self {
-            world,
-            namespaces: Mutex::default(),
-            inboxes: Mutex::default(),
-        }
+        Self { world, namespaces: Mutex::default(), inboxes: Mutex::default() }
     }
 
     fn wake(&self, wakes: &[Wake]) {
@@ -104,7 +100,7 @@ impl Store for MemoryStore {
     }
 
     fn default_lease(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 }
 
@@ -135,18 +131,13 @@ struct MemoryInbox {
 impl Inbox for MemoryInbox {
     fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
         let raised = lock(&self.signal.raised);
-        let waited = self
-            .signal
-            .changed
-            .wait_timeout_while(raised, at_most, |raised| raised.is_empty());
+        let waited = self.signal.changed.wait_timeout_while(raised, at_most, |raised| raised.is_empty());
         let (mut raised, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *raised).into_iter().flatten().collect()
     }
 
     fn bell(&self) -> Box<dyn Bell> {
-        Box::new(MemoryBell {
-            signal: self.signal.clone(),
-        })
+        Box::new(MemoryBell { signal: self.signal.clone() })
     }
 }
 
@@ -194,18 +185,8 @@ struct TestState {
 impl Default for TestWorld {
     /// A second after boot, in the first hour of 2026.
     fn default() -> Self {
-        let now = Now {
-            boot_ms: 1_000,
-            wall_us: 1_767_225_601_000_000,
-        };
-        Self {
-            state: Mutex::new(TestState {
-                now,
-                boot: 1,
-                dead: Vec::new(),
-                bounds: Bounds::default(),
-            }),
-        }
+        let now = Now { boot_ms: 1_000, wall_us: 1_767_225_601_000_000 };
+        Self { state: Mutex::new(TestState { now, boot: 1, dead: Vec::new(), bounds: Bounds::default() }) }
     }
 }
 

@@ -106,11 +106,7 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// An error of a kind, with a message that names the thing, the limit and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// With the error that caused it.
@@ -132,10 +128,7 @@ impl StoreError {
 
     /// Whether trying the same step again later can help.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Unreachable | StoreErrorKind::Unknown | StoreErrorKind::Full
-        )
+        matches!(self.kind, StoreErrorKind::Unreachable | StoreErrorKind::Unknown | StoreErrorKind::Full)
     }
 
     pub(crate) fn damaged(what: impl Into<String>) -> Self {

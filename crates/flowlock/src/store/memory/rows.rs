@@ -82,11 +82,7 @@ impl Tables for Rows {
         Ok(self.runs.get(&ticket).cloned())
     }
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
-        Ok(self
-            .attempts
-            .get(attempt)
-            .and_then(|ticket| self.runs.get(ticket))
-            .cloned())
+        Ok(self.attempts.get(attempt).and_then(|ticket| self.runs.get(ticket)).cloned())
     }
     fn living(&mut self, id: &RunId) -> Result<Option<Run>> {
         Ok(self
@@ -110,41 +106,24 @@ impl Tables for Rows {
         Ok(())
     }
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>> {
-        let living = self
-            .runs
-            .range(from..)
-            .map(|(_, run)| run)
-            .filter(|run| !matches!(run.state, State::Ended(_)));
+        let living =
+            self.runs.range(from..).map(|(_, run)| run).filter(|run| !matches!(run.state, State::Ended(_)));
         Ok(living.take(limit).cloned().collect())
     }
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>> {
-        Ok(self
-            .runs
-            .values()
-            .rev()
-            .find(|run| run.attempt.id == *id)
-            .cloned())
+        Ok(self.runs.values().rev().find(|run| run.attempt.id == *id).cloned())
     }
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
-        let due = self
-            .runs
-            .values()
-            .filter_map(|run| Some((run.due_ms()?, run.ticket)));
+        let due = self.runs.values().filter_map(|run| Some((run.due_ms()?, run.ticket)));
         Ok(earliest(due, upto_ms, limit))
     }
     fn forgettable(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
-        let due = self
-            .runs
-            .values()
-            .filter_map(|run| Some((run.forget_ms?, run.ticket)));
+        let due = self.runs.values().filter_map(|run| Some((run.forget_ms?, run.ticket)));
         Ok(earliest(due, upto_ms, limit))
     }
 
     fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
-        self.which(which)
-            .entry(place.clone())
-            .or_default()
-            .insert(stake.ticket, stake.mode);
+        self.which(which).entry(place.clone()).or_default().insert(stake.ticket, stake.mode);
         Ok(())
     }
     fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
@@ -152,26 +131,16 @@ impl Tables for Rows {
         Ok(())
     }
     fn held(&mut self, space: Space, name: &Name) -> Result<Crowd> {
-        let holders = self
-            .standing
-            .get(&Place::of(space, name))
-            .into_iter()
-            .flat_map(BTreeMap::values);
+        let holders = self.standing.get(&Place::of(space, name)).into_iter().flat_map(BTreeMap::values);
         Ok(holders.fold(Crowd::NOBODY, |crowd, &mode| crowd.with(mode)))
     }
     fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
         let holders = self.which(which).get(place).into_iter().flatten();
-        Ok(holders
-            .map(|(&ticket, &mode)| Stake { ticket, mode })
-            .take(limit)
-            .collect())
+        Ok(holders.map(|(&ticket, &mode)| Stake { ticket, mode }).take(limit).collect())
     }
 
     fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()> {
-        self.line
-            .entry(place.clone())
-            .or_default()
-            .insert(stake.ticket, stake.mode);
+        self.line.entry(place.clone()).or_default().insert(stake.ticket, stake.mode);
         Ok(())
     }
     fn dequeue(&mut self, place: &Place, stake: Stake) -> Result<()> {
@@ -180,14 +149,9 @@ impl Tables for Rows {
     }
     fn ahead(&mut self, space: Space, name: &Name, before: Ticket, enough: u64) -> Result<Crowd> {
         let mut crowd = Crowd::NOBODY;
-        for stake in self.stakes(
-            &Place::of(space, name),
-            Part {
-                from: Ticket(0),
-                before,
-                exclusive_only: false,
-            },
-        ) {
+        for stake in
+            self.stakes(&Place::of(space, name), Part { from: Ticket(0), before, exclusive_only: false })
+        {
             crowd = crowd.with(stake.mode);
             if space == Space::Slot && crowd.units > enough {
                 break;
@@ -234,10 +198,8 @@ impl Tables for Rows {
         Ok(())
     }
     fn due_records(&mut self, upto_us: i64, limit: usize) -> Result<Vec<(i64, Name)>> {
-        let due = self
-            .records
-            .values()
-            .filter_map(|record| Some((record.expires_at_us?, record.name.clone())));
+        let due =
+            self.records.values().filter_map(|record| Some((record.expires_at_us?, record.name.clone())));
         Ok(earliest(due, upto_us, limit))
     }
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>> {
@@ -256,11 +218,7 @@ impl Tables for Rows {
         Ok(())
     }
     fn next_guard(&mut self, name: &Name, from: Ticket) -> Result<Option<Ticket>> {
-        Ok(self
-            .guards
-            .get(name)
-            .and_then(|tickets| tickets.range(from..).next())
-            .copied())
+        Ok(self.guards.get(name).and_then(|tickets| tickets.range(from..).next()).copied())
     }
 
     fn heard(&mut self, client: ClientId) -> Result<Option<i64>> {
@@ -275,11 +233,7 @@ impl Tables for Rows {
         Ok(())
     }
     fn silent_clients(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, ClientId)>> {
-        Ok(earliest(
-            self.heard.iter().map(|(&client, &at)| (at, client)),
-            upto_ms,
-            limit,
-        ))
+        Ok(earliest(self.heard.iter().map(|(&client, &at)| (at, client)), upto_ms, limit))
     }
     fn add_of_client(&mut self, client: ClientId, ticket: Ticket) -> Result<()> {
         self.of_client.entry(client).or_default().insert(ticket);
@@ -290,11 +244,7 @@ impl Tables for Rows {
         Ok(())
     }
     fn of_client(&mut self, client: ClientId, from: Ticket, limit: usize) -> Result<Vec<Ticket>> {
-        let tickets = self
-            .of_client
-            .get(&client)
-            .into_iter()
-            .flat_map(|tickets| tickets.range(from..));
+        let tickets = self.of_client.get(&client).into_iter().flat_map(|tickets| tickets.range(from..));
         Ok(tickets.take(limit).copied().collect())
     }
 
@@ -303,11 +253,7 @@ impl Tables for Rows {
         Ok(runs.chain(self.heard.values().map(|at| at + silence_ms)).min())
     }
     fn next_expiry(&mut self) -> Result<Option<i64>> {
-        Ok(self
-            .records
-            .values()
-            .filter_map(|record| record.expires_at_us)
-            .min())
+        Ok(self.records.values().filter_map(|record| record.expires_at_us).min())
     }
     fn next_forget(&mut self) -> Result<Option<i64>> {
         Ok(self.runs.values().filter_map(|run| run.forget_ms).min())

@@ -1,4 +1,4 @@
-//! What SQLite's and the file system's errors mean to a user.
+//! What `SQLite`'s and the file system's errors mean to a user.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use rusqlite::ffi::ErrorCode;
 
 use crate::store::{StoreError, StoreErrorKind};
 
-/// An error of SQLite, by what the caller can do about it.
+/// An error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
     let code = error.sqlite_error_code();
     let (kind, message) = match code {

@@ -37,10 +37,7 @@ impl Lives {
             let life = Life(crate::world::random_u64() >> 2);
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life))) {
                 Ok(_) => {
-                    return Ok(Pulse {
-                        life,
-                        descriptor: Some(OwnedFd::from(file)),
-                    });
+                    return Ok(Pulse { life, descriptor: Some(OwnedFd::from(file)) });
                 }
                 // Another process has this number: 2^62 of them make that next to impossible.
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {}

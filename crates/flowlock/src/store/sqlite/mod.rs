@@ -1,4 +1,4 @@
-//! The embedded store: one SQLite file, many processes, one host, no daemon.
+//! The embedded store: one `SQLite` file, many processes, one host, no daemon.
 //!
 //! A step is one write transaction, entered through the writers' queue ([`turn`]). Lock traffic is not
 //! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
@@ -35,7 +35,7 @@ use crate::world::{Bounds, Life, Now, World};
 
 /// The embedded store.
 ///
-/// Only flowlock may open the file: a second copy of SQLite in one process (Python's `sqlite3`, for
+/// Only flowlock may open the file: a second copy of `SQLite` in one process (Python's `sqlite3`, for
 /// example) would drop this one's locks when it closes it.
 ///
 /// ```
@@ -87,11 +87,7 @@ impl SqliteStore {
     /// `patience` is how long one step may wait for its turn to write.
     pub fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let boot_id = crate::world::system_boot_id().map_err(|error| {
-            at_path(
-                "read the boot id from",
-                Path::new("/proc/sys/kernel/random/boot_id"),
-                error,
-            )
+            at_path("read the boot id from", Path::new("/proc/sys/kernel/random/boot_id"), error)
         })?;
         Self::open_in(path, patience, |lives| Box::new(Machine { boot_id, lives }))
     }
@@ -113,25 +109,15 @@ impl SqliteStore {
         let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
         let (sql, identity) = open::open(&path)?;
         open::tune(&sql)?;
-        let mode = fs::metadata(&path)
-            .map_err(|error| at_path("look at the store", &path, error))?
-            .mode()
-            & 0o666;
+        let mode =
+            fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
         let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
-        let file = Some(OpenFile {
-            sql,
-            identity,
-            sync: None,
-        });
+        let file = Some(OpenFile { sql, identity, sync: None });
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
-            inner: Mutex::new(Inner {
-                turnstile,
-                file,
-                seen: BTreeMap::new(),
-            }),
+            inner: Mutex::new(Inner { turnstile, file, seen: BTreeMap::new() }),
             path,
             patience,
             lives,
@@ -148,7 +134,7 @@ impl SqliteStore {
         self.lives.path()
     }
 
-    /// The version of the SQLite inside.
+    /// The version of the `SQLite` inside.
     pub fn sqlite_version() -> &'static str {
         rusqlite::version()
     }
@@ -158,9 +144,7 @@ impl SqliteStore {
         let mut inner = self.inner();
         let file = self.reopened(&mut inner)?;
         let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
-        let found = statement
-            .query_map([], |row| row.get::<_, String>(0))
-            .map_err(translate)?;
+        let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
         let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
@@ -174,16 +158,9 @@ impl SqliteStore {
         if inner.file.is_none() {
             let (sql, identity) = open::open(&self.path)?;
             open::tune(&sql)?;
-            inner.file = Some(OpenFile {
-                sql,
-                identity,
-                sync: None,
-            });
+            inner.file = Some(OpenFile { sql, identity, sync: None });
         }
-        let file = inner
-            .file
-            .as_mut()
-            .ok_or_else(|| StoreError::damaged("no file is open"))?;
+        let file = inner.file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
         let identity = Identity::of(&self.path)?;
         if identity != file.identity {
             let path = crate::text::escape(&self.path.display().to_string());
@@ -198,15 +175,9 @@ impl SqliteStore {
     fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
         let sync = if step.is_durable() { Sync::Full } else { Sync::Lazy };
         self.reopened(inner)?;
-        let Inner {
-            turnstile,
-            file,
-            seen,
-        } = inner;
+        let Inner { turnstile, file, seen } = inner;
         let seen = seen.entry(namespace.clone()).or_default();
-        let file = file
-            .as_mut()
-            .ok_or_else(|| StoreError::damaged("no file is open"))?;
+        let file = file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
         let _turn = turnstile.enter(self.patience)?;
         file.write(sync, |sql| {
             let ns = namespace_number(sql, namespace)?;
@@ -233,10 +204,8 @@ impl OpenFile {
         body: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.set_sync(sync)?;
-        let transaction = self
-            .sql
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(translate)?;
+        let transaction =
+            self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
         let result = body(&transaction)?;
         transaction.commit().map_err(translate_commit)?;
         Ok(result)
@@ -260,8 +229,7 @@ impl OpenFile {
     /// Brings everything written so far to the disk, by one small synced transaction.
     fn sync_now(&mut self) -> Result<(), StoreError> {
         self.write(Sync::Full, |sql| {
-            sql.execute("update namespace set sequence = sequence where ns = 1", [])
-                .map_err(translate)
+            sql.execute("update namespace set sequence = sequence where ns = 1", []).map_err(translate)
         })
         .map(drop)
     }
@@ -295,19 +263,10 @@ impl Store for SqliteStore {
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
         let mut inner = self.inner();
         let file = self.reopened(&mut inner)?;
-        let transaction = file
-            .sql
-            .transaction_with_behavior(TransactionBehavior::Deferred)
-            .map_err(translate)?;
+        let transaction =
+            file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
         let ns = find_namespace(&transaction, namespace)?.unwrap_or(-1);
-        engine::view::view(
-            &mut Rows {
-                sql: &transaction,
-                ns,
-            },
-            self.world.as_ref(),
-            view,
-        )
+        engine::view::view(&mut Rows { sql: &transaction, ns }, self.world.as_ref(), view)
     }
 
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
@@ -323,7 +282,7 @@ impl Store for SqliteStore {
     }
 
     fn default_lease(&self) -> Duration {
-        Duration::from_secs(60)
+        Duration::from_mins(1)
     }
 }
 
@@ -336,13 +295,8 @@ fn went_back(namespace: &Namespace, seen: u64, found: u64) -> StoreError {
 }
 
 fn find_namespace(sql: &Connection, namespace: &Namespace) -> Result<Option<i64>, StoreError> {
-    let mut statement = sql
-        .prepare_cached("select ns from namespace where name = ?1")
-        .map_err(translate)?;
-    statement
-        .query_row([namespace.as_str()], |row| row.get(0))
-        .optional()
-        .map_err(translate)
+    let mut statement = sql.prepare_cached("select ns from namespace where name = ?1").map_err(translate)?;
+    statement.query_row([namespace.as_str()], |row| row.get(0)).optional().map_err(translate)
 }
 
 fn namespace_number(sql: &Connection, namespace: &Namespace) -> Result<i64, StoreError> {
@@ -359,22 +313,18 @@ fn namespace_number(sql: &Connection, namespace: &Namespace) -> Result<i64, Stor
 
 /// Opens a file beside the store, with the store's mode if it has to be made.
 fn side_file(path: &Path, mode: u32) -> Result<File, StoreError> {
-    let opened = File::options().read(true).write(true).open(path);
-    let made = match opened {
+    let mut options = File::options();
+    options.read(true).write(true);
+    let file = match options.open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let made = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(mode)
-                .open(path);
-            // The umask may have taken bits away that the others of a shared store need.
-            made.inspect(|file| drop(file.set_permissions(fs::Permissions::from_mode(mode))))
+            options.create(true).truncate(false).mode(mode).open(path).inspect(|file| {
+                // The umask may have taken bits away that the others of a shared store need.
+                let _ = file.set_permissions(fs::Permissions::from_mode(mode));
+            })
         }
         opened => opened,
     };
-    made.map_err(|error| at_path("open", path, error))
+    file.map_err(|error| at_path("open", path, error))
 }
 
 /// This machine: its clocks, its boot, its processes.

@@ -16,12 +16,12 @@ use crate::store::{StoreError, StoreErrorKind, directory_of};
 pub(super) const APPLICATION_ID: i32 = 0x666c_6f77;
 /// The schema this release writes. It is the first, so there is no older one to read.
 pub(super) const SCHEMA: i32 = 1;
-/// The first SQLite without the WAL-reset corruption (sqlite.org/wal.html#walresetbug).
+/// The first `SQLite` without the WAL-reset corruption (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// WAL pages after which a commit moves them into the file: small, because the first process to open the
 /// store reads the whole WAL.
 const CHECKPOINT_PAGES: u32 = 256;
-/// How long SQLite itself waits for a lock. Writers queue before it; this is for recovery and checkpoints.
+/// How long `SQLite` itself waits for a lock. Writers queue before it; this is for recovery and checkpoints.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Network file systems by their `statfs` magic number (linux/magic.h and the file systems' own headers).
@@ -50,20 +50,14 @@ impl Identity {
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         // Only stat: opening and closing the file here would drop SQLite's own locks on it.
         let meta = fs::metadata(path).map_err(|error| at_path("look at the store", path, error))?;
-        Ok(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-        })
+        Ok(Self { device: meta.dev(), inode: meta.ino() })
     }
 }
 
 /// Opens the store at `path`, and makes it first if nothing is there.
 pub(super) fn open(path: &Path) -> Result<(Connection, Identity), StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(unusable(format!(
-            "SQLite {} can corrupt stores; 3.51.3 is needed",
-            rusqlite::version()
-        )));
+        return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
     refuse_network(path)?;
     match fs::metadata(path) {
@@ -83,20 +77,14 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     sql.busy_timeout(BUSY).map_err(translate)?;
     sql.set_prepared_statement_cache_capacity(128);
     // A checkpoint on close would make every short command pay for two fsyncs.
-    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(translate)?;
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(translate)?;
     Ok(sql)
 }
 
 fn refuse_network(path: &Path) -> Result<(), StoreError> {
     let directory = directory_of(path);
-    let found = statfs::statfs(directory).map_err(|error| {
-        at_path(
-            "use the directory of the store",
-            directory,
-            std::io::Error::from(error),
-        )
-    })?;
+    let found = statfs::statfs(directory)
+        .map_err(|error| at_path("use the directory of the store", directory, std::io::Error::from(error)))?;
     let FsType(magic) = found.filesystem_type();
     #[allow(clippy::unnecessary_cast)] // its width differs between architectures
     let magic = (magic as i64) & 0xffff_ffff;
@@ -139,11 +127,10 @@ fn check_file(path: &Path, meta: &Metadata) -> Result<(), StoreError> {
 fn check_content(path: &Path, sql: &Connection) -> Result<(), StoreError> {
     let pragma = |name: &str| sql.query_row(&format!("pragma {name}"), [], |row| row.get::<_, i32>(0));
     let application = pragma("application_id").map_err(|error| match error.sqlite_error_code() {
-        Some(rusqlite::ffi::ErrorCode::NotADatabase) => unusable(format!(
-            "{} is not a flowlock store: it is not an SQLite file",
-            shown(path)
-        ))
-        .caused_by(error),
+        Some(rusqlite::ffi::ErrorCode::NotADatabase) => {
+            unusable(format!("{} is not a flowlock store: it is not an SQLite file", shown(path)))
+                .caused_by(error)
+        }
         _ => translate(error),
     })?;
     if application != APPLICATION_ID {
@@ -186,13 +173,10 @@ fn write_draft(draft: &Path, mode: u32) -> Result<(), StoreError> {
     sql.execute_batch("pragma journal_mode = delete; pragma synchronous = full; begin;")
         .map_err(translate)?;
     sql.execute_batch(include_str!("schema.sql")).map_err(translate)?;
-    sql.pragma_update(None, "application_id", APPLICATION_ID)
-        .map_err(translate)?;
-    sql.pragma_update(None, "user_version", SCHEMA)
-        .map_err(translate)?;
+    sql.pragma_update(None, "application_id", APPLICATION_ID).map_err(translate)?;
+    sql.pragma_update(None, "user_version", SCHEMA).map_err(translate)?;
     sql.execute_batch("commit;").map_err(translate)?;
-    sql.pragma_update(None, "journal_mode", "wal")
-        .map_err(translate)?;
+    sql.pragma_update(None, "journal_mode", "wal").map_err(translate)?;
     sql.close().map_err(|(_, error)| translate(error))
 }
 
@@ -211,17 +195,12 @@ fn publish(draft: &Path, path: &Path) -> Result<(), StoreError> {
 
 /// Prepares a connection for steps.
 pub(super) fn tune(sql: &Connection) -> Result<(), StoreError> {
-    sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)
-        .map_err(translate)
+    sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)
 }
 
 /// Group-writable in a group-writable directory, as `doctor --init-shared` makes it; else the user's alone.
 fn file_mode(directory: &Metadata) -> u32 {
-    if directory.mode() & 0o020 != 0 && directory.mode() & 0o2000 != 0 {
-        0o660
-    } else {
-        0o600
-    }
+    if directory.mode() & 0o020 != 0 && directory.mode() & 0o2000 != 0 { 0o660 } else { 0o600 }
 }
 
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -57,11 +57,7 @@ impl Rows<'_> {
     }
 
     fn run_where(&self, condition: &str, params: impl Params) -> Result<Option<Run>> {
-        self.one(
-            &format!("select {RUN_COLUMNS} from run where {condition}"),
-            params,
-            read_run,
-        )
+        self.one(&format!("select {RUN_COLUMNS} from run where {condition}"), params, read_run)
     }
 }
 
@@ -119,17 +115,11 @@ impl Tables for Rows<'_> {
 
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
         let nonce = attempt.nonce.0.to_be_bytes();
-        self.run_where(
-            "ns = ?1 and id = ?2 and nonce = ?3",
-            (self.ns, attempt.id.as_str(), nonce.as_slice()),
-        )
+        self.run_where("ns = ?1 and id = ?2 and nonce = ?3", (self.ns, attempt.id.as_str(), nonce.as_slice()))
     }
 
     fn living(&mut self, id: &RunId) -> Result<Option<Run>> {
-        self.run_where(
-            "ns = ?1 and id = ?2 and forget_ms is null",
-            (self.ns, id.as_str()),
-        )
+        self.run_where("ns = ?1 and id = ?2 and forget_ms is null", (self.ns, id.as_str()))
     }
 
     fn insert_run(&mut self, run: &Run) -> Result<()> {
@@ -206,10 +196,7 @@ impl Tables for Rows<'_> {
     }
 
     fn delete_run(&mut self, ticket: Ticket) -> Result<()> {
-        self.execute(
-            "delete from run where ns = ?1 and ticket = ?2",
-            (self.ns, number(ticket)),
-        )
+        self.execute("delete from run where ns = ?1 and ticket = ?2", (self.ns, number(ticket)))
     }
 
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>> {
@@ -220,26 +207,19 @@ impl Tables for Rows<'_> {
     }
 
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>> {
-        self.run_where(
-            "ns = ?1 and id = ?2 order by ticket desc limit 1",
-            (self.ns, id.as_str()),
-        )
+        self.run_where("ns = ?1 and id = ?2 order by ticket desc limit 1", (self.ns, id.as_str()))
     }
 
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
         let sql = "select due_ms, ticket from run where ns = ?1 and due_ms is not null and due_ms <= ?2 \
             order by due_ms, ticket limit ?3";
-        self.many(sql, (self.ns, upto_ms, most(limit)), |row| {
-            Ok((row.get(0)?, ticket(row, 1)?))
-        })
+        self.many(sql, (self.ns, upto_ms, most(limit)), |row| Ok((row.get(0)?, ticket(row, 1)?)))
     }
 
     fn forgettable(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
         let sql = "select forget_ms, ticket from run where ns = ?1 and forget_ms is not null and forget_ms <= ?2 \
             order by forget_ms, ticket limit ?3";
-        self.many(sql, (self.ns, upto_ms, most(limit)), |row| {
-            Ok((row.get(0)?, ticket(row, 1)?))
-        })
+        self.many(sql, (self.ns, upto_ms, most(limit)), |row| Ok((row.get(0)?, ticket(row, 1)?)))
     }
 
     fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
@@ -253,13 +233,7 @@ impl Tables for Rows<'_> {
     fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
         self.execute(
             "delete from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = ?4 and ticket = ?5",
-            (
-                self.ns,
-                place.key(),
-                which == Which::Lapsed,
-                columns(stake.mode).0,
-                number(stake.ticket),
-            ),
+            (self.ns, place.key(), which == Which::Lapsed, columns(stake.mode).0, number(stake.ticket)),
         )
     }
 
@@ -269,11 +243,7 @@ impl Tables for Rows<'_> {
             let sql = "select total(units), coalesce(min(capacity), ?3) from hold \
                 where ns = ?1 and place = ?2 and lapsed = 0 and mode = 2";
             let units = self.one(sql, (self.ns, place, u32::MAX), |row| {
-                Ok(Crowd {
-                    units: row.get::<_, f64>(0)? as u64,
-                    capacity: row.get(1)?,
-                    ..Crowd::NOBODY
-                })
+                Ok(Crowd { units: row.get::<_, f64>(0)? as u64, capacity: row.get(1)?, ..Crowd::NOBODY })
             })?;
             return Ok(units.unwrap_or(Crowd::NOBODY));
         }
@@ -285,11 +255,7 @@ impl Tables for Rows<'_> {
     fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
         let sql = "select ticket, mode, units, capacity from hold where ns = ?1 and place = ?2 and lapsed = ?3 \
             order by ticket limit ?4";
-        self.many(
-            sql,
-            (self.ns, place.key(), which == Which::Lapsed, most(limit)),
-            read_stake,
-        )
+        self.many(sql, (self.ns, place.key(), which == Which::Lapsed, most(limit)), read_stake)
     }
 
     fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()> {
@@ -336,10 +302,8 @@ impl Tables for Rows<'_> {
         let sql = "select max(ticket) from line where ns = ?1 and place = ?2 and mode = ?3 and ticket >= ?4 and ticket < ?5";
         let mut last = None;
         for mode in modes(place, part) {
-            let found: Option<i64> = self.number(
-                sql,
-                (self.ns, place.key(), mode, number(part.from), number(part.before)),
-            )?;
+            let found: Option<i64> =
+                self.number(sql, (self.ns, place.key(), mode, number(part.from), number(part.before)))?;
             last = last.max(found);
         }
         Ok(last.map(|ticket| Ticket(ticket as u64)))
@@ -362,17 +326,10 @@ impl Tables for Rows<'_> {
     }
 
     fn load_backlog(&mut self) -> Result<Vec<(Ticket, Source)>> {
-        self.many(
-            "select ticket, source from backlog where ns = ?1",
-            [self.ns],
-            |row| {
-                let text: String = row.get(1)?;
-                Ok((
-                    ticket(row, 0)?,
-                    source_from_text(&text).ok_or_else(|| unreadable(1, &text))?,
-                ))
-            },
-        )
+        self.many("select ticket, source from backlog where ns = ?1", [self.ns], |row| {
+            let text: String = row.get(1)?;
+            Ok((ticket(row, 0)?, source_from_text(&text).ok_or_else(|| unreadable(1, &text))?))
+        })
     }
 
     fn save_backlog(&mut self, backlog: &[(Ticket, Source)]) -> Result<()> {
@@ -410,18 +367,13 @@ impl Tables for Rows<'_> {
     }
 
     fn delete_record(&mut self, name: &Name) -> Result<()> {
-        self.execute(
-            "delete from record where ns = ?1 and name = ?2",
-            (self.ns, name.as_str()),
-        )
+        self.execute("delete from record where ns = ?1 and name = ?2", (self.ns, name.as_str()))
     }
 
     fn due_records(&mut self, upto_us: i64, limit: usize) -> Result<Vec<(i64, Name)>> {
         let sql = "select expires_at_us, name from record where ns = ?1 and expires_at_us is not null \
             and expires_at_us <= ?2 order by expires_at_us, name limit ?3";
-        self.many(sql, (self.ns, upto_us, most(limit)), |row| {
-            Ok((row.get(0)?, parsed(row, 1, Name::parse)?))
-        })
+        self.many(sql, (self.ns, upto_us, most(limit)), |row| Ok((row.get(0)?, parsed(row, 1, Name::parse)?)))
     }
 
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>> {
@@ -430,11 +382,7 @@ impl Tables for Rows<'_> {
              and state in ('live', 'incomplete') order by name limit ?5"
         );
         let after = after.map_or("", Name::as_str);
-        self.many(
-            &sql,
-            (self.ns, prefix, after, prefix.chars().count() as i64, most(limit)),
-            read_record,
-        )
+        self.many(&sql, (self.ns, prefix, after, prefix.chars().count() as i64, most(limit)), read_record)
     }
 
     fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()> {
@@ -466,10 +414,7 @@ impl Tables for Rows<'_> {
     }
 
     fn forget_client(&mut self, client: ClientId) -> Result<()> {
-        self.execute(
-            "delete from client where ns = ?1 and client = ?2",
-            (self.ns, client.0.to_be_bytes()),
-        )
+        self.execute("delete from client where ns = ?1 and client = ?2", (self.ns, client.0.to_be_bytes()))
     }
 
     fn silent_clients(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, ClientId)>> {
@@ -491,24 +436,15 @@ impl Tables for Rows<'_> {
 
     fn of_client(&mut self, client: ClientId, from: Ticket, limit: usize) -> Result<Vec<Ticket>> {
         let sql = "select ticket from of_client where ns = ?1 and client = ?2 and ticket >= ?3 order by ticket limit ?4";
-        self.many(
-            sql,
-            (self.ns, client.0.to_be_bytes(), number(from), most(limit)),
-            |row| ticket(row, 0),
-        )
+        self.many(sql, (self.ns, client.0.to_be_bytes(), number(from), most(limit)), |row| ticket(row, 0))
     }
 
     fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>> {
-        let runs: Option<i64> = self.number(
-            "select min(due_ms) from run where ns = ?1 and due_ms is not null",
-            [self.ns],
-        )?;
+        let runs: Option<i64> =
+            self.number("select min(due_ms) from run where ns = ?1 and due_ms is not null", [self.ns])?;
         let clients: Option<i64> =
             self.number("select min(heard_ms) from client where ns = ?1", [self.ns])?;
-        Ok([runs, clients.map(|heard| heard + silence_ms)]
-            .into_iter()
-            .flatten()
-            .min())
+        Ok([runs, clients.map(|heard| heard + silence_ms)].into_iter().flatten().min())
     }
 
     fn next_expiry(&mut self) -> Result<Option<i64>> {
@@ -519,21 +455,14 @@ impl Tables for Rows<'_> {
     }
 
     fn next_forget(&mut self) -> Result<Option<i64>> {
-        self.number(
-            "select min(forget_ms) from run where ns = ?1 and forget_ms is not null",
-            [self.ns],
-        )
+        self.number("select min(forget_ms) from run where ns = ?1 and forget_ms is not null", [self.ns])
     }
 }
 
 impl Rows<'_> {
     fn crowd(&self, sql: &str, params: impl Params) -> Result<Crowd> {
         let crowd = self.one(sql, params, |row| {
-            Ok(Crowd {
-                shared: row.get(0)?,
-                exclusive: row.get(1)?,
-                ..Crowd::NOBODY
-            })
+            Ok(Crowd { shared: row.get(0)?, exclusive: row.get(1)?, ..Crowd::NOBODY })
         })?;
         Ok(crowd.unwrap_or(Crowd::NOBODY))
     }
@@ -542,9 +471,7 @@ impl Rows<'_> {
         let sql = "select ticket, mode, units, capacity from line where ns = ?1 and place = ?2 and mode = 2 \
             and ticket < ?3 order by ticket";
         let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
-        let mut rows = statement
-            .query((self.ns, place.key(), number(before)))
-            .map_err(translate)?;
+        let mut rows = statement.query((self.ns, place.key(), number(before))).map_err(translate)?;
         let mut crowd = Crowd::NOBODY;
         while let Some(row) = rows.next().map_err(translate)? {
             crowd = crowd.with(read_stake(row).map_err(translate)?.mode);
@@ -599,9 +526,7 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         forget_ms: row.get(15)?,
         since_us: row.get(16)?,
         input_versions: from_json(row, 17)?,
-        parked: parked
-            .map(|key| Place::from_key(&key).ok_or_else(|| unreadable(18, &key)))
-            .transpose()?,
+        parked: parked.map(|key| Place::from_key(&key).ok_or_else(|| unreadable(18, &key))).transpose()?,
         holder: Holder {
             client: ClientId(u128::from_be_bytes(row.get(19)?)),
             life: row.get::<_, Option<i64>>(20)?.map(|life| Life(life as u64)),
@@ -616,15 +541,9 @@ fn read_stake(row: &Row<'_>) -> rusqlite::Result<Stake> {
     let mode = match row.get(1)? {
         0 => Mode::Shared,
         1 => Mode::Exclusive,
-        _ => Mode::Units {
-            units: row.get(2)?,
-            capacity: row.get(3)?,
-        },
+        _ => Mode::Units { units: row.get(2)?, capacity: row.get(3)? },
     };
-    Ok(Stake {
-        ticket: ticket(row, 0)?,
-        mode,
-    })
+    Ok(Stake { ticket: ticket(row, 0)?, mode })
 }
 
 /// Mode number, units and capacity of a stake's row.

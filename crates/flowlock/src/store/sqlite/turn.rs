@@ -1,6 +1,6 @@
 //! The writers' queue: an OS file lock taken before every write transaction.
 //!
-//! SQLite's own busy handler sleeps and retries, which starves processes: of 16 contending ones the worst
+//! `SQLite`'s own busy handler sleeps and retries, which starves processes: of 16 contending ones the worst
 //! got one transaction in four seconds. The kernel's lock queue does not.
 
 use std::fs::File;
@@ -39,10 +39,7 @@ impl Drop for Turn<'_> {
 impl Turnstile {
     pub(super) fn open(path: PathBuf, mode: u32) -> Result<Self, StoreError> {
         let file = super::side_file(&path, mode)?;
-        Ok(Self {
-            file: Some(file),
-            path,
-        })
+        Ok(Self { file: Some(file), path })
     }
 
     /// Waits for the turn to write, at most so long.
@@ -55,10 +52,7 @@ impl Turnstile {
             Ok(lock) => lock,
             Err(file) => queue(file, at_most, &self.path)?,
         };
-        Ok(Turn {
-            lock: Some(lock),
-            home: &mut self.file,
-        })
+        Ok(Turn { lock: Some(lock), home: &mut self.file })
     }
 }
 
@@ -97,18 +91,15 @@ fn queue(file: File, at_most: Duration, path: &Path) -> Result<Flock<File>, Stor
     match told.recv_timeout(at_most) {
         Ok(Ok(lock)) => Ok(lock),
         Ok(Err(error)) => Err(at_path("lock", path, error)),
-        Err(RecvTimeoutError::Disconnected) => Err(StoreError::new(
-            StoreErrorKind::Unreachable,
-            "the writers' queue broke off",
-        )),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(StoreError::new(StoreErrorKind::Unreachable, "the writers' queue broke off"))
+        }
         Err(RecvTimeoutError::Timeout) => Err(StoreError::new(
             StoreErrorKind::Unreachable,
             format!(
                 "the store is busy: no turn to write within {} ms{}",
                 at_most.as_millis(),
-                holder_of(path)
-                    .map(|pid| format!("; process {pid} keeps it"))
-                    .unwrap_or_default()
+                holder_of(path).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default()
             ),
         )),
     }
@@ -119,13 +110,10 @@ fn holder_of(path: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
     let inode = std::fs::metadata(path).ok()?.ino();
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    locks
-        .lines()
-        .filter(|line| line.contains("FLOCK"))
-        .find_map(|line| {
-            let words: Vec<_> = line.split_whitespace().collect();
-            let at = words.iter().position(|word| *word == "WRITE")?;
-            let held = !line.contains("->") && words.get(at + 2)?.ends_with(&format!(":{inode}"));
-            held.then(|| words.get(at + 1)?.parse().ok()).flatten()
-        })
+    locks.lines().filter(|line| line.contains("FLOCK")).find_map(|line| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "WRITE")?;
+        let held = !line.contains("->") && words.get(at + 2)?.ends_with(&format!(":{inode}"));
+        held.then(|| words.get(at + 1)?.parse().ok()).flatten()
+    })
 }

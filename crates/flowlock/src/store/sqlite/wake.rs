@@ -26,11 +26,7 @@ pub(super) struct Inboxes {
 
 impl Inboxes {
     pub(super) fn new(path: PathBuf, mode: u32) -> Self {
-        Self {
-            path,
-            mode,
-            sender: Mutex::new(None),
-        }
+        Self { path, mode, sender: Mutex::new(None) }
     }
 
     /// Tells clients that there is news. Never waits: a full inbox has news already.
@@ -38,10 +34,7 @@ impl Inboxes {
         if wakes.is_empty() {
             return;
         }
-        let mut sender = self
-            .sender
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sender = self.sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if sender.is_none() {
             *sender = open_sender(&self.path);
         }
@@ -62,11 +55,7 @@ impl Inboxes {
             UnixDatagram::bind(&address).map_err(|error| at_path("make a socket in", &self.path, error))?;
         fs::set_permissions(&address, fs::Permissions::from_mode(self.mode))
             .map_err(|error| at_path("set the mode of a socket in", &self.path, error))?;
-        Ok(SocketInbox {
-            socket,
-            directory,
-            client,
-        })
+        Ok(SocketInbox { socket, directory, client })
     }
 }
 
@@ -87,10 +76,7 @@ fn open_sender(path: &Path) -> Option<(File, UnixDatagram)> {
 }
 
 fn open_directory(path: &Path) -> std::io::Result<File> {
-    File::options()
-        .read(true)
-        .custom_flags(nix::libc::O_DIRECTORY)
-        .open(path)
+    File::options().read(true).custom_flags(nix::libc::O_DIRECTORY).open(path)
 }
 
 /// The socket's path through the directory's descriptor: a socket address has room for 107 bytes only.
@@ -131,20 +117,14 @@ impl SocketInbox {
         let Ok(length) = self.socket.recv(&mut hint) else {
             return false;
         };
-        news.extend(
-            std::str::from_utf8(&hint[..length])
-                .ok()
-                .and_then(|text| RunId::parse(text).ok()),
-        );
+        news.extend(std::str::from_utf8(&hint[..length]).ok().and_then(|text| RunId::parse(text).ok()));
         true
     }
 }
 
 impl Inbox for SocketInbox {
     fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
-        let _ = self
-            .socket
-            .set_read_timeout(Some(at_most.max(Duration::from_millis(1))));
+        let _ = self.socket.set_read_timeout(Some(at_most.max(Duration::from_millis(1))));
         let mut news = Vec::new();
         if !self.receive(&mut news) {
             return news;
@@ -158,10 +138,7 @@ impl Inbox for SocketInbox {
 
     fn bell(&self) -> Box<dyn Bell> {
         let directory = self.directory.try_clone().ok();
-        Box::new(SocketBell {
-            directory,
-            client: self.client,
-        })
+        Box::new(SocketBell { directory, client: self.client })
     }
 }
 

@@ -1,0 +1,43 @@
+//! `cargo xtask bench`: ratios against the nearest bare thing, measured side by side in one run.
+
+use crate::repo::{self, Profile};
+use crate::steps::{Failure, Steps};
+
+/// What `cargo xtask bench` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which store
+    #[arg(value_enum, default_value_t = Store::Embedded)]
+    store: Store,
+    /// Rounds of every comparison; the median counts
+    #[arg(long, default_value_t = 7)]
+    rounds: u32,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Store {
+    /// SQLite on this machine's disk and on tmpfs
+    Embedded,
+}
+
+/// Builds as users get it, then measures.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let Store::Embedded = args.store;
+    let mut steps = Steps::default();
+    steps.command("the command line program", &mut Profile::Release.build_cli())?;
+    let build = [
+        "build",
+        "--release",
+        "--package",
+        "xtask",
+        "--features",
+        "bench",
+        "--bin",
+        "bench-embedded",
+    ];
+    steps.command("the benchmark", &mut repo::cargo(build))?;
+    let bin = Profile::Release.folder();
+    let mut bench = std::process::Command::new(bin.join("bench-embedded"));
+    bench.arg(bin.join("flowlock")).arg(args.rounds.to_string());
+    steps.command("measuring", &mut bench)
+}

@@ -1,0 +1,38 @@
+//! The library's acquire + commit of 3 inputs and 2 outputs, against the bare transactions.
+
+use std::path::Path;
+
+use flowlock::Flowlock;
+
+use crate::Trouble;
+use crate::bare::Bare;
+use crate::stats::{Comparison, compare};
+
+const TIMES_IN_A_ROUND: u32 = 200;
+
+/// Measures in a folder; which file system that is, is the caller's choice.
+pub(crate) fn against_bare_transactions(folder: &Path, rounds: u32) -> Result<Comparison, Trouble> {
+    let flowlock = Flowlock::open(&format!("sqlite:{}/library.db", folder.display()))?;
+    flowlock
+        .job("inputs")
+        .output("input.1")
+        .output("input.2")
+        .output("input.3")
+        .acquire()?
+        .commit()?;
+    let job = flowlock
+        .job("bench")
+        .input("input.1")
+        .input("input.2")
+        .input("input.3")
+        .output("output.1")
+        .output("output.2");
+    let mut bare = Bare::create(&folder.join("bare.db"))?;
+    let ours = || -> Result<(), Trouble> {
+        job.acquire()?.commit()?;
+        Ok(())
+    };
+    compare(rounds, TIMES_IN_A_ROUND, ours, || {
+        bare.acquire_and_commit().map_err(Trouble::from)
+    })
+}

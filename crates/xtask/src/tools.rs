@@ -1,0 +1,120 @@
+//! What the checks need beyond Rust, installed only where it is missing (Debian and its relatives).
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::repo;
+use crate::steps::{Failure, run};
+
+/// A program the checks call, and the Debian package that has it.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// `cc` builds SQLite and the fault-injecting shim; `flock` is what the benchmark measures against; `strace` shows what a
+/// waiter sends; `shellcheck` reads the shell scripts and examples; `make` runs the cookbook's Makefile.
+const TOOLS: [Tool; 6] = [
+    Tool {
+        program: "cc",
+        package: "gcc",
+    },
+    Tool {
+        program: "make",
+        package: "make",
+    },
+    Tool {
+        program: "flock",
+        package: "util-linux",
+    },
+    Tool {
+        program: "strace",
+        package: "strace",
+    },
+    Tool {
+        program: "shellcheck",
+        package: "shellcheck",
+    },
+    Tool {
+        program: "git",
+        package: "git",
+    },
+];
+
+/// The licence checker, pinned: a new release must not fail yesterday's commit.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Installs the packages of the programs that are missing; nothing happens where all are there.
+pub(crate) fn install_missing() -> Result<(), Failure> {
+    let missing: Vec<&str> = TOOLS
+        .iter()
+        .filter(|tool| !is_there(tool.program))
+        .map(|tool| tool.package)
+        .collect();
+    if missing.is_empty() {
+        println!("all there: {}", TOOLS.map(|tool| tool.program).join(", "));
+        return Ok(());
+    }
+    if !is_there("apt-get") {
+        return Err(Failure::new(format!(
+            "please install {} (no apt-get here to do it)",
+            missing.join(", ")
+        )));
+    }
+    println!("missing: {}", missing.join(", "));
+    run(&mut as_root(&["apt-get", "update", "--quiet"]))?;
+    let install = [
+        "apt-get",
+        "install",
+        "--quiet",
+        "--yes",
+        "--no-install-recommends",
+    ];
+    run(as_root(&install)
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// The licence checker, built once into the target folder (two minutes on two cores).
+pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
+    let folder = repo::target().join("tools");
+    let program = folder.join("bin/cargo-deny");
+    if !has_version(&program, CARGO_DENY) {
+        let version = format!("cargo-deny@{CARGO_DENY}");
+        run(
+            repo::cargo(["install", "--locked", "--force", "--quiet", &version])
+                .arg("--root")
+                .arg(&folder)
+                .env("CARGO_TARGET_DIR", folder.join("build")),
+        )?;
+    }
+    Ok(program)
+}
+
+fn has_version(program: &PathBuf, version: &str) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|out| String::from_utf8_lossy(&out.stdout).trim_end().ends_with(version))
+}
+
+fn is_there(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", "command -v -- \"$1\" >/dev/null", "sh", program])
+        .stdin(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The command itself for root, through sudo for everyone else.
+fn as_root(words: &[&str]) -> Command {
+    let mut command = if nix::unistd::geteuid().is_root() {
+        Command::new(words[0])
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.arg(words[0]);
+        sudo
+    };
+    command.args(&words[1..]);
+    command
+}

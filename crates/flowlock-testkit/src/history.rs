@@ -10,6 +10,7 @@ mod op;
 mod play;
 mod request;
 mod settled;
+mod tally;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
@@ -48,7 +49,7 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize) {
     let result = runner
         .run(&scripts(longest), |script| play(&script).map_err(|failed| TestCaseError::fail(failed.verdict)));
     match result {
-        Ok(()) => {}
+        Ok(()) => tally::must_have_seen_everything(),
         Err(TestError::Fail(_, script)) => {
             let failed = play(&script).expect_err("the smallest history fails again");
             panic!(

@@ -5,7 +5,7 @@ mod grants;
 mod outcomes;
 mod records;
 
-use flowlock::step::{Answer, Holders, Standing, Step, Unlock};
+use flowlock::step::{Answer, Holders, Standing, Step};
 use flowlock::{Life, Now, Run, Ticket};
 
 use super::book::Book;
@@ -41,7 +41,7 @@ impl Moment<'_> {
             Step::Commit { who, .. } | Step::Fail(who) => who.run == *id,
             Step::Cancel { attempt, .. } => *attempt == run.attempt,
             Step::Claim { attempt, .. } => *attempt == run.attempt && run.revoked,
-            Step::Unlock { run, how, .. } => run == id && *how == Unlock::Now || run == id,
+            Step::Unlock { run, .. } => run == id,
             Step::Create { names, holders, .. } | Step::Remove { names, holders } => {
                 let forced = *holders == Holders::Break;
                 let touches = run

@@ -51,9 +51,10 @@ impl Play {
             (State::Granted, 0) => self.cancel(&attempt),
             (State::Granted, 1) => Step::Commit { who, note: None },
             (State::Granted, _) => Step::Claim { attempt, holder: self.holder(client) },
-            (State::Running, 0..=2) => Step::Refresh(vec![who]),
-            (State::Running, 3 | 4) => Step::Fail(who),
-            (State::Running, _) => Step::Commit { who, note: Some("note".into()) },
+            (State::Running, 0..=3) => Step::Refresh(vec![who]),
+            (State::Running, 4) => Step::Fail(who),
+            (State::Running, 5..=7) => Step::Commit { who, note: Some("note".into()) },
+            (State::Running, _) => return Ok(()),
             (State::Ended(_), _) => return Ok(()),
         };
         self.step(at, &step).map(drop)

@@ -15,6 +15,8 @@ pub enum Op {
     Disturb(u16, u8),
     /// Time passes, in milliseconds; clients that are awake send their heartbeats.
     Pass(u32),
+    /// The machine sleeps so many milliseconds: time passes and nobody can say a word.
+    Sleep(u32),
     /// Names are marked written by hand.
     Create(Names, bool),
     /// Records are removed by hand.
@@ -109,8 +111,8 @@ pub struct Script {
 /// All scripts of up to `longest` events.
 pub fn scripts(longest: usize) -> impl Strategy<Value = Script> {
     let bounds = prop_oneof![
-        3 => Just((64, 2_000, 64)),
-        2 => (1..=2_u32, Just(2_000_usize), prop_oneof![Just(1_usize), Just(2), Just(64)]),
+        2 => Just((64, 2_000, 64)),
+        3 => (1..=2_u32, Just(2_000_usize), prop_oneof![Just(1_usize), Just(2), Just(64)]),
         1 => Just((64, 2, 64)),
         1 => Just((64, 2_000, 1)),
     ];
@@ -131,6 +133,7 @@ fn ops() -> impl Strategy<Value = Op> {
         4 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Disturb(run, dice)),
         14 => prop_oneof![Just(0), Just(500), Just(1_000), Just(2_000), Just(5_000), 2_000..12_000_u32, Just(25_000)]
             .prop_map(Op::Pass),
+        4 => prop_oneof![1_000..6_000_u32, Just(9_000), 9_000..30_000_u32].prop_map(Op::Sleep),
         2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Create(names, by_force)),
         2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Remove(names, by_force)),
         2 => (pick(), any::<bool>()).prop_map(|(run, now)| Op::Unlock(run, now)),
@@ -145,14 +148,14 @@ fn ops() -> impl Strategy<Value = Op> {
 }
 
 fn arrivals() -> impl Strategy<Value = Arrival> {
-    let uses = || prop_oneof![5 => Just(Use::No), 3 => Just(Use::Read), 3 => Just(Use::Write), 1 => Just(Use::Rewrite)];
+    let uses = || prop_oneof![6 => Just(Use::No), 5 => Just(Use::Read), 6 => Just(Use::Write), 1 => Just(Use::Rewrite)];
     let slot = prop_oneof![
         3 => Just(None),
         1 => (1..=2_u32).prop_map(|units| Some((units, 2))),
         1 => (1..=3_u32).prop_map(|units| Some((units, 3))),
     ];
     let patience = prop_oneof![
-        2 => Just(Wish::Try),
+        1 => Just(Wish::Try),
         2 => prop_oneof![Just(5), Just(30), Just(60)].prop_map(Wish::Place),
         3 => prop_oneof![Just(8), Just(30), Just(60)].prop_map(Wish::Wait),
         3 => Just(Wish::WaitForEver),

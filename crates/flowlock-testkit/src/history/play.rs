@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use flowlock::step::{self, Acquire, Answer, Holders, Standing, Step};
 use flowlock::store::memory::TestWorld;
-use flowlock::{Attempt, Bounds, ClientId, Holder, Life, Nonce, Now, Origin, RunId, Ticket, World as _};
+use flowlock::{
+    Attempt, Bounds, ClientId, Holder, Life, Nonce, Now, Origin, Run, RunId, State, Ticket, World as _,
+};
 
-use super::Verdict;
 use super::book::{Book, Known, snapshot};
 use super::check::{self, Moment};
 use super::op::{Arrival, Op, Script};
 use super::request::{ends, names};
+use super::{Verdict, tally};
 use crate::subject::Subject;
 
 /// A history that broke a promise.
@@ -91,6 +93,10 @@ impl Play {
             Op::Act(pick, dice) => self.act(*pick, *dice),
             Op::Disturb(pick, dice) => self.disturb(*pick, *dice),
             Op::Pass(ms) => self.pass(*ms),
+            Op::Sleep(ms) => {
+                self.world.advance(Duration::from_millis((*ms).into()));
+                Ok(())
+            }
             Op::Create(..) | Op::Remove(..) => self.by_hand(op),
             Op::Unlock(pick, now) => self.unlock(*pick, *now),
             Op::Detach(pick) => self.detach(*pick),
@@ -125,6 +131,7 @@ impl Play {
         let settled = book.settled_at.take() == Some(now);
         let moment = Moment { before: &before, step, answer: &answer, now, settled, dead: &self.dead };
         check::step(book, &moment)?;
+        tally::count(&moment, &book.snapshot);
         self.unchanged(Some(at))?;
         Ok(answer)
     }
@@ -184,7 +191,7 @@ impl Play {
             return Ok(None);
         }
         let at = usize::from(arrival.elsewhere);
-        if self.made % 3 != 0 || arrival.nested {
+        if self.made.is_multiple_of(3) || arrival.nested && !self.made.is_multiple_of(5) {
             self.settle(at)?;
         }
         let known = self.request_of(arrival, at);
@@ -199,7 +206,7 @@ impl Play {
         let scene = self.books[at].scene(now);
         let parents = scene.holders().filter(|run| {
             run.holder.client == self.clients[client].id
-                && run.state == flowlock::State::Running
+                && run.state == State::Running
                 && !scene.is_lapsed(run)
         });
         let parent = parents.last().filter(|_| arrival.nested).map(|run| run.attempt.id.clone());
@@ -280,7 +287,10 @@ impl Play {
                 if awake && now - last_beat_ms >= 5_000 {
                     self.clients[client].last_beat_ms = now;
                     for at in 0..2 {
-                        self.step(at, &Step::Heartbeat(id))?;
+                        let waits = |run: &Run| run.holder.client == id && run.state != State::Running;
+                        if self.books[at].snapshot.runs.iter().any(waits) {
+                            self.step(at, &Step::Heartbeat(id))?;
+                        }
                     }
                 }
             }

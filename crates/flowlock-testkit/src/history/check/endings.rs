@@ -5,7 +5,7 @@ use flowlock::{Run, State};
 use super::{Moment, holds};
 use crate::history::book::Book;
 use crate::history::{Verdict, promise};
-use crate::oracle::{Scene, clash, on_same_name};
+use crate::oracle::{Scene, clash, on_same_name, waits};
 
 pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
     let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
@@ -19,7 +19,7 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
             Some(new) if holds(old) && !holds(new) => {
                 promise!(old.state == State::Granted, "a running run waits again: {old:?}");
                 promise!(
-                    was_needed(old, &before, &after),
+                    was_needed(old, moment, &before, &after),
                     "an unclaimed grant was taken back for nobody: {old:?}"
                 );
             }
@@ -31,7 +31,7 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
             None if holds(old) => {
                 let revoked_to_the_end = old.revoked && before.is_lapsed(old);
                 promise!(
-                    revoked_to_the_end || was_needed(old, &before, &after),
+                    revoked_to_the_end || was_needed(old, moment, &before, &after),
                     "a holder was ended for nobody: {old:?}"
                 );
             }
@@ -46,7 +46,7 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
 }
 
 /// Whether the holder's deadline had passed and somebody who needs its names was granted.
-fn was_needed(old: &Run, before: &Scene<'_>, after: &Scene<'_>) -> bool {
+fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> bool {
     let is_fresh = |run: &&Run| before.run(run.ticket).is_none_or(|earlier| earlier.token != run.token);
     let needs = |run: &Run| {
         run.spec.claims.iter().any(|claim| {
@@ -54,5 +54,8 @@ fn was_needed(old: &Run, before: &Scene<'_>, after: &Scene<'_>) -> bool {
                 .any(|held| clash(claim.mode, held.mode) || claim.space == flowlock::Space::Slot)
         })
     };
-    before.is_lapsed(old) && after.holders().filter(is_fresh).any(needs)
+    // Whoever was granted before the step's own order may have been ended by that order.
+    let came_and_went = |run: &Run| waits(run) && run.present && moment.ends(run) && needs(run);
+    before.is_lapsed(old)
+        && (after.holders().filter(is_fresh).any(needs) || moment.before.runs.iter().any(came_and_went))
 }

@@ -121,6 +121,7 @@ cases! { ($)
         a_grant_must_be_claimed_within_ten_seconds_of_the_last_sign_of_life,
         an_unclaimed_grant_goes_back_to_its_ticket_when_somebody_else_is_granted,
         a_late_claim_succeeds_if_nobody_needed_the_names,
+        a_late_claim_asks_again_while_older_work_is_left_over,
         a_held_place_reserves_to_its_end_and_each_return_renews_it,
         a_grant_to_a_held_place_is_claimed_by_coming_back,
         a_held_place_ends_by_itself,

@@ -375,14 +375,14 @@ impl Actor<'_> {
     /// Where the run stands: its state, and whether it is absent, lapsed or revoked.
     pub(super) fn state(&self) -> String {
         let Some(run) = self.seen() else { return self.ended() };
+        let absent = run.state.is_waiting() && !run.present;
         let marks = [
-            (run.state.is_waiting() && !run.present, "absent"),
+            (true, run.state.as_str()),
+            (absent, "absent"),
             (run.lapsed, "lapsed"),
             (run.revoked, "revoked"),
         ];
-        let marks: String =
-            marks.iter().filter(|(set, _)| *set).map(|(_, mark)| format!(", {mark}")).collect();
-        format!("{}{marks}", run.state.as_str())
+        marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect::<Vec<_>>().join(", ")
     }
 
     /// The run as the store shows it, while it lives.
@@ -500,13 +500,13 @@ pub(super) fn word(answer: &Answer) -> String {
         Answer::Standing(Standing::Waiting(waiting)) => format!("{}, absent", waiting.state.as_str()),
         Answer::Standing(Standing::Granted { .. }) => "granted".into(),
         Answer::Standing(Standing::Running(_)) => "running".into(),
-        Answer::Standing(Standing::Ended { outcome, .. }) => outcome.as_str().into(),
         Answer::Standing(Standing::AskAgain) | Answer::Finished(Finished::AskAgain) => "ask_again".into(),
         Answer::Refreshed(all) => all.iter().map(refreshed).collect::<Vec<_>>().join(", "),
         Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late: true }) => {
             "committed late".into()
         }
-        Answer::Finished(Finished::Ended { outcome, .. }) => outcome.as_str().into(),
+        Answer::Finished(Finished::Ended { outcome, .. })
+        | Answer::Standing(Standing::Ended { outcome, .. }) => outcome.as_str().into(),
         Answer::Finished(Finished::NotClaimed) => "not_claimed".into(),
         Answer::Finished(Finished::NotFound) | Answer::NotFound => "not_found".into(),
         Answer::Cancelled(Cancelled::Withdrawn) => "withdrawn".into(),

@@ -38,24 +38,25 @@ impl Play {
         let has_place = self.books[at].known[i].patience.place_end.is_some();
         let step = match (run.state, dice % 10) {
             (State::AwaitingInput | State::Queued, 0..=3) if has_place => {
-                let patience =
-                    if dice % 2 == 0 { step::Patience::Try } else { step::Patience::HoldPlace(20_000) };
+                let patience = if dice.is_multiple_of(2) {
+                    step::Patience::Try
+                } else {
+                    step::Patience::HoldPlace(20_000)
+                };
                 return self.send(at, i, patience).map(drop);
             }
             (State::AwaitingInput | State::Queued, 0..=3) => {
                 return self.send(at, i, step::Patience::Wait(None)).map(drop);
             }
-            (State::AwaitingInput | State::Queued, 4) => self.cancel(&attempt),
-            (State::AwaitingInput | State::Queued, 5) => Step::Claim { attempt, holder: self.holder(client) },
-            (State::AwaitingInput | State::Queued, _) => return Ok(()),
-            (State::Granted, 0) => self.cancel(&attempt),
+            (State::AwaitingInput | State::Queued, 4) | (State::Granted, 0) => self.cancel(&attempt),
             (State::Granted, 1) => Step::Commit { who, note: None },
-            (State::Granted, _) => Step::Claim { attempt, holder: self.holder(client) },
+            (State::AwaitingInput | State::Queued, 5) | (State::Granted, _) => {
+                Step::Claim { attempt, holder: self.holder(client) }
+            }
             (State::Running, 0..=3) => Step::Refresh(vec![who]),
             (State::Running, 4) => Step::Fail(who),
             (State::Running, 5..=7) => Step::Commit { who, note: Some("note".into()) },
-            (State::Running, _) => return Ok(()),
-            (State::Ended(_), _) => return Ok(()),
+            _ => return Ok(()),
         };
         self.step(at, &step).map(drop)
     }
@@ -75,6 +76,24 @@ impl Play {
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
         let [_, second, third] = newcomer.data;
         self.admit(&Arrival { data: [Use::No, second, third], ..newcomer.clone() })
+    }
+
+    /// A parent and its child share the first name; a writer stands between them in line; the child also wants what
+    /// somebody else has.
+    pub(super) fn family(&mut self, first: u8, elsewhere: bool) -> Verdict {
+        self.by_hand(&Op::Create((elsewhere, 1), false))?;
+        let member = |place: u8, data: [Use; 3]| Arrival {
+            client: (first + place) % 4,
+            elsewhere,
+            data,
+            lease: if place == 0 { 3 } else { 20 },
+            patience: Wish::WaitForEver,
+            ..Arrival::nothing()
+        };
+        self.admit(&member(0, [Use::Read, Use::No, Use::No]))?;
+        self.admit(&member(1, [Use::Write, Use::No, Use::No]))?;
+        self.admit(&member(2, [Use::No, Use::Write, Use::No]))?;
+        self.admit(&Arrival { nested: true, ..member(0, [Use::Read, Use::Write, Use::No]) })
     }
 
     /// The holder's own step is the first after its deadline.

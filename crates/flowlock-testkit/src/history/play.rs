@@ -99,6 +99,7 @@ impl Play {
         match op {
             Op::Arrive(arrival) => self.arrive(arrival),
             Op::Crowd(arrivals) => self.crowd(arrivals),
+            Op::Family(first, elsewhere) => self.family(*first, *elsewhere),
             Op::Late(pick, commits) => self.late(*pick, *commits),
             Op::CancelFirst(arrival, delay) => self.cancel_first(arrival, *delay),
             Op::Act(pick, dice) => self.act(*pick, *dice),
@@ -115,7 +116,10 @@ impl Play {
                 self.clients[usize::from(*client)].awake = *awake;
                 Ok(())
             }
-            Op::Kill(client) => self.kill(usize::from(*client)),
+            Op::Kill(client) => {
+                self.kill(usize::from(*client));
+                Ok(())
+            }
             Op::Bury => self.bury(),
             Op::Reopen => {
                 self.subjects.iter_mut().for_each(Subject::reopen);
@@ -327,12 +331,11 @@ impl Play {
         }
     }
 
-    fn kill(&mut self, client: usize) -> Verdict {
+    fn kill(&mut self, client: usize) {
         let life = self.clients[client].life;
         self.world.kill(life);
         self.dead.push(life);
         self.clients[client] = self.new_client();
-        Ok(())
     }
 
     /// What any waiter does that finds processes dead: it says so, the living included.

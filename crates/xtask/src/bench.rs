@@ -25,16 +25,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let Store::Embedded = args.store;
     let mut steps = Steps::default();
     steps.command("the command line program", &mut Profile::Release.build_cli())?;
-    let build = [
-        "build",
-        "--release",
-        "--package",
-        "xtask",
-        "--features",
-        "bench",
-        "--bin",
-        "bench-embedded",
-    ];
+    let build =
+        ["build", "--release", "--package", "xtask", "--features", "bench", "--bin", "bench-embedded"];
     steps.command("the benchmark", &mut repo::cargo(build))?;
     let bin = Profile::Release.folder();
     let mut bench = std::process::Command::new(bin.join("bench-embedded"));

@@ -24,24 +24,16 @@ pub(crate) fn check(bin: &Path) -> Result<(), Failure> {
         let complaints = complaints_about(&path, &text, &page, bin)?;
         examples += page.examples().count();
         wrong += complaints.len();
-        anstream::println!(
-            "{}: {DIM}{} examples{DIM:#}",
-            path.display(),
-            page.examples().count()
-        );
+        anstream::println!("{}: {DIM}{} examples{DIM:#}", path.display(), page.examples().count());
         for complaint in complaints {
             anstream::println!("{RED}{}:{RED:#}{complaint}", path.display());
         }
     }
     shellcheck()?;
     match (examples, wrong) {
-        (0, _) => Err(Failure::new(
-            "no example found: this check would pass by doing nothing",
-        )),
+        (0, _) => Err(Failure::new("no example found: this check would pass by doing nothing")),
         (_, 0) => Ok(()),
-        _ => Err(Failure::new(format!(
-            "{wrong} of the things the pages show are not so"
-        ))),
+        _ => Err(Failure::new(format!("{wrong} of the things the pages show are not so"))),
     }
 }
 
@@ -51,11 +43,8 @@ fn complaints_about(path: &Path, text: &str, page: &Page, bin: &Path) -> Result<
         return Ok(complaints);
     }
     let outcomes = session::play(page, bin)?;
-    complaints.extend(
-        page.examples()
-            .zip(outcomes)
-            .filter_map(|(example, outcome)| judge(example, &outcome)),
-    );
+    complaints
+        .extend(page.examples().zip(outcomes).filter_map(|(example, outcome)| judge(example, &outcome)));
     Ok(complaints)
 }
 
@@ -63,15 +52,10 @@ fn complaints_about(path: &Path, text: &str, page: &Page, bin: &Path) -> Result<
 fn judge(example: &Example, outcome: &session::Outcome) -> Option<String> {
     let Example { line, command, .. } = example;
     let Some(status) = outcome.status else {
-        return Some(format!(
-            "{line}: `{command}` did not end; it printed:\n{}",
-            outcome.output
-        ));
+        return Some(format!("{line}: `{command}` did not end; it printed:\n{}", outcome.output));
     };
     if let Err(difference) = compare::matches(&example.expected, &outcome.output) {
-        return Some(format!(
-            "{line}: `{command}` printed something else\n{difference}"
-        ));
+        return Some(format!("{line}: `{command}` printed something else\n{difference}"));
     }
     (status != 0 && !example.status_is_shown).then(|| {
         format!(
@@ -95,10 +79,7 @@ fn shellcheck() -> Result<(), Failure> {
     if scripts.is_empty() {
         return Ok(());
     }
-    run(Command::new("shellcheck")
-        .arg("--shell=sh")
-        .args(scripts)
-        .current_dir(folder.path()))
+    run(Command::new("shellcheck").arg("--shell=sh").args(scripts).current_dir(folder.path()))
 }
 
 /// A block that becomes a file of the reader's, for later commands of the page.

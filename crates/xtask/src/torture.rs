@@ -21,27 +21,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     let mut steps = Steps::default();
     for round in 1.. {
-        let mut histories = repo::cargo([
-            "test",
-            "--release",
-            "--package",
-            "flowlock",
-            "--all-features",
-            "--",
-            "histor",
-        ]);
+        let mut histories =
+            repo::cargo(["test", "--release", "--package", "flowlock", "--all-features", "--", "histor"]);
         steps.command(
             &format!("random histories, round {round}"),
             histories.env("FLOWLOCK_HISTORIES", HISTORIES),
         )?;
-        let slow = [
-            "test",
-            "--release",
-            "--workspace",
-            "--all-features",
-            "--",
-            "--ignored",
-        ];
+        let slow = ["test", "--release", "--workspace", "--all-features", "--", "--ignored"];
         steps.command(&format!("slow tests, round {round}"), &mut repo::cargo(slow))?;
         if Instant::now() >= until {
             break;

@@ -34,9 +34,8 @@ pub(crate) fn between_two_processes(folder: &Path) -> Result<(Duration, Duration
     }
     turns.sort_unstable();
     let passes = turns.windows(2).filter(|pair| pair[0].2 != pair[1].2);
-    let mut times: Vec<Duration> = passes
-        .map(|pair| Duration::from_nanos(pair[1].0.saturating_sub(pair[0].1)))
-        .collect();
+    let mut times: Vec<Duration> =
+        passes.map(|pair| Duration::from_nanos(pair[1].0.saturating_sub(pair[0].1))).collect();
     if times.len() < PASSES {
         return Err(format!(
             "only {} of {} turns passed from one process to the other",
@@ -50,10 +49,7 @@ pub(crate) fn between_two_processes(folder: &Path) -> Result<(Duration, Duration
 
 fn player(store: &str) -> Result<Child, Trouble> {
     let this = std::env::current_exe()?;
-    Ok(Command::new(this)
-        .args(["player", store])
-        .stdout(Stdio::piped())
-        .spawn()?)
+    Ok(Command::new(this).args(["player", store]).stdout(Stdio::piped()).spawn()?)
 }
 
 /// One side, as a process of its own: prints when each turn was granted and when its release was sent.

@@ -37,13 +37,8 @@ fn main() -> ExitCode {
 
 fn measure(flowlock: &Path, rounds: &str) -> Result<(), Trouble> {
     let rounds: u32 = rounds.parse()?;
-    let beside_the_program = std::env::current_exe()?
-        .parent()
-        .map(Path::to_path_buf)
-        .unwrap_or_default();
-    let disk = tempfile::Builder::new()
-        .prefix("bench-")
-        .tempdir_in(beside_the_program)?;
+    let beside_the_program = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
+    let disk = tempfile::Builder::new().prefix("bench-").tempdir_in(beside_the_program)?;
     println!("{}", machine::description(disk.path())?);
     let mut rows = vec![Row::ratio(
         "`flowlock run -l x -- true` against `flock FILE true`, whole processes",
@@ -98,9 +93,5 @@ fn waiting_rows(seen: &waiting::Seen) -> [Row; 2] {
 
 fn tmpfs() -> Option<tempfile::TempDir> {
     let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() {
-        tempfile::Builder::new().prefix("bench-").tempdir_in(memory).ok()
-    } else {
-        None
-    }
+    if memory.is_dir() { tempfile::Builder::new().prefix("bench-").tempdir_in(memory).ok() } else { None }
 }

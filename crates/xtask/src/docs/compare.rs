@@ -8,19 +8,11 @@ pub(super) fn matches(shown: &[String], output: &str) -> Result<(), String> {
         return Ok(());
     }
     let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
-    Err(format!(
-        "  the page shows\n{}\n  it printed\n{}",
-        quoted(&shown),
-        quoted(&printed)
-    ))
+    Err(format!("  the page shows\n{}\n  it printed\n{}", quoted(&shown), quoted(&printed)))
 }
 
 fn quoted(lines: &[&str]) -> String {
-    lines
-        .iter()
-        .map(|line| format!("    | {line}"))
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines.iter().map(|line| format!("    | {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn lines_match(shown: &[String], printed: &[&str]) -> bool {
@@ -40,18 +32,13 @@ fn line_matches(shown: &str, printed: &str) -> bool {
     let (shown, printed) = (shown.trim_end(), printed.trim_end());
     match shown.split_once("[..]") {
         None => shown == printed,
-        Some((start, more)) => printed
-            .strip_prefix(start)
-            .is_some_and(|rest| ends_like(more, rest)),
+        Some((start, more)) => printed.strip_prefix(start).is_some_and(|rest| ends_like(more, rest)),
     }
 }
 
 /// Whether some end of the text is as shown.
 fn ends_like(shown: &str, text: &str) -> bool {
-    text.char_indices()
-        .map(|(at, _)| at)
-        .chain([text.len()])
-        .any(|at| line_matches(shown, &text[at..]))
+    text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| line_matches(shown, &text[at..]))
 }
 
 #[cfg(test)]
@@ -75,10 +62,7 @@ mod tests {
     #[test]
     fn holes_stand_for_what_differs_from_reader_to_reader() {
         assert!(same(&["held by pid [..] for [..] s"], "held by pid 17 for 3 s\n"));
-        assert!(!same(
-            &["held by pid [..] for [..] s"],
-            "held by pid 17 for 3 min\n"
-        ));
+        assert!(!same(&["held by pid [..] for [..] s"], "held by pid 17 for 3 min\n"));
         assert!(same(&["first", "...", "last"], "first\nx\ny\nlast\n"));
         assert!(same(&["first", "...", "last"], "first\nlast\n"));
         assert!(!same(&["first", "...", "last"], "first\nx\n"));

@@ -440,15 +440,14 @@ impl Attendant {
         while !self.room.closed.load(Ordering::Acquire) {
             let next = self.next_look(heartbeat, probe);
             let news = self.inbox.wait(next.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let Some(shared) = self.shared.upgrade() else { return };
             for run in news {
-                if let Some(seat) = self.seat(&run) {
-                    seat.tell();
+                match self.seat(&run) {
+                    Some(seat) => seat.tell(),
+                    None => shared.keeper.look_at(&run),
                 }
             }
-            let now = Instant::now();
-            let Some(shared) = self.shared.upgrade() else {
-                return;
-            };
             if now >= probe {
                 probe = now + PROBE;
                 if self.bury_the_dead(&shared) {

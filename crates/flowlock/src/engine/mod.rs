@@ -33,12 +33,6 @@ use crate::step::{Answer, Step, Wake};
 use crate::store::StoreError;
 use crate::world::{Now, World};
 
-/// How many waiting runs one step looks at.
-const MOST_LOOKS: u32 = 64;
-/// How many claims the runs that one step looks at may have together, beyond the first run.
-const MOST_CLAIMS_LOOKED_AT: usize = 2_000;
-/// How many due deadlines one step handles.
-const MOST_DUE: usize = 64;
 /// After how long without a heartbeat a waiter reserves nothing; a grant must be claimed within the same
 /// time from the last sign of life before it.
 pub(crate) const SILENCE_MS: i64 = 10_000;
@@ -111,7 +105,8 @@ impl<'a, T: Tables> Engine<'a, T> {
     fn begin(tables: &'a mut T, world: &'a dyn World) -> Result<Self> {
         let meta = tables.meta()?;
         let rows = if meta.has_backlog { tables.load_backlog()? } else { Vec::new() };
-        let budget = Budget { looks: MOST_LOOKS, claims: MOST_CLAIMS_LOOKED_AT };
+        let bounds = world.bounds();
+        let budget = Budget { looks: bounds.looks, claims: bounds.claims };
         let now = world.now();
         let backlog = Backlog::from_rows(rows);
         Ok(Self {

@@ -20,13 +20,13 @@ mod sweep;
 pub(crate) mod tables;
 pub(crate) mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::backlog::Backlog;
 use self::tables::{Meta, Result, Tables};
 use crate::claim::Claim;
 use crate::name::Name;
-use crate::record::RecordState;
+use crate::record::{Record, RecordState};
 use crate::rule::{self, Crowd, Kinship, Obstacle};
 use crate::run::{Place, Run, State, Ticket, Token};
 use crate::step::{Answer, Step, Wake};
@@ -99,6 +99,8 @@ struct Engine<'a, T> {
     unswept: bool,
     wakes: BTreeSet<Wake>,
     must_sync: bool,
+    /// The records read in this step, as they are by now.
+    records: BTreeMap<Name, Option<Record>>,
 }
 
 impl<'a, T: Tables> Engine<'a, T> {
@@ -119,6 +121,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             unswept: false,
             wakes: BTreeSet::new(),
             must_sync: false,
+            records: BTreeMap::new(),
         })
     }
 
@@ -159,6 +162,26 @@ impl<'a, T: Tables> Engine<'a, T> {
     /// Whether older work is left over: then nothing new may be decided.
     fn has_leftover(&mut self) -> Result<bool> {
         Ok(self.unswept || self.next_look()?.is_some())
+    }
+
+    /// The record of a name; read from the tables once in a step.
+    fn record(&mut self, name: &Name) -> Result<Option<Record>> {
+        if let Some(known) = self.records.get(name) {
+            return Ok(known.clone());
+        }
+        let record = self.tables.record(name)?;
+        self.records.insert(name.clone(), record.clone());
+        Ok(record)
+    }
+
+    fn put_record(&mut self, record: &Record) -> Result<()> {
+        self.records.insert(record.name.clone(), Some(record.clone()));
+        self.tables.put_record(record)
+    }
+
+    fn drop_record(&mut self, name: &Name) -> Result<()> {
+        self.records.insert(name.clone(), None);
+        self.tables.delete_record(name)
     }
 
     /// The first thing in the way of a run, seen from its ticket.
@@ -219,7 +242,7 @@ impl<T: Tables> rule::View for Eyes<'_, '_, T> {
     type Error = StoreError;
 
     fn is_live(&mut self, name: &Name) -> Result<bool> {
-        Ok(self.engine.tables.record(name)?.is_some_and(|record| record.state == RecordState::Live))
+        Ok(self.engine.record(name)?.is_some_and(|record| record.state == RecordState::Live))
     }
 
     fn held(&mut self, claim: &Claim) -> Result<Crowd> {

@@ -1,2 +1,8 @@
 //! flowlock on the command line.
-fn main() {}
+mod args;
+mod dates;
+mod terminal;
+fn main() {
+    let cli = <args::Cli as clap::Parser>::parse();
+    println!("{cli:?}");
+}

@@ -152,6 +152,9 @@ impl Stretch {
             .word
             .start(&moment.checked_add(self.to.span()).map_err(far)?)
             .map_err(far)?;
+        if first.year() < 1 {
+            return Err("it reaches beyond the calendar".to_owned());
+        }
         if first > last {
             return Err("its range ends before it begins".to_owned());
         }

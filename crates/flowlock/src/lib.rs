@@ -1,1 +1,63 @@
-//! Locks.
+//! Locks what a job reads and writes, all of it in one atomic step before it starts.
+//!
+//! * every **input** exists (some job wrote it as an output earlier) and nobody is writing it,
+//! * every **output** is the job's alone,
+//! * outputs count as written only if the job succeeded and still owned them.
+//!
+//! ```
+//! use flowlock::{Error, Flowlock};
+//!
+//! let flowlock = Flowlock::open("memory:")?; // or "sqlite:/var/lib/flowlock/flowlock.db"
+//! flowlock.job("import").output("sales").acquire()?.commit()?;
+//!
+//! flowlock.job("report").input("sales").output("report").with(|grant| {
+//!     println!("{} reads {:?}", grant.run_id(), grant.inputs());
+//!     Ok::<_, Error>(()) // commits; an error or a panic would write nothing
+//! })?;
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # Where things are
+//! [`Flowlock`] opens a store; [`Job`] says what a piece of work wants; [`Grant`] is the held thing;
+//! [`Pending`] a run that waits in line. [`store`] has the stores and their contract, [`step`] the language
+//! spoken with them.
+
+mod blocker;
+mod claim;
+#[cfg(feature = "config")]
+pub mod config;
+mod coordinator;
+mod engine;
+mod error;
+mod grant;
+mod job;
+mod keeper;
+mod name;
+mod operate;
+mod record;
+mod rule;
+mod run;
+pub mod step;
+pub mod store;
+mod text;
+mod wait;
+mod world;
+
+pub use crate::blocker::{Blocked, Blocker, BlockerKind, By, MOST_BLOCKERS, RecordEvidence};
+pub use crate::claim::{
+    Claim, Claims, ClaimsBuilder, InvalidClaims, LARGEST_CAPACITY, LARGEST_REQUEST, MOST_CLAIMS, Mode, Space,
+};
+pub use crate::coordinator::{Builder, COMMIT_WAIT, Flowlock, STORE_TIMEOUT};
+pub use crate::error::{Error, Lost};
+pub use crate::grant::{Committed, Grant};
+pub use crate::job::{Acquired, Job, LEASES, LONGEST_PLACE};
+pub use crate::name::{JobName, Name, Namespace, RunId};
+pub use crate::operate::Creation;
+pub use crate::record::{Failure, Input, LONGEST_NOTE, MOST_MADE_FROM, MadeFrom, Record, RecordState};
+pub use crate::run::{
+    Attempt, ClientId, Holder, IfWritten, LostBy, Nonce, OnFail, Origin, Outcome, Place, Run, Spec, State,
+    Ticket, Token,
+};
+pub use crate::text::{InvalidText, LONGEST_NAME, escape};
+pub use crate::wait::{Begun, Pending, Progress, Ringer};
+pub use crate::world::{Life, Now, World};

@@ -1,0 +1,198 @@
+//! Why a run cannot start yet, with evidence.
+
+use crate::name::{JobName, Name, RunId};
+use crate::record::{Failure, RecordState};
+use crate::run::Origin;
+
+/// How many blockers an answer names; the rest is "10+".
+pub const MOST_BLOCKERS: usize = 10;
+
+/// One reason why a run cannot start, and who is behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Blocker {
+    /// What kind of reason.
+    pub kind: BlockerKind,
+    /// The name in contention.
+    pub name: Name,
+    /// The run behind it, if one is.
+    pub by: Option<By>,
+    /// What is known of the name's record (only where a record is the reason).
+    pub record: Option<RecordEvidence>,
+}
+
+/// The kinds of [`Blocker`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BlockerKind {
+    /// The input was never written, or its record expired or was removed.
+    InputMissing,
+    /// Somebody is writing the input.
+    InputBeingWritten,
+    /// The input's record was marked incomplete by a rewrite that did not commit.
+    InputIncomplete,
+    /// Somebody else is writing the output.
+    OutputBeingWritten,
+    /// Somebody is reading the output.
+    OutputBeingRead,
+    /// The output is written already and may not be overwritten.
+    OutputExists,
+    /// Somebody holds the lock.
+    LockHeld,
+    /// The slot has no units left.
+    SlotsTaken,
+    /// Somebody came first.
+    QueuedBehind,
+}
+
+impl BlockerKind {
+    /// The word for it in JSON and messages, e.g. `input_missing`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InputMissing => "input_missing",
+            Self::InputBeingWritten => "input_being_written",
+            Self::InputIncomplete => "input_incomplete",
+            Self::OutputBeingWritten => "output_being_written",
+            Self::OutputBeingRead => "output_being_read",
+            Self::OutputExists => "output_exists",
+            Self::LockHeld => "lock_held",
+            Self::SlotsTaken => "slots_taken",
+            Self::QueuedBehind => "queued_behind",
+        }
+    }
+}
+
+/// The run behind a blocker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// The run.
+    pub run: RunId,
+    /// Its job.
+    pub job: JobName,
+    /// Where it was started.
+    pub origin: Origin,
+    /// Since when it is in its state, in microseconds since 1970.
+    pub since_us: i64,
+    /// What is left of its lease in milliseconds; negative once it is over. None for a run that waits.
+    pub lease_left_ms: Option<i64>,
+}
+
+/// What a store remembers of a name's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordEvidence {
+    /// In which state it is; [`RecordState::NeverWritten`] also if nothing is remembered.
+    pub state: RecordState,
+    /// Who wrote it last, and when (microseconds since 1970).
+    pub last_written: Option<(RunId, JobName, i64)>,
+    /// The last attempt to rewrite it that failed or was lost.
+    pub failure: Option<Failure>,
+}
+
+/// Why a request was not granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// The reasons, at most ten.
+    pub by: Vec<Blocker>,
+    /// Whether there are more than `by` names.
+    pub more: bool,
+    /// How many runs stand ahead of it at the name it waits at, counted up to 11.
+    pub ahead: u32,
+    /// When a new try makes sense, in milliseconds; none if the answer is final as things stand.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Blocked {
+    /// One line for people: the first blocker as a sentence, and how many more there are.
+    pub fn summary(&self) -> String {
+        let Some(first) = self.by.first() else {
+            return "older requests are served first".into();
+        };
+        match (self.by.len() - 1, self.more) {
+            (0, false) => first.to_string(),
+            (n, false) => format!("{first} (and {n} more)"),
+            (n, true) => format!("{first} (and {n}+ more)"),
+        }
+    }
+}
+
+impl std::fmt::Display for Blocker {
+    /// The blocker as a sentence: the same words everywhere.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = &self.name;
+        match self.kind {
+            BlockerKind::InputMissing => write!(f, "input {name} is missing")?,
+            BlockerKind::InputBeingWritten => write!(f, "input {name} is being written")?,
+            BlockerKind::InputIncomplete => write!(f, "input {name} is incomplete")?,
+            BlockerKind::OutputBeingWritten => write!(f, "output {name} is being written")?,
+            BlockerKind::OutputBeingRead => write!(f, "output {name} is being read")?,
+            BlockerKind::OutputExists => write!(f, "output {name} is already written")?,
+            BlockerKind::LockHeld => write!(f, "lock {name} is held")?,
+            BlockerKind::SlotsTaken => write!(f, "slot {name} has no unit left")?,
+            BlockerKind::QueuedBehind => write!(f, "queued for {name} behind")?,
+        }
+        match (&self.by, self.kind) {
+            (None, _) => {}
+            (Some(by), BlockerKind::QueuedBehind) => write!(f, " {by}")?,
+            (Some(by), _) => write!(f, " by {by}")?,
+        }
+        match &self.record {
+            Some(record) if self.by.is_none() => write!(f, "{record}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Origin { host, pid, user, ci } = &self.origin;
+        let escape = crate::text::escape;
+        write!(
+            f,
+            "{} (run {}, {}, pid {pid}, user {}",
+            self.job,
+            self.run,
+            escape(host),
+            escape(user)
+        )?;
+        if let Some(ci) = ci {
+            write!(f, ", {}", escape(ci))?;
+        }
+        match self.lease_left_ms {
+            None => {}
+            Some(left) if left > 0 => write!(f, ", lease left {} s", (left + 999) / 1_000)?,
+            Some(_) => write!(f, ", lease over")?,
+        }
+        f.write_str(")")
+    }
+}
+
+impl std::fmt::Display for RecordEvidence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.state {
+            RecordState::NeverWritten => f.write_str(": it was never written")?,
+            RecordState::Expired => f.write_str(": its record expired")?,
+            RecordState::Removed => f.write_str(": its record was removed")?,
+            RecordState::Incomplete => f.write_str(": a rewrite of it did not commit")?,
+            RecordState::Live => {}
+        }
+        if let Some((run, _, at_us)) = &self.last_written {
+            write!(f, ", last written by {run} at {}", time(*at_us))?;
+        }
+        if let Some(failure) = &self.failure {
+            write!(
+                f,
+                "; the last attempt, {}, ended {} at {}",
+                failure.run,
+                failure.outcome.as_str(),
+                time(failure.at_us)
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// RFC 3339 in UTC, to the second.
+fn time(us: i64) -> String {
+    jiff::Timestamp::from_second(us.div_euclid(1_000_000))
+        .map_or_else(|_| us.to_string(), |time| time.to_string())
+}

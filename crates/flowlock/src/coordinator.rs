@@ -1,0 +1,335 @@
+//! [`Flowlock`]: the one front door.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::job::Job;
+use crate::keeper::Keeper;
+use crate::name::Namespace;
+use crate::run::{ClientId, Holder, Origin};
+use crate::step::{Answer, Step};
+use crate::store::memory::MemoryStore;
+use crate::store::{Pulse, Store, StoreError};
+use crate::wait::Desk;
+
+/// How long the store is asked before an error is reported, if nothing else is said.
+pub const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a commit is repeated after the run's deadline, if nothing else is said.
+pub const COMMIT_WAIT: Duration = Duration::from_secs(600);
+/// The pause before the first repetition; it doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// A connection to one namespace of one store. Cheap to clone; all clones share it.
+///
+/// ```
+/// use flowlock::Flowlock;
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// let grant = flowlock.job("import").output("sales").acquire()?;
+/// // … write the sales …
+/// grant.commit()?;
+///
+/// let grant = flowlock.job("report").input("sales").output("report").acquire()?;
+/// assert_eq!(grant.inputs()[0].name.as_str(), "sales");
+/// grant.commit()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Flowlock {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all clones, grants and waits of a connection share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) namespace: Namespace,
+    pub(crate) client: ClientId,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) store_timeout: Duration,
+    pub(crate) commit_wait: Duration,
+    pulse: Mutex<Option<Arc<Pulse>>>,
+    pub(crate) keeper: Keeper,
+    pub(crate) desk: OnceLock<Desk>,
+}
+
+impl Flowlock {
+    /// Opens the store at a URL: `sqlite:PATH` or `memory:`.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if the store cannot be used.
+    pub fn open(url: &str) -> Result<Self, Error> {
+        Self::builder().open(url)
+    }
+
+    /// A connection to a store that is open already, with default settings.
+    pub fn with_store(store: Arc<dyn Store>) -> Self {
+        Self::builder().with_store(store)
+    }
+
+    /// Settings before opening.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Begins a request; see [`Job`].
+    pub fn job(&self, name: impl AsRef<str>) -> Job {
+        Job::new(self.clone(), name.as_ref())
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.shared.store
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.shared.namespace
+    }
+
+    /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
+    pub fn pulse(&self) -> Option<Arc<Pulse>> {
+        self.shared
+            .pulse
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Settings of a connection.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    namespace: Namespace,
+    store_timeout: Duration,
+    commit_wait: Duration,
+    origin: Option<Origin>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            namespace: Namespace::default(),
+            store_timeout: STORE_TIMEOUT,
+            commit_wait: COMMIT_WAIT,
+            origin: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The namespace; `default` if nothing is said.
+    #[must_use]
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// How long the store is asked before an error is reported, apart from any wait; 2 s if nothing is said.
+    #[must_use]
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = timeout;
+        self
+    }
+
+    /// How long a commit is repeated after the deadline while the store does not answer; 10 min if nothing
+    /// is said. Late commits are legal, so this costs nothing but the wait.
+    #[must_use]
+    pub fn commit_wait(mut self, wait: Duration) -> Self {
+        self.commit_wait = wait;
+        self
+    }
+
+    /// What blocked runs are told of this process; host, pid and user if nothing is said.
+    #[must_use]
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// Opens the store at a URL; see [`Flowlock::open`].
+    pub fn open(self, url: &str) -> Result<Flowlock, Error> {
+        let store = open_store(url, self.store_timeout)?;
+        Ok(self.with_store(store))
+    }
+
+    /// Takes a store that is open already.
+    pub fn with_store(self, store: Arc<dyn Store>) -> Flowlock {
+        let shared = Shared {
+            store,
+            namespace: self.namespace,
+            client: ClientId::fresh(),
+            origin: Arc::new(self.origin.unwrap_or_else(Origin::of_this_process)),
+            store_timeout: self.store_timeout,
+            commit_wait: self.commit_wait,
+            pulse: Mutex::new(None),
+            keeper: Keeper::default(),
+            desk: OnceLock::new(),
+        };
+        Flowlock {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+impl Origin {
+    /// Host, process id and user of this process.
+    pub fn of_this_process() -> Self {
+        let host = nix::unistd::gethostname()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let uid = nix::unistd::getuid();
+        let user = nix::unistd::User::from_uid(uid)
+            .ok()
+            .flatten()
+            .map_or_else(|| uid.to_string(), |user| user.name);
+        Self {
+            host,
+            pid: std::process::id(),
+            user,
+            ci: None,
+        }
+    }
+}
+
+fn open_store(url: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
+    match url.split_once(':') {
+        Some(("memory", "")) => Ok(Arc::new(MemoryStore::default())),
+        Some(("sqlite", path)) => open_file(url, path, timeout),
+        _ => Err(bad_url(url, "use sqlite:PATH or memory:")),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn open_file(url: &str, path: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() {
+        return Err(bad_url(url, "it names no file; use sqlite:PATH"));
+    }
+    Ok(Arc::new(crate::store::sqlite::SqliteStore::open(
+        Path::new(path),
+        timeout,
+    )?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
+    let _ = Path::new("");
+    Err(bad_url(
+        url,
+        "this build has no embedded store (feature `sqlite`)",
+    ))
+}
+
+fn bad_url(url: &str, problem: &str) -> Error {
+    Error::Configuration(format!(
+        "store URL \"{}\": {problem}",
+        crate::text::escape(&without_password(url))
+    ))
+}
+
+/// The URL with its password, if it has one, replaced.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..authority_end].rfind('@') {
+        None => url.to_owned(),
+        Some(at) => {
+            let user = rest[..at].split(':').next().unwrap_or_default();
+            format!("{scheme}://{user}:***{}", &rest[at..])
+        }
+    }
+}
+
+impl Shared {
+    /// Carries out a step; repeats it while the store has passing trouble, for `store_timeout` at most.
+    pub(crate) fn step(&self, step: &Step) -> Result<Answer, StoreError> {
+        self.step_until(step, Instant::now() + self.store_timeout)
+    }
+
+    /// The same with another limit. One repetition is always allowed.
+    pub(crate) fn step_until(&self, step: &Step, until: Instant) -> Result<Answer, StoreError> {
+        let mut pause = FIRST_PAUSE;
+        let mut repeated = false;
+        loop {
+            let error = match self.store.step(&self.namespace, step) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let now = Instant::now();
+            if !error.is_transient() || (repeated && now >= until) {
+                return Err(error);
+            }
+            tracing::debug!(%error, "the store did not answer; asking again");
+            std::thread::sleep(
+                pause
+                    .min(until.saturating_duration_since(now))
+                    .max(Duration::from_millis(1)),
+            );
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            repeated = true;
+        }
+    }
+
+    /// This process as the holder of a run.
+    pub(crate) fn holder(&self) -> Result<Holder, StoreError> {
+        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        if pulse.is_none() {
+            *pulse = self.store.new_life()?.map(Arc::new);
+        }
+        let life = pulse.as_ref().map(|pulse| pulse.life);
+        Ok(Holder {
+            client: self.client,
+            life,
+            origin: self.origin.clone(),
+        })
+    }
+
+    /// The latest arrival of a step sent now.
+    pub(crate) fn latest_ms(&self) -> Result<i64, StoreError> {
+        Ok(self
+            .store
+            .clock_ms()?
+            .saturating_add_unsigned(self.store_timeout.as_millis() as u64)
+            .saturating_add(1_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_never_shown() {
+        let said = open_store("mysql://me:secret@host/db", STORE_TIMEOUT)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            said,
+            r#"store URL "mysql://me:***@host/db": use sqlite:PATH or memory:"#
+        );
+    }
+
+    #[test]
+    fn urls_that_are_none_are_refused_with_what_to_use() {
+        for url in [
+            "",
+            "flowlock.db",
+            "sqlite",
+            "memory",
+            "memory:x",
+            "sqlite:",
+            "sqlite://",
+        ] {
+            assert!(
+                matches!(open_store(url, STORE_TIMEOUT), Err(Error::Configuration(_))),
+                "{url}"
+            );
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Arriving: a request becomes a grant, a waiting run, or a refusal; and comes back.
+
+use std::sync::Arc;
+
+use super::tables::{Result, Source, Tables};
+use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS};
+use crate::claim::Claims;
+use crate::name::JobName;
+use crate::rule::Obstacle;
+use crate::run::{Attempt, ClientId, Holder, IfWritten, OnFail, Origin, Outcome, Run, Spec, State, Ticket};
+use crate::step::{Acquire, Answer, Cancelled, Invalid, Patience, Standing};
+
+impl<T: Tables> Engine<'_, T> {
+    pub(super) fn acquire(&mut self, request: &Acquire) -> Result<Answer> {
+        if let Some(known) = self.tables.by_attempt(&request.attempt)? {
+            return self.acquire_again(known, request);
+        }
+        let now = self.now.boot_ms;
+        if request.latest_ms < now {
+            return Ok(Answer::Invalid(Invalid::ArrivedTooLate));
+        }
+        if request.latest_ms > now + LATEST_AHEAD_MS {
+            return Ok(Answer::Invalid(Invalid::LatestTooFar));
+        }
+        if let Some(living) = self.tables.living(&request.attempt.id)? {
+            if !self.bury(&[living.ticket])? {
+                return Ok(Answer::Invalid(Invalid::RunIdInUse));
+            }
+            self.drain()?;
+        }
+        let run = self.arrive(request)?;
+        self.decide(run, request).map(Answer::Standing)
+    }
+
+    /// The attempt's row, before anything is decided about it.
+    fn arrive(&mut self, request: &Acquire) -> Result<Run> {
+        let run = Run {
+            ticket: self.next_ticket(),
+            attempt: request.attempt.clone(),
+            spec: request.spec.clone(),
+            ancestors: self.ancestors(&request.spec)?,
+            holder: request.holder.clone(),
+            state: State::AwaitingInput,
+            present: true,
+            in_line: false,
+            lapsed: false,
+            revoked: false,
+            detached: false,
+            token: None,
+            deadline_ms: None,
+            began_ms: None,
+            wait_end_ms: None,
+            place_end_ms: None,
+            absent_since_ms: None,
+            forget_ms: None,
+            since_us: self.now.wall_us,
+            input_versions: Vec::new(),
+            parked: None,
+        };
+        Ok(run)
+    }
+
+    /// The chain of running parents, as it is now.
+    fn ancestors(&mut self, spec: &Spec) -> Result<Arc<[Ticket]>> {
+        let Some(parent) = &spec.parent else {
+            return Ok(Arc::new([]));
+        };
+        match self.tables.living(parent)? {
+            Some(parent) if parent.state == State::Running => {
+                Ok(parent.ancestors.iter().copied().chain([parent.ticket]).collect())
+            }
+            _ => Ok(Arc::new([])),
+        }
+    }
+
+    fn decide(&mut self, mut run: Run, request: &Acquire) -> Result<Standing> {
+        let mut obstacle = self.obstacle(&run)?;
+        // A dead process in the way is found here and now, not by a later probe.
+        while matches!(obstacle, Some(Obstacle::Taken(_))) {
+            let suspects: Vec<_> = self
+                .in_the_way(&run)?
+                .into_iter()
+                .map(|(ticket, _)| ticket)
+                .collect();
+            if !self.bury(&suspects)? {
+                break;
+            }
+            self.drain()?;
+            obstacle = self.obstacle(&run)?;
+        }
+        let leftover = self.has_leftover()?;
+        match obstacle {
+            Some(Obstacle::Exists) => self.refuse(run, request, Outcome::RefusedOutputExists),
+            None if !leftover => {
+                self.grant_directly(&mut run)?;
+                self.note_due(&run);
+                self.tables.insert_run(&run)?;
+                self.standing(&run)
+            }
+            _ if request.patience == Patience::Try => self.refuse(run, request, Outcome::RefusedBusy),
+            Some(_) if self.is_deadlock(&run)? => self.refuse(run, request, Outcome::RefusedDeadlock),
+            obstacle => self.wait(run, request, obstacle),
+        }
+    }
+
+    /// Stands a run in the queue; at its obstacle, or to be looked at if only older work is ahead of it.
+    fn wait(&mut self, mut run: Run, request: &Acquire, obstacle: Option<Obstacle>) -> Result<Standing> {
+        self.set_patience(&mut run, request.patience);
+        self.tables.insert_run(&run)?;
+        self.meta.waiting += 1;
+        self.tables.add_of_client(run.holder.client, run.ticket)?;
+        self.hear(run.holder.client)?;
+        self.add_guards(&run)?;
+        let leftover = self.has_leftover()?;
+        match obstacle {
+            Some(Obstacle::Missing(place)) => self.wait_at(&mut run, &place)?,
+            Some(Obstacle::Taken(place)) if !leftover => self.wait_at(&mut run, &place)?,
+            _ => {
+                self.enter(&mut run, State::Queued);
+                self.enter_line(&mut run)?;
+                self.save(&run)?;
+                self.backlog.add(run.ticket, Source::Alone);
+            }
+        }
+        self.standing(&run)
+    }
+
+    fn set_patience(&self, run: &mut Run, patience: Patience) {
+        let in_ms = |ms: u64| self.now.boot_ms.saturating_add_unsigned(ms);
+        match patience {
+            Patience::Try => {}
+            Patience::HoldPlace(ms) => run.place_end_ms = Some(in_ms(ms.min(LONGEST_PLACE_MS))),
+            Patience::Wait(ms) => run.wait_end_ms = ms.map(in_ms),
+        }
+    }
+
+    /// Refuses a request for good; remembered until no sending of it can arrive any more.
+    fn refuse(&mut self, mut run: Run, request: &Acquire, outcome: Outcome) -> Result<Standing> {
+        let mut blocked = self.blocked(&run)?;
+        if outcome == Outcome::RefusedBusy {
+            blocked.retry_after_ms = Some(self.retry_after(&run)?);
+        }
+        run.state = State::Ended(outcome);
+        run.forget_ms = Some(request.latest_ms + 1);
+        self.note_due(&run);
+        self.tables.insert_run(&run)?;
+        Ok(Standing::Ended {
+            outcome,
+            blocked: Some(blocked),
+        })
+    }
+
+    /// The same attempt once more: its current state, and a sign of life.
+    fn acquire_again(&mut self, mut run: Run, request: &Acquire) -> Result<Answer> {
+        if run.spec != request.spec && !is_tombstone(&run) {
+            return Ok(Answer::Invalid(Invalid::RunIdReused));
+        }
+        self.adopt(&mut run, &request.holder)?;
+        if run.state.is_waiting() && !run.present {
+            self.revive(&mut run)?;
+        }
+        if run.place_end_ms.is_some() {
+            match (run.state, request.patience) {
+                (State::Granted, _) => return self.claim(&request.attempt, &request.holder),
+                (State::AwaitingInput | State::Queued, Patience::HoldPlace(_)) => {
+                    self.set_patience(&mut run, request.patience);
+                    self.save(&run)?;
+                }
+                _ => {}
+            }
+        }
+        self.standing(&run).map(Answer::Standing)
+    }
+
+    /// A waiting or granted run belongs to the process that spoke last.
+    fn adopt(&mut self, run: &mut Run, holder: &Holder) -> Result<()> {
+        let unclaimed = run.state.is_waiting() || run.state == State::Granted;
+        if !unclaimed || run.holder == *holder {
+            return Ok(());
+        }
+        if run.holder.client != holder.client {
+            self.remove_of_client(run)?;
+            self.meta.waiting += 1;
+            self.tables.add_of_client(holder.client, run.ticket)?;
+        }
+        run.holder = holder.clone();
+        self.hear(holder.client)?;
+        self.save(run)
+    }
+
+    /// The run's process says that it is there for its grant.
+    pub(super) fn claim(&mut self, attempt: &Attempt, holder: &Holder) -> Result<Answer> {
+        let Some(mut run) = self.tables.by_attempt(attempt)? else {
+            return Ok(Answer::NotFound);
+        };
+        if run.revoked && run.state.is_holding() {
+            self.finish(&mut run, Outcome::Lost(crate::run::LostBy::Broken))?;
+            return self.standing(&run).map(Answer::Standing);
+        }
+        self.adopt(&mut run, holder)?;
+        if run.state.is_waiting() && !run.present {
+            self.revive(&mut run)?;
+        }
+        if run.state == State::Granted {
+            if run.is_late(self.now.boot_ms) && self.has_leftover()? {
+                return Ok(Answer::Standing(Standing::AskAgain));
+            }
+            self.start(&mut run)?;
+            self.save(&run)?;
+        }
+        self.standing(&run).map(Answer::Standing)
+    }
+
+    pub(super) fn cancel(&mut self, attempt: &Attempt, latest_ms: i64) -> Result<Cancelled> {
+        let Some(mut run) = self.tables.by_attempt(attempt)? else {
+            self.put_tombstone(attempt, latest_ms)?;
+            return Ok(Cancelled::Withdrawn);
+        };
+        if run.state.is_waiting() || run.state == State::Granted {
+            self.finish(&mut run, Outcome::Cancelled)?;
+        }
+        match run.state {
+            State::Running | State::Ended(Outcome::Committed | Outcome::Failed | Outcome::Lost(_)) => {
+                Ok(Cancelled::TooLate(run.state))
+            }
+            _ => Ok(Cancelled::Withdrawn),
+        }
+    }
+
+    /// An acquire of this attempt that is still on its way must not be granted when it arrives.
+    fn put_tombstone(&mut self, attempt: &Attempt, latest_ms: i64) -> Result<()> {
+        let spec = Spec {
+            job: JobName::parse("-").map_err(|e| crate::store::StoreError::damaged(e.to_string()))?,
+            claims: Claims::default(),
+            lease_ms: 0,
+            if_written: IfWritten::default(),
+            on_fail: OnFail::default(),
+            parent: None,
+            record_life_ms: None,
+            max_runtime_ms: None,
+        };
+        let holder = Holder {
+            client: ClientId(0),
+            life: None,
+            origin: Arc::new(Origin::default()),
+        };
+        let latest_ms = latest_ms.min(self.now.boot_ms + LATEST_AHEAD_MS);
+        let request = Acquire {
+            attempt: attempt.clone(),
+            spec: Arc::new(spec),
+            holder,
+            patience: Patience::Try,
+            latest_ms,
+        };
+        let mut run = self.arrive(&request)?;
+        run.state = State::Ended(Outcome::Cancelled);
+        run.forget_ms = Some(latest_ms + 1);
+        self.note_due(&run);
+        self.tables.insert_run(&run)
+    }
+}
+
+/// Whether the row only says that its attempt was cancelled before it was seen.
+fn is_tombstone(run: &Run) -> bool {
+    run.spec.lease_ms == 0
+}

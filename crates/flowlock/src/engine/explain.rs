@@ -1,0 +1,320 @@
+//! Why a run cannot start, in evidence; and where a run stands, as an answer.
+
+use super::Engine;
+use super::tables::{Part, Result, Stake, Tables, Which};
+use crate::blocker::{Blocked, Blocker, BlockerKind, By, MOST_BLOCKERS, RecordEvidence};
+use crate::claim::{Claim, Mode, Space};
+use crate::record::{Input, Record, RecordState};
+use crate::rule::{self, Kinship, View as _};
+use crate::run::{IfWritten, Outcome, Place, Run, State, Ticket};
+use crate::step::{Running, Standing, Waiting};
+use crate::world::Life;
+
+/// How many processes one waiter probes at most.
+const MOST_PROBES: usize = 64;
+/// What a refused try is told to wait if no deadline in the way is nearer, in milliseconds.
+const LONGEST_RETRY_MS: i64 = 30_000;
+
+impl<T: Tables> Engine<'_, T> {
+    /// Where a run stands, as its process is told.
+    pub(super) fn standing(&mut self, run: &Run) -> Result<Standing> {
+        Ok(match run.state {
+            State::AwaitingInput | State::Queued => Standing::Waiting(self.waiting(run)?),
+            State::Granted => Standing::Granted {
+                token: run.token.unwrap_or_default(),
+            },
+            State::Running => Standing::Running(Running {
+                token: run.token.unwrap_or_default(),
+                lease_left_ms: run.deadline_ms.unwrap_or(self.now.boot_ms) - self.now.boot_ms,
+                inputs: self.inputs(run)?,
+            }),
+            State::Ended(outcome) => {
+                let refused = matches!(outcome, Outcome::RefusedOutputExists | Outcome::RefusedBusy);
+                let blocked = if refused { Some(self.blocked(run)?) } else { None };
+                Standing::Ended { outcome, blocked }
+            }
+        })
+    }
+
+    fn inputs(&mut self, run: &Run) -> Result<Vec<Input>> {
+        let mut inputs = Vec::with_capacity(run.input_versions.len());
+        for (claim, &version) in run.spec.claims.inputs().zip(&run.input_versions) {
+            if let Some(record) = self.tables.record(&claim.name)? {
+                let Record {
+                    name,
+                    run,
+                    written_at_us,
+                    note,
+                    ..
+                } = record;
+                inputs.push(Input {
+                    name,
+                    version,
+                    run,
+                    written_at_us,
+                    note,
+                });
+            }
+        }
+        Ok(inputs)
+    }
+
+    fn waiting(&mut self, run: &Run) -> Result<Waiting> {
+        let in_the_way = self.in_the_way(run)?;
+        let probe: Vec<_> = in_the_way
+            .iter()
+            .filter_map(|&(t, life)| Some((t, life?)))
+            .collect();
+        let look_again_ms = self
+            .first_deadline(run)?
+            .map(|at| (at - self.now.boot_ms).max(0) as u64);
+        Ok(Waiting {
+            state: run.state,
+            present: run.present,
+            blocked: self.blocked(run)?,
+            probe,
+            look_again_ms,
+        })
+    }
+
+    /// The runs whose end would let this one move up: per name its holders if it is the oldest waiter there,
+    /// else the next run ahead of it.
+    pub(super) fn in_the_way(&mut self, run: &Run) -> Result<Vec<(Ticket, Option<Life>)>> {
+        let mut found: Vec<(Ticket, Option<Life>)> = Vec::new();
+        for claim in run.spec.claims.iter() {
+            let place = Place::of(claim.space, &claim.name);
+            let next = match self.meta.queued {
+                0 => None,
+                _ => self
+                    .tables
+                    .last_in_line(&place, Part::in_the_way_of(claim.mode, run.ticket))?,
+            };
+            let tickets: Vec<Ticket> = match next {
+                Some(ticket) => vec![ticket],
+                None => self
+                    .holders_in_the_way(claim, MOST_PROBES)?
+                    .iter()
+                    .map(|stake| stake.ticket)
+                    .collect(),
+            };
+            for ticket in tickets {
+                if found.len() < MOST_PROBES && !found.iter().any(|(known, _)| *known == ticket) {
+                    let life = self.must_find(ticket)?.holder.life;
+                    found.push((ticket, life));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn holders_in_the_way(&mut self, claim: &Claim, limit: usize) -> Result<Vec<Stake>> {
+        let held = self.tables.held(claim.space, &claim.name)?;
+        if !rule::holders_block(claim.mode, held) {
+            return Ok(Vec::new());
+        }
+        let mut stakes = self
+            .tables
+            .holders(&Place::of(claim.space, &claim.name), Which::Standing, limit)?;
+        stakes.retain(|stake| claim.space == Space::Slot || rule::conflicts(claim.mode, stake.mode));
+        Ok(stakes)
+    }
+
+    /// The first deadline of a holder in the way, if this run is the oldest waiter for that name.
+    fn first_deadline(&mut self, run: &Run) -> Result<Option<i64>> {
+        let mut first: Option<i64> = None;
+        for claim in run.spec.claims.iter() {
+            let place = Place::of(claim.space, &claim.name);
+            let part = Part::in_the_way_of(claim.mode, run.ticket);
+            if self.meta.queued > 0 && self.tables.last_in_line(&place, part)?.is_some() {
+                continue;
+            }
+            for stake in self.holders_in_the_way(claim, MOST_PROBES)? {
+                let deadline = self.must_find(stake.ticket)?.deadline_ms;
+                first = [first, deadline].into_iter().flatten().min();
+            }
+        }
+        Ok(first)
+    }
+
+    /// When a new try makes sense: at the first deadline in the way, at most in 30 s; at once if only older
+    /// work was left over.
+    pub(super) fn retry_after(&mut self, run: &Run) -> Result<u64> {
+        if self.has_leftover()? {
+            return Ok(0);
+        }
+        let mut first = LONGEST_RETRY_MS;
+        for (ticket, _) in self.in_the_way(run)? {
+            if let Some(deadline) = self.must_find(ticket)?.deadline_ms {
+                first = first.min((deadline - self.now.boot_ms).max(0));
+            }
+        }
+        Ok(first as u64)
+    }
+
+    /// Everything that is in the way of a run, up to ten blockers.
+    pub(super) fn blocked(&mut self, run: &Run) -> Result<Blocked> {
+        let mut by = Vec::new();
+        for claim in run.spec.claims.inputs() {
+            self.missing_input(claim, &mut by)?;
+        }
+        if run.spec.if_written != IfWritten::Overwrite {
+            for claim in run.spec.claims.outputs() {
+                self.existing_output(claim, &mut by)?;
+            }
+        }
+        for claim in run.spec.claims.iter() {
+            if by.len() > MOST_BLOCKERS {
+                break;
+            }
+            self.claim_blockers(run, claim, &mut by)?;
+        }
+        let more = by.len() > MOST_BLOCKERS;
+        by.truncate(MOST_BLOCKERS);
+        Ok(Blocked {
+            by,
+            more,
+            ahead: self.ahead_count(run)?,
+            retry_after_ms: None,
+        })
+    }
+
+    fn missing_input(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
+        let record = self.tables.record(&claim.name)?;
+        let state = record
+            .as_ref()
+            .map_or(RecordState::NeverWritten, |record| record.state);
+        if state == RecordState::Live || by.len() > MOST_BLOCKERS {
+            return Ok(());
+        }
+        let writers = self
+            .tables
+            .holders(&Place::of(Space::Data, &claim.name), Which::Standing, 1)?;
+        let writer = writers.first().filter(|stake| stake.mode == Mode::Exclusive);
+        let kind = match (writer, state) {
+            (Some(_), _) => BlockerKind::InputBeingWritten,
+            (None, RecordState::Incomplete) => BlockerKind::InputIncomplete,
+            (None, _) => BlockerKind::InputMissing,
+        };
+        let writer = writer.map(|stake| self.by(stake.ticket)).transpose()?;
+        by.push(Blocker {
+            kind,
+            name: claim.name.clone(),
+            by: writer,
+            record: Some(evidence(record)),
+        });
+        Ok(())
+    }
+
+    fn existing_output(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
+        let record = self
+            .tables
+            .record(&claim.name)?
+            .filter(|record| record.state == RecordState::Live);
+        if let Some(record) = record {
+            let kind = BlockerKind::OutputExists;
+            by.push(Blocker {
+                kind,
+                name: claim.name.clone(),
+                by: None,
+                record: Some(evidence(Some(record))),
+            });
+        }
+        Ok(())
+    }
+
+    fn claim_blockers(&mut self, run: &Run, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
+        for stake in self.holders_in_the_way(claim, MOST_BLOCKERS + 1)? {
+            let kind = match (claim.space, claim.mode, stake.mode) {
+                (Space::Lock, _, _) => BlockerKind::LockHeld,
+                (Space::Slot, _, _) => BlockerKind::SlotsTaken,
+                (Space::Data, Mode::Shared, _) => BlockerKind::InputBeingWritten,
+                (Space::Data, _, Mode::Shared) => BlockerKind::OutputBeingRead,
+                (Space::Data, _, _) => BlockerKind::OutputBeingWritten,
+            };
+            let known = by
+                .iter()
+                .any(|b| b.kind == kind && b.name == claim.name && b.record.is_some());
+            if !known {
+                let holder = self.by(stake.ticket)?;
+                by.push(Blocker {
+                    kind,
+                    name: claim.name.clone(),
+                    by: Some(holder),
+                    record: None,
+                });
+            }
+        }
+        if self.meta.queued == 0 || !self.is_behind(run, claim)? {
+            return Ok(());
+        }
+        let place = Place::of(claim.space, &claim.name);
+        let part = Part::in_the_way_of(claim.mode, run.ticket);
+        for stake in self.tables.line(&place, part, MOST_BLOCKERS + 1)? {
+            let ahead = self.by(stake.ticket)?;
+            let kind = BlockerKind::QueuedBehind;
+            by.push(Blocker {
+                kind,
+                name: claim.name.clone(),
+                by: Some(ahead),
+                record: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn is_behind(&mut self, run: &Run, claim: &Claim) -> Result<bool> {
+        let mut eyes = super::Eyes { engine: self, run };
+        let (held, ahead) = (eyes.held(claim)?, eyes.ahead(claim)?);
+        Ok(rule::queue_blocks(claim.mode, held, ahead, Kinship::None)
+            && rule::queue_blocks(claim.mode, held, ahead, eyes.kinship(claim)?))
+    }
+
+    /// How many runs stand ahead at the name the run waits at, counted up to 11.
+    fn ahead_count(&mut self, run: &Run) -> Result<u32> {
+        let Some(place) = run.parked.clone().filter(|place| place.space.is_some()) else {
+            return Ok(0);
+        };
+        let part = Part {
+            from: Ticket(0),
+            before: run.ticket,
+            exclusive_only: false,
+        };
+        Ok(self.tables.line(&place, part, MOST_BLOCKERS + 1)?.len() as u32)
+    }
+
+    /// A run as evidence.
+    pub(super) fn by(&mut self, ticket: Ticket) -> Result<By> {
+        let run = self.must_find(ticket)?;
+        let left = run
+            .deadline_ms
+            .filter(|_| run.state.is_holding())
+            .map(|at| at - self.now.boot_ms);
+        Ok(By {
+            run: run.attempt.id,
+            job: run.spec.job.clone(),
+            origin: run.holder.origin.as_ref().clone(),
+            since_us: run.since_us,
+            lease_left_ms: left,
+        })
+    }
+}
+
+/// What a record, or its absence, says.
+pub(super) fn evidence(record: Option<Record>) -> RecordEvidence {
+    match record {
+        None => RecordEvidence {
+            state: RecordState::NeverWritten,
+            last_written: None,
+            failure: None,
+        },
+        Some(record) => RecordEvidence {
+            state: record.state,
+            last_written: (record.state != RecordState::NeverWritten).then_some((
+                record.run,
+                record.job,
+                record.written_at_us,
+            )),
+            failure: record.failure,
+        },
+    }
+}

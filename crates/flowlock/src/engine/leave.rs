@@ -1,0 +1,177 @@
+//! Leaving: how runs end, fall silent, or give back their names.
+
+use super::grant::Wakes;
+use super::tables::{Result, Source, Stake, Tables, Which};
+use super::{Engine, OUTCOME_MEMORY_MS};
+use crate::run::{IfWritten, LostBy, Outcome, Place, Run, State, Ticket};
+use crate::step::Wake;
+
+impl<T: Tables> Engine<'_, T> {
+    /// Ends a run, whatever it was doing: it leaves its line, gives back its names, and its outcome is
+    /// remembered.
+    pub(super) fn finish(&mut self, run: &mut Run, outcome: Outcome) -> Result<()> {
+        let was = run.state;
+        if was.is_waiting() {
+            self.leave_line(run)?;
+            self.unpark(run)?;
+            self.remove_guards(run)?;
+        } else if was.is_holding() {
+            self.release(run)?;
+        }
+        if was.is_waiting() || was == State::Granted {
+            self.remove_of_client(run)?;
+        }
+        if was == State::Running && outcome != Outcome::Committed {
+            self.note_failure(run, outcome)?;
+        }
+        if !matches!(outcome, Outcome::Committed | Outcome::Failed | Outcome::Cancelled) {
+            self.wakes.insert(Wake::for_run(run));
+        }
+        self.enter(run, State::Ended(outcome));
+        run.forget_ms = Some(self.now.boot_ms + OUTCOME_MEMORY_MS);
+        self.save(run)
+    }
+
+    /// Gives back a holder's names.
+    pub(super) fn release(&mut self, run: &mut Run) -> Result<()> {
+        let which = if run.lapsed {
+            Which::Lapsed
+        } else {
+            Which::Standing
+        };
+        self.meta.lapsed -= u64::from(run.lapsed);
+        for claim in run.spec.clone().claims.iter() {
+            let place = Place::of(claim.space, &claim.name);
+            self.tables.unhold(
+                &place,
+                Stake {
+                    ticket: run.ticket,
+                    mode: claim.mode,
+                },
+                which,
+            )?;
+            self.mark_dirty(&place)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn enter_line(&mut self, run: &mut Run) -> Result<()> {
+        for claim in run.spec.claims.iter() {
+            let stake = Stake {
+                ticket: run.ticket,
+                mode: claim.mode,
+            };
+            self.tables.enqueue(&Place::of(claim.space, &claim.name), stake)?;
+        }
+        run.in_line = true;
+        self.meta.queued += 1;
+        Ok(())
+    }
+
+    /// Leaves the line, if it stands in it; those behind are to be looked at.
+    pub(super) fn leave_line(&mut self, run: &mut Run) -> Result<()> {
+        if run.in_line {
+            self.remove_from_line(run, Wakes::ThoseBehind)
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn remove_from_line(&mut self, run: &mut Run, wakes: Wakes) -> Result<()> {
+        run.in_line = false;
+        self.meta.queued -= 1;
+        for claim in run.spec.clone().claims.iter() {
+            let place = Place::of(claim.space, &claim.name);
+            self.tables.dequeue(
+                &place,
+                Stake {
+                    ticket: run.ticket,
+                    mode: claim.mode,
+                },
+            )?;
+            if wakes == Wakes::ThoseBehind {
+                self.mark_dirty(&place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its process was silent too long: it keeps its ticket and reserves nothing.
+    pub(super) fn make_absent(&mut self, run: &mut Run) -> Result<()> {
+        self.leave_line(run)?;
+        self.unpark(run)?;
+        run.present = false;
+        run.absent_since_ms = Some(self.now.boot_ms);
+        self.save(run)
+    }
+
+    /// A silent run was heard of again: it takes up its ticket.
+    pub(super) fn revive(&mut self, run: &mut Run) -> Result<()> {
+        run.present = true;
+        run.absent_since_ms = None;
+        self.save(run)?;
+        self.backlog.add(run.ticket, Source::Alone);
+        self.drain()?;
+        *run = self.must_find(run.ticket)?;
+        Ok(())
+    }
+
+    /// Ends those of the runs whose processes are really dead; answers whether there was one.
+    pub(super) fn bury(&mut self, tickets: &[Ticket]) -> Result<bool> {
+        let mut any = false;
+        for &ticket in tickets {
+            let Some(mut run) = self.tables.run(ticket)? else {
+                continue;
+            };
+            let dead = run.holder.life.is_some_and(|life| !self.world.is_alive(life));
+            if dead && !matches!(run.state, State::Ended(_)) {
+                let outcome = match run.state {
+                    State::Running if run.revoked => Outcome::Lost(LostBy::Broken),
+                    State::Running => Outcome::Lost(LostBy::Died),
+                    _ => Outcome::Cancelled,
+                };
+                self.finish(&mut run, outcome)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    pub(super) fn add_guards(&mut self, run: &Run) -> Result<()> {
+        if run.spec.if_written != IfWritten::Overwrite {
+            for output in run.spec.claims.outputs() {
+                self.tables.guard(&output.name, run.ticket)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_guards(&mut self, run: &Run) -> Result<()> {
+        if run.spec.if_written != IfWritten::Overwrite {
+            for output in run.spec.claims.outputs() {
+                self.tables.unguard(&output.name, run.ticket)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_of_client(&mut self, run: &Run) -> Result<()> {
+        let client = run.holder.client;
+        self.meta.waiting -= 1;
+        self.tables.remove_of_client(client, run.ticket)?;
+        if self.tables.of_client(client, Ticket(0), 1)?.is_empty() {
+            self.tables.forget_client(client)?;
+        }
+        Ok(())
+    }
+
+    /// The client was heard; worth a row only while it waits for something.
+    pub(super) fn hear(&mut self, client: crate::run::ClientId) -> Result<()> {
+        if self.meta.waiting == 0 || self.tables.of_client(client, Ticket(0), 1)?.is_empty() {
+            return Ok(());
+        }
+        self.tables.set_heard(client, self.now.boot_ms)?;
+        self.meta.next_due_ms = self.meta.next_due_ms.min(self.now.boot_ms + super::SILENCE_MS);
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! One step of a namespace: sweep what is due, look at whoever may now move, act, look again.
+//!
+//! The engine is the body of a step for every store that has transactions: it reads and writes
+//! [`Tables`], takes time and liveness from a [`World`], and asks [`rule`](crate::rule) who may run.
+//!
+//! Each waiting run is parked at exactly one place: its first obstacle. A place is *dirty* when
+//! something changed there that may let somebody parked at it move. A step looks at runs of dirty places,
+//! lowest ticket over the whole namespace first, until nothing is dirty or its budget is used; what is
+//! left over is the *backlog*, and while there is one nothing new is decided.
+
+mod acquire;
+mod backlog;
+mod deadlock;
+mod explain;
+mod grant;
+mod leave;
+mod operate;
+mod records;
+mod sweep;
+pub(crate) mod tables;
+pub(crate) mod view;
+
+use std::collections::BTreeSet;
+
+use self::backlog::Backlog;
+use self::tables::{Meta, Result, Tables};
+use crate::claim::Claim;
+use crate::name::Name;
+use crate::record::RecordState;
+use crate::rule::{self, Crowd, Kinship, Obstacle};
+use crate::run::{Place, Run, State, Ticket, Token};
+use crate::step::{Answer, Step, Wake};
+use crate::store::StoreError;
+use crate::world::{Now, World};
+
+/// How many waiting runs one step looks at.
+const MOST_LOOKS: u32 = 64;
+/// How many claims the runs that one step looks at may have together, beyond the first run.
+const MOST_CLAIMS_LOOKED_AT: usize = 2_000;
+/// How many due deadlines one step handles.
+const MOST_DUE: usize = 64;
+/// After how long without a heartbeat a waiter reserves nothing; a grant must be claimed within the same
+/// time from the last sign of life before it.
+pub(crate) const SILENCE_MS: i64 = 10_000;
+/// How long outcomes are remembered.
+const OUTCOME_MEMORY_MS: i64 = 600_000;
+/// After how long an absent run that would wait for ever is given up.
+pub(crate) const ABANDONED_AFTER_MS: i64 = 600_000;
+/// How far ahead a sending's latest arrival may be.
+const LATEST_AHEAD_MS: i64 = 300_000;
+/// How long a place can be held without coming back.
+const LONGEST_PLACE_MS: u64 = 60_000;
+/// How far ahead of the last token the ceiling is set, in microseconds of wall clock: one synced write
+/// an hour.
+const TOKEN_BLOCK: u64 = 3_600_000_000;
+/// How long evidence of a record that is no more is kept, in microseconds: 7 days.
+const EVIDENCE_US: i64 = 7 * 86_400 * 1_000_000;
+/// How much the wall clock may differ between two readings of the time this host booted, in
+/// microseconds.
+const BOOT_TIME_SLACK_US: i64 = 2_000_000;
+
+/// The result of a step, apart from the changed tables.
+#[derive(Debug)]
+pub(crate) struct Effect {
+    pub(crate) answer: Answer,
+    /// Whom to tell, after the change is visible.
+    pub(crate) wakes: Vec<Wake>,
+    /// Whether the step must be on disk before it is answered, whatever kind it is.
+    pub(crate) must_sync: bool,
+    /// The namespace's sequence number after the step.
+    pub(crate) sequence: u64,
+}
+
+/// Carries out one step.
+pub(crate) fn step<T: Tables>(tables: &mut T, world: &dyn World, step: &Step) -> Result<Effect> {
+    let mut engine = Engine::begin(tables, world)?;
+    engine.check_boot()?;
+    if let Some(client) = step.client() {
+        // Heard before time is looked at: who speaks now was not silent too long.
+        engine.hear(client)?;
+    }
+    engine.sweep()?;
+    engine.drain()?;
+    let answer = engine.act(step)?;
+    engine.drain()?;
+    engine.end(answer)
+}
+
+/// What one step may still look at.
+#[derive(Debug)]
+struct Budget {
+    looks: u32,
+    claims: usize,
+}
+
+/// A step under way.
+struct Engine<'a, T> {
+    tables: &'a mut T,
+    world: &'a dyn World,
+    now: Now,
+    meta: Meta,
+    budget: Budget,
+    backlog: Backlog,
+    /// More deadlines are due than this step handles.
+    unswept: bool,
+    wakes: BTreeSet<Wake>,
+    must_sync: bool,
+}
+
+impl<'a, T: Tables> Engine<'a, T> {
+    fn begin(tables: &'a mut T, world: &'a dyn World) -> Result<Self> {
+        let meta = tables.meta()?;
+        let rows = if meta.has_backlog {
+            tables.load_backlog()?
+        } else {
+            Vec::new()
+        };
+        let budget = Budget {
+            looks: MOST_LOOKS,
+            claims: MOST_CLAIMS_LOOKED_AT,
+        };
+        let now = world.now();
+        let backlog = Backlog::from_rows(rows);
+        Ok(Self {
+            tables,
+            world,
+            now,
+            meta,
+            budget,
+            backlog,
+            unswept: false,
+            wakes: BTreeSet::new(),
+            must_sync: false,
+        })
+    }
+
+    fn act(&mut self, step: &Step) -> Result<Answer> {
+        match step {
+            Step::Acquire(request) => self.acquire(request),
+            Step::Claim { attempt, holder } => self.claim(attempt, holder),
+            Step::Refresh(runs) => runs
+                .iter()
+                .map(|who| self.refresh(who))
+                .collect::<Result<_>>()
+                .map(Answer::Refreshed),
+            Step::Commit { who, note } => self.commit(who, note.as_deref()).map(Answer::Finished),
+            Step::Fail(who) => self.fail(who).map(Answer::Finished),
+            Step::Cancel { attempt, latest_ms } => self.cancel(attempt, *latest_ms).map(Answer::Cancelled),
+            Step::Heartbeat(client) => self.heartbeat(*client).map(Answer::Heard),
+            Step::Bury(tickets) => self.bury(tickets).map(|_| Answer::Done),
+            Step::Detach(attempt) => self.detach(attempt),
+            Step::Create {
+                names,
+                spec,
+                run,
+                note,
+                holders,
+            } => self.create(names, spec, run, note.as_deref(), *holders),
+            Step::Remove { names, holders } => self.remove(names, *holders),
+            Step::Unlock { run, token, how } => self.unlock(run, *token, *how),
+        }
+    }
+
+    fn end(mut self, answer: Answer) -> Result<Effect> {
+        let rows = self.backlog.rows();
+        if self.meta.has_backlog || !rows.is_empty() {
+            self.tables.save_backlog(&rows)?;
+        }
+        self.meta.has_backlog = !rows.is_empty();
+        self.meta.sequence += 1;
+        self.meta.last_wall_us = self.now.wall_us;
+        self.tables.set_meta(&self.meta)?;
+        let wakes = self.wakes.into_iter().collect();
+        Ok(Effect {
+            answer,
+            wakes,
+            must_sync: self.must_sync,
+            sequence: self.meta.sequence,
+        })
+    }
+
+    /// Whether older work is left over: then nothing new may be decided.
+    fn has_leftover(&mut self) -> Result<bool> {
+        Ok(self.unswept || self.next_look()?.is_some())
+    }
+
+    /// The first thing in the way of a run, seen from its ticket.
+    fn obstacle(&mut self, run: &Run) -> Result<Option<Obstacle>> {
+        let spec = run.spec.clone();
+        rule::first_obstacle(&mut Eyes { engine: self, run }, &spec)
+    }
+
+    fn next_token(&mut self) -> Token {
+        let token = (self.meta.last_token + 1).max(self.now.wall_us.max(0) as u64);
+        self.meta.last_token = token;
+        if token > self.meta.token_ceiling {
+            self.meta.token_ceiling = token + TOKEN_BLOCK;
+            self.must_sync = true;
+        }
+        Token(token)
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.meta.last_ticket += 1;
+        Ticket(self.meta.last_ticket)
+    }
+
+    /// Writes a run's row and keeps the due times in sight.
+    fn save(&mut self, run: &Run) -> Result<()> {
+        self.note_due(run);
+        self.tables.update_run(run)
+    }
+
+    fn note_due(&mut self, run: &Run) {
+        if let Some(due) = run.due_ms() {
+            self.meta.next_due_ms = self.meta.next_due_ms.min(due);
+        }
+        if let Some(forget) = run.forget_ms {
+            self.meta.next_forget_ms = self.meta.next_forget_ms.min(forget);
+        }
+    }
+
+    fn enter(&mut self, run: &mut Run, state: State) {
+        run.state = state;
+        run.since_us = self.now.wall_us;
+    }
+
+    fn must_find(&mut self, ticket: Ticket) -> Result<Run> {
+        self.tables
+            .run(ticket)?
+            .ok_or_else(|| StoreError::damaged(format!("run {ticket} is named but has no row")))
+    }
+}
+
+/// A namespace through the eyes of one run: what [`rule`] asks for.
+struct Eyes<'e, 'a, T> {
+    engine: &'e mut Engine<'a, T>,
+    run: &'e Run,
+}
+
+impl<T: Tables> rule::View for Eyes<'_, '_, T> {
+    type Error = StoreError;
+
+    fn is_live(&mut self, name: &Name) -> Result<bool> {
+        Ok(self
+            .engine
+            .tables
+            .record(name)?
+            .is_some_and(|record| record.state == RecordState::Live))
+    }
+
+    fn held(&mut self, claim: &Claim) -> Result<Crowd> {
+        self.engine.tables.held(claim.space, &claim.name)
+    }
+
+    fn ahead(&mut self, claim: &Claim) -> Result<Crowd> {
+        if self.engine.meta.queued == 0 {
+            return Ok(Crowd::NOBODY);
+        }
+        let enough = match claim.mode {
+            crate::claim::Mode::Units { capacity, .. } => u64::from(capacity),
+            _ => 0,
+        };
+        self.engine
+            .tables
+            .ahead(claim.space, &claim.name, self.run.ticket, enough)
+    }
+
+    fn kinship(&mut self, claim: &Claim) -> Result<Kinship> {
+        let place = Place::of(claim.space, &claim.name);
+        for &ancestor in self.run.ancestors.iter() {
+            if self.engine.shares(ancestor, &place)? {
+                return Ok(Kinship::AncestorShares);
+            }
+        }
+        Ok(Kinship::None)
+    }
+}

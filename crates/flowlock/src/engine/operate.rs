@@ -1,0 +1,186 @@
+//! What holders and operators do: refresh, commit, fail, detach, unlock, heartbeat.
+
+use super::Engine;
+use super::tables::{Result, Tables};
+use crate::name::RunId;
+use crate::run::Attempt;
+use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket, Token};
+use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Waiting, Who};
+
+/// Of how many waiting runs a heartbeat's answer repeats the blockers.
+const MOST_EXPLAINED: usize = 16;
+/// Of how many runs a heartbeat's answer speaks at most.
+const MOST_HEARD: usize = 10_000;
+
+impl<T: Tables> Engine<'_, T> {
+    /// The run that `who` may operate: by its nonce, or by its id alone if it is detached.
+    fn find(&mut self, who: &Who) -> Result<Option<Run>> {
+        match who.nonce {
+            Some(nonce) => self.tables.by_attempt(&Attempt {
+                id: who.run.clone(),
+                nonce,
+            }),
+            None => Ok(self.tables.latest_run(&who.run)?.filter(|run| run.detached)),
+        }
+    }
+
+    pub(super) fn refresh(&mut self, who: &Who) -> Result<Refreshed> {
+        let Some(mut run) = self.find(who)? else {
+            return Ok(Refreshed::NotFound);
+        };
+        match run.state {
+            State::Ended(outcome) => Ok(Refreshed::Over(outcome)),
+            _ if run.revoked => Ok(Refreshed::Over(Outcome::Lost(LostBy::Broken))),
+            State::Running => self.renew(&mut run),
+            _ => Ok(Refreshed::NotRunning),
+        }
+    }
+
+    fn renew(&mut self, run: &mut Run) -> Result<Refreshed> {
+        let now = self.now.boot_ms;
+        let late = run.is_late(now);
+        if late && self.has_leftover()? {
+            return Ok(Refreshed::AskAgain);
+        }
+        let end = self.lease_end(run);
+        let capped = end < now.saturating_add_unsigned(run.spec.lease_ms);
+        if capped && run.deadline_ms >= Some(end) {
+            let lease_left_ms = run.deadline_ms.unwrap_or(end) - now;
+            return Ok(Refreshed::MaxRuntime { lease_left_ms });
+        }
+        if run.lapsed {
+            self.set_lapsed(run, super::tables::Which::Standing)?;
+        }
+        run.deadline_ms = Some(end);
+        self.save(run)?;
+        Ok(Refreshed::Held {
+            lease_left_ms: end - now,
+            late,
+        })
+    }
+
+    pub(super) fn commit(&mut self, who: &Who, note: Option<&str>) -> Result<Finished> {
+        let Some(mut run) = self.find(who)? else {
+            return Ok(Finished::NotFound);
+        };
+        match run.state {
+            State::Ended(outcome) => {
+                return Ok(Finished::Ended {
+                    outcome,
+                    late: run.lapsed,
+                });
+            }
+            State::Running => {}
+            _ => return Ok(Finished::NotClaimed),
+        }
+        if run.revoked {
+            return Ok(Finished::Ended {
+                outcome: Outcome::Lost(LostBy::Broken),
+                late: false,
+            });
+        }
+        let late = run.is_late(self.now.boot_ms);
+        if late && self.has_leftover()? {
+            return Ok(Finished::AskAgain);
+        }
+        self.write_outputs(&run, note)?;
+        self.finish(&mut run, Outcome::Committed)?;
+        for output in run.spec.claims.outputs() {
+            self.mark_written(&output.name)?;
+        }
+        Ok(Finished::Ended {
+            outcome: Outcome::Committed,
+            late,
+        })
+    }
+
+    pub(super) fn fail(&mut self, who: &Who) -> Result<Finished> {
+        let Some(mut run) = self.find(who)? else {
+            return Ok(Finished::NotFound);
+        };
+        match run.state {
+            State::Ended(outcome) => {
+                return Ok(Finished::Ended {
+                    outcome,
+                    late: run.lapsed,
+                });
+            }
+            State::Granted | State::Running => {}
+            _ => return Ok(Finished::NotClaimed),
+        }
+        let outcome = if run.revoked {
+            Outcome::Lost(LostBy::Broken)
+        } else {
+            Outcome::Failed
+        };
+        let late = run.is_late(self.now.boot_ms);
+        self.finish(&mut run, outcome)?;
+        Ok(Finished::Ended { outcome, late })
+    }
+
+    pub(super) fn detach(&mut self, attempt: &Attempt) -> Result<Answer> {
+        match self.tables.by_attempt(attempt)? {
+            Some(mut run) if run.state == State::Running => {
+                run.detached = true;
+                run.holder.life = None;
+                self.save(&run)?;
+                Ok(Answer::Done)
+            }
+            _ => Ok(Answer::NotFound),
+        }
+    }
+
+    pub(super) fn unlock(&mut self, id: &RunId, token: Token, how: Unlock) -> Result<Answer> {
+        let Some(mut run) = self.tables.living(id)?.filter(|run| run.token == Some(token)) else {
+            return Ok(Answer::NotFound);
+        };
+        if !run.state.is_holding() {
+            return Ok(Answer::NotFound);
+        }
+        // Only a process that runs under a standing lease can be waited for.
+        if how == Unlock::Now || run.state == State::Granted || run.is_late(self.now.boot_ms) {
+            self.finish(&mut run, Outcome::Lost(LostBy::Broken))?;
+        } else {
+            run.revoked = true;
+            self.wakes.insert(crate::step::Wake::for_run(&run));
+            self.save(&run)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    /// All waiting and granted runs of a client; the blockers only of the first few.
+    pub(super) fn heartbeat(&mut self, client: ClientId) -> Result<Vec<(RunId, Standing)>> {
+        let mut heard = Vec::new();
+        for (position, ticket) in self
+            .tables
+            .of_client(client, Ticket(0), MOST_HEARD)?
+            .into_iter()
+            .enumerate()
+        {
+            let run = self.must_find(ticket)?;
+            let standing = match run.state {
+                State::AwaitingInput | State::Queued if position >= MOST_EXPLAINED => unexplained(&run),
+                _ => self.standing(&run)?,
+            };
+            heard.push((run.attempt.id, standing));
+        }
+        Ok(heard)
+    }
+}
+
+fn unexplained(run: &Run) -> Standing {
+    let blocked = crate::blocker::Blocked {
+        by: Vec::new(),
+        more: true,
+        ahead: 0,
+        retry_after_ms: None,
+    };
+    let (state, present) = (run.state, run.present);
+    Standing::Waiting(Waiting {
+        state,
+        present,
+        blocked,
+        probe: Vec::new(),
+        look_again_ms: None,
+    })
+}

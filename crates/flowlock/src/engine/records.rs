@@ -1,0 +1,242 @@
+//! Records: written by commits and by hand, removed, expired, marked incomplete; and the evidence of
+//! attempts that failed.
+
+use std::sync::Arc;
+
+use super::tables::{Result, Tables, Which};
+use super::{EVIDENCE_US, Engine};
+use crate::blocker::{Blocked, Blocker, BlockerKind, MOST_BLOCKERS};
+use crate::claim::{Mode, Space};
+use crate::name::{Name, RunId};
+use crate::record::{Failure, MadeFrom, Record, RecordState};
+use crate::run::{LostBy, Outcome, Place, Run, Spec, Ticket, Token};
+use crate::step::{Answer, Holders};
+use crate::store::StoreError;
+
+impl<T: Tables> Engine<'_, T> {
+    /// Writes the records of all outputs of a run that commits.
+    pub(super) fn write_outputs(&mut self, run: &Run, note: Option<&str>) -> Result<()> {
+        let version = run.token.unwrap_or_default();
+        let made_from = run
+            .spec
+            .claims
+            .inputs()
+            .map(|claim| claim.name.clone())
+            .zip(run.input_versions.iter().copied())
+            .collect();
+        let made_from = MadeFrom::new(made_from);
+        for output in run.spec.claims.outputs() {
+            self.write(
+                &output.name,
+                version,
+                (&run.attempt.id, &run.spec),
+                note,
+                made_from.clone(),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        name: &Name,
+        version: Token,
+        (run, spec): (&RunId, &Spec),
+        note: Option<&str>,
+        made_from: MadeFrom,
+    ) -> Result<()> {
+        if let Some(old) = self.tables.record(name)?.filter(|old| old.version > version) {
+            let (old, name) = (old.version, name.as_str());
+            return Err(StoreError::damaged(format!(
+                "record {name} has version {old}, above token {version}"
+            )));
+        }
+        let life = spec
+            .record_life_ms
+            .map(|ms| self.now.wall_us.saturating_add_unsigned(ms.saturating_mul(1_000)));
+        self.put(&Record {
+            name: name.clone(),
+            state: RecordState::Live,
+            version,
+            run: run.clone(),
+            job: spec.job.clone(),
+            written_at_us: self.now.wall_us,
+            expires_at_us: life,
+            note: note.map(str::to_owned),
+            made_from,
+            failure: None,
+        })
+    }
+
+    fn put(&mut self, record: &Record) -> Result<()> {
+        if let Some(at) = record.expires_at_us {
+            self.meta.next_expiry_us = self.meta.next_expiry_us.min(at);
+        }
+        self.tables.put_record(record)
+    }
+
+    /// A run with `on_fail = incomplete` begins: the old records of its outputs let nobody in until a commit.
+    pub(super) fn mark_incomplete(&mut self, run: &Run) -> Result<()> {
+        for output in run.spec.claims.outputs() {
+            if let Some(mut record) = self
+                .tables
+                .record(&output.name)?
+                .filter(|r| r.state == RecordState::Live)
+            {
+                record.state = RecordState::Incomplete;
+                self.put(&record)?;
+                self.mark_readers(&output.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// A run ended without writing what it was to write.
+    pub(super) fn note_failure(&mut self, run: &Run, outcome: Outcome) -> Result<()> {
+        let failure = Failure {
+            run: run.attempt.id.clone(),
+            job: run.spec.job.clone(),
+            at_us: self.now.wall_us,
+            outcome,
+        };
+        for output in run.spec.claims.outputs() {
+            let record = match self.tables.record(&output.name)? {
+                Some(record) => Record {
+                    failure: Some(failure.clone()),
+                    ..record
+                },
+                None => Record {
+                    name: output.name.clone(),
+                    state: RecordState::NeverWritten,
+                    version: Token(0),
+                    run: failure.run.clone(),
+                    job: failure.job.clone(),
+                    written_at_us: 0,
+                    expires_at_us: Some(self.now.wall_us + EVIDENCE_US),
+                    note: None,
+                    made_from: MadeFrom::Inputs(Vec::new()),
+                    failure: Some(failure.clone()),
+                },
+            };
+            self.put(&record)?;
+        }
+        Ok(())
+    }
+
+    /// A record's time is up: what was written expires, and evidence is dropped.
+    pub(super) fn record_is_due(&mut self, name: &Name) -> Result<()> {
+        match self.tables.record(name)? {
+            Some(record) if record.state.is_written() => self.end_record(record, RecordState::Expired),
+            Some(_) => self.tables.delete_record(name),
+            None => Ok(()),
+        }
+    }
+
+    fn end_record(&mut self, mut record: Record, state: RecordState) -> Result<()> {
+        record.state = state;
+        record.expires_at_us = Some(self.now.wall_us + EVIDENCE_US);
+        self.put(&record)?;
+        self.mark_readers(&record.name);
+        Ok(())
+    }
+
+    pub(super) fn create(
+        &mut self,
+        names: &[Name],
+        spec: &Arc<Spec>,
+        run: &RunId,
+        note: Option<&str>,
+        holders: Holders,
+    ) -> Result<Answer> {
+        if let Some(refused) = self.clear_the_way(names, holders)? {
+            return Ok(refused);
+        }
+        let version = self.next_token();
+        for name in names {
+            self.write(name, version, (run, spec), note, MadeFrom::Inputs(Vec::new()))?;
+        }
+        for name in names {
+            self.mark_written(name)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn remove(&mut self, names: &[Name], holders: Holders) -> Result<Answer> {
+        if let Some(refused) = self.clear_the_way(names, holders)? {
+            return Ok(refused);
+        }
+        let mut any = false;
+        for name in names {
+            if let Some(record) = self
+                .tables
+                .record(name)?
+                .filter(|record| record.state.is_written())
+            {
+                self.end_record(record, RecordState::Removed)?;
+                any = true;
+            }
+        }
+        Ok(if any { Answer::Done } else { Answer::NotFound })
+    }
+
+    /// Ends what holds the names and has lapsed or is to be broken; or refuses.
+    fn clear_the_way(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
+        if self.has_leftover()? {
+            return Ok(Some(Answer::Refused(Blocked {
+                by: Vec::new(),
+                more: false,
+                ahead: 0,
+                retry_after_ms: Some(0),
+            })));
+        }
+        let mut by = Vec::new();
+        for name in names {
+            for stake in
+                self.tables
+                    .holders(&Place::of(Space::Data, name), Which::Standing, MOST_BLOCKERS + 1)?
+            {
+                let dead = self.bury(&[stake.ticket])?;
+                if !dead && how == Holders::Respect {
+                    let kind = match stake.mode {
+                        Mode::Exclusive => BlockerKind::OutputBeingWritten,
+                        _ => BlockerKind::OutputBeingRead,
+                    };
+                    let holder = self.by(stake.ticket)?;
+                    by.push(Blocker {
+                        kind,
+                        name: name.clone(),
+                        by: Some(holder),
+                        record: None,
+                    });
+                }
+            }
+        }
+        if !by.is_empty() {
+            let more = by.len() > MOST_BLOCKERS;
+            by.truncate(MOST_BLOCKERS);
+            return Ok(Some(Answer::Refused(Blocked {
+                by,
+                more,
+                ahead: 0,
+                retry_after_ms: Some(1_000),
+            })));
+        }
+        for name in names {
+            let place = Place::of(Space::Data, name);
+            for which in [Which::Standing, Which::Lapsed] {
+                for stake in self.tables.holders(&place, which, usize::MAX)? {
+                    self.break_off(stake.ticket)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn break_off(&mut self, ticket: Ticket) -> Result<()> {
+        match self.tables.run(ticket)? {
+            Some(run) if run.lapsed && run.state.is_holding() => self.lose(run),
+            Some(mut run) if run.state.is_holding() => self.finish(&mut run, Outcome::Lost(LostBy::Broken)),
+            _ => Ok(()),
+        }
+    }
+}

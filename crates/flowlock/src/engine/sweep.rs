@@ -1,0 +1,158 @@
+//! What time does: leases end, waits end, silent waiters lose their reservation, records expire,
+//! outcomes are forgotten, and a reboot voids every grant.
+
+use super::tables::{Result, Tables};
+use super::{BOOT_TIME_SLACK_US, Engine, MOST_DUE, OUTCOME_MEMORY_MS, SILENCE_MS};
+use crate::name::Name;
+use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket};
+use crate::store::StoreError;
+
+/// Something whose time has come.
+enum Due {
+    Run(Ticket),
+    Client(ClientId),
+    Record(Name),
+}
+
+impl<T: Tables> Engine<'_, T> {
+    /// After a reboot of this host every grant is void. Another host's boot is never taken for one.
+    pub(super) fn check_boot(&mut self) -> Result<()> {
+        let boot_id = self.world.boot_id();
+        if self.meta.boot_id == boot_id {
+            return Ok(());
+        }
+        if !self.meta.boot_id.is_empty() {
+            let booted_us = self.now.wall_us - self.now.boot_ms * 1_000;
+            if self.meta.last_wall_us > booted_us + BOOT_TIME_SLACK_US {
+                return Err(StoreError::two_hosts(self.meta.last_wall_us, booted_us));
+            }
+            self.void_everything()?;
+        }
+        self.meta.boot_id = boot_id;
+        Ok(())
+    }
+
+    fn void_everything(&mut self) -> Result<()> {
+        // The lease clock began anew: nothing that was measured with it means anything now.
+        self.meta.last_token = self.meta.last_token.max(self.meta.token_ceiling);
+        let mut from = Ticket(0);
+        loop {
+            let runs = self.tables.living_runs(from, 1_000)?;
+            let Some(last) = runs.last() else { break };
+            from = Ticket(last.ticket.0 + 1);
+            for mut run in runs {
+                let outcome = if run.state.is_holding() {
+                    Outcome::Lost(LostBy::Died)
+                } else {
+                    Outcome::Cancelled
+                };
+                self.finish(&mut run, outcome)?;
+            }
+        }
+        for (_, ticket) in self.tables.forgettable(i64::MAX, usize::MAX)? {
+            let mut run = self.must_find(ticket)?;
+            run.forget_ms = Some(self.now.boot_ms + OUTCOME_MEMORY_MS);
+            self.save(&run)?;
+        }
+        for (_, client) in self.tables.silent_clients(i64::MAX, usize::MAX)? {
+            self.tables.forget_client(client)?;
+        }
+        self.meta.next_due_ms = i64::MAX;
+        self.meta.next_forget_ms = self.now.boot_ms + OUTCOME_MEMORY_MS;
+        Ok(())
+    }
+
+    /// Handles the deadlines that are due, oldest first, 64 at most; then forgets old outcomes.
+    pub(super) fn sweep(&mut self) -> Result<()> {
+        let Engine { now, .. } = *self;
+        if now.boot_ms >= self.meta.next_due_ms || now.wall_us >= self.meta.next_expiry_us {
+            let mut left = MOST_DUE;
+            for due in self.due()? {
+                if left == 0 {
+                    break;
+                }
+                left -= self.handle(due, left)?.min(left);
+            }
+            self.unswept = left == 0 && !self.due()?.is_empty();
+            self.meta.next_due_ms = self.tables.next_due(SILENCE_MS)?.unwrap_or(i64::MAX);
+            self.meta.next_expiry_us = self.tables.next_expiry()?.unwrap_or(i64::MAX);
+        }
+        if now.boot_ms >= self.meta.next_forget_ms {
+            for (_, ticket) in self.tables.forgettable(now.boot_ms, MOST_DUE)? {
+                self.tables.delete_run(ticket)?;
+            }
+            self.meta.next_forget_ms = self.tables.next_forget()?.unwrap_or(i64::MAX);
+        }
+        Ok(())
+    }
+
+    /// All that is due, the longest overdue first; one more of each kind than a step handles.
+    fn due(&mut self) -> Result<Vec<Due>> {
+        let now = self.now;
+        let mut due = Vec::new();
+        for (at, ticket) in self.tables.due_runs(now.boot_ms, MOST_DUE + 1)? {
+            due.push((at - now.boot_ms, Due::Run(ticket)));
+        }
+        for (at, client) in self
+            .tables
+            .silent_clients(now.boot_ms - SILENCE_MS, MOST_DUE + 1)?
+        {
+            due.push((at + SILENCE_MS - now.boot_ms, Due::Client(client)));
+        }
+        for (at, name) in self.tables.due_records(now.wall_us, MOST_DUE + 1)? {
+            due.push(((at - now.wall_us) / 1_000, Due::Record(name)));
+        }
+        due.sort_by_key(|(overdue, _)| *overdue);
+        Ok(due.into_iter().map(|(_, due)| due).collect())
+    }
+
+    /// Handles one due thing, at most `most` runs of it; answers how many it handled.
+    fn handle(&mut self, due: Due, most: usize) -> Result<usize> {
+        match due {
+            Due::Run(ticket) => {
+                let run = self.must_find(ticket)?;
+                // Handling one run may have ended another that was due as well.
+                match run.due_ms() {
+                    Some(at) if at <= self.now.boot_ms => self.run_is_due(run).map(|()| 1),
+                    _ => Ok(0),
+                }
+            }
+            Due::Client(client) => self.client_is_silent(client, most),
+            Due::Record(name) => self.record_is_due(&name).map(|()| 1),
+        }
+    }
+
+    fn run_is_due(&mut self, mut run: Run) -> Result<()> {
+        match run.state {
+            State::Granted | State::Running if run.revoked => {
+                self.finish(&mut run, Outcome::Lost(LostBy::Broken))
+            }
+            State::Granted | State::Running => self.lapse(&mut run),
+            _ => self.finish(&mut run, Outcome::TimedOut),
+        }
+    }
+
+    /// Takes a silent client's waiting runs out of line, at most `most` of them.
+    fn client_is_silent(&mut self, client: ClientId, most: usize) -> Result<usize> {
+        let mut handled = 0;
+        let mut from = Ticket(0);
+        loop {
+            let tickets = self.tables.of_client(client, from, MOST_DUE)?;
+            let Some(&last) = tickets.last() else { break };
+            from = Ticket(last.0 + 1);
+            for ticket in tickets {
+                let mut run = self.must_find(ticket)?;
+                // A held place reserves to its end, whoever is silent.
+                if run.state.is_waiting() && run.present && run.place_end_ms.is_none() {
+                    if handled == most {
+                        return Ok(handled);
+                    }
+                    self.make_absent(&mut run)?;
+                    handled += 1;
+                }
+            }
+        }
+        self.tables.forget_client(client)?;
+        Ok(handled.max(1))
+    }
+}

@@ -1,0 +1,187 @@
+//! Reading a namespace without changing it: status, records, one name, one run.
+
+use super::backlog::Backlog;
+use super::explain::evidence;
+use super::tables::{Part, Result, Tables, Which};
+use super::{Budget, Engine};
+use crate::blocker::{Blocked, By, RecordEvidence};
+use crate::claim::Space;
+use crate::name::{JobName, Name, RunId};
+use crate::record::Record;
+use crate::run::{Place, Run, Ticket, Token};
+use crate::world::World;
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// Runs that wait or hold, by ticket.
+    Runs {
+        /// Only of this job.
+        job: Option<JobName>,
+        /// From this ticket on: the continuation of an earlier page.
+        from: Ticket,
+        /// How many at most.
+        limit: usize,
+    },
+    /// The latest run with this id, ended ones too.
+    Run(RunId),
+    /// Written records by name.
+    Records {
+        /// Names beginning so.
+        prefix: String,
+        /// Behind this name: the continuation of an earlier page.
+        after: Option<Name>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// Everything about some names.
+    Names(Vec<Name>),
+}
+
+/// What was read: one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The namespace's sequence number at the snapshot.
+    pub sequence: u64,
+    /// The content.
+    pub content: Content,
+}
+
+/// The content of a [`Page`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Runs, with their blockers if they wait; and where the next page begins, if there is one.
+    Runs(Vec<Seen>, Option<Ticket>),
+    /// One run.
+    Run(Option<Box<Seen>>),
+    /// Records; and behind which name the next page begins, if there is one.
+    Records(Vec<Record>, Option<Name>),
+    /// Names.
+    Names(Vec<NameSeen>),
+}
+
+/// A run with what is in its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The run.
+    pub run: Run,
+    /// What is left of its lease in milliseconds, negative once it is over; none unless it holds.
+    pub lease_left_ms: Option<i64>,
+    /// What is in its way; none unless it waits.
+    pub blocked: Option<Blocked>,
+}
+
+/// A name, its record and who holds or waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameSeen {
+    /// The name.
+    pub name: Name,
+    /// Its record, if one is written.
+    pub record: Option<Record>,
+    /// What is remembered of its record, written or not.
+    pub evidence: RecordEvidence,
+    /// Who holds it, in any space, with its token; at most 11 per space.
+    pub holders: Vec<(Space, By, Token)>,
+    /// Who stands in line for it, in any space; at most 11 per space.
+    pub line: Vec<(Space, By)>,
+}
+
+/// How many holders or waiters of one name are listed.
+const MOST_LISTED: usize = 11;
+
+/// Reads without changing anything. Deadlines that passed unswept show as negative time left.
+pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) -> Result<Page> {
+    let meta = tables.meta()?;
+    let sequence = meta.sequence;
+    let mut engine = Engine {
+        tables,
+        world,
+        now: world.now(),
+        meta,
+        budget: Budget { looks: 0, claims: 0 },
+        backlog: Backlog::default(),
+        unswept: false,
+        wakes: std::collections::BTreeSet::new(),
+        must_sync: false,
+    };
+    let content = match view {
+        View::Runs { job, from, limit } => engine.runs(job.as_ref(), *from, *limit)?,
+        View::Run(id) => {
+            let run = engine.tables.latest_run(id)?;
+            Content::Run(run.map(|run| engine.seen(run)).transpose()?.map(Box::new))
+        }
+        View::Records { prefix, after, limit } => engine.records(prefix, after.as_ref(), *limit)?,
+        View::Names(names) => Content::Names(
+            names
+                .iter()
+                .map(|name| engine.name_seen(name))
+                .collect::<Result<_>>()?,
+        ),
+    };
+    Ok(Page { sequence, content })
+}
+
+impl<T: Tables> Engine<'_, T> {
+    fn runs(&mut self, job: Option<&JobName>, from: Ticket, limit: usize) -> Result<Content> {
+        let runs = self.tables.living_runs(from, limit.saturating_add(1))?;
+        let next = runs.get(limit).map(|run| run.ticket);
+        let mut seen = Vec::new();
+        for run in runs.into_iter().take(limit) {
+            if job.is_none_or(|job| *job == run.spec.job) {
+                seen.push(self.seen(run)?);
+            }
+        }
+        Ok(Content::Runs(seen, next))
+    }
+
+    fn seen(&mut self, run: Run) -> Result<Seen> {
+        let blocked = if run.state.is_waiting() {
+            Some(self.blocked(&run)?)
+        } else {
+            None
+        };
+        let lease_left_ms = run
+            .deadline_ms
+            .filter(|_| run.state.is_holding())
+            .map(|at| at - self.now.boot_ms);
+        Ok(Seen {
+            run,
+            lease_left_ms,
+            blocked,
+        })
+    }
+
+    fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Content> {
+        let mut records = self.tables.records(prefix, after, limit.saturating_add(1))?;
+        let more = records.len() > limit;
+        records.truncate(limit);
+        let next = records.last().filter(|_| more).map(|record| record.name.clone());
+        Ok(Content::Records(records, next))
+    }
+
+    fn name_seen(&mut self, name: &Name) -> Result<NameSeen> {
+        let record = self.tables.record(name)?;
+        let (mut holders, mut line) = (Vec::new(), Vec::new());
+        for space in [Space::Data, Space::Lock, Space::Slot] {
+            let place = Place::of(space, name);
+            for which in [Which::Standing, Which::Lapsed] {
+                for stake in self.tables.holders(&place, which, MOST_LISTED)? {
+                    let token = self.must_find(stake.ticket)?.token.unwrap_or_default();
+                    holders.push((space, self.by(stake.ticket)?, token));
+                }
+            }
+            for stake in self.tables.line(&place, Part::from(Ticket(0)), MOST_LISTED)? {
+                line.push((space, self.by(stake.ticket)?));
+            }
+        }
+        let evidence = evidence(record.clone());
+        let record = record.filter(|record| record.state.is_written());
+        Ok(NameSeen {
+            name: name.clone(),
+            record,
+            evidence,
+            holders,
+            line,
+        })
+    }
+}

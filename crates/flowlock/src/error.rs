@@ -1,0 +1,153 @@
+//! What can go wrong for a caller, by what the caller can do about it.
+
+use std::time::Duration;
+
+use crate::blocker::Blocked;
+use crate::claim::InvalidClaims;
+use crate::name::{JobName, RunId};
+use crate::run::LostBy;
+use crate::store::StoreError;
+use crate::text::InvalidText;
+
+/// Everything that can go wrong. Busy is not among it: that is an answer, [`Acquired::Blocked`](crate::Acquired).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name, job, run id or namespace is not one.
+    #[error(transparent)]
+    InvalidText(#[from] InvalidText),
+    /// The claims do not make one request.
+    #[error(transparent)]
+    InvalidClaims(#[from] InvalidClaims),
+    /// Another part of the request is out of its limits.
+    #[error("invalid {what}: {problem}")]
+    InvalidRequest {
+        /// Which part.
+        what: &'static str,
+        /// What is wrong, with the limit.
+        problem: String,
+    },
+    /// The store's URL, or the configuration that names it, cannot be used.
+    #[error("{0}")]
+    Configuration(String),
+    /// The wait was over before all claims were free.
+    #[error("{job} did not start within {}: {}", show(waited), blocked.summary())]
+    TimedOut {
+        /// The job.
+        job: JobName,
+        /// How long it waited.
+        waited: Duration,
+        /// What was in the way at the end.
+        blocked: Box<Blocked>,
+    },
+    /// An output is written already, and the request said not to overwrite it.
+    #[error("{job} was not started: {}", blocked.summary())]
+    OutputExists {
+        /// The job.
+        job: JobName,
+        /// Which outputs, written by whom.
+        blocked: Box<Blocked>,
+    },
+    /// It would have waited for its own ancestor, which waits for it.
+    #[error("{job} would wait for ever, because it is part of the run it waits for (deadlock): {}", blocked.summary())]
+    Deadlock {
+        /// The job.
+        job: JobName,
+        /// What the ancestors hold.
+        blocked: Box<Blocked>,
+    },
+    /// The request was withdrawn before it ran.
+    #[error("{run} was withdrawn before it began")]
+    Cancelled {
+        /// The run.
+        run: RunId,
+    },
+    /// The run does not hold its claims any more; nothing it did was recorded.
+    #[error("{run} lost its claims ({}); its outputs are not recorded as written", by.as_str())]
+    Lost {
+        /// The run.
+        run: RunId,
+        /// How.
+        by: Lost,
+    },
+    /// Another attempt lives under the same run id.
+    #[error(
+        "run id {run} is in use by another attempt that is still alive; wait for its end or choose another id"
+    )]
+    RunIdInUse {
+        /// The run id.
+        run: RunId,
+    },
+    /// No such run can be operated.
+    #[error(
+        "no run {run} that can be operated by its id alone: it is unknown, forgotten, or not detached (`flowlock start`)"
+    )]
+    NoSuchRun {
+        /// The run id.
+        run: RunId,
+    },
+    /// The run is over already, in another way than asked for.
+    #[error("{run} is over: {outcome}")]
+    Over {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        outcome: &'static str,
+    },
+    /// Somebody holds the names.
+    #[error("{}", blocked.summary())]
+    Held {
+        /// Who.
+        blocked: Box<Blocked>,
+    },
+    /// Whether the outputs are written is not known: the store did not answer in time.
+    #[error(
+        "the outcome of {run} is unknown: the store did not answer within {}; ask again with `flowlock commit {run}`",
+        show(waited)
+    )]
+    Unknown {
+        /// The run.
+        run: RunId,
+        /// How long it was asked.
+        waited: Duration,
+        /// The last error.
+        #[source]
+        source: StoreError,
+    },
+    /// The store cannot do its part.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a grant ended without its holder's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// Its own clock says that the lease is over, or it ran as long as it may.
+    Expired,
+    /// The store says that its claims are gone.
+    By(LostBy),
+}
+
+impl Lost {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::By(LostBy::Taken) => "taken: its lease was over and another run needed its names",
+            Self::By(LostBy::Died) => "died",
+            Self::By(LostBy::Broken) => "unlocked by hand",
+        }
+    }
+}
+
+pub(crate) fn show(duration: &Duration) -> String {
+    if duration.as_millis() < 10_000 {
+        return format!("{} ms", duration.as_millis());
+    }
+    let seconds = duration.as_secs();
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}

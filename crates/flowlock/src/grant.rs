@@ -1,0 +1,352 @@
+//! [`Grant`]: the held thing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::coordinator::{Flowlock, Shared};
+use crate::error::{Error, Lost};
+use crate::keeper::Held;
+use crate::name::RunId;
+use crate::record::{Input, LONGEST_NOTE};
+use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
+use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
+use crate::store::{Content, StoreError, View};
+
+/// Who renews a grant's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// The keeper, at a third of the lease.
+    Automatic,
+    /// The caller.
+    ByHand,
+}
+
+/// A run that holds all its claims. Ends by [`commit`](Self::commit) or [`fail`](Self::fail); dropped, it
+/// fails.
+///
+/// ```
+/// # let flowlock = flowlock::Flowlock::open("memory:")?;
+/// let grant = flowlock.job("import").output("sales").acquire()?;
+/// let path = format!("sales-{}.csv", grant.token()); // no other run ever has this token
+/// // … write the file …
+/// grant.commit_with(&path)?;
+///
+/// let report = flowlock.job("report").input("sales").acquire()?;
+/// assert_eq!(report.inputs()[0].note.as_deref(), Some(path.as_str()));
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a grant that is dropped fails its run"]
+pub struct Grant {
+    shared: Arc<Shared>,
+    held: Arc<Held>,
+    spec: Arc<Spec>,
+    inputs: Vec<Input>,
+    ended: bool,
+}
+
+/// A run that committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The version its outputs have now: the grant's token.
+    pub version: Token,
+    /// The deadline had passed; it succeeded because nobody had needed its names.
+    pub late: bool,
+}
+
+impl Grant {
+    pub(crate) fn new(
+        flowlock: &Flowlock,
+        attempt: &Attempt,
+        spec: Arc<Spec>,
+        running: Running,
+        renewal: Renewal,
+        sent_ms: i64,
+    ) -> Self {
+        let shared = flowlock.shared.clone();
+        // The lease counts from before the request was sent: the holder gives up no later than the store.
+        let held = Arc::new(Held::new(
+            attempt,
+            running.token,
+            spec.lease_ms,
+            sent_ms + running.lease_left_ms,
+            renewal,
+        ));
+        shared.keeper.keep(&shared, &held);
+        Self {
+            shared,
+            held,
+            spec,
+            inputs: running.inputs,
+            ended: false,
+        }
+    }
+
+    /// The run.
+    pub fn run_id(&self) -> &RunId {
+        &self.held.attempt.id
+    }
+
+    /// What it asked for.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The fencing token.
+    pub fn token(&self) -> Token {
+        self.held.token
+    }
+
+    /// The inputs, with the versions and notes they had when all claims were granted.
+    pub fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    /// What is left until this process must assume that it lost its claims, by its own clock.
+    pub fn time_left(&self) -> Duration {
+        self.held.time_left()
+    }
+
+    /// Whether the claims are lost, and how; no later than at the deadline. Once lost, always lost.
+    pub fn lost(&self) -> Option<Lost> {
+        self.held.lost()
+    }
+
+    /// Calls `told` once, from another thread, when the claims are lost; at once if they are.
+    pub fn on_lost(&self, told: impl FnOnce(Lost) + Send + 'static) {
+        self.held.on_lost(Box::new(told));
+    }
+
+    /// Renews the lease by hand. More often than once a second it only repeats the last answer.
+    pub fn refresh(&self) -> Result<(), Error> {
+        if self.held.was_refreshed_lately() {
+            return self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)));
+        }
+        crate::keeper::refresh(&self.shared, std::slice::from_ref(&self.held))?;
+        self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)))
+    }
+
+    /// Asks the store whether the claims are still held: to be called just before something that cannot be
+    /// taken back, such as a rename.
+    pub fn verify(&self) -> Result<(), Error> {
+        if let Some(by) = self.lost() {
+            return Err(self.is_lost(by));
+        }
+        verify(&self.shared, self.run_id(), Some(self.token())).map(drop)
+    }
+
+    /// Marks all outputs as written, or none. A handle that thinks it is expired asks the store all the same:
+    /// if nobody needed its names the commit succeeds, late.
+    pub fn commit(self) -> Result<Committed, Error> {
+        self.finish(None)
+    }
+
+    /// The same with a note of at most 4 KiB for readers, e.g. the path of the file that was written.
+    pub fn commit_with(self, note: &str) -> Result<Committed, Error> {
+        check_note(note)?;
+        self.finish(Some(note.to_owned()))
+    }
+
+    fn finish(mut self, note: Option<String>) -> Result<Committed, Error> {
+        self.ended = true;
+        self.shared.keeper.release(&self.held);
+        let version = self.token();
+        let late = commit(
+            &self.shared,
+            &Who::from(&self.held.attempt),
+            note,
+            self.held.time_left(),
+        )?;
+        Ok(Committed { version, late })
+    }
+
+    /// Ends the run without writing anything. Trouble with the store is logged: the lease then ends it.
+    pub fn fail(mut self) {
+        self.end_badly();
+    }
+
+    fn end_badly(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.shared.keeper.release(&self.held);
+        if let Err(error) = self.shared.step(&Step::Fail(Who::from(&self.held.attempt))) {
+            tracing::warn!(run = %self.run_id(), %error, "could not end the run; its lease will");
+        }
+    }
+
+    /// Separates the run from this process: from now on it is operated by its id alone and lives by its lease.
+    pub fn detach(mut self) -> Result<RunId, Error> {
+        let answer = self.shared.step(&Step::Detach(self.held.attempt.clone()))?;
+        if answer != Answer::Done {
+            return Err(self.is_lost(self.lost().unwrap_or(Lost::Expired)));
+        }
+        self.ended = true;
+        self.shared.keeper.release(&self.held);
+        Ok(self.run_id().clone())
+    }
+
+    fn is_lost(&self, by: Lost) -> Error {
+        Error::Lost {
+            run: self.run_id().clone(),
+            by,
+        }
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if !self.ended {
+            tracing::warn!(run = %self.run_id(), "a grant was dropped without commit or fail; its run failed");
+            self.end_badly();
+        }
+    }
+}
+
+/// Refuses a note that is too long.
+pub(crate) fn check_note(note: &str) -> Result<(), Error> {
+    if note.len() > LONGEST_NOTE {
+        let problem = format!("it has {} bytes; at most {LONGEST_NOTE} are kept", note.len());
+        return Err(Error::InvalidRequest {
+            what: "note",
+            problem,
+        });
+    }
+    Ok(())
+}
+
+/// Commits a run; asks until the deadline and `commit_wait` beyond it. Answers whether it was late.
+pub(crate) fn commit(
+    shared: &Shared,
+    who: &Who,
+    note: Option<String>,
+    left: Duration,
+) -> Result<bool, Error> {
+    let begin = Instant::now();
+    let until = begin + left.max(shared.store_timeout) + shared.commit_wait;
+    let step = Step::Commit {
+        who: who.clone(),
+        note,
+    };
+    loop {
+        let answer = shared
+            .step_until(&step, until)
+            .map_err(|source| unknown(who, begin, source))?;
+        match answer {
+            Answer::Finished(Finished::AskAgain) => {}
+            Answer::Finished(Finished::Ended {
+                outcome: Outcome::Committed,
+                late,
+            }) => return Ok(late),
+            Answer::Finished(finished) => return Err(not_committed(who, finished)),
+            _ => return Err(Error::NoSuchRun { run: who.run.clone() }),
+        }
+    }
+}
+
+fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {
+    if !source.is_transient() {
+        return Error::Store(source);
+    }
+    Error::Unknown {
+        run: who.run.clone(),
+        waited: begin.elapsed(),
+        source,
+    }
+}
+
+fn not_committed(who: &Who, finished: Finished) -> Error {
+    let run = who.run.clone();
+    match finished {
+        Finished::Ended {
+            outcome: Outcome::Lost(by),
+            ..
+        } => Error::Lost {
+            run,
+            by: Lost::By(by),
+        },
+        Finished::Ended { outcome, .. } => Error::Over {
+            run,
+            outcome: outcome.as_str(),
+        },
+        // A handle that never claimed, or whose outcome was forgotten, holds nothing.
+        Finished::NotFound if who.nonce.is_some() => Error::Lost {
+            run,
+            by: Lost::By(LostBy::Taken),
+        },
+        _ => Error::NoSuchRun { run },
+    }
+}
+
+/// Ends a run badly, by its id.
+pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
+    let run = who.run.clone();
+    match shared.step(&Step::Fail(who.clone()))? {
+        Answer::Finished(Finished::Ended {
+            outcome: Outcome::Failed,
+            ..
+        }) => Ok(()),
+        Answer::Finished(finished) => Err(not_committed(who, finished)),
+        _ => Err(Error::NoSuchRun { run }),
+    }
+}
+
+/// Renews one run's lease, by its id; answers what is left of it.
+pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error> {
+    let run = || who.run.clone();
+    loop {
+        let answer = shared.step(&Step::Refresh(vec![who.clone()]))?;
+        let Answer::Refreshed(answers) = answer else {
+            return Err(Error::NoSuchRun { run: run() });
+        };
+        let left = |ms: i64| Duration::from_millis(ms.max(0) as u64);
+        match answers.first() {
+            Some(Refreshed::AskAgain) => {}
+            Some(Refreshed::Held { lease_left_ms, .. }) => return Ok(left(*lease_left_ms)),
+            Some(Refreshed::MaxRuntime { lease_left_ms }) if *lease_left_ms > 0 => {
+                return Ok(left(*lease_left_ms));
+            }
+            Some(Refreshed::MaxRuntime { .. }) => {
+                return Err(Error::Lost {
+                    run: run(),
+                    by: Lost::Expired,
+                });
+            }
+            Some(Refreshed::Over(Outcome::Lost(by))) => {
+                return Err(Error::Lost {
+                    run: run(),
+                    by: Lost::By(*by),
+                });
+            }
+            Some(Refreshed::Over(outcome)) => {
+                return Err(Error::Over {
+                    run: run(),
+                    outcome: outcome.as_str(),
+                });
+            }
+            _ => return Err(Error::NoSuchRun { run: run() }),
+        }
+    }
+}
+
+/// Asks the store whether a run holds its claims; with a token, whether it is still that grant.
+pub(crate) fn verify(shared: &Shared, run: &RunId, token: Option<Token>) -> Result<Token, Error> {
+    let page = shared.store.view(&shared.namespace, &View::Run(run.clone()))?;
+    let Content::Run(Some(seen)) = page.content else {
+        return Err(Error::NoSuchRun { run: run.clone() });
+    };
+    let lost = |by| Err(Error::Lost { run: run.clone(), by });
+    match seen.run.state {
+        State::Running if seen.run.revoked => lost(Lost::By(LostBy::Broken)),
+        State::Running if token.is_some_and(|token| seen.run.token != Some(token)) => {
+            lost(Lost::By(LostBy::Taken))
+        }
+        State::Running if seen.lease_left_ms.is_some_and(|left| left <= 0) => lost(Lost::Expired),
+        State::Running => Ok(seen.run.token.unwrap_or_default()),
+        State::Ended(Outcome::Lost(by)) => lost(Lost::By(by)),
+        state => Err(Error::Over {
+            run: run.clone(),
+            outcome: state.as_str(),
+        }),
+    }
+}

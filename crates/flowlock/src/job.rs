@@ -1,0 +1,480 @@
+//! [`Job`]: what a piece of work wants, and the ways to get it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::blocker::Blocked;
+use crate::claim::{Claims, ClaimsBuilder};
+use crate::coordinator::Flowlock;
+use crate::error::Error;
+use crate::grant::{Grant, Renewal};
+use crate::name::{JobName, Name, RunId};
+use crate::run::{Attempt, IfWritten, Nonce, OnFail, Outcome, Spec};
+use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
+use crate::store::{StoreError, StoreErrorKind};
+use crate::text::InvalidText;
+use crate::wait::{Begun, Pending, Progress};
+
+/// The shortest and the longest lease.
+pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
+/// The longest a place can be held between two tries.
+pub const LONGEST_PLACE: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// The runs whose closures this thread is inside of, innermost last.
+    static INSIDE: RefCell<Vec<RunId>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A request under construction, and afterwards the thing to start, stop and start again.
+///
+/// Nothing is checked before it is used: the first wrong name or number is reported then.
+///
+/// ```
+/// use flowlock::{Acquired, Flowlock};
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// let import = flowlock.job("import").output("sales");
+/// let running = import.acquire()?;
+/// match import.try_acquire()? {
+///     Acquired::Granted(_) => unreachable!("somebody writes the sales"),
+///     Acquired::Blocked(blocked) => assert!(blocked.summary().starts_with("output sales is being written by import")),
+/// }
+/// running.commit()?;
+/// import.acquire()?.commit()?; // the same job once more
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Job {
+    flowlock: Flowlock,
+    name: String,
+    claims: Vec<Wanted>,
+    lease: Option<Duration>,
+    wait: Option<Duration>,
+    if_written: IfWritten,
+    on_fail: OnFail,
+    parent: Option<RunId>,
+    run_id: Option<String>,
+    record_life: Option<Duration>,
+    max_runtime: Option<Duration>,
+    renewal: Renewal,
+}
+
+#[derive(Debug, Clone)]
+enum Wanted {
+    Input(String),
+    Output(String),
+    Lock(String),
+    LockShared(String),
+    Slot(String, u32, u32),
+}
+
+/// The answer to a try.
+#[derive(Debug)]
+#[must_use = "a grant that is dropped fails its run"]
+pub enum Acquired {
+    /// All claims are held.
+    Granted(Grant),
+    /// Something is in the way; nothing is held.
+    Blocked(Blocked),
+}
+
+impl Job {
+    pub(crate) fn new(flowlock: Flowlock, name: &str) -> Self {
+        Self {
+            flowlock,
+            name: name.to_owned(),
+            claims: Vec::new(),
+            lease: None,
+            wait: None,
+            if_written: IfWritten::default(),
+            on_fail: OnFail::default(),
+            parent: INSIDE.with_borrow(|inside| inside.last().cloned()),
+            run_id: None,
+            record_life: None,
+            max_runtime: None,
+            renewal: Renewal::Automatic,
+        }
+    }
+
+    /// Adds a name it reads. It must have been written before, and nobody may be writing it.
+    #[must_use]
+    pub fn input(mut self, name: impl Into<String>) -> Self {
+        self.claims.push(Wanted::Input(name.into()));
+        self
+    }
+
+    /// Adds a name it writes. Nobody else may be reading or writing it.
+    #[must_use]
+    pub fn output(mut self, name: impl Into<String>) -> Self {
+        self.claims.push(Wanted::Output(name.into()));
+        self
+    }
+
+    /// Adds a lock: a name held alone that is not data.
+    #[must_use]
+    pub fn lock(mut self, name: impl Into<String>) -> Self {
+        self.claims.push(Wanted::Lock(name.into()));
+        self
+    }
+
+    /// Adds a lock held together with others who hold it shared.
+    #[must_use]
+    pub fn lock_shared(mut self, name: impl Into<String>) -> Self {
+        self.claims.push(Wanted::LockShared(name.into()));
+        self
+    }
+
+    /// Adds `units` of the `capacity` units of a slot.
+    #[must_use]
+    pub fn slot(mut self, name: impl Into<String>, units: u32, capacity: u32) -> Self {
+        self.claims.push(Wanted::Slot(name.into(), units, capacity));
+        self
+    }
+
+    /// How long its claims stand without a sign of life, 1 s to 7 d; what suits the store if nothing is said.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Does not renew the lease by itself: the claims stand for one lease, or until the next
+    /// [`Grant::refresh`].
+    #[must_use]
+    pub fn fixed_lease(mut self) -> Self {
+        self.renewal = Renewal::ByHand;
+        self
+    }
+
+    /// How long [`acquire`](Self::acquire) waits; for ever if nothing is said.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// What to do if an output is written already; overwrite it if nothing is said.
+    #[must_use]
+    pub fn if_written(mut self, if_written: IfWritten) -> Self {
+        self.if_written = if_written;
+        self
+    }
+
+    /// What becomes of the old records of its outputs if it fails; they stay if nothing is said.
+    #[must_use]
+    pub fn on_fail(mut self, on_fail: OnFail) -> Self {
+        self.on_fail = on_fail;
+        self
+    }
+
+    /// The run this one is part of. Inside of [`with`](Self::with) that is set without being said.
+    #[must_use]
+    pub fn parent(mut self, parent: RunId) -> Self {
+        self.parent = Some(parent);
+        self
+    }
+
+    /// The id of its runs; a fresh one each time if nothing is said. A used id can be used again once its
+    /// run is over.
+    #[must_use]
+    pub fn run_id(mut self, id: impl Into<String>) -> Self {
+        self.run_id = Some(id.into());
+        self
+    }
+
+    /// How long its records live; for ever if nothing is said.
+    #[must_use]
+    pub fn record_life(mut self, life: Duration) -> Self {
+        self.record_life = Some(life);
+        self
+    }
+
+    /// The longest it may keep renewing, so that a hung job frees its names.
+    #[must_use]
+    pub fn max_runtime(mut self, most: Duration) -> Self {
+        self.max_runtime = Some(most);
+        self
+    }
+
+    /// Asks once, without waiting and without a place in line.
+    pub fn try_acquire(&self) -> Result<Acquired, Error> {
+        self.try_with(Patience::Try)
+    }
+
+    /// Asks once, and keeps the place in line for up to 60 s: for a worker that comes back with the same
+    /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
+    pub fn try_or_hold_place(&self, place: Duration, secret: u128) -> Result<Acquired, Error> {
+        if place > LONGEST_PLACE {
+            let problem = format!(
+                "{} s; a place can be held for at most 60 s between two tries",
+                place.as_secs()
+            );
+            return Err(Error::InvalidRequest {
+                what: "hold_place",
+                problem,
+            });
+        }
+        let id = self.run_id.as_deref().ok_or_else(|| Error::InvalidRequest {
+            what: "hold_place",
+            problem: "it needs a run id, so that the next try finds the place again".into(),
+        })?;
+        let attempt = Attempt {
+            id: RunId::parse(id)?,
+            nonce: Nonce(secret),
+        };
+        self.answer_to(&attempt, Patience::HoldPlace(place.as_millis() as u64))
+    }
+
+    fn try_with(&self, patience: Patience) -> Result<Acquired, Error> {
+        self.answer_to(&self.attempt()?, patience)
+    }
+
+    fn answer_to(&self, attempt: &Attempt, patience: Patience) -> Result<Acquired, Error> {
+        let spec = self.spec()?;
+        let sent_ms = crate::world::system_now().boot_ms;
+        match self.send(attempt, &spec, patience)? {
+            Standing::Running(running) => Ok(Acquired::Granted(Grant::new(
+                &self.flowlock,
+                attempt,
+                spec,
+                running,
+                self.renewal,
+                sent_ms,
+            ))),
+            Standing::Ended {
+                outcome: Outcome::RefusedBusy,
+                blocked,
+            } => Ok(Acquired::Blocked(blocked.unwrap_or_else(Blocked::nothing))),
+            Standing::Waiting(waiting) => Ok(Acquired::Blocked(waiting.blocked)),
+            Standing::Ended {
+                outcome: Outcome::RefusedOutputExists,
+                blocked,
+            } => Ok(Acquired::Blocked(blocked.unwrap_or_else(Blocked::nothing))),
+            Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
+            Standing::Granted { .. } | Standing::AskAgain => Ok(Acquired::Blocked(Blocked::nothing())),
+        }
+    }
+
+    /// Waits until all claims are held.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if [`wait`](Self::wait) is over first, [`Error::OutputExists`] and
+    /// [`Error::Deadlock`] if waiting makes no sense.
+    pub fn acquire(&self) -> Result<Grant, Error> {
+        let mut pending = match self.begin()? {
+            Begun::Granted(grant) => return Ok(grant),
+            Begun::Waiting(pending) => pending,
+        };
+        loop {
+            if let Progress::Granted(grant) = pending.wait(Duration::from_hours(1))? {
+                return Ok(grant);
+            }
+        }
+    }
+
+    /// Asks, and answers at once: with the grant, or with a run that waits in line.
+    pub fn begin(&self) -> Result<Begun, Error> {
+        let (attempt, spec) = (self.attempt()?, self.spec()?);
+        let patience = Patience::Wait(self.wait.map(|wait| wait.as_millis() as u64));
+        let sent_ms = crate::world::system_now().boot_ms;
+        match self.send(&attempt, &spec, patience)? {
+            Standing::Running(running) => {
+                let grant = Grant::new(&self.flowlock, &attempt, spec, running, self.renewal, sent_ms);
+                Ok(Begun::Granted(grant))
+            }
+            Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
+            Standing::Waiting(waiting) => {
+                Pending::new(&self.flowlock, attempt, spec, waiting, self.wait, self.renewal)
+                    .map(Begun::Waiting)
+            }
+            Standing::Granted { .. } | Standing::AskAgain => Pending::new(
+                &self.flowlock,
+                attempt,
+                spec,
+                crate::step::Waiting::unknown(),
+                self.wait,
+                self.renewal,
+            )
+            .map(Begun::Waiting),
+        }
+    }
+
+    fn send(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Standing, Error> {
+        let shared = &self.flowlock.shared;
+        let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
+        let request = Acquire {
+            attempt: attempt.clone(),
+            spec: spec.clone(),
+            holder,
+            patience,
+            latest_ms,
+        };
+        let answer = shared.step(&Step::Acquire(request)).inspect_err(|error| {
+            if error.is_unknown() || error.is_transient() {
+                // Should it have arrived nevertheless, it must not become a grant nobody holds.
+                let _ = shared.store.step(
+                    &shared.namespace,
+                    &Step::Cancel {
+                        attempt: attempt.clone(),
+                        latest_ms,
+                    },
+                );
+            }
+        })?;
+        let run = || attempt.id.clone();
+        match answer {
+            Answer::Standing(standing) => Ok(standing),
+            Answer::Invalid(Invalid::RunIdInUse) => Err(Error::RunIdInUse { run: run() }),
+            Answer::Invalid(Invalid::RunIdReused) => Err(Error::InvalidRequest {
+                what: "run id",
+                problem: format!("{} was already sent with other claims or settings", run()),
+            }),
+            _ => Err(StoreError::new(
+                StoreErrorKind::Unreachable,
+                "the request took too long on its way",
+            )
+            .into()),
+        }
+    }
+
+    /// Runs `work` while all claims are held: commits if it answers `Ok`, fails if it answers `Err` or panics.
+    /// Requests made inside belong to this run.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let lines = flowlock.job("import").output("sales").with(|grant| {
+    ///     assert!(grant.lost().is_none());
+    ///     Ok::<_, flowlock::Error>(3)
+    /// })?;
+    /// assert_eq!(lines, 3);
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn with<T, E: From<Error>>(&self, work: impl FnOnce(&Grant) -> Result<T, E>) -> Result<T, E> {
+        let grant = self.acquire()?;
+        let result = {
+            let _inside = Inside::enter(grant.run_id());
+            // A panic unwinds through the grant, whose drop fails the run.
+            work(&grant)
+        };
+        match result {
+            Ok(value) => grant.commit().map(|_| value).map_err(E::from),
+            Err(error) => {
+                grant.fail();
+                Err(error)
+            }
+        }
+    }
+
+    fn attempt(&self) -> Result<Attempt, Error> {
+        let id = match &self.run_id {
+            Some(id) => RunId::parse(id)?,
+            None => RunId::fresh(&JobName::parse(&self.name)?),
+        };
+        Ok(Attempt {
+            id,
+            nonce: Nonce::fresh(),
+        })
+    }
+
+    pub(crate) fn spec(&self) -> Result<Arc<Spec>, Error> {
+        let lease = self
+            .lease
+            .unwrap_or_else(|| self.flowlock.shared.store.default_lease());
+        if !LEASES.contains(&lease) {
+            let problem = format!("{}; use 1 s to 7 d", crate::error::show(&lease));
+            return Err(Error::InvalidRequest {
+                what: "duration",
+                problem,
+            });
+        }
+        let claims = self.checked_claims()?;
+        if self.on_fail == OnFail::Incomplete
+            && let Some(both) = claims.outputs().find(|claim| claim.is_input())
+        {
+            let problem = format!(
+                "{} is input and output; after a failure nothing could repair it",
+                both.name
+            );
+            return Err(Error::InvalidRequest {
+                what: "on_fail incomplete",
+                problem,
+            });
+        }
+        Ok(Arc::new(Spec {
+            job: JobName::parse(&self.name)?,
+            claims,
+            lease_ms: lease.as_millis() as u64,
+            if_written: self.if_written,
+            on_fail: self.on_fail,
+            parent: self.parent.clone(),
+            record_life_ms: self.record_life.map(|life| life.as_millis() as u64),
+            max_runtime_ms: self.max_runtime.map(|most| most.as_millis() as u64),
+        }))
+    }
+
+    fn checked_claims(&self) -> Result<Claims, Error> {
+        let add = |builder: ClaimsBuilder, wanted: &Wanted| -> Result<ClaimsBuilder, InvalidText> {
+            Ok(match wanted {
+                Wanted::Input(name) => builder.input(Name::parse(name)?),
+                Wanted::Output(name) => builder.output(Name::parse(name)?),
+                Wanted::Lock(name) => builder.lock(Name::parse(name)?),
+                Wanted::LockShared(name) => builder.lock_shared(Name::parse(name)?),
+                Wanted::Slot(name, units, capacity) => builder.slot(Name::parse(name)?, *units, *capacity),
+            })
+        };
+        Ok(self.claims.iter().try_fold(Claims::builder(), add)?.build()?)
+    }
+}
+
+/// Marks the thread as being inside a run's closure.
+struct Inside;
+
+impl Inside {
+    fn enter(run: &RunId) -> Self {
+        INSIDE.with_borrow_mut(|inside| inside.push(run.clone()));
+        Self
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        INSIDE.with_borrow_mut(|inside| drop(inside.pop()));
+    }
+}
+
+/// A run that ended before it began, as an error.
+pub(crate) fn refusal(job: &JobName, run: &RunId, outcome: Outcome, blocked: Option<Blocked>) -> Error {
+    let (job, run) = (job.clone(), run.clone());
+    let blocked = Box::new(blocked.unwrap_or_else(Blocked::nothing));
+    match outcome {
+        Outcome::RefusedOutputExists => Error::OutputExists { job, blocked },
+        Outcome::RefusedDeadlock => Error::Deadlock { job, blocked },
+        Outcome::TimedOut | Outcome::RefusedBusy => Error::TimedOut {
+            job,
+            waited: Duration::ZERO,
+            blocked,
+        },
+        Outcome::Cancelled => Error::Cancelled { run },
+        Outcome::Lost(by) => Error::Lost {
+            run,
+            by: crate::error::Lost::By(by),
+        },
+        Outcome::Committed | Outcome::Failed => Error::Over {
+            run,
+            outcome: outcome.as_str(),
+        },
+    }
+}
+
+impl Blocked {
+    /// Nothing is known to be in the way.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            by: Vec::new(),
+            more: false,
+            ahead: 0,
+            retry_after_ms: Some(0),
+        }
+    }
+}

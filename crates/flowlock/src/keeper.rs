@@ -1,0 +1,280 @@
+//! The keeper: one thread that watches the deadlines of all grants of a connection, and one that renews
+//! them, so that a store that hangs cannot delay the news of a loss.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
+use std::time::Duration;
+
+use crate::coordinator::Shared;
+use crate::error::Lost;
+use crate::grant::Renewal;
+use crate::run::{Attempt, LostBy, Outcome, Token};
+use crate::step::{Answer, Refreshed, Step, Who};
+use crate::store::StoreError;
+
+/// The longest sleep: after a suspended machine wakes up a deadline is noticed within it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// Refreshes due within this time of each other go into one call.
+const TOGETHER_MS: i64 = 50;
+/// Pause after a refresh that failed, before the next one.
+const RETRY_MS: i64 = 500;
+/// A refresh by hand takes effect at most this often.
+const BY_HAND_MS: i64 = 1_000;
+
+type Told = Box<dyn FnOnce(Lost) + Send>;
+
+/// A grant as the keeper knows it.
+pub(crate) struct Held {
+    pub(crate) attempt: Attempt,
+    pub(crate) token: Token,
+    lease_ms: i64,
+    renewal: Renewal,
+    /// When this process must assume the loss (boot clock).
+    deadline_ms: AtomicI64,
+    next_refresh_ms: AtomicI64,
+    last_refresh_ms: AtomicI64,
+    lost: OnceLock<Lost>,
+    told: Mutex<Vec<Told>>,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held")
+            .field("run", &self.attempt.id)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}
+
+fn now_ms() -> i64 {
+    crate::world::system_now().boot_ms
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Held {
+    pub(crate) fn new(
+        attempt: &Attempt,
+        token: Token,
+        lease_ms: u64,
+        deadline_ms: i64,
+        renewal: Renewal,
+    ) -> Self {
+        let lease_ms = lease_ms as i64;
+        let begun_ms = deadline_ms - lease_ms;
+        Self {
+            attempt: attempt.clone(),
+            token,
+            lease_ms,
+            renewal,
+            deadline_ms: AtomicI64::new(deadline_ms),
+            next_refresh_ms: AtomicI64::new(begun_ms + lease_ms / 3),
+            last_refresh_ms: AtomicI64::new(begun_ms),
+            lost: OnceLock::new(),
+            told: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(crate) fn time_left(&self) -> Duration {
+        let left = self.deadline_ms.load(Ordering::Acquire) - now_ms();
+        Duration::from_millis(left.max(0) as u64)
+    }
+
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        if self.lost.get().is_none() && self.deadline_ms.load(Ordering::Acquire) <= now_ms() {
+            self.lose(Lost::Expired);
+        }
+        self.lost.get().copied()
+    }
+
+    /// Latches the loss and tells everybody who wants to know.
+    fn lose(&self, by: Lost) {
+        if self.lost.set(by).is_ok() {
+            for told in std::mem::take(&mut *lock(&self.told)) {
+                told(by);
+            }
+        }
+    }
+
+    pub(crate) fn on_lost(&self, told: Told) {
+        let mut waiting = lock(&self.told);
+        match self.lost.get() {
+            Some(&by) => {
+                drop(waiting);
+                told(by);
+            }
+            None => waiting.push(told),
+        }
+    }
+
+    pub(crate) fn was_refreshed_lately(&self) -> bool {
+        now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < BY_HAND_MS
+    }
+
+    /// Takes in the store's answer to a refresh sent at `sent_ms`.
+    fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
+        match answer {
+            Refreshed::Held { lease_left_ms, .. } => {
+                self.deadline_ms.store(sent_ms + lease_left_ms, Ordering::Release);
+                self.last_refresh_ms.store(sent_ms, Ordering::Release);
+                self.next_refresh_ms
+                    .store(sent_ms + self.lease_ms / 3, Ordering::Release);
+            }
+            Refreshed::MaxRuntime { .. } => self.next_refresh_ms.store(i64::MAX, Ordering::Release),
+            Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
+            Refreshed::Over(Outcome::Lost(by)) => self.lose(Lost::By(by)),
+            // Ended by another handle, or forgotten: whatever it was, it is not held.
+            Refreshed::Over(_) | Refreshed::NotRunning | Refreshed::NotFound => {
+                self.lose(Lost::By(LostBy::Taken))
+            }
+        }
+    }
+}
+
+/// Refreshes grants in one call.
+pub(crate) fn refresh(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), StoreError> {
+    let sent_ms = now_ms();
+    let runs = grants.iter().map(|held| Who::from(&held.attempt)).collect();
+    if let Answer::Refreshed(answers) = shared.store.step(&shared.namespace, &Step::Refresh(runs))? {
+        for (held, answer) in grants.iter().zip(answers) {
+            held.refreshed(answer, sent_ms);
+        }
+    }
+    Ok(())
+}
+
+/// All grants of a connection, and the threads that look after them.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper {
+    rounds: Arc<Rounds>,
+}
+
+#[derive(Debug, Default)]
+struct Rounds {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    grants: Vec<Arc<Held>>,
+    watching: bool,
+    closed: bool,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        lock(&self.rounds.state).closed = true;
+        self.rounds.changed.notify_all();
+    }
+}
+
+impl Keeper {
+    /// Looks after a grant from now on.
+    pub(crate) fn keep(&self, shared: &Arc<Shared>, held: &Arc<Held>) {
+        let mut state = lock(&self.rounds.state);
+        state.grants.push(held.clone());
+        if !state.watching {
+            state.watching = true;
+            let (rounds, shared) = (self.rounds.clone(), Arc::downgrade(shared));
+            let spawned = std::thread::Builder::new()
+                .name("flowlock-keeper".into())
+                .spawn(move || watch(&rounds, &shared));
+            if let Err(error) = spawned {
+                state.watching = false;
+                tracing::error!(%error, "cannot start the thread that renews leases; they end when they are over");
+            }
+        } else {
+            self.rounds.changed.notify_all();
+        }
+    }
+
+    /// Looks after a grant no more.
+    pub(crate) fn release(&self, held: &Arc<Held>) {
+        lock(&self.rounds.state)
+            .grants
+            .retain(|kept| !Arc::ptr_eq(kept, held));
+    }
+}
+
+/// Fires expired grants and hands the ones to renew to the renewing thread, until the connection closes.
+fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
+    let mut renewer: Option<mpsc::SyncSender<Vec<Arc<Held>>>> = None;
+    let mut state = lock(&rounds.state);
+    while !state.closed {
+        let now = now_ms();
+        let mut wake_ms = now + LONGEST_SLEEP.as_millis() as i64;
+        let (mut expired, mut due) = (Vec::new(), Vec::new());
+        for held in &state.grants {
+            let deadline = held.deadline_ms.load(Ordering::Acquire);
+            let refresh = held.next_refresh_ms.load(Ordering::Acquire);
+            if held.lost.get().is_some() {
+                continue;
+            }
+            if deadline <= now {
+                expired.push(held.clone());
+            } else if held.renewal == Renewal::Automatic && refresh <= now + TOGETHER_MS {
+                due.push(held.clone());
+                wake_ms = wake_ms.min(deadline);
+            } else {
+                let next = if held.renewal == Renewal::Automatic {
+                    refresh
+                } else {
+                    deadline
+                };
+                wake_ms = wake_ms.min(next.min(deadline));
+            }
+        }
+        if !expired.is_empty() {
+            drop(state);
+            expired.iter().for_each(|held| held.lose(Lost::Expired));
+            state = lock(&rounds.state);
+            continue;
+        }
+        if !due.is_empty() {
+            for held in &due {
+                held.next_refresh_ms.store(now + RETRY_MS, Ordering::Release);
+            }
+            hand_over(&mut renewer, shared, due);
+        }
+        let sleep = Duration::from_millis((wake_ms - now_ms()).clamp(1, 1_000) as u64);
+        state = rounds
+            .changed
+            .wait_timeout(state, sleep)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+    }
+}
+
+/// Gives grants to the renewing thread. If it is still busy with the last ones they come again next round.
+fn hand_over(
+    renewer: &mut Option<mpsc::SyncSender<Vec<Arc<Held>>>>,
+    shared: &Weak<Shared>,
+    due: Vec<Arc<Held>>,
+) {
+    if renewer.is_none() {
+        let (give, take) = mpsc::sync_channel::<Vec<Arc<Held>>>(1);
+        let shared = shared.clone();
+        let renew = move || {
+            for grants in take {
+                let Some(shared) = shared.upgrade() else { return };
+                if let Err(error) = refresh(&shared, &grants) {
+                    let run = grants.first().map(|held| held.attempt.id.to_string());
+                    tracing::warn!(%error, run, runs = grants.len(), "could not renew; trying again until the deadline");
+                }
+            }
+        };
+        match std::thread::Builder::new()
+            .name("flowlock-renewer".into())
+            .spawn(renew)
+        {
+            Ok(_) => *renewer = Some(give),
+            Err(error) => tracing::error!(%error, "cannot start the thread that renews leases"),
+        }
+    }
+    if let Some(renewer) = renewer {
+        let _ = renewer.try_send(due);
+    }
+}

@@ -1,0 +1,217 @@
+//! Looking at a namespace and operating it by hand: status, records, runs by id, unlock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::claim::Claims;
+use crate::coordinator::Flowlock;
+use crate::error::Error;
+use crate::grant;
+use crate::name::{JobName, Name, RunId};
+use crate::run::{IfWritten, OnFail, Spec, Ticket, Token};
+use crate::step::{Answer, Holders, Step, Unlock, Who};
+use crate::store::{Content, NameSeen, Page, Seen, StoreError, View};
+
+/// How often a short administrative step is repeated while older work is served first.
+const MOST_ROUNDS: usize = 10_000;
+
+impl Flowlock {
+    /// Renews the lease of a detached run; answers what is left of it.
+    pub fn refresh(&self, run: &RunId) -> Result<Duration, Error> {
+        grant::refresh_one(&self.shared, &detached(run))
+    }
+
+    /// Commits a detached run; answers whether its deadline had passed.
+    pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
+        note.map_or(Ok(()), grant::check_note)?;
+        grant::commit(
+            &self.shared,
+            &detached(run),
+            note.map(str::to_owned),
+            Duration::ZERO,
+        )
+    }
+
+    /// Fails a detached run.
+    pub fn fail(&self, run: &RunId) -> Result<(), Error> {
+        grant::fail(&self.shared, &detached(run))
+    }
+
+    /// Whether a run holds its claims now; its token if it does.
+    pub fn verify(&self, run: &RunId) -> Result<Token, Error> {
+        grant::verify(&self.shared, run, None)
+    }
+
+    /// Reads one page of anything, as one snapshot.
+    ///
+    /// ```
+    /// use flowlock::{Flowlock, store::{Content, View}};
+    /// let flowlock = Flowlock::open("memory:")?;
+    /// flowlock.create(&["a", "b"], Default::default())?;
+    /// let page = flowlock.view(&View::Records { prefix: String::new(), after: None, limit: 1 })?;
+    /// let Content::Records(records, next) = page.content else { unreachable!() };
+    /// assert_eq!((records.len(), next.unwrap().as_str()), (1, "a"));
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn view(&self, view: &View) -> Result<Page, Error> {
+        Ok(self.shared.store.view(&self.shared.namespace, view)?)
+    }
+
+    /// Runs that wait or hold, by arrival, in pages of at most 1,000.
+    pub fn runs(&self) -> Result<Vec<Seen>, Error> {
+        let mut all = Vec::new();
+        let mut from = Ticket(0);
+        loop {
+            let view = View::Runs {
+                job: None,
+                from,
+                limit: 1_000,
+            };
+            let Content::Runs(runs, next) = self.view(&view)?.content else {
+                return Ok(all);
+            };
+            all.extend(runs);
+            match next {
+                Some(next) => from = next,
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// The latest run with this id, ended ones too as long as they are remembered.
+    pub fn run(&self, id: &RunId) -> Result<Option<Seen>, Error> {
+        match self.view(&View::Run(id.clone()))?.content {
+            Content::Run(seen) => Ok(seen.map(|seen| *seen)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Everything about some names: record, holders, line.
+    pub fn names(&self, names: &[Name]) -> Result<Vec<NameSeen>, Error> {
+        match self.view(&View::Names(names.to_vec()))?.content {
+            Content::Names(seen) => Ok(seen),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Marks names as written, by hand. Runs that waited for them may start.
+    ///
+    /// # Errors
+    /// [`Error::Held`] if somebody holds one of them and `settings` say to respect that.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// flowlock.job("report").input("sales").acquire()?.commit()?;
+    /// flowlock.remove(&["sales"], flowlock::step::Holders::Respect)?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn create(&self, names: &[&str], settings: Creation) -> Result<(), Error> {
+        settings.note.as_deref().map_or(Ok(()), grant::check_note)?;
+        let job = JobName::parse("outputs create")?;
+        let step = Step::Create {
+            names: checked(names)?,
+            run: RunId::fresh(&job),
+            spec: Arc::new(Spec {
+                job,
+                claims: Claims::default(),
+                lease_ms: 1_000,
+                if_written: IfWritten::default(),
+                on_fail: OnFail::default(),
+                parent: None,
+                record_life_ms: settings.record_life.map(|life| life.as_millis() as u64),
+                max_runtime_ms: None,
+            }),
+            note: settings.note,
+            holders: settings.holders,
+        };
+        self.administer(&step).map(drop)
+    }
+
+    /// Removes records by hand; answers whether there was one. Runs that queue to read them wait again.
+    pub fn remove(&self, names: &[&str], holders: Holders) -> Result<bool, Error> {
+        let step = Step::Remove {
+            names: checked(names)?,
+            holders,
+        };
+        Ok(self.administer(&step)? == Answer::Done)
+    }
+
+    /// Revokes exactly one grant: this run with this token; answers whether it was still there.
+    pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
+        let step = Step::Unlock {
+            run: run.clone(),
+            token,
+            how,
+        };
+        Ok(self.administer(&step)? == Answer::Done)
+    }
+
+    fn administer(&self, step: &Step) -> Result<Answer, Error> {
+        for _ in 0..MOST_ROUNDS {
+            match self.shared.step(step)? {
+                Answer::Refused(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {}
+                Answer::Refused(blocked) => {
+                    return Err(Error::Held {
+                        blocked: Box::new(blocked),
+                    });
+                }
+                answer => return Ok(answer),
+            }
+        }
+        Err(StoreError::new(
+            crate::store::StoreErrorKind::Unreachable,
+            "the store has too much older work to finish first",
+        )
+        .into())
+    }
+}
+
+/// How [`Flowlock::create`] writes records.
+#[derive(Debug, Clone)]
+pub struct Creation {
+    /// How long they live; for ever if none.
+    pub record_life: Option<Duration>,
+    /// Their note.
+    pub note: Option<String>,
+    /// What to do about holders.
+    pub holders: Holders,
+}
+
+impl Default for Creation {
+    fn default() -> Self {
+        Self {
+            record_life: None,
+            note: None,
+            holders: Holders::Respect,
+        }
+    }
+}
+
+fn detached(run: &RunId) -> Who {
+    Who {
+        run: run.clone(),
+        nonce: None,
+    }
+}
+
+fn checked(names: &[&str]) -> Result<Vec<Name>, Error> {
+    let mut names = names
+        .iter()
+        .map(|name| Name::parse(name))
+        .collect::<Result<Vec<_>, _>>()?;
+    names.sort();
+    names.dedup();
+    if names.len() > crate::claim::MOST_CLAIMS {
+        let problem = format!(
+            "{} names; at most {} fit into one step",
+            names.len(),
+            crate::claim::MOST_CLAIMS
+        );
+        return Err(Error::InvalidRequest {
+            what: "names",
+            problem,
+        });
+    }
+    Ok(names)
+}

@@ -1,0 +1,160 @@
+//! The record of a written name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{JobName, Name, RunId};
+use crate::run::{Outcome, Token};
+
+/// The longest note, in bytes.
+pub const LONGEST_NOTE: usize = 4_096;
+/// How many input versions a record names before it keeps a digest of them instead.
+pub const MOST_MADE_FROM: usize = 64;
+
+/// Whether a record lets readers start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordState {
+    /// Yes.
+    Live,
+    /// A run that promised to replace it (`on_fail = incomplete`) has begun and not committed.
+    Incomplete,
+    /// Its life ended; kept a while as evidence.
+    Expired,
+    /// Somebody removed it; kept a while as evidence.
+    Removed,
+    /// It was never written; kept a while as evidence of a failed attempt.
+    NeverWritten,
+}
+
+impl RecordState {
+    const WORDS: [(Self, &'static str); 5] = [
+        (Self::Live, "live"),
+        (Self::Incomplete, "incomplete"),
+        (Self::Expired, "expired"),
+        (Self::Removed, "removed"),
+        (Self::NeverWritten, "never_written"),
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS
+            .iter()
+            .find(|(s, _)| *s == self)
+            .map_or("", |(_, w)| w)
+    }
+
+    /// The state a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(s, _)| *s)
+    }
+
+    /// Whether something is written there, complete or not.
+    pub fn is_written(self) -> bool {
+        matches!(self, Self::Live | Self::Incomplete)
+    }
+}
+
+/// What says that a name is written, or what is left of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The name.
+    pub name: Name,
+    /// Whether it counts.
+    pub state: RecordState,
+    /// The token of the run that wrote it.
+    pub version: Token,
+    /// That run.
+    pub run: RunId,
+    /// Its job.
+    pub job: JobName,
+    /// When it was written, in microseconds since 1970.
+    pub written_at_us: i64,
+    /// When its life ends, or when evidence of it is dropped, in microseconds since 1970.
+    pub expires_at_us: Option<i64>,
+    /// What its writer wanted readers to know, e.g. the path of the file.
+    pub note: Option<String>,
+    /// What it was made from.
+    pub made_from: MadeFrom,
+    /// The last attempt to rewrite it that failed or was lost.
+    pub failure: Option<Failure>,
+}
+
+/// The inputs a record was made from, with their versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MadeFrom {
+    /// All of them, at most 64.
+    Inputs(Vec<(Name, Token)>),
+    /// More than 64: how many, and the SHA-256 over their names and versions.
+    Digest {
+        /// How many inputs there were.
+        inputs: usize,
+        /// Hexadecimal SHA-256 over `name NUL version NUL` of each, in claim order.
+        sha256: String,
+    },
+}
+
+impl MadeFrom {
+    /// From names and versions in claim order.
+    pub(crate) fn new(inputs: Vec<(Name, Token)>) -> Self {
+        if inputs.len() <= MOST_MADE_FROM {
+            return Self::Inputs(inputs);
+        }
+        use sha2::Digest as _;
+        let mut hash = sha2::Sha256::new();
+        for (name, version) in &inputs {
+            hash.update(name.as_str());
+            hash.update([0]);
+            hash.update(version.to_string());
+            hash.update([0]);
+        }
+        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::Digest {
+            inputs: inputs.len(),
+            sha256,
+        }
+    }
+}
+
+/// A run that was to write a name and did not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The run.
+    pub run: RunId,
+    /// Its job.
+    pub job: JobName,
+    /// When, in microseconds since 1970.
+    pub at_us: i64,
+    /// How it ended.
+    #[serde(with = "outcome_word")]
+    pub outcome: Outcome,
+}
+
+mod outcome_word {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::run::Outcome;
+
+    pub(super) fn serialize<S: Serializer>(outcome: &Outcome, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(outcome.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Outcome, D::Error> {
+        let word = String::deserialize(from)?;
+        Outcome::from_word(&word).ok_or_else(|| serde::de::Error::custom("unknown outcome"))
+    }
+}
+
+/// An input as a granted run sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// The name.
+    pub name: Name,
+    /// The version it reads.
+    pub version: Token,
+    /// The run that wrote that.
+    pub run: RunId,
+    /// When, in microseconds since 1970.
+    pub written_at_us: i64,
+    /// The writer's note.
+    pub note: Option<String>,
+}

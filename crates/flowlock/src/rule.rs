@@ -1,0 +1,239 @@
+//! ★ Who may run, and what stands in the way: the one place where this is decided.
+//!
+//! Everything here is pure: no clock, no I/O, no store. A store shows two [`Crowd`]s per claim, the
+//! holders of the name and the runs queued ahead on it; the rule says whether the claim fits.
+//!
+//! | wanted | holders in the way | queued ahead in the way |
+//! |---|---|---|
+//! | shared | an exclusive one | an exclusive one, unless an ancestor holds the name shared |
+//! | exclusive | any | any |
+//! | *n* of *c* units | units in use + *n* > smallest capacity | if anyone is ahead: units in use + units ahead + *n* > smallest capacity |
+//!
+//! The smallest capacity is the least of those stated by the request, the holders and the runs ahead.
+
+use crate::claim::{Claim, Mode};
+use crate::name::Name;
+use crate::run::{IfWritten, Place, Spec};
+
+/// Those who hold a name, or stand ahead on it, seen as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Crowd {
+    /// Somebody has or wants it shared.
+    pub(crate) shared: bool,
+    /// Somebody has or wants it exclusive.
+    pub(crate) exclusive: bool,
+    /// Units in use or wanted.
+    pub(crate) units: u64,
+    /// The smallest capacity anybody stated.
+    pub(crate) capacity: u32,
+}
+
+impl Crowd {
+    /// Nobody.
+    pub(crate) const NOBODY: Self = Self {
+        shared: false,
+        exclusive: false,
+        units: 0,
+        capacity: u32::MAX,
+    };
+
+    /// With one more in it.
+    #[must_use]
+    pub(crate) fn with(mut self, mode: Mode) -> Self {
+        match mode {
+            Mode::Shared => self.shared = true,
+            Mode::Exclusive => self.exclusive = true,
+            Mode::Units { units, capacity } => {
+                self.units += u64::from(units);
+                self.capacity = self.capacity.min(capacity);
+            }
+        }
+        self
+    }
+}
+
+/// Whether two claims on one name can be held together, slots aside: those are counted.
+pub(crate) fn conflicts(a: Mode, b: Mode) -> bool {
+    match (a, b) {
+        (Mode::Shared, Mode::Shared) | (Mode::Units { .. }, Mode::Units { .. }) => false,
+        _ => true,
+    }
+}
+
+/// Whether the holders of a name are in the way of `wanted`.
+pub(crate) fn holders_block(wanted: Mode, held: Crowd) -> bool {
+    match wanted {
+        Mode::Shared => held.exclusive,
+        Mode::Exclusive => held.exclusive || held.shared,
+        Mode::Units { units, capacity } => {
+            held.units + u64::from(units) > u64::from(capacity.min(held.capacity))
+        }
+    }
+}
+
+/// Whether the runs queued ahead on a name are in the way of `wanted`.
+pub(crate) fn queue_blocks(wanted: Mode, held: Crowd, ahead: Crowd, kinship: Kinship) -> bool {
+    match wanted {
+        Mode::Shared => ahead.exclusive && kinship == Kinship::None,
+        Mode::Exclusive => ahead.exclusive || ahead.shared,
+        Mode::Units { units, capacity } => {
+            let smallest = capacity.min(held.capacity).min(ahead.capacity);
+            ahead.units > 0 && held.units + ahead.units + u64::from(units) > u64::from(smallest)
+        }
+    }
+}
+
+/// Whether an ancestor of the run holds the same name shared. Such a run passes writers in line for it:
+/// they wait for the ancestor, which waits for this run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kinship {
+    /// No.
+    None,
+    /// Yes; lapsed or not, until it is taken, ended or revoked.
+    AncestorShares,
+}
+
+/// What the rule needs to know of a namespace, from the point of view of one run.
+pub(crate) trait View {
+    /// Why a look into the namespace failed.
+    type Error;
+    /// Whether the name has a live record.
+    fn is_live(&mut self, name: &Name) -> Result<bool, Self::Error>;
+    /// Those who hold the name and have not lapsed.
+    fn held(&mut self, claim: &Claim) -> Result<Crowd, Self::Error>;
+    /// Those who stand in line for the name ahead of the run.
+    fn ahead(&mut self, claim: &Claim) -> Result<Crowd, Self::Error>;
+    /// Whether an ancestor of the run holds the claim's name shared.
+    fn kinship(&mut self, claim: &Claim) -> Result<Kinship, Self::Error>;
+}
+
+/// The first thing in the way of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// This input has no live record.
+    Missing(Place),
+    /// This output has a live record and may not be overwritten.
+    Exists,
+    /// Holders of this name, or runs ahead on it.
+    Taken(Place),
+}
+
+/// The first obstacle in the way of a run, or none: then it may run now.
+pub(crate) fn first_obstacle<V: View>(view: &mut V, spec: &Spec) -> Result<Option<Obstacle>, V::Error> {
+    for input in spec.claims.inputs() {
+        if !view.is_live(&input.name)? {
+            return Ok(Some(Obstacle::Missing(Place::record(&input.name))));
+        }
+    }
+    if spec.if_written != IfWritten::Overwrite {
+        for output in spec.claims.outputs() {
+            if view.is_live(&output.name)? {
+                return Ok(Some(Obstacle::Exists));
+            }
+        }
+    }
+    for claim in spec.claims.iter() {
+        if claim_is_blocked(view, claim)? {
+            return Ok(Some(Obstacle::Taken(Place::of(claim.space, &claim.name))));
+        }
+    }
+    Ok(None)
+}
+
+fn claim_is_blocked<V: View>(view: &mut V, claim: &Claim) -> Result<bool, V::Error> {
+    let held = view.held(claim)?;
+    if holders_block(claim.mode, held) {
+        return Ok(true);
+    }
+    let ahead = view.ahead(claim)?;
+    if !queue_blocks(claim.mode, held, ahead, Kinship::None) {
+        return Ok(false);
+    }
+    Ok(queue_blocks(claim.mode, held, ahead, view.kinship(claim)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: Mode = Mode::Shared;
+    const X: Mode = Mode::Exclusive;
+
+    fn units(units: u32, capacity: u32) -> Mode {
+        Mode::Units { units, capacity }
+    }
+
+    fn crowd(modes: &[Mode]) -> Crowd {
+        modes.iter().fold(Crowd::NOBODY, |crowd, &mode| crowd.with(mode))
+    }
+
+    #[test]
+    fn truth_table_of_holders() {
+        let table: &[(Mode, &[Mode], bool)] = &[
+            (S, &[], false),
+            (X, &[], false),
+            (S, &[S, S], false),
+            (S, &[X], true),
+            (X, &[S], true),
+            (X, &[X], true),
+            (units(1, 4), &[], false),
+            (units(4, 4), &[], false),
+            (units(1, 4), &[units(3, 4)], false),
+            (units(2, 4), &[units(3, 4)], true),
+            (units(1, 4), &[units(1, 4), units(1, 4), units(2, 4)], true),
+            // The smallest capacity anybody stated counts.
+            (units(1, 9), &[units(3, 3)], true),
+            (units(1, 2), &[units(2, 9)], true),
+            (units(1, 3), &[units(2, 9)], false),
+        ];
+        for (wanted, held, blocked) in table {
+            assert_eq!(
+                holders_block(*wanted, crowd(held)),
+                *blocked,
+                "{wanted:?} beside {held:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn truth_table_of_the_queue() {
+        let table: &[(Mode, &[Mode], &[Mode], Kinship, bool)] = &[
+            (S, &[], &[], Kinship::None, false),
+            (S, &[S], &[S], Kinship::None, false),
+            (S, &[S], &[X], Kinship::None, true),
+            (S, &[S], &[X], Kinship::AncestorShares, false),
+            (S, &[S], &[S, X], Kinship::None, true),
+            (X, &[], &[S], Kinship::None, true),
+            (X, &[], &[X], Kinship::None, true),
+            (X, &[], &[X], Kinship::AncestorShares, true),
+            // A big request ahead is not starved by small ones (units ahead count).
+            (
+                units(1, 4),
+                &[units(1, 4), units(1, 4), units(1, 4)],
+                &[units(2, 4)],
+                Kinship::None,
+                true,
+            ),
+            (units(1, 4), &[units(1, 4)], &[units(2, 4)], Kinship::None, false),
+            (units(1, 4), &[], &[], Kinship::None, false),
+            (units(1, 9), &[], &[units(2, 2)], Kinship::None, true),
+            (units(1, 9), &[units(1, 3)], &[units(1, 9)], Kinship::None, false),
+            (units(1, 9), &[units(1, 3)], &[units(2, 9)], Kinship::None, true),
+        ];
+        for (wanted, held, ahead, kinship, blocked) in table {
+            let said = queue_blocks(*wanted, crowd(held), crowd(ahead), *kinship);
+            assert_eq!(
+                said, *blocked,
+                "{wanted:?} beside {held:?} behind {ahead:?}, {kinship:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_shared_claims_and_slots_go_together() {
+        for (a, b, conflict) in [(S, S, false), (S, X, true), (X, S, true), (X, X, true)] {
+            assert_eq!(conflicts(a, b), conflict, "{a:?} {b:?}");
+        }
+        assert!(!conflicts(units(1, 1), units(1, 1)));
+    }
+}

@@ -1,0 +1,406 @@
+//! A run: what it asked for, who holds it, and where it stands.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::claim::{Claims, Space};
+use crate::name::{JobName, Name, RunId};
+use crate::world::Life;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(pub u64);
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($type), self.0)
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+
+number!(
+    /// A run's place in the order of arrival within its namespace, never used twice.
+    Ticket
+);
+number!(
+    /// The fencing token of a grant: larger for every later grant of a namespace. At least the store's
+    /// wall clock in microseconds, so it also rises after the store lost recent writes.
+    Token
+);
+
+/// The secret half of an [`Attempt`]: who knows it owns the run.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nonce(pub u128);
+
+impl Nonce {
+    /// A fresh random nonce.
+    pub(crate) fn fresh() -> Self {
+        let high = u128::from(crate::world::random_u64());
+        Self(high << 64 | u128::from(crate::world::random_u64()))
+    }
+}
+
+impl fmt::Debug for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Nonce(…)")
+    }
+}
+
+/// One try to run something: an id that everybody may see and a nonce that proves ownership.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt {
+    /// The run's id.
+    pub id: RunId,
+    /// The proof.
+    pub nonce: Nonce,
+}
+
+/// A process (or one connection of it) as the store knows it: where wake-ups go and who must stay heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u128);
+
+impl ClientId {
+    /// A fresh random client id.
+    pub(crate) fn fresh() -> Self {
+        Self(Nonce::fresh().0)
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What to do when an output has a live record already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IfWritten {
+    /// Write it again.
+    #[default]
+    Overwrite,
+    /// Refuse to start; the caller treats that as a failure.
+    Fail,
+    /// Refuse to start; the caller treats that as done.
+    Skip,
+}
+
+/// What becomes of an old record when a run that was to rewrite it fails or is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFail {
+    /// It stays, with the failed attempt in its evidence.
+    #[default]
+    Keep,
+    /// It is incomplete from the start of the run until the next commit.
+    Incomplete,
+}
+
+/// The body of a request: everything about a run that never changes. Two requests of one attempt must
+/// have equal bodies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// What the user calls the work.
+    pub job: JobName,
+    /// What it reads, writes and locks.
+    pub claims: Claims,
+    /// How long its claims stand without a sign of life, in milliseconds.
+    pub lease_ms: u64,
+    /// What to do about live records of outputs.
+    #[serde(default)]
+    pub if_written: IfWritten,
+    /// What becomes of old records after a failure.
+    #[serde(default)]
+    pub on_fail: OnFail,
+    /// The run that asked for this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<RunId>,
+    /// How long records written by it live, in milliseconds; for ever if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_life_ms: Option<u64>,
+    /// The longest it may renew its lease, in milliseconds since it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_runtime_ms: Option<u64>,
+}
+
+/// Who a run belongs to. It changes when another process comes back for a held place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The client that is told about it.
+    pub client: ClientId,
+    /// The liveness lock that ends it when its process dies; none for a run that lives by its lease alone.
+    pub life: Option<Life>,
+    /// What people want to know.
+    pub origin: Arc<Origin>,
+}
+
+/// Where a run was started: evidence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Origin {
+    /// Host name.
+    pub host: String,
+    /// Process id on that host.
+    pub pid: u32,
+    /// User name, or its number.
+    pub user: String,
+    /// Link to the build that runs it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ci: Option<String>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// An input has no live record; the run reserves nothing.
+    AwaitingInput,
+    /// All inputs are there, something else is in the way.
+    Queued,
+    /// Handed over, not yet claimed by its process.
+    Granted,
+    /// Its process holds all claims.
+    Running,
+    /// Over.
+    Ended(Outcome),
+}
+
+impl State {
+    /// Whether it waits.
+    pub fn is_waiting(self) -> bool {
+        matches!(self, Self::AwaitingInput | Self::Queued)
+    }
+    /// Whether it holds its claims.
+    pub fn is_holding(self) -> bool {
+        matches!(self, Self::Granted | Self::Running)
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It succeeded, and its outputs are written.
+    Committed,
+    /// It failed; nothing was written.
+    Failed,
+    /// It lost its claims; nothing was written.
+    Lost(LostBy),
+    /// It never ran: an output is written already.
+    RefusedOutputExists,
+    /// It never ran: it would have waited for its own ancestor.
+    RefusedDeadlock,
+    /// It never ran: the way was not free and it was only a try.
+    RefusedBusy,
+    /// It was withdrawn before it ran.
+    Cancelled,
+    /// Its wait ended first.
+    TimedOut,
+}
+
+/// How claims were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LostBy {
+    /// Its lease was over and somebody who needed its names was granted.
+    Taken,
+    /// Its process died.
+    Died,
+    /// Somebody unlocked it.
+    Broken,
+}
+
+impl Outcome {
+    /// All outcomes, with the word each has in stores, JSON and messages.
+    const WORDS: [(Self, &'static str); 10] = [
+        (Self::Committed, "committed"),
+        (Self::Failed, "failed"),
+        (Self::Lost(LostBy::Taken), "lost(taken)"),
+        (Self::Lost(LostBy::Died), "lost(died)"),
+        (Self::Lost(LostBy::Broken), "lost(broken)"),
+        (Self::RefusedOutputExists, "refused(output_exists)"),
+        (Self::RefusedDeadlock, "refused(deadlock)"),
+        (Self::RefusedBusy, "refused(busy)"),
+        (Self::Cancelled, "cancelled"),
+        (Self::TimedOut, "timed_out"),
+    ];
+
+    /// The word for it, e.g. `lost(taken)`.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS
+            .iter()
+            .find(|(o, _)| *o == self)
+            .map_or("", |(_, w)| w)
+    }
+
+    /// The outcome a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(o, _)| *o)
+    }
+}
+
+impl State {
+    /// The word for it, e.g. `awaiting_input`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingInput => "awaiting_input",
+            Self::Queued => "queued",
+            Self::Granted => "granted",
+            Self::Running => "running",
+            Self::Ended(outcome) => outcome.as_str(),
+        }
+    }
+
+    /// The state a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "awaiting_input" => Self::AwaitingInput,
+            "queued" => Self::Queued,
+            "granted" => Self::Granted,
+            "running" => Self::Running,
+            other => Self::Ended(Outcome::from_word(other)?),
+        })
+    }
+}
+
+/// Where a run can be parked or stand in line: a name in one of the claim spaces, or its record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// A claim space, or none for the record of a data name.
+    pub space: Option<Space>,
+    /// The name.
+    pub name: Name,
+}
+
+impl Place {
+    /// The name within a claim space.
+    pub fn of(space: Space, name: &Name) -> Self {
+        Self {
+            space: Some(space),
+            name: name.clone(),
+        }
+    }
+
+    /// The record of a data name.
+    pub fn record(name: &Name) -> Self {
+        Self {
+            space: None,
+            name: name.clone(),
+        }
+    }
+
+    /// One text for it, injective: a letter for the space, then the name.
+    pub fn key(&self) -> String {
+        let letter = match self.space {
+            Some(Space::Data) => 'd',
+            Some(Space::Lock) => 'l',
+            Some(Space::Slot) => 's',
+            None => 'r',
+        };
+        format!("{letter}{}", self.name.as_str())
+    }
+
+    /// The place a text stands for.
+    pub fn from_key(key: &str) -> Option<Self> {
+        let (letter, name) = key.split_at_checked(1)?;
+        let space = match letter {
+            "d" => Some(Space::Data),
+            "l" => Some(Space::Lock),
+            "s" => Some(Space::Slot),
+            "r" => None,
+            _ => return None,
+        };
+        Some(Self {
+            space,
+            name: Name::parse(name).ok()?,
+        })
+    }
+}
+
+/// A run as a store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its place in the order of arrival.
+    pub ticket: Ticket,
+    /// Its id and nonce.
+    pub attempt: Attempt,
+    /// What it asked for.
+    pub spec: Arc<Spec>,
+    /// The chain of running parents when it arrived, nearest last.
+    pub ancestors: Arc<[Ticket]>,
+    /// Who it belongs to.
+    pub holder: Holder,
+    /// Where it stands.
+    pub state: State,
+    /// False while its process was silent too long: it keeps its ticket and reserves nothing.
+    pub present: bool,
+    /// Whether it stands in the queues of its names.
+    pub in_line: bool,
+    /// Its deadline passed and nobody has needed its names yet.
+    pub lapsed: bool,
+    /// Unlocked, not yet acknowledged: it holds and blocks but can neither refresh nor commit.
+    pub revoked: bool,
+    /// It has no process: it is operated by its run id alone and lives by its lease.
+    pub detached: bool,
+    /// Its latest grant's fencing token.
+    pub token: Option<Token>,
+    /// When its lease, or the time to claim its grant, ends (boot clock).
+    pub deadline_ms: Option<i64>,
+    /// When it began to run (boot clock).
+    pub began_ms: Option<i64>,
+    /// When its wait ends (boot clock); none: it waits for ever, or does not wait.
+    pub wait_end_ms: Option<i64>,
+    /// When its held place ends (boot clock); none: it holds no place.
+    pub place_end_ms: Option<i64>,
+    /// When its process was found silent (boot clock).
+    pub absent_since_ms: Option<i64>,
+    /// When its outcome may be forgotten (boot clock).
+    pub forget_ms: Option<i64>,
+    /// When it reached its state (wall clock).
+    pub since_us: i64,
+    /// The versions of its inputs at the grant, in the order of its claims.
+    pub input_versions: Vec<Token>,
+    /// The one obstacle it waits at.
+    pub parked: Option<Place>,
+}
+
+impl Run {
+    /// When something about it falls due (boot clock): its lease, its claim limit, the end of its wait.
+    pub fn due_ms(&self) -> Option<i64> {
+        match self.state {
+            State::Granted | State::Running if self.lapsed => None,
+            State::Granted | State::Running => self.deadline_ms,
+            State::Ended(_) => None,
+            State::AwaitingInput | State::Queued => {
+                let abandoned = self
+                    .absent_since_ms
+                    .map(|ms| ms + crate::engine::ABANDONED_AFTER_MS);
+                [self.wait_end_ms, self.place_end_ms, abandoned]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+        }
+    }
+
+    /// Whether its wait, or its held place, is over.
+    pub fn is_over(&self, boot_ms: i64) -> bool {
+        [self.wait_end_ms, self.place_end_ms]
+            .into_iter()
+            .flatten()
+            .any(|end| end <= boot_ms)
+    }
+
+    /// Whether its deadline has passed, swept already or not.
+    pub fn is_late(&self, boot_ms: i64) -> bool {
+        self.lapsed || self.deadline_ms.is_some_and(|deadline| deadline <= boot_ms)
+    }
+}

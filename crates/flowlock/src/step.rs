@@ -1,0 +1,315 @@
+//! The language between the coordinator and a store: one [`Step`] in, one [`Answer`] out.
+
+use std::sync::Arc;
+
+use crate::blocker::Blocked;
+use crate::name::{Name, RunId};
+use crate::record::Input;
+use crate::run::{Attempt, ClientId, Holder, Nonce, Outcome, Run, Spec, State, Ticket, Token};
+use crate::world::Life;
+
+/// One atomic change of a namespace.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Asks for claims. Repeated with the same attempt it answers the attempt's current state.
+    Acquire(Acquire),
+    /// Takes over a grant that was handed to a waiting run, or brings a silent run back to its ticket.
+    Claim {
+        /// The run.
+        attempt: Attempt,
+        /// Its process.
+        holder: Holder,
+    },
+    /// Restarts the leases of any number of running runs. Never revives one that lost its claims.
+    Refresh(Vec<Who>),
+    /// Ends a run well: writes all its outputs or none.
+    Commit {
+        /// The run.
+        who: Who,
+        /// A note for the records, at most 4 KiB.
+        note: Option<String>,
+    },
+    /// Ends a run badly: nothing is written.
+    Fail(Who),
+    /// Withdraws a run that has not begun. An attempt the store has not seen leaves a tombstone.
+    Cancel {
+        /// The attempt.
+        attempt: Attempt,
+        /// The latest arrival of any acquire of it that was sent (boot clock).
+        latest_ms: i64,
+    },
+    /// A sign of life of a process that waits.
+    Heartbeat(ClientId),
+    /// Ends runs whose processes were found dead. The store looks for itself before it believes it.
+    Bury(Vec<Ticket>),
+    /// Separates a running run from its process.
+    Detach(Attempt),
+    /// Marks names written by hand.
+    Create {
+        /// The names.
+        names: Vec<Name>,
+        /// What the records shall say of their origin.
+        spec: Arc<Spec>,
+        /// The run id the records shall name.
+        run: RunId,
+        /// A note for the records.
+        note: Option<String>,
+        /// What to do about holders.
+        holders: Holders,
+    },
+    /// Removes records by hand.
+    Remove {
+        /// The names.
+        names: Vec<Name>,
+        /// What to do about holders.
+        holders: Holders,
+    },
+    /// Revokes exactly one grant.
+    Unlock {
+        /// The run.
+        run: RunId,
+        /// Its token, so that a later grant of the same run is not hit.
+        token: Token,
+        /// Whether to wait for its acknowledgement.
+        how: Unlock,
+    },
+}
+
+impl Step {
+    /// Whether the step's effect must survive a power loss before it is answered.
+    pub fn is_durable(&self) -> bool {
+        matches!(
+            self,
+            Self::Commit { .. } | Self::Create { .. } | Self::Remove { .. }
+        )
+    }
+
+    /// The waiting client that this step is a sign of life of.
+    pub(crate) fn client(&self) -> Option<ClientId> {
+        match self {
+            Self::Acquire(request) => Some(request.holder.client),
+            Self::Claim { holder, .. } => Some(holder.client),
+            Self::Heartbeat(client) => Some(*client),
+            _ => None,
+        }
+    }
+}
+
+/// A request for claims.
+#[derive(Debug, Clone)]
+pub struct Acquire {
+    /// Which attempt this is.
+    pub attempt: Attempt,
+    /// What it wants.
+    pub spec: Arc<Spec>,
+    /// Whose it is.
+    pub holder: Holder,
+    /// What to do if the way is not free.
+    pub patience: Patience,
+    /// When this sending stops being valid (boot clock of the store), at most five minutes ahead.
+    pub latest_ms: i64,
+}
+
+/// What to do if the way is not free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Nothing: answer.
+    Try,
+    /// Answer, and keep the place in line for so many milliseconds, at most 60,000.
+    HoldPlace(u64),
+    /// Wait, at most so many milliseconds; for ever if none.
+    Wait(Option<u64>),
+}
+
+/// Names a run: with its nonce, or by its id alone if it is detached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// The run.
+    pub run: RunId,
+    /// The proof of ownership.
+    pub nonce: Option<Nonce>,
+}
+
+impl From<&Attempt> for Who {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            run: attempt.id.clone(),
+            nonce: Some(attempt.nonce),
+        }
+    }
+}
+
+/// What [`Step::Create`] and [`Step::Remove`] do about runs that hold the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holders {
+    /// Refuse.
+    Respect,
+    /// Unlock them at once.
+    Break,
+}
+
+/// How [`Step::Unlock`] ends a running run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlock {
+    /// It may neither refresh nor commit; its names are free when it says so, or at its lease end.
+    WhenAcknowledged,
+    /// Its names are free now, whatever its process still does.
+    Now,
+}
+
+/// What a step answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Where the run stands: to acquire and claim.
+    Standing(Standing),
+    /// To refresh, in the order asked.
+    Refreshed(Vec<Refreshed>),
+    /// To commit and fail.
+    Finished(Finished),
+    /// To cancel.
+    Cancelled(Cancelled),
+    /// To a heartbeat: all waiting and granted runs of the client.
+    Heard(Vec<(RunId, Standing)>),
+    /// The step was carried out: bury, detach, create, remove, unlock.
+    Done,
+    /// It was not: somebody holds the names, or older work is left over (`retry_after_ms` 0).
+    Refused(Blocked),
+    /// No such run is alive under that id and nonce.
+    NotFound,
+    /// The request cannot be taken as it is.
+    Invalid(Invalid),
+}
+
+/// Why a request cannot be taken as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// Another attempt lives under the same run id.
+    RunIdInUse,
+    /// The same attempt was sent with another body.
+    RunIdReused,
+    /// It arrived after its latest arrival.
+    ArrivedTooLate,
+    /// Its latest arrival is more than five minutes ahead.
+    LatestTooFar,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits.
+    Waiting(Waiting),
+    /// It was handed its claims and must say [`Step::Claim`] before it begins.
+    Granted {
+        /// The grant's token.
+        token: Token,
+    },
+    /// It holds its claims.
+    Running(Running),
+    /// It is over, or was refused.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// Why, if it was refused.
+        blocked: Option<Blocked>,
+    },
+    /// Older work is left over that comes first: ask again at once.
+    AskAgain,
+}
+
+/// A waiting run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// [`State::AwaitingInput`] or [`State::Queued`].
+    pub state: State,
+    /// False while it reserves nothing, because its process was silent: acquire or claim revives it.
+    pub present: bool,
+    /// What is in the way.
+    pub blocked: Blocked,
+    /// The processes whose death would let it move up, for whoever can probe them.
+    pub probe: Vec<(Ticket, Life)>,
+    /// In how many milliseconds to look again, if nothing is heard: only for the oldest waiter of a name.
+    pub look_again_ms: Option<u64>,
+}
+
+/// A running run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The grant's fencing token.
+    pub token: Token,
+    /// What is left of its lease in milliseconds.
+    pub lease_left_ms: i64,
+    /// Its inputs, with versions and notes.
+    pub inputs: Vec<Input>,
+}
+
+/// One run's part of an answer to refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refreshed {
+    /// Its lease stands for so many milliseconds more.
+    Held {
+        /// From now on.
+        lease_left_ms: i64,
+        /// Whether the deadline had passed: it succeeded because nobody needed its names.
+        late: bool,
+    },
+    /// It ran as long as it may; the lease is not renewed any more.
+    MaxRuntime {
+        /// What is left of it.
+        lease_left_ms: i64,
+    },
+    /// Older work is left over that comes first: ask again at once.
+    AskAgain,
+    /// It does not hold its claims (any more).
+    Over(Outcome),
+    /// It was handed its claims but has not claimed them, or waits.
+    NotRunning,
+    /// No such run is known.
+    NotFound,
+}
+
+/// The answer to commit and fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// It is over in this way, now or since an earlier, equal step.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// Whether its deadline had passed before.
+        late: bool,
+    },
+    /// Older work is left over that comes first: ask again at once.
+    AskAgain,
+    /// It waits, or was handed its claims and has not claimed them.
+    NotClaimed,
+    /// No such run is known.
+    NotFound,
+}
+
+/// The answer to cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It never ran and never will.
+    Withdrawn,
+    /// It had begun, or was over: that is where it stands.
+    TooLate(State),
+}
+
+/// A wake-up for a client: hints, the store's state is what counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wake {
+    /// Whom to tell.
+    pub client: ClientId,
+    /// Which of its runs has news.
+    pub run: RunId,
+}
+
+impl Wake {
+    /// A wake-up for the client of `run`.
+    pub(crate) fn for_run(run: &Run) -> Self {
+        Self {
+            client: run.holder.client,
+            run: run.attempt.id.clone(),
+        }
+    }
+}

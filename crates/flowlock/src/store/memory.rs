@@ -1,0 +1,252 @@
+//! The memory store: the reference for the others, and a store for users' own tests.
+
+mod rows;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use self::rows::Rows;
+use super::{Bell, Inbox, Page, Pulse, Store, StoreError, View};
+use crate::engine;
+use crate::name::{Namespace, RunId};
+use crate::run::ClientId;
+use crate::step::{Answer, Step, Wake};
+use crate::world::{Life, Now, World};
+
+/// A store in this process's memory, gone with it.
+///
+/// With a [`TestWorld`] its clock moves only when told to:
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use flowlock::{Flowlock, store::memory::{MemoryStore, TestWorld}};
+///
+/// let world = Arc::new(TestWorld::default());
+/// let flowlock = Flowlock::with_store(Arc::new(MemoryStore::with_world(world.clone())));
+/// let first = flowlock.job("first").output("sales").lease(Duration::from_secs(60)).acquire()?;
+/// world.advance(Duration::from_secs(61));
+/// let second = flowlock.job("second").output("sales").acquire()?; // the lease was over
+/// assert!(first.commit().is_err());
+/// second.commit()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct MemoryStore {
+    world: Arc<dyn World>,
+    namespaces: Mutex<BTreeMap<Namespace, Rows>>,
+    inboxes: Mutex<HashMap<ClientId, Arc<Signal>>>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::with_world(Arc::new(SystemWorld))
+    }
+}
+
+impl MemoryStore {
+    /// A store whose time and processes are those of `world`.
+    pub fn with_world(world: Arc<dyn World>) -> Self {
+        Self {
+            world,
+            namespaces: Mutex::default(),
+            inboxes: Mutex::default(),
+        }
+    }
+
+    fn wake(&self, wakes: &[Wake]) {
+        let inboxes = lock(&self.inboxes);
+        for wake in wakes {
+            if let Some(signal) = inboxes.get(&wake.client) {
+                signal.raise(Some(wake.run.clone()));
+            }
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn url(&self) -> String {
+        "memory:".into()
+    }
+
+    fn clock_ms(&self) -> Result<i64, StoreError> {
+        Ok(self.world.now().boot_ms)
+    }
+
+    fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
+        let effect = {
+            let mut namespaces = lock(&self.namespaces);
+            let rows = namespaces.entry(namespace.clone()).or_default();
+            engine::step(rows, self.world.as_ref(), step)?
+        };
+        self.wake(&effect.wakes);
+        Ok(effect.answer)
+    }
+
+    fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
+        let mut namespaces = lock(&self.namespaces);
+        let rows = namespaces.entry(namespace.clone()).or_default();
+        engine::view::view(rows, self.world.as_ref(), view)
+    }
+
+    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+        Ok(None)
+    }
+
+    fn is_alive(&self, life: Life) -> bool {
+        self.world.is_alive(life)
+    }
+
+    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
+        let signal = Arc::new(Signal::default());
+        lock(&self.inboxes).insert(client, signal.clone());
+        Ok(Box::new(MemoryInbox { signal }))
+    }
+
+    fn default_lease(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+/// A panic elsewhere leaves the tables as the last whole step left them.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    /// News since the last wait; `None` in it is the bell.
+    raised: Mutex<Vec<Option<RunId>>>,
+    changed: Condvar,
+}
+
+impl Signal {
+    fn raise(&self, news: Option<RunId>) {
+        lock(&self.raised).push(news);
+        self.changed.notify_all();
+    }
+}
+
+#[derive(Debug)]
+struct MemoryInbox {
+    signal: Arc<Signal>,
+}
+
+impl Inbox for MemoryInbox {
+    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
+        let raised = lock(&self.signal.raised);
+        let waited = self
+            .signal
+            .changed
+            .wait_timeout_while(raised, at_most, |raised| raised.is_empty());
+        let (mut raised, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *raised).into_iter().flatten().collect()
+    }
+
+    fn bell(&self) -> Box<dyn Bell> {
+        Box::new(MemoryBell {
+            signal: self.signal.clone(),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct MemoryBell {
+    signal: Arc<Signal>,
+}
+
+impl Bell for MemoryBell {
+    fn ring(&self) {
+        self.signal.raise(None);
+    }
+}
+
+/// This machine's clocks; no process ever dies.
+#[derive(Debug)]
+struct SystemWorld;
+
+impl World for SystemWorld {
+    fn now(&self) -> Now {
+        crate::world::system_now()
+    }
+    fn boot_id(&self) -> String {
+        "this process".into()
+    }
+    fn is_alive(&self, _: Life) -> bool {
+        true
+    }
+}
+
+/// A world for tests: time stands still until it is moved, and processes die when they are told to.
+#[derive(Debug)]
+pub struct TestWorld {
+    state: Mutex<TestState>,
+}
+
+#[derive(Debug)]
+struct TestState {
+    now: Now,
+    boot: u32,
+    dead: Vec<Life>,
+}
+
+impl Default for TestWorld {
+    /// A second after boot, in the first hour of 2026.
+    fn default() -> Self {
+        let now = Now {
+            boot_ms: 1_000,
+            wall_us: 1_767_225_601_000_000,
+        };
+        Self {
+            state: Mutex::new(TestState {
+                now,
+                boot: 1,
+                dead: Vec::new(),
+            }),
+        }
+    }
+}
+
+impl TestWorld {
+    /// Moves both clocks forward.
+    pub fn advance(&self, by: Duration) {
+        let now = &mut lock(&self.state).now;
+        now.boot_ms += by.as_millis() as i64;
+        now.wall_us += by.as_micros() as i64;
+    }
+
+    /// Moves the wall clock alone, as an administrator or a time server does.
+    pub fn shift_wall_clock(&self, by_us: i64) {
+        lock(&self.state).now.wall_us += by_us;
+    }
+
+    /// Ends every process that holds this liveness lock.
+    pub fn kill(&self, life: Life) {
+        lock(&self.state).dead.push(life);
+    }
+
+    /// Restarts the machine: a new boot id, the lease clock begins anew, a minute of wall time is gone.
+    pub fn reboot(&self) {
+        let mut state = lock(&self.state);
+        state.boot += 1;
+        state.now.boot_ms = 1_000;
+        state.now.wall_us += 60_000_000;
+    }
+
+    /// Pretends to be another machine that booted as long ago as this one.
+    pub fn become_another_host(&self) {
+        lock(&self.state).boot += 1_000;
+    }
+}
+
+impl World for TestWorld {
+    fn now(&self) -> Now {
+        lock(&self.state).now
+    }
+    fn boot_id(&self) -> String {
+        format!("boot {}", lock(&self.state).boot)
+    }
+    fn is_alive(&self, life: Life) -> bool {
+        !lock(&self.state).dead.contains(&life)
+    }
+}

@@ -1,0 +1,159 @@
+//! Where runs, records and queues are kept: the [`Store`] trait and its contract.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::fmt::Debug;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
+use crate::name::{Namespace, RunId};
+use crate::run::ClientId;
+use crate::step::{Answer, Step};
+use crate::world::Life;
+
+/// A place where namespaces live.
+///
+/// # Contract
+/// * A step is atomic, and all steps of a namespace take effect in one order for all processes.
+/// * A step answers only after its effect is visible to every later step; an error means that it had no
+///   effect, or, if [`StoreError::is_unknown`], that asking again is the only way to know.
+/// * Repeating a step is harmless.
+/// * [`Step::is_durable`] steps survive kill -9 and power loss once answered.
+/// * No step waits for another run, and no step's work grows with the number of runs in line.
+/// * Time comes from the store's own clocks, never from the step.
+/// * Namespaces do not touch.
+/// * Wake-ups are hints: lost or doubled, they change nothing but the time at which somebody looks.
+pub trait Store: Debug + Send + Sync {
+    /// The store's URL, without any secret.
+    fn url(&self) -> String;
+    /// The lease clock, in milliseconds: what `latest_ms` of a step is measured with.
+    fn clock_ms(&self) -> Result<i64, StoreError>;
+    /// Carries out one step.
+    fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError>;
+    /// Reads one snapshot.
+    fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError>;
+    /// A lock that tells others that this process lives; none where leases alone must do.
+    fn new_life(&self) -> Result<Option<Pulse>, StoreError>;
+    /// Whether some process still holds the liveness lock.
+    fn is_alive(&self, life: Life) -> bool;
+    /// Opens the client's inbox for wake-ups.
+    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError>;
+    /// The lease that suits this store if the user names none.
+    fn default_lease(&self) -> Duration;
+}
+
+/// The directory a file lies in.
+pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => std::path::Path::new("."),
+    }
+}
+
+/// A client's inbox.
+pub trait Inbox: Debug + Send {
+    /// Waits for news, at most so long; answers which of the client's runs it concerns.
+    fn wait(&mut self, at_most: Duration) -> Vec<RunId>;
+    /// A handle that ends a wait from another thread.
+    fn bell(&self) -> Box<dyn Bell>;
+}
+
+/// Ends an inbox's wait.
+pub trait Bell: Debug + Send + Sync {
+    /// Ends the wait that is under way, or the next one.
+    fn ring(&self);
+}
+
+/// A liveness lock, held until it is dropped or every process that has the descriptor has ended.
+#[derive(Debug)]
+pub struct Pulse {
+    /// Its number, as it stands in the store.
+    pub life: Life,
+    /// The locked descriptor, close-on-exec; none in stores that keep liveness in memory.
+    pub descriptor: Option<OwnedFd>,
+}
+
+/// Why a step could not be carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What kind of trouble a store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// It could not be reached, or did not answer in time.
+    Unreachable,
+    /// The step may or may not have taken effect; asking again tells.
+    Unknown,
+    /// No space is left, or writing failed.
+    Full,
+    /// Its content contradicts itself, or is not what it was.
+    Damaged,
+    /// It is not a flowlock store, is of a newer kind, lies on a network file system, is shared by two
+    /// hosts, or may not be opened.
+    Unusable,
+}
+
+impl StoreError {
+    /// An error of a kind, with a message that names the thing, the limit and what to do.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// With the error that caused it.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What kind of trouble it is.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the step may have taken effect nevertheless.
+    pub fn is_unknown(&self) -> bool {
+        self.kind == StoreErrorKind::Unknown
+    }
+
+    /// Whether trying the same step again later can help.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.kind,
+            StoreErrorKind::Unreachable | StoreErrorKind::Unknown | StoreErrorKind::Full
+        )
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self::new(
+            StoreErrorKind::Damaged,
+            format!("the store contradicts itself: {what}; see `flowlock doctor`"),
+        )
+    }
+
+    pub(crate) fn two_hosts(last_wall_us: i64, booted_us: i64) -> Self {
+        let ago = (last_wall_us - booted_us) / 1_000_000;
+        Self::new(
+            StoreErrorKind::Unusable,
+            format!(
+                "the store was written by another boot of a machine {ago} s after this machine booted: two hosts share \
+                 the file, which the embedded store does not support; give each host its own file, or use one server for all"
+            ),
+        )
+    }
+}

@@ -1,0 +1,63 @@
+//! What SQLite's and the file system's errors mean to a user.
+
+use std::path::Path;
+
+use rusqlite::ffi::ErrorCode;
+
+use crate::store::{StoreError, StoreErrorKind};
+
+/// An error of SQLite, by what the caller can do about it.
+pub(super) fn translate(error: rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error_code();
+    let (kind, message) = match code {
+        Some(ErrorCode::DiskFull) => (
+            StoreErrorKind::Full,
+            "no space left for the store; nothing was changed; make room and run again",
+        ),
+        Some(ErrorCode::SystemIoFailure) => (
+            StoreErrorKind::Full,
+            "reading or writing the store failed; nothing was changed; see the system log of the disk",
+        ),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
+            StoreErrorKind::Damaged,
+            "the store is damaged: SQLite cannot read it; restore a backup, or move the file away to begin anew",
+        ),
+        Some(
+            ErrorCode::ReadOnly
+            | ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::AuthorizationForStatementDenied,
+        ) => (
+            StoreErrorKind::Unusable,
+            "the store cannot be written: check the owner and mode of the file and its directory, and whether the file system is mounted read-only",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            StoreErrorKind::Unreachable,
+            "another program keeps the store locked; only flowlock may open the file",
+        ),
+        _ => (
+            StoreErrorKind::Damaged,
+            "the store holds something this version cannot read; see `flowlock doctor`",
+        ),
+    };
+    StoreError::new(kind, message).caused_by(error)
+}
+
+/// An error at COMMIT. A failed write there may or may not have reached the disk.
+pub(super) fn translate_commit(error: rusqlite::Error) -> StoreError {
+    if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
+        let message = "writing the store failed at the last moment; whether the step counts is unknown until the store is asked again";
+        return StoreError::new(StoreErrorKind::Unknown, message).caused_by(error);
+    }
+    translate(error)
+}
+
+/// An error of the file system, at a path.
+pub(super) fn at_path(doing: &str, path: &Path, error: std::io::Error) -> StoreError {
+    let kind = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+        _ => StoreErrorKind::Unusable,
+    };
+    let shown = crate::text::escape(&path.display().to_string());
+    StoreError::new(kind, format!("cannot {doing} {shown}: {error}")).caused_by(error)
+}

@@ -1,0 +1,412 @@
+//! The embedded store: one SQLite file, many processes, one host, no daemon.
+//!
+//! A step is one write transaction, entered through the writers' queue ([`turn`]). Lock traffic is not
+//! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
+//! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
+
+mod failure;
+mod life;
+mod open;
+mod rows;
+mod turn;
+mod wake;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+
+use self::failure::{at_path, translate, translate_commit};
+use self::life::Lives;
+use self::open::{Identity, with_suffix};
+use self::rows::Rows;
+use self::turn::Turnstile;
+use self::wake::Inboxes;
+use super::{Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View};
+use crate::engine::{self, Effect};
+use crate::name::Namespace;
+use crate::run::ClientId;
+use crate::step::{Answer, Step};
+use crate::world::{Life, Now, World};
+
+/// The embedded store.
+///
+/// Only flowlock may open the file: a second copy of SQLite in one process (Python's `sqlite3`, for
+/// example) would drop this one's locks when it closes it.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use flowlock::{Flowlock, store::sqlite::SqliteStore};
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// let store = SqliteStore::open(&directory.path().join("flowlock.db"), Duration::from_secs(2))?;
+/// let flowlock = Flowlock::with_store(Arc::new(store));
+/// flowlock.job("import").output("sales").acquire()?.commit()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    patience: Duration,
+    lives: Arc<Lives>,
+    inboxes: Inboxes,
+    world: Box<dyn World>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    turnstile: Turnstile,
+    file: Option<OpenFile>,
+    /// The highest sequence number seen per namespace: a store never goes back.
+    seen: BTreeMap<Namespace, u64>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    sql: Connection,
+    identity: Identity,
+    sync: Option<Sync>,
+}
+
+/// How far a transaction is written before its commit returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    /// To the kernel: survives kill -9.
+    Lazy,
+    /// To the disk: survives power loss.
+    Full,
+}
+
+impl SqliteStore {
+    /// Opens the store at `path`, and makes it first if there is no file; its directory must exist.
+    /// `patience` is how long one step may wait for its turn to write.
+    pub fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let boot_id = crate::world::system_boot_id().map_err(|error| {
+            at_path(
+                "read the boot id from",
+                Path::new("/proc/sys/kernel/random/boot_id"),
+                error,
+            )
+        })?;
+        Self::open_in(path, patience, |lives| Box::new(Machine { boot_id, lives }))
+    }
+
+    /// Opens the store in another world, for tests: its time and its processes are those of `world`.
+    pub fn open_with_world(
+        path: &Path,
+        patience: Duration,
+        world: Arc<dyn World>,
+    ) -> Result<Self, StoreError> {
+        Self::open_in(path, patience, |_| Box::new(Borrowed(world)))
+    }
+
+    fn open_in(
+        path: &Path,
+        patience: Duration,
+        world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
+    ) -> Result<Self, StoreError> {
+        let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
+        let (sql, identity) = open::open(&path)?;
+        open::tune(&sql)?;
+        let mode = fs::metadata(&path)
+            .map_err(|error| at_path("look at the store", &path, error))?
+            .mode()
+            & 0o666;
+        let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
+        let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
+        let file = Some(OpenFile {
+            sql,
+            identity,
+            sync: None,
+        });
+        Ok(Self {
+            inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
+            world: world(lives.clone()),
+            inner: Mutex::new(Inner {
+                turnstile,
+                file,
+                seen: BTreeMap::new(),
+            }),
+            path,
+            patience,
+            lives,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The liveness file beside it.
+    pub fn live_path(&self) -> &Path {
+        self.lives.path()
+    }
+
+    /// The version of the SQLite inside.
+    pub fn sqlite_version() -> &'static str {
+        rusqlite::version()
+    }
+
+    /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
+    pub fn check(&self) -> Result<Vec<String>, StoreError> {
+        let mut inner = self.inner();
+        let file = self.reopened(&mut inner)?;
+        let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
+        let found = statement
+            .query_map([], |row| row.get::<_, String>(0))
+            .map_err(translate)?;
+        let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The open file; opened anew after an error, refused if another file lies in its place by now.
+    fn reopened<'i>(&self, inner: &'i mut Inner) -> Result<&'i mut OpenFile, StoreError> {
+        if inner.file.is_none() {
+            let (sql, identity) = open::open(&self.path)?;
+            open::tune(&sql)?;
+            inner.file = Some(OpenFile {
+                sql,
+                identity,
+                sync: None,
+            });
+        }
+        let file = inner
+            .file
+            .as_mut()
+            .ok_or_else(|| StoreError::damaged("no file is open"))?;
+        let identity = Identity::of(&self.path)?;
+        if identity != file.identity {
+            let path = crate::text::escape(&self.path.display().to_string());
+            let message = format!(
+                "{path} was replaced by another file while it was open; start again to use the new one"
+            );
+            return Err(StoreError::new(StoreErrorKind::Damaged, message));
+        }
+        Ok(file)
+    }
+
+    fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
+        let sync = if step.is_durable() { Sync::Full } else { Sync::Lazy };
+        self.reopened(inner)?;
+        let Inner {
+            turnstile,
+            file,
+            seen,
+        } = inner;
+        let seen = seen.entry(namespace.clone()).or_default();
+        let file = file
+            .as_mut()
+            .ok_or_else(|| StoreError::damaged("no file is open"))?;
+        let _turn = turnstile.enter(self.patience)?;
+        file.write(sync, |sql| {
+            let ns = namespace_number(sql, namespace)?;
+            let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
+            if effect.sequence <= *seen {
+                return Err(went_back(namespace, *seen, effect.sequence - 1));
+            }
+            Ok(effect)
+        })
+        .and_then(|effect| {
+            if effect.must_sync && sync == Sync::Lazy {
+                file.sync_now()?;
+            }
+            *seen = effect.sequence;
+            Ok(effect)
+        })
+    }
+}
+
+impl OpenFile {
+    fn write<T>(
+        &mut self,
+        sync: Sync,
+        body: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.set_sync(sync)?;
+        let transaction = self
+            .sql
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(translate)?;
+        let result = body(&transaction)?;
+        transaction.commit().map_err(translate_commit)?;
+        Ok(result)
+    }
+
+    fn set_sync(&mut self, sync: Sync) -> Result<(), StoreError> {
+        if self.sync != Some(sync) {
+            let sql = match sync {
+                Sync::Lazy => "pragma synchronous = normal",
+                Sync::Full => "pragma synchronous = full",
+            };
+            self.sql
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.execute([]))
+                .map_err(translate)?;
+            self.sync = Some(sync);
+        }
+        Ok(())
+    }
+
+    /// Brings everything written so far to the disk, by one small synced transaction.
+    fn sync_now(&mut self) -> Result<(), StoreError> {
+        self.write(Sync::Full, |sql| {
+            sql.execute("update namespace set sequence = sequence where ns = 1", [])
+                .map_err(translate)
+        })
+        .map(drop)
+    }
+}
+
+impl Store for SqliteStore {
+    fn url(&self) -> String {
+        format!("sqlite:{}", self.path.display())
+    }
+
+    fn clock_ms(&self) -> Result<i64, StoreError> {
+        Ok(self.world.now().boot_ms)
+    }
+
+    fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
+        let effect = {
+            let mut inner = self.inner();
+            let done = self.transact(&mut inner, namespace, step);
+            if let Err(error) = &done
+                && error.kind() != StoreErrorKind::Unreachable
+            {
+                // After trouble with the file nothing kept in memory about it is trusted.
+                inner.file = None;
+            }
+            done?
+        };
+        self.inboxes.send(&effect.wakes);
+        Ok(effect.answer)
+    }
+
+    fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
+        let mut inner = self.inner();
+        let file = self.reopened(&mut inner)?;
+        let transaction = file
+            .sql
+            .transaction_with_behavior(TransactionBehavior::Deferred)
+            .map_err(translate)?;
+        let ns = find_namespace(&transaction, namespace)?.unwrap_or(-1);
+        engine::view::view(
+            &mut Rows {
+                sql: &transaction,
+                ns,
+            },
+            self.world.as_ref(),
+            view,
+        )
+    }
+
+    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+        self.lives.begin().map(Some)
+    }
+
+    fn is_alive(&self, life: Life) -> bool {
+        self.world.is_alive(life)
+    }
+
+    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
+        Ok(Box::new(self.inboxes.open(client)?))
+    }
+
+    fn default_lease(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+fn went_back(namespace: &Namespace, seen: u64, found: u64) -> StoreError {
+    let message = format!(
+        "the store went back: namespace {namespace} was at step {seen} and is at step {found}; an older copy of the file \
+         was put in its place, and what happened since is lost"
+    );
+    StoreError::new(StoreErrorKind::Damaged, message)
+}
+
+fn find_namespace(sql: &Connection, namespace: &Namespace) -> Result<Option<i64>, StoreError> {
+    let mut statement = sql
+        .prepare_cached("select ns from namespace where name = ?1")
+        .map_err(translate)?;
+    statement
+        .query_row([namespace.as_str()], |row| row.get(0))
+        .optional()
+        .map_err(translate)
+}
+
+fn namespace_number(sql: &Connection, namespace: &Namespace) -> Result<i64, StoreError> {
+    if let Some(number) = find_namespace(sql, namespace)? {
+        return Ok(number);
+    }
+    sql.execute(
+        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
+        (namespace.as_str(), i64::MAX),
+    )
+    .map_err(translate)?;
+    Ok(sql.last_insert_rowid())
+}
+
+/// Opens a file beside the store, with the store's mode if it has to be made.
+fn side_file(path: &Path, mode: u32) -> Result<File, StoreError> {
+    let opened = File::options().read(true).write(true).open(path);
+    let made = match opened {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let made = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(mode)
+                .open(path);
+            // The umask may have taken bits away that the others of a shared store need.
+            made.inspect(|file| drop(file.set_permissions(fs::Permissions::from_mode(mode))))
+        }
+        opened => opened,
+    };
+    made.map_err(|error| at_path("open", path, error))
+}
+
+/// This machine: its clocks, its boot, its processes.
+#[derive(Debug)]
+struct Machine {
+    boot_id: String,
+    lives: Arc<Lives>,
+}
+
+impl World for Machine {
+    fn now(&self) -> Now {
+        crate::world::system_now()
+    }
+    fn boot_id(&self) -> String {
+        self.boot_id.clone()
+    }
+    fn is_alive(&self, life: Life) -> bool {
+        self.lives.is_alive(life)
+    }
+}
+
+#[derive(Debug)]
+struct Borrowed(Arc<dyn World>);
+
+impl World for Borrowed {
+    fn now(&self) -> Now {
+        self.0.now()
+    }
+    fn boot_id(&self) -> String {
+        self.0.boot_id()
+    }
+    fn is_alive(&self, life: Life) -> bool {
+        self.0.is_alive(life)
+    }
+}

@@ -1,0 +1,711 @@
+//! A namespace's tables as SQL.
+
+use std::sync::Arc;
+
+use rusqlite::types::{FromSql, FromSqlError};
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, named_params, params};
+
+use super::failure::translate;
+use crate::claim::{Mode, Space};
+use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Which};
+use crate::name::{Name, RunId};
+use crate::record::{Record, RecordState};
+use crate::rule::Crowd;
+use crate::run::{Attempt, ClientId, Holder, Nonce, Place, Run, State, Ticket, Token};
+use crate::world::Life;
+
+/// The rows of one namespace, inside the transaction that is open on the connection.
+pub(super) struct Rows<'c> {
+    pub(super) sql: &'c Connection,
+    pub(super) ns: i64,
+}
+
+const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
+    began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, life, \
+    origin, ancestors, spec";
+
+impl Rows<'_> {
+    fn execute(&self, sql: &str, params: impl Params) -> Result<()> {
+        let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
+        statement.execute(params).map_err(translate)?;
+        Ok(())
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
+        statement.query_row(params, read).optional().map_err(translate)
+    }
+
+    fn many<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
+        let rows = statement.query_map(params, read).map_err(translate)?;
+        rows.collect::<rusqlite::Result<_>>().map_err(translate)
+    }
+
+    fn number<T: FromSql>(&self, sql: &str, params: impl Params) -> Result<Option<T>> {
+        Ok(self.one(sql, params, |row| row.get::<_, Option<T>>(0))?.flatten())
+    }
+
+    fn run_where(&self, condition: &str, params: impl Params) -> Result<Option<Run>> {
+        self.one(
+            &format!("select {RUN_COLUMNS} from run where {condition}"),
+            params,
+            read_run,
+        )
+    }
+}
+
+impl Tables for Rows<'_> {
+    fn meta(&mut self) -> Result<Meta> {
+        let sql = "select boot_id, last_wall_us, sequence, last_ticket, last_token, token_ceiling, waiting, queued, \
+            lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms from namespace where ns = ?1";
+        let meta = self.one(sql, [self.ns], |row| {
+            Ok(Meta {
+                boot_id: row.get(0)?,
+                last_wall_us: row.get(1)?,
+                sequence: unsigned(row, 2)?,
+                last_ticket: unsigned(row, 3)?,
+                last_token: unsigned(row, 4)?,
+                token_ceiling: unsigned(row, 5)?,
+                waiting: unsigned(row, 6)?,
+                queued: unsigned(row, 7)?,
+                lapsed: unsigned(row, 8)?,
+                has_backlog: row.get(9)?,
+                next_due_ms: row.get(10)?,
+                next_expiry_us: row.get(11)?,
+                next_forget_ms: row.get(12)?,
+            })
+        })?;
+        Ok(meta.unwrap_or_default())
+    }
+
+    fn set_meta(&mut self, meta: &Meta) -> Result<()> {
+        self.execute(
+            "update namespace set boot_id = ?2, last_wall_us = ?3, sequence = ?4, last_ticket = ?5, last_token = ?6, \
+             token_ceiling = ?7, waiting = ?8, queued = ?9, lapsed = ?10, has_backlog = ?11, next_due_ms = ?12, \
+             next_expiry_us = ?13, next_forget_ms = ?14 where ns = ?1",
+            params![
+                self.ns,
+                meta.boot_id,
+                meta.last_wall_us,
+                meta.sequence as i64,
+                meta.last_ticket as i64,
+                meta.last_token as i64,
+                meta.token_ceiling as i64,
+                meta.waiting as i64,
+                meta.queued as i64,
+                meta.lapsed as i64,
+                meta.has_backlog,
+                meta.next_due_ms,
+                meta.next_expiry_us,
+                meta.next_forget_ms,
+            ],
+        )
+    }
+
+    fn run(&mut self, ticket: Ticket) -> Result<Option<Run>> {
+        self.run_where("ns = ?1 and ticket = ?2", (self.ns, number(ticket)))
+    }
+
+    fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
+        let nonce = attempt.nonce.0.to_be_bytes();
+        self.run_where(
+            "ns = ?1 and id = ?2 and nonce = ?3",
+            (self.ns, attempt.id.as_str(), nonce.as_slice()),
+        )
+    }
+
+    fn living(&mut self, id: &RunId) -> Result<Option<Run>> {
+        self.run_where(
+            "ns = ?1 and id = ?2 and forget_ms is null",
+            (self.ns, id.as_str()),
+        )
+    }
+
+    fn insert_run(&mut self, run: &Run) -> Result<()> {
+        self.execute(
+            "insert into run (ns, ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, \
+             deadline_ms, began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, due_ms, since_us, \
+             input_versions, parked, client, life, origin, ancestors, spec) values (:ns, :ticket, :id, :nonce, :state, \
+             :present, :in_line, :lapsed, :revoked, :detached, :token, :deadline_ms, :began_ms, :wait_end_ms, \
+             :place_end_ms, :absent_since_ms, :forget_ms, :due_ms, :since_us, :input_versions, :parked, :client, :life, \
+             :origin, :ancestors, :spec)",
+            named_params! {
+                ":ns": self.ns,
+                ":ticket": number(run.ticket),
+                ":id": run.attempt.id.as_str(),
+                ":nonce": run.attempt.nonce.0.to_be_bytes(),
+                ":state": run.state.as_str(),
+                ":present": run.present,
+                ":in_line": run.in_line,
+                ":lapsed": run.lapsed,
+                ":revoked": run.revoked,
+                ":detached": run.detached,
+                ":token": run.token.map(|token| token.0 as i64),
+                ":deadline_ms": run.deadline_ms,
+                ":began_ms": run.began_ms,
+                ":wait_end_ms": run.wait_end_ms,
+                ":place_end_ms": run.place_end_ms,
+                ":absent_since_ms": run.absent_since_ms,
+                ":forget_ms": run.forget_ms,
+                ":due_ms": run.due_ms(),
+                ":since_us": run.since_us,
+                ":input_versions": json(&run.input_versions)?,
+                ":parked": run.parked.as_ref().map(Place::key),
+                ":client": run.holder.client.0.to_be_bytes(),
+                ":life": run.holder.life.map(|life| life.0 as i64),
+                ":origin": json(run.holder.origin.as_ref())?,
+                ":ancestors": json(run.ancestors.as_ref())?,
+                ":spec": json(run.spec.as_ref())?,
+            },
+        )
+    }
+
+    fn update_run(&mut self, run: &Run) -> Result<()> {
+        self.execute(
+            "update run set state = :state, present = :present, in_line = :in_line, lapsed = :lapsed, \
+             revoked = :revoked, detached = :detached, token = :token, deadline_ms = :deadline_ms, began_ms = :began_ms, \
+             wait_end_ms = :wait_end_ms, place_end_ms = :place_end_ms, absent_since_ms = :absent_since_ms, \
+             forget_ms = :forget_ms, due_ms = :due_ms, since_us = :since_us, input_versions = :input_versions, \
+             parked = :parked, client = :client, life = :life, origin = :origin where ns = :ns and ticket = :ticket",
+            named_params! {
+                ":ns": self.ns,
+                ":ticket": number(run.ticket),
+                ":state": run.state.as_str(),
+                ":present": run.present,
+                ":in_line": run.in_line,
+                ":lapsed": run.lapsed,
+                ":revoked": run.revoked,
+                ":detached": run.detached,
+                ":token": run.token.map(|token| token.0 as i64),
+                ":deadline_ms": run.deadline_ms,
+                ":began_ms": run.began_ms,
+                ":wait_end_ms": run.wait_end_ms,
+                ":place_end_ms": run.place_end_ms,
+                ":absent_since_ms": run.absent_since_ms,
+                ":forget_ms": run.forget_ms,
+                ":due_ms": run.due_ms(),
+                ":since_us": run.since_us,
+                ":input_versions": json(&run.input_versions)?,
+                ":parked": run.parked.as_ref().map(Place::key),
+                ":client": run.holder.client.0.to_be_bytes(),
+                ":life": run.holder.life.map(|life| life.0 as i64),
+                ":origin": json(run.holder.origin.as_ref())?,
+            },
+        )
+    }
+
+    fn delete_run(&mut self, ticket: Ticket) -> Result<()> {
+        self.execute(
+            "delete from run where ns = ?1 and ticket = ?2",
+            (self.ns, number(ticket)),
+        )
+    }
+
+    fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>> {
+        let sql = format!(
+            "select {RUN_COLUMNS} from run where ns = ?1 and ticket >= ?2 and forget_ms is null order by ticket limit ?3"
+        );
+        self.many(&sql, (self.ns, number(from), most(limit)), read_run)
+    }
+
+    fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>> {
+        self.run_where(
+            "ns = ?1 and id = ?2 order by ticket desc limit 1",
+            (self.ns, id.as_str()),
+        )
+    }
+
+    fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
+        let sql = "select due_ms, ticket from run where ns = ?1 and due_ms is not null and due_ms <= ?2 \
+            order by due_ms, ticket limit ?3";
+        self.many(sql, (self.ns, upto_ms, most(limit)), |row| {
+            Ok((row.get(0)?, ticket(row, 1)?))
+        })
+    }
+
+    fn forgettable(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
+        let sql = "select forget_ms, ticket from run where ns = ?1 and forget_ms is not null and forget_ms <= ?2 \
+            order by forget_ms, ticket limit ?3";
+        self.many(sql, (self.ns, upto_ms, most(limit)), |row| {
+            Ok((row.get(0)?, ticket(row, 1)?))
+        })
+    }
+
+    fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
+        let (mode, units, capacity) = columns(stake.mode);
+        self.execute(
+            "insert into hold (ns, place, lapsed, mode, ticket, units, capacity) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            (self.ns, place.key(), which == Which::Lapsed, mode, number(stake.ticket), units, capacity),
+        )
+    }
+
+    fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
+        self.execute(
+            "delete from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = ?4 and ticket = ?5",
+            (
+                self.ns,
+                place.key(),
+                which == Which::Lapsed,
+                columns(stake.mode).0,
+                number(stake.ticket),
+            ),
+        )
+    }
+
+    fn held(&mut self, space: Space, name: &Name) -> Result<Crowd> {
+        let place = Place::of(space, name).key();
+        if space == Space::Slot {
+            let sql = "select total(units), coalesce(min(capacity), ?3) from hold \
+                where ns = ?1 and place = ?2 and lapsed = 0 and mode = 2";
+            let units = self.one(sql, (self.ns, place, u32::MAX), |row| {
+                Ok(Crowd {
+                    units: row.get::<_, f64>(0)? as u64,
+                    capacity: row.get(1)?,
+                    ..Crowd::NOBODY
+                })
+            })?;
+            return Ok(units.unwrap_or(Crowd::NOBODY));
+        }
+        let sql = "select exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = 0 and mode = 0), \
+            exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = 0 and mode = 1)";
+        self.crowd(sql, (self.ns, place))
+    }
+
+    fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
+        let sql = "select ticket, mode, units, capacity from hold where ns = ?1 and place = ?2 and lapsed = ?3 \
+            order by ticket limit ?4";
+        self.many(
+            sql,
+            (self.ns, place.key(), which == Which::Lapsed, most(limit)),
+            read_stake,
+        )
+    }
+
+    fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()> {
+        let (mode, units, capacity) = columns(stake.mode);
+        self.execute(
+            "insert into line (ns, place, mode, ticket, units, capacity) values (?1, ?2, ?3, ?4, ?5, ?6)",
+            (self.ns, place.key(), mode, number(stake.ticket), units, capacity),
+        )
+    }
+
+    fn dequeue(&mut self, place: &Place, stake: Stake) -> Result<()> {
+        self.execute(
+            "delete from line where ns = ?1 and place = ?2 and mode = ?3 and ticket = ?4",
+            (self.ns, place.key(), columns(stake.mode).0, number(stake.ticket)),
+        )
+    }
+
+    fn ahead(&mut self, space: Space, name: &Name, before: Ticket, enough: u64) -> Result<Crowd> {
+        let place = Place::of(space, name);
+        if space == Space::Slot {
+            return self.units_ahead(&place, before, enough);
+        }
+        let sql = "select exists (select 1 from line where ns = ?1 and place = ?2 and mode = 0 and ticket < ?3), \
+            exists (select 1 from line where ns = ?1 and place = ?2 and mode = 1 and ticket < ?3)";
+        self.crowd(sql, (self.ns, place.key(), number(before)))
+    }
+
+    fn line(&mut self, place: &Place, part: Part, limit: usize) -> Result<Vec<Stake>> {
+        // One range per mode, so that the key order serves; merged here.
+        let sql = "select ticket, mode, units, capacity from line where ns = ?1 and place = ?2 and mode = ?3 \
+            and ticket >= ?4 and ticket < ?5 order by ticket limit ?6";
+        let mut stakes = Vec::new();
+        for mode in modes(place, part) {
+            let range = (number(part.from), number(part.before));
+            let params = (self.ns, place.key(), mode, range.0, range.1, most(limit));
+            stakes.extend(self.many(sql, params, read_stake)?);
+        }
+        stakes.sort_by_key(|stake| stake.ticket);
+        stakes.truncate(limit);
+        Ok(stakes)
+    }
+
+    fn last_in_line(&mut self, place: &Place, part: Part) -> Result<Option<Ticket>> {
+        let sql = "select max(ticket) from line where ns = ?1 and place = ?2 and mode = ?3 and ticket >= ?4 and ticket < ?5";
+        let mut last = None;
+        for mode in modes(place, part) {
+            let found: Option<i64> = self.number(
+                sql,
+                (self.ns, place.key(), mode, number(part.from), number(part.before)),
+            )?;
+            last = last.max(found);
+        }
+        Ok(last.map(|ticket| Ticket(ticket as u64)))
+    }
+
+    fn park(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
+        let sql = "insert into parked (ns, place, ticket) values (?1, ?2, ?3)";
+        self.execute(sql, (self.ns, place.key(), number(ticket)))
+    }
+
+    fn unpark(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
+        let sql = "delete from parked where ns = ?1 and place = ?2 and ticket = ?3";
+        self.execute(sql, (self.ns, place.key(), number(ticket)))
+    }
+
+    fn first_parked(&mut self, place: &Place) -> Result<Option<Ticket>> {
+        let sql = "select min(ticket) from parked where ns = ?1 and place = ?2";
+        let first: Option<i64> = self.number(sql, (self.ns, place.key()))?;
+        Ok(first.map(|ticket| Ticket(ticket as u64)))
+    }
+
+    fn load_backlog(&mut self) -> Result<Vec<(Ticket, Source)>> {
+        self.many(
+            "select ticket, source from backlog where ns = ?1",
+            [self.ns],
+            |row| {
+                let text: String = row.get(1)?;
+                Ok((
+                    ticket(row, 0)?,
+                    source_from_text(&text).ok_or_else(|| unreadable(1, &text))?,
+                ))
+            },
+        )
+    }
+
+    fn save_backlog(&mut self, backlog: &[(Ticket, Source)]) -> Result<()> {
+        self.execute("delete from backlog where ns = ?1", [self.ns])?;
+        for (ticket, source) in backlog {
+            let sql = "insert into backlog (ns, ticket, source) values (?1, ?2, ?3)";
+            self.execute(sql, (self.ns, number(*ticket), source_text(source)))?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, name: &Name) -> Result<Option<Record>> {
+        let sql = format!("select {RECORD_COLUMNS} from record where ns = ?1 and name = ?2");
+        self.one(&sql, (self.ns, name.as_str()), read_record)
+    }
+
+    fn put_record(&mut self, record: &Record) -> Result<()> {
+        self.execute(
+            "insert or replace into record (ns, name, state, version, run, job, written_at_us, expires_at_us, note, \
+             made_from, failure) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            params![
+                self.ns,
+                record.name.as_str(),
+                record.state.as_str(),
+                record.version.0 as i64,
+                record.run.as_str(),
+                record.job.as_str(),
+                record.written_at_us,
+                record.expires_at_us,
+                record.note,
+                json(&record.made_from)?,
+                record.failure.as_ref().map(json).transpose()?,
+            ],
+        )
+    }
+
+    fn delete_record(&mut self, name: &Name) -> Result<()> {
+        self.execute(
+            "delete from record where ns = ?1 and name = ?2",
+            (self.ns, name.as_str()),
+        )
+    }
+
+    fn due_records(&mut self, upto_us: i64, limit: usize) -> Result<Vec<(i64, Name)>> {
+        let sql = "select expires_at_us, name from record where ns = ?1 and expires_at_us is not null \
+            and expires_at_us <= ?2 order by expires_at_us, name limit ?3";
+        self.many(sql, (self.ns, upto_us, most(limit)), |row| {
+            Ok((row.get(0)?, parsed(row, 1, Name::parse)?))
+        })
+    }
+
+    fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>> {
+        let sql = format!(
+            "select {RECORD_COLUMNS} from record where ns = ?1 and name >= ?2 and name > ?3 and substr(name, 1, ?4) = ?2 \
+             and state in ('live', 'incomplete') order by name limit ?5"
+        );
+        let after = after.map_or("", Name::as_str);
+        self.many(
+            &sql,
+            (self.ns, prefix, after, prefix.chars().count() as i64, most(limit)),
+            read_record,
+        )
+    }
+
+    fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()> {
+        let sql = "insert into guard (ns, name, ticket) values (?1, ?2, ?3)";
+        self.execute(sql, (self.ns, name.as_str(), number(ticket)))
+    }
+
+    fn unguard(&mut self, name: &Name, ticket: Ticket) -> Result<()> {
+        let sql = "delete from guard where ns = ?1 and name = ?2 and ticket = ?3";
+        self.execute(sql, (self.ns, name.as_str(), number(ticket)))
+    }
+
+    fn next_guard(&mut self, name: &Name, from: Ticket) -> Result<Option<Ticket>> {
+        let sql = "select min(ticket) from guard where ns = ?1 and name = ?2 and ticket >= ?3";
+        let next: Option<i64> = self.number(sql, (self.ns, name.as_str(), number(from)))?;
+        Ok(next.map(|ticket| Ticket(ticket as u64)))
+    }
+
+    fn heard(&mut self, client: ClientId) -> Result<Option<i64>> {
+        self.number(
+            "select heard_ms from client where ns = ?1 and client = ?2",
+            (self.ns, client.0.to_be_bytes()),
+        )
+    }
+
+    fn set_heard(&mut self, client: ClientId, at_ms: i64) -> Result<()> {
+        let sql = "insert or replace into client (ns, client, heard_ms) values (?1, ?2, ?3)";
+        self.execute(sql, (self.ns, client.0.to_be_bytes(), at_ms))
+    }
+
+    fn forget_client(&mut self, client: ClientId) -> Result<()> {
+        self.execute(
+            "delete from client where ns = ?1 and client = ?2",
+            (self.ns, client.0.to_be_bytes()),
+        )
+    }
+
+    fn silent_clients(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, ClientId)>> {
+        let sql = "select heard_ms, client from client where ns = ?1 and heard_ms <= ?2 order by heard_ms, client limit ?3";
+        self.many(sql, (self.ns, upto_ms, most(limit)), |row| {
+            Ok((row.get(0)?, ClientId(u128::from_be_bytes(row.get(1)?))))
+        })
+    }
+
+    fn add_of_client(&mut self, client: ClientId, ticket: Ticket) -> Result<()> {
+        let sql = "insert into of_client (ns, client, ticket) values (?1, ?2, ?3)";
+        self.execute(sql, (self.ns, client.0.to_be_bytes(), number(ticket)))
+    }
+
+    fn remove_of_client(&mut self, client: ClientId, ticket: Ticket) -> Result<()> {
+        let sql = "delete from of_client where ns = ?1 and client = ?2 and ticket = ?3";
+        self.execute(sql, (self.ns, client.0.to_be_bytes(), number(ticket)))
+    }
+
+    fn of_client(&mut self, client: ClientId, from: Ticket, limit: usize) -> Result<Vec<Ticket>> {
+        let sql = "select ticket from of_client where ns = ?1 and client = ?2 and ticket >= ?3 order by ticket limit ?4";
+        self.many(
+            sql,
+            (self.ns, client.0.to_be_bytes(), number(from), most(limit)),
+            |row| ticket(row, 0),
+        )
+    }
+
+    fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>> {
+        let runs: Option<i64> = self.number(
+            "select min(due_ms) from run where ns = ?1 and due_ms is not null",
+            [self.ns],
+        )?;
+        let clients: Option<i64> =
+            self.number("select min(heard_ms) from client where ns = ?1", [self.ns])?;
+        Ok([runs, clients.map(|heard| heard + silence_ms)]
+            .into_iter()
+            .flatten()
+            .min())
+    }
+
+    fn next_expiry(&mut self) -> Result<Option<i64>> {
+        self.number(
+            "select min(expires_at_us) from record where ns = ?1 and expires_at_us is not null",
+            [self.ns],
+        )
+    }
+
+    fn next_forget(&mut self) -> Result<Option<i64>> {
+        self.number(
+            "select min(forget_ms) from run where ns = ?1 and forget_ms is not null",
+            [self.ns],
+        )
+    }
+}
+
+impl Rows<'_> {
+    fn crowd(&self, sql: &str, params: impl Params) -> Result<Crowd> {
+        let crowd = self.one(sql, params, |row| {
+            Ok(Crowd {
+                shared: row.get(0)?,
+                exclusive: row.get(1)?,
+                ..Crowd::NOBODY
+            })
+        })?;
+        Ok(crowd.unwrap_or(Crowd::NOBODY))
+    }
+
+    fn units_ahead(&self, place: &Place, before: Ticket, enough: u64) -> Result<Crowd> {
+        let sql = "select ticket, mode, units, capacity from line where ns = ?1 and place = ?2 and mode = 2 \
+            and ticket < ?3 order by ticket";
+        let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
+        let mut rows = statement
+            .query((self.ns, place.key(), number(before)))
+            .map_err(translate)?;
+        let mut crowd = Crowd::NOBODY;
+        while let Some(row) = rows.next().map_err(translate)? {
+            crowd = crowd.with(read_stake(row).map_err(translate)?.mode);
+            if crowd.units > enough {
+                break;
+            }
+        }
+        Ok(crowd)
+    }
+}
+
+const RECORD_COLUMNS: &str =
+    "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure";
+
+fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let failure: Option<String> = row.get(9)?;
+    Ok(Record {
+        name: parsed(row, 0, Name::parse)?,
+        state: word(row, 1, RecordState::from_word)?,
+        version: Token(unsigned(row, 2)?),
+        run: parsed(row, 3, RunId::parse)?,
+        job: parsed(row, 4, crate::name::JobName::parse)?,
+        written_at_us: row.get(5)?,
+        expires_at_us: row.get(6)?,
+        note: row.get(7)?,
+        made_from: from_json(row, 8)?,
+        failure: failure.map(|_| from_json(row, 9)).transpose()?,
+    })
+}
+
+fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let parked: Option<String> = row.get(18)?;
+    let ancestors: Vec<Ticket> = from_json(row, 22)?;
+    Ok(Run {
+        ticket: ticket(row, 0)?,
+        attempt: Attempt {
+            id: parsed(row, 1, RunId::parse)?,
+            nonce: Nonce(u128::from_be_bytes(row.get(2)?)),
+        },
+        state: word(row, 3, State::from_word)?,
+        present: row.get(4)?,
+        in_line: row.get(5)?,
+        lapsed: row.get(6)?,
+        revoked: row.get(7)?,
+        detached: row.get(8)?,
+        token: row.get::<_, Option<i64>>(9)?.map(|token| Token(token as u64)),
+        deadline_ms: row.get(10)?,
+        began_ms: row.get(11)?,
+        wait_end_ms: row.get(12)?,
+        place_end_ms: row.get(13)?,
+        absent_since_ms: row.get(14)?,
+        forget_ms: row.get(15)?,
+        since_us: row.get(16)?,
+        input_versions: from_json(row, 17)?,
+        parked: parked
+            .map(|key| Place::from_key(&key).ok_or_else(|| unreadable(18, &key)))
+            .transpose()?,
+        holder: Holder {
+            client: ClientId(u128::from_be_bytes(row.get(19)?)),
+            life: row.get::<_, Option<i64>>(20)?.map(|life| Life(life as u64)),
+            origin: Arc::new(from_json(row, 21)?),
+        },
+        ancestors: ancestors.into(),
+        spec: Arc::new(from_json(row, 23)?),
+    })
+}
+
+fn read_stake(row: &Row<'_>) -> rusqlite::Result<Stake> {
+    let mode = match row.get(1)? {
+        0 => Mode::Shared,
+        1 => Mode::Exclusive,
+        _ => Mode::Units {
+            units: row.get(2)?,
+            capacity: row.get(3)?,
+        },
+    };
+    Ok(Stake {
+        ticket: ticket(row, 0)?,
+        mode,
+    })
+}
+
+/// Mode number, units and capacity of a stake's row.
+fn columns(mode: Mode) -> (u8, u32, u32) {
+    match mode {
+        Mode::Shared => (0, 0, 0),
+        Mode::Exclusive => (1, 0, 0),
+        Mode::Units { units, capacity } => (2, units, capacity),
+    }
+}
+
+/// The mode numbers that can stand in a part of a line.
+fn modes(place: &Place, part: Part) -> &'static [u8] {
+    match (place.space, part.exclusive_only) {
+        (Some(Space::Slot), _) => &[2],
+        (_, true) => &[1],
+        (_, false) => &[0, 1],
+    }
+}
+
+fn source_text(source: &Source) -> String {
+    match source {
+        Source::Parked(place) => format!("p{}", place.key()),
+        Source::Alone => "a".into(),
+        Source::Readers(name) => format!("w{}", name.as_str()),
+        Source::Guards(name) => format!("g{}", name.as_str()),
+    }
+}
+
+fn source_from_text(text: &str) -> Option<Source> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    Some(match kind {
+        "p" => Source::Parked(Place::from_key(rest)?),
+        "a" => Source::Alone,
+        "w" => Source::Readers(Name::parse(rest).ok()?),
+        "g" => Source::Guards(Name::parse(rest).ok()?),
+        _ => return None,
+    })
+}
+
+fn number(ticket: Ticket) -> i64 {
+    i64::try_from(ticket.0).unwrap_or(i64::MAX)
+}
+
+fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)? as u64)
+}
+
+fn ticket(row: &Row<'_>, column: usize) -> rusqlite::Result<Ticket> {
+    unsigned(row, column).map(Ticket)
+}
+
+fn word<T>(row: &Row<'_>, column: usize, read: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    read(&text).ok_or_else(|| unreadable(column, &text))
+}
+
+fn parsed<T, E>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl FnOnce(&str) -> std::result::Result<T, E>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    read(&text).map_err(|_| unreadable(column, &text))
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|_| unreadable(column, text))
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| crate::store::StoreError::damaged(error.to_string()))
+}
+
+fn unreadable(column: usize, text: &str) -> rusqlite::Error {
+    let what = format!("column {column} holds \"{}\"", crate::text::escape(text));
+    let kind = rusqlite::types::Type::Text;
+    rusqlite::Error::FromSqlConversionFailure(column, kind, FromSqlError::Other(what.into()).into())
+}

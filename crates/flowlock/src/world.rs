@@ -1,0 +1,57 @@
+//! Time, chance and the liveness of processes: everything a store takes from outside, as one argument.
+
+use std::fmt::Debug;
+
+use serde::{Deserialize, Serialize};
+
+/// The two clocks of a store, read once per step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Milliseconds of the clock that leases run on. On the embedded store this is the time since boot,
+    /// suspended time included, so no change of the wall clock touches a lease.
+    pub boot_ms: i64,
+    /// Microseconds since 1970 of the wall clock: tokens, record life and history.
+    pub wall_us: i64,
+}
+
+/// The number of a liveness lock: held by a living process, probed by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Life(pub u64);
+
+/// What a store asks of the machine it runs on. Tests put their own in its place.
+pub trait World: Debug + Send + Sync {
+    /// Both clocks.
+    fn now(&self) -> Now;
+    /// Names this boot of this machine. After a reboot every grant is void.
+    fn boot_id(&self) -> String;
+    /// Whether some process still holds this liveness lock.
+    fn is_alive(&self, life: Life) -> bool;
+}
+
+/// A random number from the operating system.
+///
+/// # Panics
+/// If the operating system has no randomness to give, which Linux rules out after early boot.
+#[allow(clippy::expect_used)]
+pub(crate) fn random_u64() -> u64 {
+    getrandom::u64().expect("the operating system gives random numbers")
+}
+
+/// The machine's clocks: `CLOCK_BOOTTIME` and `CLOCK_REALTIME`.
+pub(crate) fn system_now() -> Now {
+    let read = |clock| nix::time::clock_gettime(clock).unwrap_or(nix::sys::time::TimeSpec::new(0, 0));
+    let boot = read(nix::time::ClockId::CLOCK_BOOTTIME);
+    let wall = read(nix::time::ClockId::CLOCK_REALTIME);
+    Now {
+        boot_ms: boot.tv_sec() * 1_000 + boot.tv_nsec() / 1_000_000,
+        wall_us: wall.tv_sec() * 1_000_000 + wall.tv_nsec() / 1_000,
+    }
+}
+
+/// The kernel's name for this boot; all containers of a host share it.
+pub(crate) fn system_boot_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
+}

@@ -6,7 +6,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +26,7 @@ pub(crate) struct Launch<'a> {
     /// Variables added to the environment.
     pub(crate) environment: Vec<(&'static str, OsString)>,
     /// A descriptor that the child's whole process tree shall hold open.
-    pub(crate) inherit: Option<OwnedFd>,
+    pub(crate) inherit: Option<BorrowedFd<'a>>,
 }
 
 /// A started child, leader of its own process group, not yet reaped.
@@ -90,7 +90,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     let foreground = foreground();
     let gets_terminal = foreground == Some(getpgrp());
     let wrapper = getpid();
-    let inherit = launch.inherit.as_ref().map(AsRawFd::as_raw_fd);
+    let inherit = launch.inherit.map(|descriptor| descriptor.as_raw_fd());
     let mut command = Command::new(&launch.command[0]);
     command
         .args(&launch.command[1..])

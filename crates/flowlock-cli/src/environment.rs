@@ -29,10 +29,19 @@ struct OutputJson<'a> {
 
 impl Environment {
     /// For the command of `grant`, which counts its dates from `day`.
-    pub(crate) fn new(flowlock: &Flowlock, grant: &Grant, place: &Place, day: String) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        flowlock: &Flowlock,
+        grant: &Grant,
+        place: &Place,
+        day: String,
+    ) -> Result<Self, Failure> {
         let (run, job) = (grant.run_id().as_str(), grant.spec().job.as_str());
         let namespace = flowlock.namespace().as_str();
-        let mut environment = Self { variables: Vec::with_capacity(12), note: None, files: Vec::new() };
+        let mut environment = Self {
+            variables: Vec::with_capacity(12),
+            note: None,
+            files: Vec::new(),
+        };
         environment.set("FLOWLOCK_RUN_ID", run);
         environment.set("FLOWLOCK_JOB", job);
         environment.set("FLOWLOCK_TOKEN", grant.token().to_string());
@@ -44,8 +53,12 @@ impl Environment {
         environment.list("FLOWLOCK_INPUTS", "FLOWLOCK_INPUTS_FILE", &inputs)?;
         let version = grant.token().to_string();
         let outputs = grant.spec().claims.outputs();
-        let outputs: Vec<_> =
-            outputs.map(|claim| OutputJson { name: claim.name.as_str(), version: version.clone() }).collect();
+        let outputs: Vec<_> = outputs
+            .map(|claim| OutputJson {
+                name: claim.name.as_str(),
+                version: version.clone(),
+            })
+            .collect();
         environment.list("FLOWLOCK_OUTPUTS", "FLOWLOCK_OUTPUTS_FILE", &outputs)?;
         if !outputs.is_empty() {
             let note = new_file()?.into_temp_path();
@@ -69,24 +82,37 @@ impl Environment {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Failure::internal("read $FLOWLOCK_NOTE_FILE", &error)),
         };
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Failure::usage("the note in $FLOWLOCK_NOTE_FILE is not UTF-8; outputs are not recorded as written"))?;
+        let text = String::from_utf8(bytes).map_err(|_| {
+            Failure::usage(
+                "the note in $FLOWLOCK_NOTE_FILE is not UTF-8; outputs are not recorded as written",
+            )
+        })?;
         let text = text.trim_end_matches(['\n', '\r']);
-        Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
+        Ok(if text.is_empty() {
+            None
+        } else {
+            Some(text.to_owned())
+        })
     }
 
     fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
         self.variables.push((name, value.into()));
     }
 
-    fn list(&mut self, name: &'static str, name_of_file: &'static str, items: &[impl Serialize]) -> Result<(), Failure> {
+    fn list(
+        &mut self,
+        name: &'static str,
+        name_of_file: &'static str,
+        items: &[impl Serialize],
+    ) -> Result<(), Failure> {
         let text = serde_json::to_string(items).map_err(|error| Failure::internal("write JSON", &error))?;
         if text.len() <= LARGEST_VARIABLE {
             self.set(name, text);
             return Ok(());
         }
         let mut file = new_file()?;
-        file.write_all(text.as_bytes()).map_err(|error| Failure::internal("write a file for the command", &error))?;
+        file.write_all(text.as_bytes())
+            .map_err(|error| Failure::internal("write a file for the command", &error))?;
         let path = file.into_temp_path();
         self.set(name_of_file, path.as_os_str());
         self.files.push(path);

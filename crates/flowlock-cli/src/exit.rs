@@ -57,12 +57,37 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with these words.
     pub(crate) fn new(code: u8, outcome: &'static str, message: impl Into<String>) -> Self {
-        Self { code, outcome, message: message.into(), blockers: Vec::new() }
+        Self {
+            code,
+            outcome,
+            message: message.into(),
+            blockers: Vec::new(),
+        }
     }
 
     /// Wrong usage.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(USAGE, "usage", message)
+    }
+
+    /// A try that found something in the way.
+    pub(crate) fn blocked(blocked: &Blocked) -> Self {
+        let exists = blocked
+            .by
+            .iter()
+            .any(|blocker| blocker.kind == BlockerKind::OutputExists);
+        let (code, outcome) = match () {
+            () if exists => (EXISTS, "output_exists"),
+            () if misses_input(blocked) => (NO_INPUT, "input_missing"),
+            () => (BUSY, "busy"),
+        };
+        let blockers = json::blockers(Some(blocked));
+        Self {
+            code,
+            outcome,
+            message: format!("not started: {}", blocked.summary()),
+            blockers,
+        }
     }
 
     /// Something this program did not expect.
@@ -93,7 +118,11 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { store, namespace } = self;
         let (store, namespace) = (crate::terminal::shown(store), crate::terminal::shown(namespace));
-        write!(f, "store {store}, namespace {namespace}, user id {}", nix::unistd::getuid())
+        write!(
+            f,
+            "store {store}, namespace {namespace}, user id {}",
+            nix::unistd::getuid()
+        )
     }
 }
 
@@ -101,7 +130,12 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (code, outcome) = meaning(&error);
         let blockers = json::blockers(blocked(&error));
-        Self { code, outcome, message: error.to_string(), blockers }
+        Self {
+            code,
+            outcome,
+            message: error.to_string(),
+            blockers,
+        }
     }
 }
 
@@ -171,10 +205,14 @@ impl Failure {
     pub(crate) fn cannot_start(command: &std::ffi::OsStr, problem: &CannotStart) -> Self {
         let shown = crate::terminal::shown(&command.to_string_lossy());
         match problem {
-            CannotStart::NotFound(error) => Self::new(NOT_FOUND, "not_found", format!("cannot find {shown}: {error}")),
-            CannotStart::NotExecutable(error) => {
-                Self::new(NOT_EXECUTABLE, "not_executable", format!("cannot execute {shown}: {error}"))
+            CannotStart::NotFound(error) => {
+                Self::new(NOT_FOUND, "not_found", format!("cannot find {shown}: {error}"))
             }
+            CannotStart::NotExecutable(error) => Self::new(
+                NOT_EXECUTABLE,
+                "not_executable",
+                format!("cannot execute {shown}: {error}"),
+            ),
         }
     }
 }

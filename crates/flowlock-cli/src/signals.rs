@@ -20,9 +20,6 @@ const FORWARDED: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
-/// Signals that end a wait.
-const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
-
 /// Handlers for what is forwarded, for the end of children, and for `fg` after a stop.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -51,9 +48,12 @@ impl Signals {
             .collect()
     }
 
-    /// The first that arrived and asks this process to end.
-    pub(crate) fn ending(&mut self) -> Option<Signal> {
-        self.take().into_iter().find(|signal| ENDING.contains(signal))
+    /// Whether a signal asks a waiting process to end.
+    pub(crate) fn ends_a_wait(signal: Signal) -> bool {
+        matches!(
+            signal,
+            Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT
+        )
     }
 }
 

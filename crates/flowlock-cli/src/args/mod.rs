@@ -92,6 +92,20 @@ pub(crate) enum Command {
     Demo(Demo),
 }
 
+/// Prints help and versions; says what is wrong with anything else, without the terminal escapes that a
+/// mistyped value may have. Answers the exit code.
+pub(crate) fn explain(error: &clap::Error) -> u8 {
+    if !error.use_stderr() {
+        // A reader that went away needs no help any more.
+        let _ = error.print();
+        return crate::exit::OK;
+    }
+    let text = error.render().to_string();
+    let lines: Vec<_> = text.trim_end().lines().map(crate::terminal::shown).collect();
+    eprintln!("{}", lines.join("\n"));
+    crate::exit::USAGE
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;

@@ -39,7 +39,7 @@ pub(crate) struct ClaimFlags {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Request")]
 pub(crate) struct RequestFlags {
-    /// How long to wait for its turn, or forever; 0 tries once [default: forever for locks and slots only, else 1h]
+    /// How long to wait for its turn, or forever; 0 tries once [default: forever]
     #[arg(long, value_name = "D|forever", value_parser = values::wait)]
     pub(crate) wait: Option<Wait>,
     /// What to do if an output is written already
@@ -56,6 +56,13 @@ pub(crate) struct RequestFlags {
     pub(crate) max_runtime: Option<Duration>,
 }
 
+impl RequestFlags {
+    /// Whether `--wait 0` asks for a single try.
+    pub(crate) fn is_a_try(&self) -> bool {
+        self.wait == Some(Wait::For(Duration::ZERO))
+    }
+}
+
 /// What `{date}` in names means.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Dates in names")]
@@ -63,8 +70,8 @@ pub(crate) struct DateFlags {
     /// The date that {date}, {hour-1h}, {month-1m} … in names count from [default: now]
     #[arg(long, value_name = "DATE", value_parser = values::text())]
     pub(crate) date: Option<String>,
-    /// The time zone of dates in names, as in Europe/Berlin or local [default: UTC]
-    #[arg(long, value_name = "ZONE", env = "FLOWLOCK_TZ", hide_env_values = true, value_parser = values::text())]
+    /// The time zone of dates in names, as in Europe/Berlin or local [default: FLOWLOCK_TZ or UTC]
+    #[arg(long, value_name = "ZONE", value_parser = values::text())]
     pub(crate) tz: Option<String>,
 }
 

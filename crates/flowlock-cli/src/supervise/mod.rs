@@ -5,7 +5,6 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;

@@ -63,9 +63,10 @@ fn run(script: &str, claims: &mut Played, kill_after: Duration, held: Option<Own
     let launch = Launch {
         command: &command,
         environment: vec![],
-        inherit: held,
+        inherit: held.as_ref().map(std::os::fd::AsFd::as_fd),
     };
     let child = child::start(launch).unwrap();
+    drop(held);
     supervise(&child, &mut signals, claims, kill_after).unwrap()
 }
 

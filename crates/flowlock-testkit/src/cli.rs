@@ -54,10 +54,7 @@ impl Cli {
         };
         let store = cli.store();
         cli.with("HOME", &path)
-            .with(
-                "PATH",
-                std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()),
-            )
+            .with("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into()))
             .with("TZ", "UTC")
             .with("LC_ALL", "C.UTF-8")
             .with("TERM", "xterm")
@@ -67,8 +64,7 @@ impl Cli {
     /// Sets an environment variable.
     #[must_use]
     pub fn with(mut self, variable: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.variables
-            .insert(variable.as_ref().to_owned(), value.as_ref().to_owned());
+        self.variables.insert(variable.as_ref().to_owned(), value.as_ref().to_owned());
         self
     }
 
@@ -102,10 +98,7 @@ impl Cli {
 
     /// The home directory, canonical.
     pub fn home(&self) -> PathBuf {
-        self.home
-            .path()
-            .canonicalize()
-            .expect("the home lives as long as its owner")
+        self.home.path().canonicalize().expect("the home lives as long as its owner")
     }
 
     /// The store's file.
@@ -133,11 +126,7 @@ impl Cli {
     #[track_caller]
     pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Job {
         let mut command = Command::new(&self.binary);
-        command
-            .args(arguments)
-            .current_dir(&self.directory)
-            .env_clear()
-            .envs(&self.variables);
+        command.args(arguments).current_dir(&self.directory).env_clear().envs(&self.variables);
         Job::start(command, self.home(), self.talk.clone(), self.stdin.as_deref())
     }
 
@@ -163,11 +152,7 @@ pub struct Finished {
 
 impl Finished {
     pub(crate) fn new(status: ExitStatus, stdout: &[u8], stderr: &[u8], home: &Path) -> Self {
-        Finished {
-            status,
-            stdout: plain(stdout, home),
-            stderr: plain(stderr, home),
-        }
+        Finished { status, stdout: plain(stdout, home), stderr: plain(stderr, home) }
     }
 
     /// Asserts the exit code.
@@ -180,11 +165,7 @@ impl Finished {
     /// Asserts that this signal ended the process.
     #[track_caller]
     pub fn killed_by(&self, signal: Signal) -> &Self {
-        assert_eq!(
-            self.status.signal(),
-            Some(signal as i32),
-            "signal that ended {self:#?}"
-        );
+        assert_eq!(self.status.signal(), Some(signal as i32), "signal that ended {self:#?}");
         self
     }
 

@@ -98,10 +98,7 @@ impl Fault {
     /// If `directory` does not exist.
     pub fn below(directory: impl AsRef<Path>) -> Self {
         Fault {
-            below: directory
-                .as_ref()
-                .canonicalize()
-                .expect("the directory of a fault exists"),
+            below: directory.as_ref().canonicalize().expect("the directory of a fault exists"),
             calls: Call::EFFECTS.to_vec(),
             at: 0,
             act: Act::Nothing,
@@ -193,11 +190,7 @@ impl Fault {
         if let Some(id) = &self.boot {
             std::fs::write(dir.path().join("boot_id"), format!("{id}\n")).expect("a boot id");
         }
-        let injected = Injected {
-            variables: self.variables(dir.path()),
-            control,
-            dir,
-        };
+        let injected = Injected { variables: self.variables(dir.path()), control, dir };
         if self.armed {
             injected.arm();
         }
@@ -299,15 +292,11 @@ impl Injected {
 
     fn get(&self, word: u64) -> i64 {
         let mut bytes = [0; 8];
-        self.control
-            .read_exact_at(&mut bytes, word * 8)
-            .expect("the control block is readable");
+        self.control.read_exact_at(&mut bytes, word * 8).expect("the control block is readable");
         i64::from_ne_bytes(bytes)
     }
 
     fn set(&self, word: u64, value: i64) {
-        self.control
-            .write_all_at(&value.to_ne_bytes(), word * 8)
-            .expect("the control block is writable");
+        self.control.write_all_at(&value.to_ne_bytes(), word * 8).expect("the control block is writable");
     }
 }

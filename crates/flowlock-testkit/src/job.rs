@@ -39,27 +39,13 @@ impl Job {
         let directory = talk.path();
         // Files, not pipes: a grandchild that outlives the process cannot keep the reader waiting.
         let outputs = ["stdout", "stderr"].map(|stream| directory.join(format!("{mark}.{stream}")));
-        let [stdout, stderr] = outputs.each_ref().map(|path| {
-            File::options()
-                .create_new(true)
-                .append(true)
-                .open(path)
-                .expect("room for output")
-        });
-        command
-            .env(MARK, &mark)
-            .stdin(input(stdin, &directory.join(format!("{mark}.stdin"))));
+        let [stdout, stderr] = outputs
+            .each_ref()
+            .map(|path| File::options().create_new(true).append(true).open(path).expect("room for output"));
+        command.env(MARK, &mark).stdin(input(stdin, &directory.join(format!("{mark}.stdin"))));
         command.stdout(stdout).stderr(stderr);
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Job {
-            child,
-            mark,
-            home,
-            outputs,
-            _talk: talk,
-        }
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        Job { child, mark, home, outputs, _talk: talk }
     }
 
     /// Its process id.
@@ -86,25 +72,18 @@ impl Job {
     /// Waits until it has said `part` on standard output.
     #[track_caller]
     pub fn says(&self, part: &str) {
-        until(&format!("{part:?} on stdout"), PATIENCE, || {
-            self.stdout().contains(part).then_some(())
-        });
+        until(&format!("{part:?} on stdout"), PATIENCE, || self.stdout().contains(part).then_some(()));
     }
 
     /// Waits until it has said `part` on standard error.
     #[track_caller]
     pub fn warns(&self, part: &str) {
-        until(&format!("{part:?} on stderr"), PATIENCE, || {
-            self.stderr().contains(part).then_some(())
-        });
+        until(&format!("{part:?} on stderr"), PATIENCE, || self.stderr().contains(part).then_some(()));
     }
 
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
-        self.child
-            .try_wait()
-            .expect("our own child can be waited for")
-            .is_none()
+        self.child.try_wait().expect("our own child can be waited for").is_none()
     }
 
     /// Waits for its end, for at most [`PATIENCE`].
@@ -128,10 +107,7 @@ impl Job {
         let status = until(&format!("the end of {}", self.mark), patience, || {
             self.child.try_wait().expect("our own child can be waited for")
         });
-        (
-            Finished::new(status, &self.output(0), &self.output(1), &self.home),
-            self,
-        )
+        (Finished::new(status, &self.output(0), &self.output(1), &self.home), self)
     }
 
     fn output(&self, stream: usize) -> Vec<u8> {
@@ -181,9 +157,7 @@ fn marked(mark: &str) -> Vec<Pid> {
     let wanted = format!("{MARK}={mark}");
     let has_mark = |pid: i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == wanted.as_bytes())
+        environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
     };
     let processes = std::fs::read_dir("/proc").expect("the process table is readable");
     processes

@@ -39,13 +39,9 @@ impl Terminal {
     pub(crate) fn start(command: Command, home: &Path) -> Self {
         let mark = new_mark();
         let (pty, pts) = open().expect("a pseudo-terminal");
-        pty.resize(pty_process::Size::new(LINES, COLUMNS))
-            .expect("a terminal of the usual size");
+        pty.resize(pty_process::Size::new(LINES, COLUMNS)).expect("a terminal of the usual size");
         let (name, value) = mark_variable(&mark);
-        let child = command
-            .env(name, value)
-            .spawn(pts)
-            .expect("the process starts on a terminal");
+        let child = command.env(name, value).spawn(pts).expect("the process starts on a terminal");
         let keyboard = Arc::new(pty);
         let shown = Arc::new(Mutex::new(Vec::new()));
         let (screen, reader) = (shown.clone(), keyboard.clone());
@@ -53,19 +49,10 @@ impl Terminal {
         std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(n @ 1..) = (&*reader).read(&mut chunk) {
-                screen
-                    .lock()
-                    .expect("no reader panics")
-                    .extend_from_slice(&chunk[..n]);
+                screen.lock().expect("no reader panics").extend_from_slice(&chunk[..n]);
             }
         });
-        Terminal {
-            child,
-            mark,
-            home: home.to_owned(),
-            keyboard,
-            shown,
-        }
+        Terminal { child, mark, home: home.to_owned(), keyboard, shown }
     }
 
     /// Its process id.
@@ -88,17 +75,13 @@ impl Terminal {
     /// Waits until the screen contains `part`.
     #[track_caller]
     pub fn shows(&self, part: &str) {
-        until(&format!("{part:?} on the terminal"), PATIENCE, || {
-            self.screen().contains(part).then_some(())
-        });
+        until(&format!("{part:?} on the terminal"), PATIENCE, || self.screen().contains(part).then_some(()));
     }
 
     /// Types; `"\x03"` is Ctrl-C.
     #[track_caller]
     pub fn types(&self, keys: &str) {
-        (&*self.keyboard)
-            .write_all(keys.as_bytes())
-            .expect("the terminal takes input");
+        (&*self.keyboard).write_all(keys.as_bytes()).expect("the terminal takes input");
     }
 
     /// Sends it (only it) a signal.

@@ -17,10 +17,7 @@ pub fn until<T>(what: &str, patience: Duration, mut ready: impl FnMut() -> Optio
         if let Some(found) = ready() {
             return found;
         }
-        assert!(
-            start.elapsed() < patience,
-            "waited {patience:?} in vain for: {what}"
-        );
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain for: {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
 }

@@ -111,17 +111,8 @@ impl Witness {
     #[track_caller]
     pub fn saw_no_overlap(&self, stays: usize) {
         let (seen, overlaps) = self.judge();
-        assert!(
-            overlaps.is_empty(),
-            "{} wrong meetings, the first: {:#?}",
-            overlaps.len(),
-            overlaps[0]
-        );
-        assert!(
-            seen.len() >= stays,
-            "the witness saw {} stays, expected at least {stays}",
-            seen.len()
-        );
+        assert!(overlaps.is_empty(), "{} wrong meetings, the first: {:#?}", overlaps.len(), overlaps[0]);
+        assert!(seen.len() >= stays, "the witness saw {} stays, expected at least {stays}", seen.len());
     }
 
     /// How often each worker was inside.
@@ -164,10 +155,7 @@ impl Witness {
                     };
                     let others: Vec<Stay> = inside.iter().map(|at| stays[*at].clone()).collect();
                     if !stay.mode.fits(others.iter().map(|other| other.mode)) {
-                        overlaps.push(Overlap {
-                            inside: others,
-                            intruder: stay.clone(),
-                        });
+                        overlaps.push(Overlap { inside: others, intruder: stay.clone() });
                     }
                     inside.push(stays.len());
                     stays.push(stay);
@@ -207,10 +195,8 @@ impl Mode {
             (Mode::Shared, Mode::Shared) | (Mode::Units { .. }, Mode::Units { .. }) => true,
             (Mode::Exclusive | Mode::Shared | Mode::Units { .. }, _) => false,
         };
-        let (units, capacity) = others
-            .clone()
-            .chain([self])
-            .fold((0, u32::MAX), |(units, least), mode| match mode {
+        let (units, capacity) =
+            others.clone().chain([self]).fold((0, u32::MAX), |(units, least), mode| match mode {
                 Mode::Units { taken, capacity } => (units + taken, least.min(capacity)),
                 Mode::Exclusive | Mode::Shared => (units, least),
             });
@@ -223,10 +209,7 @@ impl Mode {
             "shared" => Mode::Shared,
             units => {
                 let (taken, capacity) = units.split_once('/').expect("units are written 1/4");
-                Mode::Units {
-                    taken: number(taken),
-                    capacity: number(capacity),
-                }
+                Mode::Units { taken: number(taken), capacity: number(capacity) }
             }
         }
     }
@@ -252,9 +235,7 @@ fn now() -> String {
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> T {
-    text.parse()
-        .ok()
-        .unwrap_or_else(|| panic!("the witness expected a number, not {text:?}"))
+    text.parse().ok().unwrap_or_else(|| panic!("the witness expected a number, not {text:?}"))
 }
 
 fn seconds(text: &str) -> f64 {

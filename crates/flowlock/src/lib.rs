@@ -62,7 +62,7 @@ pub use crate::run::{
 };
 pub use crate::text::{InvalidText, LONGEST_NAME, escape};
 pub use crate::wait::{Begun, Pending, Progress, Ringer};
-pub use crate::world::{Life, Now, World};
+pub use crate::world::{Bounds, Life, Now, World};
 
 /// Runs a function while its claims are held; the thin form of [`Job::with`].
 ///

@@ -165,8 +165,7 @@ impl Pending {
     ) -> Self {
         let shared = flowlock.shared.clone();
         let seat = Arc::new(Seat::new(waiting));
-        let desk = shared.desk.get_or_init(Desk::default);
-        desk.register(&shared, &attempt.id, &seat);
+        Desk::listen(&shared).seat(&attempt.id, &seat);
         // What happened before the desk listened for this run is learnt by asking once.
         seat.tell();
         let begun = Instant::now();
@@ -385,9 +384,19 @@ impl Drop for Desk {
 }
 
 impl Desk {
-    fn register(&self, shared: &Arc<Shared>, run: &RunId, seat: &Arc<Seat>) {
+    /// The connection's desk, listening.
+    pub(crate) fn listen(shared: &Arc<Shared>) -> &Self {
+        let desk = shared.desk.get_or_init(Self::default);
+        desk.open(shared);
+        desk
+    }
+
+    fn seat(&self, run: &RunId, seat: &Arc<Seat>) {
+        lock(&self.room.seats).by_run.insert(run.clone(), seat.clone());
+    }
+
+    fn open(&self, shared: &Arc<Shared>) {
         let mut seats = lock(&self.room.seats);
-        seats.by_run.insert(run.clone(), seat.clone());
         if seats.bell.is_some() {
             return;
         }
@@ -431,15 +440,14 @@ impl Attendant {
         while !self.room.closed.load(Ordering::Acquire) {
             let next = self.next_look(heartbeat, probe);
             let news = self.inbox.wait(next.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let Some(shared) = self.shared.upgrade() else { return };
             for run in news {
-                if let Some(seat) = self.seat(&run) {
-                    seat.tell();
+                match self.seat(&run) {
+                    Some(seat) => seat.tell(),
+                    None => shared.keeper.look_at(&run),
                 }
             }
-            let now = Instant::now();
-            let Some(shared) = self.shared.upgrade() else {
-                return;
-            };
             if now >= probe {
                 probe = now + PROBE;
                 if self.bury_the_dead(&shared) {

@@ -27,6 +27,27 @@ pub trait World: Debug + Send + Sync {
     fn boot_id(&self) -> String;
     /// Whether some process still holds this liveness lock.
     fn is_alive(&self, life: Life) -> bool;
+    /// How much work one step may do.
+    fn bounds(&self) -> Bounds {
+        Bounds::default()
+    }
+}
+
+/// How much work one step does at most. What is left over, later steps continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// How many waiting runs it looks at.
+    pub looks: u32,
+    /// How many claims those runs may have together, beyond the first run.
+    pub claims: usize,
+    /// How many due deadlines it handles.
+    pub due: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { looks: 64, claims: 2_000, due: 64 }
+    }
 }
 
 /// A random number from the operating system.

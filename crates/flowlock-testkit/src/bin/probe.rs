@@ -36,10 +36,9 @@ fn main() {
         };
         match result {
             Ok(()) => println!("{operation} ok"),
-            Err(error) => println!(
-                "{operation} {}",
-                error.raw_os_error().map_or(error.to_string(), |n| n.to_string())
-            ),
+            Err(error) => {
+                println!("{operation} {}", error.raw_os_error().map_or(error.to_string(), |n| n.to_string()))
+            }
         }
     }
 }
@@ -53,10 +52,7 @@ fn write(path: &str, text: &str) -> io::Result<()> {
 }
 
 fn append(path: &str, text: &str) -> io::Result<()> {
-    OpenOptions::new()
-        .append(true)
-        .open(path)?
-        .write_all(text.as_bytes())
+    OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())
 }
 
 fn send() -> io::Result<()> {

@@ -70,9 +70,7 @@ impl Journal {
     /// The numbers of changes right after each sync: the moments that matter most.
     pub fn syncs(&self) -> Vec<usize> {
         let is_sync = |entry: &Entry| matches!(entry.event, Event::Sync { .. });
-        (1..=self.len())
-            .filter(|n| is_sync(&self.entries[n - 1]))
-            .collect()
+        (1..=self.len()).filter(|n| is_sync(&self.entries[n - 1])).collect()
     }
 
     /// Builds in `into` (an empty directory) what stands in `below` when the power goes out after `changes` changes.
@@ -88,9 +86,8 @@ impl Journal {
         }
         let mut toss = Toss::new(luck);
         for (path, file) in disk.surviving_names(&mut toss) {
-            let relative = path
-                .strip_prefix(below)
-                .expect("the journal only names paths below its directory");
+            let relative =
+                path.strip_prefix(below).expect("the journal only names paths below its directory");
             let target = into.join(relative);
             std::fs::create_dir_all(target.parent().expect("a file has a directory"))
                 .expect("room for a directory");
@@ -109,10 +106,7 @@ impl Entry {
         let path = path_from(take(rest, path_len as usize));
         let extra = take(rest, extra_len as usize);
         let event = match kind {
-            1 => Event::Write {
-                offset: number,
-                bytes: extra.to_vec(),
-            },
+            1 => Event::Write { offset: number, bytes: extra.to_vec() },
             2 => Event::Sync { began: number },
             8 => Event::Truncate { length: number },
             16 => Event::Rename { to: path_from(extra) },
@@ -189,12 +183,7 @@ impl Disk {
             Some(file) => self.names_now.insert(path.to_owned(), file),
             None => self.names_now.remove(path),
         };
-        self.name_changes.push(NameChange {
-            index,
-            path: path.to_owned(),
-            file,
-            safe: false,
-        });
+        self.name_changes.push(NameChange { index, path: path.to_owned(), file, safe: false });
     }
 
     /// The file of this name. Writes can reach a file whose name is gone; they go to one nobody will find.
@@ -202,10 +191,7 @@ impl Disk {
         if let Some(file) = self.names_now.get(path) {
             return *file;
         }
-        self.files.push(FileState {
-            changes: Vec::new(),
-            safe_before: index,
-        });
+        self.files.push(FileState { changes: Vec::new(), safe_before: index });
         self.files.len() - 1
     }
 
@@ -215,11 +201,7 @@ impl Disk {
             let state = &mut self.files[file];
             state.safe_before = state.safe_before.max(before);
         }
-        for change in self
-            .name_changes
-            .iter_mut()
-            .filter(|change| change.index < before)
-        {
+        for change in self.name_changes.iter_mut().filter(|change| change.index < before) {
             let as_new_file = file.is_some() && change.file == file && change.path == path;
             change.safe |= as_new_file || change.path.parent() == Some(path);
         }
@@ -267,13 +249,8 @@ impl Disk {
 fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let head = bytes.len().min((SECTOR - offset % SECTOR) % SECTOR);
     let (first, rest) = bytes.split_at(head);
-    let rest = rest
-        .chunks(SECTOR)
-        .enumerate()
-        .map(move |(i, piece)| (offset + head + i * SECTOR, piece));
-    std::iter::once((offset, first))
-        .filter(|(_, piece)| !piece.is_empty())
-        .chain(rest)
+    let rest = rest.chunks(SECTOR).enumerate().map(move |(i, piece)| (offset + head + i * SECTOR, piece));
+    std::iter::once((offset, first)).filter(|(_, piece)| !piece.is_empty()).chain(rest)
 }
 
 /// A reproducible coin (splitmix64).

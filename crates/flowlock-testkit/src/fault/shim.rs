@@ -38,11 +38,7 @@ fn build(library: &Path) {
                 compiler.display()
             )
         });
-    assert!(
-        output.status.success(),
-        "shim/fault.c: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "shim/fault.c: {}", String::from_utf8_lossy(&output.stderr));
     std::fs::rename(&own, library).expect("the built library moves into place");
     std::fs::remove_file(&source).expect("the source copy can go");
 }

@@ -13,10 +13,7 @@ fn sh() -> Cli {
 fn a_process_gets_a_fresh_home_and_nothing_else() {
     let done = sh().run(["-c", "cd; pwd; env | sed 's/=.*//' | sort | tr '\\n' ' '"]);
     done.code(0).stderr("");
-    assert_eq!(
-        done.out(),
-        "~\nFLOWLOCK_STORE FLOWLOCK_TEST_PROCESS HOME LC_ALL OLDPWD PATH PWD TERM TZ "
-    );
+    assert_eq!(done.out(), "~\nFLOWLOCK_STORE FLOWLOCK_TEST_PROCESS HOME LC_ALL OLDPWD PATH PWD TERM TZ ");
 }
 
 #[test]
@@ -31,10 +28,8 @@ fn outputs_code_and_input_are_whole() {
 
 #[test]
 fn a_background_process_speaks_is_signalled_and_waited_for() {
-    let mut job = sh().start([
-        "-c",
-        "echo ready; trap 'echo bye >&2; exit 4' TERM; while :; do sleep 0.01; done",
-    ]);
+    let mut job =
+        sh().start(["-c", "echo ready; trap 'echo bye >&2; exit 4' TERM; while :; do sleep 0.01; done"]);
     job.says("ready");
     assert!(job.is_running());
     job.signal(Signal::SIGTERM);
@@ -46,14 +41,11 @@ fn a_background_process_speaks_is_signalled_and_waited_for() {
 fn nothing_survives_the_test_that_started_it() {
     let cli = sh();
     let job = cli.start(["-c", "setsid sleep 1000 & echo $!; wait"]);
-    let pid = until("a grandchild", PATIENCE, || {
-        job.stdout().trim().parse().ok().map(nix::unistd::Pid::from_raw)
-    });
+    let pid =
+        until("a grandchild", PATIENCE, || job.stdout().trim().parse().ok().map(nix::unistd::Pid::from_raw));
     kill(pid, None).expect("the grandchild lives");
     drop(job);
-    until("the grandchild's end", PATIENCE, || {
-        kill(pid, None).is_err().then_some(())
-    });
+    until("the grandchild's end", PATIENCE, || kill(pid, None).is_err().then_some(()));
 }
 
 #[test]
@@ -63,9 +55,7 @@ fn a_grandchild_can_be_left_to_go_on() {
     let pid = nix::unistd::Pid::from_raw(done.out().trim().parse().unwrap());
     kill(pid, None).expect("the grandchild lives on");
     drop(rest);
-    until("the grandchild's end", PATIENCE, || {
-        kill(pid, None).is_err().then_some(())
-    });
+    until("the grandchild's end", PATIENCE, || kill(pid, None).is_err().then_some(()));
 }
 
 #[test]
@@ -95,10 +85,8 @@ fn a_terminal_shows_lines_as_a_person_sees_them() {
 
 #[test]
 fn ctrl_c_reaches_the_process_on_the_terminal() {
-    let terminal = sh().terminal([
-        "-c",
-        "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.01; done",
-    ]);
+    let terminal =
+        sh().terminal(["-c", "trap 'echo caught; exit 5' INT; echo ready; while :; do sleep 0.01; done"]);
     terminal.shows("ready");
     terminal.types("\x03");
     let done = terminal.wait();

@@ -13,12 +13,7 @@ fn recorded(operations: &[&str]) -> (PathBuf, Journal, Injected, Cli) {
     let faults = Fault::below(&below).journal().inject();
     let cli = cli.in_directory(&below).with_faults(&faults);
     let done = cli.run(operations);
-    assert!(
-        done.out()
-            .lines()
-            .all(|line| line.ends_with("ok") || line.starts_with("row")),
-        "{done:?}"
-    );
+    assert!(done.out().lines().all(|line| line.ends_with("ok") || line.starts_with("row")), "{done:?}");
     (below, faults.journal(), faults, cli)
 }
 
@@ -35,10 +30,7 @@ fn survivors(operations: &[&str]) -> Vec<(String, String)> {
         .unwrap()
         .map(|entry| entry.unwrap())
         .map(|entry| {
-            (
-                entry.file_name().into_string().unwrap(),
-                std::fs::read_to_string(entry.path()).unwrap(),
-            )
+            (entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap())
         })
         .collect();
     files.sort();
@@ -57,9 +49,7 @@ fn what_was_never_synced_is_gone() {
 #[test]
 fn a_synced_file_survives_with_what_it_held_at_the_sync() {
     assert_eq!(
-        survivors(&[
-            "create", "a", "write", "a", "safe", "sync", "a", "append", "a", " and not"
-        ]),
+        survivors(&["create", "a", "write", "a", "safe", "sync", "a", "append", "a", " and not"]),
         [file("a", "safe")]
     );
 }
@@ -67,9 +57,7 @@ fn a_synced_file_survives_with_what_it_held_at_the_sync() {
 #[test]
 fn a_truncation_after_the_sync_is_undone() {
     assert_eq!(
-        survivors(&[
-            "create", "a", "write", "a", "safe", "sync", "a", "truncate", "a", "1"
-        ]),
+        survivors(&["create", "a", "write", "a", "safe", "sync", "a", "truncate", "a", "1"]),
         [file("a", "safe")]
     );
 }
@@ -77,22 +65,10 @@ fn a_truncation_after_the_sync_is_undone() {
 #[test]
 fn a_rename_or_removal_holds_only_once_its_directory_is_synced() {
     let written = ["create", "a", "write", "a", "text", "sync", "a"];
-    assert_eq!(
-        survivors(&[&written[..], &["rename", "a", "b"]].concat()),
-        [file("a", "text")]
-    );
-    assert_eq!(
-        survivors(&[&written[..], &["rename", "a", "b", "sync", "."]].concat()),
-        [file("b", "text")]
-    );
-    assert_eq!(
-        survivors(&[&written[..], &["unlink", "a"]].concat()),
-        [file("a", "text")]
-    );
-    assert_eq!(
-        survivors(&[&written[..], &["unlink", "a", "sync", "."]].concat()),
-        []
-    );
+    assert_eq!(survivors(&[&written[..], &["rename", "a", "b"]].concat()), [file("a", "text")]);
+    assert_eq!(survivors(&[&written[..], &["rename", "a", "b", "sync", "."]].concat()), [file("b", "text")]);
+    assert_eq!(survivors(&[&written[..], &["unlink", "a"]].concat()), [file("a", "text")]);
+    assert_eq!(survivors(&[&written[..], &["unlink", "a", "sync", "."]].concat()), []);
 }
 
 #[test]
@@ -100,22 +76,12 @@ fn luck_saves_some_sectors_and_the_same_seed_saves_the_same_ones() {
     let text = "x".repeat(4096);
     let (below, journal, _faults, _home) = recorded(&["create", "a", "sync", "a", "write", "a", &text]);
     let disk = |seed| {
-        std::fs::read(
-            rebuilt(&journal, journal.len(), Luck::Seed(seed), &below)
-                .path()
-                .join("a"),
-        )
-        .unwrap()
+        std::fs::read(rebuilt(&journal, journal.len(), Luck::Seed(seed), &below).path().join("a")).unwrap()
     };
     let distinct: std::collections::HashSet<_> = (0..20).map(disk).collect();
     assert!(distinct.len() > 10, "{} different disks", distinct.len());
     assert_eq!(disk(7), disk(7));
-    assert!(
-        distinct
-            .iter()
-            .any(|bytes| bytes.contains(&0) && bytes.contains(&b'x')),
-        "a torn write"
-    );
+    assert!(distinct.iter().any(|bytes| bytes.contains(&0) && bytes.contains(&b'x')), "a torn write");
 }
 
 #[test]
@@ -133,17 +99,10 @@ fn sqlite_keeps_every_row_it_acknowledged_wherever_the_power_goes_out() {
     let journal_after = faults.journal();
     assert!(journal_after.len() > acknowledged);
     for changes in acknowledged..=journal_after.len() {
-        for luck in [
-            Luck::None,
-            Luck::Seed(changes as u64),
-            Luck::Seed(!(changes as u64)),
-        ] {
+        for luck in [Luck::None, Luck::Seed(changes as u64), Luck::Seed(!(changes as u64))] {
             let disk = rebuilt(&journal_after, changes, luck, &below);
             let rows = count_rows(&disk.path().join("db"));
-            assert!(
-                (3..=5).contains(&rows),
-                "{rows} rows after {changes} changes, {luck:?}"
-            );
+            assert!((3..=5).contains(&rows), "{rows} rows after {changes} changes, {luck:?}");
         }
     }
 }
@@ -158,11 +117,6 @@ fn rows_written_without_syncs_do_not_survive_so_the_replay_bites() {
 
 fn count_rows(db: &Path) -> i64 {
     let db = rusqlite::Connection::open(db).unwrap();
-    assert_eq!(
-        db.query_row("pragma integrity_check", [], |row| row.get::<_, String>(0))
-            .unwrap(),
-        "ok"
-    );
-    db.query_row("select count(*) from row", [], |row| row.get(0))
-        .unwrap()
+    assert_eq!(db.query_row("pragma integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+    db.query_row("select count(*) from row", [], |row| row.get(0)).unwrap()
 }

@@ -29,20 +29,10 @@ fn met(mode: Mode, other: Mode) -> usize {
 fn workers_one_after_the_other_are_innocent() {
     let (witness, _dir) = witness();
     for who in ["one", "two"] {
-        assert!(
-            spawn(&witness, who, Mode::Exclusive, "true")
-                .wait()
-                .unwrap()
-                .success()
-        );
+        assert!(spawn(&witness, who, Mode::Exclusive, "true").wait().unwrap().success());
     }
     witness.saw_no_overlap(2);
-    assert!(
-        witness
-            .stays()
-            .iter()
-            .all(|stay| stay.left.is_some_and(|left| left >= stay.entered))
-    );
+    assert!(witness.stays().iter().all(|stay| stay.left.is_some_and(|left| left >= stay.entered)));
     assert_eq!(
         witness.stays_by_worker().into_iter().collect::<Vec<_>>(),
         [("one".into(), 1), ("two".into(), 1)]
@@ -76,9 +66,7 @@ fn silence_is_no_alibi() {
 fn a_killed_worker_is_not_blamed_once_it_was_called_doomed() {
     let (witness, _dir) = witness();
     let mut victim = spawn(&witness, "victim", Mode::Exclusive, "read -r line </dev/zero");
-    until("the victim inside", PATIENCE, || {
-        (witness.stays().len() == 1).then_some(())
-    });
+    until("the victim inside", PATIENCE, || (witness.stays().len() == 1).then_some(()));
     witness.doomed("victim");
     victim.kill().unwrap();
     victim.wait().unwrap();
@@ -89,11 +77,5 @@ fn a_killed_worker_is_not_blamed_once_it_was_called_doomed() {
 #[test]
 fn a_worker_passes_its_exit_code_on() {
     let (witness, _dir) = witness();
-    assert_eq!(
-        spawn(&witness, "one", Mode::Shared, "(exit 7)")
-            .wait()
-            .unwrap()
-            .code(),
-        Some(7)
-    );
+    assert_eq!(spawn(&witness, "one", Mode::Shared, "(exit 7)").wait().unwrap().code(), Some(7));
 }

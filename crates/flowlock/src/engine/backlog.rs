@@ -79,7 +79,7 @@ impl<T: Tables> Engine<'_, T> {
                 return Ok(());
             };
             let run = self.must_find(ticket)?;
-            let first = self.budget.looks == MOST_LOOKS_AT_START;
+            let first = self.budget.looks == self.world.bounds().looks;
             if !first && run.spec.claims.len() > self.budget.claims {
                 self.budget.looks = 0;
                 return Ok(());
@@ -190,5 +190,3 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 }
-
-const MOST_LOOKS_AT_START: u32 = super::MOST_LOOKS;

@@ -38,8 +38,7 @@ impl<T: Tables> Engine<'_, T> {
 
     fn would_write_missing_input(&mut self, ancestor: &Run, run: &Run) -> Result<bool> {
         for input in run.spec.claims.inputs() {
-            let missing =
-                self.tables.record(&input.name)?.is_none_or(|record| record.state != RecordState::Live);
+            let missing = self.record(&input.name)?.is_none_or(|record| record.state != RecordState::Live);
             if missing && ancestor.spec.claims.outputs().any(|output| output.name == input.name) {
                 return Ok(true);
             }

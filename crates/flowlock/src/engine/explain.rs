@@ -37,7 +37,7 @@ impl<T: Tables> Engine<'_, T> {
     fn inputs(&mut self, run: &Run) -> Result<Vec<Input>> {
         let mut inputs = Vec::with_capacity(run.input_versions.len());
         for (claim, &version) in run.spec.claims.inputs().zip(&run.input_versions) {
-            if let Some(record) = self.tables.record(&claim.name)? {
+            if let Some(record) = self.record(&claim.name)? {
                 let Record { name, run, written_at_us, note, .. } = record;
                 inputs.push(Input { name, version, run, written_at_us, note });
             }
@@ -149,7 +149,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn missing_input(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
-        let record = self.tables.record(&claim.name)?;
+        let record = self.record(&claim.name)?;
         let state = record.as_ref().map_or(RecordState::NeverWritten, |record| record.state);
         if state == RecordState::Live || by.len() > MOST_BLOCKERS {
             return Ok(());
@@ -167,7 +167,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn existing_output(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
-        let record = self.tables.record(&claim.name)?.filter(|record| record.state == RecordState::Live);
+        let record = self.record(&claim.name)?.filter(|record| record.state == RecordState::Live);
         if let Some(record) = record {
             let kind = BlockerKind::OutputExists;
             by.push(Blocker {

@@ -45,7 +45,7 @@ impl<T: Tables> Engine<'_, T> {
         run.token = Some(self.next_token());
         run.input_versions.clear();
         for input in run.spec.claims.inputs() {
-            run.input_versions.extend(self.tables.record(&input.name)?.map(|record| record.version));
+            run.input_versions.extend(self.record(&input.name)?.map(|record| record.version));
         }
         Ok(())
     }

@@ -20,25 +20,19 @@ mod sweep;
 pub(crate) mod tables;
 pub(crate) mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::backlog::Backlog;
 use self::tables::{Meta, Result, Tables};
 use crate::claim::Claim;
 use crate::name::Name;
-use crate::record::RecordState;
+use crate::record::{Record, RecordState};
 use crate::rule::{self, Crowd, Kinship, Obstacle};
 use crate::run::{Place, Run, State, Ticket, Token};
 use crate::step::{Answer, Step, Wake};
 use crate::store::StoreError;
 use crate::world::{Now, World};
 
-/// How many waiting runs one step looks at.
-const MOST_LOOKS: u32 = 64;
-/// How many claims the runs that one step looks at may have together, beyond the first run.
-const MOST_CLAIMS_LOOKED_AT: usize = 2_000;
-/// How many due deadlines one step handles.
-const MOST_DUE: usize = 64;
 /// After how long without a heartbeat a waiter reserves nothing; a grant must be claimed within the same
 /// time from the last sign of life before it.
 pub(crate) const SILENCE_MS: i64 = 10_000;
@@ -105,13 +99,16 @@ struct Engine<'a, T> {
     unswept: bool,
     wakes: BTreeSet<Wake>,
     must_sync: bool,
+    /// The records read in this step, as they are by now.
+    records: BTreeMap<Name, Option<Record>>,
 }
 
 impl<'a, T: Tables> Engine<'a, T> {
     fn begin(tables: &'a mut T, world: &'a dyn World) -> Result<Self> {
         let meta = tables.meta()?;
         let rows = if meta.has_backlog { tables.load_backlog()? } else { Vec::new() };
-        let budget = Budget { looks: MOST_LOOKS, claims: MOST_CLAIMS_LOOKED_AT };
+        let bounds = world.bounds();
+        let budget = Budget { looks: bounds.looks, claims: bounds.claims };
         let now = world.now();
         let backlog = Backlog::from_rows(rows);
         Ok(Self {
@@ -124,6 +121,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             unswept: false,
             wakes: BTreeSet::new(),
             must_sync: false,
+            records: BTreeMap::new(),
         })
     }
 
@@ -164,6 +162,26 @@ impl<'a, T: Tables> Engine<'a, T> {
     /// Whether older work is left over: then nothing new may be decided.
     fn has_leftover(&mut self) -> Result<bool> {
         Ok(self.unswept || self.next_look()?.is_some())
+    }
+
+    /// The record of a name; read from the tables once in a step.
+    fn record(&mut self, name: &Name) -> Result<Option<Record>> {
+        if let Some(known) = self.records.get(name) {
+            return Ok(known.clone());
+        }
+        let record = self.tables.record(name)?;
+        self.records.insert(name.clone(), record.clone());
+        Ok(record)
+    }
+
+    fn put_record(&mut self, record: &Record) -> Result<()> {
+        self.records.insert(record.name.clone(), Some(record.clone()));
+        self.tables.put_record(record)
+    }
+
+    fn drop_record(&mut self, name: &Name) -> Result<()> {
+        self.records.insert(name.clone(), None);
+        self.tables.delete_record(name)
     }
 
     /// The first thing in the way of a run, seen from its ticket.
@@ -224,7 +242,7 @@ impl<T: Tables> rule::View for Eyes<'_, '_, T> {
     type Error = StoreError;
 
     fn is_live(&mut self, name: &Name) -> Result<bool> {
-        Ok(self.engine.tables.record(name)?.is_some_and(|record| record.state == RecordState::Live))
+        Ok(self.engine.record(name)?.is_some_and(|record| record.state == RecordState::Live))
     }
 
     fn held(&mut self, claim: &Claim) -> Result<Crowd> {

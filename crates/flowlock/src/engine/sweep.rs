@@ -2,10 +2,13 @@
 //! outcomes are forgotten, and a reboot voids every grant.
 
 use super::tables::{Result, Tables};
-use super::{BOOT_TIME_SLACK_US, Engine, MOST_DUE, OUTCOME_MEMORY_MS, SILENCE_MS};
+use super::{BOOT_TIME_SLACK_US, Engine, OUTCOME_MEMORY_MS, SILENCE_MS};
 use crate::name::Name;
 use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket};
 use crate::store::StoreError;
+
+/// How many rows are read at a time.
+const PAGE: usize = 64;
 
 /// Something whose time has come.
 enum Due {
@@ -63,7 +66,7 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn sweep(&mut self) -> Result<()> {
         let Engine { now, .. } = *self;
         if now.boot_ms >= self.meta.next_due_ms || now.wall_us >= self.meta.next_expiry_us {
-            let mut left = MOST_DUE;
+            let mut left = self.world.bounds().due;
             for due in self.due()? {
                 if left == 0 {
                     break;
@@ -75,7 +78,7 @@ impl<T: Tables> Engine<'_, T> {
             self.meta.next_expiry_us = self.tables.next_expiry()?.unwrap_or(i64::MAX);
         }
         if now.boot_ms >= self.meta.next_forget_ms {
-            for (_, ticket) in self.tables.forgettable(now.boot_ms, MOST_DUE)? {
+            for (_, ticket) in self.tables.forgettable(now.boot_ms, self.world.bounds().due)? {
                 self.tables.delete_run(ticket)?;
             }
             self.meta.next_forget_ms = self.tables.next_forget()?.unwrap_or(i64::MAX);
@@ -86,14 +89,15 @@ impl<T: Tables> Engine<'_, T> {
     /// All that is due, the longest overdue first; one more of each kind than a step handles.
     fn due(&mut self) -> Result<Vec<Due>> {
         let now = self.now;
+        let limit = self.world.bounds().due + 1;
         let mut due = Vec::new();
-        for (at, ticket) in self.tables.due_runs(now.boot_ms, MOST_DUE + 1)? {
+        for (at, ticket) in self.tables.due_runs(now.boot_ms, limit)? {
             due.push((at - now.boot_ms, Due::Run(ticket)));
         }
-        for (at, client) in self.tables.silent_clients(now.boot_ms - SILENCE_MS, MOST_DUE + 1)? {
+        for (at, client) in self.tables.silent_clients(now.boot_ms - SILENCE_MS, limit)? {
             due.push((at + SILENCE_MS - now.boot_ms, Due::Client(client)));
         }
-        for (at, name) in self.tables.due_records(now.wall_us, MOST_DUE + 1)? {
+        for (at, name) in self.tables.due_records(now.wall_us, limit)? {
             due.push(((at - now.wall_us) / 1_000, Due::Record(name)));
         }
         due.sort_by_key(|(overdue, _)| *overdue);
@@ -131,7 +135,7 @@ impl<T: Tables> Engine<'_, T> {
         let mut handled = 0;
         let mut from = Ticket(0);
         loop {
-            let tickets = self.tables.of_client(client, from, MOST_DUE)?;
+            let tickets = self.tables.of_client(client, from, PAGE)?;
             let Some(&last) = tickets.last() else { break };
             from = Ticket(last.0 + 1);
             for ticket in tickets {

@@ -12,7 +12,7 @@ use crate::engine;
 use crate::name::{Namespace, RunId};
 use crate::run::ClientId;
 use crate::step::{Answer, Step, Wake};
-use crate::world::{Life, Now, World};
+use crate::world::{Bounds, Life, Now, World};
 
 /// A store in this process's memory, gone with it.
 ///
@@ -179,13 +179,14 @@ struct TestState {
     now: Now,
     boot: u32,
     dead: Vec<Life>,
+    bounds: Bounds,
 }
 
 impl Default for TestWorld {
     /// A second after boot, in the first hour of 2026.
     fn default() -> Self {
         let now = Now { boot_ms: 1_000, wall_us: 1_767_225_601_000_000 };
-        Self { state: Mutex::new(TestState { now, boot: 1, dead: Vec::new() }) }
+        Self { state: Mutex::new(TestState { now, boot: 1, dead: Vec::new(), bounds: Bounds::default() }) }
     }
 }
 
@@ -200,6 +201,11 @@ impl TestWorld {
     /// Moves the wall clock alone, as an administrator or a time server does.
     pub fn shift_wall_clock(&self, by_us: i64) {
         lock(&self.state).now.wall_us += by_us;
+    }
+
+    /// Lets one step do less than usual, so that a few runs are enough to leave work over.
+    pub fn bound_steps(&self, bounds: Bounds) {
+        lock(&self.state).bounds = bounds;
     }
 
     /// Ends every process that holds this liveness lock.
@@ -230,5 +236,8 @@ impl World for TestWorld {
     }
     fn is_alive(&self, life: Life) -> bool {
         !lock(&self.state).dead.contains(&life)
+    }
+    fn bounds(&self) -> Bounds {
+        lock(&self.state).bounds
     }
 }

@@ -31,7 +31,7 @@ use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step};
-use crate::world::{Life, Now, World};
+use crate::world::{Bounds, Life, Now, World};
 
 /// The embedded store.
 ///
@@ -358,5 +358,8 @@ impl World for Borrowed {
     }
     fn is_alive(&self, life: Life) -> bool {
         self.0.is_alive(life)
+    }
+    fn bounds(&self) -> Bounds {
+        self.0.bounds()
     }
 }

@@ -119,7 +119,11 @@ impl Tables for Rows<'_> {
     }
 
     fn living(&mut self, id: &RunId) -> Result<Option<Run>> {
-        self.run_where("ns = ?1 and id = ?2 and forget_ms is null", (self.ns, id.as_str()))
+        // Left to itself SQLite walks the namespace's whole primary key here.
+        let sql = format!(
+            "select {RUN_COLUMNS} from run indexed by run_living where ns = ?1 and id = ?2 and forget_ms is null"
+        );
+        self.one(&sql, (self.ns, id.as_str()), read_run)
     }
 
     fn insert_run(&mut self, run: &Run) -> Result<()> {
@@ -201,7 +205,8 @@ impl Tables for Rows<'_> {
 
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>> {
         let sql = format!(
-            "select {RUN_COLUMNS} from run where ns = ?1 and ticket >= ?2 and forget_ms is null order by ticket limit ?3"
+            "select {RUN_COLUMNS} from run indexed by run_living where ns = ?1 and ticket >= ?2 and forget_ms is null \
+             order by ticket limit ?3"
         );
         self.many(&sql, (self.ns, number(from), most(limit)), read_run)
     }

@@ -51,7 +51,8 @@ create table run (
 create unique index run_by_attempt on run (ns, id, nonce);
 create index run_due on run (ns, due_ms, ticket) where due_ms is not null;
 create index run_forget on run (ns, forget_ms, ticket) where forget_ms is not null;
-create index run_living on run (ns, ticket) where forget_ms is null;
+-- At most one run lives under an id.
+create unique index run_living on run (ns, id) where forget_ms is null;
 
 -- mode: 0 shared, 1 exclusive, 2 units
 create table hold (

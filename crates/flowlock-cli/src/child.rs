@@ -60,9 +60,7 @@ impl From<io::Error> for CannotStart {
 pub(crate) fn find(command: &OsStr) -> Result<PathBuf, CannotStart> {
     let given = Path::new(command);
     if command.as_encoded_bytes().contains(&b'/') {
-        return executable(given)
-            .map(|()| given.to_owned())
-            .map_err(CannotStart::from);
+        return executable(given).map(|()| given.to_owned()).map_err(CannotStart::from);
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut problem = io::Error::from_raw_os_error(libc::ENOENT);
@@ -92,20 +90,14 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     let wrapper = getpid();
     let inherit = launch.inherit.map(|descriptor| descriptor.as_raw_fd());
     let mut command = Command::new(&launch.command[0]);
-    command
-        .args(&launch.command[1..])
-        .envs(launch.environment)
-        .process_group(0);
+    command.args(&launch.command[1..]).envs(launch.environment).process_group(0);
     // SAFETY: the closure runs between fork and exec. It allocates nothing and calls only
     // async-signal-safe functions: prctl, getppid, sigprocmask, tcsetpgrp, fcntl.
     unsafe {
         command.pre_exec(move || prepare(wrapper, gets_terminal, inherit));
     }
     let child = command.spawn()?;
-    Ok(Child {
-        pid: Pid::from_raw(child.id().cast_signed()),
-        at_terminal: foreground.is_some(),
-    })
+    Ok(Child { pid: Pid::from_raw(child.id().cast_signed()), at_terminal: foreground.is_some() })
 }
 
 fn prepare(wrapper: Pid, gets_terminal: bool, inherit: Option<RawFd>) -> io::Result<()> {

@@ -38,10 +38,7 @@ impl Settings {
         if !global.quiet {
             config.warnings.iter().for_each(|warning| terminal::say(warning));
         }
-        Ok(Self {
-            config,
-            global: global.clone(),
-        })
+        Ok(Self { config, global: global.clone() })
     }
 
     /// The configuration itself.
@@ -75,10 +72,7 @@ impl Settings {
             Some(url) => url.clone(),
             None => self.config.store()?.value,
         };
-        Ok(Place {
-            store,
-            namespace: self.namespace()?.as_str().to_owned(),
-        })
+        Ok(Place { store, namespace: self.namespace()?.as_str().to_owned() })
     }
 
     fn namespace(&self) -> Result<Namespace, Failure> {
@@ -91,29 +85,19 @@ impl Settings {
     /// Opens the store.
     pub(crate) fn open(&self) -> Result<Door, Failure> {
         let namespace = self.namespace()?;
-        let timeout = self
-            .duration("store_timeout", values::runtime)?
-            .unwrap_or(STORE_TIMEOUT);
-        let mut builder = Flowlock::builder()
-            .store_timeout(timeout)
-            .commit_wait(COMMIT_WAIT);
+        let timeout = self.duration("store_timeout", values::runtime)?.unwrap_or(STORE_TIMEOUT);
+        let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(COMMIT_WAIT);
         if let Some(ci) = build_link() {
-            builder = builder.origin(Origin {
-                ci: Some(ci),
-                ..Origin::of_this_process()
-            });
+            builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }
         let opened = match &self.global.store {
             Some(url) => builder.namespace(namespace.clone()).open(url),
-            None => self.config.open(builder).and_then(|flowlock| Ok(flowlock)),
+            None => self.config.open(builder),
         };
         let place = || self.place();
         match opened {
             Ok(flowlock) => {
-                let place = Place {
-                    store: flowlock.store().url(),
-                    namespace: namespace.as_str().to_owned(),
-                };
+                let place = Place { store: flowlock.store().url(), namespace: namespace.as_str().to_owned() };
                 Ok(Door { flowlock, place })
             }
             Err(error) => Err(match place() {
@@ -139,14 +123,9 @@ impl Door {
 /// The page of the build this runs in, if it says so in the usual way.
 fn build_link() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    variable("BUILD_URL")
-        .or_else(|| variable("CI_JOB_URL"))
-        .or_else(|| {
-            let (server, repository, run) = (
-                variable("GITHUB_SERVER_URL")?,
-                variable("GITHUB_REPOSITORY")?,
-                variable("GITHUB_RUN_ID")?,
-            );
-            Some(format!("{server}/{repository}/actions/runs/{run}"))
-        })
+    variable("BUILD_URL").or_else(|| variable("CI_JOB_URL")).or_else(|| {
+        let (server, repository, run) =
+            (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?, variable("GITHUB_RUN_ID")?);
+        Some(format!("{server}/{repository}/actions/runs/{run}"))
+    })
 }

@@ -37,11 +37,7 @@ impl Environment {
     ) -> Result<Self, Failure> {
         let (run, job) = (grant.run_id().as_str(), grant.spec().job.as_str());
         let namespace = flowlock.namespace().as_str();
-        let mut environment = Self {
-            variables: Vec::with_capacity(12),
-            note: None,
-            files: Vec::new(),
-        };
+        let mut environment = Self { variables: Vec::with_capacity(12), note: None, files: Vec::new() };
         environment.set("FLOWLOCK_RUN_ID", run);
         environment.set("FLOWLOCK_JOB", job);
         environment.set("FLOWLOCK_TOKEN", grant.token().to_string());
@@ -53,12 +49,8 @@ impl Environment {
         environment.list("FLOWLOCK_INPUTS", "FLOWLOCK_INPUTS_FILE", &inputs)?;
         let version = grant.token().to_string();
         let outputs = grant.spec().claims.outputs();
-        let outputs: Vec<_> = outputs
-            .map(|claim| OutputJson {
-                name: claim.name.as_str(),
-                version: version.clone(),
-            })
-            .collect();
+        let outputs: Vec<_> =
+            outputs.map(|claim| OutputJson { name: claim.name.as_str(), version: version.clone() }).collect();
         environment.list("FLOWLOCK_OUTPUTS", "FLOWLOCK_OUTPUTS_FILE", &outputs)?;
         if !outputs.is_empty() {
             let note = new_file()?.into_temp_path();
@@ -88,11 +80,7 @@ impl Environment {
             )
         })?;
         let text = text.trim_end_matches(['\n', '\r']);
-        Ok(if text.is_empty() {
-            None
-        } else {
-            Some(text.to_owned())
-        })
+        Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
     }
 
     fn set(&mut self, name: &'static str, value: impl Into<OsString>) {

@@ -1,10 +1,11 @@
 //! Exit codes and last words: the one place where outcomes become what a shell sees.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 
 use flowlock::store::StoreErrorKind;
-use flowlock::{Blocked, BlockerKind, Error, InvalidText};
+use flowlock::{Blocked, Blocker, BlockerKind, Error, InvalidText, JobName, RecordState};
 
 use crate::child::CannotStart;
 use crate::dates::BadDate;
@@ -50,6 +51,8 @@ pub(crate) struct Failure {
     pub(crate) outcome: &'static str,
     /// What to say; nothing if empty.
     pub(crate) message: String,
+    /// What else there is to say, a line each.
+    pub(crate) details: Vec<String>,
     /// What was in the way.
     pub(crate) blockers: Vec<BlockerJson>,
 }
@@ -57,12 +60,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure with these words.
     pub(crate) fn new(code: u8, outcome: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            outcome,
-            message: message.into(),
-            blockers: Vec::new(),
-        }
+        Self { code, outcome, message: message.into(), details: Vec::new(), blockers: Vec::new() }
     }
 
     /// Wrong usage.
@@ -70,24 +68,23 @@ impl Failure {
         Self::new(USAGE, "usage", message)
     }
 
-    /// A try that found something in the way.
-    pub(crate) fn blocked(blocked: &Blocked) -> Self {
-        let exists = blocked
-            .by
-            .iter()
-            .any(|blocker| blocker.kind == BlockerKind::OutputExists);
+    /// A try of `job` that found something in the way.
+    pub(crate) fn blocked(job: &JobName, blocked: &Blocked) -> Self {
+        let exists = blocked.by.iter().any(|blocker| blocker.kind == BlockerKind::OutputExists);
         let (code, outcome) = match () {
             () if exists => (EXISTS, "output_exists"),
             () if misses_input(blocked) => (NO_INPUT, "input_missing"),
             () => (BUSY, "busy"),
         };
-        let blockers = json::blockers(Some(blocked));
-        Self {
-            code,
-            outcome,
-            message: format!("not started: {}", blocked.summary()),
-            blockers,
-        }
+        Self::new(code, outcome, format!("{job} was not started: {}", blocked.summary())).because(blocked)
+    }
+
+    /// The same, with everything that was in the way.
+    #[must_use]
+    pub(crate) fn because(mut self, blocked: &Blocked) -> Self {
+        self.details.extend(blocked.by.iter().skip(1).map(ToString::to_string));
+        self.blockers = json::blockers(Some(blocked));
+        self
     }
 
     /// Something this program did not expect.
@@ -118,24 +115,27 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { store, namespace } = self;
         let (store, namespace) = (crate::terminal::shown(store), crate::terminal::shown(namespace));
-        write!(
-            f,
-            "store {store}, namespace {namespace}, user id {}",
-            nix::unistd::getuid()
-        )
+        write!(f, "store {store}, namespace {namespace}, user id {}", nix::unistd::getuid())
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (code, outcome) = meaning(&error);
-        let blockers = json::blockers(blocked(&error));
-        Self {
-            code,
-            outcome,
-            message: error.to_string(),
-            blockers,
+        let mut failure = Self::new(code, outcome, error.to_string());
+        if let Some(blocked) = blocked(&error) {
+            failure = failure.because(blocked);
         }
+        let cause = match &error {
+            Error::Store(store) | Error::Unknown { source: store, .. } => {
+                store.source().map(ToString::to_string)
+            }
+            _ => None,
+        };
+        failure.details.extend(
+            cause.filter(|cause| !failure.message.contains(cause)).map(|cause| format!("cause: {cause}")),
+        );
+        failure
     }
 }
 
@@ -168,7 +168,7 @@ fn misses_input(blocked: &Blocked) -> bool {
     blocked.by.iter().any(|blocker| missing(blocker.kind))
 }
 
-fn blocked(error: &Error) -> Option<&Blocked> {
+pub(crate) fn blocked(error: &Error) -> Option<&Blocked> {
     match error {
         Error::TimedOut { blocked, .. }
         | Error::OutputExists { blocked, .. }
@@ -176,6 +176,15 @@ fn blocked(error: &Error) -> Option<&Blocked> {
         | Error::Held { blocked } => Some(blocked),
         _ => None,
     }
+}
+
+/// The inputs of which nothing was ever written: their names may be misspelt.
+pub(crate) fn unknown_inputs(blocked: &Blocked) -> impl Iterator<Item = &str> {
+    let unknown = |blocker: &&Blocker| {
+        let never = blocker.record.as_ref().is_none_or(|record| record.state == RecordState::NeverWritten);
+        blocker.kind == BlockerKind::InputMissing && never && blocker.by.is_none()
+    };
+    blocked.by.iter().filter(unknown).map(|blocker| blocker.name.as_str())
 }
 
 impl From<InvalidText> for Failure {
@@ -208,11 +217,9 @@ impl Failure {
             CannotStart::NotFound(error) => {
                 Self::new(NOT_FOUND, "not_found", format!("cannot find {shown}: {error}"))
             }
-            CannotStart::NotExecutable(error) => Self::new(
-                NOT_EXECUTABLE,
-                "not_executable",
-                format!("cannot execute {shown}: {error}"),
-            ),
+            CannotStart::NotExecutable(error) => {
+                Self::new(NOT_EXECUTABLE, "not_executable", format!("cannot execute {shown}: {error}"))
+            }
         }
     }
 }

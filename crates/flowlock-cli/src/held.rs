@@ -47,12 +47,7 @@ impl<'a> Watched<'a> {
         let (lost, tell) = std::io::pipe().map_err(|error| Failure::internal("make a pipe", &error))?;
         // Closing one side makes the other readable.
         grant.on_lost(move |_| drop(tell));
-        Ok(Self {
-            grant,
-            policy,
-            lost,
-            deadline: Cell::new(boot_clock() + grant.time_left()),
-        })
+        Ok(Self { grant, policy, lost, deadline: Cell::new(boot_clock() + grant.time_left()) })
     }
 
     /// Runs one process to its end.
@@ -63,11 +58,7 @@ impl<'a> Watched<'a> {
         inherit: Option<BorrowedFd<'_>>,
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
-        let launch = Launch {
-            command,
-            environment: environment.variables(),
-            inherit,
-        };
+        let launch = Launch { command, environment: environment.variables(), inherit };
         let child = child::start(launch).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
         crate::log::begin();
         let kill_after = self.policy.kill_after;
@@ -77,9 +68,7 @@ impl<'a> Watched<'a> {
 
     /// Whether the deadline was, or will be, the end of `--max-runtime`.
     fn ran_too_long(&self) -> bool {
-        self.policy
-            .last_end
-            .is_some_and(|end| self.deadline.get() + STILL_THE_SAME >= end)
+        self.policy.last_end.is_some_and(|end| self.deadline.get() + STILL_THE_SAME >= end)
     }
 }
 
@@ -103,11 +92,7 @@ impl Claims for Watched<'_> {
             Some(by) => {
                 let run = self.grant.run_id();
                 let verdict = verdict(self.policy.on_lost);
-                terminal::say(&format!(
-                    "{run} lost its names ({}); {}",
-                    by.as_str(),
-                    what_follows(verdict)
-                ));
+                terminal::say(&format!("{run} lost its names ({}); {}", by.as_str(), what_follows(verdict)));
                 verdict
             }
         }
@@ -118,10 +103,7 @@ impl Claims for Watched<'_> {
         let (reason, verdict) = if self.ran_too_long() {
             ("ran as long as --max-runtime lets it", Verdict::Kill)
         } else {
-            (
-                "could not renew its lease in time",
-                verdict(self.policy.on_unreachable),
-            )
+            ("could not renew its lease in time", verdict(self.policy.on_unreachable))
         };
         terminal::say(&format!("{run} {reason}; {}", what_follows(verdict)));
         verdict

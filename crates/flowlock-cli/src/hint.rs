@@ -1,36 +1,17 @@
 //! "Did you mean": a name that exists and is spelt almost like one that does not.
 
 use flowlock::Flowlock;
-use flowlock::store::{Content, NameSeen, View};
+use flowlock::store::{Content, View};
 
 /// How many names are compared.
 const MOST_COMPARED: usize = 5_000;
 
-/// `; did you mean X?`, or nothing. Trouble with the store is no reason to say more.
-pub(crate) fn near_name(flowlock: &Flowlock, seen: &NameSeen) -> String {
-    if seen.record.is_some() {
-        return String::new();
-    }
-    near(flowlock, seen.name.as_str())
-}
-
-/// The same for a name of which nothing else is known.
-pub(crate) fn near(flowlock: &Flowlock, wrong: &str) -> String {
-    let view = View::Records {
-        prefix: String::new(),
-        after: None,
-        limit: MOST_COMPARED,
-    };
-    let Ok(page) = flowlock.view(&view) else {
-        return String::new();
-    };
-    let Content::Records(records, _) = page.content else {
-        return String::new();
-    };
+/// `did you mean X?` Trouble with the store is no reason to say more.
+pub(crate) fn near(flowlock: &Flowlock, wrong: &str) -> Option<String> {
+    let view = View::Records { prefix: String::new(), after: None, limit: MOST_COMPARED };
+    let Content::Records(records, _) = flowlock.view(&view).ok()?.content else { return None };
     let names = records.iter().map(|record| record.name.as_str());
-    nearest(wrong, names).map_or_else(String::new, |name| {
-        format!("; did you mean {}?", crate::terminal::shown(name))
-    })
+    nearest(wrong, names).map(|name| format!("did you mean {name}?"))
 }
 
 /// The name with the fewest changes: at most one in four characters, and two at least.
@@ -56,14 +37,8 @@ mod tests {
     #[test]
     fn a_misspelt_name_finds_the_one_that_exists() {
         let names = ["upstream_revenue", "sales.2026-11-23", "x"];
-        assert_eq!(
-            nearest("upsteam_revenue", names.into_iter()),
-            Some("upstream_revenue")
-        );
-        assert_eq!(
-            nearest("sale.2026-11-23", names.into_iter()),
-            Some("sales.2026-11-23")
-        );
+        assert_eq!(nearest("upsteam_revenue", names.into_iter()), Some("upstream_revenue"));
+        assert_eq!(nearest("sale.2026-11-23", names.into_iter()), Some("sales.2026-11-23"));
         assert_eq!(nearest("sales.2026-11-24", names.into_iter()), None);
         assert_eq!(nearest("orders", names.into_iter()), None);
         assert_eq!(nearest("y", names.into_iter()), None);

@@ -41,11 +41,7 @@ impl From<&Blocker> for BlockerJson {
 
 /// All reasons.
 pub(crate) fn blockers(blocked: Option<&Blocked>) -> Vec<BlockerJson> {
-    blocked
-        .iter()
-        .flat_map(|blocked| &blocked.by)
-        .map(BlockerJson::from)
-        .collect()
+    blocked.iter().flat_map(|blocked| &blocked.by).map(BlockerJson::from).collect()
 }
 
 /// A run that holds its names or waits for them.
@@ -83,10 +79,7 @@ impl RunJson {
             outputs: names(Claim::is_output),
             locks: names(|claim| claim.space == Space::Lock),
             slots: run.spec.claims.iter().filter_map(slot).collect(),
-            token: run
-                .token
-                .filter(|_| run.state.is_holding())
-                .map(|token| token.to_string()),
+            token: run.token.filter(|_| run.state.is_holding()).map(|token| token.to_string()),
             since: rfc3339(run.since_us),
             deadline: seen.lease_left_ms.map(|left| rfc3339(now_us + left * 1_000)),
             host: run.holder.origin.host.clone(),

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             if !failure.message.is_empty() {
                 terminal::say(&failure.message);
             }
+            for line in &failure.details {
+                eprintln!("  {}", terminal::shown(line));
+            }
             ExitCode::from(failure.code)
         }
     }

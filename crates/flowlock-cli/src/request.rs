@@ -38,13 +38,7 @@ impl Names {
             slots.extend(names.into_iter().map(|name| (name, slot.units, slot.capacity)));
         }
         let (outputs, shared_locks) = (fill(&flags.output, dates)?, fill(&flags.lock_shared, dates)?);
-        Ok(Self {
-            inputs,
-            outputs,
-            locks,
-            shared_locks,
-            slots,
-        })
+        Ok(Self { inputs, outputs, locks, shared_locks, slots })
     }
 
     /// Whether nothing is claimed.
@@ -61,9 +55,7 @@ impl Names {
         let job = self.outputs.into_iter().fold(job, Job::output);
         let job = self.locks.into_iter().fold(job, Job::lock);
         let job = self.shared_locks.into_iter().fold(job, Job::lock_shared);
-        self.slots.into_iter().fold(job, |job, (name, units, capacity)| {
-            job.slot(name, units, capacity)
-        })
+        self.slots.into_iter().fold(job, |job, (name, units, capacity)| job.slot(name, units, capacity))
     }
 }
 
@@ -90,20 +82,13 @@ fn lines(file: &Path) -> Result<Vec<String>, Failure> {
         Box::new(std::fs::File::open(file).map_err(|error| cannot(error.to_string()))?)
     };
     let most = LARGEST_REQUEST as u64 * 2;
-    source
-        .take(most + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| cannot(error.to_string()))?;
+    source.take(most + 1).read_to_string(&mut text).map_err(|error| cannot(error.to_string()))?;
     if text.len() as u64 > most {
         return Err(cannot(format!(
             "it has more than {most} bytes; the names of a request have at most {LARGEST_REQUEST}"
         )));
     }
-    Ok(text
-        .lines()
-        .filter(|line| !line.is_empty())
-        .map(str::to_owned)
-        .collect())
+    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 /// Sets what `run` and `start` have in common.
@@ -145,12 +130,7 @@ pub(crate) fn job(
 
 /// What a command is called if the user does not say: its base name, and the script if it is an interpreter.
 pub(crate) fn name_of(command: &[OsString]) -> Result<JobName, Failure> {
-    let base = |text: &OsStr| {
-        Path::new(text)
-            .file_name()
-            .and_then(OsStr::to_str)
-            .map(str::to_owned)
-    };
+    let base = |text: &OsStr| Path::new(text).file_name().and_then(OsStr::to_str).map(str::to_owned);
     let name = command.first().and_then(|first| base(first)).and_then(|name| {
         match command.get(1).filter(|_| is_interpreter(&name)) {
             Some(script) if !script.as_encoded_bytes().starts_with(b"-") => {
@@ -166,9 +146,8 @@ pub(crate) fn name_of(command: &[OsString]) -> Result<JobName, Failure> {
 }
 
 fn is_interpreter(name: &str) -> bool {
-    const KNOWN: [&str; 12] = [
-        "sh", "bash", "dash", "ksh", "zsh", "fish", "perl", "ruby", "node", "php", "Rscript", "julia",
-    ];
+    const KNOWN: [&str; 12] =
+        ["sh", "bash", "dash", "ksh", "zsh", "fish", "perl", "ruby", "node", "php", "Rscript", "julia"];
     KNOWN.contains(&name) || name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') == "python"
 }
 

@@ -29,9 +29,8 @@ pub(crate) struct Log {
 impl Talk {
     /// By what standard error is and where this runs.
     pub(crate) fn for_wait(global: &Global, screen: Screen) -> Self {
-        let build = ["CI", "JENKINS_URL"]
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
+        let build =
+            ["CI", "JENKINS_URL"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
         match () {
             () if global.quiet => Self::Silent,
             () if screen.live && global.verbose == 0 => Self::Live(LiveLine::default()),
@@ -80,8 +79,8 @@ impl Talk {
 fn reminder(number: u32) -> Duration {
     match number {
         0 => Duration::from_secs(30),
-        1 => Duration::from_secs(60),
-        n => Duration::from_secs(300) * (n - 1),
+        1 => Duration::from_mins(1),
+        n => Duration::from_mins(5) * (n - 1),
     }
 }
 
@@ -110,16 +109,9 @@ fn sentence(pending: &Pending, elapsed: Duration) -> String {
         _ => ", more than 10 ahead".to_owned(),
     };
     let end = pending.until().map_or_else(String::new, |until| {
-        format!(
-            ", gives up in {}",
-            short(until.saturating_duration_since(Instant::now()))
-        )
+        format!(", gives up in {}", short(until.saturating_duration_since(Instant::now())))
     });
-    shown(&format!(
-        "{state} for {}{place}{end}: {}",
-        short(elapsed),
-        blocked.summary()
-    ))
+    shown(&format!("{state} for {}{place}{end}: {}", short(elapsed), blocked.summary()))
 }
 
 #[cfg(test)]
@@ -128,9 +120,6 @@ mod tests {
 
     #[test]
     fn reminders_come_at_half_a_minute_a_minute_and_every_five_minutes() {
-        assert_eq!(
-            [0, 1, 2, 3, 4].map(|n| reminder(n).as_secs()),
-            [30, 60, 300, 600, 900]
-        );
+        assert_eq!([0, 1, 2, 3, 4].map(|n| reminder(n).as_secs()), [30, 60, 300, 600, 900]);
     }
 }

@@ -64,9 +64,7 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these headings.
     pub(crate) fn new(headings: &[&str]) -> Self {
-        Self {
-            rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()],
-        }
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
     }
 
     /// Adds a row; its texts are made safe here.
@@ -87,11 +85,7 @@ impl Table {
                 line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
             }
             let line = line.trim_end();
-            text.push_str(&if number == 0 {
-                emphasized(line, screen)
-            } else {
-                line.to_owned()
-            });
+            text.push_str(&if number == 0 { emphasized(line, screen) } else { line.to_owned() });
             text.push('\n');
         }
         text
@@ -100,11 +94,7 @@ impl Table {
 
 /// Bold, where that is possible.
 pub(crate) fn emphasized(text: &str, screen: Screen) -> String {
-    if screen.styled {
-        format!("\x1b[1m{text}\x1b[0m")
-    } else {
-        text.to_owned()
-    }
+    if screen.styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 /// One line of standard error that is rewritten in place, and gone afterwards.
@@ -156,42 +146,27 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Screen = Screen {
-        live: false,
-        styled: false,
-    };
+    const PLAIN: Screen = Screen { live: false, styled: false };
 
     #[test]
     fn columns_stand_under_their_headings_whatever_the_script() {
         let mut table = Table::new(&["NAME", "JOB"]);
         table.row(&["日本", "a"]);
         table.row(&["sales.clean", ""]);
-        assert_eq!(
-            table.text(PLAIN),
-            "NAME         JOB\n日本         a\nsales.clean\n"
-        );
+        assert_eq!(table.text(PLAIN), "NAME         JOB\n日本         a\nsales.clean\n");
     }
 
     #[test]
     fn no_name_reaches_the_terminal_unescaped() {
         let mut table = Table::new(&["NAME"]);
         table.row(&["\u{1b}]0;owned\u{7}\r\u{202e}x\u{200b}"]);
-        assert_eq!(
-            table.text(PLAIN),
-            "NAME\n\\x1b]0;owned\\x07\\r\\u{202e}x\\u{200b}\n"
-        );
+        assert_eq!(table.text(PLAIN), "NAME\n\\x1b]0;owned\\x07\\r\\u{202e}x\\u{200b}\n");
     }
 
     #[test]
     fn headings_are_emphasized_only_where_that_is_wanted() {
         let table = Table::new(&["NAME"]);
-        assert_eq!(
-            table.text(Screen {
-                live: false,
-                styled: true
-            }),
-            "\x1b[1mNAME\x1b[0m\n"
-        );
+        assert_eq!(table.text(Screen { live: false, styled: true }), "\x1b[1mNAME\x1b[0m\n");
         assert_eq!(table.text(PLAIN), "NAME\n");
     }
 

@@ -14,9 +14,7 @@ fn in_zone(at_us: i64, zone: TimeZone) -> String {
     let Ok(at) = Timestamp::from_microsecond(at_us) else {
         return format!("{at_us} µs");
     };
-    at.to_zoned_datetime(zone)
-        .strftime("%Y-%m-%d %H:%M:%S %:z")
-        .to_string()
+    at.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
 /// A moment as JSON has it: RFC 3339, UTC, milliseconds.
@@ -43,9 +41,7 @@ pub(crate) fn short(duration: Duration) -> String {
         return "0s".to_owned();
     };
     let (size, unit) = UNITS[largest];
-    let rest = UNITS
-        .get(largest + 1)
-        .map_or(0, |(small, _)| seconds % size / small);
+    let rest = UNITS.get(largest + 1).map_or(0, |(small, _)| seconds % size / small);
     if rest == 0 {
         return format!("{}{unit}", seconds / size);
     }
@@ -77,10 +73,7 @@ mod tests {
     #[test]
     fn people_see_local_time_and_programs_utc() {
         let at = 1_795_351_200_000_000;
-        assert_eq!(
-            in_zone(at, TimeZone::get("Europe/Berlin").unwrap()),
-            "2026-11-22 13:40:00 +01:00"
-        );
+        assert_eq!(in_zone(at, TimeZone::get("Europe/Berlin").unwrap()), "2026-11-22 13:40:00 +01:00");
         assert_eq!(rfc3339(at), "2026-11-22T12:40:00.000Z");
     }
 }

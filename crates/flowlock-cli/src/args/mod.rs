@@ -1,4 +1,5 @@
 //! What can be typed: every command and flag, with its help.
+#![allow(clippy::doc_markdown, reason = "these comments are the help texts, shown without markup")]
 
 mod admin;
 mod look;
@@ -119,12 +120,9 @@ mod tests {
 
     #[test]
     fn one_value_per_flag_and_flags_repeat() {
-        let line = [
-            "flowlock", "run", "-i", "a", "-i", "b", "-o", "c", "--slot", "g:x:2/3", "--", "cp", "-r", "x",
-        ];
-        let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else {
-            panic!("run was typed")
-        };
+        let line =
+            ["flowlock", "run", "-i", "a", "-i", "b", "-o", "c", "--slot", "g:x:2/3", "--", "cp", "-r", "x"];
+        let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else { panic!("run was typed") };
         assert_eq!(run.claims.input, ["a", "b"]);
         assert_eq!(run.claims.output, ["c"]);
         assert_eq!(run.claims.slot[0].name, "g:x");
@@ -134,13 +132,8 @@ mod tests {
     #[test]
     fn a_name_may_begin_with_a_dash_after_an_equals_sign() {
         let line = ["flowlock", "run", "--output=-rf", "-i=-x", "--", "true"];
-        let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else {
-            panic!("run was typed")
-        };
-        assert_eq!(
-            (run.claims.output, run.claims.input),
-            (vec!["-rf".to_owned()], vec!["-x".to_owned()])
-        );
+        let Command::Run(run) = Cli::try_parse_from(line).unwrap().command else { panic!("run was typed") };
+        assert_eq!((run.claims.output, run.claims.input), (vec!["-rf".to_owned()], vec!["-x".to_owned()]));
     }
 
     #[test]

@@ -98,22 +98,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "D", value_parser = values::lease, help_heading = "Command")]
     pub(crate) duration: Option<Duration>,
     /// What to do with the command when its names are lost
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "kill|warn",
-        help_heading = "Command"
-    )]
+    #[arg(long, value_enum, default_value_t, value_name = "kill|warn", help_heading = "Command")]
     pub(crate) on_lost: OnTrouble,
     /// What to do with the command when the store cannot be asked until the lease is over
-    #[arg(
-        long,
-        value_enum,
-        default_value_t,
-        value_name = "kill|warn",
-        help_heading = "Command"
-    )]
+    #[arg(long, value_enum, default_value_t, value_name = "kill|warn", help_heading = "Command")]
     pub(crate) on_unreachable: OnTrouble,
     /// Time between TERM and KILL, at most a third of the lease [default: 10s, or a third of a shorter lease]
     #[arg(long, value_name = "D", value_parser = values::grace, help_heading = "Command")]

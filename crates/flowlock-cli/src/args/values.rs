@@ -9,7 +9,7 @@ use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::SpanParser;
 
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// How long to wait for a run's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,21 +113,13 @@ fn slot(text: &str) -> Result<Slot, String> {
     let (units, capacity) = amount.split_once('/').unwrap_or(("1", amount));
     let number = |digits: &str| -> Result<u32, String> {
         let plain = digits.bytes().all(|b| b.is_ascii_digit());
-        digits
-            .parse()
-            .ok()
-            .filter(|n| plain && (1..=10_000).contains(n))
-            .ok_or_else(|| SHAPE.to_owned())
+        digits.parse().ok().filter(|n| plain && (1..=10_000).contains(n)).ok_or_else(|| SHAPE.to_owned())
     };
     let (units, capacity) = (number(units)?, number(capacity)?);
     if name.is_empty() || units > capacity {
         return Err(SHAPE.to_owned());
     }
-    Ok(Slot {
-        name: name.to_owned(),
-        units,
-        capacity,
-    })
+    Ok(Slot { name: name.to_owned(), units, capacity })
 }
 
 #[cfg(test)]
@@ -147,23 +139,16 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused_with_its_limits() {
-        for bad in [
-            "", " ", "-1", "-1s", "+1s", "nan", "inf", "1e308", "5x", "1mo", "1y", "1h ago", "0x10", "s",
-        ] {
+        for bad in
+            ["", " ", "-1", "-1s", "+1s", "nan", "inf", "1e308", "5x", "1mo", "1y", "1h ago", "0x10", "s"]
+        {
             let said = lease(bad).unwrap_err();
-            assert!(
-                said.ends_with("give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
-                "{bad}: {said}"
-            );
+            assert!(said.ends_with("give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"), "{bad}: {said}");
         }
         for far in ["0", "999ms", "8d", "87600h"] {
             assert_eq!(lease(far).unwrap_err(), "out of range; give 1s to 7d", "{far}");
         }
-        assert!(
-            lease("99999999999999999999999")
-                .unwrap_err()
-                .starts_with("out of range")
-        );
+        assert!(lease("99999999999999999999999").unwrap_err().starts_with("out of range"));
     }
 
     #[test]
@@ -175,26 +160,13 @@ mod tests {
 
     #[test]
     fn slots_split_at_the_last_colon() {
-        let slot_of = |name: &str, units, capacity| Slot {
-            name: name.into(),
-            units,
-            capacity,
-        };
+        let slot_of = |name: &str, units, capacity| Slot { name: name.into(), units, capacity };
         assert_eq!(slot("gpu:4").unwrap(), slot_of("gpu", 1, 4));
         assert_eq!(slot("gpu:2/4").unwrap(), slot_of("gpu", 2, 4));
         assert_eq!(slot("db:main:3").unwrap(), slot_of("db:main", 1, 3));
-        for bad in [
-            "gpu",
-            "gpu:",
-            ":4",
-            "gpu:0",
-            "gpu:0/4",
-            "gpu:5/4",
-            "gpu:+2",
-            "gpu:1/2/3",
-            "gpu:10001",
-            "gpu:x",
-        ] {
+        for bad in
+            ["gpu", "gpu:", ":4", "gpu:0", "gpu:0/4", "gpu:5/4", "gpu:+2", "gpu:1/2/3", "gpu:10001", "gpu:x"]
+        {
             assert!(slot(bad).unwrap_err().starts_with("write NAME:CAP"), "{bad}");
         }
     }

@@ -26,22 +26,12 @@ struct SettingJson {
 pub(crate) fn config(global: &Global, args: &Config) -> Result<u8, Failure> {
     let ConfigCommand::Show { origin, json } = &args.command;
     let settings = Settings::read(global)?;
-    let shown = KEYS
-        .iter()
-        .map(|key| setting(&settings, global, key))
-        .collect::<Result<Vec<_>, _>>()?;
+    let shown = KEYS.iter().map(|key| setting(&settings, global, key)).collect::<Result<Vec<_>, _>>()?;
     if *json {
-        terminal::print_json(&ConfigJson {
-            version: json::VERSION,
-            settings: shown,
-        })?;
+        terminal::print_json(&ConfigJson { version: json::VERSION, settings: shown })?;
         return Ok(exit::OK);
     }
-    let mut table = Table::new(if *origin {
-        &["SETTING", "VALUE", "ORIGIN"]
-    } else {
-        &["SETTING", "VALUE"]
-    });
+    let mut table = Table::new(if *origin { &["SETTING", "VALUE", "ORIGIN"] } else { &["SETTING", "VALUE"] });
     for setting in &shown {
         let cells = [setting.name, &setting.value, &setting.origin];
         table.row(&cells[..if *origin { 3 } else { 2 }]);

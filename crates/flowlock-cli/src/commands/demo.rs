@@ -14,10 +14,7 @@ const LONGEST_SCENE: Duration = Duration::from_secs(20);
 pub(crate) fn demo() -> Result<u8, Failure> {
     let stage = tempfile::Builder::new().prefix("flowlock-demo-").tempdir();
     let stage = stage.map_err(|error| Failure::internal("make a directory for the demo", &error))?;
-    let stage = Stage {
-        directory: stage.path(),
-        flowlock: own_path()?,
-    };
+    let stage = Stage { directory: stage.path(), flowlock: own_path()? };
     terminal::print("A throw-away store. Every line with $ is a real process.\n\n")?;
     consumer_first(&stage)?;
     busy(&stage)?;
@@ -38,24 +35,13 @@ struct Stage<'a> {
 impl Stage<'_> {
     /// Shows a command line and prepares it.
     fn command(&self, line: &[&str], behind: &str) -> Result<Command, Failure> {
-        let quoted = line.iter().map(|word| {
-            if word.contains(' ') {
-                format!("'{word}'")
-            } else {
-                (*word).to_owned()
-            }
-        });
-        terminal::print(&format!(
-            "$ flowlock {}{behind}\n",
-            quoted.collect::<Vec<_>>().join(" ")
-        ))?;
+        let quoted =
+            line.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
+        terminal::print(&format!("$ flowlock {}{behind}\n", quoted.collect::<Vec<_>>().join(" ")))?;
         let mut command = Command::new(&self.flowlock);
         command
             .args(line)
-            .env(
-                "FLOWLOCK_STORE",
-                format!("sqlite:{}", self.directory.join("flowlock.db").display()),
-            )
+            .env("FLOWLOCK_STORE", format!("sqlite:{}", self.directory.join("flowlock.db").display()))
             .env_remove("FLOWLOCK_NAMESPACE")
             .env_remove("FLOWLOCK_RUN_ID")
             .current_dir(self.directory)
@@ -64,16 +50,12 @@ impl Stage<'_> {
     }
 
     fn begin(&self, line: &[&str]) -> Result<Child, Failure> {
-        self.command(line, " &")?
-            .spawn()
-            .map_err(|error| Failure::internal("start a scene", &error))
+        self.command(line, " &")?.spawn().map_err(|error| Failure::internal("start a scene", &error))
     }
 
     fn play(&self, line: &[&str]) -> Result<u8, Failure> {
-        let status = self
-            .command(line, "")?
-            .status()
-            .map_err(|error| Failure::internal("play a scene", &error))?;
+        let status =
+            self.command(line, "")?.status().map_err(|error| Failure::internal("play a scene", &error))?;
         Ok(status.code().unwrap_or(i32::from(exit::INTERNAL)).to_le_bytes()[0])
     }
 
@@ -83,10 +65,7 @@ impl Stage<'_> {
         while begun.elapsed() < LONGEST_SCENE {
             let status = Command::new(&self.flowlock)
                 .arg("status")
-                .env(
-                    "FLOWLOCK_STORE",
-                    format!("sqlite:{}", self.directory.join("flowlock.db").display()),
-                )
+                .env("FLOWLOCK_STORE", format!("sqlite:{}", self.directory.join("flowlock.db").display()))
                 .env_remove("FLOWLOCK_NAMESPACE")
                 .output();
             let status = status.map_err(|error| Failure::internal("look at the status", &error))?;
@@ -95,18 +74,12 @@ impl Stage<'_> {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Err(Failure::internal(
-            "play the demo",
-            &format!("{text} did not show up"),
-        ))
+        Err(Failure::internal("play the demo", &format!("{text} did not show up")))
     }
 }
 
 fn ended(mut child: Child) -> Result<(), Failure> {
-    child
-        .wait()
-        .map(drop)
-        .map_err(|error| Failure::internal("wait for a scene", &error))
+    child.wait().map(drop).map_err(|error| Failure::internal("wait for a scene", &error))
 }
 
 fn consumer_first(stage: &Stage<'_>) -> Result<(), Failure> {
@@ -147,9 +120,8 @@ fn busy(stage: &Stage<'_>) -> Result<(), Failure> {
     terminal::print("\n2. Two runs want one name: the second is refused with its reason.\n")?;
     let slow = stage.begin(&["run", "--name", "import", "-o", "sales", "--", "sleep", "1"])?;
     stage.until("running")?;
-    let code = stage.play(&[
-        "run", "--name", "report", "--wait", "0", "-i", "sales", "-o", "report", "--", "true",
-    ])?;
+    let code = stage
+        .play(&["run", "--name", "report", "--wait", "0", "-i", "sales", "-o", "report", "--", "true"])?;
     terminal::print(&format!("   (exit code {code})\n"))?;
     ended(slow)
 }
@@ -158,22 +130,10 @@ fn crash(stage: &Stage<'_>) -> Result<(), Failure> {
     terminal::print(
         "\n3. A run is killed in the middle: nothing is marked as written, its names are free.\n",
     )?;
-    let mut doomed = stage.begin(&[
-        "run",
-        "--name",
-        "clean",
-        "-i",
-        "sales",
-        "-o",
-        "sales.clean",
-        "--",
-        "sleep",
-        "60",
-    ])?;
+    let mut doomed =
+        stage.begin(&["run", "--name", "clean", "-i", "sales", "-o", "sales.clean", "--", "sleep", "60"])?;
     stage.until("running")?;
-    doomed
-        .kill()
-        .map_err(|error| Failure::internal("kill a scene", &error))?;
+    doomed.kill().map_err(|error| Failure::internal("kill a scene", &error))?;
     terminal::print("$ kill -9 %1\n")?;
     ended(doomed)?;
     let code = stage.play(&["check", "sales.clean"])?;

@@ -33,19 +33,11 @@ struct Finding {
 
 impl Finding {
     fn good(what: &'static str, found: impl Into<String>) -> Self {
-        Self {
-            what,
-            ok: true,
-            found: found.into(),
-        }
+        Self { what, ok: true, found: found.into() }
     }
 
     fn bad(what: &'static str, found: impl Into<String>) -> Self {
-        Self {
-            what,
-            ok: false,
-            found: found.into(),
-        }
+        Self { what, ok: false, found: found.into() }
     }
 }
 
@@ -76,11 +68,7 @@ pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
 
 fn report(findings: Vec<Finding>, ok: bool, json: bool) -> Result<(), Failure> {
     if json {
-        return Ok(terminal::print_json(&Report {
-            version: json::VERSION,
-            ok,
-            findings,
-        })?);
+        return Ok(terminal::print_json(&Report { version: json::VERSION, ok, findings })?);
     }
     let mut table = Table::new(&["", "WHAT", "FOUND"]);
     for finding in &findings {
@@ -97,19 +85,14 @@ fn examine(door: &Door, findings: &mut Vec<Finding>) -> Result<(), Failure> {
     }
     findings.push(Finding::good("SQLite", SqliteStore::sqlite_version()));
     let runs = door.flowlock.runs().map_err(|error| door.failure(error))?;
-    let stuck = runs
-        .iter()
-        .filter(|seen| matches!(json::state(&seen.run, seen.lease_left_ms), "late" | "revoked"));
+    let stuck =
+        runs.iter().filter(|seen| matches!(json::state(&seen.run, seen.lease_left_ms), "late" | "revoked"));
     let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
-    findings.push(Finding::good(
-        "runs",
-        format!("{} alive in namespace {}", runs.len(), door.place.namespace),
-    ));
+    findings
+        .push(Finding::good("runs", format!("{} alive in namespace {}", runs.len(), door.place.namespace)));
     if !stuck.is_empty() {
-        let found = format!(
-            "late or revoked, they hold until somebody needs their names: {}",
-            stuck.join(", ")
-        );
+        let found =
+            format!("late or revoked, they hold until somebody needs their names: {}", stuck.join(", "));
         findings.push(Finding::good("leftover runs", found));
     }
     findings.push(clock(runs.iter().filter_map(|seen| seen.run.token).max()));
@@ -119,18 +102,11 @@ fn examine(door: &Door, findings: &mut Vec<Finding>) -> Result<(), Failure> {
 /// A lock taken and given back: everything a run needs of the store.
 fn writes(door: &Door) -> Finding {
     let begun = std::time::Instant::now();
-    let job = door
-        .flowlock
-        .job("flowlock doctor")
-        .lock("flowlock doctor")
-        .wait(Duration::from_secs(5));
-    match job.acquire().and_then(|grant| grant.commit()) {
+    let job = door.flowlock.job("flowlock doctor").lock("flowlock doctor").wait(Duration::from_secs(5));
+    match job.acquire().and_then(flowlock::Grant::commit) {
         Ok(_) => Finding::good(
             "works",
-            format!(
-                "a lock was taken and given back in {} µs",
-                begun.elapsed().as_micros()
-            ),
+            format!("a lock was taken and given back in {} µs", begun.elapsed().as_micros()),
         ),
         Err(error) => Finding::bad("works", error.to_string()),
     }
@@ -138,11 +114,7 @@ fn writes(door: &Door) -> Finding {
 
 fn files(path: &Path) -> Vec<Finding> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let mut findings = vec![
-        mode("directory", directory),
-        mode("file", path),
-        file_system(directory),
-    ];
+    let mut findings = vec![mode("directory", directory), mode("file", path), file_system(directory)];
     let drafts: Vec<PathBuf> = fs::read_dir(directory)
         .into_iter()
         .flatten()
@@ -150,11 +122,7 @@ fn files(path: &Path) -> Vec<Finding> {
         .filter(|entry| is_draft_of(entry, path))
         .collect();
     if !drafts.is_empty() {
-        let list = drafts
-            .iter()
-            .map(|draft| draft.display().to_string())
-            .collect::<Vec<_>>()
-            .join(", ");
+        let list = drafts.iter().map(|draft| draft.display().to_string()).collect::<Vec<_>>().join(", ");
         findings.push(Finding::good(
             "leftover files",
             format!("of processes that died while making a store; can be removed: {list}"),
@@ -169,7 +137,7 @@ fn is_draft_of(entry: &Path, store: &Path) -> bool {
         name.to_string_lossy().starts_with(&begins)
     };
     let old = |meta: fs::Metadata| {
-        meta.modified().ok().and_then(|at| at.elapsed().ok()) > Some(Duration::from_secs(60))
+        meta.modified().ok().and_then(|at| at.elapsed().ok()) > Some(Duration::from_mins(1))
     };
     entry.file_name().is_some_and(draft) && entry.metadata().is_ok_and(old)
 }
@@ -182,10 +150,7 @@ fn mode(what: &'static str, path: &Path) -> Finding {
             if mode & 0o002 == 0 {
                 Finding::good(what, found)
             } else {
-                Finding::bad(
-                    what,
-                    format!("{found}: everybody may write it; take that away with chmod o-w"),
-                )
+                Finding::bad(what, format!("{found}: everybody may write it; take that away with chmod o-w"))
             }
         }
         Err(error) => Finding::bad(what, error.to_string()),
@@ -200,10 +165,7 @@ fn file_system(directory: &Path) -> Finding {
         (statfs::BTRFS_SUPER_MAGIC, "btrfs"),
         (statfs::TMPFS_MAGIC, "tmpfs: gone after a reboot"),
         (statfs::OVERLAYFS_SUPER_MAGIC, "overlay: gone with its container"),
-        (
-            statfs::FUSE_SUPER_MAGIC,
-            "fuse: make sure that it is not shared with another host",
-        ),
+        (statfs::FUSE_SUPER_MAGIC, "fuse: make sure that it is not shared with another host"),
         (statfs::MSDOS_SUPER_MAGIC, "FAT"),
     ];
     match statfs::statfs(directory) {
@@ -213,11 +175,7 @@ fn file_system(directory: &Path) -> Finding {
             let name = name.map_or_else(|| format!("type {:#x}", kind.0), |(_, name)| (*name).to_owned());
             let free = found.blocks_available() * found.block_size() as u64 / (1024 * 1024);
             let told = format!("{name}, {free} MiB free");
-            if free < 16 {
-                Finding::bad("file system", told)
-            } else {
-                Finding::good("file system", told)
-            }
+            if free < 16 { Finding::bad("file system", told) } else { Finding::good("file system", told) }
         }
         Err(error) => Finding::bad("file system", error.to_string()),
     }
@@ -236,17 +194,15 @@ fn integrity(path: &Path) -> Finding {
 
 /// Tokens are at least the wall clock in microseconds: one ahead of it shows a clock that was set back.
 fn clock(highest: Option<flowlock::Token>) -> Finding {
-    const TOLERATED: Duration = Duration::from_secs(60);
+    const TOLERATED: Duration = Duration::from_mins(1);
     let now_us = jiff::Timestamp::now().as_microsecond().max(0) as u64;
     let ahead = Duration::from_micros(highest.map_or(0, |token| token.0.saturating_sub(now_us)));
     let now = times::local(now_us as i64);
     if ahead <= TOLERATED {
         return Finding::good("clock", now);
     }
-    let problem = format!(
-        "{now}, but the newest grant is {} ahead: the clock was set back",
-        times::short(ahead)
-    );
+    let problem =
+        format!("{now}, but the newest grant is {} ahead: the clock was set back", times::short(ahead));
     Finding::bad("clock", problem)
 }
 
@@ -256,19 +212,12 @@ fn init_shared(group: &str) -> Result<(), Failure> {
     let directory = root.join("var/lib/flowlock");
     let at = shown(&directory.display().to_string());
     let cannot = |doing: &str, error: &dyn std::fmt::Display| {
-        Failure::new(
-            exit::CONFIG,
-            "configuration",
-            format!("cannot {doing} {at}: {error}; run this as root"),
-        )
+        Failure::new(exit::CONFIG, "configuration", format!("cannot {doing} {at}: {error}; run this as root"))
     };
     let gid = match Group::from_name(group) {
         Ok(Some(found)) => found.gid,
         Ok(None) => {
-            return Err(Failure::usage(format!(
-                "there is no group {}; make it with groupadd",
-                shown(group)
-            )));
+            return Err(Failure::usage(format!("there is no group {}; make it with groupadd", shown(group))));
         }
         Err(error) => return Err(cannot("look up the group for", &error)),
     };
@@ -278,9 +227,6 @@ fn init_shared(group: &str) -> Result<(), Failure> {
         .map_err(|error| cannot("set the mode of", &error))?;
     SqliteStore::open(&directory.join("flowlock.db"), Duration::from_secs(30))
         .map_err(|error| Failure::from(flowlock::Error::from(error)))?;
-    terminal::say(&format!(
-        "{at} is ready: members of {} share the store in it",
-        shown(group)
-    ));
+    terminal::say(&format!("{at} is ready: members of {} share the store in it", shown(group)));
     Ok(())
 }

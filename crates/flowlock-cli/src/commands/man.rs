@@ -19,12 +19,8 @@ pub(crate) fn man(args: &Man) -> Result<u8, Failure> {
     let page = match &args.command {
         None => root,
         Some(name) => {
-            let found = root
-                .find_subcommand(name)
-                .filter(|command| !command.is_hide_set());
-            found
-                .cloned()
-                .ok_or_else(|| Failure::usage(format!("there is no command {}", shown(name))))?
+            let found = root.find_subcommand(name).filter(|command| !command.is_hide_set());
+            found.cloned().ok_or_else(|| Failure::usage(format!("there is no command {}", shown(name))))?
         }
     };
     terminal::print(&rendered(page)?)?;
@@ -40,20 +36,12 @@ fn rendered(command: clap::Command) -> Result<String, Failure> {
 
 fn write_all(root: clap::Command, directory: &Path) -> Result<u8, Failure> {
     let cannot = |error: std::io::Error| {
-        Failure::usage(format!(
-            "cannot write pages to {}: {error}",
-            shown(&directory.display().to_string())
-        ))
+        Failure::usage(format!("cannot write pages to {}: {error}", shown(&directory.display().to_string())))
     };
     std::fs::create_dir_all(directory).map_err(cannot)?;
     let mut commands = vec![root];
     while let Some(command) = commands.pop() {
-        commands.extend(
-            command
-                .get_subcommands()
-                .filter(|command| command.get_name() != "help")
-                .cloned(),
-        );
+        commands.extend(command.get_subcommands().filter(|command| command.get_name() != "help").cloned());
         let name = command.get_display_name().unwrap_or("flowlock").to_owned();
         std::fs::write(directory.join(format!("{name}.1")), rendered(command)?).map_err(cannot)?;
     }

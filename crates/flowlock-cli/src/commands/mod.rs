@@ -20,7 +20,7 @@ use crate::exit::Failure;
 /// Carries out a command; answers the exit code.
 pub(crate) fn carry_out(global: &Global, command: Command) -> Result<u8, Failure> {
     match command {
-        Command::Run(args) => run::run(global, *args),
+        Command::Run(args) => run::run(global, &args),
         Command::Start(args) => start::start(global, *args),
         Command::Keep(args) => operate::keep(global, &args),
         Command::Refresh(args) => operate::refresh(global, &args),

@@ -27,13 +27,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn new(run: &'a RunId, outcome: &'static str) -> Self {
-        Self {
-            version: json::VERSION,
-            run: run.as_str(),
-            outcome,
-            lease_left_ms: None,
-            token: None,
-        }
+        Self { version: json::VERSION, run: run.as_str(), outcome, lease_left_ms: None, token: None }
     }
 
     /// Success is silent, unless JSON is wanted.
@@ -50,21 +44,14 @@ pub(crate) fn refresh(global: &Global, args: &OneRun) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
     let left = door.flowlock.refresh(&run).map_err(|error| door.failure(error))?;
-    Answer {
-        lease_left_ms: Some(left.as_millis() as u64),
-        ..Answer::new(&run, "running")
-    }
-    .give(args.json)
+    Answer { lease_left_ms: Some(left.as_millis() as u64), ..Answer::new(&run, "running") }.give(args.json)
 }
 
 /// Ends a run well. Repeated, it answers the same.
 pub(crate) fn commit(global: &Global, args: &Commit) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
-    let late = door
-        .flowlock
-        .commit(&run, args.note.as_deref())
-        .map_err(|error| door.failure(error))?;
+    let late = door.flowlock.commit(&run, args.note.as_deref()).map_err(|error| door.failure(error))?;
     Answer::new(&run, if late { "committed_late" } else { "committed" }).give(args.json)
 }
 
@@ -81,11 +68,9 @@ pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
     match door.flowlock.verify(&run) {
-        Ok(token) => Answer {
-            token: Some(json::token(token)),
-            ..Answer::new(&run, "running")
+        Ok(token) => {
+            Answer { token: Some(json::token(token)), ..Answer::new(&run, "running") }.give(args.json)
         }
-        .give(args.json),
         Err(error) => {
             let failure = door.failure(error);
             Answer::new(&run, failure.outcome).give(args.json)?;
@@ -102,9 +87,7 @@ pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
     crate::log::begin();
     let seen = door.flowlock.run(&run).map_err(|error| door.failure(error))?;
     let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;
-    let every = args
-        .every
-        .unwrap_or(Duration::from_millis(seen.run.spec.lease_ms) / 3);
+    let every = args.every.unwrap_or(Duration::from_millis(seen.run.spec.lease_ms) / 3);
     let mut deadline = Instant::now();
     loop {
         match door.flowlock.refresh(&run) {

@@ -30,16 +30,9 @@ pub(crate) fn list(global: &Global, args: &OutputsList) -> Result<u8, Failure> {
     let records = matching(&door, pattern)?;
     if args.json {
         let records = records.iter().map(RecordJson::from).collect();
-        terminal::print_json(&RecordsJson {
-            version: json::VERSION,
-            records,
-        })?;
+        terminal::print_json(&RecordsJson { version: json::VERSION, records })?;
     } else if records.is_empty() {
-        terminal::say(&format!(
-            "no output matches {} ({})",
-            terminal::shown(pattern),
-            door.place
-        ));
+        terminal::say(&format!("no output matches {} ({})", terminal::shown(pattern), door.place));
     } else {
         terminal::print(&table(&records).text(Screen::detect()))?;
     }
@@ -51,20 +44,12 @@ fn matching(door: &Door, pattern: &str) -> Result<Vec<Record>, Failure> {
     let mut found = Vec::new();
     let mut after: Option<Name> = None;
     loop {
-        let view = View::Records {
-            prefix: prefix.to_owned(),
-            after,
-            limit: PAGE,
-        };
+        let view = View::Records { prefix: prefix.to_owned(), after, limit: PAGE };
         let page = door.flowlock.view(&view).map_err(|error| door.failure(error))?;
         let Content::Records(records, next) = page.content else {
             return Ok(found);
         };
-        found.extend(
-            records
-                .into_iter()
-                .filter(|record| matches(pattern, record.name.as_str())),
-        );
+        found.extend(records.into_iter().filter(|record| matches(pattern, record.name.as_str())));
         if next.is_none() {
             return Ok(found);
         }
@@ -104,19 +89,13 @@ fn table(records: &[Record]) -> Table {
     let mut table = Table::new(&["NAME", "WRITTEN", "BY RUN", "VERSION", "EXPIRES", "NOTE"]);
     for record in records {
         let written = times::local(record.written_at_us);
-        let state = if record.state == RecordState::Incomplete {
-            " (incomplete)"
-        } else {
-            ""
-        };
+        let state = if record.state == RecordState::Incomplete { " (incomplete)" } else { "" };
         table.row(&[
             &format!("{}{state}", record.name.as_str()),
             &written,
             record.run.as_str(),
             &record.version.to_string(),
-            &record
-                .expires_at_us
-                .map_or_else(|| "never".to_owned(), times::local),
+            &record.expires_at_us.map_or_else(|| "never".to_owned(), times::local),
             record.note.as_deref().unwrap_or_default(),
         ]);
     }
@@ -132,9 +111,7 @@ pub(crate) fn create(global: &Global, args: &OutputsCreate) -> Result<u8, Failur
         note: args.note.clone(),
         holders: holders(args.break_holders),
     };
-    door.flowlock
-        .create(&names, creation)
-        .map_err(|error| door.failure(error))?;
+    door.flowlock.create(&names, creation).map_err(|error| door.failure(error))?;
     Ok(exit::OK)
 }
 
@@ -142,10 +119,8 @@ pub(crate) fn create(global: &Global, args: &OutputsCreate) -> Result<u8, Failur
 pub(crate) fn rm(global: &Global, args: &OutputsRm) -> Result<u8, Failure> {
     let (door, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let removed = door
-        .flowlock
-        .remove(&names, holders(args.break_holders))
-        .map_err(|error| door.failure(error))?;
+    let removed =
+        door.flowlock.remove(&names, holders(args.break_holders)).map_err(|error| door.failure(error))?;
     if !removed && !global.quiet {
         terminal::say(&format!("there was no record to remove ({})", door.place));
     }
@@ -153,11 +128,7 @@ pub(crate) fn rm(global: &Global, args: &OutputsRm) -> Result<u8, Failure> {
 }
 
 fn holders(break_them: bool) -> Holders {
-    if break_them {
-        Holders::Break
-    } else {
-        Holders::Respect
-    }
+    if break_them { Holders::Break } else { Holders::Respect }
 }
 
 /// The store, and the names with their dates filled in.
@@ -190,14 +161,8 @@ mod tests {
         ] {
             assert!(matches(pattern, text), "{pattern} {text}");
         }
-        for (pattern, text) in [
-            ("", "a"),
-            ("a", "ab"),
-            ("?", ""),
-            ("a*c", "ab"),
-            ("*b", "abc"),
-            ("[a]", "a"),
-        ] {
+        for (pattern, text) in [("", "a"), ("a", "ab"), ("?", ""), ("a*c", "ab"), ("*b", "abc"), ("[a]", "a")]
+        {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
     }

@@ -31,27 +31,19 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
     let name = JobName::parse(&args.job)?;
     let names = Names::new(&args.claims, &dates, &name)?;
     if names.is_empty() {
-        return Err(Failure::usage(
-            "nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single",
-        ));
+        return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
     }
     let mut signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
     let door = settings.open()?;
-    let mut job = request::job(&door.flowlock, &name, names, &args.request)?
-        .lease(args.duration)
-        .fixed_lease();
+    let mut job =
+        request::job(&door.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
     if let Some(id) = args.id {
         job = job.run_id(id);
     }
     let granted = if args.request.is_a_try() {
-        waiting::once(&job, &door)
+        waiting::once(&job, &name, &door)
     } else {
-        waiting::acquire(
-            &job,
-            &door,
-            &mut signals,
-            &mut Talk::for_wait(global, Screen::detect()),
-        )
+        waiting::acquire(&job, &door, &mut signals, &mut Talk::for_wait(global, Screen::detect()))
     };
     let grant = match granted {
         Err(failure) if failure.outcome == "output_exists" && args.request.if_written == IfWritten::Skip => {

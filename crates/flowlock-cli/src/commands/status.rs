@@ -70,30 +70,14 @@ fn text(door: &Door, running: &[Seen], waiting: &[Seen], now_us: i64, screen: Sc
 }
 
 fn running_table(running: &[Seen], now_us: i64) -> Table {
-    let mut table = Table::new(&[
-        "RUN",
-        "HOLDS",
-        "SINCE",
-        "LEASE LEFT",
-        "STATE",
-        "HOST",
-        "PID",
-        "USER",
-    ]);
-    for Seen {
-        run, lease_left_ms, ..
-    } in running
-    {
+    let mut table = Table::new(&["RUN", "HOLDS", "SINCE", "LEASE LEFT", "STATE", "HOST", "PID", "USER"]);
+    for Seen { run, lease_left_ms, .. } in running {
         let left = lease_left_ms.map_or_else(String::new, |ms| match u64::try_from(ms) {
             Ok(ms) => times::short(Duration::from_millis(ms)),
             Err(_) => "over".to_owned(),
         });
         let origin = &run.holder.origin;
-        let pid = if run.detached {
-            "detached".to_owned()
-        } else {
-            origin.pid.to_string()
-        };
+        let pid = if run.detached { "detached".to_owned() } else { origin.pid.to_string() };
         table.row(&[
             run.attempt.id.as_str(),
             &wanted(run),
@@ -111,18 +95,9 @@ fn running_table(running: &[Seen], now_us: i64) -> Table {
 fn waiting_table(waiting: &[Seen], now_us: i64) -> Table {
     let mut table = Table::new(&["RUN", "WANTS", "SINCE", "STATE", "BECAUSE"]);
     for Seen { run, blocked, .. } in waiting {
-        let because = blocked
-            .as_ref()
-            .map(flowlock::Blocked::summary)
-            .unwrap_or_default();
+        let because = blocked.as_ref().map(flowlock::Blocked::summary).unwrap_or_default();
         let since = times::relative(now_us, run.since_us);
-        table.row(&[
-            run.attempt.id.as_str(),
-            &wanted(run),
-            &since,
-            run.state.as_str(),
-            &because,
-        ]);
+        table.row(&[run.attempt.id.as_str(), &wanted(run), &since, run.state.as_str(), &because]);
     }
     table
 }

@@ -24,28 +24,17 @@ pub(crate) fn unlock(global: &Global, args: &Unlock) -> Result<u8, Failure> {
     if let Some(least) = args.if_older {
         let age = Duration::from_micros(now_us.saturating_sub(seen.run.since_us).max(0) as u64);
         if age <= least {
-            let message = format!(
-                "{} holds its names for {} only; left alone",
-                seen.run.attempt.id,
-                times::short(age)
-            );
+            let message =
+                format!("{} holds its names for {} only; left alone", seen.run.attempt.id, times::short(age));
             return Err(Failure::new(exit::BUSY, "too_young", message).at(&door.place));
         }
     }
     if !args.yes && !confirmed(&seen, now_us, args.now)? {
         return Err(Failure::new(exit::NO, "declined", "left alone"));
     }
-    let how = if args.now {
-        flowlock::step::Unlock::Now
-    } else {
-        flowlock::step::Unlock::WhenAcknowledged
-    };
+    let how = if args.now { flowlock::step::Unlock::Now } else { flowlock::step::Unlock::WhenAcknowledged };
     let run = &seen.run.attempt.id;
-    if !door
-        .flowlock
-        .unlock(run, token, how)
-        .map_err(|error| door.failure(error))?
-    {
+    if !door.flowlock.unlock(run, token, how).map_err(|error| door.failure(error))? {
         let message = format!("{run} ended in the meantime; nothing was done");
         return Err(Failure::new(exit::NO, "not_held", message).at(&door.place));
     }
@@ -68,30 +57,18 @@ fn holder(door: &Door, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
         return Ok(Some(held));
     }
     let Some(name) = name else { return Ok(None) };
-    let seen = door
-        .flowlock
-        .names(&[Name::parse(name)?])
-        .map_err(|error| door.failure(error))?;
-    let mut holders: Vec<_> = seen
-        .iter()
-        .flat_map(|seen| &seen.holders)
-        .map(|(_, by, _)| by.run.clone())
-        .collect();
+    let seen = door.flowlock.names(&[Name::parse(name)?]).map_err(|error| door.failure(error))?;
+    let mut holders: Vec<_> =
+        seen.iter().flat_map(|seen| &seen.holders).map(|(_, by, _)| by.run.clone()).collect();
     holders.sort();
     holders.dedup();
     match holders.as_slice() {
         [] => Ok(None),
         [one] => holding(door, one),
         many => {
-            let list = many
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
-            let message = format!(
-                "{} is held by several runs; unlock them by their ids: {list}",
-                shown(name)
-            );
+            let list = many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message =
+                format!("{} is held by several runs; unlock them by their ids: {list}", shown(name));
             Err(Failure::usage(message).at(&door.place))
         }
     }
@@ -99,9 +76,7 @@ fn holder(door: &Door, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
 
 fn holding(door: &Door, run: &RunId) -> Result<Option<(Seen, Token)>, Failure> {
     let seen = door.flowlock.run(run).map_err(|error| door.failure(error))?;
-    Ok(seen
-        .filter(|seen| seen.run.state.is_holding())
-        .and_then(|seen| Some((seen.clone(), seen.run.token?))))
+    Ok(seen.filter(|seen| seen.run.state.is_holding()).and_then(|seen| Some((seen.clone(), seen.run.token?))))
 }
 
 fn confirmed(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
@@ -113,12 +88,7 @@ fn confirmed(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
     let (run, origin) = (&seen.run, &seen.run.holder.origin);
     let since = times::relative(now_us, run.since_us);
     let state = json::state(run, seen.lease_left_ms);
-    eprintln!(
-        "{} (job {}) holds {}",
-        run.attempt.id,
-        run.spec.job,
-        shown(&super::status::wanted(run))
-    );
+    eprintln!("{} (job {}) holds {}", run.attempt.id, run.spec.job, shown(&super::status::wanted(run)));
     eprintln!(
         "  {state}, began {since}, on {} as pid {}, user {}",
         shown(&origin.host),
@@ -127,11 +97,7 @@ fn confirmed(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
     );
     eprint!(
         "{} [y/N] ",
-        if at_once {
-            "Free its names at once, even if it still writes?"
-        } else {
-            "Revoke it?"
-        }
+        if at_once { "Free its names at once, even if it still writes?" } else { "Revoke it?" }
     );
     std::io::stderr().flush()?;
     let mut answer = String::new();
@@ -152,11 +118,7 @@ fn what_follows(seen: &Seen, at_once: bool) -> String {
     let still = if run.detached {
         "whatever was started for it may still run".to_owned()
     } else {
-        format!(
-            "pid {} on {} and its children may still run",
-            origin.pid,
-            shown(&origin.host)
-        )
+        format!("pid {} on {} and its children may still run", origin.pid, shown(&origin.host))
     };
     format!("the names of {} are free; {still}", run.attempt.id)
 }

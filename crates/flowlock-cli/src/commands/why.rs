@@ -84,19 +84,11 @@ pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
     if let Some(name) = &name {
         tell_name(&mut text, &door, name, now_us);
     } else if runs.is_empty() {
-        let nothing = if args.what.is_some() {
-            "no such run or job is known"
-        } else {
-            "nothing waits"
-        };
+        let nothing = if args.what.is_some() { "no such run or job is known" } else { "nothing waits" };
         let _ = writeln!(text, "{nothing} ({})", door.place);
     }
     terminal::print(&text)?;
-    Ok(if args.what.is_some() && runs.is_empty() && name.is_none() {
-        exit::NO
-    } else {
-        exit::OK
-    })
+    Ok(if args.what.is_some() && runs.is_empty() && name.is_none() { exit::NO } else { exit::OK })
 }
 
 fn runs_of(door: &Door, subject: &Subject<'_>, alive: &[Seen]) -> Result<Vec<Seen>, Failure> {
@@ -115,21 +107,13 @@ fn runs_of(door: &Door, subject: &Subject<'_>, alive: &[Seen]) -> Result<Vec<See
 }
 
 fn one_run(door: &Door, id: &str) -> Result<Vec<Seen>, Failure> {
-    let seen = door
-        .flowlock
-        .run(&RunId::parse(id)?)
-        .map_err(|error| door.failure(error))?;
+    let seen = door.flowlock.run(&RunId::parse(id)?).map_err(|error| door.failure(error))?;
     Ok(seen.into_iter().collect())
 }
 
 fn name_seen(door: &Door, name: &str) -> Result<NameSeen, Failure> {
-    let seen = door
-        .flowlock
-        .names(&[Name::parse(name)?])
-        .map_err(|error| door.failure(error))?;
-    seen.into_iter()
-        .next()
-        .ok_or_else(|| Failure::internal("read a name", &"the store answered nothing"))
+    let seen = door.flowlock.names(&[Name::parse(name)?]).map_err(|error| door.failure(error))?;
+    seen.into_iter().next().ok_or_else(|| Failure::internal("read a name", &"the store answered nothing"))
 }
 
 /// A run, its blockers, and below each of them that one's own, down to what does not wait.
@@ -162,10 +146,8 @@ fn tell_blockers<'a>(
     let Some(blocked) = &seen.blocked else { return };
     for blocker in &blocked.by {
         let _ = writeln!(text, "{indent}  {blocker}");
-        let behind = blocker
-            .by
-            .as_ref()
-            .and_then(|by| alive.iter().find(|other| other.run.attempt.id == by.run));
+        let behind =
+            blocker.by.as_ref().and_then(|by| alive.iter().find(|other| other.run.attempt.id == by.run));
         if let Some(behind) = behind.filter(|behind| behind.run.state.is_waiting()) {
             tell_blockers(text, behind, alive, now_us, depth + 2, told);
         }
@@ -179,31 +161,16 @@ fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
     match (&seen.record, problem(seen, None, now_us)) {
         (Some(record), None) => tell_record(text, record),
         (_, Some(problem)) => {
-            let _ = writeln!(
-                text,
-                "{}: {}{}",
-                seen.name,
-                shown(&problem),
-                hint::near_name(&door.flowlock, seen)
-            );
+            let _ = writeln!(text, "{}: {}{}", seen.name, shown(&problem), hint(door, seen));
         }
         (None, None) => {}
     }
     if let Some(failure) = seen.evidence.failure.as_ref().filter(|_| seen.record.is_some()) {
         let (at, outcome) = (times::local(failure.at_us), failure.outcome.as_str());
-        let _ = writeln!(
-            text,
-            "  the last attempt to write it, {}, ended {outcome} at {at}",
-            failure.run
-        );
+        let _ = writeln!(text, "  the last attempt to write it, {}, ended {outcome} at {at}", failure.run);
     }
     for (space, by, _) in &seen.holders {
-        let _ = writeln!(
-            text,
-            "  {} by {by}, since {}",
-            held(*space),
-            times::relative(now_us, by.since_us)
-        );
+        let _ = writeln!(text, "  {} by {by}, since {}", held(*space), times::relative(now_us, by.since_us));
     }
     for (space, by) in &seen.line {
         let _ = writeln!(
@@ -218,13 +185,15 @@ fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
     }
 }
 
+/// `; did you mean X?` for a name that is not there.
+pub(super) fn hint(door: &Door, seen: &NameSeen) -> String {
+    let near = if seen.record.is_none() { hint::near(&door.flowlock, seen.name.as_str()) } else { None };
+    near.map_or_else(String::new, |near| format!("; {}", shown(&near)))
+}
+
 fn tell_record(text: &mut String, record: &Record) {
     let written = times::local(record.written_at_us);
-    let _ = writeln!(
-        text,
-        "{}: written at {written} by {} (job {})",
-        record.name, record.run, record.job
-    );
+    let _ = writeln!(text, "{}: written at {written} by {} (job {})", record.name, record.run, record.job);
     if let Some(note) = &record.note {
         let _ = writeln!(text, "  note: {}", shown(note));
     }
@@ -254,20 +223,8 @@ fn name_json(seen: &NameSeen) -> NameJson {
         name: seen.name.as_str().to_owned(),
         written: seen.record.is_some(),
         record: seen.record.as_ref().map(RecordJson::from),
-        evidence: seen
-            .evidence
-            .to_string()
-            .trim_start_matches([':', ' ', ',', ';'])
-            .to_owned(),
-        held_by: seen
-            .holders
-            .iter()
-            .map(|(_, by, _)| by.run.as_str().to_owned())
-            .collect(),
-        waited_for_by: seen
-            .line
-            .iter()
-            .map(|(_, by)| by.run.as_str().to_owned())
-            .collect(),
+        evidence: seen.evidence.to_string().trim_start_matches([':', ' ', ',', ';']).to_owned(),
+        held_by: seen.holders.iter().map(|(_, by, _)| by.run.as_str().to_owned()).collect(),
+        waited_for_by: seen.line.iter().map(|(_, by)| by.run.as_str().to_owned()).collect(),
     }
 }

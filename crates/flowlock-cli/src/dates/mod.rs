@@ -50,12 +50,12 @@ impl Dates {
         let explain = |problem: String| BadDate(format!("\"{}\": {problem}", crate::terminal::shown(text)));
         let mut names = vec![String::new()];
         for piece in template::parse(text).map_err(explain)? {
-            names = self.append(names, &piece).map_err(explain)?;
+            names = self.append(&names, &piece).map_err(explain)?;
         }
         Ok(names)
     }
 
-    fn append(&self, names: Vec<String>, piece: &Piece) -> Result<Vec<String>, String> {
+    fn append(&self, names: &[String], piece: &Piece) -> Result<Vec<String>, String> {
         let endings = match piece {
             Piece::Text(text) => vec![text.clone()],
             Piece::Dates(dates) => dates.texts(&self.moment, MOST_NAMES)?,
@@ -63,9 +63,8 @@ impl Dates {
         if names.len() * endings.len() > MOST_NAMES {
             return Err(format!("it stands for more than {MOST_NAMES} names"));
         }
-        let joined = names
-            .iter()
-            .flat_map(|name| endings.iter().map(move |ending| format!("{name}{ending}")));
+        let joined =
+            names.iter().flat_map(|name| endings.iter().map(move |ending| format!("{name}{ending}")));
         Ok(joined.collect())
     }
 }
@@ -76,9 +75,7 @@ fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
         "local" => Ok(TimeZone::system()),
         _ => TimeZone::get(name).map_err(|_| {
             let shown = crate::terminal::shown(name);
-            BadDate(format!(
-                "unknown time zone \"{shown}\"; give one like Europe/Berlin, UTC or local"
-            ))
+            BadDate(format!("unknown time zone \"{shown}\"; give one like Europe/Berlin, UTC or local"))
         }),
     }
 }
@@ -94,9 +91,7 @@ fn moment(text: &str, zone: TimeZone) -> Result<ZonedDateTime, BadDate> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         // Eight digits are a date somebody forgot to punctuate, not a second of 1970.
         let seconds = text.parse().ok().filter(|_| text.len() >= 9).ok_or_else(bad)?;
-        return Ok(Timestamp::from_second(seconds)
-            .map_err(|_| bad())?
-            .to_zoned_datetime(zone));
+        return Ok(Timestamp::from_second(seconds).map_err(|_| bad())?.to_zoned_datetime(zone));
     }
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant.to_zoned_datetime(zone));

@@ -50,9 +50,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Piece>, String> {
         } else if brace == "}" {
             return Err("a } without its {; write }} for a brace".to_owned());
         } else {
-            let (inside, after) = rest
-                .split_once('}')
-                .ok_or("a { without its }; write {{ for a brace")?;
+            let (inside, after) = rest.split_once('}').ok_or("a { without its }; write {{ for a brace")?;
             pieces.push(Piece::Text(std::mem::take(&mut plain)));
             pieces.push(Piece::Dates(stretch(inside)?));
             rest = after;
@@ -64,24 +62,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Piece>, String> {
 }
 
 fn stretch(inside: &str) -> Result<Stretch, String> {
-    let (expression, format) = inside
-        .split_once(':')
-        .map_or((inside, None), |(e, f)| (e, Some(f)));
+    let (expression, format) = inside.split_once(':').map_or((inside, None), |(e, f)| (e, Some(f)));
     let (from, to) = expression.split_once("..").unwrap_or((expression, expression));
     let ((word, from), (same_word, to)) = (point(from)?, point(to)?);
     if word != same_word {
-        return Err(format!(
-            "the two ends of {{{}}} differ in their word",
-            crate::terminal::shown(inside)
-        ));
+        return Err(format!("the two ends of {{{}}} differ in their word", crate::terminal::shown(inside)));
     }
     let format = format.map(|format| checked_format(word, format)).transpose()?;
-    Ok(Stretch {
-        word,
-        from,
-        to,
-        format,
-    })
+    Ok(Stretch { word, from, to, format })
 }
 
 /// `date`, `date-1d`, `month+2m`.
@@ -101,11 +89,7 @@ fn point(text: &str) -> Result<(Word, Offset), String> {
         let shown = crate::terminal::shown(offset);
         format!("\"{shown}\" is no offset; write -1 or +1 and h, d, w, m (month) or y, as in {{date-1d}}")
     };
-    let unit = offset
-        .chars()
-        .last()
-        .filter(|unit| "hdwmy".contains(*unit))
-        .ok_or_else(bad)?;
+    let unit = offset.chars().last().filter(|unit| "hdwmy".contains(*unit)).ok_or_else(bad)?;
     let digits = &offset[1..offset.len() - 1];
     let amount: i64 = digits
         .parse()
@@ -113,25 +97,16 @@ fn point(text: &str) -> Result<(Word, Offset), String> {
         .filter(|_| digits.len() <= 4 && !digits.starts_with(['+', '-']))
         .ok_or_else(bad)?;
     let amount = if offset.starts_with('-') { -amount } else { amount };
-    Ok((
-        word,
-        Offset {
-            amount,
-            unit: Some(unit),
-        },
-    ))
+    Ok((word, Offset { amount, unit: Some(unit) }))
 }
 
 /// Letters must be YYYY, YY, MM, DD or HH, no finer than the word; anything else stands for itself.
 fn checked_format(word: Word, format: &str) -> Result<String, String> {
-    let left = ["YYYY", "YY", "MM", "DD", "HH"]
-        .iter()
-        .fold(format.to_owned(), |text, part| text.replace(part, ""));
+    let left =
+        ["YYYY", "YY", "MM", "DD", "HH"].iter().fold(format.to_owned(), |text, part| text.replace(part, ""));
     if format.is_empty() || left.contains(|c: char| c.is_alphabetic() || c == '{') {
         let shown = crate::terminal::shown(format);
-        return Err(format!(
-            "\"{shown}\" is no format; it is made of YYYY, YY, MM, DD, HH and punctuation"
-        ));
+        return Err(format!("\"{shown}\" is no format; it is made of YYYY, YY, MM, DD, HH and punctuation"));
     }
     match word {
         Word::Month if format.contains("DD") => Err("a month has no DD; write {date:…}".to_owned()),
@@ -144,14 +119,8 @@ impl Stretch {
     /// One text for each moment from the first to the last, at most `limit`.
     pub(super) fn texts(&self, moment: &ZonedDateTime, limit: usize) -> Result<Vec<String>, String> {
         let far = |_| "it reaches beyond the calendar".to_owned();
-        let first = self
-            .word
-            .start(&moment.checked_add(self.from.span()).map_err(far)?)
-            .map_err(far)?;
-        let last = self
-            .word
-            .start(&moment.checked_add(self.to.span()).map_err(far)?)
-            .map_err(far)?;
+        let first = self.word.start(&moment.checked_add(self.from.span()).map_err(far)?).map_err(far)?;
+        let last = self.word.start(&moment.checked_add(self.to.span()).map_err(far)?).map_err(far)?;
         if first.year() < 1 {
             return Err("it reaches beyond the calendar".to_owned());
         }

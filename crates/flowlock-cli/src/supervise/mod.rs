@@ -92,17 +92,12 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     fn until_it_ends(&mut self, signals: &mut Signals) -> io::Result<Ended> {
-        let timer = TimerFd::new(
-            ClockId::CLOCK_BOOTTIME,
-            TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
-        )?;
+        let timer =
+            TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         let mut armed = None;
         loop {
             if let Some(status) = self.ended()? {
-                return Ok(Ended {
-                    code: exit_code(status),
-                    killed: self.killing,
-                });
+                return Ok(Ended { code: exit_code(status), killed: self.killing });
             }
             let next = self.next_moment();
             if next != armed {
@@ -155,18 +150,14 @@ impl Watch<'_> {
     }
 
     fn next_moment(&self) -> Option<Duration> {
-        let term_at = self
-            .own_deadline()
-            .map(|deadline| deadline.saturating_sub(self.kill_after));
+        let term_at = self.own_deadline().map(|deadline| deadline.saturating_sub(self.kill_after));
         [self.kill_at, term_at].into_iter().flatten().min()
     }
 
     /// The deadline, as long as it still decides something.
     fn own_deadline(&self) -> Option<Duration> {
         let open = !self.lost && !self.killing;
-        self.claims
-            .deadline()
-            .filter(|deadline| open && Some(*deadline) > self.spared)
+        self.claims.deadline().filter(|deadline| open && Some(*deadline) > self.spared)
     }
 
     fn keep_time(&mut self) {
@@ -241,10 +232,7 @@ impl Watch<'_> {
         if !self.child.at_terminal {
             return Ok(());
         }
-        let stopped = waitid(
-            Id::Pid(self.child.pid),
-            WaitPidFlag::WNOHANG | WaitPidFlag::WSTOPPED,
-        );
+        let stopped = waitid(Id::Pid(self.child.pid), WaitPidFlag::WNOHANG | WaitPidFlag::WSTOPPED);
         if matches!(stopped, Ok(WaitStatus::Stopped(..))) {
             self.take_terminal_back();
             // Stops here until the shell continues us.

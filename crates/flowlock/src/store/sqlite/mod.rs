@@ -70,16 +70,9 @@ struct Inner {
 struct OpenFile {
     sql: Connection,
     identity: Identity,
-    sync: Option<Sync>,
-}
-
-/// How far a transaction is written before its commit returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sync {
-    /// To the kernel: survives kill -9.
-    Lazy,
-    /// To the disk: survives power loss.
-    Full,
+    /// SQLite's write-ahead journal and its inode, opened at the first sync. SQLite holds no locks on it,
+    /// so that closing this descriptor drops none.
+    journal: Option<(u64, File)>,
 }
 
 impl SqliteStore {
@@ -113,7 +106,7 @@ impl SqliteStore {
             fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
         let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
-        let file = Some(OpenFile { sql, identity, sync: None });
+        let file = Some(OpenFile::new(sql, identity));
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
@@ -158,7 +151,7 @@ impl SqliteStore {
         if inner.file.is_none() {
             let (sql, identity) = open::open(&self.path)?;
             open::tune(&sql)?;
-            inner.file = Some(OpenFile { sql, identity, sync: None });
+            inner.file = Some(OpenFile::new(sql, identity));
         }
         let file = inner.file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
         let identity = Identity::of(&self.path)?;
@@ -173,37 +166,36 @@ impl SqliteStore {
     }
 
     fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
-        let sync = if step.is_durable() { Sync::Full } else { Sync::Lazy };
         self.reopened(inner)?;
         let Inner { turnstile, file, seen } = inner;
         let seen = seen.entry(namespace.clone()).or_default();
         let file = file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
-        let _turn = turnstile.enter(self.patience)?;
-        file.write(sync, |sql| {
-            let ns = namespace_number(sql, namespace)?;
-            let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
-            if effect.sequence <= *seen {
-                return Err(went_back(namespace, *seen, effect.sequence - 1));
-            }
-            Ok(effect)
-        })
-        .and_then(|effect| {
-            if effect.must_sync && sync == Sync::Lazy {
-                file.sync_now()?;
-            }
-            *seen = effect.sequence;
-            Ok(effect)
-        })
+        let effect = {
+            let _turn = turnstile.enter(self.patience)?;
+            file.write(|sql| {
+                let ns = namespace_number(sql, namespace)?;
+                let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
+                if effect.sequence <= *seen {
+                    return Err(went_back(namespace, *seen, effect.sequence - 1));
+                }
+                Ok(effect)
+            })?
+        };
+        *seen = effect.sequence;
+        // Out of turn: others may write while this waits for the disk, and one sync serves them all.
+        if effect.must_sync {
+            file.sync(&self.path)?;
+        }
+        Ok(effect)
     }
 }
 
 impl OpenFile {
-    fn write<T>(
-        &mut self,
-        sync: Sync,
-        body: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.set_sync(sync)?;
+    fn new(sql: Connection, identity: Identity) -> Self {
+        Self { sql, identity, journal: None }
+    }
+
+    fn write<T>(&mut self, body: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let transaction =
             self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
         let result = body(&transaction)?;
@@ -211,27 +203,21 @@ impl OpenFile {
         Ok(result)
     }
 
-    fn set_sync(&mut self, sync: Sync) -> Result<(), StoreError> {
-        if self.sync != Some(sync) {
-            let sql = match sync {
-                Sync::Lazy => "pragma synchronous = normal",
-                Sync::Full => "pragma synchronous = full",
-            };
-            self.sql
-                .prepare_cached(sql)
-                .and_then(|mut statement| statement.execute([]))
-                .map_err(translate)?;
-            self.sync = Some(sync);
+    /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
+    /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
+    fn sync(&mut self, path: &Path) -> Result<(), StoreError> {
+        let path = with_suffix(path, "-wal");
+        let unknown = |error: std::io::Error| failure::not_synced(&path, error);
+        let inode = fs::metadata(&path).map_err(unknown)?.ino();
+        if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
+            let journal = File::options().write(true).open(&path).map_err(unknown)?;
+            // The journal may be new: its name must be on the disk as well.
+            File::open(super::directory_of(&path))
+                .and_then(|directory| directory.sync_all())
+                .map_err(unknown)?;
+            self.journal = Some((inode, journal));
         }
-        Ok(())
-    }
-
-    /// Brings everything written so far to the disk, by one small synced transaction.
-    fn sync_now(&mut self) -> Result<(), StoreError> {
-        self.write(Sync::Full, |sql| {
-            sql.execute("update namespace set sequence = sequence where ns = 1", []).map_err(translate)
-        })
-        .map(drop)
+        self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)
     }
 }
 

@@ -1,0 +1,3 @@
+//! The library's promises, tried from outside.
+
+mod histories;

@@ -47,6 +47,9 @@ fn measure(flowlock: &Path, rounds: &str, parts: &[&str]) -> Result<(), Trouble>
     let beside_the_program = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
     let disk = tempfile::Builder::new().prefix("bench-").tempdir_in(beside_the_program)?;
     println!("{}", machine::description(disk.path())?);
+    if let Some(warning) = machine::is_busy() {
+        println!("{warning}");
+    }
     let mut rows = Vec::new();
     for part in parts {
         println!("measuring {part} …");

@@ -64,6 +64,8 @@ struct Inner {
     file: Option<OpenFile>,
     /// The highest sequence number seen per namespace: a store never goes back.
     seen: BTreeMap<Namespace, u64>,
+    /// A step that took effect could not be brought to the disk: the next one must be.
+    owes_sync: bool,
 }
 
 #[derive(Debug)]
@@ -117,7 +119,7 @@ impl SqliteStore {
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
-            inner: Mutex::new(Inner { turnstile, file, seen: BTreeMap::new() }),
+            inner: Mutex::new(Inner { turnstile, file, seen: BTreeMap::new(), owes_sync: false }),
             path,
             patience,
             lives,
@@ -173,9 +175,9 @@ impl SqliteStore {
     }
 
     fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
-        let sync = if step.is_durable() { Sync::Full } else { Sync::Lazy };
+        let sync = if step.is_durable() || inner.owes_sync { Sync::Full } else { Sync::Lazy };
         self.reopened(inner)?;
-        let Inner { turnstile, file, seen } = inner;
+        let Inner { turnstile, file, seen, owes_sync } = inner;
         let seen = seen.entry(namespace.clone()).or_default();
         let file = file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
         let _turn = turnstile.enter(self.patience)?;
@@ -188,10 +190,13 @@ impl SqliteStore {
             Ok(effect)
         })
         .and_then(|effect| {
-            if effect.must_sync && sync == Sync::Lazy {
-                file.sync_now()?;
-            }
             *seen = effect.sequence;
+            *owes_sync = effect.must_sync && sync == Sync::Lazy;
+            if *owes_sync {
+                // The step counts already; only its durability is in doubt.
+                file.sync_now().map_err(StoreError::into_unknown)?;
+                *owes_sync = false;
+            }
             Ok(effect)
         })
     }

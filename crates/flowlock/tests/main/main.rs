@@ -1,0 +1,4 @@
+//! The library's promises, tried from outside.
+
+mod between;
+mod holders;

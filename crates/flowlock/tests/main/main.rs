@@ -1,4 +1,5 @@
 //! The library's promises, tried from outside.
 
 mod between;
+mod files;
 mod holders;

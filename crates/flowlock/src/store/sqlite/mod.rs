@@ -77,6 +77,7 @@ struct Inner {
 #[derive(Debug)]
 struct OpenFile {
     sql: Connection,
+<<<<<<< HEAD
     /// `SQLite`'s own files beside it: its locks and its newest content are in them.
     journal: [Option<Identity>; 2],
     sync: Option<Sync>,
@@ -89,6 +90,12 @@ enum Sync {
     Lazy,
     /// To the disk: survives power loss.
     Full,
+=======
+    identity: Identity,
+    /// SQLite's write-ahead journal and its inode, opened at the first sync. SQLite holds no locks on it,
+    /// so that closing this descriptor drops none.
+    journal: Option<(u64, File)>,
+>>>>>>> main
 }
 
 impl SqliteStore {
@@ -122,7 +129,11 @@ impl SqliteStore {
             fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
         let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
+<<<<<<< HEAD
         let file = Some(file);
+=======
+        let file = Some(OpenFile::new(sql, identity));
+>>>>>>> main
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
@@ -174,6 +185,7 @@ impl SqliteStore {
             .ok_or_else(|| turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
     }
 
+<<<<<<< HEAD
     /// The open file; opened anew after an error, refused if it is not what it was.
     fn usable<'f>(
         &self,
@@ -182,6 +194,19 @@ impl SqliteStore {
     ) -> Result<&'f mut OpenFile, StoreError> {
         let gone = |what: &Path| {
             let path = crate::text::escape(&what.display().to_string());
+=======
+    /// The open file; opened anew after an error, refused if another file lies in its place by now.
+    fn reopened<'i>(&self, inner: &'i mut Inner) -> Result<&'i mut OpenFile, StoreError> {
+        if inner.file.is_none() {
+            let (sql, identity) = open::open(&self.path)?;
+            open::tune(&sql)?;
+            inner.file = Some(OpenFile::new(sql, identity));
+        }
+        let file = inner.file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
+        let identity = Identity::of(&self.path)?;
+        if identity != file.identity {
+            let path = crate::text::escape(&self.path.display().to_string());
+>>>>>>> main
             let message = format!(
                 "{path} was removed or replaced by another file while it was open; start again to use what is there now"
             );
@@ -201,6 +226,7 @@ impl SqliteStore {
         Ok(file)
     }
 
+<<<<<<< HEAD
     fn transact(
         &self,
         inner: &mut Inner,
@@ -231,10 +257,35 @@ impl SqliteStore {
             }
             Ok(effect)
         })
+=======
+    fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
+        self.reopened(inner)?;
+        let Inner { turnstile, file, seen } = inner;
+        let seen = seen.entry(namespace.clone()).or_default();
+        let file = file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
+        let effect = {
+            let _turn = turnstile.enter(self.patience)?;
+            file.write(|sql| {
+                let ns = namespace_number(sql, namespace)?;
+                let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
+                if effect.sequence <= *seen {
+                    return Err(went_back(namespace, *seen, effect.sequence - 1));
+                }
+                Ok(effect)
+            })?
+        };
+        *seen = effect.sequence;
+        // Out of turn: others may write while this waits for the disk, and one sync serves them all.
+        if effect.must_sync {
+            file.sync(&self.path)?;
+        }
+        Ok(effect)
+>>>>>>> main
     }
 }
 
 impl OpenFile {
+<<<<<<< HEAD
     fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let sql = open::open(path, patience)?;
         open::tune(&sql)?;
@@ -247,6 +298,13 @@ impl OpenFile {
         body: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.set_sync(sync)?;
+=======
+    fn new(sql: Connection, identity: Identity) -> Self {
+        Self { sql, identity, journal: None }
+    }
+
+    fn write<T>(&mut self, body: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+>>>>>>> main
         let transaction =
             self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
         let result = body(&transaction)?;
@@ -254,27 +312,21 @@ impl OpenFile {
         Ok(result)
     }
 
-    fn set_sync(&mut self, sync: Sync) -> Result<(), StoreError> {
-        if self.sync != Some(sync) {
-            let sql = match sync {
-                Sync::Lazy => "pragma synchronous = normal",
-                Sync::Full => "pragma synchronous = full",
-            };
-            self.sql
-                .prepare_cached(sql)
-                .and_then(|mut statement| statement.execute([]))
-                .map_err(translate)?;
-            self.sync = Some(sync);
+    /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
+    /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
+    fn sync(&mut self, path: &Path) -> Result<(), StoreError> {
+        let path = with_suffix(path, "-wal");
+        let unknown = |error: std::io::Error| failure::not_synced(&path, error);
+        let inode = fs::metadata(&path).map_err(unknown)?.ino();
+        if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
+            let journal = File::options().write(true).open(&path).map_err(unknown)?;
+            // The journal may be new: its name must be on the disk as well.
+            File::open(super::directory_of(&path))
+                .and_then(|directory| directory.sync_all())
+                .map_err(unknown)?;
+            self.journal = Some((inode, journal));
         }
-        Ok(())
-    }
-
-    /// Brings everything written so far to the disk, by one small synced transaction.
-    fn sync_now(&mut self) -> Result<(), StoreError> {
-        self.write(Sync::Full, |sql| {
-            sql.execute("update namespace set sequence = sequence where ns = 1", []).map_err(translate)
-        })
-        .map(drop)
+        self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)
     }
 }
 

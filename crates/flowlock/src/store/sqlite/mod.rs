@@ -4,6 +4,7 @@
 //! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
+mod alone;
 mod failure;
 mod life;
 mod open;
@@ -15,11 +16,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
+use self::alone::{Alone, Inside};
 use self::failure::{at_path, translate, translate_commit};
 use self::life::Lives;
 use self::open::{Identity, with_suffix};
@@ -31,7 +33,7 @@ use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step};
-use crate::world::{Bounds, Life, Now, World};
+use crate::world::{Bounds, Life, Now, World, later};
 
 /// The embedded store.
 ///
@@ -55,24 +57,45 @@ pub struct SqliteStore {
     lives: Arc<Lives>,
     inboxes: Inboxes,
     world: Box<dyn World>,
-    inner: Mutex<Inner>,
+    inner: Alone<Inner>,
+    /// The process that opened it: neither `SQLite` nor the locks survive a fork.
+    pid: u32,
 }
 
 #[derive(Debug)]
 struct Inner {
     turnstile: Turnstile,
     file: Option<OpenFile>,
+    /// What was opened first: it must stay where it is.
+    identity: Identity,
     /// The highest sequence number seen per namespace: a store never goes back.
     seen: BTreeMap<Namespace, u64>,
+    /// A step that took effect could not be brought to the disk: the next one must be.
+    owes_sync: bool,
 }
 
 #[derive(Debug)]
 struct OpenFile {
     sql: Connection,
+<<<<<<< HEAD
+    /// `SQLite`'s own files beside it: its locks and its newest content are in them.
+    journal: [Option<Identity>; 2],
+    sync: Option<Sync>,
+}
+
+/// How far a transaction is written before its commit returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    /// To the kernel: survives kill -9.
+    Lazy,
+    /// To the disk: survives power loss.
+    Full,
+=======
     identity: Identity,
     /// SQLite's write-ahead journal and its inode, opened at the first sync. SQLite holds no locks on it,
     /// so that closing this descriptor drops none.
     journal: Option<(u64, File)>,
+>>>>>>> main
 }
 
 impl SqliteStore {
@@ -100,17 +123,22 @@ impl SqliteStore {
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
         let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
-        let (sql, identity) = open::open(&path)?;
-        open::tune(&sql)?;
+        let file = OpenFile::open(&path, patience)?;
+        let identity = Identity::of(&path)?;
         let mode =
             fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
         let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
+<<<<<<< HEAD
+        let file = Some(file);
+=======
         let file = Some(OpenFile::new(sql, identity));
+>>>>>>> main
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
-            inner: Mutex::new(Inner { turnstile, file, seen: BTreeMap::new() }),
+            inner: Alone::new(Inner { turnstile, file, identity, seen: BTreeMap::new(), owes_sync: false }),
+            pid: std::process::id(),
             path,
             patience,
             lives,
@@ -134,18 +162,39 @@ impl SqliteStore {
 
     /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
-        let mut inner = self.inner();
-        let file = self.reopened(&mut inner)?;
+        let mut inner = self.inner()?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity)?;
         let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
         let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
         let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection; other threads of this process may use it for as long as other processes may write.
+    fn inner(&self) -> Result<Inside<'_, Inner>, StoreError> {
+        if std::process::id() != self.pid {
+            let message = format!(
+                "the store was opened by process {}, before a fork; open it anew in this process",
+                self.pid
+            );
+            return Err(StoreError::new(StoreErrorKind::Unusable, message));
+        }
+        self.inner
+            .enter(self.patience)
+            .ok_or_else(|| turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
     }
 
+<<<<<<< HEAD
+    /// The open file; opened anew after an error, refused if it is not what it was.
+    fn usable<'f>(
+        &self,
+        file: &'f mut Option<OpenFile>,
+        identity: Identity,
+    ) -> Result<&'f mut OpenFile, StoreError> {
+        let gone = |what: &Path| {
+            let path = crate::text::escape(&what.display().to_string());
+=======
     /// The open file; opened anew after an error, refused if another file lies in its place by now.
     fn reopened<'i>(&self, inner: &'i mut Inner) -> Result<&'i mut OpenFile, StoreError> {
         if inner.file.is_none() {
@@ -157,14 +206,58 @@ impl SqliteStore {
         let identity = Identity::of(&self.path)?;
         if identity != file.identity {
             let path = crate::text::escape(&self.path.display().to_string());
+>>>>>>> main
             let message = format!(
-                "{path} was replaced by another file while it was open; start again to use the new one"
+                "{path} was removed or replaced by another file while it was open; start again to use what is there now"
             );
-            return Err(StoreError::new(StoreErrorKind::Damaged, message));
+            StoreError::new(StoreErrorKind::Damaged, message)
+        };
+        if Identity::of(&self.path).ok() != Some(identity) {
+            *file = None;
+            return Err(gone(&self.path));
+        }
+        let file = match file {
+            Some(file) => file,
+            None => file.insert(OpenFile::open(&self.path, self.patience)?),
+        };
+        if file.journal != journal(&self.path) {
+            return Err(gone(&with_suffix(&self.path, "-wal")));
         }
         Ok(file)
     }
 
+<<<<<<< HEAD
+    fn transact(
+        &self,
+        inner: &mut Inner,
+        namespace: &Namespace,
+        step: &Step,
+        until: Instant,
+    ) -> Result<Effect, StoreError> {
+        let sync = if step.is_durable() || inner.owes_sync { Sync::Full } else { Sync::Lazy };
+        let Inner { turnstile, file, identity, seen, owes_sync } = inner;
+        let seen = seen.entry(namespace.clone()).or_default();
+        let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+        let file = self.usable(file, *identity)?;
+        file.write(sync, |sql| {
+            let ns = namespace_number(sql, namespace)?;
+            let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
+            if effect.sequence <= *seen {
+                return Err(went_back(namespace, *seen, effect.sequence - 1));
+            }
+            Ok(effect)
+        })
+        .and_then(|effect| {
+            *seen = effect.sequence;
+            *owes_sync = effect.must_sync && sync == Sync::Lazy;
+            if *owes_sync {
+                // The step counts already; only its durability is in doubt.
+                file.sync_now().map_err(StoreError::into_unknown)?;
+                *owes_sync = false;
+            }
+            Ok(effect)
+        })
+=======
     fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
         self.reopened(inner)?;
         let Inner { turnstile, file, seen } = inner;
@@ -187,15 +280,31 @@ impl SqliteStore {
             file.sync(&self.path)?;
         }
         Ok(effect)
+>>>>>>> main
     }
 }
 
 impl OpenFile {
+<<<<<<< HEAD
+    fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let sql = open::open(path, patience)?;
+        open::tune(&sql)?;
+        Ok(Self { sql, journal: journal(path), sync: None })
+    }
+
+    fn write<T>(
+        &mut self,
+        sync: Sync,
+        body: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.set_sync(sync)?;
+=======
     fn new(sql: Connection, identity: Identity) -> Self {
         Self { sql, identity, journal: None }
     }
 
     fn write<T>(&mut self, body: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+>>>>>>> main
         let transaction =
             self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
         let result = body(&transaction)?;
@@ -232,8 +341,9 @@ impl Store for SqliteStore {
 
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
         let effect = {
-            let mut inner = self.inner();
-            let done = self.transact(&mut inner, namespace, step);
+            let until = later(Instant::now(), self.patience);
+            let mut inner = self.inner()?;
+            let done = self.transact(&mut inner, namespace, step, until);
             if let Err(error) = &done
                 && error.kind() != StoreErrorKind::Unreachable
             {
@@ -247,8 +357,9 @@ impl Store for SqliteStore {
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let mut inner = self.inner();
-        let file = self.reopened(&mut inner)?;
+        let mut inner = self.inner()?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity)?;
         let transaction =
             file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
         let ns = find_namespace(&transaction, namespace)?.unwrap_or(-1);
@@ -270,6 +381,11 @@ impl Store for SqliteStore {
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
     }
+}
+
+/// `SQLite`'s own files beside the store, as they are now.
+fn journal(path: &Path) -> [Option<Identity>; 2] {
+    ["-wal", "-shm"].map(|suffix| Identity::of(&with_suffix(path, suffix)).ok())
 }
 
 fn went_back(namespace: &Namespace, seen: u64, found: u64) -> StoreError {

@@ -5,6 +5,7 @@
 //! * [`Fault`] preloads a hostile machine into such a process: it dies or is refused at its Nth write, loses power,
 //!   has its clock moved, stands on another file system or after a reboot.
 //! * [`Witness`] watches from outside whether two workers were ever where only one may be.
+//! * [`history`] plays random histories on several stores at once and asks a second opinion at every step.
 //! * [`until`] waits for a condition with a deadline, in place of a sleep and a hope.
 
 // Everything here asserts: a panic is how a test learns of it, and `# Panics` on each item would say nothing.
@@ -12,7 +13,10 @@
 
 mod cli;
 mod fault;
+pub mod history;
 mod job;
+mod oracle;
+mod subject;
 mod terminal;
 mod wait;
 mod witness;
@@ -20,6 +24,7 @@ mod witness;
 pub use cli::{Cli, Finished};
 pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};
 pub use job::Job;
+pub use subject::Subject;
 pub use terminal::Terminal;
 pub use wait::{PATIENCE, until};
 pub use witness::{Inside, Mode, Overlap, Stay, Witness};

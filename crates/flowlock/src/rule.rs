@@ -112,16 +112,17 @@ pub(crate) enum Obstacle {
 
 /// The first obstacle in the way of a run, or none: then it may run now.
 pub(crate) fn first_obstacle<V: View>(view: &mut V, spec: &Spec) -> Result<Option<Obstacle>, V::Error> {
-    for input in spec.claims.inputs() {
-        if !view.is_live(&input.name)? {
-            return Ok(Some(Obstacle::Missing(Place::record(&input.name))));
-        }
-    }
+    // First, because it is final: a run that may not overwrite does not wait for its inputs either.
     if spec.if_written != IfWritten::Overwrite {
         for output in spec.claims.outputs() {
             if view.is_live(&output.name)? {
                 return Ok(Some(Obstacle::Exists));
             }
+        }
+    }
+    for input in spec.claims.inputs() {
+        if !view.is_live(&input.name)? {
+            return Ok(Some(Obstacle::Missing(Place::record(&input.name))));
         }
     }
     for claim in &spec.claims {

@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// Rounds of every comparison; the median counts
     #[arg(long, default_value_t = 7)]
     rounds: u32,
+    /// Measure only this part: processes, transactions, handoff, waiting
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -30,6 +33,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     steps.command("the benchmark", &mut repo::cargo(build))?;
     let bin = Profile::Release.folder();
     let mut bench = std::process::Command::new(bin.join("bench-embedded"));
-    bench.arg(bin.join("flowlock")).arg(args.rounds.to_string());
+    bench.arg(bin.join("flowlock")).arg(args.rounds.to_string()).args(&args.only);
     steps.command("measuring", &mut bench)
 }

@@ -6,6 +6,7 @@ mod page;
 mod session;
 
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -43,8 +44,18 @@ fn complaints_about(path: &Path, text: &str, page: &Page, bin: &Path) -> Result<
         return Ok(complaints);
     }
     let outcomes = session::play(page, bin)?;
-    complaints
-        .extend(page.examples().zip(outcomes).filter_map(|(example, outcome)| judge(example, &outcome)));
+    let mut background = String::new();
+    for (example, mut outcome) in page.examples().zip(outcomes) {
+        if example.command.ends_with(" &") {
+            background.push_str(&mem::take(&mut outcome.output));
+        } else if example.command == "wait" {
+            outcome.output = mem::take(&mut background);
+        }
+        complaints.extend(judge(example, &outcome));
+    }
+    if !background.is_empty() {
+        complaints.push(format!(" no `$ wait` shows what was printed in the background:\n{background}"));
+    }
     Ok(complaints)
 }
 

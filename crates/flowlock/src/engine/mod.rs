@@ -242,7 +242,7 @@ impl<T: Tables> rule::View for Eyes<'_, '_, T> {
     type Error = StoreError;
 
     fn is_live(&mut self, name: &Name) -> Result<bool> {
-        Ok(self.engine.record(name)?.is_some_and(|record| record.state == RecordState::Live))
+        Ok(self.engine.record_now(name)?.is_some_and(|record| record.state == RecordState::Live))
     }
 
     fn held(&mut self, claim: &Claim) -> Result<Crowd> {

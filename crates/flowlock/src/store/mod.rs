@@ -21,7 +21,7 @@ use crate::world::Life;
 /// * A step answers only after its effect is visible to every later step; an error means that it had no
 ///   effect, or, if [`StoreError::is_unknown`], that asking again is the only way to know.
 /// * Repeating a step is harmless.
-/// * [`Step::is_durable`] steps survive kill -9 and power loss once answered.
+/// * Records written, created or removed survive kill -9 and power loss once the step is answered.
 /// * No step waits for another run, and no step's work grows with the number of runs in line.
 /// * Time comes from the store's own clocks, never from the step.
 /// * Namespaces do not touch.

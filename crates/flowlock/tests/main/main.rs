@@ -2,4 +2,5 @@
 
 mod between;
 mod files;
+mod histories;
 mod holders;

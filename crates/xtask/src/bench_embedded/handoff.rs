@@ -16,7 +16,10 @@ use crate::stats::percentile;
 const PASSES: usize = 1500;
 
 /// How long each side holds the lock: long enough for the other to be in the queue.
-const HOLD: Duration = Duration::from_millis(3);
+const HOLD: Duration = Duration::from_millis(4);
+
+/// How long each side does something else before it asks again, so that its next request is not what is measured.
+const ELSEWHERE: Duration = Duration::from_millis(1);
 
 /// p50 and p99.
 pub(crate) fn between_two_processes(folder: &Path) -> Result<(Duration, Duration), Trouble> {
@@ -63,6 +66,7 @@ pub(crate) fn play(store: &str) -> Result<(), Trouble> {
         thread::sleep(HOLD);
         turns.push((granted, now()?));
         grant.commit()?;
+        thread::sleep(ELSEWHERE);
     }
     let mut out = std::io::stdout().lock();
     for (granted, released) in turns {

@@ -20,7 +20,7 @@ pub(crate) const RUNS: usize = 1000;
 const WATCHED: Duration = Duration::from_secs(20);
 
 /// How long arriving, and later leaving, may take before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What was seen.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 mod alone;
 mod failure;
+mod file;
 mod life;
 mod open;
 mod rows;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use self::alone::{Alone, Inside};
-use self::failure::{at_path, translate, translate_commit};
+use self::failure::{at_path, translate};
+use self::file::OpenFile;
 use self::life::Lives;
 use self::open::{Identity, with_suffix};
 use self::rows::Rows;
@@ -70,25 +72,8 @@ struct Inner {
     identity: Identity,
     /// The highest sequence number seen per namespace: a store never goes back.
     seen: BTreeMap<Namespace, u64>,
-    /// A step that took effect could not be brought to the disk: the next one must be.
+    /// A sync failed: what it was for must be written anew, for the kernel may have let go of it.
     owes_sync: bool,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    sql: Connection,
-    /// `SQLite`'s own files beside it: its locks and its newest content are in them.
-    journal: [Option<Identity>; 2],
-    sync: Option<Sync>,
-}
-
-/// How far a transaction is written before its commit returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sync {
-    /// To the kernel: survives kill -9.
-    Lazy,
-    /// To the disk: survives power loss.
-    Full,
 }
 
 impl SqliteStore {
@@ -195,7 +180,7 @@ impl SqliteStore {
             Some(file) => file,
             None => file.insert(OpenFile::open(&self.path, self.patience)?),
         };
-        if file.journal != journal(&self.path) {
+        if !file.is_whole(&self.path) {
             return Err(gone(&with_suffix(&self.path, "-wal")));
         }
         Ok(file)
@@ -208,73 +193,31 @@ impl SqliteStore {
         step: &Step,
         until: Instant,
     ) -> Result<Effect, StoreError> {
-        let sync = if step.is_durable() || inner.owes_sync { Sync::Full } else { Sync::Lazy };
         let Inner { turnstile, file, identity, seen, owes_sync } = inner;
         let seen = seen.entry(namespace.clone()).or_default();
-        let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+        let turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
         let file = self.usable(file, *identity)?;
-        file.write(sync, |sql| {
+        let effect = file.write(|sql| {
             let ns = namespace_number(sql, namespace)?;
             let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
             if effect.sequence <= *seen {
                 return Err(went_back(namespace, *seen, effect.sequence - 1));
             }
             Ok(effect)
-        })
-        .and_then(|effect| {
-            *seen = effect.sequence;
-            *owes_sync = effect.must_sync && sync == Sync::Lazy;
-            if *owes_sync {
-                // The step counts already; only its durability is in doubt.
-                file.sync_now().map_err(StoreError::into_unknown)?;
-                *owes_sync = false;
+        })?;
+        *seen = effect.sequence;
+        // Out of turn: others may write while this waits for the disk, and one sync serves them all.
+        drop(turn);
+        if effect.must_sync {
+            let first = !std::mem::replace(owes_sync, true);
+            if first {
+                file.sync(&self.path)?;
+            } else {
+                file.write_anew()?;
             }
-            Ok(effect)
-        })
-    }
-}
-
-impl OpenFile {
-    fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let sql = open::open(path, patience)?;
-        open::tune(&sql)?;
-        Ok(Self { sql, journal: journal(path), sync: None })
-    }
-
-    fn write<T>(
-        &mut self,
-        sync: Sync,
-        body: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.set_sync(sync)?;
-        let transaction =
-            self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
-        let result = body(&transaction)?;
-        transaction.commit().map_err(translate_commit)?;
-        Ok(result)
-    }
-
-    fn set_sync(&mut self, sync: Sync) -> Result<(), StoreError> {
-        if self.sync != Some(sync) {
-            let sql = match sync {
-                Sync::Lazy => "pragma synchronous = normal",
-                Sync::Full => "pragma synchronous = full",
-            };
-            self.sql
-                .prepare_cached(sql)
-                .and_then(|mut statement| statement.execute([]))
-                .map_err(translate)?;
-            self.sync = Some(sync);
+            *owes_sync = false;
         }
-        Ok(())
-    }
-
-    /// Brings everything written so far to the disk, by one small synced transaction.
-    fn sync_now(&mut self) -> Result<(), StoreError> {
-        self.write(Sync::Full, |sql| {
-            sql.execute("update namespace set sequence = sequence where ns = 1", []).map_err(translate)
-        })
-        .map(drop)
+        Ok(effect)
     }
 }
 
@@ -329,11 +272,6 @@ impl Store for SqliteStore {
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
     }
-}
-
-/// `SQLite`'s own files beside the store, as they are now.
-fn journal(path: &Path) -> [Option<Identity>; 2] {
-    ["-wal", "-shm"].map(|suffix| Identity::of(&with_suffix(path, suffix)).ok())
 }
 
 fn went_back(namespace: &Namespace, seen: u64, found: u64) -> StoreError {

@@ -216,6 +216,7 @@ fn publish(draft: &Path, path: &Path) -> Result<(), StoreError> {
 
 /// Prepares a connection for steps.
 pub(super) fn tune(sql: &Connection) -> Result<(), StoreError> {
+    sql.pragma_update(None, "synchronous", "normal").map_err(translate)?;
     sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)?;
     sql.pragma_update(None, "journal_size_limit", LARGEST_WAL).map_err(translate)
 }

@@ -6,6 +6,7 @@
 
 mod alone;
 mod failure;
+mod file;
 mod life;
 mod open;
 mod rows;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
 use self::alone::{Alone, Inside};
-use self::failure::{at_path, translate, translate_commit};
+use self::failure::{at_path, translate};
+use self::file::OpenFile;
 use self::life::Lives;
 use self::open::{Identity, with_suffix};
 use self::rows::Rows;
@@ -70,32 +72,8 @@ struct Inner {
     identity: Identity,
     /// The highest sequence number seen per namespace: a store never goes back.
     seen: BTreeMap<Namespace, u64>,
-    /// A step that took effect could not be brought to the disk: the next one must be.
+    /// A sync failed: what it was for must be written anew, for the kernel may have let go of it.
     owes_sync: bool,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    sql: Connection,
-<<<<<<< HEAD
-    /// `SQLite`'s own files beside it: its locks and its newest content are in them.
-    journal: [Option<Identity>; 2],
-    sync: Option<Sync>,
-}
-
-/// How far a transaction is written before its commit returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sync {
-    /// To the kernel: survives kill -9.
-    Lazy,
-    /// To the disk: survives power loss.
-    Full,
-=======
-    identity: Identity,
-    /// SQLite's write-ahead journal and its inode, opened at the first sync. SQLite holds no locks on it,
-    /// so that closing this descriptor drops none.
-    journal: Option<(u64, File)>,
->>>>>>> main
 }
 
 impl SqliteStore {
@@ -129,11 +107,7 @@ impl SqliteStore {
             fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
         let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
-<<<<<<< HEAD
         let file = Some(file);
-=======
-        let file = Some(OpenFile::new(sql, identity));
->>>>>>> main
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
@@ -185,7 +159,6 @@ impl SqliteStore {
             .ok_or_else(|| turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
     }
 
-<<<<<<< HEAD
     /// The open file; opened anew after an error, refused if it is not what it was.
     fn usable<'f>(
         &self,
@@ -194,19 +167,6 @@ impl SqliteStore {
     ) -> Result<&'f mut OpenFile, StoreError> {
         let gone = |what: &Path| {
             let path = crate::text::escape(&what.display().to_string());
-=======
-    /// The open file; opened anew after an error, refused if another file lies in its place by now.
-    fn reopened<'i>(&self, inner: &'i mut Inner) -> Result<&'i mut OpenFile, StoreError> {
-        if inner.file.is_none() {
-            let (sql, identity) = open::open(&self.path)?;
-            open::tune(&sql)?;
-            inner.file = Some(OpenFile::new(sql, identity));
-        }
-        let file = inner.file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
-        let identity = Identity::of(&self.path)?;
-        if identity != file.identity {
-            let path = crate::text::escape(&self.path.display().to_string());
->>>>>>> main
             let message = format!(
                 "{path} was removed or replaced by another file while it was open; start again to use what is there now"
             );
@@ -220,13 +180,12 @@ impl SqliteStore {
             Some(file) => file,
             None => file.insert(OpenFile::open(&self.path, self.patience)?),
         };
-        if file.journal != journal(&self.path) {
+        if !file.is_whole(&self.path) {
             return Err(gone(&with_suffix(&self.path, "-wal")));
         }
         Ok(file)
     }
 
-<<<<<<< HEAD
     fn transact(
         &self,
         inner: &mut Inner,
@@ -234,99 +193,31 @@ impl SqliteStore {
         step: &Step,
         until: Instant,
     ) -> Result<Effect, StoreError> {
-        let sync = if step.is_durable() || inner.owes_sync { Sync::Full } else { Sync::Lazy };
         let Inner { turnstile, file, identity, seen, owes_sync } = inner;
         let seen = seen.entry(namespace.clone()).or_default();
-        let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+        let turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
         let file = self.usable(file, *identity)?;
-        file.write(sync, |sql| {
+        let effect = file.write(|sql| {
             let ns = namespace_number(sql, namespace)?;
             let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
             if effect.sequence <= *seen {
                 return Err(went_back(namespace, *seen, effect.sequence - 1));
             }
             Ok(effect)
-        })
-        .and_then(|effect| {
-            *seen = effect.sequence;
-            *owes_sync = effect.must_sync && sync == Sync::Lazy;
-            if *owes_sync {
-                // The step counts already; only its durability is in doubt.
-                file.sync_now().map_err(StoreError::into_unknown)?;
-                *owes_sync = false;
-            }
-            Ok(effect)
-        })
-=======
-    fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
-        self.reopened(inner)?;
-        let Inner { turnstile, file, seen } = inner;
-        let seen = seen.entry(namespace.clone()).or_default();
-        let file = file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
-        let effect = {
-            let _turn = turnstile.enter(self.patience)?;
-            file.write(|sql| {
-                let ns = namespace_number(sql, namespace)?;
-                let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
-                if effect.sequence <= *seen {
-                    return Err(went_back(namespace, *seen, effect.sequence - 1));
-                }
-                Ok(effect)
-            })?
-        };
+        })?;
         *seen = effect.sequence;
         // Out of turn: others may write while this waits for the disk, and one sync serves them all.
+        drop(turn);
         if effect.must_sync {
-            file.sync(&self.path)?;
+            let first = !std::mem::replace(owes_sync, true);
+            if first {
+                file.sync(&self.path)?;
+            } else {
+                file.write_anew()?;
+            }
+            *owes_sync = false;
         }
         Ok(effect)
->>>>>>> main
-    }
-}
-
-impl OpenFile {
-<<<<<<< HEAD
-    fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let sql = open::open(path, patience)?;
-        open::tune(&sql)?;
-        Ok(Self { sql, journal: journal(path), sync: None })
-    }
-
-    fn write<T>(
-        &mut self,
-        sync: Sync,
-        body: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.set_sync(sync)?;
-=======
-    fn new(sql: Connection, identity: Identity) -> Self {
-        Self { sql, identity, journal: None }
-    }
-
-    fn write<T>(&mut self, body: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
->>>>>>> main
-        let transaction =
-            self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
-        let result = body(&transaction)?;
-        transaction.commit().map_err(translate_commit)?;
-        Ok(result)
-    }
-
-    /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
-    /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
-    fn sync(&mut self, path: &Path) -> Result<(), StoreError> {
-        let path = with_suffix(path, "-wal");
-        let unknown = |error: std::io::Error| failure::not_synced(&path, error);
-        let inode = fs::metadata(&path).map_err(unknown)?.ino();
-        if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
-            let journal = File::options().write(true).open(&path).map_err(unknown)?;
-            // The journal may be new: its name must be on the disk as well.
-            File::open(super::directory_of(&path))
-                .and_then(|directory| directory.sync_all())
-                .map_err(unknown)?;
-            self.journal = Some((inode, journal));
-        }
-        self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)
     }
 }
 
@@ -381,11 +272,6 @@ impl Store for SqliteStore {
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
     }
-}
-
-/// `SQLite`'s own files beside the store, as they are now.
-fn journal(path: &Path) -> [Option<Identity>; 2] {
-    ["-wal", "-shm"].map(|suffix| Identity::of(&with_suffix(path, suffix)).ok())
 }
 
 fn went_back(namespace: &Namespace, seen: u64, found: u64) -> StoreError {

@@ -216,13 +216,9 @@ fn publish(draft: &Path, path: &Path) -> Result<(), StoreError> {
 
 /// Prepares a connection for steps.
 pub(super) fn tune(sql: &Connection) -> Result<(), StoreError> {
-<<<<<<< HEAD
+    sql.pragma_update(None, "synchronous", "normal").map_err(translate)?;
     sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)?;
     sql.pragma_update(None, "journal_size_limit", LARGEST_WAL).map_err(translate)
-=======
-    sql.pragma_update(None, "synchronous", "normal").map_err(translate)?;
-    sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)
->>>>>>> main
 }
 
 /// Group-writable in a group-writable directory, as `doctor --init-shared` makes it; else the user's alone.

@@ -51,7 +51,7 @@ fn complaints_about(path: &Path, text: &str, page: &Page, bin: &Path) -> Result<
     for (example, mut outcome) in page.examples().zip(outcomes) {
         if example.command.ends_with(" &") {
             background.push_str(&mem::take(&mut outcome.output));
-        } else if example.command == "wait" {
+        } else if example.command.split_whitespace().next() == Some("wait") {
             outcome.output = mem::take(&mut background);
         }
         complaints.extend(judge(example, &outcome));

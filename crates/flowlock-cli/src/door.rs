@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
-use flowlock::{Error, Flowlock, Namespace, Origin};
+use flowlock::{Error, Flowlock, Origin};
 
 use crate::args::Global;
 use crate::args::values;
@@ -19,7 +19,6 @@ const COMMIT_WAIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Settings {
     config: Config,
-    global: Global,
 }
 
 /// An open store.
@@ -34,11 +33,19 @@ pub(crate) struct Door {
 impl Settings {
     /// Reads the environment and the configuration files.
     pub(crate) fn read(global: &Global) -> Result<Self, Failure> {
-        let config = Config::read(&Surroundings::of_this_process())?;
+        let mut surroundings = Surroundings::of_this_process();
+        // Flags are nearer than everything else.
+        for (variable, flag) in [("FLOWLOCK_STORE", &global.store), ("FLOWLOCK_NAMESPACE", &global.namespace)]
+        {
+            if let Some(value) = flag {
+                surroundings.environment.insert(variable.to_owned(), value.clone());
+            }
+        }
+        let config = Config::read(&surroundings)?;
         if !global.quiet {
             config.warnings.iter().for_each(|warning| terminal::say(warning));
         }
-        Ok(Self { config, global: global.clone() })
+        Ok(Self { config })
     }
 
     /// The configuration itself.
@@ -68,39 +75,24 @@ impl Settings {
 
     /// The store's URL and the namespace, as far as they can be told without opening anything.
     pub(crate) fn place(&self) -> Result<Place, Failure> {
-        let store = match &self.global.store {
-            Some(url) => url.clone(),
-            None => self.config.store()?.value,
-        };
-        Ok(Place { store, namespace: self.namespace()?.as_str().to_owned() })
-    }
-
-    fn namespace(&self) -> Result<Namespace, Failure> {
-        match &self.global.namespace {
-            Some(text) => Ok(Namespace::parse_or_default(text)?),
-            None => Ok(self.config.namespace()?),
-        }
+        let store = without_password(&self.config.store()?.value);
+        Ok(Place { store, namespace: self.config.namespace()?.as_str().to_owned() })
     }
 
     /// Opens the store.
     pub(crate) fn open(&self) -> Result<Door, Failure> {
-        let namespace = self.namespace()?;
         let timeout = self.duration("store_timeout", values::runtime)?.unwrap_or(STORE_TIMEOUT);
         let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(COMMIT_WAIT);
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }
-        let opened = match &self.global.store {
-            Some(url) => builder.namespace(namespace.clone()).open(url),
-            None => self.config.open(builder),
-        };
-        let place = || self.place();
-        match opened {
+        match self.config.open(builder) {
             Ok(flowlock) => {
-                let place = Place { store: flowlock.store().url(), namespace: namespace.as_str().to_owned() };
+                let namespace = flowlock.namespace().as_str().to_owned();
+                let place = Place { store: flowlock.store().url(), namespace };
                 Ok(Door { flowlock, place })
             }
-            Err(error) => Err(match place() {
+            Err(error) => Err(match self.place() {
                 Ok(place) => Failure::from(error).at(&place),
                 Err(_) => Failure::from(error),
             }),
@@ -117,6 +109,18 @@ impl Door {
     /// An error of the store, or about what is in it, with the place it happened at.
     pub(crate) fn failure(&self, error: Error) -> Failure {
         Failure::from(error).at(&self.place)
+    }
+}
+
+/// A URL with its password, if it has one, replaced.
+pub(crate) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => {
+            format!("{scheme}://{}:***@{host}{path}", user.split(':').next().unwrap_or_default())
+        }
+        _ => url.to_owned(),
     }
 }
 

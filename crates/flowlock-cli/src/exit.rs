@@ -164,8 +164,13 @@ fn meaning(error: &Error) -> (u8, &'static str) {
 
 /// Whether an input had no live record when the wait was over.
 fn misses_input(blocked: &Blocked) -> bool {
-    let missing = |kind| matches!(kind, BlockerKind::InputMissing | BlockerKind::InputIncomplete);
-    blocked.by.iter().any(|blocker| missing(blocker.kind))
+    let missing = |blocker: &Blocker| match blocker.kind {
+        BlockerKind::InputMissing | BlockerKind::InputIncomplete => true,
+        // It comes with the record's evidence if there is no live one.
+        BlockerKind::InputBeingWritten => blocker.record.is_some(),
+        _ => false,
+    };
+    blocked.by.iter().any(missing)
 }
 
 pub(crate) fn blocked(error: &Error) -> Option<&Blocked> {

@@ -11,6 +11,7 @@ use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
 use crate::store::{Content, StoreError, View};
+use crate::world::later;
 
 /// Who renews a grant's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +207,7 @@ pub(crate) fn commit(
     left: Duration,
 ) -> Result<bool, Error> {
     let begin = Instant::now();
-    let until = begin + left.max(shared.store_timeout) + shared.commit_wait;
+    let until = later(begin, left.max(shared.store_timeout).saturating_add(shared.commit_wait));
     let step = Step::Commit { who: who.clone(), note };
     loop {
         let answer = shared.step_until(&step, until).map_err(|source| unknown(who, begin, source))?;

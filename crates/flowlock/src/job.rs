@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::claim::{Claims, ClaimsBuilder};
@@ -15,6 +15,7 @@ use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::text::InvalidText;
 use crate::wait::{Begun, Pending, Progress};
+use crate::world::millis;
 
 /// The shortest and the longest lease.
 pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
@@ -215,7 +216,7 @@ impl Job {
             problem: "it needs a run id, so that the next try finds the place again".into(),
         })?;
         let attempt = Attempt { id: RunId::parse(id)?, nonce: Nonce(secret) };
-        self.answer_to(&attempt, Patience::HoldPlace(place.as_millis() as u64))
+        self.answer_to(&attempt, Patience::HoldPlace(millis(place)))
     }
 
     fn try_with(&self, patience: Patience) -> Result<Acquired, Error> {
@@ -263,7 +264,7 @@ impl Job {
     /// Asks, and answers at once: with the grant, or with a run that waits in line.
     pub fn begin(&self) -> Result<Begun, Error> {
         let (attempt, spec) = (self.attempt()?, self.spec()?);
-        let patience = Patience::Wait(self.wait.map(|wait| wait.as_millis() as u64));
+        let patience = Patience::Wait(self.wait.map(millis));
         let sent_ms = crate::world::system_now().boot_ms;
         match self.send(&attempt, &spec, patience)? {
             Standing::Running(running) => {
@@ -287,11 +288,13 @@ impl Job {
         let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
         let answer = shared.step(&Step::Acquire(request)).inspect_err(|error| {
-            if error.is_unknown() || error.is_transient() {
-                // Should it have arrived nevertheless, it must not become a grant nobody holds.
-                let _ = shared
-                    .store
-                    .step(&shared.namespace, &Step::Cancel { attempt: attempt.clone(), latest_ms });
+            // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
+            // held is not given up: the next try comes with the same secret.
+            if error.is_transient()
+                && !matches!(patience, Patience::HoldPlace(_))
+                && let Err(error) = shared.withdraw(attempt, Instant::now())
+            {
+                tracing::warn!(run = %attempt.id, %error, "could not take the request back");
             }
         })?;
         let run = || attempt.id.clone();
@@ -362,12 +365,12 @@ impl Job {
         Ok(Arc::new(Spec {
             job: JobName::parse(&self.name)?,
             claims,
-            lease_ms: lease.as_millis() as u64,
+            lease_ms: millis(lease),
             if_written: self.if_written,
             on_fail: self.on_fail,
             parent: self.parent.clone(),
-            record_life_ms: self.record_life.map(|life| life.as_millis() as u64),
-            max_runtime_ms: self.max_runtime.map(|most| most.as_millis() as u64),
+            record_life_ms: self.record_life.map(millis),
+            max_runtime_ms: self.max_runtime.map(millis),
         }))
     }
 

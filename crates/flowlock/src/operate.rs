@@ -110,7 +110,7 @@ impl Flowlock {
                 if_written: IfWritten::default(),
                 on_fail: OnFail::default(),
                 parent: None,
-                record_life_ms: settings.record_life.map(|life| life.as_millis() as u64),
+                record_life_ms: settings.record_life.map(crate::world::millis),
                 max_runtime_ms: None,
             }),
             note: settings.note,

@@ -3,6 +3,7 @@
 mod compare;
 mod links;
 mod page;
+mod rust;
 mod session;
 
 use std::fs;
@@ -18,11 +19,13 @@ use page::{Block, Example, Page};
 /// Checks every page, with the programs of `bin` first on the `PATH`, and reports all that is wrong at once.
 pub(crate) fn check(bin: &Path) -> Result<(), Failure> {
     let (mut examples, mut wrong) = (0, 0);
+    let documentation = rust::documentation()?;
     for path in repo::tracked(&["*.md"])? {
         let text = fs::read_to_string(repo::root().join(&path))?;
         let page =
             Page::read(&text).map_err(|reason| Failure::new(format!("{}:{reason}", path.display())))?;
-        let complaints = complaints_about(&path, &text, &page, bin)?;
+        let mut complaints = complaints_about(&path, &text, &page, bin)?;
+        complaints.extend(rust::untested(&page, &documentation));
         examples += page.examples().count();
         wrong += complaints.len();
         anstream::println!("{}: {DIM}{} examples{DIM:#}", path.display(), page.examples().count());

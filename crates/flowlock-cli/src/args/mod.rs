@@ -33,8 +33,10 @@ Examples:
   flowlock run -l backup -- rsync -a src/ dst/      a plain lock, as with flock
   flowlock status                                   who runs, who waits, and why
 
-Exit codes: 64 usage, 66 input missing, 69 store unreachable, 73 already written, 74 store damaged or full,
-75 busy, 76 outcome unknown, 78 configuration, 79 lost, 125 internal, 126/127 cannot execute / not found.";
+Exit codes: the command's own, or
+  64 usage                66 input missing      69 store unreachable   73 already written
+  74 store full, damaged  75 busy               76 outcome unknown     78 configuration
+  79 lost                 125 internal error    126 cannot execute     127 not found";
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, Args)]

@@ -43,10 +43,10 @@ pub(crate) struct RequestFlags {
     #[arg(long, value_name = "D|forever", value_parser = values::wait)]
     pub(crate) wait: Option<Wait>,
     /// What to do if an output is written already
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, value_name = "overwrite|fail|skip")]
     pub(crate) if_written: IfWritten,
     /// What becomes of an old record if this run fails to rewrite it
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, value_name = "keep|incomplete")]
     pub(crate) on_fail: OnFail,
     /// How long what it writes counts as written [default: for ever]
     #[arg(long, value_name = "D", value_parser = values::age)]
@@ -84,7 +84,7 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) request: RequestFlags,
     /// What to do if names are taken when the wait is over: exit 75, or say one line and exit 0
-    #[arg(long, value_enum, default_value_t, help_heading = "Request")]
+    #[arg(long, value_enum, default_value_t, value_name = "fail|skip", help_heading = "Request")]
     pub(crate) if_locked: IfLocked,
     #[command(flatten)]
     pub(crate) dates: DateFlags,
@@ -119,7 +119,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FILE", help_heading = "Talk")]
     pub(crate) json_result: Option<PathBuf>,
     /// The command and its arguments, executed without a shell
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND", value_parser = clap::value_parser!(OsString))]
+    #[arg(required = true, trailing_var_arg = true, help_heading = "Command", value_name = "COMMAND", value_parser = clap::value_parser!(OsString))]
     pub(crate) command: Vec<OsString>,
 }
 

@@ -4,7 +4,7 @@ use flowlock::config::{KEYS, Source};
 use serde::Serialize;
 
 use crate::args::{Config, ConfigCommand, Global};
-use crate::door::Settings;
+use crate::door::{Settings, without_password};
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table};
@@ -47,10 +47,10 @@ fn setting(settings: &Settings, global: &Global, name: &'static str) -> Result<S
         _ => None,
     };
     let (value, origin) = match (flag, name, settings.config().get(name)) {
-        (Some(value), ..) => (value.to_owned(), format!("--{name}")),
+        (Some(value), ..) => (without_password(value), format!("--{name}")),
         (None, "store", _) => {
             let store = settings.config().store()?;
-            (store.value, store.source.to_string())
+            (without_password(&store.value), store.source.to_string())
         }
         (None, _, Some(setting)) => (setting.value.clone(), setting.source.to_string()),
         (None, _, None) => (default(name).to_owned(), Source::Default.to_string()),

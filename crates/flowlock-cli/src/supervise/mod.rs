@@ -95,26 +95,29 @@ impl Watch<'_> {
         let timer =
             TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         let mut armed = None;
+        let mut lost = false;
         loop {
+            // First of all: a command that has ended is not judged by what came at the same time.
             if let Some(status) = self.ended()? {
                 return Ok(Ended { code: exit_code(status), killed: self.killing });
             }
-            let next = self.next_moment();
-            if next != armed {
-                arm(&timer, next)?;
-                armed = next;
-            }
-            if self.sleep(signals, &timer)? {
+            if lost {
                 self.names_lost();
-            }
-            // Reading it makes it quiet; it is armed again if there is more to wait for.
-            if timer.wait().is_ok() {
-                armed = None;
             }
             for signal in signals.take() {
                 self.pass_on(signal);
             }
             self.keep_time();
+            let next = self.next_moment();
+            if next != armed {
+                arm(&timer, next)?;
+                armed = next;
+            }
+            lost = self.sleep(signals, &timer)?;
+            // Reading it makes it quiet; it is armed again if there is more to wait for.
+            if timer.wait().is_ok() {
+                armed = None;
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use flowlock::step::{self, Answer, Cancelled, Invalid, Refreshed, Standing, Step, Unlock, Who};
 use flowlock::{Attempt, Nonce, State};
 
-use super::op::{Arrival, Use, Wish};
+use super::op::{Arrival, Op, Use, Wish};
 use super::play::Play;
 use super::{Verdict, promise};
 use crate::oracle::{holds, waits};
@@ -57,6 +57,35 @@ impl Play {
             (State::Running, _) => return Ok(()),
             (State::Ended(_), _) => return Ok(()),
         };
+        self.step(at, &step).map(drop)
+    }
+
+    /// Everybody reads the first name and waits; then it is written, which lets more of them move than a small step
+    /// can look at.
+    pub(super) fn crowd(&mut self, arrivals: &[Arrival]) -> Verdict {
+        let elsewhere = arrivals.first().is_some_and(|first| first.elsewhere);
+        self.by_hand(&Op::Remove((elsewhere, 1), false))?;
+        for arrival in arrivals {
+            let [_, second, third] = arrival.data;
+            let patience = if arrival.patience == Wish::Try { Wish::Wait(30) } else { arrival.patience };
+            let data = [Use::Read, second, third];
+            self.arrive(&Arrival { elsewhere, data, patience, nested: false, ..arrival.clone() })?;
+        }
+        self.by_hand(&Op::Create((elsewhere, 1), false))
+    }
+
+    /// The holder's own step is the first after its deadline.
+    pub(super) fn late(&mut self, pick: u16, commits: bool) -> Verdict {
+        let running = |(at, i): &(usize, usize)| {
+            self.books[*at].run_of(*i).is_some_and(|run| run.state == State::Running && !run.lapsed)
+        };
+        let running: Vec<_> = self.living().into_iter().filter(running).collect();
+        let Some(&(at, i)) = running.get(usize::from(pick) % running.len().max(1)) else { return Ok(()) };
+        let run = self.books[at].run_of(i).expect("picked among the living");
+        let left = run.deadline_ms.unwrap_or_default() - self.now().boot_ms;
+        let who = Who::from(&run.attempt);
+        self.world.advance(std::time::Duration::from_millis(left.max(0) as u64));
+        let step = if commits { Step::Commit { who, note: None } } else { Step::Refresh(vec![who]) };
         self.step(at, &step).map(drop)
     }
 

@@ -7,6 +7,10 @@ use proptest::prelude::*;
 pub enum Op {
     /// Somebody asks for claims.
     Arrive(Arrival),
+    /// Many ask at once for what one name stands in the way of; then that name is written.
+    Crowd(Vec<Arrival>),
+    /// Time passes until just after a running run's deadline, and its own step (refresh or commit) comes first.
+    Late(u16, bool),
     /// Somebody cancels a request that the store has not seen; it arrives so much later.
     CancelFirst(Arrival, u16),
     /// A living run does what a run in its state may do: claim, refresh, commit, fail, cancel, come back.
@@ -128,6 +132,8 @@ fn ops() -> impl Strategy<Value = Op> {
     let names = || (prop::bool::weighted(0.2), 1..8_u8);
     prop_oneof![
         24 => arrivals().prop_map(Op::Arrive),
+        3 => prop::collection::vec(arrivals(), 3..7).prop_map(Op::Crowd),
+        4 => (pick(), any::<bool>()).prop_map(|(run, commits)| Op::Late(run, commits)),
         1 => (arrivals(), 0..4_000_u16).prop_map(|(arrival, delay)| Op::CancelFirst(arrival, delay)),
         40 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Act(run, dice)),
         4 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Disturb(run, dice)),

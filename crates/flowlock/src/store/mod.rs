@@ -131,6 +131,15 @@ impl StoreError {
         matches!(self.kind, StoreErrorKind::Unreachable | StoreErrorKind::Unknown | StoreErrorKind::Full)
     }
 
+    /// The same trouble after a try whose fate is not known.
+    pub(crate) fn into_unknown(self) -> Self {
+        if self.is_unknown() {
+            return self;
+        }
+        let message = format!("{self}; whether an earlier try of the same step counts is unknown");
+        Self::new(StoreErrorKind::Unknown, message).caused_by(self)
+    }
+
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         let what = what.into();
         Self::new(

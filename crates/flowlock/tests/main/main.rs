@@ -1,3 +1,6 @@
 //! The library's promises, tried from outside.
 
+mod between;
+mod files;
 mod histories;
+mod holders;

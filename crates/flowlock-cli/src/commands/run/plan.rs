@@ -36,6 +36,7 @@ impl Plan {
         let zone = args.dates.tz.as_deref().or(settings.get("tz"));
         let dates = Dates::new(jiff::Timestamp::now(), args.dates.date.as_deref(), zone)?;
         let command = if args.expand { expanded(&args.command, &dates)? } else { args.command.clone() };
+        child::find(&command[0]).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
         let job = match &args.name {
             Some(name) => JobName::parse(name)?,
             None => request::name_of(&command)?,
@@ -46,7 +47,6 @@ impl Plan {
                 "nothing is claimed, so this would only run the command; give -i, -o, -l, --lock-shared, --slot or --single",
             ));
         }
-        child::find(&command[0]).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
         let lease = match args.duration {
             Some(lease) => Some(lease),
             None => settings.duration("duration", values::lease)?,

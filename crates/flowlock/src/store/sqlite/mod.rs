@@ -4,7 +4,9 @@
 //! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
+mod alone;
 mod failure;
+mod file;
 mod life;
 mod open;
 mod rows;
@@ -15,12 +17,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
-use self::failure::{at_path, translate, translate_commit};
+use self::alone::{Alone, Inside};
+use self::failure::{at_path, translate};
+use self::file::OpenFile;
 use self::life::Lives;
 use self::open::{Identity, with_suffix};
 use self::rows::Rows;
@@ -31,7 +35,7 @@ use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step};
-use crate::world::{Bounds, Life, Now, World};
+use crate::world::{Bounds, Life, Now, World, later};
 
 /// The embedded store.
 ///
@@ -55,24 +59,21 @@ pub struct SqliteStore {
     lives: Arc<Lives>,
     inboxes: Inboxes,
     world: Box<dyn World>,
-    inner: Mutex<Inner>,
+    inner: Alone<Inner>,
+    /// The process that opened it: neither `SQLite` nor the locks survive a fork.
+    pid: u32,
 }
 
 #[derive(Debug)]
 struct Inner {
     turnstile: Turnstile,
     file: Option<OpenFile>,
+    /// What was opened first: it must stay where it is.
+    identity: Identity,
     /// The highest sequence number seen per namespace: a store never goes back.
     seen: BTreeMap<Namespace, u64>,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    sql: Connection,
-    identity: Identity,
-    /// SQLite's write-ahead journal and its inode, opened at the first sync. SQLite holds no locks on it,
-    /// so that closing this descriptor drops none.
-    journal: Option<(u64, File)>,
+    /// A sync failed: what it was for must be written anew, for the kernel may have let go of it.
+    owes_sync: bool,
 }
 
 impl SqliteStore {
@@ -100,17 +101,18 @@ impl SqliteStore {
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
         let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
-        let (sql, identity) = open::open(&path)?;
-        open::tune(&sql)?;
+        let file = OpenFile::open(&path, patience)?;
+        let identity = Identity::of(&path)?;
         let mode =
             fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
         let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
-        let file = Some(OpenFile::new(sql, identity));
+        let file = Some(file);
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
-            inner: Mutex::new(Inner { turnstile, file, seen: BTreeMap::new() }),
+            inner: Alone::new(Inner { turnstile, file, identity, seen: BTreeMap::new(), owes_sync: false }),
+            pid: std::process::id(),
             path,
             patience,
             lives,
@@ -134,90 +136,88 @@ impl SqliteStore {
 
     /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
-        let mut inner = self.inner();
-        let file = self.reopened(&mut inner)?;
+        let mut inner = self.inner()?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity)?;
         let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
         let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
         let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection; other threads of this process may use it for as long as other processes may write.
+    fn inner(&self) -> Result<Inside<'_, Inner>, StoreError> {
+        if std::process::id() != self.pid {
+            let message = format!(
+                "the store was opened by process {}, before a fork; open it anew in this process",
+                self.pid
+            );
+            return Err(StoreError::new(StoreErrorKind::Unusable, message));
+        }
+        self.inner
+            .enter(self.patience)
+            .ok_or_else(|| turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
     }
 
-    /// The open file; opened anew after an error, refused if another file lies in its place by now.
-    fn reopened<'i>(&self, inner: &'i mut Inner) -> Result<&'i mut OpenFile, StoreError> {
-        if inner.file.is_none() {
-            let (sql, identity) = open::open(&self.path)?;
-            open::tune(&sql)?;
-            inner.file = Some(OpenFile::new(sql, identity));
-        }
-        let file = inner.file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
-        let identity = Identity::of(&self.path)?;
-        if identity != file.identity {
-            let path = crate::text::escape(&self.path.display().to_string());
+    /// The open file; opened anew after an error, refused if it is not what it was.
+    fn usable<'f>(
+        &self,
+        file: &'f mut Option<OpenFile>,
+        identity: Identity,
+    ) -> Result<&'f mut OpenFile, StoreError> {
+        let gone = |what: &Path| {
+            let path = crate::text::escape(&what.display().to_string());
             let message = format!(
-                "{path} was replaced by another file while it was open; start again to use the new one"
+                "{path} was removed or replaced by another file while it was open; start again to use what is there now"
             );
-            return Err(StoreError::new(StoreErrorKind::Damaged, message));
+            StoreError::new(StoreErrorKind::Damaged, message)
+        };
+        if Identity::of(&self.path).ok() != Some(identity) {
+            *file = None;
+            return Err(gone(&self.path));
+        }
+        let file = match file {
+            Some(file) => file,
+            None => file.insert(OpenFile::open(&self.path, self.patience)?),
+        };
+        if !file.is_whole(&self.path) {
+            return Err(gone(&with_suffix(&self.path, "-wal")));
         }
         Ok(file)
     }
 
-    fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
-        self.reopened(inner)?;
-        let Inner { turnstile, file, seen } = inner;
+    fn transact(
+        &self,
+        inner: &mut Inner,
+        namespace: &Namespace,
+        step: &Step,
+        until: Instant,
+    ) -> Result<Effect, StoreError> {
+        let Inner { turnstile, file, identity, seen, owes_sync } = inner;
         let seen = seen.entry(namespace.clone()).or_default();
-        let file = file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
-        let effect = {
-            let _turn = turnstile.enter(self.patience)?;
-            file.write(|sql| {
-                let ns = namespace_number(sql, namespace)?;
-                let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
-                if effect.sequence <= *seen {
-                    return Err(went_back(namespace, *seen, effect.sequence - 1));
-                }
-                Ok(effect)
-            })?
-        };
+        let turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+        let file = self.usable(file, *identity)?;
+        let effect = file.write(|sql| {
+            let ns = namespace_number(sql, namespace)?;
+            let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
+            if effect.sequence <= *seen {
+                return Err(went_back(namespace, *seen, effect.sequence - 1));
+            }
+            Ok(effect)
+        })?;
         *seen = effect.sequence;
         // Out of turn: others may write while this waits for the disk, and one sync serves them all.
+        drop(turn);
         if effect.must_sync {
-            file.sync(&self.path)?;
+            let first = !std::mem::replace(owes_sync, true);
+            if first {
+                file.sync(&self.path)?;
+            } else {
+                file.write_anew()?;
+            }
+            *owes_sync = false;
         }
         Ok(effect)
-    }
-}
-
-impl OpenFile {
-    fn new(sql: Connection, identity: Identity) -> Self {
-        Self { sql, identity, journal: None }
-    }
-
-    fn write<T>(&mut self, body: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let transaction =
-            self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
-        let result = body(&transaction)?;
-        transaction.commit().map_err(translate_commit)?;
-        Ok(result)
-    }
-
-    /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
-    /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
-    fn sync(&mut self, path: &Path) -> Result<(), StoreError> {
-        let path = with_suffix(path, "-wal");
-        let unknown = |error: std::io::Error| failure::not_synced(&path, error);
-        let inode = fs::metadata(&path).map_err(unknown)?.ino();
-        if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
-            let journal = File::options().write(true).open(&path).map_err(unknown)?;
-            // The journal may be new: its name must be on the disk as well.
-            File::open(super::directory_of(&path))
-                .and_then(|directory| directory.sync_all())
-                .map_err(unknown)?;
-            self.journal = Some((inode, journal));
-        }
-        self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)
     }
 }
 
@@ -232,8 +232,9 @@ impl Store for SqliteStore {
 
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
         let effect = {
-            let mut inner = self.inner();
-            let done = self.transact(&mut inner, namespace, step);
+            let until = later(Instant::now(), self.patience);
+            let mut inner = self.inner()?;
+            let done = self.transact(&mut inner, namespace, step, until);
             if let Err(error) = &done
                 && error.kind() != StoreErrorKind::Unreachable
             {
@@ -247,8 +248,9 @@ impl Store for SqliteStore {
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let mut inner = self.inner();
-        let file = self.reopened(&mut inner)?;
+        let mut inner = self.inner()?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity)?;
         let transaction =
             file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
         let ns = find_namespace(&transaction, namespace)?.unwrap_or(-1);

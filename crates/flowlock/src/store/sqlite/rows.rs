@@ -204,15 +204,21 @@ impl Tables for Rows<'_> {
     }
 
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>> {
+        // The living are few among the remembered: their tickets from the index, then only the rows wanted.
         let sql = format!(
-            "select {RUN_COLUMNS} from run indexed by run_living where ns = ?1 and ticket >= ?2 and forget_ms is null \
-             order by ticket limit ?3"
+            "select {RUN_COLUMNS} from run where ns = ?1 and ticket in (select ticket from run indexed by run_living \
+             where ns = ?1 and ticket >= ?2 and forget_ms is null order by ticket limit ?3) order by ticket"
         );
         self.many(&sql, (self.ns, number(from), most(limit)), read_run)
     }
 
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>> {
-        self.run_where("ns = ?1 and id = ?2 order by ticket desc limit 1", (self.ns, id.as_str()))
+        // Left to itself SQLite walks back through all runs of the namespace until it meets the id.
+        let sql = format!(
+            "select {RUN_COLUMNS} from run indexed by run_by_attempt where ns = ?1 and id = ?2 \
+             order by ticket desc limit 1"
+        );
+        self.one(&sql, (self.ns, id.as_str()), read_run)
     }
 
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
@@ -259,8 +265,13 @@ impl Tables for Rows<'_> {
 
     fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
         let sql = "select ticket, mode, units, capacity from hold where ns = ?1 and place = ?2 and lapsed = ?3 \
-            order by ticket limit ?4";
-        self.many(sql, (self.ns, place.key(), which == Which::Lapsed, most(limit)), read_stake)
+            and mode = ?4 order by ticket limit ?5";
+        let mut stakes = Vec::new();
+        for mode in all_modes(place) {
+            let params = (self.ns, place.key(), which == Which::Lapsed, mode, most(limit));
+            stakes.extend(self.many(sql, params, read_stake)?);
+        }
+        Ok(first_by_ticket(stakes, limit))
     }
 
     fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()> {
@@ -298,9 +309,7 @@ impl Tables for Rows<'_> {
             let params = (self.ns, place.key(), mode, range.0, range.1, most(limit));
             stakes.extend(self.many(sql, params, read_stake)?);
         }
-        stakes.sort_by_key(|stake| stake.ticket);
-        stakes.truncate(limit);
-        Ok(stakes)
+        Ok(first_by_ticket(stakes, limit))
     }
 
     fn last_in_line(&mut self, place: &Place, part: Part) -> Result<Option<Ticket>> {
@@ -382,12 +391,29 @@ impl Tables for Rows<'_> {
     }
 
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>> {
-        let sql = format!(
-            "select {RECORD_COLUMNS} from record where ns = ?1 and name >= ?2 and name > ?3 and substr(name, 1, ?4) = ?2 \
-             and state in ('live', 'incomplete') order by name limit ?5"
-        );
-        let after = after.map_or("", Name::as_str);
-        self.many(&sql, (self.ns, prefix, after, prefix.chars().count() as i64, most(limit)), read_record)
+        // One lower bound, and an end where the prefix ends: SQLite would use the wrong bound for a later page,
+        // and read on to the end of the namespace.
+        let (from, compare) = match after.map(Name::as_str) {
+            Some(after) if after >= prefix => (after, ">"),
+            _ => (prefix, ">="),
+        };
+        let sql =
+            format!("select {RECORD_COLUMNS} from record where ns = ?1 and name {compare} ?2 order by name");
+        let mut statement = self.sql.prepare_cached(&sql).map_err(translate)?;
+        let mut rows = statement.query((self.ns, from)).map_err(translate)?;
+        let mut found = Vec::new();
+        while found.len() < limit
+            && let Some(row) = rows.next().map_err(translate)?
+        {
+            let record = read_record(row).map_err(translate)?;
+            if !record.name.as_str().starts_with(prefix) {
+                break;
+            }
+            if record.state.is_written() {
+                found.push(record);
+            }
+        }
+        Ok(found)
     }
 
     fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()> {
@@ -563,10 +589,20 @@ fn columns(mode: Mode) -> (u8, u32, u32) {
 /// The mode numbers that can stand in a part of a line.
 fn modes(place: &Place, part: Part) -> &'static [u8] {
     match (place.space, part.exclusive_only) {
-        (Some(Space::Slot), _) => &[2],
+        (Some(Space::Slot), _) | (_, false) => all_modes(place),
         (_, true) => &[1],
-        (_, false) => &[0, 1],
     }
+}
+
+/// The mode numbers that can stand at a place.
+fn all_modes(place: &Place) -> &'static [u8] {
+    if place.space == Some(Space::Slot) { &[2] } else { &[0, 1] }
+}
+
+fn first_by_ticket(mut stakes: Vec<Stake>, limit: usize) -> Vec<Stake> {
+    stakes.sort_by_key(|stake| stake.ticket);
+    stakes.truncate(limit);
+    stakes
 }
 
 fn source_text(source: &Source) -> String {

@@ -51,7 +51,8 @@ fn sixteen_processes_that_want_one_name_all_the_time_get_the_same_share() {
 #[test]
 fn a_crowd_of_readers_writers_and_slots_never_meets_wrongly() {
     let time = Duration::from_secs(5 * rounds(1));
-    let claim = |n: usize| if n.is_multiple_of(4) { "-l door".into() } else { "--lock-shared door".to_owned() };
+    let claim =
+        |n: usize| if n.is_multiple_of(4) { "-l door".into() } else { "--lock-shared door".to_owned() };
     let mode = |n: usize| if n.is_multiple_of(4) { Mode::Exclusive } else { Mode::Shared };
     let (_home, witness) = contend(claim, mode, time);
     witness.saw_no_overlap(CROWD);

@@ -149,6 +149,19 @@ impl Waiting {
 }
 
 /// Gives a thread that waits in [`Pending::wait`] back to its caller.
+///
+/// ```
+/// use std::time::Duration;
+/// use flowlock::{Begun, Flowlock, Progress};
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// let Begun::Waiting(mut pending) = flowlock.job("report").input("sales").begin()? else { unreachable!() };
+/// let ringer = pending.ringer();
+/// std::thread::spawn(move || ringer.ring()); // e.g. from a signal handler's thread
+/// assert!(matches!(pending.wait(Duration::from_secs(60))?, Progress::Waiting));
+/// pending.cancel()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Ringer {
     seat: Arc<Seat>,

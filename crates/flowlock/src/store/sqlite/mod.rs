@@ -106,7 +106,7 @@ impl SqliteStore {
         let mode =
             fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
-        let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
+        let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode, patience)?;
         let file = Some(file);
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
@@ -217,6 +217,10 @@ impl SqliteStore {
             }
             *owes_sync = false;
         }
+        if let Some(ceiling) = effect.unsafe_ceiling {
+            // Unsaid it costs the next process a sync, no more.
+            let _ = confirm_ceiling(turnstile, file, until, (namespace, ceiling));
+        }
         Ok(effect)
     }
 }
@@ -292,11 +296,25 @@ fn namespace_number(sql: &Connection, namespace: &Namespace) -> Result<i64, Stor
         return Ok(number);
     }
     sql.execute(
-        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
+        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
         (namespace.as_str(), i64::MAX),
     )
     .map_err(translate)?;
     Ok(sql.last_insert_rowid())
+}
+
+/// Says that a token ceiling is on the disk, so that nobody else need sync for it.
+fn confirm_ceiling(
+    turnstile: &mut Turnstile,
+    file: &mut OpenFile,
+    until: Instant,
+    (namespace, ceiling): (&Namespace, u64),
+) -> Result<usize, StoreError> {
+    let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+    file.write(|sql| {
+        let confirm = "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
+        sql.execute(confirm, (namespace.as_str(), ceiling as i64)).map_err(translate)
+    })
 }
 
 /// Opens a file beside the store, with the store's mode if it has to be made.

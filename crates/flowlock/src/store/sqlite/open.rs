@@ -160,7 +160,7 @@ fn create(path: &Path, patience: Duration) -> Result<(), StoreError> {
     let meta = fs::metadata(directory)
         .map_err(|error| at_path("use the directory of the store", directory, error))?;
     let mode = file_mode(&meta);
-    let mut turnstile = Turnstile::open(with_suffix(path, "-lock"), mode)?;
+    let mut turnstile = Turnstile::open(with_suffix(path, "-lock"), mode, patience)?;
     let _turn = turnstile.enter(patience)?;
     if fs::metadata(path).is_ok() {
         return Ok(());

@@ -62,8 +62,8 @@ impl Rows<'_> {
 
 impl Tables for Rows<'_> {
     fn meta(&mut self) -> Result<Meta> {
-        let sql = "select boot_id, last_wall_us, sequence, last_ticket, last_token, token_ceiling, waiting, queued, \
-            lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms from namespace where ns = ?1";
+        let sql = "select boot_id, last_wall_us, sequence, last_ticket, last_token, token_ceiling, safe_ceiling, \
+            waiting, queued, lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms from namespace where ns = ?1";
         let meta = self.one(sql, [self.ns], |row| {
             Ok(Meta {
                 boot_id: row.get(0)?,
@@ -72,13 +72,14 @@ impl Tables for Rows<'_> {
                 last_ticket: unsigned(row, 3)?,
                 last_token: unsigned(row, 4)?,
                 token_ceiling: unsigned(row, 5)?,
-                waiting: unsigned(row, 6)?,
-                queued: unsigned(row, 7)?,
-                lapsed: unsigned(row, 8)?,
-                has_backlog: row.get(9)?,
-                next_due_ms: row.get(10)?,
-                next_expiry_us: row.get(11)?,
-                next_forget_ms: row.get(12)?,
+                safe_ceiling: unsigned(row, 6)?,
+                waiting: unsigned(row, 7)?,
+                queued: unsigned(row, 8)?,
+                lapsed: unsigned(row, 9)?,
+                has_backlog: row.get(10)?,
+                next_due_ms: row.get(11)?,
+                next_expiry_us: row.get(12)?,
+                next_forget_ms: row.get(13)?,
             })
         })?;
         Ok(meta.unwrap_or_default())
@@ -87,8 +88,8 @@ impl Tables for Rows<'_> {
     fn set_meta(&mut self, meta: &Meta) -> Result<()> {
         self.execute(
             "update namespace set boot_id = ?2, last_wall_us = ?3, sequence = ?4, last_ticket = ?5, last_token = ?6, \
-             token_ceiling = ?7, waiting = ?8, queued = ?9, lapsed = ?10, has_backlog = ?11, next_due_ms = ?12, \
-             next_expiry_us = ?13, next_forget_ms = ?14 where ns = ?1",
+             token_ceiling = ?7, safe_ceiling = ?8, waiting = ?9, queued = ?10, lapsed = ?11, has_backlog = ?12, \
+             next_due_ms = ?13, next_expiry_us = ?14, next_forget_ms = ?15 where ns = ?1",
             params![
                 self.ns,
                 meta.boot_id,
@@ -97,6 +98,7 @@ impl Tables for Rows<'_> {
                 meta.last_ticket as i64,
                 meta.last_token as i64,
                 meta.token_ceiling as i64,
+                meta.safe_ceiling as i64,
                 meta.waiting as i64,
                 meta.queued as i64,
                 meta.lapsed as i64,

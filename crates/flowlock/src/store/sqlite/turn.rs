@@ -22,6 +22,8 @@ pub(super) struct Turnstile {
     file: Option<File>,
     path: PathBuf,
     mode: u32,
+    /// How long a step may take altogether: what is said if it was not enough.
+    patience: Duration,
     /// The thread that still queues for a turn that nobody waited for to the end.
     line: Option<Arc<Line>>,
 }
@@ -40,9 +42,9 @@ impl Drop for Turn<'_> {
 }
 
 impl Turnstile {
-    pub(super) fn open(path: PathBuf, mode: u32) -> Result<Self, StoreError> {
+    pub(super) fn open(path: PathBuf, mode: u32, patience: Duration) -> Result<Self, StoreError> {
         let file = super::side_file(&path, mode)?;
-        Ok(Self { file: Some(file), path, mode, line: None })
+        Ok(Self { file: Some(file), path, mode, patience, line: None })
     }
 
     /// Waits for the turn to write, at most so long.
@@ -67,7 +69,7 @@ impl Turnstile {
             return turn.map_err(|error| at_path("lock", &self.path, error));
         }
         self.line = Some(line);
-        Err(busy(&self.path, at_most))
+        Err(busy(&self.path, self.patience))
     }
 }
 

@@ -63,15 +63,18 @@ impl Play {
     /// Everybody reads the first name and waits; then it is written, which lets more of them move than a small step
     /// can look at.
     pub(super) fn crowd(&mut self, arrivals: &[Arrival]) -> Verdict {
-        let elsewhere = arrivals.first().is_some_and(|first| first.elsewhere);
+        let Some((newcomer, crowd)) = arrivals.split_last() else { return Ok(()) };
+        let elsewhere = newcomer.elsewhere;
         self.by_hand(&Op::Remove((elsewhere, 1), false))?;
-        for arrival in arrivals {
+        for arrival in crowd {
             let [_, second, third] = arrival.data;
             let patience = if arrival.patience == Wish::Try { Wish::Wait(30) } else { arrival.patience };
             let data = [Use::Read, second, third];
             self.arrive(&Arrival { elsewhere, data, patience, nested: false, ..arrival.clone() })?;
         }
-        self.by_hand(&Op::Create((elsewhere, 1), false))
+        self.by_hand(&Op::Create((elsewhere, 1), false))?;
+        let [_, second, third] = newcomer.data;
+        self.admit(&Arrival { data: [Use::No, second, third], ..newcomer.clone() })
     }
 
     /// The holder's own step is the first after its deadline.

@@ -97,7 +97,7 @@ impl Play {
 
     fn event(&mut self, op: &Op) -> Verdict {
         match op {
-            Op::Arrive(arrival) => self.arrive(arrival).map(drop),
+            Op::Arrive(arrival) => self.arrive(arrival),
             Op::Crowd(arrivals) => self.crowd(arrivals),
             Op::Late(pick, commits) => self.late(*pick, *commits),
             Op::CancelFirst(arrival, delay) => self.cancel_first(arrival, *delay),
@@ -144,7 +144,7 @@ impl Play {
         let settled = book.settled_at.take() == Some(now);
         let moment = Moment { before: &before, step, answer: &answer, now, settled, dead: &self.dead };
         check::step(book, &moment)?;
-        tally::count(&moment, &book.snapshot);
+        tally::count(&moment, &book.scene(now));
         self.unchanged(Some(at))?;
         Ok(answer)
     }
@@ -206,19 +206,24 @@ impl Play {
         Holder { client: id, life: Some(life), origin: Arc::new(Origin::default()) }
     }
 
-    /// Somebody asks for claims; answers which request it became.
-    pub(super) fn arrive(&mut self, arrival: &Arrival) -> Result<Option<usize>, String> {
+    /// Somebody asks for claims; often with nothing left over, so that the decision can be foretold.
+    pub(super) fn arrive(&mut self, arrival: &Arrival) -> Verdict {
+        if self.made.is_multiple_of(3) || arrival.nested && !self.made.is_multiple_of(5) {
+            self.settle(usize::from(arrival.elsewhere))?;
+        }
+        self.admit(arrival)
+    }
+
+    /// Somebody asks for claims, whatever is left over.
+    pub(super) fn admit(&mut self, arrival: &Arrival) -> Verdict {
         if !self.clients[usize::from(arrival.client)].awake {
-            return Ok(None);
+            return Ok(());
         }
         let at = usize::from(arrival.elsewhere);
-        if self.made.is_multiple_of(3) || arrival.nested && !self.made.is_multiple_of(5) {
-            self.settle(at)?;
-        }
         let known = self.request_of(arrival, at);
         self.books[at].known.push(known);
         let index = self.books[at].known.len() - 1;
-        self.send(at, index, arrival.patience.patience()).map(|_| Some(index))
+        self.send(at, index, arrival.patience.patience()).map(drop)
     }
 
     pub(super) fn request_of(&mut self, arrival: &Arrival, at: usize) -> Known {

@@ -1,5 +1,6 @@
 //! Every run that left, and every grant that was taken back, had a reason.
 
+use flowlock::step::Step;
 use flowlock::{Run, State};
 
 use super::{Moment, holds};
@@ -12,6 +13,9 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
     let after = book.scene(moment.now);
     for old in &moment.before.runs {
         let new = after.run(old.ticket);
+        if let Some(new) = new.filter(|new| waits(old) && !old.present && new.present) {
+            promise!(is_spoken_for(old, moment), "a silent run is back without a word of its own: {new:?}");
+        }
         if moment.ends(old) || moment.is_dead(old) {
             continue;
         }
@@ -45,6 +49,15 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
     Ok(())
 }
 
+/// Whether the step is the run's own acquire or claim: nothing else brings a silent run back.
+fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
+    match moment.step {
+        Step::Acquire(request) => request.attempt == run.attempt,
+        Step::Claim { attempt, .. } => *attempt == run.attempt,
+        _ => false,
+    }
+}
+
 /// Whether the holder's deadline had passed and somebody who needs its names was granted.
 fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> bool {
     let is_fresh = |run: &&Run| before.run(run.ticket).is_none_or(|earlier| earlier.token != run.token);
@@ -55,7 +68,8 @@ fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<
         })
     };
     // Whoever was granted before the step's own order may have been ended by that order.
-    let came_and_went = |run: &Run| waits(run) && run.present && moment.ends(run) && needs(run);
+    let came_and_went =
+        |run: &Run| waits(run) && run.present && (moment.ends(run) || moment.is_dead(run)) && needs(run);
     before.is_lapsed(old)
         && (after.holders().filter(is_fresh).any(needs) || moment.before.runs.iter().any(came_and_went))
 }

@@ -312,7 +312,8 @@ fn confirm_ceiling(
 ) -> Result<usize, StoreError> {
     let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
     file.write(|sql| {
-        let confirm = "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
+        let confirm =
+            "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
         sql.execute(confirm, (namespace.as_str(), ceiling as i64)).map_err(translate)
     })
 }

@@ -1,13 +1,14 @@
 //! The keeper: one thread that watches the deadlines of all grants of a connection, and one that renews
 //! them, so that a store that hangs cannot delay the news of a loss.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use crate::coordinator::Shared;
 use crate::error::Lost;
 use crate::grant::Renewal;
+use crate::name::RunId;
 use crate::run::{Attempt, LostBy, Outcome, Token};
 use crate::step::{Answer, Refreshed, Step, Who};
 use crate::store::StoreError;
@@ -32,9 +33,13 @@ pub(crate) struct Held {
     /// When this process must assume the loss (boot clock).
     deadline_ms: AtomicI64,
     next_refresh_ms: AtomicI64,
+    /// Somebody said that something happened to it: the store is asked, whoever renews it.
+    news: AtomicBool,
     last_refresh_ms: AtomicI64,
     lost: OnceLock<Lost>,
-    told: Mutex<Vec<Told>>,
+    /// The caller has ended the run: what the store says of it is no news any more.
+    ended: AtomicBool,
+    told: Arc<Mutex<Vec<Told>>>,
 }
 
 impl std::fmt::Debug for Held {
@@ -71,9 +76,20 @@ impl Held {
             renewal,
             deadline_ms: AtomicI64::new(deadline_ms),
             next_refresh_ms: AtomicI64::new(begun_ms + lease_ms / 3),
+            news: AtomicBool::new(false),
             last_refresh_ms: AtomicI64::new(begun_ms),
             lost: OnceLock::new(),
-            told: Mutex::new(Vec::new()),
+            ended: AtomicBool::new(false),
+            told: Arc::default(),
+        }
+    }
+
+    /// When it first needs attention: a refresh, or its deadline.
+    fn first_event_ms(&self) -> i64 {
+        let deadline = self.deadline_ms.load(Ordering::Acquire);
+        match self.renewal {
+            Renewal::Automatic => deadline.min(self.next_refresh_ms.load(Ordering::Acquire)),
+            Renewal::ByHand => deadline,
         }
     }
 
@@ -89,12 +105,17 @@ impl Held {
         self.lost.get().copied()
     }
 
-    /// Latches the loss and tells everybody who wants to know.
+    /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
+    /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
     fn lose(&self, by: Lost) {
-        if self.lost.set(by).is_ok() {
-            for told in std::mem::take(&mut *lock(&self.told)) {
-                told(by);
-            }
+        if self.ended.load(Ordering::Acquire) || self.lost.set(by).is_err() || lock(&self.told).is_empty() {
+            return;
+        }
+        let told = self.told.clone();
+        let spawned =
+            std::thread::Builder::new().name("flowlock-loss".into()).spawn(move || tell_all(&told, by));
+        if spawned.is_err() {
+            tell_all(&self.told, by);
         }
     }
 
@@ -117,8 +138,9 @@ impl Held {
     fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
         match answer {
             Refreshed::Held { lease_left_ms, .. } => {
-                self.deadline_ms.store(sent_ms + lease_left_ms, Ordering::Release);
-                self.last_refresh_ms.store(sent_ms, Ordering::Release);
+                // Answers may overtake each other; none takes back what another one gave.
+                self.deadline_ms.fetch_max(sent_ms.saturating_add(lease_left_ms), Ordering::AcqRel);
+                self.last_refresh_ms.fetch_max(sent_ms, Ordering::AcqRel);
                 self.next_refresh_ms.store(sent_ms + self.lease_ms / 3, Ordering::Release);
             }
             Refreshed::MaxRuntime { .. } => self.next_refresh_ms.store(i64::MAX, Ordering::Release),
@@ -129,6 +151,14 @@ impl Held {
                 self.lose(Lost::By(LostBy::Taken));
             }
         }
+    }
+}
+
+fn tell_all(waiting: &Mutex<Vec<Told>>, by: Lost) {
+    let all = std::mem::take(&mut *lock(waiting));
+    for told in all {
+        // The panic was reported by its hook; the others are told all the same.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| told(by)));
     }
 }
 
@@ -161,6 +191,8 @@ struct State {
     grants: Vec<Arc<Held>>,
     watching: bool,
     closed: bool,
+    /// When the watching thread looks again by itself (boot clock).
+    next_look_ms: i64,
 }
 
 impl Drop for Keeper {
@@ -176,7 +208,9 @@ impl Keeper {
         let mut state = lock(&self.rounds.state);
         state.grants.push(held.clone());
         if state.watching {
-            self.rounds.changed.notify_all();
+            if held.first_event_ms() < state.next_look_ms {
+                self.rounds.changed.notify_all();
+            }
         } else {
             state.watching = true;
             let (rounds, shared) = (self.rounds.clone(), Arc::downgrade(shared));
@@ -190,52 +224,81 @@ impl Keeper {
         }
     }
 
-    /// Looks after a grant no more.
+    /// There is news about a run: if it is kept here, the store is asked about it now.
+    pub(crate) fn look_at(&self, run: &RunId) {
+        let state = lock(&self.rounds.state);
+        if let Some(held) = state.grants.iter().find(|held| held.attempt.id == *run) {
+            held.news.store(true, Ordering::Release);
+            self.rounds.changed.notify_all();
+        }
+    }
+
+    /// Looks after a grant no more, and says nothing more about it.
     pub(crate) fn release(&self, held: &Arc<Held>) {
+        held.ended.store(true, Ordering::Release);
         lock(&self.rounds.state).grants.retain(|kept| !Arc::ptr_eq(kept, held));
+    }
+}
+
+/// What the watching thread finds to do in one round.
+#[derive(Default)]
+struct Round {
+    expired: Vec<Arc<Held>>,
+    due: Vec<Arc<Held>>,
+    next_look_ms: i64,
+}
+
+impl State {
+    fn round(&self, now: i64) -> Round {
+        let mut round = Round { next_look_ms: now + LONGEST_SLEEP.as_millis() as i64, ..Round::default() };
+        for held in self.grants.iter().filter(|held| held.lost.get().is_none()) {
+            let deadline = held.deadline_ms.load(Ordering::Acquire);
+            if deadline <= now {
+                round.expired.push(held.clone());
+                continue;
+            }
+            let first = held.first_event_ms();
+            if held.news.swap(false, Ordering::AcqRel) || first <= now + TOGETHER_MS && first < deadline {
+                held.next_refresh_ms.store(now + RETRY_MS, Ordering::Release);
+                round.due.push(held.clone());
+            }
+            round.next_look_ms = round.next_look_ms.min(held.first_event_ms());
+        }
+        round
     }
 }
 
 /// Fires expired grants and hands the ones to renew to the renewing thread, until the connection closes.
 fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
     let mut renewer: Option<mpsc::SyncSender<Vec<Arc<Held>>>> = None;
+    let listen_ms = now_ms() + LONGEST_SLEEP.as_millis() as i64;
+    let mut listening = false;
     let mut state = lock(&rounds.state);
     while !state.closed {
-        let now = now_ms();
-        let mut wake_ms = now + LONGEST_SLEEP.as_millis() as i64;
-        let (mut expired, mut due) = (Vec::new(), Vec::new());
-        for held in &state.grants {
-            let deadline = held.deadline_ms.load(Ordering::Acquire);
-            let refresh = held.next_refresh_ms.load(Ordering::Acquire);
-            if held.lost.get().is_some() {
-                continue;
-            }
-            if deadline <= now {
-                expired.push(held.clone());
-            } else if held.renewal == Renewal::Automatic && refresh <= now + TOGETHER_MS {
-                due.push(held.clone());
-                wake_ms = wake_ms.min(deadline);
-            } else {
-                let next = if held.renewal == Renewal::Automatic { refresh } else { deadline };
-                wake_ms = wake_ms.min(next.min(deadline));
-            }
-        }
-        if !expired.is_empty() {
+        let round = state.round(now_ms());
+        state.next_look_ms = round.next_look_ms;
+        if !round.expired.is_empty() {
             drop(state);
-            for held in &expired {
+            for held in &round.expired {
                 held.lose(Lost::Expired);
             }
             state = lock(&rounds.state);
             continue;
         }
-        if !due.is_empty() {
-            for held in &due {
-                held.next_refresh_ms.store(now + RETRY_MS, Ordering::Release);
-            }
-            hand_over(&mut renewer, shared, due);
+        if !round.due.is_empty() {
+            hand_over(&mut renewer, shared, round.due);
         }
-        let sleep = Duration::from_millis((wake_ms - now_ms()).clamp(1, 1_000) as u64);
+        let sleep = Duration::from_millis((round.next_look_ms - now_ms()).clamp(1, 1_000) as u64);
         state = rounds.changed.wait_timeout(state, sleep).unwrap_or_else(PoisonError::into_inner).0;
+        // A run that lasts wants to hear at once that it was unlocked; a short one need not pay for that.
+        if !listening && !state.closed && !state.grants.is_empty() && now_ms() >= listen_ms {
+            listening = true;
+            drop(state);
+            if let Some(shared) = shared.upgrade() {
+                crate::wait::Desk::listen(&shared);
+            }
+            state = lock(&rounds.state);
+        }
     }
 }
 
@@ -262,7 +325,14 @@ fn hand_over(
             Err(error) => tracing::error!(%error, "cannot start the thread that renews leases"),
         }
     }
-    if let Some(renewer) = renewer {
-        let _ = renewer.try_send(due);
+    match renewer.as_ref().map(|give| give.try_send(due)) {
+        // What is due for its time comes again by itself; news would not.
+        Some(Err(mpsc::TrySendError::Full(due))) => {
+            for held in &due {
+                held.news.store(true, Ordering::Release);
+            }
+        }
+        Some(Err(mpsc::TrySendError::Disconnected(_))) => *renewer = None,
+        Some(Ok(())) | None => {}
     }
 }

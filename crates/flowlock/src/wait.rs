@@ -13,14 +13,16 @@ use crate::grant::{Grant, Renewal};
 use crate::job::refusal;
 use crate::name::RunId;
 use crate::run::{Attempt, ClientId, Outcome, Spec, State, Ticket};
-use crate::step::{Answer, Cancelled, Standing, Step, Waiting};
+use crate::step::{Answer, Standing, Step, Waiting};
 use crate::store::{Bell, Inbox};
-use crate::world::Life;
+use crate::world::{Life, later};
 
 /// How often a process with waiting runs tells the store that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How often it probes whether the processes in its way live.
 const PROBE: Duration = Duration::from_millis(500);
+/// A heartbeat that did not reach the store is sent again so soon: two in a row would be silence.
+const SECOND_TRY: Duration = Duration::from_secs(1);
 /// "Still waiting" is logged after this time, and then at the longer one.
 const FIRST_LOG: Duration = Duration::from_secs(1);
 const NEXT_LOGS: Duration = Duration::from_secs(30);
@@ -107,9 +109,12 @@ impl Seat {
         if (state.news || state.rung)
             && let Some(waker) = state.waker.take()
         {
+            // Not under the lock: some executors look at the task at once, on this thread.
+            drop(state);
             waker.wake();
+        } else {
+            drop(state);
         }
-        drop(state);
         self.changed.notify_all();
     }
 
@@ -130,7 +135,9 @@ impl Seat {
 fn look_again(waiting: &Waiting) -> Option<Instant> {
     // A little late, and not all at once.
     let jitter = crate::world::random_u64() % 50;
-    waiting.look_again_ms.map(|ms| Instant::now() + Duration::from_millis(ms + 5 + jitter))
+    waiting
+        .look_again_ms
+        .map(|ms| later(Instant::now(), Duration::from_millis(ms.saturating_add(5 + jitter))))
 }
 
 impl Waiting {
@@ -142,6 +149,19 @@ impl Waiting {
 }
 
 /// Gives a thread that waits in [`Pending::wait`] back to its caller.
+///
+/// ```
+/// use std::time::Duration;
+/// use flowlock::{Begun, Flowlock, Progress};
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// let Begun::Waiting(mut pending) = flowlock.job("report").input("sales").begin()? else { unreachable!() };
+/// let ringer = pending.ringer();
+/// std::thread::spawn(move || ringer.ring()); // e.g. from a signal handler's thread
+/// assert!(matches!(pending.wait(Duration::from_secs(60))?, Progress::Waiting));
+/// pending.cancel()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Ringer {
     seat: Arc<Seat>,
@@ -165,12 +185,11 @@ impl Pending {
     ) -> Self {
         let shared = flowlock.shared.clone();
         let seat = Arc::new(Seat::new(waiting));
-        let desk = shared.desk.get_or_init(Desk::default);
-        desk.register(&shared, &attempt.id, &seat);
+        Desk::listen(&shared).seat(&attempt.id, &seat);
         // What happened before the desk listened for this run is learnt by asking once.
         seat.tell();
         let begun = Instant::now();
-        let (until, next_log) = (wait.map(|wait| begun + wait), begun + FIRST_LOG);
+        let (until, next_log) = (wait.map(|wait| later(begun, wait)), begun + FIRST_LOG);
         Self { shared, attempt, spec, renewal, seat, begun, until, next_log, over: false }
     }
 
@@ -205,7 +224,7 @@ impl Pending {
     /// [`Error::TimedOut`] when the job's own wait is over; [`Error::OutputExists`] when somebody wrote an
     /// output that may not be overwritten.
     pub fn wait(&mut self, at_most: Duration) -> Result<Progress, Error> {
-        let end = Instant::now() + at_most;
+        let end = later(Instant::now(), at_most);
         loop {
             if self.has_news(end) {
                 if let Some(grant) = self.ask()? {
@@ -319,11 +338,8 @@ impl Pending {
             return Ok(());
         }
         self.leave_desk();
-        let cancel = Step::Cancel { attempt: self.attempt.clone(), latest_ms: self.shared.latest_ms()? };
-        if let Answer::Cancelled(Cancelled::TooLate(state)) = self.shared.step(&cancel)? {
-            tracing::warn!(run = %self.attempt.id, state = state.as_str(), "withdrawn too late");
-        }
-        Ok(())
+        let until = later(Instant::now(), self.shared.store_timeout);
+        Ok(self.shared.withdraw(&self.attempt, until)?)
     }
 
     fn leave_desk(&mut self) {
@@ -385,14 +401,26 @@ impl Drop for Desk {
 }
 
 impl Desk {
-    fn register(&self, shared: &Arc<Shared>, run: &RunId, seat: &Arc<Seat>) {
+    /// The connection's desk, listening.
+    pub(crate) fn listen(shared: &Arc<Shared>) -> &Self {
+        let desk = shared.desk.get_or_init(Self::default);
+        desk.open(shared);
+        desk
+    }
+
+    fn seat(&self, run: &RunId, seat: &Arc<Seat>) {
+        lock(&self.room.seats).by_run.insert(run.clone(), seat.clone());
+        // The attendant may be asleep for a minute; from now on there are heartbeats to send.
+        self.hurry();
+    }
+
+    fn open(&self, shared: &Arc<Shared>) {
         let mut seats = lock(&self.room.seats);
-        seats.by_run.insert(run.clone(), seat.clone());
         if seats.bell.is_some() {
             return;
         }
         let inbox = shared.store.inbox(shared.client).unwrap_or_else(|error| {
-            tracing::warn!(%error, "no inbox for wake-ups; looking every half second instead");
+            tracing::warn!(%error, "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
             Box::new(NoInbox)
         });
         seats.bell = Some(inbox.bell());
@@ -431,15 +459,14 @@ impl Attendant {
         while !self.room.closed.load(Ordering::Acquire) {
             let next = self.next_look(heartbeat, probe);
             let news = self.inbox.wait(next.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let Some(shared) = self.shared.upgrade() else { return };
             for run in news {
-                if let Some(seat) = self.seat(&run) {
-                    seat.tell();
+                match self.seat(&run) {
+                    Some(seat) => seat.tell(),
+                    None => shared.keeper.look_at(&run),
                 }
             }
-            let now = Instant::now();
-            let Some(shared) = self.shared.upgrade() else {
-                return;
-            };
             if now >= probe {
                 probe = now + PROBE;
                 if self.bury_the_dead(&shared) {
@@ -451,7 +478,9 @@ impl Attendant {
                 heartbeat = (now + HEARTBEAT)
                     .checked_sub(Duration::from_millis(crate::world::random_u64() % 200))
                     .unwrap();
-                self.heartbeat(&shared);
+                if !self.heartbeat(&shared) {
+                    heartbeat = now + SECOND_TRY;
+                }
             }
         }
     }
@@ -509,15 +538,19 @@ impl Attendant {
         true
     }
 
-    fn heartbeat(&self, shared: &Shared) {
+    /// Answers whether the store was reached.
+    fn heartbeat(&self, shared: &Shared) -> bool {
         let seats = self.seats();
         if seats.is_empty() {
-            return;
+            return true;
         }
         let heard = match shared.store.step(&shared.namespace, &Step::Heartbeat(self.client)) {
             Ok(Answer::Heard(heard)) => heard,
-            Ok(_) => return,
-            Err(error) => return tracing::warn!(%error, "no heartbeat; trying again"),
+            Ok(_) => return true,
+            Err(error) => {
+                tracing::warn!(%error, "no heartbeat; trying again");
+                return false;
+            }
         };
         let mut heard: HashMap<RunId, Standing> = heard.into_iter().collect();
         for (run, seat) in seats {
@@ -527,6 +560,7 @@ impl Attendant {
                 _ => seat.tell(),
             }
         }
+        true
     }
 }
 

@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// Rounds of every comparison; the median counts
     #[arg(long, default_value_t = 7)]
     rounds: u32,
+    /// Measure only this part: processes, transactions, handoff, contention, waiting
+    #[arg(long, value_name = "PART")]
+    only: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -25,19 +28,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let Store::Embedded = args.store;
     let mut steps = Steps::default();
     steps.command("the command line program", &mut Profile::Release.build_cli())?;
-    let build = [
-        "build",
-        "--release",
-        "--package",
-        "xtask",
-        "--features",
-        "bench",
-        "--bin",
-        "bench-embedded",
-    ];
+    let build =
+        ["build", "--release", "--package", "xtask", "--features", "bench", "--bin", "bench-embedded"];
     steps.command("the benchmark", &mut repo::cargo(build))?;
     let bin = Profile::Release.folder();
     let mut bench = std::process::Command::new(bin.join("bench-embedded"));
-    bench.arg(bin.join("flowlock")).arg(args.rounds.to_string());
+    bench.arg(bin.join("flowlock")).arg(args.rounds.to_string()).args(&args.only);
     steps.command("measuring", &mut bench)
 }

@@ -69,14 +69,7 @@ impl Demo {
             )?,
             self.theatre.start(
                 "aggregate",
-                &[
-                    "-i",
-                    "weather.clean.seattle",
-                    "-i",
-                    "weather.clean.new-york",
-                    "-o",
-                    "weather.monthly",
-                ],
+                &["-i", "weather.clean.seattle", "-i", "weather.clean.new-york", "-o", "weather.monthly"],
                 &["aggregate.sh", "seattle", "new-york"],
             )?,
             self.clean("seattle")?,
@@ -96,38 +89,23 @@ impl Demo {
         stage::until("the download of Seattle is being written", || {
             Ok(self.draft("raw-seattle.csv").is_some())
         })?;
-        self.theatre.show(
-            &[
-                "run",
-                "--wait",
-                "0",
-                "-o",
-                "weather.raw.seattle",
-                "--",
-                "demo/fetch.sh",
-            ],
-            75,
-        )?;
+        self.theatre.show(&["run", "--wait", "0", "-o", "weather.raw.seattle", "--", "demo/fetch.sh"], 75)?;
         Ok(fetching)
     }
 
     /// Kills `clean.new-york` in the middle of writing; what is left are the other waiting stages.
     fn crash(&self, mut waiting: Vec<Stage>) -> Result<Vec<Stage>, Failure> {
-        stage::until("New York is being cleaned", || {
-            Ok(self.draft("clean-new-york.csv").is_some())
-        })?;
+        stage::until("New York is being cleaned", || Ok(self.draft("clean-new-york.csv").is_some()))?;
+        self.theatre.show(&["why", "job:aggregate"], 0)?;
         paint::heading(
             "3. A crash: kill -9 in the middle of writing. Nothing counts as written, who needs it waits on",
         );
         let victim = waiting.pop().ok_or_else(|| Failure::new("nobody to kill"))?;
         victim.kill()?;
         if self.work().join("clean-new-york.csv").exists() {
-            return Err(Failure::new(
-                "the killed stage had already finished; the crash showed nothing",
-            ));
+            return Err(Failure::new("the killed stage had already finished; the crash showed nothing"));
         }
         self.theatre.show(&["check", "weather.clean.new-york"], 1)?;
-        self.theatre.show(&["why", "job:aggregate"], 0)?;
         Ok(waiting)
     }
 
@@ -175,10 +153,7 @@ impl Demo {
     }
 
     fn clean(&self, station: &str) -> Result<Stage, Failure> {
-        let (input, output) = (
-            format!("weather.raw.{station}"),
-            format!("weather.clean.{station}"),
-        );
+        let (input, output) = (format!("weather.raw.{station}"), format!("weather.clean.{station}"));
         self.theatre.start(
             &format!("clean.{station}"),
             &["-i", &input, "-o", &output],

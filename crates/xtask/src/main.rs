@@ -17,11 +17,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "flowlock's own commands",
-    disable_help_subcommand = true
-)]
+#[command(name = "cargo xtask", about = "flowlock's own commands", disable_help_subcommand = true)]
 struct Args {
     #[command(subcommand)]
     command: Command,

@@ -57,22 +57,15 @@ pub(crate) fn tracked(patterns: &[&str]) -> Result<Vec<PathBuf>, Failure> {
         .args(patterns)
         .current_dir(root())
         .output()
-        .and_then(|out| {
-            if out.status.success() {
-                Ok(out.stdout)
-            } else {
-                Err(io::Error::other("git failed"))
-            }
-        })
+        .and_then(
+            |out| {
+                if out.status.success() { Ok(out.stdout) } else { Err(io::Error::other("git failed")) }
+            },
+        )
         .map_err(|error| {
-            Failure::new(format!(
-                "cannot list the files of the repository with git: {error}"
-            ))
+            Failure::new(format!("cannot list the files of the repository with git: {error}"))
         })?;
-    let mut files: Vec<PathBuf> = String::from_utf8_lossy(&listing)
-        .lines()
-        .map(PathBuf::from)
-        .collect();
+    let mut files: Vec<PathBuf> = String::from_utf8_lossy(&listing).lines().map(PathBuf::from).collect();
     files.sort();
     Ok(files)
 }

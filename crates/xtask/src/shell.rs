@@ -10,12 +10,7 @@ use crate::steps::{Failure, run};
 pub(crate) fn check() -> Result<(), Failure> {
     let scripts: Vec<PathBuf> = repo::tracked(&["*.sh", ".ci/run"])?;
     if scripts.is_empty() {
-        return Err(Failure::new(
-            "no shell script found: this check would pass by doing nothing",
-        ));
+        return Err(Failure::new("no shell script found: this check would pass by doing nothing"));
     }
-    run(Command::new("shellcheck")
-        .arg("--external-sources")
-        .args(scripts)
-        .current_dir(repo::root()))
+    run(Command::new("shellcheck").arg("--external-sources").args(scripts).current_dir(repo::root()))
 }

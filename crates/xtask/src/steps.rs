@@ -58,11 +58,7 @@ impl Steps {
         let start = Instant::now();
         let result = work();
         let took = start.elapsed();
-        self.done.push(Done {
-            title: title.to_owned(),
-            took,
-            passed: result.is_ok(),
-        });
+        self.done.push(Done { title: title.to_owned(), took, passed: result.is_ok() });
         match &result {
             Ok(()) => anstream::println!("{GREEN}ok{GREEN:#} {DIM}{}{DIM:#}", seconds(took)),
             Err(_) => anstream::println!("{RED}stopped{RED:#} {DIM}{}{DIM:#}", seconds(took)),
@@ -87,14 +83,8 @@ impl Drop for Steps {
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     let line = line_of(command);
     anstream::println!("{DIM}$ {line}{DIM:#}");
-    let status = command
-        .status()
-        .map_err(|error| Failure::new(format!("cannot start `{line}`: {error}")))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new(format!("`{line}` ended with {status}")))
-    }
+    let status = command.status().map_err(|error| Failure::new(format!("cannot start `{line}`: {error}")))?;
+    if status.success() { Ok(()) } else { Err(Failure::new(format!("`{line}` ended with {status}"))) }
 }
 
 /// A command as one would type it, without the path of the program.
@@ -126,10 +116,7 @@ mod tests {
     fn a_failing_step_stops_the_run_and_names_the_command_and_its_end() {
         let mut steps = Steps::default();
         let outcome = steps.command("breaking", Command::new("sh").args(["-c", "exit 3"]));
-        assert_eq!(
-            outcome.unwrap_err().to_string(),
-            "breaking: `sh -c exit 3` ended with exit status: 3"
-        );
+        assert_eq!(outcome.unwrap_err().to_string(), "breaking: `sh -c exit 3` ended with exit status: 3");
     }
 
     #[test]

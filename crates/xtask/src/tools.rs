@@ -15,30 +15,12 @@ struct Tool {
 /// `cc` builds SQLite and the fault-injecting shim; `flock` is what the benchmark measures against; `strace` shows what a
 /// waiter sends; `shellcheck` reads the shell scripts and examples; `make` runs the cookbook's Makefile.
 const TOOLS: [Tool; 6] = [
-    Tool {
-        program: "cc",
-        package: "gcc",
-    },
-    Tool {
-        program: "make",
-        package: "make",
-    },
-    Tool {
-        program: "flock",
-        package: "util-linux",
-    },
-    Tool {
-        program: "strace",
-        package: "strace",
-    },
-    Tool {
-        program: "shellcheck",
-        package: "shellcheck",
-    },
-    Tool {
-        program: "git",
-        package: "git",
-    },
+    Tool { program: "cc", package: "gcc" },
+    Tool { program: "make", package: "make" },
+    Tool { program: "flock", package: "util-linux" },
+    Tool { program: "strace", package: "strace" },
+    Tool { program: "shellcheck", package: "shellcheck" },
+    Tool { program: "git", package: "git" },
 ];
 
 /// The licence checker, pinned: a new release must not fail yesterday's commit.
@@ -46,11 +28,8 @@ const CARGO_DENY: &str = "0.20.2";
 
 /// Installs the packages of the programs that are missing; nothing happens where all are there.
 pub(crate) fn install_missing() -> Result<(), Failure> {
-    let missing: Vec<&str> = TOOLS
-        .iter()
-        .filter(|tool| !is_there(tool.program))
-        .map(|tool| tool.package)
-        .collect();
+    let missing: Vec<&str> =
+        TOOLS.iter().filter(|tool| !is_there(tool.program)).map(|tool| tool.package).collect();
     if missing.is_empty() {
         println!("all there: {}", TOOLS.map(|tool| tool.program).join(", "));
         return Ok(());
@@ -63,16 +42,8 @@ pub(crate) fn install_missing() -> Result<(), Failure> {
     }
     println!("missing: {}", missing.join(", "));
     run(&mut as_root(&["apt-get", "update", "--quiet"]))?;
-    let install = [
-        "apt-get",
-        "install",
-        "--quiet",
-        "--yes",
-        "--no-install-recommends",
-    ];
-    run(as_root(&install)
-        .args(&missing)
-        .env("DEBIAN_FRONTEND", "noninteractive"))
+    let install = ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends"];
+    run(as_root(&install).args(&missing).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// The licence checker, built once into the target folder (two minutes on two cores).
@@ -81,12 +52,10 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
     let program = folder.join("bin/cargo-deny");
     if !has_version(&program, CARGO_DENY) {
         let version = format!("cargo-deny@{CARGO_DENY}");
-        run(
-            repo::cargo(["install", "--locked", "--force", "--quiet", &version])
-                .arg("--root")
-                .arg(&folder)
-                .env("CARGO_TARGET_DIR", folder.join("build")),
-        )?;
+        run(repo::cargo(["install", "--locked", "--force", "--quiet", &version])
+            .arg("--root")
+            .arg(&folder)
+            .env("CARGO_TARGET_DIR", folder.join("build")))?;
     }
     Ok(program)
 }

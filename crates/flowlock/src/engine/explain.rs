@@ -37,7 +37,7 @@ impl<T: Tables> Engine<'_, T> {
     fn inputs(&mut self, run: &Run) -> Result<Vec<Input>> {
         let mut inputs = Vec::with_capacity(run.input_versions.len());
         for (claim, &version) in run.spec.claims.inputs().zip(&run.input_versions) {
-            if let Some(record) = self.tables.record(&claim.name)? {
+            if let Some(record) = self.record(&claim.name)? {
                 let Record { name, run, written_at_us, note, .. } = record;
                 inputs.push(Input { name, version, run, written_at_us, note });
             }

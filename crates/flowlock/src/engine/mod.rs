@@ -20,13 +20,13 @@ mod sweep;
 pub(crate) mod tables;
 pub(crate) mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::backlog::Backlog;
 use self::tables::{Meta, Result, Tables};
 use crate::claim::Claim;
 use crate::name::Name;
-use crate::record::RecordState;
+use crate::record::{Record, RecordState};
 use crate::rule::{self, Crowd, Kinship, Obstacle};
 use crate::run::{Place, Run, State, Ticket, Token};
 use crate::step::{Answer, Step, Wake};
@@ -61,6 +61,8 @@ pub(crate) struct Effect {
     pub(crate) wakes: Vec<Wake>,
     /// Whether the step must be on disk before it is answered, whatever kind it is.
     pub(crate) must_sync: bool,
+    /// A token ceiling that nobody is known to have synced yet.
+    pub(crate) unsafe_ceiling: Option<u64>,
     /// The namespace's sequence number after the step.
     pub(crate) sequence: u64,
 }
@@ -99,6 +101,8 @@ struct Engine<'a, T> {
     unswept: bool,
     wakes: BTreeSet<Wake>,
     must_sync: bool,
+    /// The records read in this step, as they are by now.
+    records: BTreeMap<Name, Option<Record>>,
 }
 
 impl<'a, T: Tables> Engine<'a, T> {
@@ -119,6 +123,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             unswept: false,
             wakes: BTreeSet::new(),
             must_sync: false,
+            records: BTreeMap::new(),
         })
     }
 
@@ -153,12 +158,35 @@ impl<'a, T: Tables> Engine<'a, T> {
         self.meta.last_wall_us = self.now.wall_us;
         self.tables.set_meta(&self.meta)?;
         let wakes = self.wakes.into_iter().collect();
-        Ok(Effect { answer, wakes, must_sync: self.must_sync, sequence: self.meta.sequence })
+        let Meta { token_ceiling, safe_ceiling, sequence, .. } = self.meta;
+        let unsafe_ceiling = (token_ceiling != safe_ceiling).then_some(token_ceiling);
+        let must_sync = self.must_sync || unsafe_ceiling.is_some();
+        Ok(Effect { answer, wakes, must_sync, unsafe_ceiling, sequence })
     }
 
     /// Whether older work is left over: then nothing new may be decided.
     fn has_leftover(&mut self) -> Result<bool> {
         Ok(self.unswept || self.next_look()?.is_some())
+    }
+
+    /// The record of a name; read from the tables once in a step.
+    fn record(&mut self, name: &Name) -> Result<Option<Record>> {
+        if let Some(known) = self.records.get(name) {
+            return Ok(known.clone());
+        }
+        let record = self.tables.record(name)?;
+        self.records.insert(name.clone(), record.clone());
+        Ok(record)
+    }
+
+    fn put_record(&mut self, record: &Record) -> Result<()> {
+        self.records.insert(record.name.clone(), Some(record.clone()));
+        self.tables.put_record(record)
+    }
+
+    fn drop_record(&mut self, name: &Name) -> Result<()> {
+        self.records.insert(name.clone(), None);
+        self.tables.delete_record(name)
     }
 
     /// The first thing in the way of a run, seen from its ticket.
@@ -172,7 +200,6 @@ impl<'a, T: Tables> Engine<'a, T> {
         self.meta.last_token = token;
         if token > self.meta.token_ceiling {
             self.meta.token_ceiling = token + TOKEN_BLOCK;
-            self.must_sync = true;
         }
         Token(token)
     }

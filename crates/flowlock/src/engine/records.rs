@@ -39,7 +39,8 @@ impl<T: Tables> Engine<'_, T> {
         note: Option<&str>,
         made_from: MadeFrom,
     ) -> Result<()> {
-        if let Some(old) = self.tables.record(name)?.filter(|old| old.version > version) {
+        self.must_sync = true;
+        if let Some(old) = self.record(name)?.filter(|old| old.version > version) {
             let (old, name) = (old.version, name.as_str());
             return Err(StoreError::damaged(format!(
                 "record {name} has version {old}, above token {version}"
@@ -65,14 +66,13 @@ impl<T: Tables> Engine<'_, T> {
         if let Some(at) = record.expires_at_us {
             self.meta.next_expiry_us = self.meta.next_expiry_us.min(at);
         }
-        self.tables.put_record(record)
+        self.put_record(record)
     }
 
     /// A run with `on_fail = incomplete` begins: the old records of its outputs let nobody in until a commit.
     pub(super) fn mark_incomplete(&mut self, run: &Run) -> Result<()> {
         for output in run.spec.claims.outputs() {
-            if let Some(mut record) =
-                self.record_now(&output.name)?.filter(|r| r.state == RecordState::Live)
+            if let Some(mut record) = self.record_now(&output.name)?.filter(|r| r.state == RecordState::Live)
             {
                 record.state = RecordState::Incomplete;
                 self.put(&record)?;
@@ -91,7 +91,7 @@ impl<T: Tables> Engine<'_, T> {
             outcome,
         };
         for output in run.spec.claims.outputs() {
-            let record = match self.tables.record(&output.name)? {
+            let record = match self.record(&output.name)? {
                 Some(record) => Record { failure: Some(failure.clone()), ..record },
                 None => Record {
                     name: output.name.clone(),
@@ -114,7 +114,7 @@ impl<T: Tables> Engine<'_, T> {
     /// A record as it is now: one whose time is up has expired, whether a sweep came to it or not.
     pub(super) fn record_now(&mut self, name: &Name) -> Result<Option<Record>> {
         let now_us = self.now.wall_us;
-        Ok(self.tables.record(name)?.map(|mut record| {
+        Ok(self.record(name)?.map(|mut record| {
             if record.state.is_written() && record.expires_at_us.is_some_and(|end| end <= now_us) {
                 record.state = RecordState::Expired;
             }
@@ -124,9 +124,9 @@ impl<T: Tables> Engine<'_, T> {
 
     /// A record's time is up: what was written expires, and evidence is dropped.
     pub(super) fn record_is_due(&mut self, name: &Name) -> Result<()> {
-        match self.tables.record(name)? {
+        match self.record(name)? {
             Some(record) if record.state.is_written() => self.end_record(record, RecordState::Expired),
-            Some(_) => self.tables.delete_record(name),
+            Some(_) => self.drop_record(name),
             None => Ok(()),
         }
     }
@@ -166,8 +166,9 @@ impl<T: Tables> Engine<'_, T> {
         }
         let mut any = false;
         for name in names {
-            if let Some(record) = self.tables.record(name)?.filter(|record| record.state.is_written()) {
+            if let Some(record) = self.record(name)?.filter(|record| record.state.is_written()) {
                 self.end_record(record, RecordState::Removed)?;
+                self.must_sync = true;
                 any = true;
             }
         }

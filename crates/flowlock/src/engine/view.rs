@@ -103,6 +103,7 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         unswept: false,
         wakes: std::collections::BTreeSet::new(),
         must_sync: false,
+        records: std::collections::BTreeMap::new(),
     };
     let content = match view {
         View::Runs { job, from, limit } => engine.runs(job.as_ref(), *from, *limit)?,
@@ -147,7 +148,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn name_seen(&mut self, name: &Name) -> Result<NameSeen> {
-        let record = self.tables.record(name)?;
+        let record = self.record(name)?;
         let (mut holders, mut line) = (Vec::new(), Vec::new());
         for space in [Space::Data, Space::Lock, Space::Slot] {
             let place = Place::of(space, name);

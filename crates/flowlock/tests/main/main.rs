@@ -1,6 +1,9 @@
 //! The library's promises, tried from outside.
 
+mod between;
+mod files;
 mod histories;
+mod holders;
 
 /// The memory store keeps the contract.
 mod memory_store {

@@ -29,7 +29,7 @@ impl Bare {
         sql.set_prepared_statement_cache_capacity(128);
         sql.execute_batch(SCHEMA)?;
         sql.execute(
-            "insert into namespace values (1, 'default', 'boot', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            "insert into namespace values (1, 'default', 'boot', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
             [],
         )?;
         for name in INPUTS {
@@ -45,20 +45,12 @@ impl Bare {
     pub(crate) fn acquire_and_commit(&mut self) -> Result<()> {
         self.last += 1;
         let ticket = self.last;
-        self.sql
-            .prepare_cached("pragma synchronous = normal")?
-            .execute([])?;
-        let acquire = self
-            .sql
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.sql.prepare_cached("pragma synchronous = normal")?.execute([])?;
+        let acquire = self.sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
         take(&acquire, ticket)?;
         acquire.commit()?;
-        self.sql
-            .prepare_cached("pragma synchronous = full")?
-            .execute([])?;
-        let commit = self
-            .sql
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.sql.prepare_cached("pragma synchronous = full")?.execute([])?;
+        let commit = self.sql.transaction_with_behavior(TransactionBehavior::Immediate)?;
         record(&commit, ticket)?;
         commit.commit()
     }
@@ -80,11 +72,7 @@ fn take(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
          '[1,2,3]', null, ?3, 1, ?4, '[]', ?5)",
     )?
     .execute(params![ticket, id(ticket), nonce(ticket), ORIGIN, SPEC])?;
-    for (name, mode) in INPUTS
-        .into_iter()
-        .zip([0; 3])
-        .chain(OUTPUTS.into_iter().zip([1; 2]))
-    {
+    for (name, mode) in INPUTS.into_iter().zip([0; 3]).chain(OUTPUTS.into_iter().zip([1; 2])) {
         sql.prepare_cached("insert into hold values (1, ?1, 0, ?2, ?3, 0, 0)")?
             .execute(params![name, mode, ticket])?;
     }
@@ -98,11 +86,7 @@ fn record(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
         sql.prepare_cached("insert or replace into record values (1, ?1, 'written', ?2, ?3, 'bench', ?2, null, null, '[]', null)")?
             .execute(params![name, ticket, id(ticket)])?;
     }
-    for (name, mode) in INPUTS
-        .into_iter()
-        .zip([0; 3])
-        .chain(OUTPUTS.into_iter().zip([1; 2]))
-    {
+    for (name, mode) in INPUTS.into_iter().zip([0; 3]).chain(OUTPUTS.into_iter().zip([1; 2])) {
         sql.prepare_cached(
             "delete from hold where ns = 1 and place = ?1 and lapsed = 0 and mode = ?2 and ticket = ?3",
         )?
@@ -117,9 +101,7 @@ fn record(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
 
 fn read_namespace(sql: &Transaction<'_>) -> Result<()> {
     let mut namespace = sql.prepare_cached("select * from namespace where ns = 1")?;
-    namespace
-        .query_row([], |row| row.get::<_, i64>("sequence"))
-        .map(drop)
+    namespace.query_row([], |row| row.get::<_, i64>("sequence")).map(drop)
 }
 
 fn write_namespace(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
@@ -132,11 +114,7 @@ fn write_namespace(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
 
 fn read_run(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
     let mut run = sql.prepare_cached("select * from run where ns = 1 and id = ?1 and nonce = ?2")?;
-    run.query_row(params![id(ticket), nonce(ticket)], |row| {
-        row.get::<_, String>("spec")
-    })
-    .optional()
-    .map(drop)
+    run.query_row(params![id(ticket), nonce(ticket)], |row| row.get::<_, String>("spec")).optional().map(drop)
 }
 
 fn id(ticket: i64) -> String {

@@ -16,7 +16,10 @@ use crate::stats::percentile;
 const PASSES: usize = 1500;
 
 /// How long each side holds the lock: long enough for the other to be in the queue.
-const HOLD: Duration = Duration::from_millis(3);
+const HOLD: Duration = Duration::from_millis(4);
+
+/// How long each side does something else before it asks again, so that its next request is not what is measured.
+const ELSEWHERE: Duration = Duration::from_millis(1);
 
 /// p50 and p99.
 pub(crate) fn between_two_processes(folder: &Path) -> Result<(Duration, Duration), Trouble> {
@@ -34,9 +37,8 @@ pub(crate) fn between_two_processes(folder: &Path) -> Result<(Duration, Duration
     }
     turns.sort_unstable();
     let passes = turns.windows(2).filter(|pair| pair[0].2 != pair[1].2);
-    let mut times: Vec<Duration> = passes
-        .map(|pair| Duration::from_nanos(pair[1].0.saturating_sub(pair[0].1)))
-        .collect();
+    let mut times: Vec<Duration> =
+        passes.map(|pair| Duration::from_nanos(pair[1].0.saturating_sub(pair[0].1))).collect();
     if times.len() < PASSES {
         return Err(format!(
             "only {} of {} turns passed from one process to the other",
@@ -50,10 +52,7 @@ pub(crate) fn between_two_processes(folder: &Path) -> Result<(Duration, Duration
 
 fn player(store: &str) -> Result<Child, Trouble> {
     let this = std::env::current_exe()?;
-    Ok(Command::new(this)
-        .args(["player", store])
-        .stdout(Stdio::piped())
-        .spawn()?)
+    Ok(Command::new(this).args(["player", store]).stdout(Stdio::piped()).spawn()?)
 }
 
 /// One side, as a process of its own: prints when each turn was granted and when its release was sent.
@@ -67,6 +66,7 @@ pub(crate) fn play(store: &str) -> Result<(), Trouble> {
         thread::sleep(HOLD);
         turns.push((granted, now()?));
         grant.commit()?;
+        thread::sleep(ELSEWHERE);
     }
     let mut out = std::io::stdout().lock();
     for (granted, released) in turns {

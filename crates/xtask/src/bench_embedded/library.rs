@@ -13,13 +13,7 @@ const TIMES_IN_A_ROUND: u32 = 200;
 /// Measures in a folder; which file system that is, is the caller's choice.
 pub(crate) fn against_bare_transactions(folder: &Path, rounds: u32) -> Result<Comparison, Trouble> {
     let flowlock = Flowlock::open(&format!("sqlite:{}/library.db", folder.display()))?;
-    flowlock
-        .job("inputs")
-        .output("input.1")
-        .output("input.2")
-        .output("input.3")
-        .acquire()?
-        .commit()?;
+    flowlock.job("inputs").output("input.1").output("input.2").output("input.3").acquire()?.commit()?;
     let job = flowlock
         .job("bench")
         .input("input.1")
@@ -32,7 +26,5 @@ pub(crate) fn against_bare_transactions(folder: &Path, rounds: u32) -> Result<Co
         job.acquire()?.commit()?;
         Ok(())
     };
-    compare(rounds, TIMES_IN_A_ROUND, ours, || {
-        bare.acquire_and_commit().map_err(Trouble::from)
-    })
+    compare(rounds, TIMES_IN_A_ROUND, ours, || bare.acquire_and_commit().map_err(Trouble::from))
 }

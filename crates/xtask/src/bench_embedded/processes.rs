@@ -23,20 +23,12 @@ pub(crate) fn lock_round_a_command(
     for command in [&mut ours, &mut bare] {
         command
             .env("HOME", folder)
-            .env(
-                "FLOWLOCK_STORE",
-                format!("sqlite:{}/processes.db", folder.display()),
-            )
+            .env("FLOWLOCK_STORE", format!("sqlite:{}/processes.db", folder.display()))
             .current_dir(folder)
             .stdin(Stdio::null());
     }
     succeeds(&mut ours)?;
-    compare(
-        rounds,
-        RUNS_IN_A_ROUND,
-        || succeeds(&mut ours),
-        || succeeds(&mut bare),
-    )
+    compare(rounds, RUNS_IN_A_ROUND, || succeeds(&mut ours), || succeeds(&mut bare))
 }
 
 fn succeeds(command: &mut Command) -> Result<(), Trouble> {

@@ -29,10 +29,8 @@ pub(crate) fn compare<E>(
         }
         seen.push((percentile(&mut of_ours, 50), percentile(&mut of_bare, 50)));
     }
-    let mut ratios: Vec<f64> = seen
-        .iter()
-        .map(|(ours, bare)| ours.as_secs_f64() / bare.as_secs_f64())
-        .collect();
+    let mut ratios: Vec<f64> =
+        seen.iter().map(|(ours, bare)| ours.as_secs_f64() / bare.as_secs_f64()).collect();
     ratios.sort_by(f64::total_cmp);
     Ok(Comparison {
         ours: percentile(&mut seen.iter().map(|(ours, _)| *ours).collect::<Vec<_>>(), 50),

@@ -16,36 +16,20 @@ pub(crate) struct Row {
 impl Row {
     /// A row of its own wording.
     pub(crate) fn new(what: &'static str, measured: String, must: &'static str, aim: &'static str) -> Self {
-        Self {
-            what,
-            measured,
-            must,
-            aim,
-        }
+        Self { what, measured, must, aim }
     }
 
     /// A row for a ratio.
     pub(crate) fn ratio(what: &'static str, seen: Comparison, must: &'static str, aim: &'static str) -> Self {
         let Comparison { ours, bare, ratio } = seen;
-        Self::new(
-            what,
-            format!("**{ratio:.2} ×** ({} against {})", short(ours), short(bare)),
-            must,
-            aim,
-        )
+        Self::new(what, format!("**{ratio:.2} ×** ({} against {})", short(ours), short(bare)), must, aim)
     }
 }
 
 /// Prints the rows as a Markdown table.
 pub(crate) fn print(rows: &[Row]) {
     println!("\n| what | measured | must | aim |\n|---|---|---|---|");
-    for Row {
-        what,
-        measured,
-        must,
-        aim,
-    } in rows
-    {
+    for Row { what, measured, must, aim } in rows {
         println!("| {what} | {measured} | {must} | {aim} |");
     }
 }

@@ -20,7 +20,7 @@ pub(crate) const RUNS: usize = 1000;
 const WATCHED: Duration = Duration::from_secs(20);
 
 /// How long arriving, and later leaving, may take before something is wrong.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// What was seen.
 #[derive(Debug)]
@@ -35,10 +35,7 @@ pub(crate) struct Seen {
 
 /// Starts them, watches, releases, and compares.
 pub(crate) fn a_thousand(program: &Path, folder: &Path) -> Result<Seen, Trouble> {
-    let line = Line {
-        program: program.to_path_buf(),
-        folder: folder.to_path_buf(),
-    };
+    let line = Line { program: program.to_path_buf(), folder: folder.to_path_buf() };
     let flowlock = Flowlock::open(&line.store())?;
     let holder = flowlock.job("holder").lock("gate").acquire()?;
     let mut runs = Vec::new();
@@ -57,10 +54,30 @@ pub(crate) fn a_thousand(program: &Path, folder: &Path) -> Result<Seen, Trouble>
     }
     let drained_in = start.elapsed();
     let order = fs::read_to_string(line.folder.join("order"))?;
-    Ok(Seen {
-        steps_per_second,
-        in_order: order.lines().eq(expected.iter().map(String::as_str)),
-        drained_in,
+    Ok(Seen { steps_per_second, in_order: order.lines().eq(expected.iter().map(String::as_str)), drained_in })
+}
+
+/// Steps of the store in a second while as many runs wait in one process.
+pub(crate) fn a_thousand_in_one_process(folder: &Path) -> Result<f64, Trouble> {
+    let line = Line { program: std::env::current_exe()?, folder: folder.to_path_buf() };
+    let flowlock = Flowlock::open(&line.store())?;
+    let holder = flowlock.job("holder").lock("gate").acquire()?;
+    let mut crowd = Command::new(&line.program).args(["crowd", &line.store()]).spawn()?;
+    let seen = until("all wait", || Ok(line.waiting()?.len() == RUNS)).and_then(|()| line.watch());
+    holder.commit()?;
+    let ended = crowd.wait()?;
+    if ended.success() { seen } else { Err(format!("the crowd ended with {ended}").into()) }
+}
+
+/// The process with a thousand waiting runs.
+pub(crate) fn crowd(store: &str) -> Result<(), Trouble> {
+    let flowlock = Flowlock::open(store)?;
+    let wait = || flowlock.job("crowd").lock("gate").acquire().and_then(|grant| grant.commit().map(drop));
+    thread::scope(|scope| {
+        let waiters: Vec<_> = (0..RUNS).map(|_| scope.spawn(wait)).collect();
+        waiters
+            .into_iter()
+            .try_for_each(|waiter| waiter.join().map_err(|_| "a waiter panicked")?.map_err(Trouble::from))
     })
 }
 
@@ -81,16 +98,7 @@ impl Line {
     /// One more run, whose only deed is to write its job's name below those that were before it.
     fn join(&self, number: usize) -> io::Result<Child> {
         Command::new(&self.program)
-            .args([
-                "run",
-                "--name",
-                &format!("run-{number}"),
-                "-l",
-                "gate",
-                "--wait",
-                "30m",
-                "--",
-            ])
+            .args(["run", "--name", &format!("run-{number}"), "-l", "gate", "--wait", "30m", "--"])
             .args(["sh", "-c", "echo $FLOWLOCK_JOB >>order"])
             .env("HOME", &self.folder)
             .env("FLOWLOCK_STORE", self.store())
@@ -105,10 +113,7 @@ impl Line {
         let mut waiting = sql.prepare("select id from run where in_line = 1 order by ticket")?;
         let ids = waiting.query_map([], |row| row.get::<_, String>(0))?;
         ids.map(|id| {
-            Ok(id?
-                .rsplit_once('.')
-                .map(|(job, _)| job.to_owned())
-                .ok_or("a run id without a number")?)
+            Ok(id?.rsplit_once('.').map(|(job, _)| job.to_owned()).ok_or("a run id without a number")?)
         })
         .collect()
     }
@@ -116,9 +121,7 @@ impl Line {
     /// Every step raises the namespace's sequence number by one.
     fn watch(&self) -> Result<f64, Trouble> {
         let sequence = || -> Result<i64, Trouble> {
-            Ok(self
-                .open()?
-                .query_row("select sum(sequence) from namespace", [], |row| row.get(0))?)
+            Ok(self.open()?.query_row("select sum(sequence) from namespace", [], |row| row.get(0))?)
         };
         let (first, start) = (sequence()?, Instant::now());
         thread::sleep(WATCHED);

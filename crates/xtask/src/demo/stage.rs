@@ -35,21 +35,14 @@ pub(super) struct Stage {
 
 impl Theatre {
     pub(super) fn new(bin: &Path, folder: &Path) -> Self {
-        Self {
-            flowlock: bin.join("flowlock"),
-            folder: folder.to_path_buf(),
-            opened: Instant::now(),
-        }
+        Self { flowlock: bin.join("flowlock"), folder: folder.to_path_buf(), opened: Instant::now() }
     }
 
     /// Starts one stage in the background: the names it claims, then its script and the script's own arguments.
     pub(super) fn start(&self, name: &str, claims: &[&str], script: &[&str]) -> Result<Stage, Failure> {
         let (program, arguments) = script.split_first().ok_or_else(|| Failure::new("no script"))?;
-        announce(&format!(
-            "flowlock run {} -- demo/{program} {} &",
-            claims.join(" "),
-            arguments.join(" ")
-        ));
+        let words = [claims, &["--", &format!("demo/{program}"), "$WORK"], arguments].concat().join(" ");
+        announce(&format!("flowlock run -v --wait 1m --name {name} {words} &"));
         let mut child = self
             .flowlock()
             .args(["run", "-v", "--wait", "1m", "--name", name])
@@ -66,11 +59,7 @@ impl Theatre {
             child.stdout.take().map(|out| self.follow(name, out)),
             child.stderr.take().map(|out| self.follow(name, out)),
         ];
-        Ok(Stage {
-            name: name.to_owned(),
-            child,
-            lines: lines.into_iter().flatten().collect(),
-        })
+        Ok(Stage { name: name.to_owned(), child, lines: lines.into_iter().flatten().collect() })
     }
 
     /// Runs a command of flowlock to its end and shows it; it must end with this status.
@@ -84,11 +73,7 @@ impl Theatre {
             writeln!(terminal, "  {line}")?;
         }
         if status != 0 {
-            writeln!(
-                terminal,
-                "  {DIM}(exit status {}){DIM:#}",
-                describe(output.status)
-            )?;
+            writeln!(terminal, "  {DIM}(exit status {}){DIM:#}", describe(output.status))?;
         }
         if output.status.code() == Some(status) {
             Ok(())
@@ -119,10 +104,7 @@ impl Theatre {
             .current_dir(repo::root())
             .stdin(Stdio::null())
             .env("HOME", &self.folder)
-            .env(
-                "FLOWLOCK_STORE",
-                format!("sqlite:{}/flowlock.db", self.folder.display()),
-            )
+            .env("FLOWLOCK_STORE", format!("sqlite:{}/flowlock.db", self.folder.display()))
             .env("PACE", PACE)
             .env_remove("XDG_CONFIG_HOME")
             .env_remove("XDG_STATE_HOME");
@@ -144,11 +126,13 @@ impl Theatre {
 }
 
 impl Stage {
-    /// kill -9, to flowlock itself: its child dies with it, and neither gets to tidy up.
+    /// kill -9, to flowlock itself: its child dies with it, and neither gets to tidy up. What the child had started may
+    /// live on for a moment, and so long the name stays guarded.
     pub(super) fn kill(mut self) -> Result<(), Failure> {
         announce(&format!("kill -9 {}   # {}", self.child.id(), self.name));
         self.child.kill()?;
-        self.end().map(|_| ())
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Waits for the end, which must be a good one.
@@ -158,19 +142,14 @@ impl Stage {
         if status.success() {
             Ok(())
         } else {
-            Err(Failure::new(format!(
-                "the stage {name} ended with {}",
-                describe(status)
-            )))
+            Err(Failure::new(format!("the stage {name} ended with {}", describe(status))))
         }
     }
 
     fn end(mut self) -> Result<ExitStatus, Failure> {
         let status = self.child.wait()?;
         for lines in self.lines.drain(..) {
-            lines
-                .join()
-                .map_err(|_| Failure::new("lost the lines of a stage"))?;
+            lines.join().map_err(|_| Failure::new("lost the lines of a stage"))?;
         }
         Ok(status)
     }
@@ -189,10 +168,7 @@ pub(super) fn until(what: &str, is_so: impl Fn() -> Result<bool, Failure>) -> Re
     let start = Instant::now();
     while !is_so()? {
         if start.elapsed() > PATIENCE {
-            return Err(Failure::new(format!(
-                "waited {} s in vain until {what}",
-                PATIENCE.as_secs()
-            )));
+            return Err(Failure::new(format!("waited {} s in vain until {what}", PATIENCE.as_secs())));
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -200,13 +176,11 @@ pub(super) fn until(what: &str, is_so: impl Fn() -> Result<bool, Failure>) -> Re
 }
 
 fn announce(command: &str) {
-    anstream::println!("{BOLD}$ {command}{BOLD:#}");
+    anstream::println!("\n{BOLD}$ {command}{BOLD:#}");
 }
 
 fn describe(status: ExitStatus) -> String {
-    status
-        .code()
-        .map_or_else(|| status.to_string(), |code| code.to_string())
+    status.code().map_or_else(|| status.to_string(), |code| code.to_string())
 }
 
 /// One colour for each kind of stage.

@@ -4,10 +4,7 @@ use std::path::Path;
 
 /// The dead ones of a page, each with its line. Addresses of other sites are not followed.
 pub(super) fn dead(root: &Path, page: &Path, text: &str) -> Vec<String> {
-    let folder = root
-        .join(page)
-        .parent()
-        .map_or_else(|| root.to_path_buf(), Path::to_path_buf);
+    let folder = root.join(page).parent().map_or_else(|| root.to_path_buf(), Path::to_path_buf);
     let is_dead = |target: &str| {
         let path = target.split('#').next().unwrap_or_default();
         !path.is_empty()
@@ -25,10 +22,7 @@ pub(super) fn dead(root: &Path, page: &Path, text: &str) -> Vec<String> {
 
 /// The `TARGET` of every `[text](TARGET)` of a line.
 fn targets(line: &str) -> impl Iterator<Item = &str> {
-    line.split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split_once(')'))
-        .map(|(target, _)| target)
+    line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
 }
 
 #[cfg(test)]

@@ -39,18 +39,11 @@ impl Page {
             let Some(info) = opening.strip_prefix("```") else {
                 continue;
             };
-            let body: Vec<&str> = lines
-                .by_ref()
-                .map(|(text, _)| text)
-                .take_while(|text| *text != "```")
-                .collect();
+            let body: Vec<&str> =
+                lines.by_ref().map(|(text, _)| text).take_while(|text| *text != "```").collect();
             let mut words = info.split_whitespace().map(str::to_owned);
             let language = words.next().unwrap_or_default();
-            let examples = if language == "console" {
-                transcript(&body, line + 1)?
-            } else {
-                Vec::new()
-            };
+            let examples = if language == "console" { transcript(&body, line + 1)? } else { Vec::new() };
             blocks.push(Block {
                 line,
                 language,
@@ -110,12 +103,7 @@ mod tests {
         let seen: Vec<_> = page
             .examples()
             .map(|example| {
-                (
-                    example.line,
-                    &*example.command,
-                    example.expected.join("|"),
-                    example.status_is_shown,
-                )
+                (example.line, &*example.command, example.expected.join("|"), example.status_is_shown)
             })
             .collect();
         assert_eq!(

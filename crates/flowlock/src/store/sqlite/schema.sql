@@ -10,6 +10,7 @@ create table namespace (
     last_ticket    integer not null,
     last_token     integer not null,
     token_ceiling  integer not null,
+    safe_ceiling   integer not null,
     waiting        integer not null,
     queued         integer not null,
     lapsed         integer not null,
@@ -51,7 +52,8 @@ create table run (
 create unique index run_by_attempt on run (ns, id, nonce);
 create index run_due on run (ns, due_ms, ticket) where due_ms is not null;
 create index run_forget on run (ns, forget_ms, ticket) where forget_ms is not null;
-create index run_living on run (ns, ticket) where forget_ms is null;
+-- At most one run lives under an id.
+create unique index run_living on run (ns, id) where forget_ms is null;
 
 -- mode: 0 shared, 1 exclusive, 2 units
 create table hold (

@@ -1,0 +1,99 @@
+//! Commands of whoever looks after the machine.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::values;
+
+/// Takes names away.
+#[derive(Debug, Args)]
+#[command(after_help = UNLOCK_EXAMPLES)]
+pub(crate) struct Unlock {
+    /// A run id, or a name somebody holds; run: or name: in front says which
+    #[arg(value_name = "NAME|RUN", value_parser = values::text())]
+    pub(crate) what: String,
+    /// Free the names at once, whatever the run's processes still do
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Only if the run holds its names for longer than this
+    #[arg(long, value_name = "D", value_parser = values::age)]
+    pub(crate) if_older: Option<Duration>,
+}
+
+const UNLOCK_EXAMPLES: &str = "\
+Examples:
+  flowlock unlock sales.clean             shows who holds it, and asks
+  flowlock unlock etl.17 --yes --if-older 6h
+
+The run can neither renew nor commit from then on. Its names are free when it acknowledges, or when its
+lease ends; with --now at once, although its processes may still be writing.";
+
+/// Examines the store.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  sudo flowlock doctor --init-shared --group flow    one store for all users of this group"
+)]
+pub(crate) struct Doctor {
+    /// Make the shared store's directory, so that all users of the group use one store
+    #[arg(long, requires = "group")]
+    pub(crate) init_shared: bool,
+    /// The group that may use the shared store
+    #[arg(long, value_name = "G", requires = "init_shared", value_parser = values::text())]
+    pub(crate) group: Option<String>,
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
+
+/// Shows settings.
+#[derive(Debug, Args)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the settings in force
+    Show {
+        /// Say where each comes from
+        #[arg(long)]
+        origin: bool,
+        /// Print JSON
+        #[arg(long, help_heading = "Talk")]
+        json: bool,
+    },
+}
+
+/// Prints completions.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  flowlock completions bash > ~/.local/share/bash-completion/completions/flowlock"
+)]
+pub(crate) struct Completions {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Prints manual pages.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  flowlock man run | man -l -")]
+pub(crate) struct Man {
+    /// The command whose page to print [default: flowlock itself]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+    /// Write all pages into this directory instead
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Shows flowlock at work.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {}

@@ -1,0 +1,144 @@
+//! Starting COMMAND: the one place where this crate steps outside safe Rust.
+//!
+//! Between `fork` and `exec` only async-signal-safe calls are allowed; every closure here keeps to thin
+//! wrappers of system calls. Linux only: the parent-death signal and the order of events rely on it.
+#![allow(unsafe_code, reason = "a child must be prepared between fork and exec")]
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{Pid, getpgrp, getpid, getppid, tcgetpgrp, tcsetpgrp};
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    /// The command and its arguments.
+    pub(crate) command: &'a [OsString],
+    /// Variables added to the environment.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// A descriptor that the child's whole process tree shall hold open.
+    pub(crate) inherit: Option<BorrowedFd<'a>>,
+}
+
+/// A started child, leader of its own process group, not yet reaped.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its process id, which is its group's id too.
+    pub(crate) pid: Pid,
+    /// Whether standard input is a terminal that it shares with us.
+    pub(crate) at_terminal: bool,
+}
+
+/// Why a command cannot be started.
+#[derive(Debug)]
+pub(crate) enum CannotStart {
+    /// No such file: exit code 127.
+    NotFound(io::Error),
+    /// A file that cannot be executed: exit code 126.
+    NotExecutable(io::Error),
+}
+
+impl From<io::Error> for CannotStart {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::NotFound(error),
+            _ => Self::NotExecutable(error),
+        }
+    }
+}
+
+/// Looks for `command` as `execvp` will, so that a misspelt one never takes a lock.
+pub(crate) fn find(command: &OsStr) -> Result<PathBuf, CannotStart> {
+    let given = Path::new(command);
+    if command.as_encoded_bytes().contains(&b'/') {
+        return executable(given).map(|()| given.to_owned()).map_err(CannotStart::from);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    let mut problem = io::Error::from_raw_os_error(libc::ENOENT);
+    for folder in std::env::split_paths(&path) {
+        let file = folder.join(given);
+        match executable(&file) {
+            Ok(()) => return Ok(file),
+            Err(error) if error.raw_os_error() == Some(libc::EACCES) => problem = error,
+            Err(_) => {}
+        }
+    }
+    Err(problem.into())
+}
+
+fn executable(file: &Path) -> io::Result<()> {
+    let folder = std::fs::metadata(file)?.is_dir();
+    if folder {
+        return Err(io::Error::from_raw_os_error(libc::EACCES));
+    }
+    Ok(nix::unistd::access(file, nix::unistd::AccessFlags::X_OK)?)
+}
+
+/// Starts the child. Its parent-death signal belongs to the calling *thread*: call this from the main one.
+pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
+    let foreground = foreground();
+    let gets_terminal = foreground == Some(getpgrp());
+    let wrapper = getpid();
+    let inherit = launch.inherit.map(|descriptor| descriptor.as_raw_fd());
+    let mut command = Command::new(&launch.command[0]);
+    command.args(&launch.command[1..]).envs(launch.environment).process_group(0);
+    // SAFETY: the closure runs between fork and exec. It allocates nothing and calls only
+    // async-signal-safe functions: prctl, getppid, sigprocmask, tcsetpgrp, fcntl.
+    unsafe {
+        command.pre_exec(move || prepare(wrapper, gets_terminal, inherit));
+    }
+    let child = command.spawn()?;
+    Ok(Child { pid: Pid::from_raw(child.id().cast_signed()), at_terminal: foreground.is_some() })
+}
+
+fn prepare(wrapper: Pid, gets_terminal: bool, inherit: Option<RawFd>) -> io::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // The wrapper may have died before the line above: then no signal will ever come.
+    if getppid() != wrapper {
+        return Err(Errno::ESRCH.into());
+    }
+    if gets_terminal {
+        take_terminal(getpid())?;
+    }
+    if let Some(descriptor) = inherit {
+        // SAFETY: the parent keeps the descriptor open until the child has been executed.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    }
+    Ok(())
+}
+
+/// The group that has the terminal on standard input, if that is the one of this session.
+pub(crate) fn foreground() -> Option<Pid> {
+    tcgetpgrp(io::stdin()).ok()
+}
+
+/// Makes `group` the foreground of the terminal on standard input, even from the background.
+pub(crate) fn take_terminal(group: Pid) -> nix::Result<()> {
+    let mut terminal_output = SigSet::empty();
+    terminal_output.add(Signal::SIGTTOU);
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&terminal_output), Some(&mut before))?;
+    // SAFETY: descriptor 0 is only used for this call; if it is closed, the call fails with EBADF.
+    let result = tcsetpgrp(unsafe { BorrowedFd::borrow_raw(0) }, group);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    result
+}
+
+/// Whether a signal was ignored when this process began, as HUP is under `nohup`.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: an all-zero `sigaction` is a valid value to be overwritten.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: with a null new action the call only writes the current one to `action`.
+    let asked = unsafe { libc::sigaction(signal as libc::c_int, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
+}

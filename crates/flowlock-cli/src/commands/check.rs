@@ -1,0 +1,80 @@
+//! `flowlock check`: are these names written, for monitoring.
+
+use std::time::Duration;
+
+use flowlock::store::NameSeen;
+use flowlock::{Name, RecordState};
+use serde::Serialize;
+
+use super::outputs::opened;
+use crate::args::{Check, Global};
+use crate::exit::{self, Failure};
+use crate::json::{self, RecordJson};
+use crate::terminal::{self, shown};
+use crate::times;
+
+#[derive(Serialize)]
+struct CheckJson {
+    version: u32,
+    ok: bool,
+    names: Vec<NameJson>,
+}
+
+#[derive(Serialize)]
+struct NameJson {
+    name: String,
+    ok: bool,
+    problem: Option<String>,
+    record: Option<RecordJson>,
+}
+
+/// Exits 0 if all are written and young enough, 1 if one is not, 69 if the store cannot be asked.
+pub(crate) fn check(global: &Global, args: &Check) -> Result<u8, Failure> {
+    let (door, names) = opened(global, &args.names, &args.dates).map_err(unreachable)?;
+    let names: Vec<Name> = names.iter().map(|name| Name::parse(name)).collect::<Result<_, _>>()?;
+    let seen = door.flowlock.names(&names).map_err(|error| unreachable(door.failure(error)))?;
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    let problems: Vec<_> = seen.iter().map(|name| problem(name, args.max_age, now_us)).collect();
+    let ok = problems.iter().all(Option::is_none);
+    if args.json {
+        let told = seen.iter().zip(&problems).map(|(seen, problem)| NameJson {
+            name: seen.name.as_str().to_owned(),
+            ok: problem.is_none(),
+            problem: problem.clone(),
+            record: seen.record.as_ref().map(RecordJson::from),
+        });
+        terminal::print_json(&CheckJson { version: json::VERSION, ok, names: told.collect() })?;
+    } else {
+        for (seen, problem) in seen.iter().zip(&problems) {
+            if let Some(problem) = problem {
+                let hint = super::why::hint(&door, seen);
+                terminal::print(&format!("{}: {}{hint}\n", seen.name, shown(problem)))?;
+            }
+        }
+    }
+    Ok(if ok { exit::OK } else { exit::NO })
+}
+
+/// A monitor knows three answers: whatever is wrong with the store, it could not be asked.
+fn unreachable(failure: Failure) -> Failure {
+    match failure.code {
+        exit::USAGE => failure,
+        _ => Failure { code: exit::UNREACHABLE, ..failure },
+    }
+}
+
+/// Why a name does not count as written, if it does not.
+pub(super) fn problem(seen: &NameSeen, max_age: Option<Duration>, now_us: i64) -> Option<String> {
+    let Some(record) = &seen.record else {
+        return Some(format!("not written{}", seen.evidence));
+    };
+    if record.state == RecordState::Incomplete {
+        return Some("incomplete: a rewrite of it did not commit".to_owned());
+    }
+    if record.expires_at_us.is_some_and(|at| at <= now_us) {
+        return Some(format!("expired {}", times::relative(now_us, record.expires_at_us.unwrap_or(now_us))));
+    }
+    let age = Duration::from_micros(now_us.saturating_sub(record.written_at_us).max(0) as u64);
+    let most = max_age.filter(|most| age > *most)?;
+    Some(format!("written {} ago, longer than {}", times::short(age), times::short(most)))
+}

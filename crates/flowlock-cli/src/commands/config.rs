@@ -1,0 +1,69 @@
+//! `flowlock config show`: the settings in force, and where each comes from.
+
+use flowlock::config::{KEYS, Source};
+use serde::Serialize;
+
+use crate::args::{Config, ConfigCommand, Global};
+use crate::door::{Settings, without_password};
+use crate::exit::{self, Failure};
+use crate::json;
+use crate::terminal::{self, Screen, Table};
+
+#[derive(Serialize)]
+struct ConfigJson {
+    version: u32,
+    settings: Vec<SettingJson>,
+}
+
+#[derive(Serialize)]
+struct SettingJson {
+    name: &'static str,
+    value: String,
+    origin: String,
+}
+
+/// Shows all settings; no secret is among them.
+pub(crate) fn config(global: &Global, args: &Config) -> Result<u8, Failure> {
+    let ConfigCommand::Show { origin, json } = &args.command;
+    let settings = Settings::read(global)?;
+    let shown = KEYS.iter().map(|key| setting(&settings, global, key)).collect::<Result<Vec<_>, _>>()?;
+    if *json {
+        terminal::print_json(&ConfigJson { version: json::VERSION, settings: shown })?;
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new(if *origin { &["SETTING", "VALUE", "ORIGIN"] } else { &["SETTING", "VALUE"] });
+    for setting in &shown {
+        let cells = [setting.name, &setting.value, &setting.origin];
+        table.row(&cells[..if *origin { 3 } else { 2 }]);
+    }
+    terminal::print(&table.text(Screen::detect()))?;
+    Ok(exit::OK)
+}
+
+fn setting(settings: &Settings, global: &Global, name: &'static str) -> Result<SettingJson, Failure> {
+    let flag = match name {
+        "store" => global.store.as_deref(),
+        "namespace" => global.namespace.as_deref(),
+        _ => None,
+    };
+    let (value, origin) = match (flag, name, settings.config().get(name)) {
+        (Some(value), ..) => (without_password(value), format!("--{name}")),
+        (None, "store", _) => {
+            let store = settings.config().store()?;
+            (without_password(&store.value), store.source.to_string())
+        }
+        (None, _, Some(setting)) => (setting.value.clone(), setting.source.to_string()),
+        (None, _, None) => (default(name).to_owned(), Source::Default.to_string()),
+    };
+    Ok(SettingJson { name, value, origin })
+}
+
+fn default(name: &str) -> &'static str {
+    match name {
+        "namespace" => "default",
+        "duration" => "60s",
+        "tz" => "UTC",
+        "store_timeout" => "30s",
+        _ => "",
+    }
+}

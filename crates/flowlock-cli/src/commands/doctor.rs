@@ -1,0 +1,232 @@
+//! `flowlock doctor`: the store and this machine, examined; and the shared store, prepared.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flowlock::store::sqlite::SqliteStore;
+use nix::unistd::Group;
+use serde::Serialize;
+
+use crate::args::{Doctor, Global};
+use crate::door::{Door, Settings};
+use crate::exit::{self, Failure};
+use crate::json;
+use crate::terminal::{self, Screen, Table, shown};
+use crate::times;
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    ok: bool,
+    findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    ok: bool,
+    found: String,
+}
+
+impl Finding {
+    fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, ok: true, found: found.into() }
+    }
+
+    fn bad(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, ok: false, found: found.into() }
+    }
+}
+
+/// Examines, or prepares the shared store first.
+pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
+    if let (true, Some(group)) = (args.init_shared, &args.group) {
+        init_shared(group)?;
+    }
+    let settings = Settings::read(global)?;
+    let mut findings = vec![Finding::good("flowlock", env!("CARGO_PKG_VERSION"))];
+    let place = settings.place()?;
+    findings.push(Finding::good("store", place.store.clone()));
+    let mut code = exit::OK;
+    match settings.open() {
+        Ok(door) => examine(&door, &mut findings)?,
+        Err(failure) => {
+            code = failure.code;
+            findings.push(Finding::bad("opens", failure.message));
+        }
+    }
+    let ok = findings.iter().all(|finding| finding.ok);
+    if !ok && code == exit::OK {
+        code = exit::NO;
+    }
+    report(findings, ok, args.json)?;
+    Ok(code)
+}
+
+fn report(findings: Vec<Finding>, ok: bool, json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(terminal::print_json(&Report { version: json::VERSION, ok, findings })?);
+    }
+    let mut table = Table::new(&["", "WHAT", "FOUND"]);
+    for finding in &findings {
+        table.row(&[if finding.ok { "ok" } else { "!!" }, finding.what, &finding.found]);
+    }
+    Ok(terminal::print(&table.text(Screen::detect()))?)
+}
+
+fn examine(door: &Door, findings: &mut Vec<Finding>) -> Result<(), Failure> {
+    findings.push(writes(door));
+    if let Some(path) = door.place.store.strip_prefix("sqlite:").map(Path::new) {
+        findings.extend(files(path));
+        findings.push(integrity(path));
+    }
+    findings.push(Finding::good("SQLite", SqliteStore::sqlite_version()));
+    let runs = door.flowlock.runs().map_err(|error| door.failure(error))?;
+    let stuck =
+        runs.iter().filter(|seen| matches!(json::state(&seen.run, seen.lease_left_ms), "late" | "revoked"));
+    let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
+    findings
+        .push(Finding::good("runs", format!("{} alive in namespace {}", runs.len(), door.place.namespace)));
+    if !stuck.is_empty() {
+        let found =
+            format!("late or revoked, they hold until somebody needs their names: {}", stuck.join(", "));
+        findings.push(Finding::good("leftover runs", found));
+    }
+    findings.push(clock(runs.iter().filter_map(|seen| seen.run.token).max()));
+    Ok(())
+}
+
+/// A lock taken and given back: everything a run needs of the store.
+fn writes(door: &Door) -> Finding {
+    let begun = std::time::Instant::now();
+    let job = door.flowlock.job("flowlock doctor").lock("flowlock doctor").wait(Duration::from_secs(5));
+    match job.acquire().and_then(flowlock::Grant::commit) {
+        Ok(_) => Finding::good(
+            "works",
+            format!("a lock was taken and given back in {} µs", begun.elapsed().as_micros()),
+        ),
+        Err(error) => Finding::bad("works", error.to_string()),
+    }
+}
+
+fn files(path: &Path) -> Vec<Finding> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut findings = vec![mode("directory", directory), mode("file", path), file_system(directory)];
+    let drafts: Vec<PathBuf> = fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|entry| is_draft_of(entry, path))
+        .collect();
+    if !drafts.is_empty() {
+        let list = drafts.iter().map(|draft| draft.display().to_string()).collect::<Vec<_>>().join(", ");
+        findings.push(Finding::good(
+            "leftover files",
+            format!("of processes that died while making a store; can be removed: {list}"),
+        ));
+    }
+    findings
+}
+
+fn is_draft_of(entry: &Path, store: &Path) -> bool {
+    let draft = |name: &std::ffi::OsStr| {
+        let begins = format!("{}.new-", store.file_name().unwrap_or_default().display());
+        name.to_string_lossy().starts_with(&begins)
+    };
+    let old = |meta: fs::Metadata| {
+        meta.modified().ok().and_then(|at| at.elapsed().ok()) > Some(Duration::from_mins(1))
+    };
+    entry.file_name().is_some_and(draft) && entry.metadata().is_ok_and(old)
+}
+
+fn mode(what: &'static str, path: &Path) -> Finding {
+    match fs::metadata(path) {
+        Ok(meta) => {
+            let mode = meta.mode() & 0o7777;
+            let found = format!("mode {mode:04o}, owner {}, group {}", meta.uid(), meta.gid());
+            if mode & 0o002 == 0 {
+                Finding::good(what, found)
+            } else {
+                Finding::bad(what, format!("{found}: everybody may write it; take that away with chmod o-w"))
+            }
+        }
+        Err(error) => Finding::bad(what, error.to_string()),
+    }
+}
+
+fn file_system(directory: &Path) -> Finding {
+    use nix::sys::statfs;
+    const KNOWN: [(statfs::FsType, &str); 7] = [
+        (statfs::EXT4_SUPER_MAGIC, "ext"),
+        (statfs::XFS_SUPER_MAGIC, "xfs"),
+        (statfs::BTRFS_SUPER_MAGIC, "btrfs"),
+        (statfs::TMPFS_MAGIC, "tmpfs: gone after a reboot"),
+        (statfs::OVERLAYFS_SUPER_MAGIC, "overlay: gone with its container"),
+        (statfs::FUSE_SUPER_MAGIC, "fuse: make sure that it is not shared with another host"),
+        (statfs::MSDOS_SUPER_MAGIC, "FAT"),
+    ];
+    match statfs::statfs(directory) {
+        Ok(found) => {
+            let kind = found.filesystem_type();
+            let name = KNOWN.iter().find(|(known, _)| *known == kind);
+            let name = name.map_or_else(|| format!("type {:#x}", kind.0), |(_, name)| (*name).to_owned());
+            let free = found.blocks_available() * found.block_size() as u64 / (1024 * 1024);
+            let told = format!("{name}, {free} MiB free");
+            if free < 16 { Finding::bad("file system", told) } else { Finding::good("file system", told) }
+        }
+        Err(error) => Finding::bad("file system", error.to_string()),
+    }
+}
+
+fn integrity(path: &Path) -> Finding {
+    let store = SqliteStore::open(path, Duration::from_secs(30));
+    match store.and_then(|store| store.check()) {
+        Ok(problems) if problems.is_empty() => {
+            Finding::good("content", "every page reads, tables and indexes agree")
+        }
+        Ok(problems) => Finding::bad("content", problems.join("; ")),
+        Err(error) => Finding::bad("content", error.to_string()),
+    }
+}
+
+/// Tokens are at least the wall clock in microseconds: one ahead of it shows a clock that was set back.
+fn clock(highest: Option<flowlock::Token>) -> Finding {
+    const TOLERATED: Duration = Duration::from_mins(1);
+    let now_us = jiff::Timestamp::now().as_microsecond().max(0) as u64;
+    let ahead = Duration::from_micros(highest.map_or(0, |token| token.0.saturating_sub(now_us)));
+    let now = times::local(now_us as i64);
+    if ahead <= TOLERATED {
+        return Finding::good("clock", now);
+    }
+    let problem =
+        format!("{now}, but the newest grant is {} ahead: the clock was set back", times::short(ahead));
+    Finding::bad("clock", problem)
+}
+
+/// Makes the directory of the shared store: mode 2770, the group's, files in it 0660.
+fn init_shared(group: &str) -> Result<(), Failure> {
+    let root = std::env::var_os("FLOWLOCK_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+    let directory = root.join("var/lib/flowlock");
+    let at = shown(&directory.display().to_string());
+    let cannot = |doing: &str, error: &dyn std::fmt::Display| {
+        Failure::new(exit::CONFIG, "configuration", format!("cannot {doing} {at}: {error}; run this as root"))
+    };
+    let gid = match Group::from_name(group) {
+        Ok(Some(found)) => found.gid,
+        Ok(None) => {
+            return Err(Failure::usage(format!("there is no group {}; make it with groupadd", shown(group))));
+        }
+        Err(error) => return Err(cannot("look up the group for", &error)),
+    };
+    fs::create_dir_all(&directory).map_err(|error| cannot("make", &error))?;
+    nix::unistd::chown(&directory, None, Some(gid)).map_err(|error| cannot("set the group of", &error))?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o2770))
+        .map_err(|error| cannot("set the mode of", &error))?;
+    SqliteStore::open(&directory.join("flowlock.db"), Duration::from_secs(30))
+        .map_err(|error| Failure::from(flowlock::Error::from(error)))?;
+    terminal::say(&format!("{at} is ready: members of {} share the store in it", shown(group)));
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `flowlock man`: manual pages, from the same parser as everything else.
+
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Man};
+use crate::exit::{self, Failure};
+use crate::terminal::{self, shown};
+
+/// Prints one page, or writes all of them into a directory.
+pub(crate) fn man(args: &Man) -> Result<u8, Failure> {
+    let mut root = Cli::command();
+    // Gives every command its whole name, as in flowlock-outputs-rm.
+    root.build();
+    if let Some(directory) = &args.dir {
+        return write_all(root, directory);
+    }
+    let page = match &args.command {
+        None => root,
+        Some(name) => {
+            let found = root.find_subcommand(name).filter(|command| !command.is_hide_set());
+            found.cloned().ok_or_else(|| Failure::usage(format!("there is no command {}", shown(name))))?
+        }
+    };
+    terminal::print(&rendered(page)?)?;
+    Ok(exit::OK)
+}
+
+fn rendered(command: clap::Command) -> Result<String, Failure> {
+    let mut page = Vec::new();
+    let name = command.get_display_name().unwrap_or("flowlock").to_owned();
+    clap_mangen::Man::new(command.name(name)).render(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+fn write_all(root: clap::Command, directory: &Path) -> Result<u8, Failure> {
+    let cannot = |error: std::io::Error| {
+        Failure::usage(format!("cannot write pages to {}: {error}", shown(&directory.display().to_string())))
+    };
+    std::fs::create_dir_all(directory).map_err(cannot)?;
+    let mut commands = vec![root];
+    while let Some(command) = commands.pop() {
+        commands.extend(command.get_subcommands().filter(|command| command.get_name() != "help").cloned());
+        let name = command.get_display_name().unwrap_or("flowlock").to_owned();
+        std::fs::write(directory.join(format!("{name}.1")), rendered(command)?).map_err(cannot)?;
+    }
+    Ok(exit::OK)
+}

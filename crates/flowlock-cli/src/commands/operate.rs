@@ -1,0 +1,127 @@
+//! `keep`, `refresh`, `commit`, `fail` and `verify`: a run operated by its id.
+
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use flowlock::{Error, RunId};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+
+use crate::args::{Commit, Global, Keep, OneRun, Verify};
+use crate::door::Door;
+use crate::exit::{self, Failure};
+use crate::json;
+use crate::signals::Signals;
+use crate::terminal;
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    version: u32,
+    run: &'a str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease_left_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(run: &'a RunId, outcome: &'static str) -> Self {
+        Self { version: json::VERSION, run: run.as_str(), outcome, lease_left_ms: None, token: None }
+    }
+
+    /// Success is silent, unless JSON is wanted.
+    fn give(&self, wanted: bool) -> Result<u8, Failure> {
+        if wanted {
+            terminal::print_json(self)?;
+        }
+        Ok(exit::OK)
+    }
+}
+
+/// Renews once.
+pub(crate) fn refresh(global: &Global, args: &OneRun) -> Result<u8, Failure> {
+    let run = RunId::parse(&args.run)?;
+    let door = Door::open(global)?;
+    let left = door.flowlock.refresh(&run).map_err(|error| door.failure(error))?;
+    Answer { lease_left_ms: Some(left.as_millis() as u64), ..Answer::new(&run, "running") }.give(args.json)
+}
+
+/// Ends a run well. Repeated, it answers the same.
+pub(crate) fn commit(global: &Global, args: &Commit) -> Result<u8, Failure> {
+    let run = RunId::parse(&args.run)?;
+    let door = Door::open(global)?;
+    let late = door.flowlock.commit(&run, args.note.as_deref()).map_err(|error| door.failure(error))?;
+    Answer::new(&run, if late { "committed_late" } else { "committed" }).give(args.json)
+}
+
+/// Ends a run badly.
+pub(crate) fn fail(global: &Global, args: &OneRun) -> Result<u8, Failure> {
+    let run = RunId::parse(&args.run)?;
+    let door = Door::open(global)?;
+    door.flowlock.fail(&run).map_err(|error| door.failure(error))?;
+    Answer::new(&run, "failed").give(args.json)
+}
+
+/// Asks whether a run holds its names.
+pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
+    let run = RunId::parse(&args.run)?;
+    let door = Door::open(global)?;
+    match door.flowlock.verify(&run) {
+        Ok(token) => {
+            Answer { token: Some(json::token(token)), ..Answer::new(&run, "running") }.give(args.json)
+        }
+        Err(error) => {
+            let failure = door.failure(error);
+            Answer::new(&run, failure.outcome).give(args.json)?;
+            Err(failure)
+        }
+    }
+}
+
+/// Renews until a signal comes, or the run is over.
+pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
+    let run = RunId::parse(&args.run)?;
+    let mut signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
+    let door = Door::open(global)?;
+    crate::log::begin();
+    let seen = door.flowlock.run(&run).map_err(|error| door.failure(error))?;
+    let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;
+    let every = args.every.unwrap_or(Duration::from_millis(seen.run.spec.lease_ms) / 3);
+    let mut deadline = Instant::now();
+    loop {
+        match door.flowlock.refresh(&run) {
+            Ok(left) => deadline = Instant::now() + left,
+            Err(Error::Over { .. }) => return Ok(exit::OK),
+            Err(Error::Store(error)) if error.is_transient() && Instant::now() < deadline => {
+                tracing::warn!(%error, "could not renew; trying again until the lease is over");
+            }
+            Err(error) => return Err(door.failure(error)),
+        }
+        if sleep(&mut signals, every)? {
+            return Ok(exit::OK);
+        }
+    }
+}
+
+/// Sleeps; true if a signal asked to end.
+fn sleep(signals: &mut Signals, time: Duration) -> Result<bool, Failure> {
+    let until = Instant::now() + time;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, timeout) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => {
+                if signals.take().into_iter().any(Signals::ends_a_wait) {
+                    return Ok(true);
+                }
+            }
+            Err(error) => return Err(Failure::internal("wait for signals", &error)),
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `flowlock run`: wait for the names, run the command, mark its outputs as written.
+
+mod plan;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use flowlock::{Error, Grant, Job};
+
+use self::plan::Plan;
+use crate::args::{Global, IfLocked, IfWritten, Run};
+use crate::door::{Door, Settings};
+use crate::environment::Environment;
+use crate::exit::{self, Failure};
+use crate::held::{Policy, Watched};
+use crate::json::{self, ResultJson};
+use crate::request;
+use crate::signals::Signals;
+use crate::supervise::{Ended, boot_clock};
+use crate::talk::Talk;
+use crate::terminal::{self, Screen, shown};
+use crate::waiting;
+
+/// Carries out the command and writes what happened to `--json-result`.
+pub(crate) fn run(global: &Global, args: &Run) -> Result<u8, Failure> {
+    let mut file = args.json_result.as_deref().map(result_file).transpose()?;
+    let mut story = ResultJson { version: json::VERSION, ..ResultJson::default() };
+    let ended = begin(global, args, &mut story);
+    if let Some(file) = &mut file {
+        write_result(file, story, &ended)?;
+    }
+    ended
+}
+
+/// Opened first: a place that cannot be written is no reason to fail after the work is done.
+fn result_file(path: &Path) -> Result<File, Failure> {
+    let cannot =
+        |error| Failure::usage(format!("--json-result {}: {error}", shown(&path.display().to_string())));
+    File::create(path).map_err(cannot)
+}
+
+fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failure>) -> Result<(), Failure> {
+    match ended {
+        Ok(code) => story.exit_code = *code,
+        Err(failure) => {
+            story.exit_code = failure.code;
+            story.outcome = failure.outcome;
+            story.message = Some(failure.message.clone());
+            story.blockers.clone_from(&failure.blockers);
+        }
+    }
+    serde_json::to_writer(&mut *file, &story).map_err(std::io::Error::from)?;
+    Ok(file.write_all(b"\n")?)
+}
+
+fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Failure> {
+    let settings = Settings::read(global)?;
+    let plan = Plan::new(&settings, args)?;
+    story.job = Some(plan.job.as_str().to_owned());
+    // Handlers stand before anything waits.
+    let signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
+    let door = settings.open()?;
+    story.store = Some(door.place.store.clone());
+    story.namespace = Some(door.place.namespace.clone());
+    Errand { global, args, door, signals, story }.carry_out(plan)
+}
+
+/// A run under way.
+struct Errand<'a> {
+    global: &'a Global,
+    args: &'a Run,
+    door: Door,
+    signals: Signals,
+    story: &'a mut ResultJson,
+}
+
+impl Errand<'_> {
+    fn carry_out(mut self, plan: Plan) -> Result<u8, Failure> {
+        let lease = plan.lease.unwrap_or_else(|| self.door.flowlock.store().default_lease());
+        let policy = Policy {
+            on_lost: self.args.on_lost,
+            on_unreachable: self.args.on_unreachable,
+            kill_after: plan::kill_after(self.args.kill_after, lease)?,
+            last_end: None,
+        };
+        let request = &self.args.request;
+        let job = request::job(&self.door.flowlock, &plan.job, plan.names, request)?.lease(lease);
+        let begun = Instant::now();
+        let granted =
+            if request.is_a_try() { waiting::once(&job, &plan.job, &self.door) } else { self.wait(&job) };
+        self.story.waited_ms = begun.elapsed().as_millis() as u64;
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(failure) => return self.skip(failure),
+        };
+        self.story.run = Some(grant.run_id().as_str().to_owned());
+        self.story.token = Some(json::token(grant.token()));
+        let last_end = request.max_runtime.map(|most: Duration| boot_clock() + most);
+        self.work(grant, &plan.command, plan.day, Policy { last_end, ..policy })
+    }
+
+    fn wait(&mut self, job: &Job) -> Result<Grant, Failure> {
+        let mut talk = Talk::for_wait(self.global, Screen::detect());
+        waiting::acquire(job, &self.door, &mut self.signals, &mut talk)
+    }
+
+    /// Not started: a failure, or just what `--if-locked skip` and `--if-written skip` are for.
+    fn skip(self, failure: Failure) -> Result<u8, Failure> {
+        let locked = failure.outcome == "busy" && self.args.if_locked == IfLocked::Skip;
+        let written = failure.outcome == "output_exists" && self.args.request.if_written == IfWritten::Skip;
+        if !locked && !written {
+            return Err(failure);
+        }
+        if locked && !self.global.quiet || self.global.verbose > 0 {
+            terminal::say(&format!("skipped: {}", failure.message));
+        }
+        self.story.outcome = "skipped";
+        self.story.message = Some(failure.message);
+        self.story.blockers = failure.blockers;
+        Ok(exit::OK)
+    }
+
+    /// The command and its check, while the names are held.
+    fn work(
+        mut self,
+        grant: Grant,
+        command: &[OsString],
+        day: String,
+        policy: Policy,
+    ) -> Result<u8, Failure> {
+        let prepared = Environment::new(&self.door.flowlock, &grant, &self.door.place, day)
+            .and_then(|environment| Ok((self.command(&grant, command, &environment, policy)?, environment)));
+        match prepared {
+            Ok((ended, environment)) => self.finish(grant, ended, &environment),
+            Err(failure) => {
+                grant.fail();
+                Err(failure)
+            }
+        }
+    }
+
+    fn command(
+        &mut self,
+        grant: &Grant,
+        command: &[OsString],
+        environment: &Environment,
+        policy: Policy,
+    ) -> Result<Ended, Failure> {
+        let pulse = self.door.flowlock.pulse().filter(|_| !self.args.close);
+        let descriptor = pulse.as_ref().and_then(|pulse| pulse.descriptor.as_ref()).map(|held| held.as_fd());
+        let mut watched = Watched::new(grant, policy)?;
+        let ended = watched.run(command, environment, descriptor, &mut self.signals)?;
+        self.story.command_exit_code = Some(ended.code);
+        let (Some(check), Ended { code: 0, killed: false }) = (&self.args.check, ended) else {
+            return Ok(ended);
+        };
+        let shell = [OsString::from("sh"), OsString::from("-c"), check.clone()];
+        let checked = watched.run(&shell, environment, descriptor, &mut self.signals)?;
+        if checked.code != 0 && !checked.killed {
+            let code = checked.code;
+            terminal::say(&format!(
+                "--check failed with exit code {code}; outputs are not recorded as written"
+            ));
+        }
+        Ok(checked)
+    }
+
+    fn finish(self, grant: Grant, ended: Ended, environment: &Environment) -> Result<u8, Failure> {
+        if ended.killed {
+            let by = grant.lost().map_or("its lease ended", |by| by.as_str());
+            let run = grant.run_id();
+            let message = format!("{run} lost its names ({by}); its outputs are not recorded as written");
+            grant.fail();
+            return Err(Failure::new(exit::LOST, "lost", message).at(&self.door.place));
+        }
+        if ended.code != 0 {
+            self.story.outcome = "failed";
+            grant.fail();
+            return Ok(ended.code);
+        }
+        let note = match environment.note() {
+            Ok(note) => note.or_else(|| self.args.note.clone()),
+            Err(failure) => {
+                grant.fail();
+                return Err(failure);
+            }
+        };
+        let committed = match &note {
+            Some(note) => grant.commit_with(note),
+            None => grant.commit(),
+        };
+        match committed {
+            Ok(committed) => {
+                self.story.outcome = if committed.late { "committed_late" } else { "committed" };
+                Ok(exit::OK)
+            }
+            Err(error @ Error::InvalidRequest { .. }) => {
+                Err(Failure::usage(format!("{error}; outputs are not recorded as written")))
+            }
+            Err(error) => Err(self.door.failure(error)),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What `run` decides before the store is asked: everything that can be wrong with the line that was typed.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use flowlock::JobName;
+
+use crate::args::{Run, values};
+use crate::child;
+use crate::dates::Dates;
+use crate::door::Settings;
+use crate::exit::Failure;
+use crate::request::{self, Names};
+
+/// The time between TERM and KILL if nothing is said and the lease is long enough.
+const KILL_AFTER: Duration = Duration::from_secs(10);
+
+/// A checked request and the command it is for.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// What the work is called.
+    pub(super) job: JobName,
+    /// What it claims.
+    pub(super) names: Names,
+    /// The day it counts from.
+    pub(super) day: String,
+    /// The command, dates filled in if that was asked for.
+    pub(super) command: Vec<OsString>,
+    /// The lease, if one is set.
+    pub(super) lease: Option<Duration>,
+}
+
+impl Plan {
+    /// Checks the names, the job, the command and the lease.
+    pub(super) fn new(settings: &Settings, args: &Run) -> Result<Self, Failure> {
+        let zone = args.dates.tz.as_deref().or(settings.get("tz"));
+        let dates = Dates::new(jiff::Timestamp::now(), args.dates.date.as_deref(), zone)?;
+        let command = if args.expand { expanded(&args.command, &dates)? } else { args.command.clone() };
+        child::find(&command[0]).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
+        let job = match &args.name {
+            Some(name) => JobName::parse(name)?,
+            None => request::name_of(&command)?,
+        };
+        let names = Names::new(&args.claims, &dates, &job)?;
+        if names.is_empty() {
+            return Err(Failure::usage(
+                "nothing is claimed, so this would only run the command; give -i, -o, -l, --lock-shared, --slot or --single",
+            ));
+        }
+        let lease = match args.duration {
+            Some(lease) => Some(lease),
+            None => settings.duration("duration", values::lease)?,
+        };
+        Ok(Self { job, names, day: dates.day(), command, lease })
+    }
+}
+
+fn expanded(command: &[OsString], dates: &Dates) -> Result<Vec<OsString>, Failure> {
+    let mut full = Vec::with_capacity(command.len());
+    for word in command {
+        match word.to_str() {
+            Some(text) => full.extend(dates.fill(text)?.into_iter().map(OsString::from)),
+            None => full.push(word.clone()),
+        }
+    }
+    Ok(full)
+}
+
+/// A third of the lease at most, so that there is time for renewing before anything must be ended.
+pub(super) fn kill_after(given: Option<Duration>, lease: Duration) -> Result<Duration, Failure> {
+    let most = lease / 3;
+    match given {
+        None => Ok(KILL_AFTER.min(most)),
+        Some(given) if given <= most => Ok(given),
+        Some(given) => Err(Failure::usage(format!(
+            "--kill-after {given:?} is more than a third of the lease; with --duration {lease:?} give at most {most:?}"
+        ))),
+    }
+}

@@ -1,0 +1,74 @@
+//! `flowlock start`: a run without a process, for builds of several steps.
+
+use flowlock::JobName;
+use serde::Serialize;
+
+use crate::args::{Global, IfWritten, Start};
+use crate::dates::Dates;
+use crate::door::Settings;
+use crate::exit::{self, Failure};
+use crate::json;
+use crate::request::{self, Names};
+use crate::signals::Signals;
+use crate::talk::Talk;
+use crate::terminal::{self, Screen};
+use crate::waiting;
+
+#[derive(Serialize)]
+struct Started<'a> {
+    version: u32,
+    run: &'a str,
+    job: &'a str,
+    token: String,
+    lease_ms: u64,
+}
+
+/// Acquires, detaches as the last step, and prints the run id: before that the run dies with this process.
+pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
+    let settings = Settings::read(global)?;
+    let zone = args.dates.tz.as_deref().or(settings.get("tz"));
+    let dates = Dates::new(jiff::Timestamp::now(), args.dates.date.as_deref(), zone)?;
+    let name = JobName::parse(&args.job)?;
+    let names = Names::new(&args.claims, &dates, &name)?;
+    if names.is_empty() {
+        return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
+    }
+    let mut signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
+    let door = settings.open()?;
+    let mut job =
+        request::job(&door.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
+    if let Some(id) = args.id {
+        job = job.run_id(id);
+    }
+    let granted = if args.request.is_a_try() {
+        waiting::once(&job, &name, &door)
+    } else {
+        waiting::acquire(&job, &door, &mut signals, &mut Talk::for_wait(global, Screen::detect()))
+    };
+    let grant = match granted {
+        Err(failure) if failure.outcome == "output_exists" && args.request.if_written == IfWritten::Skip => {
+            terminal::say(&format!("skipped: {}", failure.message));
+            return Ok(exit::OK);
+        }
+        granted => granted?,
+    };
+    let token = grant.token();
+    let run = grant.detach().map_err(|error| door.failure(error))?;
+    let printed = if args.json {
+        terminal::print_json(&Started {
+            version: json::VERSION,
+            run: run.as_str(),
+            job: name.as_str(),
+            token: json::token(token),
+            lease_ms: args.duration.as_millis() as u64,
+        })
+    } else {
+        terminal::print(&format!("{run}\n"))
+    };
+    if let Err(error) = printed {
+        // Nobody learnt the id, so nobody could end it.
+        door.flowlock.fail(&run).map_err(|error| door.failure(error))?;
+        return Err(error.into());
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,123 @@
+//! `flowlock status`: what runs, what waits, and why.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use flowlock::store::Seen;
+use flowlock::{Run, Space};
+use serde::Serialize;
+
+use crate::args::{Global, Status};
+use crate::door::Door;
+use crate::exit::{self, Failure};
+use crate::json::{self, RunJson};
+use crate::terminal::{self, Screen, Table, emphasized};
+use crate::times;
+
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    version: u32,
+    store: &'a str,
+    namespace: &'a str,
+    running: Vec<RunJson>,
+    waiting: Vec<RunJson>,
+}
+
+/// Shows all runs that hold or wait.
+pub(crate) fn status(global: &Global, args: &Status) -> Result<u8, Failure> {
+    let door = Door::open(global)?;
+    let runs = door.flowlock.runs().map_err(|error| door.failure(error))?;
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    let (waiting, running): (Vec<_>, Vec<_>) = runs.into_iter().partition(|seen| seen.run.state.is_waiting());
+    if args.json {
+        let all = |runs: &[Seen]| runs.iter().map(|seen| RunJson::new(seen, now_us)).collect();
+        terminal::print_json(&StatusJson {
+            version: json::VERSION,
+            store: &door.place.store,
+            namespace: &door.place.namespace,
+            running: all(&running),
+            waiting: all(&waiting),
+        })?;
+    } else {
+        terminal::print(&text(&door, &running, &waiting, now_us, Screen::detect()))?;
+    }
+    Ok(exit::OK)
+}
+
+fn text(door: &Door, running: &[Seen], waiting: &[Seen], now_us: i64, screen: Screen) -> String {
+    let mut text = format!("{}\n", door.place);
+    if running.is_empty() && waiting.is_empty() {
+        text.push_str("\nnothing runs and nothing waits; begin with: flowlock run -o NAME -- COMMAND\n");
+        return text;
+    }
+    if !running.is_empty() {
+        let _ = write!(
+            text,
+            "\n{}\n{}",
+            emphasized("running", screen),
+            running_table(running, now_us).text(screen)
+        );
+    }
+    if !waiting.is_empty() {
+        let _ = write!(
+            text,
+            "\n{}\n{}",
+            emphasized("waiting", screen),
+            waiting_table(waiting, now_us).text(screen)
+        );
+    }
+    text
+}
+
+fn running_table(running: &[Seen], now_us: i64) -> Table {
+    let mut table = Table::new(&["RUN", "HOLDS", "SINCE", "LEASE LEFT", "STATE", "HOST", "PID", "USER"]);
+    for Seen { run, lease_left_ms, .. } in running {
+        let left = lease_left_ms.map_or_else(String::new, |ms| match u64::try_from(ms) {
+            Ok(ms) => times::short(Duration::from_millis(ms)),
+            Err(_) => "over".to_owned(),
+        });
+        let origin = &run.holder.origin;
+        let pid = if run.detached { "detached".to_owned() } else { origin.pid.to_string() };
+        table.row(&[
+            run.attempt.id.as_str(),
+            &wanted(run),
+            &times::relative(now_us, run.since_us),
+            &left,
+            json::state(run, *lease_left_ms),
+            &origin.host,
+            &pid,
+            &origin.user,
+        ]);
+    }
+    table
+}
+
+fn waiting_table(waiting: &[Seen], now_us: i64) -> Table {
+    let mut table = Table::new(&["RUN", "WANTS", "SINCE", "STATE", "BECAUSE"]);
+    for Seen { run, blocked, .. } in waiting {
+        let because = blocked.as_ref().map(flowlock::Blocked::summary).unwrap_or_default();
+        let since = times::relative(now_us, run.since_us);
+        table.row(&[run.attempt.id.as_str(), &wanted(run), &since, run.state.as_str(), &because]);
+    }
+    table
+}
+
+/// A run's claims in the words of the flags, the first few of them.
+pub(crate) fn wanted(run: &Run) -> String {
+    const MOST: usize = 4;
+    let all = run.spec.claims.iter().map(|claim| {
+        let name = claim.name.as_str();
+        match claim.space {
+            Space::Data if claim.is_input() && claim.is_output() => format!("-i -o {name}"),
+            Space::Data if claim.is_output() => format!("-o {name}"),
+            Space::Data => format!("-i {name}"),
+            Space::Lock => format!("-l {name}"),
+            Space::Slot => format!("--slot {}", json::slot(claim).unwrap_or_default()),
+        }
+    });
+    let mut text = all.take(MOST).collect::<Vec<_>>().join(" ");
+    if run.spec.claims.len() > MOST {
+        let _ = write!(text, " and {} more", run.spec.claims.len() - MOST);
+    }
+    text
+}

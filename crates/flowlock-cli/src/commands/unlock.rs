@@ -1,0 +1,124 @@
+//! `flowlock unlock`: names taken away from a run that will not give them back.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use flowlock::store::Seen;
+use flowlock::{Name, RunId, Token};
+
+use crate::args::{Global, Unlock};
+use crate::door::Door;
+use crate::exit::{self, Failure};
+use crate::json;
+use crate::terminal::{self, shown};
+use crate::times;
+
+/// Shows the holder, asks, and revokes exactly that grant.
+pub(crate) fn unlock(global: &Global, args: &Unlock) -> Result<u8, Failure> {
+    let door = Door::open(global)?;
+    let Some((seen, token)) = holder(&door, &args.what)? else {
+        let message = format!("nobody holds {}", shown(&args.what));
+        return Err(Failure::new(exit::NO, "not_held", message).at(&door.place));
+    };
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    if let Some(least) = args.if_older {
+        let age = Duration::from_micros(now_us.saturating_sub(seen.run.since_us).max(0) as u64);
+        if age <= least {
+            let message =
+                format!("{} holds its names for {} only; left alone", seen.run.attempt.id, times::short(age));
+            return Err(Failure::new(exit::BUSY, "too_young", message).at(&door.place));
+        }
+    }
+    if !args.yes && !confirmed(&seen, now_us, args.now)? {
+        return Err(Failure::new(exit::NO, "declined", "left alone"));
+    }
+    let how = if args.now { flowlock::step::Unlock::Now } else { flowlock::step::Unlock::WhenAcknowledged };
+    let run = &seen.run.attempt.id;
+    if !door.flowlock.unlock(run, token, how).map_err(|error| door.failure(error))? {
+        let message = format!("{run} ended in the meantime; nothing was done");
+        return Err(Failure::new(exit::NO, "not_held", message).at(&door.place));
+    }
+    if !global.quiet {
+        terminal::say(&what_follows(&seen, args.now));
+    }
+    Ok(exit::OK)
+}
+
+/// The one run that holds `what`: a run id, or a name in any space.
+fn holder(door: &Door, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
+    let (run, name) = match what.split_once(':') {
+        Some(("run", run)) => (Some(run), None),
+        Some(("name", name)) => (None, Some(name)),
+        _ => (Some(what), Some(what)),
+    };
+    if let Some(run) = run
+        && let Some(held) = holding(door, &RunId::parse(run)?)?
+    {
+        return Ok(Some(held));
+    }
+    let Some(name) = name else { return Ok(None) };
+    let seen = door.flowlock.names(&[Name::parse(name)?]).map_err(|error| door.failure(error))?;
+    let mut holders: Vec<_> =
+        seen.iter().flat_map(|seen| &seen.holders).map(|(_, by, _)| by.run.clone()).collect();
+    holders.sort();
+    holders.dedup();
+    match holders.as_slice() {
+        [] => Ok(None),
+        [one] => holding(door, one),
+        many => {
+            let list = many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message =
+                format!("{} is held by several runs; unlock them by their ids: {list}", shown(name));
+            Err(Failure::usage(message).at(&door.place))
+        }
+    }
+}
+
+fn holding(door: &Door, run: &RunId) -> Result<Option<(Seen, Token)>, Failure> {
+    let seen = door.flowlock.run(run).map_err(|error| door.failure(error))?;
+    Ok(seen.filter(|seen| seen.run.state.is_holding()).and_then(|seen| Some((seen.clone(), seen.run.token?))))
+}
+
+fn confirmed(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(
+            "unlock asks before it acts, and standard input is no terminal; give --yes",
+        ));
+    }
+    let (run, origin) = (&seen.run, &seen.run.holder.origin);
+    let since = times::relative(now_us, run.since_us);
+    let state = json::state(run, seen.lease_left_ms);
+    eprintln!("{} (job {}) holds {}", run.attempt.id, run.spec.job, shown(&super::status::wanted(run)));
+    eprintln!(
+        "  {state}, began {since}, on {} as pid {}, user {}",
+        shown(&origin.host),
+        origin.pid,
+        shown(&origin.user)
+    );
+    eprint!(
+        "{} [y/N] ",
+        if at_once { "Free its names at once, even if it still writes?" } else { "Revoke it?" }
+    );
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn what_follows(seen: &Seen, at_once: bool) -> String {
+    let (run, origin) = (&seen.run, &seen.run.holder.origin);
+    let left = Duration::from_millis(seen.lease_left_ms.unwrap_or(0).max(0) as u64);
+    if !at_once && !left.is_zero() {
+        return format!(
+            "{} is revoked: it can neither renew nor commit; its names are free when it notices, in {} at the latest",
+            run.attempt.id,
+            times::short(left)
+        );
+    }
+    let still = if run.detached {
+        "whatever was started for it may still run".to_owned()
+    } else {
+        format!("pid {} on {} and its children may still run", origin.pid, shown(&origin.host))
+    };
+    format!("the names of {} are free; {still}", run.attempt.id)
+}

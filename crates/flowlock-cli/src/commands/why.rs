@@ -1,0 +1,230 @@
+//! `flowlock why`: the chain of blockers of a run or a job, or what is known of a name.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+
+use flowlock::store::{NameSeen, Seen};
+use flowlock::{Name, Record, RunId, Space};
+use serde::Serialize;
+
+use super::check::problem;
+use crate::args::{Global, Why};
+use crate::door::Door;
+use crate::exit::{self, Failure};
+use crate::hint;
+use crate::json::{self, RecordJson, RunJson};
+use crate::terminal::{self, shown};
+use crate::times;
+
+#[derive(Serialize)]
+struct WhyJson<'a> {
+    version: u32,
+    store: &'a str,
+    namespace: &'a str,
+    runs: Vec<RunJson>,
+    name: Option<NameJson>,
+}
+
+#[derive(Serialize)]
+struct NameJson {
+    name: String,
+    written: bool,
+    record: Option<RecordJson>,
+    evidence: String,
+    held_by: Vec<String>,
+    waited_for_by: Vec<String>,
+}
+
+/// What the user asks about.
+enum Subject<'a> {
+    All,
+    Job(&'a str),
+    Run(&'a str),
+    Name(&'a str),
+    Any(&'a str),
+}
+
+impl<'a> Subject<'a> {
+    fn of(text: Option<&'a str>) -> Self {
+        let Some(text) = text else { return Self::All };
+        match text.split_once(':') {
+            Some(("job", job)) => Self::Job(job),
+            Some(("run", run)) => Self::Run(run),
+            Some(("name", name)) => Self::Name(name),
+            _ => Self::Any(text),
+        }
+    }
+}
+
+/// Explains. A subject that nobody knows exits 1.
+pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
+    let door = Door::open(global)?;
+    let alive = door.flowlock.runs().map_err(|error| door.failure(error))?;
+    let subject = Subject::of(args.what.as_deref());
+    let runs = runs_of(&door, &subject, &alive)?;
+    let name = match (&subject, runs.is_empty()) {
+        (Subject::Name(name), _) | (Subject::Any(name), true) => Some(name_seen(&door, name)?),
+        _ => None,
+    };
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    if args.json {
+        terminal::print_json(&WhyJson {
+            version: json::VERSION,
+            store: &door.place.store,
+            namespace: &door.place.namespace,
+            runs: runs.iter().map(|seen| RunJson::new(seen, now_us)).collect(),
+            name: name.as_ref().map(name_json),
+        })?;
+        return Ok(exit::OK);
+    }
+    let mut text = String::new();
+    for seen in &runs {
+        tell_run(&mut text, seen, &alive, now_us);
+    }
+    if let Some(name) = &name {
+        tell_name(&mut text, &door, name, now_us);
+    } else if runs.is_empty() {
+        let nothing = if args.what.is_some() { "no such run or job is known" } else { "nothing waits" };
+        let _ = writeln!(text, "{nothing} ({})", door.place);
+    }
+    terminal::print(&text)?;
+    Ok(if args.what.is_some() && runs.is_empty() && name.is_none() { exit::NO } else { exit::OK })
+}
+
+fn runs_of(door: &Door, subject: &Subject<'_>, alive: &[Seen]) -> Result<Vec<Seen>, Failure> {
+    let chosen = |wanted: &dyn Fn(&Seen) -> bool| alive.iter().filter(|seen| wanted(seen)).cloned().collect();
+    let of_job = |job: &str| chosen(&|seen: &Seen| seen.run.spec.job.as_str() == job);
+    match subject {
+        Subject::All => Ok(chosen(&|seen: &Seen| seen.run.state.is_waiting())),
+        Subject::Job(job) => Ok(of_job(job)),
+        Subject::Run(run) => one_run(door, run),
+        Subject::Name(_) => Ok(Vec::new()),
+        Subject::Any(text) => match one_run(door, text)? {
+            none if none.is_empty() => Ok(of_job(text)),
+            run => Ok(run),
+        },
+    }
+}
+
+fn one_run(door: &Door, id: &str) -> Result<Vec<Seen>, Failure> {
+    let seen = door.flowlock.run(&RunId::parse(id)?).map_err(|error| door.failure(error))?;
+    Ok(seen.into_iter().collect())
+}
+
+fn name_seen(door: &Door, name: &str) -> Result<NameSeen, Failure> {
+    let seen = door.flowlock.names(&[Name::parse(name)?]).map_err(|error| door.failure(error))?;
+    seen.into_iter().next().ok_or_else(|| Failure::internal("read a name", &"the store answered nothing"))
+}
+
+/// A run, its blockers, and below each of them that one's own, down to what does not wait.
+fn tell_run(text: &mut String, seen: &Seen, alive: &[Seen], now_us: i64) {
+    let mut told = HashSet::new();
+    tell_blockers(text, seen, alive, now_us, 0, &mut told);
+}
+
+fn tell_blockers<'a>(
+    text: &mut String,
+    seen: &'a Seen,
+    alive: &'a [Seen],
+    now_us: i64,
+    depth: usize,
+    told: &mut HashSet<&'a str>,
+) {
+    let run = &seen.run;
+    let indent = "  ".repeat(depth);
+    let since = times::relative(now_us, run.since_us);
+    let state = json::state(run, seen.lease_left_ms);
+    let _ = writeln!(
+        text,
+        "{indent}{} ({}): {state}, since {since}",
+        run.attempt.id,
+        shown(&super::status::wanted(run))
+    );
+    if !told.insert(run.attempt.id.as_str()) {
+        return;
+    }
+    let Some(blocked) = &seen.blocked else { return };
+    for blocker in &blocked.by {
+        let _ = writeln!(text, "{indent}  {blocker}");
+        let behind =
+            blocker.by.as_ref().and_then(|by| alive.iter().find(|other| other.run.attempt.id == by.run));
+        if let Some(behind) = behind.filter(|behind| behind.run.state.is_waiting()) {
+            tell_blockers(text, behind, alive, now_us, depth + 2, told);
+        }
+    }
+    if blocked.more {
+        let _ = writeln!(text, "{indent}  … and more than these {}", blocked.by.len());
+    }
+}
+
+fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
+    match (&seen.record, problem(seen, None, now_us)) {
+        (Some(record), None) => tell_record(text, record),
+        (_, Some(problem)) => {
+            let _ = writeln!(text, "{}: {}{}", seen.name, shown(&problem), hint(door, seen));
+        }
+        (None, None) => {}
+    }
+    if let Some(failure) = seen.evidence.failure.as_ref().filter(|_| seen.record.is_some()) {
+        let (at, outcome) = (times::local(failure.at_us), failure.outcome.as_str());
+        let _ = writeln!(text, "  the last attempt to write it, {}, ended {outcome} at {at}", failure.run);
+    }
+    for (space, by, _) in &seen.holders {
+        let _ = writeln!(text, "  {} by {by}, since {}", held(*space), times::relative(now_us, by.since_us));
+    }
+    for (space, by) in &seen.line {
+        let _ = writeln!(
+            text,
+            "  {} waited for by {by}, since {}",
+            word(*space),
+            times::relative(now_us, by.since_us)
+        );
+    }
+    if seen.holders.is_empty() && seen.line.is_empty() {
+        text.push_str("  nobody holds it and nobody waits for it\n");
+    }
+}
+
+/// `; did you mean X?` for a name that is not there.
+pub(super) fn hint(door: &Door, seen: &NameSeen) -> String {
+    let near = if seen.record.is_none() { hint::near(&door.flowlock, seen.name.as_str()) } else { None };
+    near.map_or_else(String::new, |near| format!("; {}", shown(&near)))
+}
+
+fn tell_record(text: &mut String, record: &Record) {
+    let written = times::local(record.written_at_us);
+    let _ = writeln!(text, "{}: written at {written} by {} (job {})", record.name, record.run, record.job);
+    if let Some(note) = &record.note {
+        let _ = writeln!(text, "  note: {}", shown(note));
+    }
+    if let Some(at) = record.expires_at_us {
+        let _ = writeln!(text, "  expires at {}", times::local(at));
+    }
+}
+
+fn held(space: Space) -> &'static str {
+    match space {
+        Space::Data => "held",
+        Space::Lock => "as a lock, held",
+        Space::Slot => "as a slot, held",
+    }
+}
+
+fn word(space: Space) -> &'static str {
+    match space {
+        Space::Data => "as data,",
+        Space::Lock => "as a lock,",
+        Space::Slot => "as a slot,",
+    }
+}
+
+fn name_json(seen: &NameSeen) -> NameJson {
+    NameJson {
+        name: seen.name.as_str().to_owned(),
+        written: seen.record.is_some(),
+        record: seen.record.as_ref().map(RecordJson::from),
+        evidence: seen.evidence.to_string().trim_start_matches([':', ' ', ',', ';']).to_owned(),
+        held_by: seen.holders.iter().map(|(_, by, _)| by.run.as_str().to_owned()).collect(),
+        waited_for_by: seen.line.iter().map(|(_, by)| by.run.as_str().to_owned()).collect(),
+    }
+}

@@ -1,0 +1,135 @@
+//! Opening the store that flags, environment and files name.
+
+use std::time::Duration;
+
+use flowlock::config::{Config, Surroundings};
+use flowlock::{Error, Flowlock, Origin};
+
+use crate::args::Global;
+use crate::args::values;
+use crate::exit::{Failure, Place};
+use crate::terminal;
+
+/// How long the store is asked before a command gives up, if nothing else is said.
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a commit adds to the larger of deadline and store timeout: 60 s of asking at least.
+const COMMIT_WAIT: Duration = Duration::from_secs(30);
+
+/// The settings in force, before anything is opened.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    config: Config,
+}
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// The library's door.
+    pub(crate) flowlock: Flowlock,
+    /// What refusals say about it.
+    pub(crate) place: Place,
+}
+
+impl Settings {
+    /// Reads the environment and the configuration files.
+    pub(crate) fn read(global: &Global) -> Result<Self, Failure> {
+        let mut surroundings = Surroundings::of_this_process();
+        // Flags are nearer than everything else.
+        for (variable, flag) in [("FLOWLOCK_STORE", &global.store), ("FLOWLOCK_NAMESPACE", &global.namespace)]
+        {
+            if let Some(value) = flag {
+                surroundings.environment.insert(variable.to_owned(), value.clone());
+            }
+        }
+        let config = Config::read(&surroundings)?;
+        if !global.quiet {
+            config.warnings.iter().for_each(|warning| terminal::say(warning));
+        }
+        Ok(Self { config })
+    }
+
+    /// The configuration itself.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// A setting, if something sets it.
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+        self.config.get(key).map(|setting| setting.value.as_str())
+    }
+
+    /// A setting that is a duration, within the limits of `parse`.
+    pub(crate) fn duration(
+        &self,
+        key: &str,
+        parse: fn(&str) -> Result<Duration, String>,
+    ) -> Result<Option<Duration>, Failure> {
+        let Some(setting) = self.config.get(key) else {
+            return Ok(None);
+        };
+        parse(&setting.value).map(Some).map_err(|problem| {
+            let shown = terminal::shown(&setting.value);
+            Error::Configuration(format!("{key} \"{shown}\" from {}: {problem}", setting.source)).into()
+        })
+    }
+
+    /// The store's URL and the namespace, as far as they can be told without opening anything.
+    pub(crate) fn place(&self) -> Result<Place, Failure> {
+        let store = without_password(&self.config.store()?.value);
+        Ok(Place { store, namespace: self.config.namespace()?.as_str().to_owned() })
+    }
+
+    /// Opens the store.
+    pub(crate) fn open(&self) -> Result<Door, Failure> {
+        let timeout = self.duration("store_timeout", values::runtime)?.unwrap_or(STORE_TIMEOUT);
+        let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(COMMIT_WAIT);
+        if let Some(ci) = build_link() {
+            builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
+        }
+        match self.config.open(builder) {
+            Ok(flowlock) => {
+                let namespace = flowlock.namespace().as_str().to_owned();
+                let place = Place { store: flowlock.store().url(), namespace };
+                Ok(Door { flowlock, place })
+            }
+            Err(error) => Err(match self.place() {
+                Ok(place) => Failure::from(error).at(&place),
+                Err(_) => Failure::from(error),
+            }),
+        }
+    }
+}
+
+impl Door {
+    /// Opens the store that `global` and the surroundings name.
+    pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
+        Settings::read(global)?.open()
+    }
+
+    /// An error of the store, or about what is in it, with the place it happened at.
+    pub(crate) fn failure(&self, error: Error) -> Failure {
+        Failure::from(error).at(&self.place)
+    }
+}
+
+/// A URL with its password, if it has one, replaced.
+pub(crate) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => {
+            format!("{scheme}://{}:***@{host}{path}", user.split(':').next().unwrap_or_default())
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// The page of the build this runs in, if it says so in the usual way.
+fn build_link() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    variable("BUILD_URL").or_else(|| variable("CI_JOB_URL")).or_else(|| {
+        let (server, repository, run) =
+            (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?, variable("GITHUB_RUN_ID")?);
+        Some(format!("{server}/{repository}/actions/runs/{run}"))
+    })
+}

@@ -1,0 +1,125 @@
+//! The time between grant and commit: the command runs, watched over, while the library renews the lease.
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::io::PipeReader;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Duration;
+
+use flowlock::{Grant, Lost};
+
+use crate::args::OnTrouble;
+use crate::child::{self, Launch};
+use crate::environment::Environment;
+use crate::exit::Failure;
+use crate::signals::Signals;
+use crate::supervise::{Claims, Ended, Verdict, boot_clock, supervise};
+use crate::terminal;
+
+/// What to do in trouble.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    /// When the names are lost.
+    pub(crate) on_lost: OnTrouble,
+    /// When the store cannot be asked until the lease is over.
+    pub(crate) on_unreachable: OnTrouble,
+    /// Between TERM and KILL.
+    pub(crate) kill_after: Duration,
+    /// When the lease is not renewed any more, on purpose (boot clock).
+    pub(crate) last_end: Option<Duration>,
+}
+
+/// A grant as the watching loop sees it.
+#[derive(Debug)]
+pub(crate) struct Watched<'a> {
+    grant: &'a Grant,
+    policy: Policy,
+    lost: PipeReader,
+    deadline: Cell<Duration>,
+}
+
+/// Two readings of a deadline that differ by less are one deadline: two clocks were read for each.
+const STILL_THE_SAME: Duration = Duration::from_millis(100);
+
+impl<'a> Watched<'a> {
+    /// Listens for the loss of `grant`.
+    pub(crate) fn new(grant: &'a Grant, policy: Policy) -> Result<Self, Failure> {
+        let (lost, tell) = std::io::pipe().map_err(|error| Failure::internal("make a pipe", &error))?;
+        // Closing one side makes the other readable.
+        grant.on_lost(move |_| drop(tell));
+        Ok(Self { grant, policy, lost, deadline: Cell::new(boot_clock() + grant.time_left()) })
+    }
+
+    /// Runs one process to its end.
+    pub(crate) fn run(
+        &mut self,
+        command: &[OsString],
+        environment: &Environment,
+        inherit: Option<BorrowedFd<'_>>,
+        signals: &mut Signals,
+    ) -> Result<Ended, Failure> {
+        let launch = Launch { command, environment: environment.variables(), inherit };
+        let child = child::start(launch).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
+        crate::log::begin();
+        let kill_after = self.policy.kill_after;
+        supervise(&child, signals, self, kill_after)
+            .map_err(|error| Failure::internal("watch the command", &error))
+    }
+
+    /// Whether the deadline was, or will be, the end of `--max-runtime`.
+    fn ran_too_long(&self) -> bool {
+        self.policy.last_end.is_some_and(|end| self.deadline.get() + STILL_THE_SAME >= end)
+    }
+}
+
+impl Claims for Watched<'_> {
+    fn deadline(&self) -> Option<Duration> {
+        let left = self.grant.time_left();
+        let deadline = boot_clock() + left;
+        if !left.is_zero() && deadline.abs_diff(self.deadline.get()) > STILL_THE_SAME {
+            self.deadline.set(deadline);
+        }
+        Some(self.deadline.get())
+    }
+
+    fn lost(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.lost.as_fd())
+    }
+
+    fn on_lost(&mut self) -> Verdict {
+        match self.grant.lost() {
+            Some(Lost::Expired) | None => self.on_deadline(),
+            Some(by) => {
+                let run = self.grant.run_id();
+                let verdict = verdict(self.policy.on_lost);
+                terminal::say(&format!("{run} lost its names ({}); {}", by.as_str(), what_follows(verdict)));
+                verdict
+            }
+        }
+    }
+
+    fn on_deadline(&mut self) -> Verdict {
+        let run = self.grant.run_id();
+        let (reason, verdict) = if self.ran_too_long() {
+            ("ran as long as --max-runtime lets it", Verdict::Kill)
+        } else {
+            ("could not renew its lease in time", verdict(self.policy.on_unreachable))
+        };
+        terminal::say(&format!("{run} {reason}; {}", what_follows(verdict)));
+        verdict
+    }
+}
+
+fn verdict(on_trouble: OnTrouble) -> Verdict {
+    match on_trouble {
+        OnTrouble::Kill => Verdict::Kill,
+        OnTrouble::Warn => Verdict::Spare,
+    }
+}
+
+fn what_follows(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Kill => "ending the command",
+        Verdict::Spare => "the command goes on, as it was told to",
+    }
+}

@@ -1,0 +1,46 @@
+//! "Did you mean": a name that exists and is spelt almost like one that does not.
+
+use flowlock::Flowlock;
+use flowlock::store::{Content, View};
+
+/// How many names are compared.
+const MOST_COMPARED: usize = 5_000;
+
+/// `did you mean X?` Trouble with the store is no reason to say more.
+pub(crate) fn near(flowlock: &Flowlock, wrong: &str) -> Option<String> {
+    let view = View::Records { prefix: String::new(), after: None, limit: MOST_COMPARED };
+    let Content::Records(records, _) = flowlock.view(&view).ok()?.content else { return None };
+    let names = records.iter().map(|record| record.name.as_str());
+    nearest(wrong, names).map(|name| format!("did you mean {name}?"))
+}
+
+/// The name with the fewest changes: at most one in four characters, and two at least.
+fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (wrong.chars().count() / 4).max(2);
+    names
+        // Another day's name is no misspelling.
+        .filter(|name| without_digits(name) != without_digits(wrong))
+        .map(|name| (strsim::osa_distance(wrong, name), name))
+        .filter(|(changes, name)| *changes <= most && *changes < name.chars().count())
+        .min_by_key(|(changes, _)| *changes)
+        .map(|(_, name)| name)
+}
+
+fn without_digits(name: &str) -> String {
+    name.replace(|c: char| c.is_ascii_digit(), "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_misspelt_name_finds_the_one_that_exists() {
+        let names = ["upstream_revenue", "sales.2026-11-23", "x"];
+        assert_eq!(nearest("upsteam_revenue", names.into_iter()), Some("upstream_revenue"));
+        assert_eq!(nearest("sale.2026-11-23", names.into_iter()), Some("sales.2026-11-23"));
+        assert_eq!(nearest("sales.2026-11-24", names.into_iter()), None);
+        assert_eq!(nearest("orders", names.into_iter()), None);
+        assert_eq!(nearest("y", names.into_iter()), None);
+    }
+}

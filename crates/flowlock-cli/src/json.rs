@@ -1,0 +1,191 @@
+//! The JSON of every command. Times are RFC 3339 in UTC; tokens and versions are strings, because they are
+//! larger than what many JSON readers hold exactly.
+
+use flowlock::store::Seen;
+use flowlock::{Blocked, Blocker, Claim, Input, Mode, Record, Run, Space, Token};
+use serde::Serialize;
+
+use crate::times::rfc3339;
+
+/// The version of these shapes.
+pub(crate) const VERSION: u32 = 1;
+
+/// One reason why a run waits.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BlockerJson {
+    kind: &'static str,
+    name: String,
+    run: Option<String>,
+    job: Option<String>,
+    host: Option<String>,
+    pid: Option<u32>,
+    since: Option<String>,
+    lease_left_ms: Option<i64>,
+}
+
+impl From<&Blocker> for BlockerJson {
+    fn from(blocker: &Blocker) -> Self {
+        let by = blocker.by.as_ref();
+        Self {
+            kind: blocker.kind.as_str(),
+            name: blocker.name.as_str().to_owned(),
+            run: by.map(|by| by.run.as_str().to_owned()),
+            job: by.map(|by| by.job.as_str().to_owned()),
+            host: by.map(|by| by.origin.host.clone()),
+            pid: by.map(|by| by.origin.pid),
+            since: by.map(|by| rfc3339(by.since_us)),
+            lease_left_ms: by.and_then(|by| by.lease_left_ms),
+        }
+    }
+}
+
+/// All reasons.
+pub(crate) fn blockers(blocked: Option<&Blocked>) -> Vec<BlockerJson> {
+    blocked.iter().flat_map(|blocked| &blocked.by).map(BlockerJson::from).collect()
+}
+
+/// A run that holds its names or waits for them.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunJson {
+    run: String,
+    job: String,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    locks: Vec<String>,
+    slots: Vec<String>,
+    token: Option<String>,
+    since: String,
+    deadline: Option<String>,
+    host: String,
+    pid: u32,
+    user: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blockers: Option<Vec<BlockerJson>>,
+}
+
+impl RunJson {
+    /// A run as it was seen at `now_us`.
+    pub(crate) fn new(seen: &Seen, now_us: i64) -> Self {
+        let run = &seen.run;
+        let names = |wanted: fn(&Claim) -> bool| -> Vec<String> {
+            let chosen = run.spec.claims.iter().filter(|claim| wanted(claim));
+            chosen.map(|claim| claim.name.as_str().to_owned()).collect()
+        };
+        Self {
+            run: run.attempt.id.as_str().to_owned(),
+            job: run.spec.job.as_str().to_owned(),
+            inputs: names(Claim::is_input),
+            outputs: names(Claim::is_output),
+            locks: names(|claim| claim.space == Space::Lock),
+            slots: run.spec.claims.iter().filter_map(slot).collect(),
+            token: run.token.filter(|_| run.state.is_holding()).map(|token| token.to_string()),
+            since: rfc3339(run.since_us),
+            deadline: seen.lease_left_ms.map(|left| rfc3339(now_us + left * 1_000)),
+            host: run.holder.origin.host.clone(),
+            pid: run.holder.origin.pid,
+            user: run.holder.origin.user.clone(),
+            state: state(run, seen.lease_left_ms),
+            blockers: run.state.is_waiting().then(|| blockers(seen.blocked.as_ref())),
+        }
+    }
+}
+
+/// `NAME:N/CAP`, as it is typed.
+pub(crate) fn slot(claim: &Claim) -> Option<String> {
+    match claim.mode {
+        Mode::Units { units, capacity } => Some(format!("{}:{units}/{capacity}", claim.name.as_str())),
+        Mode::Shared | Mode::Exclusive => None,
+    }
+}
+
+/// The word for where a run stands, with what its lease adds to it.
+pub(crate) fn state(run: &Run, lease_left_ms: Option<i64>) -> &'static str {
+    match lease_left_ms {
+        _ if run.revoked => "revoked",
+        Some(left) if left <= 0 => "late",
+        _ => run.state.as_str(),
+    }
+}
+
+/// A record.
+#[derive(Debug, Serialize)]
+pub(crate) struct RecordJson {
+    name: String,
+    version: String,
+    run: String,
+    job: String,
+    written_at: String,
+    expires_at: Option<String>,
+    note: Option<String>,
+}
+
+impl From<&Record> for RecordJson {
+    fn from(record: &Record) -> Self {
+        Self {
+            name: record.name.as_str().to_owned(),
+            version: record.version.to_string(),
+            run: record.run.as_str().to_owned(),
+            job: record.job.as_str().to_owned(),
+            written_at: rfc3339(record.written_at_us),
+            expires_at: record.expires_at_us.map(rfc3339),
+            note: record.note.clone(),
+        }
+    }
+}
+
+/// An input, as the command finds it in `FLOWLOCK_INPUTS`.
+#[derive(Debug, Serialize)]
+pub(crate) struct InputJson<'a> {
+    name: &'a str,
+    version: String,
+    run: &'a str,
+    written_at: String,
+    note: Option<&'a str>,
+}
+
+impl<'a> From<&'a Input> for InputJson<'a> {
+    fn from(input: &'a Input) -> Self {
+        Self {
+            name: input.name.as_str(),
+            version: input.version.to_string(),
+            run: input.run.as_str(),
+            written_at: rfc3339(input.written_at_us),
+            note: input.note.as_deref(),
+        }
+    }
+}
+
+/// What `--json-result` says.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct ResultJson {
+    /// Version of the shape.
+    pub(crate) version: u32,
+    /// One word: `committed`, `failed`, `lost`, `busy`, `input_missing`, `output_exists`, `deadlock` …
+    pub(crate) outcome: &'static str,
+    /// What this process exits with.
+    pub(crate) exit_code: u8,
+    /// What the command exited with, if it ran.
+    pub(crate) command_exit_code: Option<u8>,
+    /// The run.
+    pub(crate) run: Option<String>,
+    /// Its job.
+    pub(crate) job: Option<String>,
+    /// Its fencing token, once granted.
+    pub(crate) token: Option<String>,
+    /// The store.
+    pub(crate) store: Option<String>,
+    /// The namespace.
+    pub(crate) namespace: Option<String>,
+    /// How long it waited for its names.
+    pub(crate) waited_ms: u64,
+    /// What was said, if something was.
+    pub(crate) message: Option<String>,
+    /// What was in the way, if it did not start.
+    pub(crate) blockers: Vec<BlockerJson>,
+}
+
+/// A token as JSON has it.
+pub(crate) fn token(token: Token) -> String {
+    token.to_string()
+}

@@ -1,0 +1,31 @@
+//! The library's log, on standard error.
+
+use std::sync::Once;
+
+use tracing::level_filters::LevelFilter;
+
+static BEGUN: Once = Once::new();
+static LEVEL: std::sync::OnceLock<LevelFilter> = std::sync::OnceLock::new();
+
+/// Decides how much is logged: errors if quiet, else warnings; with `-vv` everything up to debug.
+pub(crate) fn set_level(quiet: bool, verbose: u8) {
+    let level = match (quiet, verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0 | 1) => LevelFilter::WARN,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    let _ = LEVEL.set(level);
+}
+
+/// Begins to log. Not done before a command was started: what was not logged until then is in the answer.
+pub(crate) fn begin() {
+    BEGUN.call_once(|| {
+        let level = LEVEL.get().copied().unwrap_or(LevelFilter::WARN);
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(false)
+            .try_init();
+    });
+}

@@ -1,0 +1,180 @@
+//! From flags to a request: names with their dates filled in, limits checked before any store is asked.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
+use std::path::Path;
+
+use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, Name, RunId};
+
+use crate::args::values::Wait;
+use crate::args::{ClaimFlags, IfWritten, OnFail, RequestFlags};
+use crate::dates::Dates;
+use crate::exit::Failure;
+
+/// The names a request claims, filled in and checked.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    locks: Vec<String>,
+    shared_locks: Vec<String>,
+    slots: Vec<(String, u32, u32)>,
+}
+
+impl Names {
+    /// From flags. `job` is the lock of `--single`.
+    pub(crate) fn new(flags: &ClaimFlags, dates: &Dates, job: &JobName) -> Result<Self, Failure> {
+        let mut inputs = fill(&flags.input, dates)?;
+        if let Some(file) = &flags.inputs_from {
+            inputs.extend(fill(&lines(file)?, dates)?);
+        }
+        let mut locks = fill(&flags.lock, dates)?;
+        if flags.single {
+            locks.push(job.as_str().to_owned());
+        }
+        let mut slots = Vec::new();
+        for slot in &flags.slot {
+            let names = fill(std::slice::from_ref(&slot.name), dates)?;
+            slots.extend(names.into_iter().map(|name| (name, slot.units, slot.capacity)));
+        }
+        let (outputs, shared_locks) = (fill(&flags.output, dates)?, fill(&flags.lock_shared, dates)?);
+        Ok(Self { inputs, outputs, locks, shared_locks, slots })
+    }
+
+    /// Whether nothing is claimed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+            && [&self.inputs, &self.outputs, &self.locks, &self.shared_locks]
+                .iter()
+                .all(|names| names.is_empty())
+    }
+
+    /// Adds them to a job.
+    pub(crate) fn claim(self, job: Job) -> Job {
+        let job = self.inputs.into_iter().fold(job, Job::input);
+        let job = self.outputs.into_iter().fold(job, Job::output);
+        let job = self.locks.into_iter().fold(job, Job::lock);
+        let job = self.shared_locks.into_iter().fold(job, Job::lock_shared);
+        self.slots.into_iter().fold(job, |job, (name, units, capacity)| job.slot(name, units, capacity))
+    }
+}
+
+/// Names with their dates filled in, each of them checked.
+pub(crate) fn fill(texts: &[String], dates: &Dates) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::with_capacity(texts.len());
+    for text in texts {
+        for name in dates.fill(text)? {
+            Name::parse(&name)?;
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// One name on each line; empty lines are skipped.
+fn lines(file: &Path) -> Result<Vec<String>, Failure> {
+    let shown = crate::terminal::shown(&file.display().to_string());
+    let cannot = |problem: String| Failure::usage(format!("--inputs-from {shown}: {problem}"));
+    let mut text = String::new();
+    let source: Box<dyn std::io::Read> = if file == Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(file).map_err(|error| cannot(error.to_string()))?)
+    };
+    let most = LARGEST_REQUEST as u64 * 2;
+    source.take(most + 1).read_to_string(&mut text).map_err(|error| cannot(error.to_string()))?;
+    if text.len() as u64 > most {
+        return Err(cannot(format!(
+            "it has more than {most} bytes; the names of a request have at most {LARGEST_REQUEST}"
+        )));
+    }
+    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// Sets what `run` and `start` have in common.
+pub(crate) fn job(
+    flowlock: &Flowlock,
+    name: &JobName,
+    names: Names,
+    flags: &RequestFlags,
+) -> Result<Job, Failure> {
+    let mut job = names.claim(flowlock.job(name.as_str()));
+    job = job.if_written(match flags.if_written {
+        IfWritten::Overwrite => flowlock::IfWritten::Overwrite,
+        IfWritten::Fail => flowlock::IfWritten::Fail,
+        IfWritten::Skip => flowlock::IfWritten::Skip,
+    });
+    job = job.on_fail(match flags.on_fail {
+        OnFail::Keep => flowlock::OnFail::Keep,
+        OnFail::Incomplete => flowlock::OnFail::Incomplete,
+    });
+    if let Some(Wait::For(wait)) = flags.wait {
+        job = job.wait(wait);
+    }
+    if let Some(life) = flags.output_duration {
+        job = job.record_life(life);
+    }
+    if let Some(most) = flags.max_runtime {
+        job = job.max_runtime(most);
+    }
+    // A command of a run asks on behalf of that run.
+    if let Some(parent) = std::env::var_os("FLOWLOCK_RUN_ID").filter(|id| !id.is_empty()) {
+        let parent = parent.to_str().and_then(|id| RunId::parse(id).ok());
+        job = job
+            .parent(parent.ok_or_else(|| {
+                Failure::usage("FLOWLOCK_RUN_ID in the environment is no run id; unset it")
+            })?);
+    }
+    Ok(job)
+}
+
+/// What a command is called if the user does not say: its base name, and the script if it is an interpreter.
+pub(crate) fn name_of(command: &[OsString]) -> Result<JobName, Failure> {
+    let base = |text: &OsStr| Path::new(text).file_name().and_then(OsStr::to_str).map(str::to_owned);
+    let name = command.first().and_then(|first| base(first)).and_then(|name| {
+        match command.get(1).filter(|_| is_interpreter(&name)) {
+            Some(script) if !script.as_encoded_bytes().starts_with(b"-") => {
+                Some(format!("{name}.{}", base(script)?))
+            }
+            _ => Some(name),
+        }
+    });
+    let job = name.and_then(|name| JobName::parse(&name).ok());
+    job.ok_or_else(|| {
+        Failure::usage("the command's name cannot be a job's name; say what to call it with --name JOB")
+    })
+}
+
+fn is_interpreter(name: &str) -> bool {
+    const KNOWN: [&str; 12] =
+        ["sh", "bash", "dash", "ksh", "zsh", "fish", "perl", "ruby", "node", "php", "Rscript", "julia"];
+    KNOWN.contains(&name) || name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.') == "python"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called(command: &[&str]) -> String {
+        let command: Vec<_> = command.iter().map(OsString::from).collect();
+        name_of(&command).unwrap().as_str().to_owned()
+    }
+
+    #[test]
+    fn a_command_is_called_by_its_base_name_and_its_script() {
+        assert_eq!(called(&["/usr/bin/rsync", "-a", "x"]), "rsync");
+        assert_eq!(called(&["python3", "/srv/etl.py", "--fast"]), "python3.etl.py");
+        assert_eq!(called(&["sh", "-c", "echo x"]), "sh");
+        assert_eq!(called(&["bash", "./nightly.sh"]), "bash.nightly.sh");
+        assert_eq!(called(&["bash"]), "bash");
+        assert_eq!(called(&["cp", "a", "b"]), "cp");
+    }
+
+    #[test]
+    fn a_command_without_a_sayable_name_needs_one() {
+        for bad in [&[".."][..], &["a\u{1b}b"], &["/"]] {
+            let command: Vec<_> = bad.iter().map(OsString::from).collect();
+            assert!(name_of(&command).unwrap_err().message.contains("--name JOB"));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The terminal: what may be written to it, and how.
+//!
+//! Data goes to standard output, talk to standard error. All text that came from a user, a store or another
+//! program passes through [`shown`] first: no name can move the cursor or hide a part of itself.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
+
+pub(crate) use flowlock::escape as shown;
+
+/// What the two streams can show.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    /// Whether standard error is a terminal that understands a line rewritten in place.
+    pub(crate) live: bool,
+    /// Whether standard output may have emphasis.
+    pub(crate) styled: bool,
+}
+
+impl Screen {
+    /// From the streams and the environment: `NO_COLOR`, `TERM=dumb` and pipes mean plain text.
+    pub(crate) fn detect() -> Self {
+        let capable = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            live: capable && io::stderr().is_terminal(),
+            styled: capable && colour && io::stdout().is_terminal(),
+        }
+    }
+}
+
+/// Prints one JSON value and a newline; indented for people, on one line for programs.
+pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if out.is_terminal() {
+        serde_json::to_writer_pretty(&mut out, value)?;
+    } else {
+        serde_json::to_writer(&mut out, value)?;
+    }
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Prints data.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Says something about what happens. Standard error that is closed must not stop a run.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "flowlock: {text}");
+}
+
+/// Columns under a heading.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these headings.
+    pub(crate) fn new(headings: &[&str]) -> Self {
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+    }
+
+    /// Adds a row; its texts are made safe here.
+    pub(crate) fn row(&mut self, cells: &[&str]) {
+        self.rows.push(cells.iter().map(|cell| shown(cell)).collect());
+    }
+
+    /// The whole, each line ended.
+    pub(crate) fn text(&self, screen: Screen) -> String {
+        let columns = self.rows[0].len();
+        let width = |column: usize| self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for (number, row) in self.rows.iter().enumerate() {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&widths) {
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
+            }
+            let line = line.trim_end();
+            text.push_str(&if number == 0 { emphasized(line, screen) } else { line.to_owned() });
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Bold, where that is possible.
+pub(crate) fn emphasized(text: &str, screen: Screen) -> String {
+    if screen.styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// One line of standard error that is rewritten in place, and gone afterwards.
+#[derive(Debug, Default)]
+pub(crate) struct LiveLine {
+    drawn: bool,
+}
+
+impl LiveLine {
+    /// Shows `text`, cut to the width of the terminal.
+    pub(crate) fn draw(&mut self, text: &str) {
+        let width =
+            terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
+        let _ = write!(io::stderr(), "\r\x1b[2K{}", cut(text, width.saturating_sub(1)));
+        self.drawn = true;
+    }
+
+    /// Removes the line.
+    pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = write!(io::stderr(), "\r\x1b[2K");
+        }
+    }
+}
+
+impl Drop for LiveLine {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// At most `width` columns of `text`.
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        if kept.width() + c.to_string().width() >= width {
+            break;
+        }
+        kept.push(c);
+    }
+    kept.push('…');
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Screen = Screen { live: false, styled: false };
+
+    #[test]
+    fn columns_stand_under_their_headings_whatever_the_script() {
+        let mut table = Table::new(&["NAME", "JOB"]);
+        table.row(&["日本", "a"]);
+        table.row(&["sales.clean", ""]);
+        assert_eq!(table.text(PLAIN), "NAME         JOB\n日本         a\nsales.clean\n");
+    }
+
+    #[test]
+    fn no_name_reaches_the_terminal_unescaped() {
+        let mut table = Table::new(&["NAME"]);
+        table.row(&["\u{1b}]0;owned\u{7}\r\u{202e}x\u{200b}"]);
+        assert_eq!(table.text(PLAIN), "NAME\n\\x1b]0;owned\\x07\\r\\u{202e}x\\u{200b}\n");
+    }
+
+    #[test]
+    fn headings_are_emphasized_only_where_that_is_wanted() {
+        let table = Table::new(&["NAME"]);
+        assert_eq!(table.text(Screen { live: false, styled: true }), "\x1b[1mNAME\x1b[0m\n");
+        assert_eq!(table.text(PLAIN), "NAME\n");
+    }
+
+    #[test]
+    fn a_live_line_fits_its_terminal() {
+        assert_eq!(cut("waiting for a", 80), "waiting for a");
+        assert_eq!(cut("waiting for sales", 9), "waiting …");
+        assert_eq!(cut("日本日本", 5), "日本…");
+    }
+}

@@ -1,0 +1,108 @@
+//! Waiting for names: until they are granted, the wait is over, or a signal ends it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Instant;
+
+use flowlock::{Acquired, Begun, Blocked, Error, Grant, Job, JobName, Pending, Progress};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use crate::door::Door;
+use crate::exit::{self, Failure};
+use crate::signals::Signals;
+use crate::talk::Talk;
+
+/// Waits for the grant. A signal that asks to end leaves the line at once.
+pub(crate) fn acquire(
+    job: &Job,
+    door: &Door,
+    signals: &mut Signals,
+    talk: &mut Talk,
+) -> Result<Grant, Failure> {
+    match job.begin().map_err(|error| refused(error, door))? {
+        Begun::Granted(grant) => Ok(grant),
+        Begun::Waiting(pending) => {
+            let granted = wait(pending, door, signals, talk);
+            talk.end();
+            granted
+        }
+    }
+}
+
+/// How often a try is repeated that only met work older than itself.
+const MOST_ROUNDS: u32 = 10_000;
+
+/// Asks once.
+pub(crate) fn once(job: &Job, name: &JobName, door: &Door) -> Result<Grant, Failure> {
+    for _ in 0..MOST_ROUNDS {
+        match job.try_acquire().map_err(|error| door.failure(error))? {
+            Acquired::Granted(grant) => return Ok(grant),
+            Acquired::Blocked(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {}
+            Acquired::Blocked(blocked) => {
+                return Err(hinted(Failure::blocked(name, &blocked), &blocked, door).at(&door.place));
+            }
+        }
+    }
+    Err(Failure::new(exit::BUSY, "busy", "not started: the store has too much older work to finish first")
+        .at(&door.place))
+}
+
+fn refused(error: Error, door: &Door) -> Failure {
+    let blocked = exit::blocked(&error).cloned();
+    let failure = door.failure(error);
+    match blocked {
+        Some(blocked) => hinted(failure, &blocked, door),
+        None => failure,
+    }
+}
+
+/// With names that exist and are spelt almost like the missing ones.
+fn hinted(mut failure: Failure, blocked: &Blocked, door: &Door) -> Failure {
+    let near = exit::unknown_inputs(blocked).filter_map(|name| crate::hint::near(&door.flowlock, name));
+    failure.details.extend(near);
+    failure
+}
+
+fn wait(mut pending: Pending, door: &Door, signals: &mut Signals, talk: &mut Talk) -> Result<Grant, Failure> {
+    let begun = Instant::now();
+    ring_on_signals(&pending, signals)?;
+    loop {
+        match pending.wait(talk.pause()) {
+            Ok(Progress::Granted(grant)) => return Ok(grant),
+            Ok(Progress::Waiting) => {}
+            Err(error) => return Err(refused(error, door)),
+        }
+        let arrived = signals.take();
+        if let Some(signal) = arrived.iter().find(|signal| Signals::ends_a_wait(**signal)) {
+            return Err(leave(pending, door, *signal));
+        }
+        if !arrived.is_empty() {
+            ring_on_signals(&pending, signals)?;
+        }
+        talk.tell(&pending, begun);
+    }
+}
+
+fn leave(pending: Pending, door: &Door, signal: Signal) -> Failure {
+    let (run, blocked) = (pending.run_id().clone(), pending.blocked());
+    if let Err(error) = pending.cancel() {
+        return door.failure(error);
+    }
+    let code = 128 + (signal as i32).to_le_bytes()[0];
+    let message = format!("{run} left the line after {signal}: {}", blocked.summary());
+    Failure::new(code, "cancelled", message).because(&blocked).at(&door.place)
+}
+
+/// One thread sleeps until a signal arrives, and gives the waiting one back.
+fn ring_on_signals(pending: &Pending, signals: &Signals) -> Result<(), Failure> {
+    let cannot = |error: &dyn std::fmt::Display| Failure::internal("wait for signals", error);
+    let arrived: OwnedFd = signals.as_fd().try_clone_to_owned().map_err(|error| cannot(&error))?;
+    let ringer = pending.ringer();
+    let watch = move || {
+        let mut ready = [PollFd::new(arrived.as_fd(), PollFlags::POLLIN)];
+        while poll(&mut ready, PollTimeout::NONE).is_err_and(|error| error == nix::errno::Errno::EINTR) {}
+        ringer.ring();
+    };
+    let spawned = std::thread::Builder::new().name("flowlock-signals".into()).spawn(watch);
+    spawned.map(drop).map_err(|error| cannot(&error))
+}

@@ -1,0 +1,261 @@
+//! Everything that can be typed wrong, with the exact answer.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
+use crate::cli;
+
+const RULE: &str = "; use 1 to 512 bytes of UTF-8 without control, zero-width or bidirectional characters\n";
+
+#[test]
+fn names_that_are_none_are_refused_with_the_character() {
+    let cli = cli();
+    let cases: [(&str, &str); 12] = [
+        ("", "invalid name \"\": it is empty"),
+        ("  ", "invalid name \"  \": it has only spaces"),
+        ("a\u{1b}[2J", r#"invalid name "a\x1b[2J": control character U+001B at byte 1"#),
+        ("a\u{1b}]0;x\u{7}", r#"invalid name "a\x1b]0;x\x07": control character U+001B at byte 1"#),
+        ("a\nb", r#"invalid name "a\nb": control character U+000A at byte 1"#),
+        ("a\tb", r#"invalid name "a\tb": control character U+0009 at byte 1"#),
+        ("a\rb", r#"invalid name "a\rb": control character U+000D at byte 1"#),
+        ("a\u{7f}", r#"invalid name "a\x7f": control character U+007F at byte 1"#),
+        ("\u{202e}gnp.exe", r#"invalid name "\u{202e}gnp.exe": invisible character U+202E at byte 0"#),
+        ("a\u{200b}b", r#"invalid name "a\u{200b}b": invisible character U+200B at byte 1"#),
+        ("\u{feff}a", r#"invalid name "\u{feff}a": invisible character U+FEFF at byte 0"#),
+        (
+            "e\u{301}",
+            "invalid name \"e\u{301}\": it is not in Unicode normal form C, so it would look like another name",
+        ),
+    ];
+    for (name, said) in cases {
+        for flag in ["-i", "-o", "-l", "--lock-shared"] {
+            cli.run(["run", flag, name, "--", "true"])
+                .code(64)
+                .stdout("")
+                .stderr(&format!("flowlock: {said}{RULE}"));
+        }
+        cli.run(["outputs", "create", name]).code(64).stderr(&format!("flowlock: {said}{RULE}"));
+    }
+    let long = "x".repeat(513);
+    let shown = format!("{}…", "x".repeat(80));
+    cli.run(["run", "-l", &long, "--", "true"])
+        .code(64)
+        .stderr(&format!("flowlock: invalid name \"{shown}\": it has 513 bytes{RULE}"));
+    assert!(!cli.store().exists(), "the store was asked");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_refused() {
+    let name = OsStr::from_bytes(b"a\xff\xfe");
+    cli()
+        .run([OsStr::new("run"), OsStr::new("-o"), name, OsStr::new("--"), OsStr::new("true")])
+        .code(64)
+        .stderr_has(r"not UTF-8: \xff\xfe at byte 1; names are UTF-8 texts");
+}
+
+#[test]
+fn bytes_that_are_no_text_reach_the_command_untouched() {
+    let name = OsStr::from_bytes(b"\xff");
+    let line = ["run", "-l", "x", "--", "sh", "-c", "printf %s \"$1\" | od -An -tx1", "sh"].map(OsStr::new);
+    cli().run(line.into_iter().chain([name])).code(0).stdout(" ff\n");
+}
+
+#[test]
+fn ordinary_characters_alter_no_path_and_no_pattern() {
+    let cli = cli();
+    let names = [
+        "../../etc/passwd",
+        "/",
+        ".",
+        "//a//b",
+        "a/",
+        "*",
+        "?",
+        "[",
+        ":",
+        "a b",
+        "'",
+        "\"",
+        "\\",
+        "$HOME",
+        "%",
+        ";--",
+        "é",
+        "日本",
+    ];
+    for name in names {
+        cli.run(["run", "-o", name, "--", "true"]).code(0).stderr("");
+    }
+    cli.run(["run", "--wait", "0", "--output=-rf", "-i=--", "-o=--", "--if-written", "fail", "--", "true"])
+        .code(66)
+        .stdout("")
+        .stderr_has("input -- is missing");
+    cli.run(["run", "-o", "}}{{", "--", "true"]).code(0);
+    let listed = cli.run(["outputs", "--json"]).json()["records"].as_array().unwrap().len();
+    assert_eq!(listed, names.len() + 1);
+    assert_eq!(std::fs::read_dir(cli.home()).unwrap().count(), 1, "a name became a file");
+}
+
+#[test]
+fn a_run_that_claims_nothing_is_a_mistake() {
+    cli().run(["run", "--", "true"]).code(64).stderr(
+        "flowlock: nothing is claimed, so this would only run the command; give -i, -o, -l, --lock-shared, --slot or --single\n",
+    );
+    cli()
+        .run(["start", "j", "--duration", "1m"])
+        .code(64)
+        .stderr("flowlock: nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single\n");
+}
+
+#[test]
+fn a_missing_command_is_a_mistake() {
+    for line in [&["run", "-l", "x"][..], &["run", "-l", "x", "--"]] {
+        cli()
+            .run(line)
+            .code(64)
+            .stderr_has("the following required arguments were not provided:\n  <COMMAND>...");
+    }
+}
+
+#[test]
+fn durations_name_their_limits() {
+    for (flag, value, said) in [
+        ("--duration", "0", "out of range; give 1s to 7d"),
+        ("--duration", "8d", "out of range; give 1s to 7d"),
+        ("--duration", "87600h", "out of range; give 1s to 7d"),
+        ("--duration", "nan", "not a duration; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
+        ("--duration", "1e308", "not a duration; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
+        ("--duration=-1", "", "a duration has no sign; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
+        (
+            "--wait=-1",
+            "",
+            "a duration has no sign; give 0s to 366d, or forever, as in 90, 90s, 15m, 1h30m or 7d",
+        ),
+        ("--wait", "soon", "not a duration; give 0s to 366d, or forever, as in 90, 90s, 15m, 1h30m or 7d"),
+        (
+            "--output-duration",
+            "1y",
+            "months and years vary in length; give 1s to 36500d, as in 90, 90s, 15m, 1h30m or 7d",
+        ),
+        ("--max-runtime", "0.5", "not a duration; give 1s to 366d, as in 90, 90s, 15m, 1h30m or 7d"),
+    ] {
+        let value = Some(value).filter(|value| !value.is_empty());
+        let line = ["run", "-l", "x", flag].into_iter().chain(value).chain(["--", "true"]);
+        cli().run(line).code(64).stderr_has(said);
+    }
+    for good in ["5", "5m", "5 minutes"] {
+        cli().run(["run", "-l", "x", "--duration", good, "--", "true"]).code(0).stderr("");
+    }
+}
+
+#[test]
+fn kill_after_leaves_time_for_renewing() {
+    cli().run(["run", "-l", "x", "--duration", "9s", "--kill-after", "4s", "--", "true"]).code(64).stderr(
+        "flowlock: --kill-after 4s is more than a third of the lease; with --duration 9s give at most 3s\n",
+    );
+    cli().run(["run", "-l", "x", "--duration", "9s", "--kill-after", "3s", "--", "true"]).code(0);
+}
+
+#[test]
+fn slots_show_how_they_are_written() {
+    for bad in ["gpu", "gpu:0", "gpu:5/4", "gpu:-1", ":4", "gpu:10001"] {
+        cli()
+            .run(["run", "--slot", bad, "--", "true"])
+            .code(64)
+            .stderr_has("write NAME:CAP or NAME:N/CAP, as in gpu:4 or gpu:2/4, with 1 <= N <= CAP <= 10000");
+    }
+    cli().run(["run", "--slot", "a:2", "--slot", "a:2", "--", "true"]).code(64).stderr_has("slot");
+}
+
+#[test]
+fn too_much_is_refused_before_the_store_is_asked() {
+    let cli = cli();
+    let many: Vec<String> = (0..1_001).map(|n| format!("n{n}")).collect();
+    std::fs::write(cli.home().join("many"), many.join("\n")).unwrap();
+    cli.run(["run", "--inputs-from", "many", "--", "true"])
+        .code(64)
+        .stderr_has("flowlock: the request has 1001 claims; at most 1000 fit into one");
+    let large: Vec<String> = (0..600).map(|n| format!("{}{n}", "x".repeat(500))).collect();
+    std::fs::write(cli.home().join("large"), large.join("\n")).unwrap();
+    cli.run(["run", "--inputs-from", "large", "--", "true"])
+        .code(64)
+        .stderr_has("at most 262144 fit into one");
+    std::fs::write(cli.home().join("huge"), "x".repeat(1 << 20)).unwrap();
+    cli.run(["run", "--inputs-from", "huge", "--", "true"])
+        .code(64)
+        .stderr("flowlock: --inputs-from huge: it has more than 524288 bytes; the names of a request have at most 262144\n");
+    cli.run(["run", "--inputs-from", "none", "--", "true"])
+        .code(64)
+        .stderr("flowlock: --inputs-from none: No such file or directory (os error 2)\n");
+}
+
+#[test]
+fn the_same_name_twice_is_one_claim() {
+    let cli = cli();
+    cli.run(["run", "-o", "a", "-o", "a", "-l", "a", "-l", "a", "--", "true"]).code(0);
+    cli.run(["run", "-i", "a", "-o", "a", "--", "true"]).code(0);
+    cli.run(["run", "--wait", "0", "-i", "b", "-o", "b", "--", "true"]).code(66);
+    cli.run(["run", "-i", "a", "-o", "a", "--on-fail", "incomplete", "--", "true"])
+        .code(64)
+        .stderr_has("a is input and output; after a failure nothing could repair it");
+}
+
+#[test]
+fn an_unknown_template_is_named() {
+    cli().run(["run", "-o", "a.{user}", "--", "true"]).code(64).stderr(
+        "flowlock: \"a.{user}\": unknown {user}; known are {date}, {hour} and {month}, as in {date-1d}, \
+         {date-7d..date-1d} or {date:YYYYMMDD}; {{ is a brace\n",
+    );
+    cli().run(["run", "-o", "a", "--date", "tomorrow", "--", "true"]).code(64).stderr(
+        "flowlock: \"tomorrow\" is no date; give 2026-11-22, 2026-11-22T10:00, 2026-11-22T10:00+01:00 or Unix seconds\n",
+    );
+    cli()
+        .run(["run", "-o", "a", "--tz", "Mars", "--", "true"])
+        .code(64)
+        .stderr("flowlock: unknown time zone \"Mars\"; give one like Europe/Berlin, UTC or local\n");
+}
+
+#[test]
+fn no_escape_of_a_mistyped_value_reaches_the_terminal() {
+    for line in [
+        ["run", "--duration", "\u{1b}]0;owned\u{7}", "x"],
+        ["\u{1b}[2J", "x", "x", "x"],
+        ["run", "--\u{1b}[2J", "x", "x"],
+        ["refresh", "a\u{1b}[2J\u{202e}", "--json", "--quiet"],
+    ] {
+        let refused = cli().run(line);
+        refused.code(64);
+        let hidden = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+        assert!(!refused.err().contains(hidden), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_misspelt_command_or_flag_says_what_was_meant() {
+    cli().run(["statsu"]).code(64).stderr_has("some similar subcommands exist: 'start', 'status'");
+    cli()
+        .run(["run", "--ouput", "a", "--", "true"])
+        .code(64)
+        .stderr_has("a similar argument exists: '--output'");
+}
+
+#[test]
+fn a_parent_that_is_no_run_id_is_refused() {
+    let cli = cli().with("FLOWLOCK_RUN_ID", "a\u{1b}");
+    cli.run(["run", "-l", "x", "--", "true"])
+        .code(64)
+        .stderr("flowlock: FLOWLOCK_RUN_ID in the environment is no run id; unset it\n");
+}
+
+#[test]
+fn a_namespace_or_job_that_is_none_is_refused() {
+    cli().run(["status", "--namespace", "a\u{1b}"]).code(64).stderr_has(r#"invalid namespace "a\x1b""#);
+    cli()
+        .run(["run", "--name", "", "-l", "x", "--", "true"])
+        .code(64)
+        .stderr_has(r#"invalid job "": it is empty"#);
+    cli()
+        .run(["start", "j", "--id", "a\tb", "--duration", "1m", "-l", "x"])
+        .code(64)
+        .stderr_has(r#"invalid run id "a\tb""#);
+}

@@ -1,0 +1,222 @@
+//! `status`, `why`, `outputs` and `check`.
+
+use std::time::Duration;
+
+use flowlock_testkit::{Job, until};
+use serde_json::Value;
+
+use crate::{Told as _, cli, place, place_in};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn held(cli: &flowlock_testkit::Cli, line: &[&str]) -> Job {
+    let job = cli.start(["run"].iter().chain(line).chain(&["--", "sh", "-c", "echo held; sleep 60"]));
+    job.says("held");
+    job
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn an_empty_store_shows_how_to_begin() {
+    let said = format!(
+        "{}\nnothing runs and nothing waits; begin with: flowlock run -o NAME -- COMMAND\n",
+        place().trim_matches(['(', ')', '\n']).to_owned() + "\n"
+    );
+    cli().run(["status"]).code(0).stdout(&said).stderr("");
+}
+
+#[test]
+fn status_as_json_has_its_documented_shape() {
+    let cli = cli();
+    cli.run(["outputs", "create", "raw"]).code(0);
+    let _writer =
+        held(&cli, &["--name", "clean", "-i", "raw", "-o", "sales", "-l", "disk", "--slot", "gpu:2/4"]);
+    let _waiter = cli.start(["run", "--name", "report", "-i", "sales", "-o", "report", "--", "true"]);
+    let status = until("a waiting run", PATIENCE, || {
+        let status = cli.run(["status", "--json"]).code(0).json();
+        status["waiting"].get(0).is_some().then_some(status)
+    });
+    assert_eq!(keys(&status), ["namespace", "running", "store", "version", "waiting"]);
+    let running = &status["running"][0];
+    let shape = [
+        "deadline", "host", "inputs", "job", "locks", "outputs", "pid", "run", "since", "slots", "state",
+        "token", "user",
+    ];
+    assert_eq!(keys(running), shape);
+    assert_eq!(running["inputs"], serde_json::json!(["raw"]));
+    assert_eq!(running["outputs"], serde_json::json!(["sales"]));
+    assert_eq!(
+        (&running["locks"], &running["slots"]),
+        (&serde_json::json!(["disk"]), &serde_json::json!(["gpu:2/4"]))
+    );
+    assert!(running["token"].is_string() && running["pid"].is_number());
+    let waiting = &status["waiting"][0];
+    assert_eq!(
+        (&waiting["state"], &waiting["token"], &waiting["deadline"]),
+        (&"awaiting_input".into(), &Value::Null, &Value::Null)
+    );
+    let blocker = &waiting["blockers"][0];
+    assert_eq!(keys(blocker), ["host", "job", "kind", "lease_left_ms", "name", "pid", "run", "since"]);
+    assert_eq!(
+        (&blocker["kind"], &blocker["name"], &blocker["job"]),
+        (&"input_being_written".into(), &"sales".into(), &"clean".into())
+    );
+}
+
+#[test]
+fn outputs_as_json_have_their_documented_shape() {
+    let cli = cli();
+    cli.run([
+        "run",
+        "--name",
+        "import",
+        "-o",
+        "sales",
+        "--output-duration",
+        "30d",
+        "--note",
+        "n",
+        "--",
+        "true",
+    ])
+    .code(0);
+    let told = cli.run(["outputs", "--json"]).json();
+    assert_eq!(keys(&told), ["records", "version"]);
+    let record = &told["records"][0];
+    assert_eq!(keys(record), ["expires_at", "job", "name", "note", "run", "version", "written_at"]);
+    assert!(record["version"].is_string());
+    let time = |key: &str| record[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(time("expires_at").as_second() - time("written_at").as_second(), 30 * 86_400);
+}
+
+#[test]
+fn outputs_are_listed_by_pattern() {
+    let cli = cli();
+    cli.run(["outputs", "create", "sales.1", "sales.2", "stock.1", "[a]"]).code(0).stdout("").stderr("");
+    let names = |pattern: &str| -> Vec<String> {
+        let records = cli.run(["outputs", pattern, "--json"]).json()["records"].as_array().unwrap().clone();
+        records.iter().map(|record| record["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names("sales.*"), ["sales.1", "sales.2"]);
+    assert_eq!(names("s*.1"), ["sales.1", "stock.1"]);
+    assert_eq!(names("sales.?"), ["sales.1", "sales.2"]);
+    assert_eq!(names("[a]"), ["[a]"]);
+    cli.run(["outputs", "none*"])
+        .code(0)
+        .stdout("")
+        .stderr(&format!("flowlock: no output matches none* {}", place()));
+    assert_eq!(cli.run(["outputs", "list", "stock*"]).out().lines().count(), 2);
+}
+
+#[test]
+fn records_are_created_and_removed_by_hand() {
+    let cli = cli();
+    cli.run(["outputs", "create", "s.{date}", "--date", "2026-11-22", "--note", "by hand"])
+        .code(0)
+        .stderr("");
+    cli.run(["run", "--wait", "0", "-i", "s.2026-11-22", "--", "true"]).code(0);
+    let _reader = held(&cli, &["--name", "reader", "-i", "s.2026-11-22"]);
+    cli.run(["outputs", "rm", "s.2026-11-22"]).code(75).stderr_has("s.2026-11-22 is being read by reader");
+    cli.run(["outputs", "rm", "s.2026-11-22", "--break"]).code(0).stderr("");
+    cli.run(["check", "s.2026-11-22"])
+        .code(1)
+        .stdout_has("s.2026-11-22: not written: its record was removed, last written by outputs create.");
+    cli.run(["outputs", "rm", "s.2026-11-22"])
+        .code(0)
+        .stderr(&format!("flowlock: there was no record to remove {}", place()));
+}
+
+#[test]
+fn check_knows_three_answers() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a"]).code(0);
+    cli.run(["check", "a", "--max-age", "1h"]).code(0).stdout("").stderr("");
+    cli.run(["check", "a", "b"]).code(1).stdout("b: not written: it was never written\n").stderr("");
+    std::thread::sleep(Duration::from_millis(1_100));
+    cli.run(["check", "a", "--max-age", "1s"]).code(1).stdout("a: written 1s ago, longer than 1s\n");
+    std::fs::write(cli.home().join("other"), "no store").unwrap();
+    cli.run(["check", "a", "--store", "sqlite:other"])
+        .code(69)
+        .stdout("")
+        .stderr_has("is not a flowlock store");
+    let told = cli.run(["check", "a", "b", "--json"]);
+    assert_eq!(told.code(1).json()["names"][1]["ok"], false);
+}
+
+#[test]
+fn an_expired_record_does_not_count() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a", "--output-duration", "1s"]).code(0);
+    std::thread::sleep(Duration::from_millis(1_100));
+    cli.run(["check", "a"]).code(1).stdout("a: expired now\n");
+    cli.run(["run", "--wait", "0", "-i", "a", "--", "true"])
+        .code(66)
+        .stderr_has("input a is missing: its record expired, last written by");
+    cli.run(["check", "a"])
+        .code(1)
+        .stdout_has("a: not written: its record expired, last written by outputs create.");
+}
+
+#[test]
+fn why_follows_the_chain_to_its_root() {
+    let cli = cli();
+    cli.run(["outputs", "create", "b"]).code(0);
+    let _root = held(&cli, &["--name", "root", "-o", "a"]);
+    let queued = |name: &str| {
+        until("a queued run", PATIENCE, || {
+            cli.run(["status"]).out().contains(&format!("{name}.")).then_some(())
+        });
+    };
+    let _middle = cli.start(["run", "--name", "middle", "-o", "a", "-o", "b", "--", "true"]);
+    queued("middle");
+    let _last = cli.start(["run", "--name", "last", "-i", "b", "--", "true"]);
+    queued("last");
+    let told = cli.run(["why", "job:last"]);
+    let lines: Vec<&str> = told.code(0).out().lines().collect();
+    assert!(lines[0].starts_with("last.") && lines[0].contains("(-i b): queued, since "), "{told:?}");
+    assert!(lines[1].starts_with("  queued for b behind middle (run middle."), "{told:?}");
+    assert!(lines[2].starts_with("    middle.") && lines[2].contains("queued"), "{told:?}");
+    assert!(lines[3].starts_with("      output a is being written by root (run root."), "{told:?}");
+    assert_eq!(cli.run(["why", "--json"]).json()["runs"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn why_tells_what_is_known_of_a_name() {
+    let cli = cli();
+    cli.run(["run", "--name", "import", "-o", "sales", "--note", "/data/s", "--", "true"]).code(0);
+    cli.run(["run", "--name", "import", "-o", "sales", "--", "false"]).code(1);
+    let told = cli.run(["why", "sales"]);
+    told.code(0).stderr("");
+    for part in [
+        "sales: written at ",
+        " by import.",
+        "note: /data/s",
+        "the last attempt to write it, import.",
+        "ended failed at",
+        "nobody holds it",
+    ] {
+        assert!(told.out().contains(part), "no {part:?} in {told:?}");
+    }
+    cli.run(["why", "name:salse"])
+        .code(0)
+        .stdout_has("salse: not written: it was never written; did you mean sales?");
+    let _writer = held(&cli, &["--name", "import", "-o", "sales"]);
+    cli.run(["why", "name:sales"]).stdout_has("  held by import (run import.");
+    cli.run(["why", "job:none"]).code(1).stdout(&format!("no such run or job is known {}", place()));
+    cli.run(["why"]).code(0).stdout(&format!("nothing waits {}", place()));
+}
+
+#[test]
+fn namespaces_do_not_touch() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a", "--namespace", "prod"]).code(0);
+    cli.run(["check", "a", "--namespace", "prod"]).code(0);
+    cli.clone().with("FLOWLOCK_NAMESPACE", "prod").run(["check", "a"]).code(0);
+    cli.run(["check", "a"]).code(1);
+    cli.run(["--namespace", "prod", "run", "--wait", "0", "-i", "b", "--", "true"])
+        .code(66)
+        .stderr_has(&place_in("prod"));
+}

@@ -1,0 +1,160 @@
+//! Runs of several steps: start, refresh, keep, verify, commit, fail.
+
+use std::time::Duration;
+
+use flowlock_testkit::{Cli, until};
+use nix::sys::signal::Signal;
+
+use crate::{cli, place};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn started(cli: &Cli, line: &[&str]) -> String {
+    let started = cli.run(["start"].iter().chain(line));
+    started.code(0).stderr("");
+    started.out().trim_end().to_owned()
+}
+
+#[test]
+fn a_build_of_several_steps_commits_by_its_id() {
+    let cli = cli();
+    cli.run(["outputs", "create", "sources"]).code(0);
+    let run = started(&cli, &["build", "--duration", "30m", "-i", "sources", "-o", "package"]);
+    assert!(run.starts_with("build."), "{run}");
+    cli.run(["run", "--wait", "0", "-o", "package", "--", "true"])
+        .code(75)
+        .stderr_has("output package is being written by build");
+    cli.run(["refresh", &run]).code(0).stdout("").stderr("");
+    cli.run(["verify", &run]).code(0).stdout("").stderr("");
+    cli.run(["commit", &run, "--note", "/data/p.1"]).code(0).stdout("").stderr("");
+    cli.run(["commit", &run]).code(0).stderr("");
+    assert_eq!(cli.run(["outputs", "package", "--json"]).json()["records"][0]["note"], "/data/p.1");
+}
+
+#[test]
+fn a_failed_build_writes_nothing() {
+    let cli = cli();
+    let run = started(&cli, &["build", "--duration", "1m", "-o", "package"]);
+    cli.run(["fail", &run]).code(0).stderr("");
+    cli.run(["fail", &run]).code(0).stderr("");
+    cli.run(["commit", &run]).code(79).stderr(&format!("flowlock: {run} is over: failed {}", place()));
+    cli.run(["check", "package"]).code(1);
+    cli.run(["run", "--wait", "0", "-o", "package", "--", "true"]).code(0);
+}
+
+#[test]
+fn a_given_id_is_taken_and_can_be_used_again_once_its_run_is_over() {
+    let cli = cli();
+    let line = ["build", "--id", "nightly-17", "--duration", "1m", "-o", "a"];
+    assert_eq!(started(&cli, &line), "nightly-17");
+    let again = ["start", "other", "--id", "nightly-17", "--duration", "1m", "-o", "b"];
+    cli.run(again)
+        .code(75)
+        .stdout("")
+        .stderr_has("run id nightly-17 is in use by another attempt that is still alive");
+    cli.run(["stop", "nightly-17"]).code(0);
+    assert_eq!(started(&cli, &line), "nightly-17");
+}
+
+#[test]
+fn an_unknown_run_cannot_be_operated() {
+    let cli = cli();
+    let said = "no run x.1 that can be operated by its id alone: it is unknown, forgotten, or not detached (`flowlock start`)";
+    for command in ["refresh", "commit", "fail", "verify", "keep"] {
+        cli.run([command, "x.1"]).code(79).stdout("").stderr(&format!("flowlock: {said} {}", place()));
+    }
+}
+
+#[test]
+fn a_run_with_a_process_is_not_operated_by_its_id() {
+    let cli = cli();
+    let job = cli.start(["run", "-o", "a", "--", "sh", "-c", "echo $FLOWLOCK_RUN_ID; sleep 60"]);
+    job.says("sh.");
+    let run = job.stdout().trim_end().to_owned();
+    for command in ["refresh", "commit", "fail"] {
+        cli.run([command, &run]).code(79).stderr_has("not detached");
+    }
+    cli.run(["verify", &run]).code(0);
+}
+
+#[test]
+fn a_lapsed_run_loses_its_names_when_somebody_needs_them() {
+    let cli = cli();
+    let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
+    cli.run(["run", "--name", "heir", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
+    let lost = format!(
+        "flowlock: {run} lost its claims (taken: its lease was over and another run needed its names); its outputs are not recorded as written {}",
+        place()
+    );
+    cli.run(["commit", &run]).code(79).stderr(&lost);
+    cli.run(["refresh", &run]).code(79).stderr(&lost);
+    cli.run(["verify", &run]).code(79).stderr(&lost);
+}
+
+#[test]
+fn a_lapsed_run_that_nobody_minds_commits_late() {
+    let cli = cli();
+    let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
+    std::thread::sleep(Duration::from_millis(1_200));
+    let told = cli.run(["commit", &run, "--json"]);
+    assert_eq!(told.code(0).json()["outcome"], "committed_late");
+}
+
+#[test]
+fn keep_renews_until_it_is_ended() {
+    let cli = cli();
+    let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
+    let keeper = cli.start(["keep", &run]);
+    cli.run(["run", "--wait", "2500ms", "-o", "a", "--", "true"]).code(75);
+    keeper.signal(Signal::SIGTERM);
+    keeper.wait().code(0).stderr("");
+    cli.run(["run", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
+    cli.run(["keep", &run]).code(79).stderr_has("lost its claims");
+}
+
+#[test]
+fn keep_ends_well_when_the_run_does() {
+    let cli = cli();
+    let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
+    let keeper = cli.start(["keep", &run]);
+    cli.run(["commit", &run]).code(0);
+    keeper.wait().code(0).stderr("");
+}
+
+#[test]
+fn start_waits_for_its_turn() {
+    let cli = cli();
+    let first = started(&cli, &["build", "--duration", "1m", "-o", "a"]);
+    let second = cli.start(["start", "build", "--duration", "1m", "-o", "a"]);
+    until("a waiting start", PATIENCE, || cli.run(["status"]).out().contains("queued").then_some(()));
+    cli.run(["commit", &first]).code(0);
+    let second = second.wait();
+    second.code(0);
+    cli.run(["commit", second.out().trim_end()]).code(0);
+}
+
+#[test]
+fn answers_as_json_name_run_and_outcome() {
+    let cli = cli();
+    let told = cli.run(["start", "build", "--duration", "1m", "-o", "a", "--json"]).json();
+    let run = told["run"].as_str().unwrap();
+    assert_eq!(
+        (&told["version"], &told["job"], &told["lease_ms"]),
+        (&1.into(), &"build".into(), &60_000.into())
+    );
+    let refreshed = cli.run(["refresh", run, "--json"]).json();
+    assert_eq!((&refreshed["run"], &refreshed["outcome"]), (&run.into(), &"running".into()));
+    assert!(refreshed["lease_left_ms"].as_u64().unwrap() > 59_000);
+    assert_eq!(cli.run(["verify", run, "--json"]).json()["token"], told["token"]);
+    assert_eq!(cli.run(["commit", run, "--json"]).json()["outcome"], "committed");
+    let verified = cli.run(["verify", run, "--json"]);
+    assert_eq!(verified.code(79).json()["outcome"], "over");
+}
+
+#[test]
+fn verify_asks_about_the_run_it_is_part_of() {
+    let cli = cli();
+    let program = env!("CARGO_BIN_EXE_flowlock");
+    let script = format!("{program} verify && echo held");
+    cli.run(["run", "-o", "a", "--", "sh", "-c", &script]).code(0).stdout("held\n");
+}

@@ -1,0 +1,236 @@
+//! Signals, deaths and deadlines of real processes.
+
+use std::time::{Duration, Instant};
+
+use flowlock_testkit::{Job, until};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::cli;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The number a command printed after `word`.
+fn number(job: &Job, word: &str) -> i32 {
+    until(word, PATIENCE, || {
+        let said = job.stdout();
+        let line = said.lines().find_map(|line| line.strip_prefix(word))?;
+        line.trim().parse().ok()
+    })
+}
+
+fn is_alive(pid: i32) -> bool {
+    // A zombie is dead.
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn signals_reach_the_command_and_its_code_comes_back() {
+    let cli = cli();
+    for (signal, name) in [
+        (Signal::SIGINT, "INT"),
+        (Signal::SIGTERM, "TERM"),
+        (Signal::SIGHUP, "HUP"),
+        (Signal::SIGQUIT, "QUIT"),
+        (Signal::SIGUSR1, "USR1"),
+        (Signal::SIGUSR2, "USR2"),
+    ] {
+        let script =
+            format!("trap 'echo got {name}; exit 5' {name}; echo ready; while :; do sleep 0.02; done");
+        let job = cli.start(["run", "-o", "a", "--", "sh", "-c", &script]);
+        job.says("ready");
+        job.signal(signal);
+        job.wait().code(5).stdout(&format!("ready\ngot {name}\n"));
+    }
+    cli.run(["check", "a"]).code(1);
+}
+
+#[test]
+fn a_signal_the_command_does_not_handle_ends_it_with_128_and_the_number() {
+    let cli = cli();
+    let job = cli.start(["run", "-l", "x", "--", "sh", "-c", "echo ready; sleep 60"]);
+    job.says("ready");
+    job.signal(Signal::SIGTERM);
+    job.wait().code(143);
+}
+
+#[test]
+fn a_second_interrupt_kills_after_a_while() {
+    let script = "trap '' INT; echo ready; while :; do sleep 0.02; done";
+    let cli = cli();
+    let job = cli.start(["run", "-l", "x", "--kill-after", "300ms", "--", "sh", "-c", script]);
+    job.says("ready");
+    job.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(100));
+    let second = Instant::now();
+    job.signal(Signal::SIGINT);
+    job.wait().code(137);
+    assert!(second.elapsed() >= Duration::from_millis(300));
+}
+
+#[test]
+fn what_nohup_ignores_stays_ignored() {
+    let program = env!("CARGO_BIN_EXE_flowlock");
+    let script =
+        format!("trap '' HUP; exec {program} run -l x -- sh -c 'kill -HUP $PPID; kill -HUP $$; echo alive'");
+    let shell = flowlock_testkit::Cli::new("/bin/sh");
+    shell.run(["-c", &script]).code(0).stdout("alive\n");
+}
+
+#[test]
+fn a_signal_while_waiting_leaves_the_line_at_once() {
+    let cli = cli();
+    let holder = cli.start(["run", "-l", "x", "--", "sh", "-c", "echo held; sleep 60"]);
+    holder.says("held");
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130), (Signal::SIGHUP, 129)] {
+        let waiter = cli.start(["run", "--name", "waiter", "-l", "x", "--", "echo", "ran"]);
+        until("a waiter", PATIENCE, || cli.run(["status"]).out().contains("queued").then_some(()));
+        let asked = Instant::now();
+        waiter.signal(signal);
+        waiter
+            .wait()
+            .code(code)
+            .stdout("")
+            .stderr_has(&format!("left the line after {signal}: lock x is held by sh"));
+        assert!(asked.elapsed() < Duration::from_secs(2));
+        assert!(!cli.run(["status"]).out().contains("waiting"));
+    }
+}
+
+#[test]
+fn a_command_dies_with_its_wrapper_and_its_names_are_free() {
+    let cli = cli();
+    let job =
+        cli.start(["run", "--name", "doomed", "-o", "a", "--", "sh", "-c", "echo pid $$; exec sleep 60"]);
+    let pid = number(&job, "pid ");
+    job.signal(Signal::SIGKILL);
+    until("the command's death", PATIENCE, || (!is_alive(pid)).then_some(()));
+    cli.run(["run", "--wait", "5s", "-o", "a", "--", "true"]).code(0).stderr("");
+    assert!(
+        cli.run(["outputs", "--json"]).json()["records"][0]["run"].as_str().unwrap().starts_with("true.")
+    );
+}
+
+#[test]
+fn a_surviving_grandchild_keeps_the_names() {
+    let cli = cli();
+    let script = "sh -c 'echo pid $$; exec sleep 60' & wait";
+    let job = cli.start(["run", "--name", "doomed", "-l", "x", "--", "sh", "-c", script]);
+    let pid = number(&job, "pid ");
+    job.signal(Signal::SIGKILL);
+    let (_, leftover) = job.wait_leaving_others(PATIENCE);
+    cli.run(["run", "--wait", "2s", "-l", "x", "--", "true"]).code(75).stderr_has("lock x is held by doomed");
+    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    cli.run(["run", "--wait", "5s", "-l", "x", "--", "true"]).code(0);
+    drop(leftover);
+}
+
+#[test]
+fn with_close_a_surviving_grandchild_keeps_nothing() {
+    let cli = cli();
+    let script = "sh -c 'echo pid $$; exec sleep 60' & wait";
+    let job = cli.start(["run", "--close", "-l", "x", "--", "sh", "-c", script]);
+    let pid = number(&job, "pid ");
+    job.signal(Signal::SIGKILL);
+    let (_, leftover) = job.wait_leaving_others(PATIENCE);
+    cli.run(["run", "--wait", "5s", "-l", "x", "--", "true"]).code(0);
+    assert!(is_alive(pid));
+    drop(leftover);
+}
+
+#[test]
+fn unlocking_a_run_ends_its_command() {
+    let cli = cli();
+    let job = cli.start([
+        "run",
+        "--name",
+        "victim",
+        "--duration",
+        "3s",
+        "-o",
+        "a",
+        "--",
+        "sh",
+        "-c",
+        "echo ready; sleep 60",
+    ]);
+    job.says("ready");
+    cli.run(["unlock", "a", "--yes"])
+        .code(0)
+        .stderr_has("is revoked: it can neither renew nor commit; its names are free when it notices, in ");
+    let ended = job.wait();
+    ended.code(79).stderr_has("lost its names (unlocked by hand); ending the command");
+    ended.stderr_has("its outputs are not recorded as written");
+    cli.run(["check", "a"]).code(1);
+    cli.run(["run", "--wait", "5s", "-o", "a", "--", "true"]).code(0);
+}
+
+#[test]
+fn on_lost_warn_lets_the_command_finish_and_records_nothing() {
+    let cli = cli();
+    let script = "echo ready; while [ ! -e done ]; do sleep 0.02; done";
+    let line = [
+        "run",
+        "--name",
+        "victim",
+        "--duration",
+        "3s",
+        "--on-lost",
+        "warn",
+        "-o",
+        "a",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
+    let job = cli.start(line);
+    job.says("ready");
+    cli.run(["unlock", "a", "--yes", "--now"]).code(0).stderr_has("the names of victim.");
+    job.warns("lost its names (unlocked by hand); the command goes on, as it was told to");
+    std::fs::write(cli.home().join("done"), "").unwrap();
+    job.wait().code(79);
+    cli.run(["check", "a"]).code(1);
+}
+
+#[test]
+fn max_runtime_ends_a_hung_command() {
+    let cli = cli();
+    let line =
+        ["run", "--name", "hung", "--duration", "1s", "--max-runtime", "2s", "-o", "a", "--", "sleep", "60"];
+    let begun = Instant::now();
+    cli.run(line).code(79).stderr_has("ran as long as --max-runtime lets it; ending the command");
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    cli.run(["run", "--wait", "0", "-o", "a", "--", "true"]).code(0);
+}
+
+#[test]
+fn a_wrapper_that_slept_past_its_lease_commits_late_if_nobody_came() {
+    let cli = cli();
+    let script = "echo ready; while [ ! -e done ]; do sleep 0.02; done; echo finished";
+    let line = ["run", "--duration", "1s", "--json-result", "result", "-o", "a", "--", "sh", "-c", script];
+    let job = cli.start(line);
+    job.says("ready");
+    job.signal(Signal::SIGSTOP);
+    std::fs::write(cli.home().join("done"), "").unwrap();
+    job.says("finished");
+    std::thread::sleep(Duration::from_millis(1_500));
+    job.signal(Signal::SIGCONT);
+    job.wait().code(0);
+    let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
+    assert!(result.contains(r#""outcome":"committed_late""#), "{result}");
+}
+
+#[test]
+fn a_wrapper_that_slept_past_its_lease_is_refused_if_somebody_came() {
+    let cli = cli();
+    let line =
+        ["run", "--name", "sleeper", "--duration", "1s", "-o", "a", "--", "sh", "-c", "echo ready; sleep 60"];
+    let job = cli.start(line);
+    job.says("ready");
+    job.signal(Signal::SIGSTOP);
+    cli.run(["run", "--name", "heir", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
+    job.signal(Signal::SIGCONT);
+    job.wait().code(79).stderr_has("lost its names");
+    assert!(cli.run(["outputs", "--json"]).json()["records"][0]["job"] == "heir");
+}

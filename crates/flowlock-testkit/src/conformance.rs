@@ -58,6 +58,7 @@ cases! { ($)
         conflicting_runs_are_served_in_the_order_of_arrival,
         runs_that_do_not_conflict_pass_freely,
         a_reader_waits_behind_a_waiting_writer,
+        a_writer_waits_behind_a_waiting_reader,
         an_awaiting_run_reserves_nothing,
         a_try_obeys_the_queue_and_never_enters_it,
         a_refused_try_says_when_the_first_deadline_in_its_way_is,
@@ -73,6 +74,7 @@ cases! { ($)
         units_are_granted_up_to_the_capacity,
         the_smallest_capacity_anybody_states_counts,
         units_queued_ahead_count_so_that_a_big_request_is_not_starved,
+        the_capacity_stated_by_those_ahead_counts,
         lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_fits,
     ;
     nested:

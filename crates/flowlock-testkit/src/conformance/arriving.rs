@@ -122,6 +122,18 @@ pub(super) fn a_reader_waits_behind_a_waiting_writer(stage: &Stage) {
     assert_eq!(late.is("queued").blockers(), ["input_being_written x by writer"]);
 }
 
+pub(super) fn a_writer_waits_behind_a_waiting_reader(stage: &Stage) {
+    stage.create(&["x"]);
+    let holder = stage.run("holder").locks("l").tries();
+    let reader = stage.run("reader").reads("x").locks("l").waits();
+    let writer = stage.run("writer").writes("x").waits();
+    assert_eq!(writer.is("queued").blockers(), ["queued_behind x by reader"]);
+    stage.run("other reader").reads("x").tries().is("refused(busy)");
+    assert_eq!(holder.commits(), "committed");
+    reader.is("granted");
+    assert_eq!(writer.is("queued").blockers(), ["output_being_read x by reader"]);
+}
+
 pub(super) fn an_awaiting_run_reserves_nothing(stage: &Stage) {
     stage
         .run("awaiting")

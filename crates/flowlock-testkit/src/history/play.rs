@@ -1,10 +1,12 @@
 //! Playing a script: events become steps, steps go to every store, answers are compared and judged.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{self, Acquire, Answer, Holders, Standing, Step};
+use flowlock::store::Inbox;
 use flowlock::store::memory::TestWorld;
 use flowlock::{
     Attempt, Bounds, ClientId, Holder, Life, Namespace, Nonce, Now, Origin, Run, RunId, State, Ticket,
@@ -15,7 +17,7 @@ use super::book::{Book, Known, snapshot};
 use super::check::{self, Moment};
 use super::op::{Arrival, Op, Script};
 use super::request::{ends, names};
-use super::{Verdict, tally};
+use super::{Verdict, promise, tally};
 use crate::oracle::Snapshot;
 use crate::subject::Subject;
 
@@ -44,6 +46,9 @@ pub(super) struct Client {
     pub(super) last_beat_ms: i64,
 }
 
+/// Where wake-ups arrive.
+type Inboxes = HashMap<ClientId, Box<dyn Inbox>>;
+
 /// Answers are compared at every step; all runs and records, which takes longer, at every so many.
 const COMPARED_EVERY: u64 = 8;
 
@@ -57,6 +62,8 @@ pub(super) struct Play {
     pub(super) dead: Vec<Life>,
     made: u64,
     steps: u64,
+    /// Of every process, in the first store.
+    inboxes: Inboxes,
     trace: Vec<String>,
 }
 
@@ -74,6 +81,7 @@ impl Play {
             dead: Vec::new(),
             made: 0,
             steps: 0,
+            inboxes: HashMap::new(),
             trace: Vec::new(),
         };
         for _ in 0..4 {
@@ -148,6 +156,7 @@ impl Play {
         let settled = book.settled_at.take() == Some(now);
         let moment = Moment { before: &before, step, answer: &answer, now, settled, dead: &self.dead };
         check::step(book, &moment)?;
+        wakes_are_sent(&mut self.inboxes, &before, &book.snapshot)?;
         tally::count(&moment, &book.scene(now));
         self.unchanged(Some(at))?;
         Ok(answer)
@@ -202,6 +211,9 @@ impl Play {
     fn new_client(&mut self) -> Client {
         let number = self.number();
         let last_beat_ms = self.now().boot_ms;
+        let inbox =
+            self.subjects[0].store().inbox(ClientId(number.into())).expect("memory has room for an inbox");
+        self.inboxes.insert(ClientId(number.into()), inbox);
         Client { id: ClientId(number.into()), life: Life(number), awake: true, last_beat_ms }
     }
 
@@ -357,6 +369,24 @@ impl Play {
         }
         Ok(())
     }
+}
+
+/// Whoever is handed a grant is told so; nobody has to find out by asking.
+fn wakes_are_sent(inboxes: &mut Inboxes, before: &Snapshot, after: &Snapshot) -> Verdict {
+    let mut told: HashMap<ClientId, Vec<RunId>> = HashMap::new();
+    for (client, inbox) in inboxes {
+        told.insert(*client, inbox.wait(Duration::ZERO));
+    }
+    for run in after.runs.iter().filter(|run| run.state == State::Granted) {
+        let old = before.runs.iter().find(|old| old.ticket == run.ticket);
+        let Some(old) = old.filter(|old| old.token != run.token) else { continue };
+        // In this very step another process may have taken the run over.
+        let is_told = [old, run]
+            .iter()
+            .any(|run| told.get(&run.holder.client).is_some_and(|runs| runs.contains(&run.attempt.id)));
+        promise!(is_told, "L4: nobody was told of the grant of {run:?}");
+    }
+    Ok(())
 }
 
 /// Who speaks is heard.

@@ -3,6 +3,7 @@
 //! [`conformance!`](crate::conformance!) turns all cases into tests of one store; there is no way to take some of
 //! them only. A case gets an empty store in a world whose time stands still.
 
+mod actor;
 mod arriving;
 mod blocked;
 mod bounds;
@@ -11,9 +12,11 @@ mod leases;
 mod nested;
 mod records;
 mod repeats;
+mod request;
 mod schedules;
 mod slots;
 mod stage;
+mod word;
 mod worlds;
 
 use std::sync::Arc;
@@ -21,7 +24,9 @@ use std::sync::Arc;
 use flowlock::store::memory::TestWorld;
 
 use crate::Subject;
-pub use stage::{Actor, Request, Stage};
+pub use actor::Actor;
+pub use request::Request;
+pub use stage::Stage;
 
 /// Lists the cases once: for the table, and for the macro that makes tests of them. A case that is missing here is
 /// dead code, and the compiler says so. `$d` is a dollar sign for the inner macro.

@@ -37,7 +37,7 @@ pub(super) fn readers_share_and_a_writer_is_alone(stage: &Stage) {
     two.is("running");
     let writer = stage.run("writer").writes("x").tries();
     assert_eq!(
-        writer.is("refused(busy)").first_blocked().by.iter().map(super::stage::blocker).collect::<Vec<_>>(),
+        writer.is("refused(busy)").first_blocked().by.iter().map(super::word::blocker).collect::<Vec<_>>(),
         ["output_being_read x by one", "output_being_read x by two"]
     );
     stage.run("locker").locks("l").tries().is("refused(busy)");
@@ -171,7 +171,7 @@ pub(super) fn an_output_that_exists_refuses_for_good(stage: &Stage) {
     let once = stage.run("once").writes("x").once().waits();
     once.is("refused(output_exists)");
     assert_eq!(
-        once.first_blocked().by.iter().map(super::stage::blocker).collect::<Vec<_>>(),
+        once.first_blocked().by.iter().map(super::word::blocker).collect::<Vec<_>>(),
         ["output_exists x"]
     );
     stage.remove(&["x"]);

@@ -199,7 +199,7 @@ pub(super) fn a_held_place_ends_by_itself(stage: &Stage) {
     too_long.is("queued");
     stage.pass(1);
     too_long.is("timed_out");
-    assert_eq!(super::stage::word(&placed.sends(Patience::HoldPlace(5_000))), "timed_out");
+    assert_eq!(super::word::word(&placed.sends(Patience::HoldPlace(5_000))), "timed_out");
 }
 
 pub(super) fn a_cancelled_waiter_makes_room(stage: &Stage) {

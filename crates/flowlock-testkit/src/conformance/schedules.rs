@@ -134,7 +134,7 @@ pub(super) fn a_delayed_duplicate_is_no_zombie_grant(stage: &Stage) {
     for _ in 0..3 {
         stage.pass(400);
         let answer = a.sends(Patience::Wait(None));
-        let said = super::stage::word(&answer);
+        let said = super::word::word(&answer);
         assert!(["failed", "arrived_too_late"].contains(&said.as_str()), "{answer:?}");
     }
     stage.run("B").locks("l").tries().is("running");
@@ -166,6 +166,6 @@ pub(super) fn a_lapsed_parent_keeps_the_privilege_for_its_child(stage: &Stage) {
     child.is("granted");
     assert_eq!(parent.refreshes(), "held late");
     let all = [parent.who(), other.who()];
-    assert_eq!(super::stage::word(&stage.step(&Step::Refresh(all.to_vec()))), "held, held");
+    assert_eq!(super::word::word(&stage.step(&Step::Refresh(all.to_vec()))), "held, held");
     let _: &Who = &all[0];
 }

@@ -188,6 +188,7 @@ cases! { ($)
         a_step_handles_sixty_four_due_deadlines,
         nothing_new_is_decided_while_work_is_left_over,
         later_steps_of_any_kind_continue_what_is_left_over,
+        an_expired_record_lets_nobody_in_while_its_end_is_left_over,
     ;
     worlds:
         namespaces_do_not_touch,

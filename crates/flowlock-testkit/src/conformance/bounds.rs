@@ -75,3 +75,21 @@ pub(super) fn later_steps_of_any_kind_continue_what_is_left_over(stage: &Stage) 
     assert_eq!(holder.commits(), "committed", "nor is a timely commit");
     assert_eq!(count(&runs, "granted"), 256);
 }
+
+pub(super) fn an_expired_record_lets_nobody_in_while_its_end_is_left_over(stage: &Stage) {
+    stage.create_for(&["x"], 5);
+    stage.run("holder").locks("l").lease(3).tries();
+    for at in 0..100 {
+        stage.run(&format!("{at}")).locks(&format!("{at}")).lease(4).tries();
+    }
+    let reader = stage.run("reader").reads("x").locks("l").waits();
+    let writer = stage.run("writer").writes("x").once().waits();
+    stage.world(|world| world.advance(std::time::Duration::from_secs(6)));
+    // The holder's lapse is among the 64 oldest deadlines, the end of the record is not.
+    stage.tick();
+    reader.is("awaiting_input");
+    stage.tick();
+    reader.is("awaiting_input");
+    assert_eq!(writer.state(), "refused(output_exists)");
+    stage.run("second writer").writes("x").once().tries().is("running");
+}

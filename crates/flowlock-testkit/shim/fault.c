@@ -28,7 +28,7 @@
 
 /* Kinds of calls, as bits of FAULT_KINDS. The journal uses the same numbers. */
 enum { WRITE = 1, SYNC = 2, SEND = 4, TRUNCATE = 8, RENAME = 16, LINK = 32, UNLINK = 64, OPEN = 128, CREATE = 256 };
-enum { NOTHING = 0, KILL_BEFORE = 1, KILL_AFTER = 2, REFUSE_ONCE = 3, REFUSE_FOR_EVER = 4 };
+enum { NOTHING = 0, KILL_BEFORE = 1, KILL_AFTER = 2, REFUSE_ONCE = 3, REFUSE_FOR_EVER = 4, STOP_BEFORE = 5 };
 enum { GO = 0, GO_AND_DIE = 1, REFUSED = -1 };
 
 /* Shared with the test, which reads and writes it as a plain file. */
@@ -146,6 +146,10 @@ static int gate(int kind, const char *path) {
     atomic_fetch_add(&control->fired, 1);
     if (act == KILL_BEFORE) die();
     if (act == KILL_AFTER) return GO_AND_DIE;
+    if (act == STOP_BEFORE) {
+        syscall(SYS_kill, syscall(SYS_getpid), SIGSTOP);
+        return GO;
+    }
     errno = refusal;
     return REFUSED;
 }

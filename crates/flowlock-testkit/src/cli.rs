@@ -82,6 +82,13 @@ impl Cli {
         self
     }
 
+    /// Another program in the same home, with the same store and the same surroundings.
+    #[must_use]
+    pub fn with_program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.binary = program.into();
+        self
+    }
+
     /// Starts processes in this directory in place of the home.
     #[must_use]
     pub fn in_directory(mut self, directory: impl Into<PathBuf>) -> Self {

@@ -88,6 +88,7 @@ enum Act {
     KillAfter = 2,
     RefuseOnce = 3,
     RefuseForEver = 4,
+    StopBefore = 5,
 }
 
 impl Fault {
@@ -128,6 +129,13 @@ impl Fault {
     #[must_use]
     pub fn kill_after(mut self, n: u64) -> Self {
         (self.act, self.at) = (Act::KillAfter, n);
+        self
+    }
+
+    /// The process that makes the `n`th counted call (from 1) is stopped (SIGSTOP) just before it.
+    #[must_use]
+    pub fn stop_before(mut self, n: u64) -> Self {
+        (self.act, self.at) = (Act::StopBefore, n);
         self
     }
 

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::desk::Desk;
 use crate::error::Error;
 use crate::job::Job;
 use crate::keeper::Keeper;
 use crate::name::Namespace;
-use crate::run::{ClientId, Holder, Origin};
-use crate::step::{Answer, Step};
+use crate::run::{Attempt, ClientId, Holder, Origin, State};
+use crate::step::{Answer, Cancelled, Step, Who};
 use crate::store::memory::MemoryStore;
 use crate::store::{Pulse, Store, StoreError};
-use crate::wait::Desk;
+use crate::world::{later, millis};
 
 /// How long the store is asked before an error is reported, if nothing else is said.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,6 +22,8 @@ pub const COMMIT_WAIT: Duration = Duration::from_mins(10);
 /// The pause before the first repetition; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A request may be on its way for 5 minutes at most; a store refuses a later time of arrival.
+const LONGEST_ON_THE_WAY: Duration = Duration::from_secs(298);
 
 /// A connection to one namespace of one store. Cheap to clone; all clones share it.
 ///
@@ -61,6 +64,14 @@ impl Flowlock {
     ///
     /// # Errors
     /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if the store cannot be used.
+    ///
+    /// ```
+    /// let directory = tempfile::tempdir().unwrap();
+    /// let url = format!("sqlite:{}/flowlock.db", directory.path().display());
+    /// let flowlock = flowlock::Flowlock::open(&url)?;
+    /// assert!(flowlock::Flowlock::open("flowlock.db").is_err(), "a URL begins with sqlite: or memory:");
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn open(url: &str) -> Result<Self, Error> {
         Self::builder().open(url)
     }
@@ -97,6 +108,18 @@ impl Flowlock {
 }
 
 /// Settings of a connection.
+///
+/// ```
+/// use std::time::Duration;
+/// use flowlock::{Flowlock, Namespace};
+///
+/// let flowlock = Flowlock::builder()
+///     .namespace(Namespace::parse("staging")?)
+///     .store_timeout(Duration::from_secs(10))
+///     .open("memory:")?;
+/// assert_eq!(flowlock.namespace().as_str(), "staging");
+/// # Ok::<(), flowlock::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
     namespace: Namespace,
@@ -226,26 +249,41 @@ fn without_password(url: &str) -> String {
 impl Shared {
     /// Carries out a step; repeats it while the store has passing trouble, for `store_timeout` at most.
     pub(crate) fn step(&self, step: &Step) -> Result<Answer, StoreError> {
-        self.step_until(step, Instant::now() + self.store_timeout)
+        self.step_until(step, later(Instant::now(), self.store_timeout))
     }
 
     /// The same with another limit. One repetition is always allowed.
     pub(crate) fn step_until(&self, step: &Step, until: Instant) -> Result<Answer, StoreError> {
         let mut pause = FIRST_PAUSE;
-        let mut repeated = false;
+        let (mut repeated, mut unknown) = (false, false);
         loop {
             let error = match self.store.step(&self.namespace, step) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
             let now = Instant::now();
+            unknown |= error.is_unknown();
             if !error.is_transient() || (repeated && now >= until) {
-                return Err(error);
+                // A plain refusal now says nothing about the try before it.
+                return Err(if unknown { error.into_unknown() } else { error });
             }
             tracing::debug!(%error, "the store did not answer; asking again");
             std::thread::sleep(pause.min(until.saturating_duration_since(now)).max(Duration::from_millis(1)));
             pause = (pause * 2).min(LONGEST_PAUSE);
             repeated = true;
+        }
+    }
+
+    /// Takes back a request whose answer did not arrive. Should it have been granted, nobody would ever renew
+    /// or end it.
+    pub(crate) fn withdraw(&self, attempt: &Attempt, until: Instant) -> Result<(), StoreError> {
+        let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms: self.latest_ms()? };
+        match self.step_until(&cancel, until)? {
+            Answer::Cancelled(Cancelled::TooLate(State::Running)) => {
+                tracing::warn!(run = %attempt.id, "granted without an answer; ended again");
+                self.step_until(&Step::Fail(Who::from(attempt)), until).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -264,7 +302,7 @@ impl Shared {
         Ok(self
             .store
             .clock_ms()?
-            .saturating_add_unsigned(self.store_timeout.as_millis() as u64)
+            .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
     }
 }

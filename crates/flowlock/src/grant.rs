@@ -11,6 +11,7 @@ use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
 use crate::store::{Content, StoreError, View};
+use crate::world::later;
 
 /// Who renews a grant's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,14 @@ impl Grant {
     }
 
     /// Calls `told` once, from another thread, when the claims are lost; at once if they are.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("j").lock("x").acquire()?;
+    /// grant.on_lost(|how| eprintln!("stop the work: {how:?}"));
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn on_lost(&self, told: impl FnOnce(Lost) + Send + 'static) {
         self.held.on_lost(Box::new(told));
     }
@@ -122,6 +131,16 @@ impl Grant {
 
     /// Asks the store whether the claims are still held: to be called just before something that cannot be
     /// taken back, such as a rename.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("import").output("sales").acquire()?;
+    /// // … write sales.new …
+    /// grant.verify()?;
+    /// // … rename sales.new to sales …
+    /// grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn verify(&self) -> Result<(), Error> {
         if let Some(by) = self.lost() {
             return Err(self.is_lost(by));
@@ -165,6 +184,15 @@ impl Grant {
     }
 
     /// Separates the run from this process: from now on it is operated by its id alone and lives by its lease.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let run = flowlock.job("build").output("app").acquire()?.detach()?;
+    /// // Elsewhere, with nothing but the id:
+    /// flowlock.refresh(&run)?;
+    /// flowlock.commit(&run, None)?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn detach(mut self) -> Result<RunId, Error> {
         let answer = self.shared.step(&Step::Detach(self.held.attempt.clone()))?;
         if answer != Answer::Done {
@@ -206,7 +234,7 @@ pub(crate) fn commit(
     left: Duration,
 ) -> Result<bool, Error> {
     let begin = Instant::now();
-    let until = begin + left.max(shared.store_timeout) + shared.commit_wait;
+    let until = later(begin, left.max(shared.store_timeout).saturating_add(shared.commit_wait));
     let step = Step::Commit { who: who.clone(), note };
     loop {
         let answer = shared.step_until(&step, until).map_err(|source| unknown(who, begin, source))?;

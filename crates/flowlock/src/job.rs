@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::claim::{Claims, ClaimsBuilder};
@@ -15,6 +15,7 @@ use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::text::InvalidText;
 use crate::wait::{Begun, Pending, Progress};
+use crate::world::millis;
 
 /// The shortest and the longest lease.
 pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
@@ -126,6 +127,15 @@ impl Job {
     }
 
     /// Adds `units` of the `capacity` units of a slot.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let job = || flowlock.job("convert").slot("gpu", 1, 2); // one of two
+    /// let (first, second) = (job().acquire()?, job().acquire()?);
+    /// assert!(matches!(job().try_acquire()?, flowlock::Acquired::Blocked(_)));
+    /// # first.commit()?; second.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn slot(mut self, name: impl Into<String>, units: u32, capacity: u32) -> Self {
         self.claims.push(Wanted::Slot(name.into(), units, capacity));
@@ -141,6 +151,14 @@ impl Job {
 
     /// Does not renew the lease by itself: the claims stand for one lease, or until the next
     /// [`Grant::refresh`].
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("j").lock("x").lease(std::time::Duration::from_secs(300)).fixed_lease().acquire()?;
+    /// grant.refresh()?; // by hand, before the five minutes are over
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn fixed_lease(mut self) -> Self {
         self.renewal = Renewal::ByHand;
@@ -155,6 +173,16 @@ impl Job {
     }
 
     /// What to do if an output is written already; overwrite it if nothing is said.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use flowlock::{Acquired, BlockerKind, IfWritten};
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// let again = flowlock.job("import").output("sales").if_written(IfWritten::Skip);
+    /// let Acquired::Blocked(blocked) = again.try_acquire()? else { unreachable!() };
+    /// assert_eq!(blocked.by[0].kind, BlockerKind::OutputExists);
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn if_written(mut self, if_written: IfWritten) -> Self {
         self.if_written = if_written;
@@ -162,6 +190,16 @@ impl Job {
     }
 
     /// What becomes of the old records of its outputs if it fails; they stay if nothing is said.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use flowlock::{Acquired, OnFail};
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// flowlock.job("import").output("sales").on_fail(OnFail::Incomplete).acquire()?.fail();
+    /// // The old sales may be half overwritten: nobody reads them until somebody commits.
+    /// assert!(matches!(flowlock.job("report").input("sales").try_acquire()?, Acquired::Blocked(_)));
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn on_fail(mut self, on_fail: OnFail) -> Self {
         self.on_fail = on_fail;
@@ -204,6 +242,19 @@ impl Job {
 
     /// Asks once, and keeps the place in line for up to 60 s: for a worker that comes back with the same
     /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use std::time::Duration;
+    /// let busy = flowlock.job("first").lock("printer").acquire()?;
+    /// let task = flowlock.job("second").lock("printer").run_id("task.17");
+    /// let secret = 0x5eed_u128; // kept with the task
+    /// assert!(matches!(task.try_or_hold_place(Duration::from_secs(30), secret)?, flowlock::Acquired::Blocked(_)));
+    /// busy.commit()?;
+    /// // Some seconds later, perhaps in another process:
+    /// assert!(matches!(task.try_or_hold_place(Duration::from_secs(30), secret)?, flowlock::Acquired::Granted(_)));
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn try_or_hold_place(&self, place: Duration, secret: u128) -> Result<Acquired, Error> {
         if place > LONGEST_PLACE {
             let problem =
@@ -215,7 +266,7 @@ impl Job {
             problem: "it needs a run id, so that the next try finds the place again".into(),
         })?;
         let attempt = Attempt { id: RunId::parse(id)?, nonce: Nonce(secret) };
-        self.answer_to(&attempt, Patience::HoldPlace(place.as_millis() as u64))
+        self.answer_to(&attempt, Patience::HoldPlace(millis(place)))
     }
 
     fn try_with(&self, patience: Patience) -> Result<Acquired, Error> {
@@ -248,6 +299,16 @@ impl Job {
     /// # Errors
     /// [`Error::TimedOut`] if [`wait`](Self::wait) is over first, [`Error::OutputExists`] and
     /// [`Error::Deadlock`] if waiting makes no sense.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use std::time::Duration;
+    /// use flowlock::Error;
+    /// let report = flowlock.job("report").input("sales").wait(Duration::from_millis(20));
+    /// let Err(Error::TimedOut { blocked, .. }) = report.acquire() else { unreachable!() };
+    /// assert_eq!(blocked.summary(), "input sales is missing: it was never written");
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<Grant, Error> {
         let mut pending = match self.begin()? {
             Begun::Granted(grant) => return Ok(grant),
@@ -263,7 +324,7 @@ impl Job {
     /// Asks, and answers at once: with the grant, or with a run that waits in line.
     pub fn begin(&self) -> Result<Begun, Error> {
         let (attempt, spec) = (self.attempt()?, self.spec()?);
-        let patience = Patience::Wait(self.wait.map(|wait| wait.as_millis() as u64));
+        let patience = Patience::Wait(self.wait.map(millis));
         let sent_ms = crate::world::system_now().boot_ms;
         match self.send(&attempt, &spec, patience)? {
             Standing::Running(running) => {
@@ -287,11 +348,13 @@ impl Job {
         let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
         let answer = shared.step(&Step::Acquire(request)).inspect_err(|error| {
-            if error.is_unknown() || error.is_transient() {
-                // Should it have arrived nevertheless, it must not become a grant nobody holds.
-                let _ = shared
-                    .store
-                    .step(&shared.namespace, &Step::Cancel { attempt: attempt.clone(), latest_ms });
+            // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
+            // held is not given up: the next try comes with the same secret.
+            if error.is_transient()
+                && !matches!(patience, Patience::HoldPlace(_))
+                && let Err(error) = shared.withdraw(attempt, Instant::now())
+            {
+                tracing::warn!(run = %attempt.id, %error, "could not take the request back");
             }
         })?;
         let run = || attempt.id.clone();
@@ -362,12 +425,12 @@ impl Job {
         Ok(Arc::new(Spec {
             job: JobName::parse(&self.name)?,
             claims,
-            lease_ms: lease.as_millis() as u64,
+            lease_ms: millis(lease),
             if_written: self.if_written,
             on_fail: self.on_fail,
             parent: self.parent.clone(),
-            record_life_ms: self.record_life.map(|life| life.as_millis() as u64),
-            max_runtime_ms: self.max_runtime.map(|most| most.as_millis() as u64),
+            record_life_ms: self.record_life.map(millis),
+            max_runtime_ms: self.max_runtime.map(millis),
         }))
     }
 

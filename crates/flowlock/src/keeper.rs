@@ -37,7 +37,9 @@ pub(crate) struct Held {
     news: AtomicBool,
     last_refresh_ms: AtomicI64,
     lost: OnceLock<Lost>,
-    told: Mutex<Vec<Told>>,
+    /// The caller has ended the run: what the store says of it is no news any more.
+    ended: AtomicBool,
+    told: Arc<Mutex<Vec<Told>>>,
 }
 
 impl std::fmt::Debug for Held {
@@ -77,7 +79,8 @@ impl Held {
             news: AtomicBool::new(false),
             last_refresh_ms: AtomicI64::new(begun_ms),
             lost: OnceLock::new(),
-            told: Mutex::new(Vec::new()),
+            ended: AtomicBool::new(false),
+            told: Arc::default(),
         }
     }
 
@@ -102,12 +105,17 @@ impl Held {
         self.lost.get().copied()
     }
 
-    /// Latches the loss and tells everybody who wants to know.
+    /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
+    /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
     fn lose(&self, by: Lost) {
-        if self.lost.set(by).is_ok() {
-            for told in std::mem::take(&mut *lock(&self.told)) {
-                told(by);
-            }
+        if self.ended.load(Ordering::Acquire) || self.lost.set(by).is_err() || lock(&self.told).is_empty() {
+            return;
+        }
+        let told = self.told.clone();
+        let spawned =
+            std::thread::Builder::new().name("flowlock-loss".into()).spawn(move || tell_all(&told, by));
+        if spawned.is_err() {
+            tell_all(&self.told, by);
         }
     }
 
@@ -130,8 +138,9 @@ impl Held {
     fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
         match answer {
             Refreshed::Held { lease_left_ms, .. } => {
-                self.deadline_ms.store(sent_ms + lease_left_ms, Ordering::Release);
-                self.last_refresh_ms.store(sent_ms, Ordering::Release);
+                // Answers may overtake each other; none takes back what another one gave.
+                self.deadline_ms.fetch_max(sent_ms.saturating_add(lease_left_ms), Ordering::AcqRel);
+                self.last_refresh_ms.fetch_max(sent_ms, Ordering::AcqRel);
                 self.next_refresh_ms.store(sent_ms + self.lease_ms / 3, Ordering::Release);
             }
             Refreshed::MaxRuntime { .. } => self.next_refresh_ms.store(i64::MAX, Ordering::Release),
@@ -142,6 +151,14 @@ impl Held {
                 self.lose(Lost::By(LostBy::Taken));
             }
         }
+    }
+}
+
+fn tell_all(waiting: &Mutex<Vec<Told>>, by: Lost) {
+    let all = std::mem::take(&mut *lock(waiting));
+    for told in all {
+        // The panic was reported by its hook; the others are told all the same.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| told(by)));
     }
 }
 
@@ -216,8 +233,9 @@ impl Keeper {
         }
     }
 
-    /// Looks after a grant no more.
+    /// Looks after a grant no more, and says nothing more about it.
     pub(crate) fn release(&self, held: &Arc<Held>) {
+        held.ended.store(true, Ordering::Release);
         lock(&self.rounds.state).grants.retain(|kept| !Arc::ptr_eq(kept, held));
     }
 }
@@ -277,7 +295,7 @@ fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
             listening = true;
             drop(state);
             if let Some(shared) = shared.upgrade() {
-                crate::wait::Desk::listen(&shared);
+                crate::desk::Desk::listen(&shared);
             }
             state = lock(&rounds.state);
         }
@@ -307,7 +325,14 @@ fn hand_over(
             Err(error) => tracing::error!(%error, "cannot start the thread that renews leases"),
         }
     }
-    if let Some(renewer) = renewer {
-        let _ = renewer.try_send(due);
+    match renewer.as_ref().map(|give| give.try_send(due)) {
+        // What is due for its time comes again by itself; news would not.
+        Some(Err(mpsc::TrySendError::Full(due))) => {
+            for held in &due {
+                held.news.store(true, Ordering::Release);
+            }
+        }
+        Some(Err(mpsc::TrySendError::Disconnected(_))) => *renewer = None,
+        Some(Ok(())) | None => {}
     }
 }

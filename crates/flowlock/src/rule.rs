@@ -112,16 +112,17 @@ pub(crate) enum Obstacle {
 
 /// The first obstacle in the way of a run, or none: then it may run now.
 pub(crate) fn first_obstacle<V: View>(view: &mut V, spec: &Spec) -> Result<Option<Obstacle>, V::Error> {
-    for input in spec.claims.inputs() {
-        if !view.is_live(&input.name)? {
-            return Ok(Some(Obstacle::Missing(Place::record(&input.name))));
-        }
-    }
+    // First, because it is final: a run that may not overwrite does not wait for its inputs either.
     if spec.if_written != IfWritten::Overwrite {
         for output in spec.claims.outputs() {
             if view.is_live(&output.name)? {
                 return Ok(Some(Obstacle::Exists));
             }
+        }
+    }
+    for input in spec.claims.inputs() {
+        if !view.is_live(&input.name)? {
+            return Ok(Some(Obstacle::Missing(Place::record(&input.name))));
         }
     }
     for claim in &spec.claims {
@@ -183,9 +184,12 @@ mod tests {
         }
     }
 
+    /// What is wanted, who holds, who is ahead, whether an ancestor shares; and whether that blocks.
+    type Row<'a> = (Mode, &'a [Mode], &'a [Mode], Kinship, bool);
+
     #[test]
     fn truth_table_of_the_queue() {
-        let table: &[(Mode, &[Mode], &[Mode], Kinship, bool)] = &[
+        let table: &[Row<'_>] = &[
             (S, &[], &[], Kinship::None, false),
             (S, &[S], &[S], Kinship::None, false),
             (S, &[S], &[X], Kinship::None, true),

@@ -76,11 +76,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether the step's effect must survive a power loss before it is answered.
-    pub fn is_durable(&self) -> bool {
-        matches!(self, Self::Commit { .. } | Self::Create { .. } | Self::Remove { .. })
-    }
-
     /// The waiting client that this step is a sign of life of.
     pub(crate) fn client(&self) -> Option<ClientId> {
         match self {

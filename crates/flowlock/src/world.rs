@@ -1,6 +1,7 @@
 //! Time, chance and the liveness of processes: everything a store takes from outside, as one argument.
 
 use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,17 @@ pub(crate) fn system_now() -> Now {
         boot_ms: boot.tv_sec() * 1_000 + boot.tv_nsec() / 1_000_000,
         wall_us: wall.tv_sec() * 1_000_000 + wall.tv_nsec() / 1_000,
     }
+}
+
+/// The instant so much later; a century from then if that is more than the clock can say.
+pub(crate) fn later(from: Instant, by: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_hours(24 * 365 * 100);
+    from.checked_add(by.min(CENTURY)).unwrap_or(from)
+}
+
+/// Whole milliseconds; what is more than fits is as good as for ever.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The kernel's name for this boot; all containers of a host share it.

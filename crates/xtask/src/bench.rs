@@ -12,7 +12,7 @@ pub(crate) struct Args {
     /// Rounds of every comparison; the median counts
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// Measure only this part: processes, transactions, handoff, waiting
+    /// Measure only this part: processes, transactions, handoff, contention, waiting
     #[arg(long, value_name = "PART")]
     only: Option<String>,
 }

@@ -96,6 +96,7 @@ impl Demo {
     /// Kills `clean.new-york` in the middle of writing; what is left are the other waiting stages.
     fn crash(&self, mut waiting: Vec<Stage>) -> Result<Vec<Stage>, Failure> {
         stage::until("New York is being cleaned", || Ok(self.draft("clean-new-york.csv").is_some()))?;
+        self.theatre.show(&["why", "job:aggregate"], 0)?;
         paint::heading(
             "3. A crash: kill -9 in the middle of writing. Nothing counts as written, who needs it waits on",
         );
@@ -105,7 +106,6 @@ impl Demo {
             return Err(Failure::new("the killed stage had already finished; the crash showed nothing"));
         }
         self.theatre.show(&["check", "weather.clean.new-york"], 1)?;
-        self.theatre.show(&["why", "job:aggregate"], 0)?;
         Ok(waiting)
     }
 

@@ -3,9 +3,11 @@
 mod compare;
 mod links;
 mod page;
+mod rust;
 mod session;
 
 use std::fs;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,11 +19,13 @@ use page::{Block, Example, Page};
 /// Checks every page, with the programs of `bin` first on the `PATH`, and reports all that is wrong at once.
 pub(crate) fn check(bin: &Path) -> Result<(), Failure> {
     let (mut examples, mut wrong) = (0, 0);
+    let documentation = rust::documentation()?;
     for path in repo::tracked(&["*.md"])? {
         let text = fs::read_to_string(repo::root().join(&path))?;
         let page =
             Page::read(&text).map_err(|reason| Failure::new(format!("{}:{reason}", path.display())))?;
-        let complaints = complaints_about(&path, &text, &page, bin)?;
+        let mut complaints = complaints_about(&path, &text, &page, bin)?;
+        complaints.extend(rust::untested(&page, &documentation));
         examples += page.examples().count();
         wrong += complaints.len();
         anstream::println!("{}: {DIM}{} examples{DIM:#}", path.display(), page.examples().count());
@@ -43,8 +47,18 @@ fn complaints_about(path: &Path, text: &str, page: &Page, bin: &Path) -> Result<
         return Ok(complaints);
     }
     let outcomes = session::play(page, bin)?;
-    complaints
-        .extend(page.examples().zip(outcomes).filter_map(|(example, outcome)| judge(example, &outcome)));
+    let mut background = String::new();
+    for (example, mut outcome) in page.examples().zip(outcomes) {
+        if example.command.ends_with(" &") {
+            background.push_str(&mem::take(&mut outcome.output));
+        } else if example.command.split_whitespace().next() == Some("wait") {
+            outcome.output = mem::take(&mut background);
+        }
+        complaints.extend(judge(example, &outcome));
+    }
+    if !background.is_empty() {
+        complaints.push(format!(" no `$ wait` shows what was printed in the background:\n{background}"));
+    }
     Ok(complaints)
 }
 
@@ -79,7 +93,11 @@ fn shellcheck() -> Result<(), Failure> {
     if scripts.is_empty() {
         return Ok(());
     }
-    run(Command::new("shellcheck").arg("--shell=sh").args(scripts).current_dir(folder.path()))
+    // SC2016: in `flowlock run -- sh -c '… $VARIABLE …'` it is the inner shell that is meant to expand.
+    run(Command::new("shellcheck")
+        .args(["--shell=sh", "--exclude=SC2016"])
+        .args(scripts)
+        .current_dir(folder.path()))
 }
 
 /// A block that becomes a file of the reader's, for later commands of the page.

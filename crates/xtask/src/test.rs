@@ -1,26 +1,67 @@
 //! `cargo xtask test`: everything that must hold, in the order in which it fails fastest.
 
 use crate::repo::{self, Profile};
-use crate::steps::{Failure, Steps};
+use crate::steps::{Failure, Steps, run as show};
 use crate::{demo, docs, licences, shell, tools};
 
-/// What `cargo xtask test` takes: nothing, so that there is one meaning of "tested".
+/// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Only this step, while working on it: tools, format, shell, lints, tests, docs, demo, api, licences
+    #[arg(long, value_name = "STEP")]
+    only: Option<String>,
+}
 
-/// Runs every check; the first that fails ends it.
-pub(crate) fn run(_: &Args) -> Result<(), Failure> {
+/// A step: its short name, its title, and what it does.
+type Step = (&'static str, &'static str, fn() -> Result<(), Failure>);
+
+const STEPS: [Step; 9] = [
+    ("tools", "the tools the other steps call", tools::install_missing),
+    ("format", "formatting", || show(&mut repo::cargo(["fmt", "--all", "--check"]))),
+    ("shell", "shell scripts", shell::check),
+    ("lints", "lints", lints),
+    ("tests", "tests and documentation tests", tests),
+    ("docs", "examples in the docs", || with_program(docs::check)),
+    ("demo", "the demo", || with_program(demo::play)),
+    ("api", "API documentation", api),
+    ("licences", "licences", licences::check),
+];
+
+/// Runs every step; the first that fails ends it.
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let asked = |name: &str| args.only.as_deref().is_none_or(|only| only == name);
+    if !STEPS.iter().any(|(name, ..)| asked(name)) {
+        return Err(Failure::new(format!(
+            "there is no such step: the steps are {}",
+            STEPS.map(|(name, ..)| name).join(", ")
+        )));
+    }
     let mut steps = Steps::default();
-    steps.step("tools", tools::install_missing)?;
-    steps.command("formatting", &mut repo::cargo(["fmt", "--all", "--check"]))?;
-    steps.step("shell scripts", shell::check)?;
+    for (name, title, work) in STEPS {
+        if asked(name) {
+            steps.step(title, work)?;
+        }
+    }
+    Ok(())
+}
+
+fn lints() -> Result<(), Failure> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-Dwarnings"];
-    steps.command("lints", &mut repo::cargo(clippy))?;
-    steps.command("tests", &mut repo::cargo(["test", "--workspace", "--all-features", "--quiet"]))?;
-    steps.command("the command line program", &mut Profile::Dev.build_cli())?;
-    steps.step("examples in the docs", || docs::check(&Profile::Dev.folder()))?;
-    steps.step("the demo", || demo::play(&Profile::Dev.folder()))?;
-    let doc = ["doc", "--workspace", "--all-features", "--no-deps", "--quiet"];
-    steps.command("API documentation", repo::cargo(doc).env("RUSTDOCFLAGS", "-Dwarnings"))?;
-    steps.step("licences", licences::check)
+    show(&mut repo::cargo(clippy))
+}
+
+/// Plain `cargo test`, so that the examples in the API documentation run as well.
+fn tests() -> Result<(), Failure> {
+    show(&mut repo::cargo(["test", "--workspace", "--all-features", "--quiet"]))
+}
+
+fn api() -> Result<(), Failure> {
+    let doc = ["doc", "--workspace", "--lib", "--all-features", "--no-deps", "--quiet"];
+    show(repo::cargo(doc).env("RUSTDOCFLAGS", "-Dwarnings"))
+}
+
+/// A check that needs the `flowlock` program; the tests have built most of it.
+fn with_program(check: fn(&std::path::Path) -> Result<(), Failure>) -> Result<(), Failure> {
+    show(&mut Profile::Dev.build_cli())?;
+    check(&Profile::Dev.folder())
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask torture`: the random tests, over and over with fresh seeds, and the slow tests that `test` leaves out.
+//! `cargo xtask torture`: random histories of the stores with fresh seeds, and the tests with real processes, which kill at
+//! random moments; over and over.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,7 @@ use crate::repo;
 use crate::steps::{Failure, Steps};
 
 /// Random histories in one round; a round is what a change of mind (Ctrl-C) loses at most.
-const HISTORIES: &str = "4096";
+const HISTORIES: &str = "1024";
 
 /// What `cargo xtask torture` takes.
 #[derive(Debug, clap::Args)]
@@ -21,14 +22,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     let mut steps = Steps::default();
     for round in 1.. {
-        let mut histories =
-            repo::cargo(["test", "--release", "--package", "flowlock", "--all-features", "--", "histor"]);
+        let mut histories = repo::cargo(["test", "--package", "flowlock", "--all-features", "--", "histor"]);
         steps.command(
             &format!("random histories, round {round}"),
             histories.env("FLOWLOCK_HISTORIES", HISTORIES),
         )?;
-        let slow = ["test", "--release", "--workspace", "--all-features", "--", "--ignored"];
-        steps.command(&format!("slow tests, round {round}"), &mut repo::cargo(slow))?;
+        let mut processes = repo::cargo(["test", "--package", "flowlock-cli", "--all-features"]);
+        steps.command(&format!("real processes, round {round}"), &mut processes)?;
         if Instant::now() >= until {
             break;
         }

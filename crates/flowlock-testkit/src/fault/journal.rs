@@ -73,6 +73,15 @@ impl Journal {
         (1..=self.len()).filter(|n| is_sync(&self.entries[n - 1])).collect()
     }
 
+    /// Every new file, with the number of changes after which it stood there: marks that a test's own commands leave.
+    pub fn births(&self) -> impl Iterator<Item = (usize, &Path)> {
+        let numbered = self.entries.iter().enumerate();
+        numbered.filter_map(|(index, entry)| match entry.event {
+            Event::Create => Some((index + 1, entry.path.as_path())),
+            _ => None,
+        })
+    }
+
     /// Builds in `into` (an empty directory) what stands in `below` when the power goes out after `changes` changes.
     /// `below` is the canonical path of the directory the journal was kept for, empty when the journal began.
     ///

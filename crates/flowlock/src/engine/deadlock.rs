@@ -38,7 +38,8 @@ impl<T: Tables> Engine<'_, T> {
 
     fn would_write_missing_input(&mut self, ancestor: &Run, run: &Run) -> Result<bool> {
         for input in run.spec.claims.inputs() {
-            let missing = self.record(&input.name)?.is_none_or(|record| record.state != RecordState::Live);
+            let missing =
+                self.record_now(&input.name)?.is_none_or(|record| record.state != RecordState::Live);
             if missing && ancestor.spec.claims.outputs().any(|output| output.name == input.name) {
                 return Ok(true);
             }

@@ -149,7 +149,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn missing_input(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
-        let record = self.record(&claim.name)?;
+        let record = self.record_now(&claim.name)?;
         let state = record.as_ref().map_or(RecordState::NeverWritten, |record| record.state);
         if state == RecordState::Live || by.len() > MOST_BLOCKERS {
             return Ok(());
@@ -167,7 +167,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn existing_output(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
-        let record = self.record(&claim.name)?.filter(|record| record.state == RecordState::Live);
+        let record = self.record_now(&claim.name)?.filter(|record| record.state == RecordState::Live);
         if let Some(record) = record {
             let kind = BlockerKind::OutputExists;
             by.push(Blocker {

@@ -72,9 +72,9 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Where a refresh moves a running run's deadline: a lease from now, but not past its longest run time.
     pub(super) fn lease_end(&self, run: &Run) -> i64 {
-        let end = self.now.boot_ms + run.spec.lease_ms as i64;
+        let end = self.now.boot_ms.saturating_add_unsigned(run.spec.lease_ms);
         match (run.began_ms, run.spec.max_runtime_ms) {
-            (Some(began), Some(most)) => end.min(began + most as i64),
+            (Some(began), Some(most)) => end.min(began.saturating_add_unsigned(most)),
             _ => end,
         }
     }

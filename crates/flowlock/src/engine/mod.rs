@@ -61,6 +61,8 @@ pub(crate) struct Effect {
     pub(crate) wakes: Vec<Wake>,
     /// Whether the step must be on disk before it is answered, whatever kind it is.
     pub(crate) must_sync: bool,
+    /// A token ceiling that nobody is known to have synced yet.
+    pub(crate) unsafe_ceiling: Option<u64>,
     /// The namespace's sequence number after the step.
     pub(crate) sequence: u64,
 }
@@ -156,7 +158,10 @@ impl<'a, T: Tables> Engine<'a, T> {
         self.meta.last_wall_us = self.now.wall_us;
         self.tables.set_meta(&self.meta)?;
         let wakes = self.wakes.into_iter().collect();
-        Ok(Effect { answer, wakes, must_sync: self.must_sync, sequence: self.meta.sequence })
+        let Meta { token_ceiling, safe_ceiling, sequence, .. } = self.meta;
+        let unsafe_ceiling = (token_ceiling != safe_ceiling).then_some(token_ceiling);
+        let must_sync = self.must_sync || unsafe_ceiling.is_some();
+        Ok(Effect { answer, wakes, must_sync, unsafe_ceiling, sequence })
     }
 
     /// Whether older work is left over: then nothing new may be decided.
@@ -195,7 +200,6 @@ impl<'a, T: Tables> Engine<'a, T> {
         self.meta.last_token = token;
         if token > self.meta.token_ceiling {
             self.meta.token_ceiling = token + TOKEN_BLOCK;
-            self.must_sync = true;
         }
         Token(token)
     }
@@ -242,7 +246,7 @@ impl<T: Tables> rule::View for Eyes<'_, '_, T> {
     type Error = StoreError;
 
     fn is_live(&mut self, name: &Name) -> Result<bool> {
-        Ok(self.engine.record(name)?.is_some_and(|record| record.state == RecordState::Live))
+        Ok(self.engine.record_now(name)?.is_some_and(|record| record.state == RecordState::Live))
     }
 
     fn held(&mut self, claim: &Claim) -> Result<Crowd> {

@@ -59,6 +59,8 @@ impl<T: Tables> Engine<'_, T> {
         };
         match run.state {
             State::Ended(outcome) => {
+                // The first answer may have failed at the disk: this one promises the same.
+                self.must_sync |= run.spec.claims.outputs().next().is_some();
                 return Ok(Finished::Ended { outcome, late: run.lapsed });
             }
             State::Running => {}

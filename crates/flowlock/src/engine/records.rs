@@ -39,6 +39,7 @@ impl<T: Tables> Engine<'_, T> {
         note: Option<&str>,
         made_from: MadeFrom,
     ) -> Result<()> {
+        self.must_sync = true;
         if let Some(old) = self.record(name)?.filter(|old| old.version > version) {
             let (old, name) = (old.version, name.as_str());
             return Err(StoreError::damaged(format!(
@@ -71,7 +72,8 @@ impl<T: Tables> Engine<'_, T> {
     /// A run with `on_fail = incomplete` begins: the old records of its outputs let nobody in until a commit.
     pub(super) fn mark_incomplete(&mut self, run: &Run) -> Result<()> {
         for output in run.spec.claims.outputs() {
-            if let Some(mut record) = self.record(&output.name)?.filter(|r| r.state == RecordState::Live) {
+            if let Some(mut record) = self.record_now(&output.name)?.filter(|r| r.state == RecordState::Live)
+            {
                 record.state = RecordState::Incomplete;
                 self.put(&record)?;
                 self.mark_readers(&output.name);
@@ -107,6 +109,17 @@ impl<T: Tables> Engine<'_, T> {
             self.put(&record)?;
         }
         Ok(())
+    }
+
+    /// A record as it is now: one whose time is up has expired, whether a sweep came to it or not.
+    pub(super) fn record_now(&mut self, name: &Name) -> Result<Option<Record>> {
+        let now_us = self.now.wall_us;
+        Ok(self.record(name)?.map(|mut record| {
+            if record.state.is_written() && record.expires_at_us.is_some_and(|end| end <= now_us) {
+                record.state = RecordState::Expired;
+            }
+            record
+        }))
     }
 
     /// A record's time is up: what was written expires, and evidence is dropped.
@@ -155,6 +168,7 @@ impl<T: Tables> Engine<'_, T> {
         for name in names {
             if let Some(record) = self.record(name)?.filter(|record| record.state.is_written()) {
                 self.end_record(record, RecordState::Removed)?;
+                self.must_sync = true;
                 any = true;
             }
         }

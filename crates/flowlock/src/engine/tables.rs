@@ -25,6 +25,9 @@ pub(crate) struct Meta {
     pub(crate) last_token: u64,
     /// No token above it is issued before a higher ceiling is safe on disk.
     pub(crate) token_ceiling: u64,
+    /// The last ceiling known to be on disk. As long as it is another one every answer waits for a sync: the process
+    /// that raised the ceiling may have died before its own.
+    pub(crate) safe_ceiling: u64,
     /// Runs that wait, or were granted and have not claimed: rows of `of_client`.
     pub(crate) waiting: u64,
     /// Runs in line: nobody queues if it is 0.
@@ -50,6 +53,7 @@ impl Default for Meta {
             last_ticket: 0,
             last_token: 0,
             token_ceiling: 0,
+            safe_ceiling: 0,
             waiting: 0,
             queued: 0,
             lapsed: 0,

@@ -21,7 +21,7 @@ use crate::world::Life;
 /// * A step answers only after its effect is visible to every later step; an error means that it had no
 ///   effect, or, if [`StoreError::is_unknown`], that asking again is the only way to know.
 /// * Repeating a step is harmless.
-/// * [`Step::is_durable`] steps survive kill -9 and power loss once answered.
+/// * Records written, created or removed survive kill -9 and power loss once the step is answered.
 /// * No step waits for another run, and no step's work grows with the number of runs in line.
 /// * Time comes from the store's own clocks, never from the step.
 /// * Namespaces do not touch.
@@ -129,6 +129,15 @@ impl StoreError {
     /// Whether trying the same step again later can help.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Unreachable | StoreErrorKind::Unknown | StoreErrorKind::Full)
+    }
+
+    /// The same trouble after a try whose fate is not known.
+    pub(crate) fn into_unknown(self) -> Self {
+        if self.is_unknown() {
+            return self;
+        }
+        let message = format!("{self}; whether an earlier try of the same step counts is unknown");
+        Self::new(StoreErrorKind::Unknown, message).caused_by(self)
     }
 
     pub(crate) fn damaged(what: impl Into<String>) -> Self {

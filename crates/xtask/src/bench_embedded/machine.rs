@@ -24,6 +24,13 @@ pub(crate) fn description(folder: &Path) -> Result<String, Trouble> {
     ))
 }
 
+/// A warning if others keep the machine busy: then it is their scheduling that is measured.
+pub(crate) fn is_busy() -> Option<String> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = text.split_whitespace().next()?.parse().ok()?;
+    (load > 0.7).then(|| format!("load average {load}: this machine is busy; measure again when it is quiet"))
+}
+
 fn file_system(folder: &Path) -> Result<String, Trouble> {
     Ok(match statfs::statfs(folder)?.filesystem_type() {
         EXT4_SUPER_MAGIC => "ext4".to_owned(),

@@ -3,6 +3,7 @@
 //! Started by `cargo xtask bench`, which builds it and flowlock as users get them.
 
 mod bare;
+mod contention;
 mod handoff;
 mod library;
 mod machine;
@@ -20,12 +21,14 @@ use table::Row;
 pub(crate) type Trouble = Box<dyn std::error::Error>;
 
 /// What can be measured by itself, in the order of the table.
-const PARTS: [&str; 4] = ["processes", "transactions", "handoff", "waiting"];
+const PARTS: [&str; 5] = ["processes", "transactions", "handoff", "contention", "waiting"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["player", store] => handoff::play(store),
+        ["contender", store] => contention::contend(store),
+        ["crowd", store] => waiting::crowd(store),
         [flowlock, rounds] => measure(Path::new(flowlock), rounds, &PARTS),
         [flowlock, rounds, ref parts @ ..] => measure(Path::new(flowlock), rounds, parts),
         _ => Err("usage: bench-embedded FLOWLOCK ROUNDS [PART…]".into()),
@@ -44,6 +47,9 @@ fn measure(flowlock: &Path, rounds: &str, parts: &[&str]) -> Result<(), Trouble>
     let beside_the_program = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
     let disk = tempfile::Builder::new().prefix("bench-").tempdir_in(beside_the_program)?;
     println!("{}", machine::description(disk.path())?);
+    if let Some(warning) = machine::is_busy() {
+        println!("{warning}");
+    }
     let mut rows = Vec::new();
     for part in parts {
         println!("measuring {part} …");
@@ -51,6 +57,7 @@ fn measure(flowlock: &Path, rounds: &str, parts: &[&str]) -> Result<(), Trouble>
             "processes" => rows.push(processes_row(flowlock, disk.path(), rounds)?),
             "transactions" => rows.extend(transaction_rows(disk.path(), rounds)?),
             "handoff" => rows.push(handoff_row(disk.path())?),
+            "contention" => rows.push(contention_row(disk.path())?),
             "waiting" => rows.extend(waiting_rows(flowlock, disk.path())?),
             other => return Err(format!("there is no part `{other}`, only {}", PARTS.join(", ")).into()),
         }
@@ -87,14 +94,38 @@ fn handoff_row(disk: &Path) -> Result<Row, Trouble> {
     Ok(Row::new(what, measured, "1 / 5 ms", "0.4 / 1 ms"))
 }
 
-fn waiting_rows(flowlock: &Path, disk: &Path) -> Result<[Row; 2], Trouble> {
+fn contention_row(disk: &Path) -> Result<Row, Trouble> {
+    let (most, least) = contention::sixteen(disk)?;
+    let ratio = f64::from(most) / f64::from(least);
+    let measured = format!("**{ratio:.2} ×** ({most} against {least})");
+    Ok(Row::new(
+        "16 processes contending for one lock for 10 s: most against least grants",
+        measured,
+        "1.5 ×",
+        "1.1 ×",
+    ))
+}
+
+fn waiting_rows(flowlock: &Path, disk: &Path) -> Result<[Row; 3], Trouble> {
+    let one = tempfile::tempdir_in(disk)?;
+    let in_one = waiting::a_thousand_in_one_process(one.path())?;
     let seen = waiting::a_thousand(flowlock, disk)?;
     let order = if seen.in_order { "**exact**" } else { "**broken**" };
-    let steps = "1,000 runs waiting in 1,000 processes: steps of the store in a second";
-    let starts = "the same, released: order of the starts against order of arrival";
+    let starts = "1,000 processes, released: order of the starts against order of arrival";
     let drained = format!("{order}, all done in {}", table::short(seen.drained_in));
     Ok([
-        Row::new(steps, format!("**{:.0}**", seen.steps_per_second), "250", ""),
+        Row::new(
+            "1,000 runs waiting in one process: steps of the store in a second",
+            format!("**{in_one:.1}**"),
+            "2",
+            "",
+        ),
+        Row::new(
+            "1,000 runs waiting in 1,000 processes: the same",
+            format!("**{:.0}**", seen.steps_per_second),
+            "250",
+            "",
+        ),
         Row::new(starts, drained, "exact", ""),
     ])
 }

@@ -57,6 +57,30 @@ pub(crate) fn a_thousand(program: &Path, folder: &Path) -> Result<Seen, Trouble>
     Ok(Seen { steps_per_second, in_order: order.lines().eq(expected.iter().map(String::as_str)), drained_in })
 }
 
+/// Steps of the store in a second while as many runs wait in one process.
+pub(crate) fn a_thousand_in_one_process(folder: &Path) -> Result<f64, Trouble> {
+    let line = Line { program: std::env::current_exe()?, folder: folder.to_path_buf() };
+    let flowlock = Flowlock::open(&line.store())?;
+    let holder = flowlock.job("holder").lock("gate").acquire()?;
+    let mut crowd = Command::new(&line.program).args(["crowd", &line.store()]).spawn()?;
+    let seen = until("all wait", || Ok(line.waiting()?.len() == RUNS)).and_then(|()| line.watch());
+    holder.commit()?;
+    let ended = crowd.wait()?;
+    if ended.success() { seen } else { Err(format!("the crowd ended with {ended}").into()) }
+}
+
+/// The process with a thousand waiting runs.
+pub(crate) fn crowd(store: &str) -> Result<(), Trouble> {
+    let flowlock = Flowlock::open(store)?;
+    let wait = || flowlock.job("crowd").lock("gate").acquire().and_then(|grant| grant.commit().map(drop));
+    thread::scope(|scope| {
+        let waiters: Vec<_> = (0..RUNS).map(|_| scope.spawn(wait)).collect();
+        waiters
+            .into_iter()
+            .try_for_each(|waiter| waiter.join().map_err(|_| "a waiter panicked")?.map_err(Trouble::from))
+    })
+}
+
 struct Line {
     program: PathBuf,
     folder: PathBuf,

@@ -41,7 +41,8 @@ impl Theatre {
     /// Starts one stage in the background: the names it claims, then its script and the script's own arguments.
     pub(super) fn start(&self, name: &str, claims: &[&str], script: &[&str]) -> Result<Stage, Failure> {
         let (program, arguments) = script.split_first().ok_or_else(|| Failure::new("no script"))?;
-        announce(&format!("flowlock run {} -- demo/{program} {} &", claims.join(" "), arguments.join(" ")));
+        let words = [claims, &["--", &format!("demo/{program}"), "$WORK"], arguments].concat().join(" ");
+        announce(&format!("flowlock run -v --wait 1m --name {name} {words} &"));
         let mut child = self
             .flowlock()
             .args(["run", "-v", "--wait", "1m", "--name", name])
@@ -125,11 +126,13 @@ impl Theatre {
 }
 
 impl Stage {
-    /// kill -9, to flowlock itself: its child dies with it, and neither gets to tidy up.
+    /// kill -9, to flowlock itself: its child dies with it, and neither gets to tidy up. What the child had started may
+    /// live on for a moment, and so long the name stays guarded.
     pub(super) fn kill(mut self) -> Result<(), Failure> {
         announce(&format!("kill -9 {}   # {}", self.child.id(), self.name));
         self.child.kill()?;
-        self.end().map(|_| ())
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Waits for the end, which must be a good one.
@@ -173,7 +176,7 @@ pub(super) fn until(what: &str, is_so: impl Fn() -> Result<bool, Failure>) -> Re
 }
 
 fn announce(command: &str) {
-    anstream::println!("{BOLD}$ {command}{BOLD:#}");
+    anstream::println!("\n{BOLD}$ {command}{BOLD:#}");
 }
 
 fn describe(status: ExitStatus) -> String {

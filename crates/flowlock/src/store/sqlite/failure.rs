@@ -52,6 +52,14 @@ pub(super) fn translate_commit(error: rusqlite::Error) -> StoreError {
     translate(error)
 }
 
+/// The step is visible, but whether it would survive a power loss is not known.
+pub(super) fn not_synced(path: &Path, error: std::io::Error) -> StoreError {
+    let shown = crate::text::escape(&path.display().to_string());
+    let message =
+        format!("cannot sync {shown} to the disk: {error}; the step counts, but a power loss may undo it");
+    StoreError::new(StoreErrorKind::Unknown, message).caused_by(error)
+}
+
 /// An error of the file system, at a path.
 pub(super) fn at_path(doing: &str, path: &Path, error: std::io::Error) -> StoreError {
     let kind = match error.kind() {

@@ -3,10 +3,16 @@
 //! The lock belongs to the open file description, so it is gone exactly when the last process that has
 //! the descriptor is gone: at once after kill -9, and not before a surviving grandchild ends. It is seen
 //! from every container that shares the volume.
+//!
+//! If the file is removed while it is in use, those who open the store later see another file, in which
+//! nobody holds a lock. So each file has a number of its own written in it, which is part of the number of
+//! every lock in it; in the wrong file nobody is declared dead.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -21,25 +27,37 @@ pub(super) struct Lives {
     path: PathBuf,
     mode: u32,
     /// For probing: its own open file description, so that this process's locks are seen too.
-    probe: File,
+    probe: Mutex<Probe>,
 }
+
+#[derive(Debug)]
+struct Probe {
+    file: File,
+    number: u64,
+}
+
+/// Where a lock's number has the number of its file, which has 30 bits.
+const FILE_SHIFT: u32 = 32;
+const FILE_NUMBERS: u64 = 1 << 30;
+/// The byte that is locked while a new file is given its number: behind all liveness locks.
+const NUMBERING: i64 = 1 << 62;
 
 impl Lives {
     pub(super) fn open(path: PathBuf, mode: u32) -> Result<Self, StoreError> {
-        let probe = super::side_file(&path, mode)?;
+        let probe = Mutex::new(Probe::open(&path, mode)?);
         Ok(Self { path, mode, probe })
     }
 
     /// A new liveness lock of this process.
     pub(super) fn begin(&self) -> Result<Pulse, StoreError> {
-        let file = super::side_file(&self.path, self.mode)?;
+        let Probe { file, number } = Probe::open(&self.path, self.mode)?;
         loop {
-            let life = Life(crate::world::random_u64() >> 2);
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life))) {
+            let life = Life(number << FILE_SHIFT | crate::world::random_u64() >> FILE_SHIFT);
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life.0))) {
                 Ok(_) => {
                     return Ok(Pulse { life, descriptor: Some(OwnedFd::from(file)) });
                 }
-                // Another process has this number: 2^62 of them make that next to impossible.
+                // Another process has this number: 2^32 of them make that rare.
                 Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {}
                 Err(error) => return Err(at_path("lock", &self.path, error.into())),
             }
@@ -49,8 +67,15 @@ impl Lives {
     /// Whether some process holds the lock. If it cannot be told, it is alive: nobody is declared dead by
     /// an error.
     pub(super) fn is_alive(&self, life: Life) -> bool {
-        let mut lock = byte(life);
-        match fcntl(&self.probe, FcntlArg::F_OFD_GETLK(&mut lock)) {
+        let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        if probe.number != life.0 >> FILE_SHIFT {
+            match Probe::open(&self.path, self.mode) {
+                Ok(newer) if newer.number == life.0 >> FILE_SHIFT => *probe = newer,
+                _ => return true,
+            }
+        }
+        let mut lock = byte(life.0);
+        match fcntl(&probe.file, FcntlArg::F_OFD_GETLK(&mut lock)) {
             Ok(_) => i32::from(lock.l_type) != libc::F_UNLCK,
             Err(_) => true,
         }
@@ -61,11 +86,44 @@ impl Lives {
     }
 }
 
-fn byte(life: Life) -> libc::flock {
+impl Probe {
+    fn open(path: &Path, mode: u32) -> Result<Self, StoreError> {
+        let file = super::side_file(path, mode)?;
+        let number = file_number(&file).map_err(|error| at_path("read the number of", path, error))?;
+        Ok(Self { file, number })
+    }
+}
+
+/// The file's number; a new file is given one.
+fn file_number(file: &File) -> std::io::Result<u64> {
+    if let Some(number) = written_number(file)? {
+        return Ok(number);
+    }
+    let mut lock = byte(NUMBERING as u64);
+    fcntl(file, FcntlArg::F_OFD_SETLKW(&lock))?;
+    let number = if let Some(number) = written_number(file)? {
+        number
+    } else {
+        let number = crate::world::random_u64() % FILE_NUMBERS;
+        file.write_all_at(&number.to_be_bytes(), 0)?;
+        number
+    };
+    lock.l_type = libc::F_UNLCK as libc::c_short;
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))?;
+    Ok(number)
+}
+
+fn written_number(file: &File) -> std::io::Result<Option<u64>> {
+    let mut bytes = [0; 8];
+    let read = file.read_at(&mut bytes, 0)?;
+    Ok((read == bytes.len()).then(|| u64::from_be_bytes(bytes) % FILE_NUMBERS))
+}
+
+fn byte(number: u64) -> libc::flock {
     libc::flock {
         l_type: libc::F_WRLCK as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: life.0 as libc::off_t,
+        l_start: number as libc::off_t,
         l_len: 1,
         l_pid: 0,
     }

@@ -4,7 +4,9 @@
 //! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
+mod alone;
 mod failure;
+mod file;
 mod life;
 mod open;
 mod rows;
@@ -15,12 +17,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 
-use self::failure::{at_path, translate, translate_commit};
+use self::alone::{Alone, Inside};
+use self::failure::{at_path, translate};
+use self::file::OpenFile;
 use self::life::Lives;
 use self::open::{Identity, with_suffix};
 use self::rows::Rows;
@@ -31,7 +35,7 @@ use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step};
-use crate::world::{Bounds, Life, Now, World};
+use crate::world::{Bounds, Life, Now, World, later};
 
 /// The embedded store.
 ///
@@ -55,31 +59,21 @@ pub struct SqliteStore {
     lives: Arc<Lives>,
     inboxes: Inboxes,
     world: Box<dyn World>,
-    inner: Mutex<Inner>,
+    inner: Alone<Inner>,
+    /// The process that opened it: neither `SQLite` nor the locks survive a fork.
+    pid: u32,
 }
 
 #[derive(Debug)]
 struct Inner {
     turnstile: Turnstile,
     file: Option<OpenFile>,
+    /// What was opened first: it must stay where it is.
+    identity: Identity,
     /// The highest sequence number seen per namespace: a store never goes back.
     seen: BTreeMap<Namespace, u64>,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    sql: Connection,
-    identity: Identity,
-    sync: Option<Sync>,
-}
-
-/// How far a transaction is written before its commit returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sync {
-    /// To the kernel: survives kill -9.
-    Lazy,
-    /// To the disk: survives power loss.
-    Full,
+    /// A sync failed: what it was for must be written anew, for the kernel may have let go of it.
+    owes_sync: bool,
 }
 
 impl SqliteStore {
@@ -107,17 +101,18 @@ impl SqliteStore {
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
         let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
-        let (sql, identity) = open::open(&path)?;
-        open::tune(&sql)?;
+        let file = OpenFile::open(&path, patience)?;
+        let identity = Identity::of(&path)?;
         let mode =
             fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
         let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
-        let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode)?;
-        let file = Some(OpenFile { sql, identity, sync: None });
+        let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode, patience)?;
+        let file = Some(file);
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
-            inner: Mutex::new(Inner { turnstile, file, seen: BTreeMap::new() }),
+            inner: Alone::new(Inner { turnstile, file, identity, seen: BTreeMap::new(), owes_sync: false }),
+            pid: std::process::id(),
             path,
             patience,
             lives,
@@ -141,97 +136,92 @@ impl SqliteStore {
 
     /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
-        let mut inner = self.inner();
-        let file = self.reopened(&mut inner)?;
+        let mut inner = self.inner()?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity)?;
         let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
         let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
         let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;
         Ok(found.into_iter().filter(|line| line != "ok").collect())
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection; other threads of this process may use it for as long as other processes may write.
+    fn inner(&self) -> Result<Inside<'_, Inner>, StoreError> {
+        if std::process::id() != self.pid {
+            let message = format!(
+                "the store was opened by process {}, before a fork; open it anew in this process",
+                self.pid
+            );
+            return Err(StoreError::new(StoreErrorKind::Unusable, message));
+        }
+        self.inner
+            .enter(self.patience)
+            .ok_or_else(|| turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
     }
 
-    /// The open file; opened anew after an error, refused if another file lies in its place by now.
-    fn reopened<'i>(&self, inner: &'i mut Inner) -> Result<&'i mut OpenFile, StoreError> {
-        if inner.file.is_none() {
-            let (sql, identity) = open::open(&self.path)?;
-            open::tune(&sql)?;
-            inner.file = Some(OpenFile { sql, identity, sync: None });
-        }
-        let file = inner.file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
-        let identity = Identity::of(&self.path)?;
-        if identity != file.identity {
-            let path = crate::text::escape(&self.path.display().to_string());
+    /// The open file; opened anew after an error, refused if it is not what it was.
+    fn usable<'f>(
+        &self,
+        file: &'f mut Option<OpenFile>,
+        identity: Identity,
+    ) -> Result<&'f mut OpenFile, StoreError> {
+        let gone = |what: &Path| {
+            let path = crate::text::escape(&what.display().to_string());
             let message = format!(
-                "{path} was replaced by another file while it was open; start again to use the new one"
+                "{path} was removed or replaced by another file while it was open; start again to use what is there now"
             );
-            return Err(StoreError::new(StoreErrorKind::Damaged, message));
+            StoreError::new(StoreErrorKind::Damaged, message)
+        };
+        if Identity::of(&self.path).ok() != Some(identity) {
+            *file = None;
+            return Err(gone(&self.path));
+        }
+        let file = match file {
+            Some(file) => file,
+            None => file.insert(OpenFile::open(&self.path, self.patience)?),
+        };
+        if !file.is_whole(&self.path) {
+            return Err(gone(&with_suffix(&self.path, "-wal")));
         }
         Ok(file)
     }
 
-    fn transact(&self, inner: &mut Inner, namespace: &Namespace, step: &Step) -> Result<Effect, StoreError> {
-        let sync = if step.is_durable() { Sync::Full } else { Sync::Lazy };
-        self.reopened(inner)?;
-        let Inner { turnstile, file, seen } = inner;
+    fn transact(
+        &self,
+        inner: &mut Inner,
+        namespace: &Namespace,
+        step: &Step,
+        until: Instant,
+    ) -> Result<Effect, StoreError> {
+        let Inner { turnstile, file, identity, seen, owes_sync } = inner;
         let seen = seen.entry(namespace.clone()).or_default();
-        let file = file.as_mut().ok_or_else(|| StoreError::damaged("no file is open"))?;
-        let _turn = turnstile.enter(self.patience)?;
-        file.write(sync, |sql| {
+        let turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+        let file = self.usable(file, *identity)?;
+        let effect = file.write(|sql| {
             let ns = namespace_number(sql, namespace)?;
             let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
             if effect.sequence <= *seen {
                 return Err(went_back(namespace, *seen, effect.sequence - 1));
             }
             Ok(effect)
-        })
-        .and_then(|effect| {
-            if effect.must_sync && sync == Sync::Lazy {
-                file.sync_now()?;
+        })?;
+        *seen = effect.sequence;
+        // Out of turn: others may write while this waits for the disk, and one sync serves them all.
+        drop(turn);
+        if effect.must_sync {
+            let first = !std::mem::replace(owes_sync, true);
+            if first {
+                file.sync(&self.path)?;
+            } else {
+                file.write_anew()?;
             }
-            *seen = effect.sequence;
-            Ok(effect)
-        })
-    }
-}
-
-impl OpenFile {
-    fn write<T>(
-        &mut self,
-        sync: Sync,
-        body: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.set_sync(sync)?;
-        let transaction =
-            self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
-        let result = body(&transaction)?;
-        transaction.commit().map_err(translate_commit)?;
-        Ok(result)
-    }
-
-    fn set_sync(&mut self, sync: Sync) -> Result<(), StoreError> {
-        if self.sync != Some(sync) {
-            let sql = match sync {
-                Sync::Lazy => "pragma synchronous = normal",
-                Sync::Full => "pragma synchronous = full",
-            };
-            self.sql
-                .prepare_cached(sql)
-                .and_then(|mut statement| statement.execute([]))
-                .map_err(translate)?;
-            self.sync = Some(sync);
+            *owes_sync = false;
         }
-        Ok(())
-    }
-
-    /// Brings everything written so far to the disk, by one small synced transaction.
-    fn sync_now(&mut self) -> Result<(), StoreError> {
-        self.write(Sync::Full, |sql| {
-            sql.execute("update namespace set sequence = sequence where ns = 1", []).map_err(translate)
-        })
-        .map(drop)
+        if let Some(ceiling) = effect.unsafe_ceiling {
+            // Unsaid it costs the next process a sync, no more.
+            let _ = confirm_ceiling(turnstile, file, until, (namespace, ceiling));
+        }
+        Ok(effect)
     }
 }
 
@@ -246,8 +236,9 @@ impl Store for SqliteStore {
 
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
         let effect = {
-            let mut inner = self.inner();
-            let done = self.transact(&mut inner, namespace, step);
+            let until = later(Instant::now(), self.patience);
+            let mut inner = self.inner()?;
+            let done = self.transact(&mut inner, namespace, step, until);
             if let Err(error) = &done
                 && error.kind() != StoreErrorKind::Unreachable
             {
@@ -261,8 +252,9 @@ impl Store for SqliteStore {
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let mut inner = self.inner();
-        let file = self.reopened(&mut inner)?;
+        let mut inner = self.inner()?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity)?;
         let transaction =
             file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
         let ns = find_namespace(&transaction, namespace)?.unwrap_or(-1);
@@ -304,11 +296,26 @@ fn namespace_number(sql: &Connection, namespace: &Namespace) -> Result<i64, Stor
         return Ok(number);
     }
     sql.execute(
-        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
+        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
         (namespace.as_str(), i64::MAX),
     )
     .map_err(translate)?;
     Ok(sql.last_insert_rowid())
+}
+
+/// Says that a token ceiling is on the disk, so that nobody else need sync for it.
+fn confirm_ceiling(
+    turnstile: &mut Turnstile,
+    file: &mut OpenFile,
+    until: Instant,
+    (namespace, ceiling): (&Namespace, u64),
+) -> Result<usize, StoreError> {
+    let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+    file.write(|sql| {
+        let confirm =
+            "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
+        sql.execute(confirm, (namespace.as_str(), ceiling as i64)).map_err(translate)
+    })
 }
 
 /// Opens a file beside the store, with the store's mode if it has to be made.

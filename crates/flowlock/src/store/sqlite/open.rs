@@ -10,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::{at_path, translate};
+use super::turn::Turnstile;
 use crate::store::{StoreError, StoreErrorKind, directory_of};
 
 /// "flow": marks the file as ours.
@@ -21,6 +22,8 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// WAL pages after which a commit moves them into the file: small, because the first process to open the
 /// store reads the whole WAL.
 const CHECKPOINT_PAGES: u32 = 256;
+/// The WAL is cut back to this many bytes once it was larger: a reader that hangs lets it grow.
+const LARGEST_WAL: u32 = 4 << 20;
 /// How long `SQLite` itself waits for a lock. Writers queue before it; this is for recovery and checkpoints.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -55,20 +58,20 @@ impl Identity {
 }
 
 /// Opens the store at `path`, and makes it first if nothing is there.
-pub(super) fn open(path: &Path) -> Result<(Connection, Identity), StoreError> {
+/// `patience` is how long it may take until somebody else has made it.
+pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
     refuse_network(path)?;
     match fs::metadata(path) {
         Ok(meta) => check_file(path, &meta)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path, patience)?,
         Err(error) => return Err(at_path("look at the store", path, error)),
     }
-    let identity = Identity::of(path)?;
     let sql = connect(path)?;
     check_content(path, &sql)?;
-    Ok((sql, identity))
+    Ok(sql)
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -149,19 +152,37 @@ fn check_content(path: &Path, sql: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the store beside its place and moves it there whole, so that no process ever sees half of one.
-fn create(path: &Path) -> Result<(), StoreError> {
+/// Makes the store beside its place and moves it there whole, so that no process ever sees half of one. One
+/// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
+/// without it, which `SQLite` would write into the new one.
+fn create(path: &Path, patience: Duration) -> Result<(), StoreError> {
     let directory = directory_of(path);
     let meta = fs::metadata(directory)
         .map_err(|error| at_path("use the directory of the store", directory, error))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{:x}", crate::world::random_u64()));
-    let draft = directory.join(name);
-    let made = write_draft(&draft, file_mode(&meta)).and_then(|()| publish(&draft, path));
-    for suffix in ["", "-journal", "-wal", "-shm"] {
-        let _ = fs::remove_file(with_suffix(&draft, suffix));
+    let mode = file_mode(&meta);
+    let mut turnstile = Turnstile::open(with_suffix(path, "-lock"), mode, patience)?;
+    let _turn = turnstile.enter(patience)?;
+    if fs::metadata(path).is_ok() {
+        return Ok(());
     }
-    made
+    let draft = with_suffix(path, ".new");
+    clear(path, &["-journal", "-wal", "-shm"])?;
+    clear(&draft, &["", "-journal", "-wal", "-shm"])?;
+    let published = write_draft(&draft, mode).and_then(|()| publish(&draft, path));
+    clear(&draft, &["", "-journal", "-wal", "-shm"]).and(published)
+}
+
+fn clear(path: &Path, suffixes: &[&str]) -> Result<(), StoreError> {
+    for suffix in suffixes {
+        let left = with_suffix(path, suffix);
+        match fs::remove_file(&left) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(at_path("clear away", &left, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn write_draft(draft: &Path, mode: u32) -> Result<(), StoreError> {
@@ -195,7 +216,9 @@ fn publish(draft: &Path, path: &Path) -> Result<(), StoreError> {
 
 /// Prepares a connection for steps.
 pub(super) fn tune(sql: &Connection) -> Result<(), StoreError> {
-    sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)
+    sql.pragma_update(None, "synchronous", "normal").map_err(translate)?;
+    sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)?;
+    sql.pragma_update(None, "journal_size_limit", LARGEST_WAL).map_err(translate)
 }
 
 /// Group-writable in a group-writable directory, as `doctor --init-shared` makes it; else the user's alone.

@@ -10,6 +10,7 @@ create table namespace (
     last_ticket    integer not null,
     last_token     integer not null,
     token_ceiling  integer not null,
+    safe_ceiling   integer not null,
     waiting        integer not null,
     queued         integer not null,
     lapsed         integer not null,

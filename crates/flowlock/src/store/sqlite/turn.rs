@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -21,6 +21,11 @@ const SPIN: Duration = Duration::from_millis(1);
 pub(super) struct Turnstile {
     file: Option<File>,
     path: PathBuf,
+    mode: u32,
+    /// How long a step may take altogether: what is said if it was not enough.
+    patience: Duration,
+    /// The thread that still queues for a turn that nobody waited for to the end.
+    line: Option<Arc<Line>>,
 }
 
 /// The turn to write, until dropped.
@@ -37,23 +42,42 @@ impl Drop for Turn<'_> {
 }
 
 impl Turnstile {
-    pub(super) fn open(path: PathBuf, mode: u32) -> Result<Self, StoreError> {
+    pub(super) fn open(path: PathBuf, mode: u32, patience: Duration) -> Result<Self, StoreError> {
         let file = super::side_file(&path, mode)?;
-        Ok(Self { file: Some(file), path })
+        Ok(Self { file: Some(file), path, mode, patience, line: None })
     }
 
     /// Waits for the turn to write, at most so long.
     pub(super) fn enter(&mut self, at_most: Duration) -> Result<Turn<'_>, StoreError> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => super::side_file(&self.path, 0)?,
-        };
-        let lock = match spin(file) {
-            Ok(lock) => lock,
-            Err(file) => queue(file, at_most, &self.path)?,
+        let lock = if let Some(line) = self.line.take().filter(|line| line.rejoin()) {
+            self.wait_in(line, at_most)?
+        } else {
+            let file = match self.file.take() {
+                Some(file) => file,
+                None => super::side_file(&self.path, self.mode)?,
+            };
+            match spin(file) {
+                Ok(lock) => lock,
+                Err(file) => self.wait_in(Line::form(file, &self.path)?, at_most)?,
+            }
         };
         Ok(Turn { lock: Some(lock), home: &mut self.file })
     }
+
+    fn wait_in(&mut self, line: Arc<Line>, at_most: Duration) -> Result<Flock<File>, StoreError> {
+        if let Some(turn) = line.wait(at_most) {
+            return turn.map_err(|error| at_path("lock", &self.path, error));
+        }
+        self.line = Some(line);
+        Err(busy(&self.path, self.patience))
+    }
+}
+
+/// No turn came in time.
+pub(super) fn busy(path: &Path, at_most: Duration) -> StoreError {
+    let holder = holder_of(path).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default();
+    let message = format!("the store is busy: no turn to write within {} ms{holder}", at_most.as_millis());
+    StoreError::new(StoreErrorKind::Unreachable, message)
 }
 
 /// Tries for a moment: most turns are over in less time than a sleep takes.
@@ -71,37 +95,70 @@ fn spin(mut file: File) -> Result<Flock<File>, File> {
     }
 }
 
-/// Queues in the kernel, on a thread of its own, because a file lock has no time limit.
-fn queue(file: File, at_most: Duration, path: &Path) -> Result<Flock<File>, StoreError> {
-    let (tell, told) = mpsc::channel();
-    let waiter = std::thread::Builder::new().name("flowlock-turn".into());
-    waiter
-        .spawn(move || {
-            let mut file = file;
+/// A thread that queues in the kernel, because a file lock has no time limit. There is never more than one
+/// of a store: a writer that is stopped for hours must not cost a thread for every try of the others.
+#[derive(Debug, Default)]
+struct Line {
+    head: Mutex<Head>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Head {
+    turn: Option<std::io::Result<Flock<File>>>,
+    /// Somebody waits for the turn; else it is given back at once.
+    wanted: bool,
+    over: bool,
+}
+
+impl Line {
+    fn form(mut file: File, path: &Path) -> Result<Arc<Self>, StoreError> {
+        let line = Arc::new(Self::default());
+        line.head().wanted = true;
+        let mine = line.clone();
+        let queue = move || {
             loop {
                 match Flock::lock(file, FlockArg::LockExclusive) {
-                    // If nobody is there any more to take it, it is released by the drop.
-                    Ok(lock) => return drop(tell.send(Ok(lock))),
+                    Ok(lock) => return mine.end(Ok(lock)),
                     Err((back, nix::errno::Errno::EINTR)) => file = back,
-                    Err((_, error)) => return drop(tell.send(Err(std::io::Error::from(error)))),
+                    Err((_, error)) => return mine.end(Err(error.into())),
                 }
             }
-        })
-        .map_err(|error| at_path("wait for", path, error))?;
-    match told.recv_timeout(at_most) {
-        Ok(Ok(lock)) => Ok(lock),
-        Ok(Err(error)) => Err(at_path("lock", path, error)),
-        Err(RecvTimeoutError::Disconnected) => {
-            Err(StoreError::new(StoreErrorKind::Unreachable, "the writers' queue broke off"))
+        };
+        match std::thread::Builder::new().name("flowlock-turn".into()).spawn(queue) {
+            Ok(_) => Ok(line),
+            Err(error) => Err(at_path("wait for", path, error)),
         }
-        Err(RecvTimeoutError::Timeout) => Err(StoreError::new(
-            StoreErrorKind::Unreachable,
-            format!(
-                "the store is busy: no turn to write within {} ms{}",
-                at_most.as_millis(),
-                holder_of(path).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default()
-            ),
-        )),
+    }
+
+    fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self, turn: std::io::Result<Flock<File>>) {
+        let mut head = self.head();
+        head.over = true;
+        if head.wanted {
+            head.turn = Some(turn);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Waits on in the same place; not if it came to its end meanwhile.
+    fn rejoin(&self) -> bool {
+        let mut head = self.head();
+        head.wanted = !head.over;
+        head.wanted
+    }
+
+    fn wait(&self, at_most: Duration) -> Option<std::io::Result<Flock<File>>> {
+        let mut head = self
+            .changed
+            .wait_timeout_while(self.head(), at_most, |head| head.turn.is_none())
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        head.wanted = head.turn.is_some();
+        head.turn.take()
     }
 }
 

@@ -1,13 +1,16 @@
 //! Wake-ups: one datagram socket per waiting process, in a directory beside the store.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::failure::at_path;
 use crate::name::RunId;
@@ -15,6 +18,11 @@ use crate::run::ClientId;
 use crate::step::Wake;
 use crate::store::{Bell, Inbox, StoreError};
 use crate::text::LONGEST_NAME;
+
+/// How many sockets an opening looks at.
+const SWEPT: usize = 8;
+/// A socket's file is left alone so long.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// The directory of all inboxes of a store.
 #[derive(Debug)]
@@ -50,13 +58,44 @@ impl Inboxes {
     pub(super) fn open(&self, client: ClientId) -> Result<SocketInbox, StoreError> {
         make_directory(&self.path, self.mode)?;
         let directory = open_directory(&self.path).map_err(|error| at_path("open", &self.path, error))?;
+        sweep(&self.path, &directory);
         let address = address(&directory, client);
         let socket =
             UnixDatagram::bind(&address).map_err(|error| at_path("make a socket in", &self.path, error))?;
         fs::set_permissions(&address, fs::Permissions::from_mode(self.mode))
             .map_err(|error| at_path("set the mode of a socket in", &self.path, error))?;
-        Ok(SocketInbox { socket, directory, client })
+        let (bell, rung) = UnixDatagram::pair()
+            .and_then(|(bell, rung)| {
+                [&socket, &bell, &rung].iter().try_for_each(|socket| socket.set_nonblocking(true))?;
+                Ok((Arc::new(bell), rung))
+            })
+            .map_err(|error| at_path("make a bell for", &self.path, error))?;
+        Ok(SocketInbox { socket, bell, rung, directory, client })
     }
+}
+
+/// Removes some sockets whose processes are gone; a few at every opening keep their number small, however
+/// many die without having tidied up.
+fn sweep(path: &Path, directory: &File) {
+    let (Ok(entries), Ok(probe)) = (fs::read_dir(path), UnixDatagram::unbound()) else {
+        return;
+    };
+    let names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
+    let begin = crate::world::random_u64() as usize % names.len().max(1);
+    for name in names.iter().cycle().skip(begin).take(names.len().min(SWEPT)) {
+        let address = through(directory, name);
+        if is_settled(&address)
+            && probe.connect(&address).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        {
+            let _ = fs::remove_file(&address);
+        }
+    }
+}
+
+/// A socket that is just being made has a file before it answers.
+fn is_settled(address: &Path) -> bool {
+    let made = fs::symlink_metadata(address).and_then(|meta| meta.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED))
 }
 
 fn deliver(directory: &File, socket: &UnixDatagram, wake: &Wake) {
@@ -81,7 +120,11 @@ fn open_directory(path: &Path) -> std::io::Result<File> {
 
 /// The socket's path through the directory's descriptor: a socket address has room for 107 bytes only.
 fn address(directory: &File, client: ClientId) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}/{client}", directory.as_raw_fd()))
+    through(directory, client.to_string().as_ref())
+}
+
+fn through(directory: &File, name: &OsStr) -> PathBuf {
+    Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name)
 }
 
 fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
@@ -100,6 +143,9 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), StoreError> {
 #[derive(Debug)]
 pub(super) struct SocketInbox {
     socket: UnixDatagram,
+    /// Rings without the file system and without a new descriptor, which there may be none of.
+    bell: Arc<UnixDatagram>,
+    rung: UnixDatagram,
     directory: File,
     client: ClientId,
 }
@@ -111,7 +157,7 @@ impl Drop for SocketInbox {
 }
 
 impl SocketInbox {
-    /// Receives one datagram: a run id, or the bell, which is empty.
+    /// Receives one datagram: a run id.
     fn receive(&self, news: &mut Vec<RunId>) -> bool {
         let mut hint = [0; LONGEST_NAME];
         let Ok(length) = self.socket.recv(&mut hint) else {
@@ -124,35 +170,29 @@ impl SocketInbox {
 
 impl Inbox for SocketInbox {
     fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
-        let _ = self.socket.set_read_timeout(Some(at_most.max(Duration::from_millis(1))));
+        let timeout =
+            PollTimeout::try_from(at_most.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
+        let mut both =
+            [&self.socket, &self.rung].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+        let _ = poll(&mut both, timeout);
+        // One look serves all hints and rings that are there by now.
         let mut news = Vec::new();
-        if !self.receive(&mut news) {
-            return news;
-        }
-        // One look serves all hints that are there by now.
-        let _ = self.socket.set_nonblocking(true);
         while self.receive(&mut news) {}
-        let _ = self.socket.set_nonblocking(false);
+        while self.rung.recv(&mut [0]).is_ok() {}
         news
     }
 
     fn bell(&self) -> Box<dyn Bell> {
-        let directory = self.directory.try_clone().ok();
-        Box::new(SocketBell { directory, client: self.client })
+        Box::new(SocketBell(self.bell.clone()))
     }
 }
 
 #[derive(Debug)]
-struct SocketBell {
-    directory: Option<File>,
-    client: ClientId,
-}
+struct SocketBell(Arc<UnixDatagram>);
 
 impl Bell for SocketBell {
     fn ring(&self) {
-        if let (Some(directory), Ok(socket)) = (&self.directory, UnixDatagram::unbound()) {
-            let _ = socket.set_nonblocking(true);
-            let _ = socket.send_to(b"", address(directory, self.client));
-        }
+        // If it is full it has been rung.
+        let _ = self.0.send(&[1]);
     }
 }

@@ -1,0 +1,62 @@
+//! Random histories: everything that can happen to a store, played on several stores at once.
+//!
+//! At every step all stores must give the same answer and hold the same runs and records, and a second opinion
+//! ([`oracle`](crate::oracle)) must find every promise kept. Once the faults stop, everything must end.
+
+mod book;
+mod check;
+mod ending;
+mod op;
+mod play;
+mod request;
+mod settled;
+mod tally;
+
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+
+pub use op::{Arrival, Names, Op, Script, Use, Wish, scripts};
+pub use play::play;
+
+/// A promise that was not kept, in words.
+pub type Verdict = Result<(), String>;
+
+/// Fails the verdict unless the condition holds.
+macro_rules! promise {
+    ($holds:expr, $($words:tt)+) => {
+        if !$holds {
+            return Err(format!($($words)+));
+        }
+    };
+}
+use promise;
+
+/// Plays random histories of up to `longest` events and panics with the smallest one that breaks a promise.
+///
+/// `FLOWLOCK_HISTORIES` sets how many in place of `cases`, `FLOWLOCK_SEED` (a number) which ones; without it they
+/// differ each time.
+pub fn histories_keep_their_promises(cases: u32, longest: usize) {
+    let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = number("FLOWLOCK_HISTORIES").map_or(cases, |n| n as u32);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
+    let mut runner = match number("FLOWLOCK_SEED") {
+        None => TestRunner::new(config),
+        Some(seed) => {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&seed.to_le_bytes());
+            TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+        }
+    };
+    let result = runner
+        .run(&scripts(longest), |script| play(&script).map_err(|failed| TestCaseError::fail(failed.verdict)));
+    match result {
+        Ok(()) => tally::must_have_seen_everything(),
+        Err(TestError::Fail(_, script)) => {
+            let failed = play(&script).expect_err("the smallest history fails again");
+            panic!(
+                "{}\nbounds {:?}, written {:03b}\n{}",
+                failed.verdict, script.bounds, script.written, failed.trace
+            );
+        }
+        Err(TestError::Abort(reason)) => panic!("the histories could not be drawn: {reason}"),
+    }
+}

@@ -1,0 +1,118 @@
+//! What must be true of every single step, judged from what stood before and after it.
+
+mod endings;
+mod grants;
+mod outcomes;
+mod records;
+
+use flowlock::step::{Answer, Holders, Standing, Step};
+use flowlock::{Life, Now, Run, Ticket};
+
+use super::book::Book;
+use super::{Verdict, promise};
+use crate::oracle::{Scene, Snapshot, clash, fits, holds, on_same_name};
+
+/// One step, as seen from outside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment<'m> {
+    pub(super) before: &'m Snapshot,
+    pub(super) step: &'m Step,
+    pub(super) answer: &'m Answer,
+    pub(super) now: Now,
+    /// Nothing was left over, and nothing due, before it.
+    pub(super) settled: bool,
+    /// Processes that died.
+    pub(super) dead: &'m [Life],
+}
+
+impl Moment<'_> {
+    pub(super) fn earlier(&self, ticket: Ticket) -> Option<&Run> {
+        self.before.runs.iter().find(|run| run.ticket == ticket)
+    }
+
+    pub(super) fn is_dead(&self, run: &Run) -> bool {
+        run.holder.life.is_some_and(|life| self.dead.contains(&life))
+    }
+
+    /// Whether the step itself is an order to end this run.
+    pub(super) fn ends(&self, run: &Run) -> bool {
+        let id = &run.attempt.id;
+        match self.step {
+            Step::Commit { who, .. } | Step::Fail(who) => who.run == *id,
+            Step::Cancel { attempt, .. } => *attempt == run.attempt,
+            Step::Claim { attempt, .. } => *attempt == run.attempt && run.revoked,
+            Step::Unlock { run, .. } => run == id,
+            Step::Create { names, holders, .. } | Step::Remove { names, holders } => {
+                let forced = *holders == Holders::Break;
+                let touches = run
+                    .spec
+                    .claims
+                    .iter()
+                    .any(|claim| claim.space == flowlock::Space::Data && names.contains(&claim.name));
+                touches
+                    && (forced || run.lapsed || run.deadline_ms.is_some_and(|end| end <= self.now.boot_ms))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Judges one step. The book holds what stands after it.
+pub(super) fn step(book: &mut Book, moment: &Moment<'_>) -> Verdict {
+    if std::mem::take(&mut book.rebooted) {
+        promise!(book.snapshot.runs.is_empty(), "a reboot left runs: {:?}", book.snapshot.runs);
+        return outcomes::remember(book, moment);
+    }
+    exclusion(&book.scene(moment.now))?;
+    let grants_so_far = book.grants.len();
+    grants::judge(book, moment)?;
+    endings::judge(book, moment)?;
+    records::judge(book, grants_so_far, moment)?;
+    outcomes::judge(book, moment)?;
+    answer_tells_the_truth(book, moment)
+}
+
+/// S1, and slots within their capacity. Lapsed holders count: a conflicting grant would have ended them.
+fn exclusion(scene: &Scene<'_>) -> Verdict {
+    let holders: Vec<&Run> = scene.holders().collect();
+    for (i, one) in holders.iter().enumerate() {
+        for claim in one.spec.claims.iter() {
+            let others = holders.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, other)| *other);
+            let beside: Vec<_> = others.flat_map(|other| on_same_name(other, claim)).collect();
+            let conflict = beside.iter().find(|other| clash(claim.mode, other.mode));
+            promise!(conflict.is_none(), "S1: {claim:?} of {one:?} is held beside {conflict:?}");
+            promise!(fits(claim, &beside), "slots exceed their capacity: {claim:?} beside {beside:?}");
+        }
+    }
+    Ok(())
+}
+
+/// The state an acquire or claim answers is the state the run is in.
+fn answer_tells_the_truth(book: &Book, moment: &Moment<'_>) -> Verdict {
+    let attempt = match moment.step {
+        Step::Acquire(request) => &request.attempt,
+        Step::Claim { attempt, .. } => attempt,
+        _ => return Ok(()),
+    };
+    let run = book.snapshot.runs.iter().find(|run| run.attempt == *attempt);
+    let agrees = match (moment.answer, run) {
+        (Answer::Standing(Standing::Waiting(waiting)), Some(run)) => {
+            waiting.state == run.state && waiting.present == run.present
+        }
+        (Answer::Standing(Standing::Granted { token }), Some(run)) => {
+            run.state == flowlock::State::Granted && run.token == Some(*token)
+        }
+        (Answer::Standing(Standing::Running(running)), Some(run)) => {
+            run.state == flowlock::State::Running && run.token == Some(running.token)
+        }
+        (Answer::Standing(Standing::AskAgain), Some(run)) => holds(run),
+        (Answer::Standing(Standing::Ended { .. }) | Answer::NotFound, None) => true,
+        (Answer::Invalid(_), _) => true,
+        _ => false,
+    };
+    // A run may be handed its claims, or end, after the answer was made: the drain at a step's end.
+    let moved_on = run.is_none_or(|run| matches!(run.state, flowlock::State::Granted))
+        && matches!(moment.answer, Answer::Standing(Standing::Waiting(_)));
+    promise!(agrees || moved_on, "the answer {:?} is not where the run stands: {run:?}", moment.answer);
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Every run that left, and every grant that was taken back, had a reason.
+
+use flowlock::step::Step;
+use flowlock::{Run, State};
+
+use super::{Moment, holds};
+use crate::history::book::Book;
+use crate::history::{Verdict, promise};
+use crate::oracle::{Scene, clash, on_same_name, waits};
+
+pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
+    let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
+    let after = book.scene(moment.now);
+    for old in &moment.before.runs {
+        let new = after.run(old.ticket);
+        if let Some(new) = new.filter(|new| waits(old) && !old.present && new.present) {
+            promise!(is_spoken_for(old, moment), "a silent run is back without a word of its own: {new:?}");
+        }
+        if moment.ends(old) || moment.is_dead(old) {
+            continue;
+        }
+        match new {
+            Some(new) if holds(old) && !holds(new) => {
+                promise!(old.state == State::Granted, "a running run waits again: {old:?}");
+                promise!(
+                    was_needed(old, moment, &before, &after),
+                    "an unclaimed grant was taken back for nobody: {old:?}"
+                );
+            }
+            Some(new) => promise!(
+                old.state != State::Running || new.state == State::Running,
+                "a running run is {:?} again",
+                new.state
+            ),
+            None if holds(old) => {
+                let revoked_to_the_end = old.revoked && before.is_lapsed(old);
+                promise!(
+                    revoked_to_the_end || was_needed(old, moment, &before, &after),
+                    "a holder was ended for nobody: {old:?}"
+                );
+            }
+            None => {
+                let may_not = before.output_exists(&old.spec.claims, old.spec.if_written)
+                    || after.output_exists(&old.spec.claims, old.spec.if_written);
+                promise!(before.is_over(old) || may_not, "a waiting run was ended too early: {old:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the step is the run's own acquire or claim: nothing else brings a silent run back.
+fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
+    match moment.step {
+        Step::Acquire(request) => request.attempt == run.attempt,
+        Step::Claim { attempt, .. } => *attempt == run.attempt,
+        _ => false,
+    }
+}
+
+/// Whether the holder's deadline had passed and somebody who needs its names was granted.
+fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> bool {
+    let is_fresh = |run: &&Run| before.run(run.ticket).is_none_or(|earlier| earlier.token != run.token);
+    let needs = |run: &Run| {
+        run.spec.claims.iter().any(|claim| {
+            on_same_name(old, claim)
+                .any(|held| clash(claim.mode, held.mode) || claim.space == flowlock::Space::Slot)
+        })
+    };
+    // Whoever was granted before the step's own order may have been ended by that order.
+    let came_and_went =
+        |run: &Run| waits(run) && run.present && (moment.ends(run) || moment.is_dead(run)) && needs(run);
+    before.is_lapsed(old)
+        && (after.holders().filter(is_fresh).any(needs) || moment.before.runs.iter().any(came_and_went))
+}

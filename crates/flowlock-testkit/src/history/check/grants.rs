@@ -1,0 +1,169 @@
+//! Every new grant: S4 to S6, the time to claim it, and what an acquire decides.
+
+use flowlock::step::{Answer, Patience, Standing, Step};
+use flowlock::{Mode, Outcome, Run, State, Ticket};
+
+use super::{Moment, holds};
+use crate::history::book::{Book, GrantMade};
+use crate::history::request::ends;
+use crate::history::{Verdict, promise};
+use crate::oracle::{Asker, SILENCE_MS, Scene, clash, fits, on_same_name};
+
+pub(super) fn judge(book: &mut Book, moment: &Moment<'_>) -> Verdict {
+    let fresh = new_grants(book, moment);
+    for run in &fresh {
+        let token = run.token.unwrap_or_default();
+        promise!(token > book.last_token, "S4: token {token} after {}", book.last_token);
+        book.last_token = token;
+        let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
+        let after = book.scene(moment.now);
+        inputs_were_there(run, &before, &after)?;
+        nobody_was_passed(run, &fresh, &before, &after)?;
+        in_time(run, moment, &before, &after)?;
+        book.grants.push(GrantMade { token, ticket: run.ticket, claims: run.spec.claims.clone() });
+    }
+    if let (true, Step::Acquire(request)) = (moment.settled, moment.step) {
+        let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
+        let is_new = moment.before.runs.iter().all(|run| run.attempt.id != request.attempt.id)
+            && book.find(&request.attempt).is_none_or(|at| book.known[at].ended.is_none());
+        if is_new && moment.before.runs.iter().all(|run| !moment.is_dead(run)) {
+            decision_is_right(&before, request, moment.answer)?;
+        }
+    }
+    Ok(())
+}
+
+/// Grants made in this step, in the order of their tokens.
+fn new_grants(book: &Book, moment: &Moment<'_>) -> Vec<Run> {
+    let is_new = |run: &&Run| {
+        holds(run) && moment.earlier(run.ticket).is_none_or(|old| old.token != run.token || !holds(old))
+    };
+    let mut fresh: Vec<Run> = book.snapshot.runs.iter().filter(is_new).cloned().collect();
+    fresh.sort_by_key(|run| run.token);
+    fresh
+}
+
+/// S5. A record may come or go within the step, but one version was there, and it is the one noted.
+fn inputs_were_there(run: &Run, before: &Scene<'_>, after: &Scene<'_>) -> Verdict {
+    let inputs = run.spec.claims.iter().filter(|claim| claim.must_exist);
+    for (at, input) in inputs.enumerate() {
+        let live = before.is_live(&input.name) || after.is_live(&input.name);
+        promise!(live, "S5: granted without its input {}: {run:?}", input.name);
+        let noted = run.input_versions.get(at).copied();
+        let known = [before, after].map(|scene| scene.snapshot.records.get(&input.name).map(|r| r.version));
+        promise!(
+            noted.is_some() && known.contains(&noted),
+            "S5: input {} noted as {noted:?}: {run:?}",
+            input.name
+        );
+    }
+    let exists = |scene: &Scene<'_>| scene.output_exists(&run.spec.claims, run.spec.if_written);
+    promise!(!(exists(before) && exists(after)), "granted over a record it may not overwrite: {run:?}");
+    Ok(())
+}
+
+/// S6: no run that was queued before the step and still is after it stands ahead and in the way.
+fn nobody_was_passed(run: &Run, fresh: &[Run], before: &Scene<'_>, after: &Scene<'_>) -> Verdict {
+    let is_fresh = |ticket: Ticket| fresh.iter().any(|other| other.ticket == ticket);
+    let still = after.truly_queued();
+    let ahead: Vec<&Run> = before
+        .truly_queued()
+        .into_iter()
+        .filter(|queued| {
+            queued.ticket < run.ticket && still.iter().any(|other| other.ticket == queued.ticket)
+        })
+        .collect();
+    for claim in run.spec.claims.iter() {
+        let of_those_ahead: Vec<_> = ahead.iter().flat_map(|other| on_same_name(other, claim)).collect();
+        if let Mode::Units { .. } = claim.mode {
+            let stood = before.holders().filter(|other| !before.is_lapsed(other));
+            let all_along =
+                stood.filter(|other| after.run(other.ticket).is_some_and(|now| holds(now) && !now.lapsed));
+            let earlier = fresh.iter().filter(|other| other.token < run.token && holds(other));
+            let held = all_along.chain(earlier).filter(|other| other.ticket != run.ticket);
+            let all: Vec<_> = held
+                .flat_map(|other| on_same_name(other, claim))
+                .chain(of_those_ahead.iter().copied())
+                .collect();
+            promise!(
+                of_those_ahead.is_empty() || fits(claim, &all),
+                "S6: {run:?} took units that {of_those_ahead:?} queued for"
+            );
+        } else if !before.is_exempt(&run.ancestors, claim) && !after.is_exempt(&run.ancestors, claim) {
+            let passed = of_those_ahead.iter().find(|other| clash(claim.mode, other.mode));
+            promise!(passed.is_none(), "S6: {run:?} passed {passed:?}");
+        }
+    }
+    promise!(is_fresh(run.ticket), "a grant is judged among its own");
+    Ok(())
+}
+
+/// A grant comes before the wait is over, and is to be claimed within its time.
+fn in_time(run: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> Verdict {
+    let patience = after.patience(run);
+    let now = after.now.boot_ms;
+    if run.state == State::Granted {
+        let was_over = before.run(run.ticket).is_some_and(|old| before.is_over(old));
+        promise!(!was_over, "granted after its wait was over: {run:?}");
+        // In this very step another process may have taken the run over, or its own return renewed its place.
+        let owners = [Some(run), before.run(run.ticket)].into_iter().flatten().map(|run| run.holder.client);
+        let claimable =
+            owners.map(|owner| after.knowledge.heard.get(&owner).copied().unwrap_or(now) + SILENCE_MS);
+        let renewed = match moment.step {
+            Step::Acquire(request) if request.attempt == run.attempt => ends(request.patience, now).place_end,
+            _ => None,
+        };
+        let limits: Vec<i64> = match patience.place_end {
+            Some(end) => [Some(end.max(now)), renewed].into_iter().flatten().collect(),
+            None => claimable.collect(),
+        };
+        let in_time = run.deadline_ms.is_some_and(|deadline| limits.contains(&deadline));
+        promise!(in_time, "to be claimed until one of {limits:?}, not so: {run:?}");
+    } else {
+        let longest = run.spec.max_runtime_ms.unwrap_or(u64::MAX).min(run.spec.lease_ms);
+        let end = now + longest as i64;
+        promise!(run.deadline_ms == Some(end), "its lease ends at {end}, not so: {run:?}");
+    }
+    Ok(())
+}
+
+/// With nothing left over, an acquire is granted exactly if nothing stands in its way; else the answer is the one
+/// the rules give.
+fn decision_is_right(scene: &Scene<'_>, request: &flowlock::step::Acquire, answer: &Answer) -> Verdict {
+    let claims = &request.spec.claims;
+    let ancestors: Vec<Ticket> = chain(scene, request.spec.parent.as_ref());
+    let asker = Asker { ticket: Ticket(u64::MAX), claims, ancestors: &ancestors };
+    let missing = !scene.inputs_are_live(claims);
+    let taken = scene.blocked_by_holders(&asker).is_some()
+        || scene.blocked_by_queue(&asker, &scene.truly_queued()).is_some();
+    let expected = if scene.output_exists(claims, request.spec.if_written) {
+        Err(Outcome::RefusedOutputExists)
+    } else if !missing && !taken {
+        Ok(State::Running)
+    } else if request.patience == Patience::Try {
+        Err(Outcome::RefusedBusy)
+    } else if scene.is_deadlock(&asker) {
+        Err(Outcome::RefusedDeadlock)
+    } else if missing {
+        Ok(State::AwaitingInput)
+    } else {
+        Ok(State::Queued)
+    };
+    let got = match answer {
+        Answer::Standing(Standing::Waiting(waiting)) => Ok(waiting.state),
+        Answer::Standing(Standing::Running(_)) => Ok(State::Running),
+        Answer::Standing(Standing::Ended { outcome, .. }) => Err(*outcome),
+        other => return Err(format!("a newcomer is answered {other:?}")),
+    };
+    promise!(got == expected, "a newcomer is to be {expected:?}, not {got:?}: {request:?}");
+    Ok(())
+}
+
+/// The chain of running parents, the farthest first.
+fn chain(scene: &Scene<'_>, parent: Option<&flowlock::RunId>) -> Vec<Ticket> {
+    let found = parent.and_then(|id| scene.snapshot.runs.iter().find(|run| run.attempt.id == *id));
+    match found.filter(|run| run.state == State::Running) {
+        None => Vec::new(),
+        Some(run) => run.ancestors.iter().copied().chain([run.ticket]).collect(),
+    }
+}

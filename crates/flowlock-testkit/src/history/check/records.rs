@@ -1,0 +1,102 @@
+//! Records are written by commits and by hand, all or none, in rising versions: S2 and S3.
+
+use flowlock::step::{Answer, Finished, Refreshed, Standing, Step};
+use flowlock::{Name, Outcome, Record, RecordState, Run, State, Token};
+
+use super::Moment;
+use crate::history::book::{Book, GrantMade};
+use crate::history::{Verdict, promise};
+use crate::oracle::{Scene, clash, holds, on_same_name};
+
+/// `grants_so_far` were made before this step; later ones are what a commit hands on.
+pub(super) fn judge(book: &mut Book, grants_so_far: usize, moment: &Moment<'_>) -> Verdict {
+    let expected = expected(&book.grants[..grants_so_far], moment)?;
+    let old = |name: &Name| moment.before.records.get(name);
+    let written: Vec<Record> = book
+        .snapshot
+        .records
+        .values()
+        .filter(|record| old(&record.name).is_none_or(|old| old.version != record.version))
+        .cloned()
+        .collect();
+    let mut names: Vec<Name> = written.iter().map(|record| record.name.clone()).collect();
+    names.sort();
+    let mut wanted = expected.clone().map(|(names, _)| names).unwrap_or_default();
+    wanted.sort();
+    promise!(names == wanted, "S3: {names:?} were written, not {wanted:?}");
+    for record in &written {
+        let last = book.versions.insert(record.name.clone(), record.version).unwrap_or_default();
+        promise!(
+            record.version > last,
+            "the version of {} went from {last} to {}",
+            record.name,
+            record.version
+        );
+        promise!(record.state == RecordState::Live, "written, but not live: {record:?}");
+        let version = expected.as_ref().and_then(|(_, version)| *version);
+        promise!(
+            version.is_none_or(|version| version == record.version),
+            "S3: not the writer's version: {record:?}"
+        );
+        book.last_token = book.last_token.max(record.version);
+    }
+    late_success_harms_nobody(book, moment)
+}
+
+/// Which names this step is to write, and in which version if that is known.
+fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<(Vec<Name>, Option<Token>)>, String> {
+    match (moment.step, moment.answer) {
+        (Step::Create { names, .. }, Answer::Done) => Ok(Some((names.clone(), None))),
+        (Step::Commit { who, .. }, Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. })) => {
+            let Some(run) = moment.before.runs.iter().find(|run| run.attempt.id == who.run) else {
+                return Ok(None); // committed before: the answer is only repeated
+            };
+            let ours = who.nonce.is_none_or(|nonce| nonce == run.attempt.nonce);
+            if !ours {
+                return Ok(None);
+            }
+            promise!(holds(run) && !run.revoked, "S2: a commit without owning: {run:?}");
+            let later = grants.iter().find(|grant| {
+                Some(grant.token) > run.token
+                    && grant.ticket != run.ticket
+                    && grant.claims.iter().any(|c| on_same_name(run, c).any(|held| clash(c.mode, held.mode)))
+            });
+            promise!(later.is_none(), "S2: a commit after a conflicting grant: {run:?}, {later:?}");
+            let outputs = run.spec.claims.outputs().map(|claim| claim.name.clone()).collect();
+            Ok(Some((outputs, run.token)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A late refresh, commit or claim succeeds only if nobody eligible waits for the names.
+fn late_success_harms_nobody(book: &Book, moment: &Moment<'_>) -> Verdict {
+    let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
+    let late: Vec<_> = match (moment.step, moment.answer) {
+        (Step::Refresh(who), Answer::Refreshed(answers)) => {
+            let late = |answer: &&Refreshed| matches!(answer, Refreshed::Held { late: true, .. });
+            who.iter().zip(answers).filter(|(_, answer)| late(answer)).map(|(who, _)| &who.run).collect()
+        }
+        (
+            Step::Commit { who, .. },
+            Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late: true }),
+        ) => vec![&who.run],
+        (Step::Claim { attempt, .. }, Answer::Standing(Standing::Running(_))) => {
+            let late =
+                |run: &&Run| run.attempt == *attempt && run.state == State::Granted && before.is_lapsed(run);
+            before.holders().filter(late).map(|run| &run.attempt.id).collect()
+        }
+        _ => return Ok(()),
+    };
+    for run in before.holders().filter(|run| late.contains(&&run.attempt.id)) {
+        let harmed = before.eligible().into_iter().find(|waiting| {
+            waiting
+                .spec
+                .claims
+                .iter()
+                .any(|claim| on_same_name(run, claim).any(|held| clash(claim.mode, held.mode)))
+        });
+        promise!(harmed.is_none(), "a late success of {run:?} over the eligible {harmed:?}");
+    }
+    Ok(())
+}

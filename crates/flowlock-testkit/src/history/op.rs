@@ -1,0 +1,191 @@
+//! What can happen in a history, as data that proptest can draw and shrink.
+
+use proptest::prelude::*;
+
+/// One event. Numbers pick among whatever there is at that moment.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// Somebody asks for claims.
+    Arrive(Arrival),
+    /// Many ask at once for what one name stands in the way of; then that name is written.
+    Crowd(Vec<Arrival>),
+    /// Time passes until just after a running run's deadline, and its own step (refresh or commit) comes first.
+    Late(u16, bool),
+    /// Somebody cancels a request that the store has not seen; it arrives so much later.
+    CancelFirst(Arrival, u16),
+    /// A living run does what a run in its state may do: claim, refresh, commit, fail, cancel, come back.
+    Act(u16, u8),
+    /// A run that is over is operated once more, or its id is used again.
+    Disturb(u16, u8),
+    /// Time passes, in milliseconds; clients that are awake send their heartbeats.
+    Pass(u32),
+    /// The machine sleeps so many milliseconds: time passes and nobody can say a word.
+    Sleep(u32),
+    /// Names are marked written by hand.
+    Create(Names, bool),
+    /// Records are removed by hand.
+    Remove(Names, bool),
+    /// A holder is unlocked; at once if the flag is set.
+    Unlock(u16, bool),
+    /// A running run is separated from its process.
+    Detach(u16),
+    /// A process stops (or goes on).
+    Pause(u8, bool),
+    /// A process dies; another takes its place.
+    Kill(u8),
+    /// Somebody finds the dead.
+    Bury,
+    /// The store is closed without a word and opened again.
+    Reopen,
+    /// The machine restarts.
+    Reboot,
+    /// Steps are made until nothing is left over; then all must be in order.
+    Settle,
+}
+
+/// Which namespace, and which of three data names, as bits.
+pub type Names = (bool, u8);
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Which process asks.
+    pub client: u8,
+    /// Whether in the second namespace.
+    pub elsewhere: bool,
+    /// Per data name: nothing, read, write, or both.
+    pub data: [Use; 3],
+    /// Whether the lock is wanted, exclusive or shared.
+    pub lock: Option<bool>,
+    /// Units and capacity of the slot.
+    pub slot: Option<(u32, u32)>,
+    /// How long it waits.
+    pub patience: Wish,
+    /// Whether it is a child of a running run of the same process.
+    pub nested: bool,
+    /// Whether it refuses to overwrite.
+    pub keeps_old: bool,
+    /// Whether a failure leaves the old records incomplete.
+    pub spoils_old: bool,
+    /// Its lease, in seconds.
+    pub lease: u8,
+    /// The life of its records, in seconds.
+    pub record_life: Option<u8>,
+    /// Its longest run time, in seconds.
+    pub max_runtime: Option<u8>,
+}
+
+/// What a request wants with a data name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Nothing.
+    No,
+    /// To read it.
+    Read,
+    /// To write it.
+    Write,
+    /// To read and rewrite it.
+    Rewrite,
+}
+
+/// How long a request waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Not at all.
+    Try,
+    /// It holds its place, in seconds.
+    Place(u8),
+    /// It waits, in seconds.
+    Wait(u8),
+    /// It waits for ever.
+    WaitForEver,
+}
+
+/// How a history is to be played.
+#[derive(Debug, Clone)]
+pub struct Script {
+    /// How many runs, claims and deadlines a step may look at.
+    pub bounds: (u32, usize, usize),
+    /// Which names are written before anything happens.
+    pub written: u8,
+    /// What happens.
+    pub ops: Vec<Op>,
+}
+
+/// All scripts of up to `longest` events.
+pub fn scripts(longest: usize) -> impl Strategy<Value = Script> {
+    let bounds = prop_oneof![
+        2 => Just((64, 2_000, 64)),
+        3 => (1..=2_u32, Just(2_000_usize), prop_oneof![Just(1_usize), Just(2), Just(64)]),
+        1 => Just((64, 2, 64)),
+        1 => Just((64, 2_000, 1)),
+    ];
+    (bounds, 0..8_u8, prop::collection::vec(ops(), 1..longest)).prop_map(|(bounds, written, ops)| Script {
+        bounds,
+        written,
+        ops,
+    })
+}
+
+fn ops() -> impl Strategy<Value = Op> {
+    let pick = any::<u16>;
+    let names = || (prop::bool::weighted(0.2), 1..8_u8);
+    prop_oneof![
+        24 => arrivals().prop_map(Op::Arrive),
+        3 => prop::collection::vec(arrivals(), 3..7).prop_map(Op::Crowd),
+        4 => (pick(), any::<bool>()).prop_map(|(run, commits)| Op::Late(run, commits)),
+        1 => (arrivals(), 0..4_000_u16).prop_map(|(arrival, delay)| Op::CancelFirst(arrival, delay)),
+        40 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Act(run, dice)),
+        4 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Disturb(run, dice)),
+        14 => prop_oneof![Just(0), Just(500), Just(1_000), Just(2_000), Just(5_000), 2_000..12_000_u32, Just(25_000)]
+            .prop_map(Op::Pass),
+        4 => prop_oneof![1_000..6_000_u32, Just(9_000), 9_000..30_000_u32].prop_map(Op::Sleep),
+        2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Create(names, by_force)),
+        2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Remove(names, by_force)),
+        2 => (pick(), any::<bool>()).prop_map(|(run, now)| Op::Unlock(run, now)),
+        1 => pick().prop_map(Op::Detach),
+        3 => (0..4_u8, any::<bool>()).prop_map(|(client, awake)| Op::Pause(client, awake)),
+        1 => (0..4_u8).prop_map(Op::Kill),
+        1 => Just(Op::Bury),
+        1 => Just(Op::Reopen),
+        1 => prop::bool::weighted(0.15).prop_map(|reboot| if reboot { Op::Reboot } else { Op::Settle }),
+        3 => Just(Op::Settle),
+    ]
+}
+
+fn arrivals() -> impl Strategy<Value = Arrival> {
+    let uses = || prop_oneof![6 => Just(Use::No), 5 => Just(Use::Read), 6 => Just(Use::Write), 1 => Just(Use::Rewrite)];
+    let slot = prop_oneof![
+        3 => Just(None),
+        1 => (1..=2_u32).prop_map(|units| Some((units, 2))),
+        1 => (1..=3_u32).prop_map(|units| Some((units, 3))),
+    ];
+    let patience = prop_oneof![
+        1 => Just(Wish::Try),
+        2 => prop_oneof![Just(5), Just(30), Just(60)].prop_map(Wish::Place),
+        3 => prop_oneof![Just(8), Just(30), Just(60)].prop_map(Wish::Wait),
+        3 => Just(Wish::WaitForEver),
+    ];
+    let who = (0..4_u8, prop::bool::weighted(0.15), prop::bool::weighted(0.4));
+    let what = (uses(), uses(), uses(), prop::option::weighted(0.2, any::<bool>()), slot);
+    let how = (patience, prop::bool::weighted(0.25), prop::bool::weighted(0.3));
+    let times = (
+        prop_oneof![Just(3_u8), Just(20)],
+        prop::option::weighted(0.4, prop_oneof![Just(15_u8), Just(60)]),
+        prop::option::weighted(0.1, prop_oneof![Just(4_u8), Just(30)]),
+    );
+    (who, what, how, times).prop_map(|(who, what, how, times)| Arrival {
+        client: who.0,
+        elsewhere: who.1,
+        nested: who.2,
+        data: [what.0, what.1, what.2],
+        lock: what.3,
+        slot: what.4,
+        patience: how.0,
+        keeps_old: how.1,
+        spoils_old: how.2,
+        lease: times.0,
+        record_life: times.1,
+        max_runtime: times.2,
+    })
+}

@@ -1,0 +1,83 @@
+//! From drawn numbers to requests.
+
+use std::sync::Arc;
+
+use flowlock::{Claims, IfWritten, JobName, Name, OnFail, RunId, Spec};
+
+use super::op::{Arrival, Use, Wish};
+use crate::oracle::Patience;
+use flowlock::step;
+
+/// The three data names all histories are about.
+pub(super) const DATA: [&str; 3] = ["a", "b", "c"];
+
+pub(super) fn name(text: &str) -> Name {
+    Name::parse(text).expect("a plain name")
+}
+
+/// The names whose bits are set.
+pub(super) fn names(bits: u8) -> Vec<Name> {
+    DATA.iter().enumerate().filter(|(i, _)| bits >> i & 1 == 1).map(|(_, text)| name(text)).collect()
+}
+
+impl Arrival {
+    fn claims(&self) -> Claims {
+        let mut builder = Claims::builder();
+        for (wanted, text) in self.data.iter().zip(DATA) {
+            builder = match wanted {
+                Use::No => builder,
+                Use::Read => builder.input(name(text)),
+                Use::Write => builder.output(name(text)),
+                Use::Rewrite => builder.input(name(text)).output(name(text)),
+            };
+        }
+        builder = match self.lock {
+            None => builder,
+            Some(true) => builder.lock(name("l")),
+            Some(false) => builder.lock_shared(name("l")),
+        };
+        if let Some((units, capacity)) = self.slot {
+            builder = builder.slot(name("s"), units, capacity);
+        }
+        builder.build().expect("few claims")
+    }
+
+    pub(super) fn spec(&self, parent: Option<RunId>) -> Arc<Spec> {
+        let ms = |seconds: u8| u64::from(seconds) * 1_000;
+        Arc::new(Spec {
+            job: JobName::parse("job").expect("a plain job"),
+            claims: self.claims(),
+            lease_ms: ms(self.lease),
+            if_written: if self.keeps_old { IfWritten::Fail } else { IfWritten::Overwrite },
+            on_fail: if self.spoils_old { OnFail::Incomplete } else { OnFail::Keep },
+            parent,
+            record_life_ms: self.record_life.map(ms),
+            max_runtime_ms: self.max_runtime.map(ms),
+        })
+    }
+}
+
+impl Wish {
+    pub(super) fn patience(self) -> step::Patience {
+        let ms = |seconds: u8| u64::from(seconds) * 1_000;
+        match self {
+            Wish::Try => step::Patience::Try,
+            Wish::Place(seconds) => step::Patience::HoldPlace(ms(seconds)),
+            Wish::Wait(seconds) => step::Patience::Wait(Some(ms(seconds))),
+            Wish::WaitForEver => step::Patience::Wait(None),
+        }
+    }
+}
+
+/// When a run that arrives now with this patience stops waiting.
+pub(super) fn ends(patience: step::Patience, now_ms: i64) -> Patience {
+    match patience {
+        step::Patience::Try | step::Patience::Wait(None) => Patience::default(),
+        step::Patience::HoldPlace(ms) => {
+            Patience { place_end: Some(now_ms + ms as i64), ..Patience::default() }
+        }
+        step::Patience::Wait(Some(ms)) => {
+            Patience { wait_end: Some(now_ms + ms as i64), ..Patience::default() }
+        }
+    }
+}

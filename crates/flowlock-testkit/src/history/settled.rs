@@ -1,0 +1,55 @@
+//! What must be true once nothing is left over: L1, and every run in the state its names say.
+
+use flowlock::State;
+use flowlock::step::{Answer, Holders, Step};
+
+use super::play::Play;
+use super::request::name;
+use super::{Verdict, promise};
+use crate::oracle::{Scene, holds, waits};
+
+/// More steps than any backlog of a history needs.
+const MOST_STEPS: usize = 2_000;
+
+impl Play {
+    /// Makes steps until nothing is left over, then looks whether everything is in its place.
+    pub(super) fn settle(&mut self, at: usize) -> Verdict {
+        // Removing a record that never was changes nothing, and is refused while work is left over.
+        let step = Step::Remove { names: vec![name("nobody's")], holders: Holders::Respect };
+        for _ in 0..MOST_STEPS {
+            if self.step(at, &step)? == Answer::NotFound {
+                let now = self.now();
+                self.books[at].settled_at = Some(now);
+                return in_order(&self.books[at].scene(now));
+            }
+        }
+        Err(format!("work is still left over after {MOST_STEPS} steps"))
+    }
+}
+
+fn in_order(scene: &Scene<'_>) -> Verdict {
+    let eligible = scene.eligible();
+    promise!(eligible.is_empty(), "L1: left waiting with nothing in the way: {eligible:?}");
+    let queued = scene.truly_queued();
+    for run in &scene.snapshot.runs {
+        if waits(run) {
+            promise!(!scene.is_over(run), "its wait is over: {run:?}");
+            promise!(!(run.present && scene.is_silent(run)), "its process is silent: {run:?}");
+            let is_queued = queued.iter().any(|other| other.ticket == run.ticket);
+            if run.present {
+                promise!(
+                    is_queued == (run.state == State::Queued),
+                    "its state is not what its inputs and outputs say: {run:?}"
+                );
+            }
+            promise!(
+                !(run.present && scene.output_exists(&run.spec.claims, run.spec.if_written)),
+                "it waits though it may not overwrite what is there: {run:?}"
+            );
+        }
+        if holds(run) {
+            promise!(run.lapsed == scene.is_lapsed(run), "its deadline passed and nobody noticed: {run:?}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! A store under test, and the world it lives in.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowlock::store::Store;
+use flowlock::store::memory::{MemoryStore, TestWorld};
+use flowlock::store::sqlite::SqliteStore;
+use tempfile::TempDir;
+
+/// A fresh, empty store in a world whose time stands still until it is moved, and how to open it again.
+pub struct Subject {
+    name: &'static str,
+    world: Arc<TestWorld>,
+    open: Box<dyn Fn() -> Arc<dyn Store>>,
+    store: Option<Arc<dyn Store>>,
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subject").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Subject {
+    /// A store of any kind. `open` opens the same store each time, with its data.
+    pub fn new(
+        name: &'static str,
+        world: Arc<TestWorld>,
+        open: impl Fn() -> Arc<dyn Store> + 'static,
+    ) -> Self {
+        let store = Some(open());
+        Subject { name, world, open: Box::new(open), store }
+    }
+
+    /// The memory store. It cannot be closed: reopening keeps it.
+    pub fn memory(world: Arc<TestWorld>) -> Self {
+        let store = Arc::new(MemoryStore::with_world(world.clone()));
+        Self::new("memory", world, move || store.clone())
+    }
+
+    /// The embedded store, in memory-backed files where the machine has them.
+    pub fn sqlite(world: Arc<TestWorld>) -> Self {
+        let shared_memory = Path::new("/dev/shm");
+        let directory = if shared_memory.is_dir() { TempDir::new_in(shared_memory) } else { TempDir::new() };
+        let directory = directory.expect("room for a store");
+        let its_world = world.clone();
+        Self::new("sqlite", world, move || {
+            let path = directory.path().join("flowlock.db");
+            let store = SqliteStore::open_with_world(&path, Duration::from_secs(10), its_world.clone());
+            Arc::new(store.expect("the store opens"))
+        })
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The world.
+    pub fn world(&self) -> &Arc<TestWorld> {
+        &self.world
+    }
+
+    /// The open store.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_deref().expect("a subject is open between calls")
+    }
+
+    /// Closes the store without a word, as a crash would, and opens it again.
+    pub fn reopen(&mut self) {
+        self.store = None;
+        self.store = Some((self.open)());
+    }
+}

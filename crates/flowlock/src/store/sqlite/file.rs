@@ -1,0 +1,82 @@
+//! The open file: a connection, what it was opened with, and how its content reaches the disk.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::failure::{not_synced, translate, translate_commit};
+use super::open::{self, Identity, with_suffix};
+use crate::store::{StoreError, StoreErrorKind, directory_of};
+
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub(super) sql: Connection,
+    /// `SQLite`'s own files beside it, as they were: its locks and its newest content are in them.
+    beside: [Option<Identity>; 2],
+    /// The write-ahead journal and its inode, opened at the first sync. `SQLite` holds no locks on it, so that
+    /// closing this descriptor drops none.
+    journal: Option<(u64, File)>,
+}
+
+impl OpenFile {
+    pub(super) fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let sql = open::open(path, patience)?;
+        open::tune(&sql)?;
+        Ok(Self { sql, beside: beside(path), journal: None })
+    }
+
+    /// Whether `SQLite`'s own files are still those that it was opened with.
+    pub(super) fn is_whole(&self, path: &Path) -> bool {
+        self.beside == beside(path)
+    }
+
+    /// One transaction. Only with the turn to write.
+    pub(super) fn write<T>(
+        &mut self,
+        body: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let transaction =
+            self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
+        let result = body(&transaction)?;
+        transaction.commit().map_err(translate_commit)?;
+        Ok(result)
+    }
+
+    /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
+    /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
+    pub(super) fn sync(&mut self, path: &Path) -> Result<(), StoreError> {
+        let path = with_suffix(path, "-wal");
+        let unknown = |error: std::io::Error| not_synced(&path, error);
+        let inode = fs::metadata(&path).map_err(unknown)?.ino();
+        if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
+            let journal = File::options().write(true).open(&path).map_err(unknown)?;
+            // The journal may be new: its name must be on the disk as well.
+            File::open(directory_of(&path)).and_then(|directory| directory.sync_all()).map_err(unknown)?;
+            self.journal = Some((inode, journal));
+        }
+        self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)
+    }
+
+    /// After a sync that failed, another one says nothing about what the first was for: all of the journal is
+    /// moved to the file, which is synced.
+    pub(super) fn write_anew(&mut self) -> Result<(), StoreError> {
+        let (busy, all, moved): (i64, i64, i64) = self
+            .sql
+            .query_row("pragma wal_checkpoint(full)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .map_err(|error| translate(error).into_unknown())?;
+        if busy != 0 || all != moved {
+            let message =
+                "a sync failed, and the journal is in use; whether the step survives a power loss is unknown";
+            return Err(StoreError::new(StoreErrorKind::Unknown, message));
+        }
+        Ok(())
+    }
+}
+
+/// `SQLite`'s own files beside the store, as they are now.
+fn beside(path: &Path) -> [Option<Identity>; 2] {
+    ["-wal", "-shm"].map(|suffix| Identity::of(&with_suffix(path, suffix)).ok())
+}

@@ -1,0 +1,65 @@
+//! A store with a stranger on the line: it sees every step before and instead of the real store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowlock::step::{Answer, Step};
+use flowlock::store::memory::MemoryStore;
+use flowlock::store::{Inbox, Page, Pulse, Store, StoreError, View};
+use flowlock::{ClientId, Flowlock, Life, Namespace};
+
+/// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
+pub(crate) struct Between {
+    store: MemoryStore,
+    meddle: Box<dyn Meddling>,
+}
+
+/// See [`Between`].
+pub(crate) trait Meddling:
+    Fn(&dyn Fn() -> Result<Answer, StoreError>, &Step) -> Result<Answer, StoreError> + Send + Sync
+{
+}
+
+impl<F> Meddling for F where
+    F: Fn(&dyn Fn() -> Result<Answer, StoreError>, &Step) -> Result<Answer, StoreError> + Send + Sync
+{
+}
+
+/// A connection to a store of its own through `meddle`.
+pub(crate) fn through(meddle: impl Meddling + 'static) -> Flowlock {
+    let store = Between { store: MemoryStore::default(), meddle: Box::new(meddle) };
+    Flowlock::builder().store_timeout(Duration::from_millis(50)).with_store(Arc::new(store))
+}
+
+impl std::fmt::Debug for Between {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.store.fmt(f)
+    }
+}
+
+impl Store for Between {
+    fn url(&self) -> String {
+        self.store.url()
+    }
+    fn clock_ms(&self) -> Result<i64, StoreError> {
+        self.store.clock_ms()
+    }
+    fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
+        (self.meddle)(&|| self.store.step(namespace, step), step)
+    }
+    fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
+        self.store.view(namespace, view)
+    }
+    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+        self.store.new_life()
+    }
+    fn is_alive(&self, life: Life) -> bool {
+        self.store.is_alive(life)
+    }
+    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
+        self.store.inbox(client)
+    }
+    fn default_lease(&self) -> Duration {
+        self.store.default_lease()
+    }
+}

@@ -1,0 +1,293 @@
+//! What a process that holds or waits can rely on, whatever its own code and its store do meanwhile.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use flowlock::step::Step;
+use flowlock::store::{StoreError, StoreErrorKind};
+use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, RunId};
+
+use crate::between::through;
+
+const SHORT: Duration = Duration::from_secs(1);
+const PATIENT: Duration = Duration::from_secs(20);
+
+fn memory() -> Flowlock {
+    Flowlock::open("memory:").unwrap()
+}
+
+fn soon_lost(flowlock: &Flowlock, lock: &str) -> Grant {
+    flowlock.job("short").lock(lock).lease(SHORT).fixed_lease().acquire().unwrap()
+}
+
+fn blocked(job: &Job) -> bool {
+    matches!(job.try_acquire().unwrap(), Acquired::Blocked(_))
+}
+
+fn unknown() -> StoreError {
+    StoreError::new(StoreErrorKind::Unknown, "the answer was lost")
+}
+
+#[test]
+fn whoever_is_told_of_a_loss_may_ask_to_be_told_again() {
+    let (tell, told) = mpsc::channel();
+    let grant = Arc::new(soon_lost(&memory(), "a"));
+    let again = grant.clone();
+    grant.on_lost(move |_| again.on_lost(move |by| tell.send(by).unwrap()));
+    assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::Expired));
+}
+
+#[test]
+fn a_loss_is_told_by_another_thread_even_to_the_one_that_finds_it() {
+    let (tell, told) = mpsc::channel();
+    let grant = soon_lost(&memory(), "a");
+    let mine = Arc::new(Mutex::new(()));
+    let theirs = mine.clone();
+    grant.on_lost(move |by| {
+        let _both = theirs.lock();
+        tell.send(by).unwrap();
+    });
+    let held = mine.lock().unwrap();
+    while grant.lost().is_none() {
+        std::hint::spin_loop();
+    }
+    drop(held);
+    assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::Expired));
+}
+
+#[test]
+fn a_panic_of_one_who_is_told_of_a_loss_harms_no_other_run() {
+    let flowlock = memory();
+    let lasting = flowlock.job("lasting").lock("b").lease(SHORT).acquire().unwrap();
+    let grant = soon_lost(&flowlock, "a");
+    let (tell, told) = mpsc::channel();
+    grant.on_lost(|_| panic!("one panic, as expected"));
+    grant.on_lost(move |by| tell.send(by).unwrap());
+    assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::Expired));
+    assert_is_renewed(&lasting);
+}
+
+#[test]
+fn one_who_is_told_of_a_loss_and_never_returns_harms_no_other_run() {
+    let flowlock = memory();
+    let lasting = flowlock.job("lasting").lock("b").lease(SHORT).acquire().unwrap();
+    let grant = soon_lost(&flowlock, "a");
+    let (told, over) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (here, end) = (told.clone(), over.clone());
+    grant.on_lost(move |_| {
+        here.wait();
+        end.wait();
+    });
+    told.wait();
+    assert_is_renewed(&lasting);
+    over.wait();
+}
+
+/// Its lease ends twice while we look.
+fn assert_is_renewed(grant: &Grant) {
+    let until = Instant::now() + SHORT * 2;
+    while Instant::now() < until {
+        assert_eq!(grant.lost(), None);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_run_that_committed_is_never_called_lost_by_a_refresh_that_was_on_its_way() {
+    let committed = Arc::new(Barrier::new(2));
+    let answered = Arc::new(Barrier::new(2));
+    let (wait, done) = (committed.clone(), answered.clone());
+    let first = AtomicUsize::new(0);
+    let flowlock = through(move |carry_out, step| {
+        if !matches!(step, Step::Refresh(_)) || first.fetch_add(1, Ordering::SeqCst) > 0 {
+            return carry_out();
+        }
+        wait.wait();
+        let answer = carry_out();
+        done.wait();
+        answer
+    });
+    let (tell, told) = mpsc::channel();
+    let grant = flowlock.job("job").output("a").lease(SHORT).acquire().unwrap();
+    grant.on_lost(move |by| tell.send(by).unwrap());
+    // The keeper's refresh is on its way when the barrier's second party is in it: the commit overtakes it.
+    std::thread::sleep(SHORT / 2);
+    grant.commit().unwrap();
+    committed.wait();
+    answered.wait();
+    assert!(told.recv_timeout(SHORT).is_err());
+}
+
+#[test]
+fn a_run_that_was_granted_without_an_answer_holds_nothing() {
+    let lost = AtomicUsize::new(0);
+    let flowlock = through(move |carry_out, step| {
+        let answer = carry_out();
+        let first = matches!(step, Step::Acquire(_)) && lost.fetch_add(1, Ordering::SeqCst) < 10;
+        if first { Err(unknown()) } else { answer }
+    });
+    let job = flowlock.job("job").lock("a");
+    assert!(matches!(job.acquire().unwrap_err(), Error::Store(_)));
+    assert!(flowlock.runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_waiting_run_whose_claim_was_not_answered_holds_nothing() {
+    let flowlock = through(move |carry_out, step| {
+        let answer = carry_out();
+        if matches!(step, Step::Claim { .. }) { Err(unknown()) } else { answer }
+    });
+    let first = flowlock.job("first").lock("a").acquire().unwrap();
+    let Begun::Waiting(mut second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
+    first.commit().unwrap();
+    assert!(matches!(second.wait(PATIENT).unwrap_err(), Error::Store(_)));
+    drop(second);
+    assert!(flowlock.runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_commit_whose_first_try_may_count_is_unknown_even_if_the_next_one_is_refused() {
+    let tries = AtomicUsize::new(0);
+    let flowlock = through(move |carry_out, step| {
+        if !matches!(step, Step::Commit { .. }) {
+            return carry_out();
+        }
+        let kind = match tries.fetch_add(1, Ordering::SeqCst) {
+            0 => StoreErrorKind::Unknown,
+            _ => StoreErrorKind::Unusable,
+        };
+        let _ = carry_out();
+        Err(StoreError::new(kind, "trouble"))
+    });
+    let error = flowlock.job("job").output("a").acquire().unwrap().commit().unwrap_err();
+    assert!(matches!(error, Error::Unknown { .. }), "{error:?}");
+}
+
+#[test]
+fn a_run_that_waits_is_heard_of_though_its_caller_is_busy_elsewhere() {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let flowlock = through(move |carry_out, step| {
+        if matches!(step, Step::Heartbeat(_)) {
+            let _ = tell.lock().unwrap().send(());
+        }
+        carry_out()
+    });
+    let first = flowlock.job("first").lock("a").acquire().unwrap();
+    // The desk listens, has nobody to listen for, and sleeps.
+    std::thread::sleep(Duration::from_millis(1_500));
+    let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
+    told.recv_timeout(Duration::from_secs(8)).unwrap();
+    drop((first, second));
+}
+
+#[test]
+fn no_duration_is_too_long_or_too_short() {
+    for most in [Duration::MAX, Duration::from_millis(u64::MAX), Duration::from_secs(i64::MAX as u64)] {
+        let flowlock = Flowlock::builder().store_timeout(most).commit_wait(most).open("memory:").unwrap();
+        let job = flowlock.job("job").lock("a").output("b").record_life(most).max_runtime(most).wait(most);
+        let grant = job.acquire().unwrap();
+        assert_eq!(grant.lost(), None);
+        grant.refresh().unwrap();
+        grant.verify().unwrap();
+        let Begun::Waiting(mut second) = job.begin().unwrap() else { panic!() };
+        let ringer = second.ringer();
+        ringer.ring();
+        assert!(matches!(second.wait(most).unwrap(), Progress::Waiting));
+        grant.commit().unwrap();
+        assert!(matches!(second.wait(most).unwrap(), Progress::Granted(_)));
+        assert!(flowlock.names(&[flowlock::Name::parse("b").unwrap()]).is_ok());
+        assert!(matches!(
+            flowlock.job("job").lock("a").lease(most).acquire().unwrap_err(),
+            Error::InvalidRequest { what: "duration", .. }
+        ));
+    }
+    let tiny = Duration::from_nanos(1);
+    let flowlock = Flowlock::builder().store_timeout(tiny).commit_wait(tiny).open("memory:").unwrap();
+    let job = flowlock.job("job").lock("a").output("b").record_life(tiny).wait(tiny);
+    let grant = job.acquire().unwrap();
+    assert!(blocked(&job));
+    assert!(matches!(job.acquire().unwrap_err(), Error::TimedOut { .. }));
+    grant.commit().unwrap();
+    let grant = job.max_runtime(tiny).acquire().unwrap();
+    assert_eq!(grant.time_left(), Duration::ZERO);
+    assert!(grant.commit().unwrap().late);
+}
+
+#[test]
+fn a_run_that_ends_exactly_when_its_wait_ends_is_granted_or_gone() {
+    let flowlock = memory();
+    for round in 0..200_u64 {
+        let first = flowlock.job("first").lock("a").acquire().unwrap();
+        let wait = Duration::from_micros(1_500 + round * 10);
+        let job = flowlock.job("second").lock("a").wait(wait);
+        let waiter = std::thread::spawn(move || job.acquire().map(drop));
+        std::thread::sleep(Duration::from_millis(2));
+        first.commit().unwrap();
+        let ended = waiter.join().unwrap();
+        assert!(matches!(ended, Ok(()) | Err(Error::TimedOut { .. })), "{ended:?}");
+        assert!(flowlock.runs().unwrap().is_empty(), "round {round}");
+    }
+}
+
+#[test]
+fn a_thousand_waiters_in_one_process_are_served_in_their_order() {
+    let flowlock = memory();
+    let first = flowlock.job("first").lock("a").acquire().unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut waiters = Vec::new();
+    for number in 0..1_000 {
+        let Begun::Waiting(mut pending) = flowlock.job("next").lock("a").begin().unwrap() else { panic!() };
+        let order = order.clone();
+        let wait = move || {
+            let Progress::Granted(grant) = pending.wait(PATIENT * 10).unwrap() else { panic!() };
+            order.lock().unwrap().push(number);
+            grant.commit().unwrap();
+        };
+        waiters.push(std::thread::Builder::new().stack_size(256 * 1024).spawn(wait).unwrap());
+    }
+    first.commit().unwrap();
+    for waiter in waiters {
+        waiter.join().unwrap();
+    }
+    assert!(order.lock().unwrap().iter().copied().eq(0..1_000));
+}
+
+#[test]
+fn the_last_handle_may_go_while_its_threads_are_at_work() {
+    for _ in 0..200 {
+        let flowlock = memory();
+        let grant = flowlock.job("first").lock("a").lease(SHORT).acquire().unwrap();
+        let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
+        drop(flowlock);
+        drop(grant);
+        drop(second);
+    }
+    let until = Instant::now() + PATIENT;
+    while threads_named("flowlock-desk") > 20 {
+        assert!(Instant::now() < until, "threads outlive their connections");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn threads_named(name: &str) -> usize {
+    let names = std::fs::read_dir("/proc/self/task").unwrap();
+    names
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .filter(|comm| comm.trim() == name)
+        .count()
+}
+
+#[test]
+fn a_panic_inside_a_closure_fails_the_run_and_forgets_that_we_were_inside() {
+    let flowlock = memory();
+    let job = flowlock.job("job").output("a");
+    let inside = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        job.with(|_| -> Result<(), Error> { panic!("one panic, as expected") })
+    }));
+    assert!(inside.is_err());
+    let grant = flowlock.job("next").output("a").acquire().unwrap();
+    assert_eq!(grant.spec().parent, None::<RunId>);
+    assert!(grant.commit().is_ok());
+}

@@ -75,7 +75,8 @@ struct SmallDisk {
 impl SmallDisk {
     fn mount(path: PathBuf) -> Option<Self> {
         std::fs::create_dir_all(&path).expect("room for a mount point");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=512k", "none"]).arg(&path).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=512k", "none"]).arg(&path).output();
         mounted.ok().filter(|mount| mount.status.success()).map(|_| SmallDisk { path })
     }
 
@@ -120,7 +121,12 @@ fn a_real_disk_that_is_full_starts_no_job_and_works_again_when_there_is_room() {
         assert_eq!(after["a"], after["b"]);
         match code {
             0 => assert_eq!(after["a"].job, "full"),
-            _ => drop(ended.code(74).stderr_has("no space left for the store; nothing was changed; make room and run again").clone()),
+            _ => drop(
+                ended
+                    .code(74)
+                    .stderr_has("no space left for the store; nothing was changed; make room and run again")
+                    .clone(),
+            ),
         }
         if leaving == 0 {
             ended.code(74).stdout("");
@@ -144,7 +150,9 @@ fn a_disk_that_becomes_read_only_under_a_running_command_records_nothing() {
     faults.arm();
     gate.open();
     let ended = holder.wait();
-    ended.code(74).stderr_has("reading or writing the store failed; nothing was changed; see the system log of the disk");
+    ended.code(74).stderr_has(
+        "reading or writing the store failed; nothing was changed; see the system log of the disk",
+    );
     assert_eq!(records(&cli)["a"].job, "before");
     cli.run(run("-o a -o b --wait 5s --name next", "true")).code(0);
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::desk::Desk;
 use crate::error::Error;
 use crate::job::Job;
 use crate::keeper::Keeper;
@@ -12,7 +13,6 @@ use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step, Who};
 use crate::store::memory::MemoryStore;
 use crate::store::{Pulse, Store, StoreError};
-use crate::wait::Desk;
 use crate::world::{later, millis};
 
 /// How long the store is asked before an error is reported, if nothing else is said.

@@ -85,6 +85,7 @@ cases! { ($)
     nested:
         a_child_that_wants_what_its_parent_holds_is_refused_at_once,
         a_child_that_awaits_what_its_parent_will_write_is_refused_at_once,
+        a_child_that_awaits_what_its_lapsed_parent_will_write_is_refused_too,
         a_child_behind_one_who_waits_for_its_parent_is_refused_at_once,
         a_grandchild_is_refused_for_its_grandparent,
         a_try_is_busy_not_deadlocked,

@@ -35,6 +35,9 @@ macro_rules! promise {
 }
 use promise;
 
+/// A set of this many histories that never lapses, hands over or loses is badly drawn.
+const ENOUGH_TO_SEE_EVERYTHING: u32 = 200;
+
 /// Plays random histories of up to `longest` events and panics with the smallest one that breaks a promise.
 ///
 /// `FLOWLOCK_HISTORIES` sets how many in place of `cases`, `FLOWLOCK_SEED` (a number) which ones; without it they
@@ -54,7 +57,8 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize) {
     let result = runner
         .run(&scripts(longest), |script| play(&script).map_err(|failed| TestCaseError::fail(failed.verdict)));
     match result {
-        Ok(()) => tally::must_have_seen_everything(),
+        Ok(()) if cases >= ENOUGH_TO_SEE_EVERYTHING => tally::must_have_seen_everything(),
+        Ok(()) => {}
         Err(TestError::Fail(_, script)) => {
             let failed = play(&script).expect_err("the smallest history fails again");
             panic!(

@@ -24,6 +24,17 @@ pub(super) fn a_child_that_awaits_what_its_parent_will_write_is_refused_at_once(
     stage.run("other").child_of(&parent).reads("y").waits().is("awaiting_input");
 }
 
+pub(super) fn a_child_that_awaits_what_its_lapsed_parent_will_write_is_refused_too(stage: &Stage) {
+    let parent = stage.run("parent").writes("x").locks("l").lease(5).tries();
+    stage.pass(5);
+    parent.is("running, lapsed");
+    // The parent may still commit late, once its child is done, so the child would wait for ever.
+    stage.run("reader").child_of(&parent).reads("x").waits().is("refused(deadlock)");
+    // Its lock is in nobody's way any more.
+    stage.run("taker").child_of(&parent).locks("l").waits().is("running");
+    parent.is("lost(taken)");
+}
+
 pub(super) fn a_child_behind_one_who_waits_for_its_parent_is_refused_at_once(stage: &Stage) {
     let parent = stage.run("parent").locks("p").tries();
     stage.run("between").locks("p").locks("q").waits().is("queued");

@@ -34,11 +34,9 @@ impl Play {
         let client = usize::from(arrival.client);
         let now = self.now();
         let scene = self.books[at].scene(now);
-        let parents = scene.holders().filter(|run| {
-            run.holder.client == self.clients[client].id
-                && run.state == State::Running
-                && !scene.is_lapsed(run)
-        });
+        let parents = scene
+            .holders()
+            .filter(|run| run.holder.client == self.clients[client].id && run.state == State::Running);
         let parent = parents.last().filter(|_| arrival.nested).map(|run| run.attempt.id.clone());
         let number = self.number();
         let attempt = Attempt {

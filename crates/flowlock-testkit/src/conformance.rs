@@ -190,6 +190,7 @@ cases! { ($)
         nothing_new_is_decided_while_work_is_left_over,
         later_steps_of_any_kind_continue_what_is_left_over,
         an_expired_record_lets_nobody_in_while_its_end_is_left_over,
+        a_run_is_not_granted_while_the_end_of_its_wait_is_left_over,
     ;
     worlds:
         namespaces_do_not_touch,

@@ -76,20 +76,35 @@ pub(super) fn later_steps_of_any_kind_continue_what_is_left_over(stage: &Stage) 
     assert_eq!(count(&runs, "granted"), 256);
 }
 
-pub(super) fn an_expired_record_lets_nobody_in_while_its_end_is_left_over(stage: &Stage) {
-    stage.create_for(&["x"], 5);
+/// A holder of one lock, and so many others that all of them are due before anything of the fifth second, and more
+/// than one step handles. The holder's lapse is among the oldest.
+fn due_before_the_fifth_second(stage: &Stage) {
     stage.run("holder").locks("l").lease(3).tries();
     for at in 0..100 {
         stage.run(&format!("{at}")).locks(&format!("{at}")).lease(4).tries();
     }
+}
+
+pub(super) fn an_expired_record_lets_nobody_in_while_its_end_is_left_over(stage: &Stage) {
+    stage.create_for(&["x"], 5);
+    due_before_the_fifth_second(stage);
     let reader = stage.run("reader").reads("x").locks("l").waits();
     let writer = stage.run("writer").writes("x").once().waits();
     stage.world(|world| world.advance(std::time::Duration::from_secs(6)));
-    // The holder's lapse is among the 64 oldest deadlines, the end of the record is not.
     stage.tick();
     reader.is("awaiting_input");
     stage.tick();
     reader.is("awaiting_input");
     assert_eq!(writer.state(), "refused(output_exists)");
     stage.run("second writer").writes("x").once().tries().is("running");
+}
+
+pub(super) fn a_run_is_not_granted_while_the_end_of_its_wait_is_left_over(stage: &Stage) {
+    due_before_the_fifth_second(stage);
+    let waiter = stage.run("waiter").locks("l").waits_for(5);
+    let behind = stage.run("behind").locks("l").waits();
+    stage.world(|world| world.advance(std::time::Duration::from_secs(6)));
+    stage.tick();
+    waiter.is("timed_out");
+    behind.is("granted");
 }

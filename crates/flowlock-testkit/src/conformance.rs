@@ -3,6 +3,7 @@
 //! [`conformance!`](crate::conformance!) turns all cases into tests of one store; there is no way to take some of
 //! them only. A case gets an empty store in a world whose time stands still.
 
+mod actor;
 mod arriving;
 mod blocked;
 mod bounds;
@@ -11,9 +12,11 @@ mod leases;
 mod nested;
 mod records;
 mod repeats;
+mod request;
 mod schedules;
 mod slots;
 mod stage;
+mod word;
 mod worlds;
 
 use std::sync::Arc;
@@ -21,7 +24,9 @@ use std::sync::Arc;
 use flowlock::store::memory::TestWorld;
 
 use crate::Subject;
-pub use stage::{Actor, Request, Stage};
+pub use actor::Actor;
+pub use request::Request;
+pub use stage::Stage;
 
 /// Lists the cases once: for the table, and for the macro that makes tests of them. A case that is missing here is
 /// dead code, and the compiler says so. `$d` is a dollar sign for the inner macro.
@@ -58,6 +63,7 @@ cases! { ($)
         conflicting_runs_are_served_in_the_order_of_arrival,
         runs_that_do_not_conflict_pass_freely,
         a_reader_waits_behind_a_waiting_writer,
+        a_writer_waits_behind_a_waiting_reader,
         an_awaiting_run_reserves_nothing,
         a_try_obeys_the_queue_and_never_enters_it,
         a_refused_try_says_when_the_first_deadline_in_its_way_is,
@@ -73,6 +79,7 @@ cases! { ($)
         units_are_granted_up_to_the_capacity,
         the_smallest_capacity_anybody_states_counts,
         units_queued_ahead_count_so_that_a_big_request_is_not_starved,
+        the_capacity_stated_by_those_ahead_counts,
         lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_fits,
     ;
     nested:
@@ -121,6 +128,7 @@ cases! { ($)
         a_grant_must_be_claimed_within_ten_seconds_of_the_last_sign_of_life,
         an_unclaimed_grant_goes_back_to_its_ticket_when_somebody_else_is_granted,
         a_late_claim_succeeds_if_nobody_needed_the_names,
+        a_late_claim_asks_again_while_older_work_is_left_over,
         a_held_place_reserves_to_its_end_and_each_return_renews_it,
         a_grant_to_a_held_place_is_claimed_by_coming_back,
         a_held_place_ends_by_itself,

@@ -10,7 +10,7 @@ use crate::name::RunId;
 use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
-use crate::store::{Content, StoreError, View};
+use crate::store::{Content, StoreError, StoreErrorKind, View};
 use crate::world::later;
 
 /// Who renews a grant's lease.
@@ -248,7 +248,8 @@ pub(crate) fn commit(
 }
 
 fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {
-    if !source.is_transient() {
+    // A full disk refuses plainly: the commit had no effect, and the caller can make room.
+    if !source.is_transient() || source.kind() == StoreErrorKind::Full {
         return Error::Store(source);
     }
     Error::Unknown { run: who.run.clone(), waited: begin.elapsed(), source }

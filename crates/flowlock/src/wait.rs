@@ -151,6 +151,11 @@ impl Pending {
     /// [`Error::TimedOut`] when the job's own wait is over; [`Error::OutputExists`] when somebody wrote an
     /// output that may not be overwritten.
     pub fn wait(&mut self, at_most: Duration) -> Result<Progress, Error> {
+        if self.over {
+            let problem =
+                format!("{} does not wait any more; its grant, or its end, was told before", self.attempt.id);
+            return Err(Error::InvalidRequest { what: "wait", problem });
+        }
         let end = later(Instant::now(), at_most);
         loop {
             if self.has_news(end) {

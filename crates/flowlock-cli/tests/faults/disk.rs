@@ -1,1 +1,158 @@
-//! x
+//! Disks that refuse: full, broken, read-only. An error, never a lost record, never half a commit.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flowlock_testkit::{Call, Cli, Fault, Gate};
+use nix::errno::Errno;
+
+use crate::{cli, records, run};
+
+/// What every refusal ends with.
+fn place() -> String {
+    format!("(store sqlite:~/store/flowlock.db, namespace default, user id {})", nix::unistd::getuid())
+}
+
+/// A store with two names of one run, and somebody who has it open.
+fn written_before() -> Cli {
+    let cli = cli();
+    cli.run(run("-o a -o b --name before", "true")).code(0);
+    cli
+}
+
+/// Plays a run for each N at which the disk begins to refuse; answers what exit codes there were.
+fn sweep(refuse: impl Fn(Fault, u64) -> Fault + Sync) -> Vec<i32> {
+    let next = AtomicU64::new(1);
+    let play = || {
+        let mut codes = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::SeqCst);
+            let cli = written_before();
+            let faults = refuse(Fault::below(cli.home().join("store")), n).inject();
+            let hurried = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+            let ended = hurried.with_faults(&faults).run(run("-i a -o a -o b --name victim", "true"));
+            let code = ended.status().code().unwrap_or_else(|| panic!("killed: {ended:?}"));
+            let after = records(&cli);
+            assert_eq!(after["a"], after["b"], "a commit in two halves, refused at {n}");
+            match code {
+                0 => assert_eq!(after["a"].job, "victim", "an acknowledged commit is gone, refused at {n}"),
+                74 | 76 => drop(ended.stderr_has("flowlock: ").stderr_has(&place()).clone()),
+                _ => panic!("refused at {n}: {ended:?}"),
+            }
+            cli.run(run("-i a -o a -o b --wait 5s --name next", "true")).code(0).stderr("");
+            cli.run(["doctor"]).code(0);
+            codes.push(code);
+            if faults.fired() == 0 {
+                return codes;
+            }
+        }
+    };
+    std::thread::scope(|threads| {
+        let both = [threads.spawn(play), threads.spawn(play)];
+        both.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_disk_that_is_full_from_some_write_on_loses_no_record() {
+    let codes = sweep(|fault, n| fault.calls(&[Call::Write, Call::Truncate]).refuse_from(n, Errno::ENOSPC));
+    assert!(codes.iter().filter(|code| **code == 74).count() > 3, "{codes:?}");
+}
+
+#[test]
+fn a_disk_that_fails_once_loses_no_record() {
+    let calls = [Call::Write, Call::Sync, Call::Truncate];
+    let codes = sweep(|fault, n| fault.calls(&calls).refuse_once(n, Errno::EIO));
+    assert!(codes.iter().any(|code| *code != 0), "{codes:?}");
+}
+
+/// A small file system of its own, unmounted at the end. Only root can have one.
+struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(path: PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&path).expect("room for a mount point");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=512k", "none"]).arg(&path).output();
+        mounted.ok().filter(|mount| mount.status.success()).map(|_| SmallDisk { path })
+    }
+
+    /// Leaves so many bytes.
+    fn fill(&self, leaving: u64) {
+        let free = || {
+            let found = nix::sys::statvfs::statvfs(&self.path).expect("the disk is there");
+            found.blocks_available() * found.fragment_size()
+        };
+        let ballast = vec![0; free().saturating_sub(leaving) as usize];
+        std::fs::write(self.path.join("ballast"), ballast).expect("room for so much");
+    }
+
+    fn clear(&self) {
+        std::fs::remove_file(self.path.join("ballast")).expect("it was there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.path).output();
+    }
+}
+
+#[test]
+fn a_real_disk_that_is_full_starts_no_job_and_works_again_when_there_is_room() {
+    let cli = cli();
+    let Some(disk) = SmallDisk::mount(cli.home().join("small")) else {
+        // Without root there is no disk to fill: the refusing library above tells the same story.
+        assert!(!nix::unistd::getuid().is_root() || Path::new("/.dockerenv").exists(), "root cannot mount");
+        return;
+    };
+    let store = format!("sqlite:{}", disk.path.join("flowlock.db").display());
+    let cli = cli.with("FLOWLOCK_STORE", store).with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    cli.run(run("-o a -o b --name before", "true")).code(0);
+    for leaving in (0..24).rev() {
+        disk.fill(leaving * 4096);
+        let ended = cli.run(run("-o a -o b --name full", "echo in"));
+        let code = ended.status().code().unwrap();
+        disk.clear();
+        let after = records(&cli);
+        assert_eq!(after["a"], after["b"]);
+        match code {
+            0 => assert_eq!(after["a"].job, "full"),
+            _ => drop(
+                ended
+                    .code(74)
+                    .stderr_has("no space left for the store; nothing was changed; make room and run again")
+                    .clone(),
+            ),
+        }
+        if leaving == 0 {
+            ended.code(74).stdout("");
+        }
+        cli.run(run("-o a -o b --wait 5s --name before", "true")).code(0);
+    }
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_under_a_running_command_records_nothing() {
+    let cli = written_before();
+    let faults = Fault::below(cli.home().join("store"))
+        .calls(&[Call::Write, Call::Truncate, Call::Open])
+        .refuse_from(1, Errno::EROFS)
+        .disarmed()
+        .inject();
+    let gate = Gate::new(cli.home().join("gate"));
+    let holder = cli.clone().with_faults(&faults).with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let holder = holder.start(run("-o a -o b --name holder", &format!("echo in; {}", gate.wait())));
+    holder.says("in\n");
+    faults.arm();
+    gate.open();
+    let ended = holder.wait();
+    ended.code(74).stderr_has(
+        "reading or writing the store failed; nothing was changed; see the system log of the disk",
+    );
+    assert_eq!(records(&cli)["a"].job, "before");
+    cli.run(run("-o a -o b --wait 5s --name next", "true")).code(0);
+}

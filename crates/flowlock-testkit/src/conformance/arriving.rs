@@ -37,7 +37,7 @@ pub(super) fn readers_share_and_a_writer_is_alone(stage: &Stage) {
     two.is("running");
     let writer = stage.run("writer").writes("x").tries();
     assert_eq!(
-        writer.is("refused(busy)").first_blocked().by.iter().map(super::stage::blocker).collect::<Vec<_>>(),
+        writer.is("refused(busy)").first_blocked().by.iter().map(super::word::blocker).collect::<Vec<_>>(),
         ["output_being_read x by one", "output_being_read x by two"]
     );
     stage.run("locker").locks("l").tries().is("refused(busy)");
@@ -122,6 +122,18 @@ pub(super) fn a_reader_waits_behind_a_waiting_writer(stage: &Stage) {
     assert_eq!(late.is("queued").blockers(), ["input_being_written x by writer"]);
 }
 
+pub(super) fn a_writer_waits_behind_a_waiting_reader(stage: &Stage) {
+    stage.create(&["x"]);
+    let holder = stage.run("holder").locks("l").tries();
+    let reader = stage.run("reader").reads("x").locks("l").waits();
+    let writer = stage.run("writer").writes("x").waits();
+    assert_eq!(writer.is("queued").blockers(), ["queued_behind x by reader"]);
+    stage.run("other reader").reads("x").tries().is("refused(busy)");
+    assert_eq!(holder.commits(), "committed");
+    reader.is("granted");
+    assert_eq!(writer.is("queued").blockers(), ["output_being_read x by reader"]);
+}
+
 pub(super) fn an_awaiting_run_reserves_nothing(stage: &Stage) {
     stage
         .run("awaiting")
@@ -159,7 +171,7 @@ pub(super) fn an_output_that_exists_refuses_for_good(stage: &Stage) {
     let once = stage.run("once").writes("x").once().waits();
     once.is("refused(output_exists)");
     assert_eq!(
-        once.first_blocked().by.iter().map(super::stage::blocker).collect::<Vec<_>>(),
+        once.first_blocked().by.iter().map(super::word::blocker).collect::<Vec<_>>(),
         ["output_exists x"]
     );
     stage.remove(&["x"]);

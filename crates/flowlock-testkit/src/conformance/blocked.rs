@@ -33,7 +33,7 @@ pub(super) fn each_kind_of_blocker_names_who_is_behind_it(stage: &Stage) {
     ];
     for (request, words) in expected {
         let blocked = request.tries().first_blocked();
-        assert_eq!(blocked.by.iter().map(super::stage::blocker).collect::<Vec<_>>(), words);
+        assert_eq!(blocked.by.iter().map(super::word::blocker).collect::<Vec<_>>(), words);
         assert!(!blocked.more);
         let behind = blocked
             .by

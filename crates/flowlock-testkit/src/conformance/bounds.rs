@@ -5,7 +5,7 @@ use flowlock::step::Step;
 use super::{Actor, Stage};
 
 /// Runs that all wait for one input, each with a lock of its own.
-fn crowd<'s>(stage: &'s Stage, count: usize) -> Vec<Actor<'s>> {
+fn crowd(stage: &Stage, count: usize) -> Vec<Actor<'_>> {
     let waits = |at| stage.run(&format!("{at:04}")).reads("x").locks(&format!("lock {at}")).waits();
     (0..count).map(waits).collect()
 }

@@ -54,7 +54,7 @@ pub(super) fn only_the_run_that_got_the_names_is_woken(stage: &Stage) {
     let c = stage.run("C").locks("l").waits();
     let [mut inbox_b, mut inbox_c] = [&b, &c].map(|run| stage.inbox(run));
     assert_eq!(a.commits(), "committed");
-    assert_eq!(inbox_b.wait(crate::PATIENCE), [b.attempt.id.clone()]);
+    assert_eq!(inbox_b.wait(crate::PATIENCE), std::slice::from_ref(&b.attempt.id));
     assert!(inbox_c.wait(Duration::ZERO).is_empty());
 }
 
@@ -143,6 +143,25 @@ pub(super) fn a_late_claim_succeeds_if_nobody_needed_the_names(stage: &Stage) {
     stage.run("B").locks("l").tries().is("refused(busy)");
 }
 
+pub(super) fn a_late_claim_asks_again_while_older_work_is_left_over(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let slow = stage.run("slow").locks("l").waits();
+    stage.run("crowded").locks("crowd").lease(10).tries();
+    let crowd: Vec<_> = (0..200).map(|at| stage.run(&format!("{at}")).shares("crowd").waits()).collect();
+    let next = stage.run("next").locks("l").waits();
+    assert_eq!(holder.commits(), "committed");
+    stage.world(|world| world.advance(Duration::from_secs(5)));
+    for waiter in crowd.iter().chain([&next]) {
+        waiter.beats();
+    }
+    stage.world(|world| world.advance(Duration::from_secs(5)));
+    for _ in 0..3 {
+        assert_eq!(slow.claims(), "ask_again");
+    }
+    assert_eq!(slow.claims(), "queued", "the next one in line was granted first");
+    next.is("granted");
+}
+
 pub(super) fn a_held_place_reserves_to_its_end_and_each_return_renews_it(stage: &Stage) {
     let holder = stage.run("holder").locks("l").lease(600).tries();
     let placed = stage.run("placed").locks("l").holds_place(30);
@@ -180,7 +199,7 @@ pub(super) fn a_held_place_ends_by_itself(stage: &Stage) {
     too_long.is("queued");
     stage.pass(1);
     too_long.is("timed_out");
-    assert_eq!(super::stage::word(&placed.sends(Patience::HoldPlace(5_000))), "timed_out");
+    assert_eq!(super::word::word(&placed.sends(Patience::HoldPlace(5_000))), "timed_out");
 }
 
 pub(super) fn a_cancelled_waiter_makes_room(stage: &Stage) {

@@ -93,7 +93,7 @@ pub(super) fn a_commit_needs_the_right_nonce(stage: &Stage) {
             Step::Claim { attempt: stranger.clone(), holder: a.holder.clone() },
             Step::Detach(stranger.clone()),
         ] {
-            assert_eq!(super::stage::word(&stage.step(&step)), "not_found", "{step:?}");
+            assert_eq!(super::word::word(&stage.step(&step)), "not_found", "{step:?}");
         }
     }
     a.is("running");
@@ -162,13 +162,13 @@ pub(super) fn one_refresh_serves_many_runs(stage: &Stage) {
 pub(super) fn a_detached_run_is_operated_by_its_id_alone(stage: &Stage) {
     let a = stage.run("A").writes("x").tries();
     let by_id = Who { nonce: None, ..a.who() };
-    assert_eq!(super::stage::word(&stage.step(&Step::Refresh(vec![by_id.clone()]))), "not_found");
+    assert_eq!(super::word::word(&stage.step(&Step::Refresh(vec![by_id.clone()]))), "not_found");
     assert_eq!(a.detaches(), "done");
     a.dies();
     assert_eq!(a.is_buried(), "done");
     a.is("running");
-    assert_eq!(super::stage::word(&stage.step(&Step::Refresh(vec![by_id.clone()]))), "held");
-    assert_eq!(super::stage::word(&stage.step(&Step::Commit { who: by_id, note: None })), "committed");
+    assert_eq!(super::word::word(&stage.step(&Step::Refresh(vec![by_id.clone()]))), "held");
+    assert_eq!(super::word::word(&stage.step(&Step::Commit { who: by_id, note: None })), "committed");
     assert_eq!(stage.written(), "x live");
 }
 

@@ -84,7 +84,7 @@ pub(super) fn a_record_expires(stage: &Stage) {
     assert_eq!(stage.written(), "");
     let late = stage.run("C").reads("x").tries();
     let blocked = late.is("refused(busy)").first_blocked();
-    assert_eq!(super::stage::blocker(&blocked.by[0]), "input_missing x");
+    assert_eq!(super::word::blocker(&blocked.by[0]), "input_missing x");
     let evidence = blocked.by[0].record.as_ref().unwrap();
     assert_eq!(evidence.state, RecordState::Expired);
     assert_eq!(evidence.last_written.as_ref().unwrap().0.as_str(), "A");

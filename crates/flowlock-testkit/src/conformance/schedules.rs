@@ -67,14 +67,14 @@ pub(super) fn work_is_done_by_ticket_over_all_names(stage: &Stage) {
 
 pub(super) fn a_stuck_thread_does_not_hold_a_grant_for_ever(stage: &Stage) {
     let holder = stage.run("holder").locks("l").tries();
-    let stuck = stage.run("stuck").locks("l").lease(600).waits();
+    let thread = stage.run("stuck").locks("l").lease(600).waits();
     assert_eq!(holder.commits(), "committed");
-    stuck.is("granted");
+    thread.is("granted");
     let mut served = 0;
     for second in 0..300 {
         stage.pass_hearing(1, &[]);
         if second % 5 == 0 {
-            stuck.beats(); // its process lives, the thread never claims
+            thread.beats(); // its process lives, the thread never claims
         }
         if second % 3 == 0 {
             let other = stage.run(&format!("{second}")).locks("l").tries();
@@ -134,8 +134,8 @@ pub(super) fn a_delayed_duplicate_is_no_zombie_grant(stage: &Stage) {
     for _ in 0..3 {
         stage.pass(400);
         let answer = a.sends(Patience::Wait(None));
-        let state = super::stage::word(&answer);
-        assert!(["failed", "arrived_too_late"].contains(&state.as_str()), "{answer:?}");
+        let said = super::word::word(&answer);
+        assert!(["failed", "arrived_too_late"].contains(&said.as_str()), "{answer:?}");
     }
     stage.run("B").locks("l").tries().is("running");
 }
@@ -166,6 +166,6 @@ pub(super) fn a_lapsed_parent_keeps_the_privilege_for_its_child(stage: &Stage) {
     child.is("granted");
     assert_eq!(parent.refreshes(), "held late");
     let all = [parent.who(), other.who()];
-    assert_eq!(super::stage::word(&stage.step(&Step::Refresh(all.to_vec()))), "held, held");
+    assert_eq!(super::word::word(&stage.step(&Step::Refresh(all.to_vec()))), "held, held");
     let _: &Who = &all[0];
 }

@@ -35,6 +35,16 @@ pub(super) fn units_queued_ahead_count_so_that_a_big_request_is_not_starved(stag
     newcomer.is("granted");
 }
 
+pub(super) fn the_capacity_stated_by_those_ahead_counts(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").tries();
+    stage.run("ahead").slot("s", 2, 2).locks("l").waits().is("queued");
+    // By its own words it would fit beside the one ahead; by those of the one ahead nobody does.
+    let behind = stage.run("behind").slot("s", 1, 9).waits();
+    assert_eq!(behind.is("queued").blockers(), ["queued_behind s by ahead"]);
+    assert_eq!(holder.commits(), "committed");
+    behind.is("queued");
+}
+
 pub(super) fn lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_fits(stage: &Stage) {
     let [long, short, middle] = [("long", 9), ("short", 3), ("middle", 6)]
         .map(|(id, lease)| stage.run(id).slot("s", 1, 3).lease(lease).tries());

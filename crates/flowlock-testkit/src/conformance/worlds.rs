@@ -34,7 +34,7 @@ pub(super) fn everything_is_there_again_after_a_crash(stage: &Stage) {
     let awaiting = stage.run("awaiting").reads("y").waits();
     let lapsed = stage.run("lapsed").locks("m").lease(1).tries();
     stage.pass(1);
-    let states = || [&holder, &queued, &awaiting, &lapsed].map(|run| run.seen());
+    let states = || [&holder, &queued, &awaiting, &lapsed].map(super::Actor::seen);
     let before = states();
     stage.reopen();
     assert_eq!(states(), before);

@@ -73,7 +73,7 @@ fn nobody_was_passed(run: &Run, fresh: &[Run], before: &Scene<'_>, after: &Scene
             queued.ticket < run.ticket && still.iter().any(|other| other.ticket == queued.ticket)
         })
         .collect();
-    for claim in run.spec.claims.iter() {
+    for claim in &run.spec.claims {
         let of_those_ahead: Vec<_> = ahead.iter().flat_map(|other| on_same_name(other, claim)).collect();
         if let Mode::Units { .. } = claim.mode {
             let stood = before.holders().filter(|other| !before.is_lapsed(other));

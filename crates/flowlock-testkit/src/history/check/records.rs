@@ -43,8 +43,11 @@ pub(super) fn judge(book: &mut Book, grants_so_far: usize, moment: &Moment<'_>) 
     late_success_harms_nobody(book, moment)
 }
 
+/// Names to be written, and their version if that is known.
+type Expected = (Vec<Name>, Option<Token>);
+
 /// Which names this step is to write, and in which version if that is known.
-fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<(Vec<Name>, Option<Token>)>, String> {
+fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<Expected>, String> {
     match (moment.step, moment.answer) {
         (Step::Create { names, .. }, Answer::Done) => Ok(Some((names.clone(), None))),
         (Step::Commit { who, .. }, Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. })) => {

@@ -1,6 +1,6 @@
 //! The embedded store: one `SQLite` file, many processes, one host, no daemon.
 //!
-//! A step is one write transaction, entered through the writers' queue ([`turn`]). Lock traffic is not
+//! A step is one write transaction, entered through the writers' queue (`turn.rs`). Lock traffic is not
 //! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 

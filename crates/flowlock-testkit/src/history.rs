@@ -1,7 +1,7 @@
 //! Random histories: everything that can happen to a store, played on several stores at once.
 //!
 //! At every step all stores must give the same answer and hold the same runs and records, and a second opinion
-//! ([`oracle`](crate::oracle)) must find every promise kept. Once the faults stop, everything must end.
+//! (`oracle.rs`) must find every promise kept. Once the faults stop, everything must end.
 
 mod acts;
 mod arrivals;

@@ -108,3 +108,13 @@ pub(super) fn a_run_is_not_granted_while_the_end_of_its_wait_is_left_over(stage:
     waiter.is("timed_out");
     behind.is("granted");
 }
+
+pub(super) fn a_late_holder_asks_again_while_older_deadlines_are_left_over(stage: &Stage) {
+    due_before_the_fifth_second(stage);
+    let late = stage.run("late").locks("m").lease(5).tries();
+    let waiter = stage.run("waiter").locks("m").waits();
+    stage.world(|world| world.advance(std::time::Duration::from_secs(6)));
+    assert_eq!(late.commits(), "ask_again");
+    assert_eq!(late.commits(), "lost(taken)");
+    waiter.is("granted");
+}

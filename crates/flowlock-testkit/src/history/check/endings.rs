@@ -66,7 +66,10 @@ fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<
     let waited = moment.before.runs.iter().filter(|run| waits(run) && run.present);
     let came_and_went: Vec<&Run> = waited.filter(is_ended).collect();
     let takers = || after.holders().filter(is_fresh).chain(came_and_went.iter().copied());
-    let were_there = before.holders().filter(is_ended);
+    // Lapsed units are taken in the order of their deadlines, so those with a later one were still there.
+    let later = |run: &Run| (run.deadline_ms, run.ticket) > (old.deadline_ms, old.ticket);
+    let is_gone = |run: &Run| after.run(run.ticket).is_none_or(|now| !holds(now));
+    let were_there = before.holders().filter(|run| is_gone(run) && (is_ended(run) || later(run)));
     let all: Vec<&Run> = after.holders().chain(came_and_went.iter().copied()).chain(were_there).collect();
     let was_in_the_way = |held: &Claim| {
         let mut taken = takers().flat_map(|run| on_same_name(run, held));

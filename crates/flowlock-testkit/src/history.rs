@@ -19,7 +19,7 @@ mod tally;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-pub use op::{Arrival, Names, Op, Script, Use, Wish, scripts};
+pub use op::{Arrival, Fate, Names, Op, Script, Use, Wish, scripts};
 pub use play::play;
 
 /// A promise that was not kept, in words.

@@ -15,19 +15,20 @@ impl Play {
         if self.made.is_multiple_of(3) || arrival.nested && !self.made.is_multiple_of(5) {
             self.settle(usize::from(arrival.elsewhere))?;
         }
-        self.admit(arrival)
+        self.admit(arrival).map(drop)
     }
 
-    /// Somebody asks for claims, whatever is left over.
-    pub(super) fn admit(&mut self, arrival: &Arrival) -> Verdict {
+    /// Somebody asks for claims, whatever is left over; answers which request it became.
+    pub(super) fn admit(&mut self, arrival: &Arrival) -> Result<Option<usize>, String> {
         if !self.clients[usize::from(arrival.client)].awake {
-            return Ok(());
+            return Ok(None);
         }
         let at = usize::from(arrival.elsewhere);
         let known = self.request_of(arrival, at);
         self.books[at].known.push(known);
         let index = self.books[at].known.len() - 1;
-        self.send(at, index, arrival.patience.patience()).map(drop)
+        self.send(at, index, arrival.patience.patience())?;
+        Ok(Some(index))
     }
 
     pub(super) fn request_of(&mut self, arrival: &Arrival, at: usize) -> Known {

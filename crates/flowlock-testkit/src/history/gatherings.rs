@@ -1,11 +1,14 @@
 //! Situations that chance alone would rarely bring about: crowds, families, and holders that are late.
 
+use std::time::Duration;
+
 use flowlock::State;
-use flowlock::step::{Step, Who};
+use flowlock::step::{Step, Unlock, Who};
 
 use super::Verdict;
-use super::op::{Arrival, Op, Use, Wish};
+use super::op::{Arrival, Fate, Op, Use, Wish};
 use super::play::Play;
+use crate::oracle::holds;
 
 impl Play {
     /// Everybody reads the first name and waits; then it is written, which lets more of them move than a small step
@@ -22,39 +25,61 @@ impl Play {
         }
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
         let [_, second, third] = newcomer.data;
-        self.admit(&Arrival { data: [Use::No, second, third], ..newcomer.clone() })
+        self.admit(&Arrival { data: [Use::No, second, third], ..newcomer.clone() }).map(drop)
     }
 
-    /// A parent and its child share the first name; a writer stands between them in line; the child also wants what
-    /// somebody else has.
-    pub(super) fn family(&mut self, first: u8, elsewhere: bool) -> Verdict {
+    /// A parent, its child and somebody else share the first name; a writer stands between them in line; the child
+    /// also wants what another one has. Then the parent lapses or is revoked, and that other one ends.
+    pub(super) fn family(&mut self, first: u8, elsewhere: bool, fate: Fate) -> Verdict {
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
-        let member = |place: u8, data: [Use; 3]| Arrival {
+        let member = |place: u8, lease: u8, data: [Use; 3]| Arrival {
             client: (first + place) % 4,
             elsewhere,
             data,
-            lease: if place == 0 { 3 } else { 20 },
+            lease,
             patience: Wish::WaitForEver,
             ..Arrival::nothing()
         };
-        self.admit(&member(0, [Use::Read, Use::No, Use::No]))?;
-        self.admit(&member(1, [Use::Write, Use::No, Use::No]))?;
-        self.admit(&member(2, [Use::No, Use::Write, Use::No]))?;
-        self.admit(&Arrival { nested: true, ..member(0, [Use::Read, Use::Write, Use::No]) })
+        let parent = self.admit(&member(0, 3, [Use::Read, Use::No, Use::No]))?;
+        self.admit(&member(3, 20, [Use::Read, Use::No, Use::No]))?;
+        self.admit(&member(1, 20, [Use::Write, Use::No, Use::No]))?;
+        let other = self.admit(&member(2, 20, [Use::No, Use::Write, Use::No]))?;
+        self.admit(&Arrival { nested: true, ..member(0, 20, [Use::Read, Use::Write, Use::No]) })?;
+        let (Some(parent), Some(other)) = (parent, other) else { return Ok(()) };
+        let book = &self.books[usize::from(elsewhere)];
+        let (parent, other) = (book.known[parent].attempt.clone(), Who::from(&book.known[other].attempt));
+        match fate {
+            Fate::Open => return Ok(()),
+            Fate::Lapsed => self.world.advance(Duration::from_secs(3)),
+            Fate::Revoked => {
+                let run = book.snapshot.runs.iter().find(|run| run.attempt == parent);
+                let Some(token) = run.and_then(|run| run.token) else { return Ok(()) };
+                let how = Unlock::WhenAcknowledged;
+                self.step(usize::from(elsewhere), &Step::Unlock { run: parent.id, token, how })?;
+            }
+        }
+        self.step(usize::from(elsewhere), &Step::Fail(other))?;
+        self.settle(usize::from(elsewhere))
     }
 
     /// The holder's own step is the first after its deadline.
     pub(super) fn late(&mut self, pick: u16, commits: bool) -> Verdict {
-        let running = |(at, i): &(usize, usize)| {
-            self.books[*at].run_of(*i).is_some_and(|run| run.state == State::Running && !run.lapsed)
+        let holds = |(at, i): &(usize, usize)| {
+            self.books[*at].run_of(*i).is_some_and(|run| holds(run) && !run.lapsed)
         };
-        let running: Vec<_> = self.living().into_iter().filter(running).collect();
-        let Some(&(at, i)) = running.get(usize::from(pick) % running.len().max(1)) else { return Ok(()) };
-        let run = self.books[at].run_of(i).expect("picked among the living");
+        let holding: Vec<_> = self.living().into_iter().filter(holds).collect();
+        let Some(&(at, i)) = holding.get(usize::from(pick) % holding.len().max(1)) else { return Ok(()) };
+        let run = self.books[at].run_of(i).expect("picked among the living").clone();
         let left = run.deadline_ms.unwrap_or_default() - self.now().boot_ms;
         let who = Who::from(&run.attempt);
-        self.world.advance(std::time::Duration::from_millis(left.max(0) as u64));
-        let step = if commits { Step::Commit { who, note: None } } else { Step::Refresh(vec![who]) };
+        self.world.advance(Duration::from_millis(left.max(0) as u64));
+        let step = match run.state {
+            State::Granted => {
+                Step::Claim { attempt: run.attempt, holder: self.holder(self.books[at].known[i].client) }
+            }
+            _ if commits => Step::Commit { who, note: None },
+            _ => Step::Refresh(vec![who]),
+        };
         self.step(at, &step).map(drop)
     }
 }

@@ -10,7 +10,7 @@ pub enum Op {
     /// Many ask at once for what one name stands in the way of; then that name is written.
     Crowd(Vec<Arrival>),
     /// A parent shares a name that somebody waits to write, and its child wants to share it too.
-    Family(u8, bool),
+    Family(u8, bool, Fate),
     /// Time passes until just after a running run's deadline, and its own step (refresh or commit) comes first.
     Late(u16, bool),
     /// Somebody cancels a request that the store has not seen; it arrives so much later.
@@ -43,6 +43,17 @@ pub enum Op {
     Reboot,
     /// Steps are made until nothing is left over; then all must be in order.
     Settle,
+}
+
+/// What becomes of a parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Whatever happens next.
+    Open,
+    /// Its lease ends.
+    Lapsed,
+    /// It is unlocked, and has not acknowledged that.
+    Revoked,
 }
 
 /// Which namespace, and which of three data names, as bits.
@@ -136,7 +147,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         24 => arrivals().prop_map(Op::Arrive),
         3 => prop::collection::vec(arrivals(), 3..7).prop_map(Op::Crowd),
-        2 => (0..4_u8, any::<bool>()).prop_map(|(first, elsewhere)| Op::Family(first, elsewhere)),
+        2 => (0..4_u8, any::<bool>(), fates()).prop_map(|(first, elsewhere, fate)| Op::Family(first, elsewhere, fate)),
         4 => (pick(), any::<bool>()).prop_map(|(run, commits)| Op::Late(run, commits)),
         1 => (arrivals(), 0..4_000_u16).prop_map(|(arrival, delay)| Op::CancelFirst(arrival, delay)),
         40 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Act(run, dice)),
@@ -155,6 +166,10 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => prop::bool::weighted(0.15).prop_map(|reboot| if reboot { Op::Reboot } else { Op::Settle }),
         3 => Just(Op::Settle),
     ]
+}
+
+fn fates() -> impl Strategy<Value = Fate> {
+    prop_oneof![Just(Fate::Open), Just(Fate::Lapsed), Just(Fate::Revoked)]
 }
 
 fn arrivals() -> impl Strategy<Value = Arrival> {

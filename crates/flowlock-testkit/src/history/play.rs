@@ -91,7 +91,7 @@ impl Play {
         match op {
             Op::Arrive(arrival) => self.arrive(arrival),
             Op::Crowd(arrivals) => self.crowd(arrivals),
-            Op::Family(first, elsewhere) => self.family(*first, *elsewhere),
+            Op::Family(first, elsewhere, fate) => self.family(*first, *elsewhere, *fate),
             Op::Late(pick, commits) => self.late(*pick, *commits),
             Op::CancelFirst(arrival, delay) => self.cancel_first(arrival, *delay),
             Op::Act(pick, dice) => self.act(*pick, *dice),

@@ -54,7 +54,9 @@ fn a_writer_among_a_swarm_of_readers_starts_in_its_turn() {
         assert!(passed <= swarm.len(), "{passed} readers passed the writer");
     }
     std::fs::write(&stop, "").unwrap();
-    swarm.into_iter().for_each(|reader| drop(reader.wait()));
+    for reader in swarm {
+        drop(reader.wait());
+    }
     witness.saw_no_overlap(13);
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use flowlock_testkit::{Cli, Finished, Gate, Job};
@@ -69,7 +70,9 @@ impl Person {
 fn within_reach(cli: &Cli) -> PathBuf {
     fs::set_permissions(cli.home(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = cli.home().join("flowlock");
-    fs::copy(env!("CARGO_BIN_EXE_flowlock"), &binary).unwrap();
+    // By another process: a descriptor open for writing, inherited by some child, would make the copy "busy".
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_flowlock")).arg(&binary).status();
+    assert!(copied.unwrap().success());
     binary
 }
 

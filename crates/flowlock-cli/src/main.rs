@@ -29,16 +29,21 @@ fn main() -> ExitCode {
         Err(error) => return ExitCode::from(args::explain(&error)),
     };
     log::set_level(cli.global.quiet, cli.global.verbose);
-    match commands::carry_out(&cli.global, cli.command) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
-            if !failure.message.is_empty() {
-                terminal::say(&failure.message);
-            }
-            for line in &failure.details {
-                eprintln!("  {}", terminal::shown(line));
-            }
-            ExitCode::from(failure.code)
-        }
+    // A panic has said what happened and failed the run by unwinding; what is left is the exit code.
+    let carried_out = std::panic::catch_unwind(|| commands::carry_out(&cli.global, cli.command));
+    match carried_out {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(failure)) => report(&failure),
+        Err(_) => ExitCode::from(exit::INTERNAL),
     }
+}
+
+fn report(failure: &exit::Failure) -> ExitCode {
+    if !failure.message.is_empty() {
+        terminal::say(&failure.message);
+    }
+    for line in &failure.details {
+        terminal::add(&format!("  {}", terminal::shown(line)));
+    }
+    ExitCode::from(failure.code)
 }

@@ -55,6 +55,11 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "flowlock: {text}");
 }
 
+/// Says more about what was said before, on a line of its own.
+pub(crate) fn add(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Columns under a heading.
 #[derive(Debug)]
 pub(crate) struct Table {

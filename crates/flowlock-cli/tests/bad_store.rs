@@ -95,6 +95,21 @@ fn a_full_disk_starts_no_job() {
 }
 
 #[test]
+fn a_store_that_does_not_answer_starts_no_job() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a"]).code(0);
+    let queue = format!("{}-lock", cli.store().display());
+    let hog = Cli::new("/usr/bin/flock");
+    let hog = hog.start([queue.as_str(), "sh", "-c", "echo held; sleep 60"]);
+    hog.says("held");
+    let hurried = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let ended = hurried.run(["run", "--json-result", "result", "-l", "x", "--", "echo", "ran"]);
+    ended.code(69).stdout("").stderr_has("(store sqlite:~/store/flowlock.db, namespace default, user id ");
+    let result = fs::read_to_string(cli.home().join("result")).unwrap();
+    assert!(result.contains(r#""outcome":"store_unreachable","exit_code":69"#), "{result}");
+}
+
+#[test]
 fn a_network_file_system_is_refused() {
     let cli = cli();
     let network = Fault::below(cli.home()).file_system(cli.home().join("store"), FileSystem::Nfs).inject();

@@ -79,7 +79,7 @@ fn the_command_has_the_terminal_and_the_shell_gets_it_back() {
 #[test]
 fn an_interrupt_from_the_keyboard_ends_the_command() {
     let (_home, terminal) = shell();
-    terminal.types("$flowlock run -l x -- sh -c 'echo begun; sleep 60'; echo code $?\n");
+    terminal.types("$flowlock run -l x -- sh -c 'trap \"exit 130\" INT; echo begun; while :; do sleep 0.02; done'; echo code $?\n");
     terminal.shows("\nbegun");
     terminal.types("\u{3}");
     terminal.shows("code 130");

@@ -33,7 +33,8 @@ impl Gate {
     #[track_caller]
     pub fn open(&self) {
         until("a worker at the gate", PATIENCE, || {
-            let mut pipe = OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&self.path).ok()?;
+            let mut pipe =
+                OpenOptions::new().write(true).custom_flags(nix::libc::O_NONBLOCK).open(&self.path).ok()?;
             pipe.write_all(b"go\n").ok()
         });
     }

@@ -1,13 +1,18 @@
 //! Random histories: everything that can happen to a store, played on several stores at once.
 //!
 //! At every step all stores must give the same answer and hold the same runs and records, and a second opinion
-//! ([`oracle`](crate::oracle)) must find every promise kept. Once the faults stop, everything must end.
+//! (`oracle.rs`) must find every promise kept. Once the faults stop, everything must end.
 
+mod acts;
+mod arrivals;
 mod book;
 mod check;
+mod disturbances;
 mod ending;
+mod gatherings;
 mod op;
 mod play;
+mod processes;
 mod request;
 mod settled;
 mod tally;
@@ -30,6 +35,9 @@ macro_rules! promise {
 }
 use promise;
 
+/// A set of this many histories that never lapses, hands over or loses is badly drawn.
+const ENOUGH_TO_SEE_EVERYTHING: u32 = 200;
+
 /// Plays random histories of up to `longest` events and panics with the smallest one that breaks a promise.
 ///
 /// `FLOWLOCK_HISTORIES` sets how many in place of `cases`, `FLOWLOCK_SEED` (a number) which ones; without it they
@@ -49,7 +57,8 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize) {
     let result = runner
         .run(&scripts(longest), |script| play(&script).map_err(|failed| TestCaseError::fail(failed.verdict)));
     match result {
-        Ok(()) => tally::must_have_seen_everything(),
+        Ok(()) if cases >= ENOUGH_TO_SEE_EVERYTHING => tally::must_have_seen_everything(),
+        Ok(()) => {}
         Err(TestError::Fail(_, script)) => {
             let failed = play(&script).expect_err("the smallest history fails again");
             panic!(

@@ -5,6 +5,7 @@
 //! * [`Fault`] preloads a hostile machine into such a process: it dies or is refused at its Nth write, loses power,
 //!   has its clock moved, stands on another file system or after a reboot.
 //! * [`Witness`] watches from outside whether two workers were ever where only one may be.
+//! * [`conformance!`] makes a test of every promise a store gives.
 //! * [`history`] plays random histories on several stores at once and asks a second opinion at every step.
 //! * [`Gate`] keeps a worker inside until the test lets it out.
 //! * [`until`] waits for a condition with a deadline, in place of a sleep and a hope.
@@ -13,6 +14,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod cli;
+pub mod conformance;
 mod fault;
 mod gate;
 pub mod history;

@@ -69,8 +69,9 @@ impl<'s> Scene<'s> {
         self.snapshot.runs.iter().filter(|run| holds(run))
     }
 
+    /// Whether its deadline passed, whatever the store has noticed.
     pub(crate) fn is_lapsed(&self, run: &Run) -> bool {
-        run.lapsed || run.deadline_ms.is_some_and(|deadline| deadline <= self.now.boot_ms)
+        run.deadline_ms.is_some_and(|deadline| deadline <= self.now.boot_ms)
     }
 
     /// Holders that stand in somebody's way.

@@ -75,6 +75,8 @@ pub struct By {
     pub since_us: i64,
     /// What is left of its lease in milliseconds; negative once it is over. None for a run that waits.
     pub lease_left_ms: Option<i64>,
+    /// Its process was found dead: whoever wants the names gets them, and nobody has yet.
+    pub process_gone: bool,
 }
 
 /// What a store remembers of a name's record.
@@ -151,6 +153,7 @@ impl std::fmt::Display for By {
             write!(f, ", {}", escape(ci))?;
         }
         match self.lease_left_ms {
+            _ if self.process_gone => write!(f, ", its process is gone")?,
             None => {}
             Some(left) if left > 0 => write!(f, ", lease left {} s", (left + 999) / 1_000)?,
             Some(_) => write!(f, ", lease over")?,

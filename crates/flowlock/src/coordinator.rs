@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::desk::Desk;
 use crate::error::Error;
 use crate::job::Job;
 use crate::keeper::Keeper;
@@ -12,7 +13,6 @@ use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step, Who};
 use crate::store::memory::MemoryStore;
 use crate::store::{Pulse, Store, StoreError};
-use crate::wait::Desk;
 use crate::world::{later, millis};
 
 /// How long the store is asked before an error is reported, if nothing else is said.
@@ -64,6 +64,14 @@ impl Flowlock {
     ///
     /// # Errors
     /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if the store cannot be used.
+    ///
+    /// ```
+    /// let directory = tempfile::tempdir().unwrap();
+    /// let url = format!("sqlite:{}/flowlock.db", directory.path().display());
+    /// let flowlock = flowlock::Flowlock::open(&url)?;
+    /// assert!(flowlock::Flowlock::open("flowlock.db").is_err(), "a URL begins with sqlite: or memory:");
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn open(url: &str) -> Result<Self, Error> {
         Self::builder().open(url)
     }
@@ -100,6 +108,18 @@ impl Flowlock {
 }
 
 /// Settings of a connection.
+///
+/// ```
+/// use std::time::Duration;
+/// use flowlock::{Flowlock, Namespace};
+///
+/// let flowlock = Flowlock::builder()
+///     .namespace(Namespace::parse("staging")?)
+///     .store_timeout(Duration::from_secs(10))
+///     .open("memory:")?;
+/// assert_eq!(flowlock.namespace().as_str(), "staging");
+/// # Ok::<(), flowlock::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
     namespace: Namespace,

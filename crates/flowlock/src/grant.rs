@@ -10,7 +10,7 @@ use crate::name::RunId;
 use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
-use crate::store::{Content, StoreError, View};
+use crate::store::{Content, StoreError, StoreErrorKind, View};
 use crate::world::later;
 
 /// Who renews a grant's lease.
@@ -108,6 +108,14 @@ impl Grant {
     }
 
     /// Calls `told` once, from another thread, when the claims are lost; at once if they are.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("j").lock("x").acquire()?;
+    /// grant.on_lost(|how| eprintln!("stop the work: {how:?}"));
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn on_lost(&self, told: impl FnOnce(Lost) + Send + 'static) {
         self.held.on_lost(Box::new(told));
     }
@@ -123,6 +131,16 @@ impl Grant {
 
     /// Asks the store whether the claims are still held: to be called just before something that cannot be
     /// taken back, such as a rename.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("import").output("sales").acquire()?;
+    /// // … write sales.new …
+    /// grant.verify()?;
+    /// // … rename sales.new to sales …
+    /// grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn verify(&self) -> Result<(), Error> {
         if let Some(by) = self.lost() {
             return Err(self.is_lost(by));
@@ -166,6 +184,15 @@ impl Grant {
     }
 
     /// Separates the run from this process: from now on it is operated by its id alone and lives by its lease.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let run = flowlock.job("build").output("app").acquire()?.detach()?;
+    /// // Elsewhere, with nothing but the id:
+    /// flowlock.refresh(&run)?;
+    /// flowlock.commit(&run, None)?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn detach(mut self) -> Result<RunId, Error> {
         let answer = self.shared.step(&Step::Detach(self.held.attempt.clone()))?;
         if answer != Answer::Done {
@@ -221,7 +248,8 @@ pub(crate) fn commit(
 }
 
 fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {
-    if !source.is_transient() {
+    // A full disk refuses plainly: the commit had no effect, and the caller can make room.
+    if !source.is_transient() || source.kind() == StoreErrorKind::Full {
         return Error::Store(source);
     }
     Error::Unknown { run: who.run.clone(), waited: begin.elapsed(), source }

@@ -127,6 +127,15 @@ impl Job {
     }
 
     /// Adds `units` of the `capacity` units of a slot.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let job = || flowlock.job("convert").slot("gpu", 1, 2); // one of two
+    /// let (first, second) = (job().acquire()?, job().acquire()?);
+    /// assert!(matches!(job().try_acquire()?, flowlock::Acquired::Blocked(_)));
+    /// # first.commit()?; second.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn slot(mut self, name: impl Into<String>, units: u32, capacity: u32) -> Self {
         self.claims.push(Wanted::Slot(name.into(), units, capacity));
@@ -142,6 +151,14 @@ impl Job {
 
     /// Does not renew the lease by itself: the claims stand for one lease, or until the next
     /// [`Grant::refresh`].
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("j").lock("x").lease(std::time::Duration::from_secs(300)).fixed_lease().acquire()?;
+    /// grant.refresh()?; // by hand, before the five minutes are over
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn fixed_lease(mut self) -> Self {
         self.renewal = Renewal::ByHand;
@@ -156,6 +173,16 @@ impl Job {
     }
 
     /// What to do if an output is written already; overwrite it if nothing is said.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use flowlock::{Acquired, BlockerKind, IfWritten};
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// let again = flowlock.job("import").output("sales").if_written(IfWritten::Skip);
+    /// let Acquired::Blocked(blocked) = again.try_acquire()? else { unreachable!() };
+    /// assert_eq!(blocked.by[0].kind, BlockerKind::OutputExists);
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn if_written(mut self, if_written: IfWritten) -> Self {
         self.if_written = if_written;
@@ -163,6 +190,16 @@ impl Job {
     }
 
     /// What becomes of the old records of its outputs if it fails; they stay if nothing is said.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use flowlock::{Acquired, OnFail};
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// flowlock.job("import").output("sales").on_fail(OnFail::Incomplete).acquire()?.fail();
+    /// // The old sales may be half overwritten: nobody reads them until somebody commits.
+    /// assert!(matches!(flowlock.job("report").input("sales").try_acquire()?, Acquired::Blocked(_)));
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     #[must_use]
     pub fn on_fail(mut self, on_fail: OnFail) -> Self {
         self.on_fail = on_fail;
@@ -205,6 +242,19 @@ impl Job {
 
     /// Asks once, and keeps the place in line for up to 60 s: for a worker that comes back with the same
     /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use std::time::Duration;
+    /// let busy = flowlock.job("first").lock("printer").acquire()?;
+    /// let task = flowlock.job("second").lock("printer").run_id("task.17");
+    /// let secret = 0x5eed_u128; // kept with the task
+    /// assert!(matches!(task.try_or_hold_place(Duration::from_secs(30), secret)?, flowlock::Acquired::Blocked(_)));
+    /// busy.commit()?;
+    /// // Some seconds later, perhaps in another process:
+    /// assert!(matches!(task.try_or_hold_place(Duration::from_secs(30), secret)?, flowlock::Acquired::Granted(_)));
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn try_or_hold_place(&self, place: Duration, secret: u128) -> Result<Acquired, Error> {
         if place > LONGEST_PLACE {
             let problem =
@@ -249,6 +299,16 @@ impl Job {
     /// # Errors
     /// [`Error::TimedOut`] if [`wait`](Self::wait) is over first, [`Error::OutputExists`] and
     /// [`Error::Deadlock`] if waiting makes no sense.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use std::time::Duration;
+    /// use flowlock::Error;
+    /// let report = flowlock.job("report").input("sales").wait(Duration::from_millis(20));
+    /// let Err(Error::TimedOut { blocked, .. }) = report.acquire() else { unreachable!() };
+    /// assert_eq!(blocked.summary(), "input sales is missing: it was never written");
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn acquire(&self) -> Result<Grant, Error> {
         let mut pending = match self.begin()? {
             Begun::Granted(grant) => return Ok(grant),

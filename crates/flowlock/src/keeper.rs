@@ -295,7 +295,7 @@ fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
             listening = true;
             drop(state);
             if let Some(shared) = shared.upgrade() {
-                crate::wait::Desk::listen(&shared);
+                crate::desk::Desk::listen(&shared);
             }
             state = lock(&rounds.state);
         }

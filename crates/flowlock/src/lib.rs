@@ -29,6 +29,7 @@ mod claim;
 #[cfg(feature = "config")]
 pub mod config;
 mod coordinator;
+mod desk;
 mod engine;
 mod error;
 mod grant;

@@ -53,6 +53,15 @@ impl Flowlock {
     }
 
     /// Runs that wait or hold, by arrival, in pages of at most 1,000.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("import").output("sales").acquire()?;
+    /// let runs = flowlock.runs()?;
+    /// assert_eq!(runs[0].run.spec.job.as_str(), "import");
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn runs(&self) -> Result<Vec<Seen>, Error> {
         let mut all = Vec::new();
         let mut from = Ticket(0);
@@ -78,6 +87,17 @@ impl Flowlock {
     }
 
     /// Everything about some names: record, holders, line.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use flowlock::Name;
+    /// let grant = flowlock.job("import").output("sales").acquire()?;
+    /// let seen = flowlock.names(&[Name::parse("sales")?])?;
+    /// assert!(seen[0].record.is_none());
+    /// assert_eq!(seen[0].holders[0].1.job.as_str(), "import");
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn names(&self, names: &[Name]) -> Result<Vec<NameSeen>, Error> {
         match self.view(&View::Names(names.to_vec()))?.content {
             Content::Names(seen) => Ok(seen),
@@ -126,6 +146,14 @@ impl Flowlock {
     }
 
     /// Revokes exactly one grant: this run with this token; answers whether it was still there.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("hung").output("sales").acquire()?;
+    /// assert!(flowlock.unlock(grant.run_id(), grant.token(), flowlock::step::Unlock::Now)?);
+    /// assert!(grant.commit().is_err());
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
     pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
         let step = Step::Unlock { run: run.clone(), token, how };
         Ok(self.administer(&step)? == Answer::Done)

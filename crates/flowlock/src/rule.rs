@@ -184,9 +184,12 @@ mod tests {
         }
     }
 
+    /// What is wanted, who holds, who is ahead, whether an ancestor shares; and whether that blocks.
+    type Row<'a> = (Mode, &'a [Mode], &'a [Mode], Kinship, bool);
+
     #[test]
     fn truth_table_of_the_queue() {
-        let table: &[(Mode, &[Mode], &[Mode], Kinship, bool)] = &[
+        let table: &[Row<'_>] = &[
             (S, &[], &[], Kinship::None, false),
             (S, &[S], &[S], Kinship::None, false),
             (S, &[S], &[X], Kinship::None, true),

@@ -1,28 +1,21 @@
 //! Waiting: a run in line, and the desk that listens for all waiting runs of a connection.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError};
+#[cfg(feature = "async")]
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::coordinator::{Flowlock, Shared};
+use crate::desk::{Desk, Seat, SeatState, lock};
 use crate::error::Error;
 use crate::grant::{Grant, Renewal};
 use crate::job::refusal;
 use crate::name::RunId;
-use crate::run::{Attempt, ClientId, Outcome, Spec, State, Ticket};
+use crate::run::{Attempt, Outcome, Spec, State};
 use crate::step::{Answer, Standing, Step, Waiting};
-use crate::store::{Bell, Inbox};
-use crate::world::{Life, later};
+use crate::world::later;
 
-/// How often a process with waiting runs tells the store that it lives.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How often it probes whether the processes in its way live.
-const PROBE: Duration = Duration::from_millis(500);
-/// A heartbeat that did not reach the store is sent again so soon: two in a row would be silence.
-const SECOND_TRY: Duration = Duration::from_secs(1);
 /// "Still waiting" is logged after this time, and then at the longer one.
 const FIRST_LOG: Duration = Duration::from_secs(1);
 const NEXT_LOGS: Duration = Duration::from_secs(30);
@@ -74,72 +67,6 @@ pub struct Pending {
     over: bool,
 }
 
-/// What the desk tells a waiting run.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    state: Mutex<SeatState>,
-    changed: Condvar,
-}
-
-#[derive(Debug)]
-struct SeatState {
-    /// Something happened to the run: ask the store.
-    news: bool,
-    /// The caller wants its thread back.
-    rung: bool,
-    waiting: Waiting,
-    look_again: Option<Instant>,
-    waker: Option<Waker>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Seat {
-    fn new(waiting: Waiting) -> Self {
-        let look_again = look_again(&waiting);
-        let state = SeatState { news: false, rung: false, waiting, look_again, waker: None };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
-    }
-
-    fn update(&self, change: impl FnOnce(&mut SeatState)) {
-        let mut state = lock(&self.state);
-        change(&mut state);
-        if (state.news || state.rung)
-            && let Some(waker) = state.waker.take()
-        {
-            // Not under the lock: some executors look at the task at once, on this thread.
-            drop(state);
-            waker.wake();
-        } else {
-            drop(state);
-        }
-        self.changed.notify_all();
-    }
-
-    fn tell(&self) {
-        self.update(|state| state.news = true);
-    }
-
-    fn set_waiting(&self, waiting: Waiting) {
-        self.update(|state| {
-            state.look_again = look_again(&waiting);
-            // A run that reserves nothing comes back by asking for itself.
-            state.news |= !waiting.present;
-            state.waiting = waiting;
-        });
-    }
-}
-
-fn look_again(waiting: &Waiting) -> Option<Instant> {
-    // A little late, and not all at once.
-    let jitter = crate::world::random_u64() % 50;
-    waiting
-        .look_again_ms
-        .map(|ms| later(Instant::now(), Duration::from_millis(ms.saturating_add(5 + jitter))))
-}
-
 impl Waiting {
     /// Nothing is known yet.
     pub(crate) fn unknown() -> Self {
@@ -149,6 +76,19 @@ impl Waiting {
 }
 
 /// Gives a thread that waits in [`Pending::wait`] back to its caller.
+///
+/// ```
+/// use std::time::Duration;
+/// use flowlock::{Begun, Flowlock, Progress};
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// let Begun::Waiting(mut pending) = flowlock.job("report").input("sales").begin()? else { unreachable!() };
+/// let ringer = pending.ringer();
+/// std::thread::spawn(move || ringer.ring()); // e.g. from a signal handler's thread
+/// assert!(matches!(pending.wait(Duration::from_secs(60))?, Progress::Waiting));
+/// pending.cancel()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Ringer {
     seat: Arc<Seat>,
@@ -211,6 +151,11 @@ impl Pending {
     /// [`Error::TimedOut`] when the job's own wait is over; [`Error::OutputExists`] when somebody wrote an
     /// output that may not be overwritten.
     pub fn wait(&mut self, at_most: Duration) -> Result<Progress, Error> {
+        if self.over {
+            let problem =
+                format!("{} does not wait any more; its grant, or its end, was told before", self.attempt.id);
+            return Err(Error::InvalidRequest { what: "wait", problem });
+        }
         let end = later(Instant::now(), at_most);
         loop {
             if self.has_news(end) {
@@ -360,215 +305,4 @@ impl Drop for Pending {
             tracing::warn!(run = %self.attempt.id, %error, "could not leave the line; silence will do it");
         }
     }
-}
-
-/// Listens for all waiting runs of a connection, on one thread: wake-ups, heartbeats, probes.
-#[derive(Debug, Default)]
-pub(crate) struct Desk {
-    room: Arc<Room>,
-}
-
-#[derive(Debug, Default)]
-struct Room {
-    seats: Mutex<Seats>,
-    closed: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Seats {
-    by_run: HashMap<RunId, Arc<Seat>>,
-    bell: Option<Box<dyn Bell>>,
-}
-
-impl Drop for Desk {
-    fn drop(&mut self) {
-        self.room.closed.store(true, Ordering::Release);
-        self.hurry();
-    }
-}
-
-impl Desk {
-    /// The connection's desk, listening.
-    pub(crate) fn listen(shared: &Arc<Shared>) -> &Self {
-        let desk = shared.desk.get_or_init(Self::default);
-        desk.open(shared);
-        desk
-    }
-
-    fn seat(&self, run: &RunId, seat: &Arc<Seat>) {
-        lock(&self.room.seats).by_run.insert(run.clone(), seat.clone());
-        // The attendant may be asleep for a minute; from now on there are heartbeats to send.
-        self.hurry();
-    }
-
-    fn open(&self, shared: &Arc<Shared>) {
-        let mut seats = lock(&self.room.seats);
-        if seats.bell.is_some() {
-            return;
-        }
-        let inbox = shared.store.inbox(shared.client).unwrap_or_else(|error| {
-            tracing::warn!(%error, "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
-            Box::new(NoInbox)
-        });
-        seats.bell = Some(inbox.bell());
-        let (room, shared, client) = (self.room.clone(), Arc::downgrade(shared), shared.client);
-        let attend = move || {
-            Attendant { room, shared, client, inbox }.attend();
-        };
-        if let Err(error) = std::thread::Builder::new().name("flowlock-desk".into()).spawn(attend) {
-            tracing::error!(%error, "cannot start the thread that listens for wake-ups");
-        }
-    }
-
-    fn leave(&self, run: &RunId) {
-        lock(&self.room.seats).by_run.remove(run);
-    }
-
-    /// Makes the attendant look at its times again.
-    fn hurry(&self) {
-        if let Some(bell) = &lock(&self.room.seats).bell {
-            bell.ring();
-        }
-    }
-}
-
-struct Attendant {
-    room: Arc<Room>,
-    shared: Weak<Shared>,
-    client: ClientId,
-    inbox: Box<dyn Inbox>,
-}
-
-impl Attendant {
-    fn attend(mut self) {
-        let mut heartbeat = Instant::now() + HEARTBEAT;
-        let mut probe = Instant::now() + PROBE;
-        while !self.room.closed.load(Ordering::Acquire) {
-            let next = self.next_look(heartbeat, probe);
-            let news = self.inbox.wait(next.saturating_duration_since(Instant::now()));
-            let now = Instant::now();
-            let Some(shared) = self.shared.upgrade() else { return };
-            for run in news {
-                match self.seat(&run) {
-                    Some(seat) => seat.tell(),
-                    None => shared.keeper.look_at(&run),
-                }
-            }
-            if now >= probe {
-                probe = now + PROBE;
-                if self.bury_the_dead(&shared) {
-                    heartbeat = now;
-                }
-            }
-            if now >= heartbeat || self.wants_look(now) {
-                // The same distance from the last one, not from now, with a little disorder among processes.
-                heartbeat = (now + HEARTBEAT)
-                    .checked_sub(Duration::from_millis(crate::world::random_u64() % 200))
-                    .unwrap();
-                if !self.heartbeat(&shared) {
-                    heartbeat = now + SECOND_TRY;
-                }
-            }
-        }
-    }
-
-    fn seat(&self, run: &RunId) -> Option<Arc<Seat>> {
-        lock(&self.room.seats).by_run.get(run).cloned()
-    }
-
-    fn seats(&self) -> Vec<(RunId, Arc<Seat>)> {
-        lock(&self.room.seats).by_run.iter().map(|(run, seat)| (run.clone(), seat.clone())).collect()
-    }
-
-    /// Nobody waits: a long sleep. Else the next heartbeat, probe or look.
-    fn next_look(&self, heartbeat: Instant, probe: Instant) -> Instant {
-        let seats = self.seats();
-        if seats.is_empty() {
-            return Instant::now() + Duration::from_mins(1);
-        }
-        let looks = seats.iter().filter_map(|(_, seat)| lock(&seat.state).look_again);
-        let probes =
-            seats.iter().any(|(_, seat)| !lock(&seat.state).waiting.probe.is_empty()).then_some(probe);
-        looks.chain([heartbeat]).chain(probes).min().unwrap_or(heartbeat)
-    }
-
-    fn wants_look(&self, now: Instant) -> bool {
-        self.seats().iter().any(|(_, seat)| {
-            let mut state = lock(&seat.state);
-            let wants = state.look_again.is_some_and(|at| at <= now);
-            if wants {
-                state.look_again = None;
-            }
-            wants
-        })
-    }
-
-    /// Probes the processes in the way of this one's runs, without reading the store; reports the dead.
-    fn bury_the_dead(&self, shared: &Shared) -> bool {
-        let mut suspects: Vec<(Ticket, Life)> = Vec::new();
-        for (_, seat) in self.seats() {
-            suspects.extend(lock(&seat.state).waiting.probe.iter().copied());
-        }
-        suspects.sort_unstable();
-        suspects.dedup();
-        let dead: Vec<Ticket> = suspects
-            .into_iter()
-            .filter(|(_, life)| !shared.store.is_alive(*life))
-            .map(|(ticket, _)| ticket)
-            .collect();
-        if dead.is_empty() {
-            return false;
-        }
-        if let Err(error) = shared.store.step(&shared.namespace, &Step::Bury(dead)) {
-            tracing::warn!(%error, "could not report a dead process; trying again");
-        }
-        true
-    }
-
-    /// Answers whether the store was reached.
-    fn heartbeat(&self, shared: &Shared) -> bool {
-        let seats = self.seats();
-        if seats.is_empty() {
-            return true;
-        }
-        let heard = match shared.store.step(&shared.namespace, &Step::Heartbeat(self.client)) {
-            Ok(Answer::Heard(heard)) => heard,
-            Ok(_) => return true,
-            Err(error) => {
-                tracing::warn!(%error, "no heartbeat; trying again");
-                return false;
-            }
-        };
-        let mut heard: HashMap<RunId, Standing> = heard.into_iter().collect();
-        for (run, seat) in seats {
-            match heard.remove(&run) {
-                Some(Standing::Waiting(waiting)) => seat.set_waiting(waiting),
-                // Granted, or no longer waiting: the run asks for itself.
-                _ => seat.tell(),
-            }
-        }
-        true
-    }
-}
-
-/// Stands in where no socket can be made: it only lets time pass.
-#[derive(Debug)]
-struct NoInbox;
-
-impl Inbox for NoInbox {
-    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
-        std::thread::sleep(at_most.min(PROBE));
-        Vec::new()
-    }
-
-    fn bell(&self) -> Box<dyn Bell> {
-        Box::new(NoBell)
-    }
-}
-
-#[derive(Debug)]
-struct NoBell;
-
-impl Bell for NoBell {
-    fn ring(&self) {}
 }

@@ -56,7 +56,7 @@ fn tests() -> Result<(), Failure> {
 }
 
 fn api() -> Result<(), Failure> {
-    let doc = ["doc", "--workspace", "--all-features", "--no-deps", "--quiet"];
+    let doc = ["doc", "--workspace", "--lib", "--all-features", "--no-deps", "--quiet"];
     show(repo::cargo(doc).env("RUSTDOCFLAGS", "-Dwarnings"))
 }
 

@@ -105,7 +105,7 @@ pub(crate) fn explain(error: &clap::Error) -> u8 {
     }
     let text = error.render().to_string();
     let lines: Vec<_> = text.trim_end().lines().map(crate::terminal::shown).collect();
-    eprintln!("{}", lines.join("\n"));
+    crate::terminal::add(&lines.join("\n"));
     crate::exit::USAGE
 }
 

@@ -88,17 +88,20 @@ fn confirmed(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
     let (run, origin) = (&seen.run, &seen.run.holder.origin);
     let since = times::relative(now_us, run.since_us);
     let state = json::state(run, seen.lease_left_ms);
-    eprintln!("{} (job {}) holds {}", run.attempt.id, run.spec.job, shown(&super::status::wanted(run)));
-    eprintln!(
+    terminal::add(&format!(
+        "{} (job {}) holds {}",
+        run.attempt.id,
+        run.spec.job,
+        shown(&super::status::wanted(run))
+    ));
+    terminal::add(&format!(
         "  {state}, began {since}, on {} as pid {}, user {}",
         shown(&origin.host),
         origin.pid,
         shown(&origin.user)
-    );
-    eprint!(
-        "{} [y/N] ",
-        if at_once { "Free its names at once, even if it still writes?" } else { "Revoke it?" }
-    );
+    ));
+    let question = if at_once { "Free its names at once, even if it still writes?" } else { "Revoke it?" };
+    write!(std::io::stderr(), "{question} [y/N] ")?;
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

@@ -97,14 +97,16 @@ impl Watch<'_> {
         let mut armed = None;
         let mut lost = false;
         loop {
-            // First of all: a command that has ended is not judged by what came at the same time.
+            // Taken before looking: a SIGCHLD that comes between the look and the sleep must end the sleep.
+            let arrived = signals.take();
+            // A command that has ended is not judged by what came at the same time.
             if let Some(status) = self.ended()? {
                 return Ok(Ended { code: exit_code(status), killed: self.killing });
             }
             if lost {
                 self.names_lost();
             }
-            for signal in signals.take() {
+            for signal in arrived {
                 self.pass_on(signal);
             }
             self.keep_time();

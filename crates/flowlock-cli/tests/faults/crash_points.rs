@@ -149,7 +149,8 @@ fn a_waiter_that_dies_anywhere_between_its_request_and_its_commit_leaves_nobody_
         let holder = cli.start(run("-o raw --name holder", &format!("echo ready; {}", gate.wait())));
         holder.says("ready\n");
         let faults = death.plan(&cli).inject();
-        let mut victim = cli.clone().with_faults(&faults).start(run("-i raw -o a -o b --name victim", "true"));
+        let mut victim =
+            cli.clone().with_faults(&faults).start(run("-i raw -o a -o b --name victim", "true"));
         until("the victim in line or dead", PATIENCE, || {
             let in_line = || states(&cli).get("victim").is_some_and(|state| state == "queued");
             (!victim.is_running() || in_line()).then_some(())

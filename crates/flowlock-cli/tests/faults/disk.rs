@@ -93,7 +93,8 @@ struct SmallDisk {
 impl SmallDisk {
     fn mount(path: PathBuf) -> Option<Self> {
         std::fs::create_dir_all(&path).expect("room for a mount point");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&path).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&path).output();
         mounted.ok().filter(|mount| mount.status.success()).map(|_| SmallDisk { path })
     }
 

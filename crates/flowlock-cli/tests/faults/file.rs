@@ -25,14 +25,20 @@ fn is_refused(cli: &Cli, said: &str) {
 fn another_programs_database_is_refused() {
     let cli = cli();
     sql(cli.store(), "create table mine (x); insert into mine values (1)");
-    is_refused(&cli, "~/store/flowlock.db belongs to another program (application id 0x0); name another file");
+    is_refused(
+        &cli,
+        "~/store/flowlock.db belongs to another program (application id 0x0); name another file",
+    );
 }
 
 #[test]
 fn a_newer_schema_is_refused() {
     let cli = cli();
     cli.run(run("-o a", "true")).code(0);
-    sql(cli.store(), "pragma wal_checkpoint(truncate); pragma user_version = 2; pragma wal_checkpoint(truncate)");
+    sql(
+        cli.store(),
+        "pragma wal_checkpoint(truncate); pragma user_version = 2; pragma wal_checkpoint(truncate)",
+    );
     is_refused(
         &cli,
         "~/store/flowlock.db has schema 2; this flowlock reads and writes schema 1: use the flowlock that made it",
@@ -134,7 +140,9 @@ fn a_store_replaced_under_a_running_command_gets_nothing_of_it() {
     });
     ended.code(74).stderr_has("~/store/flowlock.db was removed or replaced by another file while it was open; start again to use what is there now");
     assert_eq!(records(&cli)["a"].job, "other");
-    let old = cli.clone().with("FLOWLOCK_STORE", format!("sqlite:{}", cli.home().join("old/flowlock.db").display()));
+    let old = cli
+        .clone()
+        .with("FLOWLOCK_STORE", format!("sqlite:{}", cli.home().join("old/flowlock.db").display()));
     assert_eq!(records(&old)["a"].job, "before");
 }
 

@@ -8,7 +8,8 @@ use crate::{cli, records, rounds, run, until_it_is};
 
 /// A run whose command the witness watches.
 fn watched(cli: &Cli, claims: &str, witness: &Witness, who: &str, mode: Mode, work: &str) -> Job {
-    let mut words: Vec<String> = ["run"].into_iter().chain(claims.split_whitespace()).map(str::to_owned).collect();
+    let mut words: Vec<String> =
+        ["run"].into_iter().chain(claims.split_whitespace()).map(str::to_owned).collect();
     words.push("--".into());
     words.extend(witness.worker(who, mode, work));
     cli.start(words)
@@ -53,7 +54,9 @@ fn a_writer_among_a_swarm_of_readers_starts_in_its_turn() {
         assert!(passed <= swarm.len(), "{passed} readers passed the writer");
     }
     std::fs::write(&stop, "").unwrap();
-    swarm.into_iter().for_each(|reader| drop(reader.wait()));
+    for reader in swarm {
+        drop(reader.wait());
+    }
     witness.saw_no_overlap(13);
 }
 
@@ -66,7 +69,8 @@ fn escaped(word: &str) -> String {
 fn a_consumer_started_before_its_producer_starts_when_the_data_is_there() {
     let cli = cli();
     let witness = Witness::new(cli.home().join("witness"));
-    let consumer = watched(&cli, "-i a -i b -o c --name consumer", &witness, "consumer", Mode::Exclusive, "true");
+    let consumer =
+        watched(&cli, "-i a -i b -o c --name consumer", &witness, "consumer", Mode::Exclusive, "true");
     until_it_is(&cli, "consumer", "awaiting_input");
     cli.run(run("-o a", "true")).code(0);
     until_it_is(&cli, "consumer", "awaiting_input");
@@ -128,7 +132,14 @@ fn slots_never_hold_more_than_they_have() {
         .map(|n| {
             let taken = 1 + n % 3;
             let mode = Mode::Units { taken, capacity: 3 };
-            watched(&cli, &format!("--slot gpu:{taken}/3 --name j{n}"), &witness, &format!("j{n}"), mode, "sleep 0.05")
+            watched(
+                &cli,
+                &format!("--slot gpu:{taken}/3 --name j{n}"),
+                &witness,
+                &format!("j{n}"),
+                mode,
+                "sleep 0.05",
+            )
         })
         .collect();
     until_it_is(&cli, "j11", "queued");

@@ -80,7 +80,7 @@ fn history(cli: &Cli, faults: &Injected, kinds: &[Kind], shells: usize, count: u
     };
     let started: Vec<_> = (0..shells).map(start).collect();
     for shell in started {
-        shell.wait_at_most(Duration::from_secs(120));
+        shell.wait_at_most(Duration::from_mins(2));
     }
 }
 

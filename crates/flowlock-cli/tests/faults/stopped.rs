@@ -11,7 +11,8 @@ use crate::{cli, records, run, until_it_is};
 
 /// A word of the form `pid N` that a command said, as the process's number.
 fn pid_of(said: &str) -> Pid {
-    let number = said.split_whitespace().skip_while(|word| *word != "pid").nth(1).expect("the command said its pid");
+    let number =
+        said.split_whitespace().skip_while(|word| *word != "pid").nth(1).expect("the command said its pid");
     Pid::from_raw(number.parse().expect("a number"))
 }
 
@@ -114,7 +115,8 @@ fn a_writer_stopped_in_the_middle_of_a_step_is_named_to_whoever_wants_to_write()
     let begun = Instant::now();
     let other = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s").run(run("-l other", "echo in"));
     let took = begun.elapsed();
-    let place = format!("(store sqlite:~/store/flowlock.db, namespace default, user id {})", nix::unistd::getuid());
+    let place =
+        format!("(store sqlite:~/store/flowlock.db, namespace default, user id {})", nix::unistd::getuid());
     other.code(69).stdout("").stderr(&format!(
         "flowlock: the store is busy: no turn to write within 1000 ms; process {} keeps it {place}\n",
         stopped.pid()

@@ -37,7 +37,7 @@ fn main() {
         match result {
             Ok(()) => println!("{operation} ok"),
             Err(error) => {
-                println!("{operation} {}", error.raw_os_error().map_or(error.to_string(), |n| n.to_string()))
+                println!("{operation} {}", error.raw_os_error().map_or(error.to_string(), |n| n.to_string()));
             }
         }
     }

@@ -61,7 +61,8 @@ impl Moment<'_> {
 pub(super) fn step(book: &mut Book, moment: &Moment<'_>) -> Verdict {
     if std::mem::take(&mut book.rebooted) {
         promise!(book.snapshot.runs.is_empty(), "a reboot left runs: {:?}", book.snapshot.runs);
-        return outcomes::remember(book, moment);
+        outcomes::remember(book, moment);
+        return Ok(());
     }
     exclusion(&book.scene(moment.now))?;
     let grants_so_far = book.grants.len();
@@ -76,7 +77,7 @@ pub(super) fn step(book: &mut Book, moment: &Moment<'_>) -> Verdict {
 fn exclusion(scene: &Scene<'_>) -> Verdict {
     let holders: Vec<&Run> = scene.holders().collect();
     for (i, one) in holders.iter().enumerate() {
-        for claim in one.spec.claims.iter() {
+        for claim in &one.spec.claims {
             let others = holders.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, other)| *other);
             let beside: Vec<_> = others.flat_map(|other| on_same_name(other, claim)).collect();
             let conflict = beside.iter().find(|other| clash(claim.mode, other.mode));
@@ -106,8 +107,7 @@ fn answer_tells_the_truth(book: &Book, moment: &Moment<'_>) -> Verdict {
             run.state == flowlock::State::Running && run.token == Some(running.token)
         }
         (Answer::Standing(Standing::AskAgain), Some(run)) => holds(run),
-        (Answer::Standing(Standing::Ended { .. }) | Answer::NotFound, None) => true,
-        (Answer::Invalid(_), _) => true,
+        (Answer::Standing(Standing::Ended { .. }) | Answer::NotFound, None) | (Answer::Invalid(_), _) => true,
         _ => false,
     };
     // A run may be handed its claims, or end, after the answer was made: the drain at a step's end.

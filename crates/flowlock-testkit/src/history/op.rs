@@ -9,6 +9,8 @@ pub enum Op {
     Arrive(Arrival),
     /// Many ask at once for what one name stands in the way of; then that name is written.
     Crowd(Vec<Arrival>),
+    /// A parent shares a name that somebody waits to write, and its child wants to share it too.
+    Family(u8, bool),
     /// Time passes until just after a running run's deadline, and its own step (refresh or commit) comes first.
     Late(u16, bool),
     /// Somebody cancels a request that the store has not seen; it arrives so much later.
@@ -48,6 +50,7 @@ pub type Names = (bool, u8);
 
 /// A request.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools)] // drawn one by one
 pub struct Arrival {
     /// Which process asks.
     pub client: u8,
@@ -133,6 +136,7 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         24 => arrivals().prop_map(Op::Arrive),
         3 => prop::collection::vec(arrivals(), 3..7).prop_map(Op::Crowd),
+        2 => (0..4_u8, any::<bool>()).prop_map(|(first, elsewhere)| Op::Family(first, elsewhere)),
         4 => (pick(), any::<bool>()).prop_map(|(run, commits)| Op::Late(run, commits)),
         1 => (arrivals(), 0..4_000_u16).prop_map(|(arrival, delay)| Op::CancelFirst(arrival, delay)),
         40 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Act(run, dice)),

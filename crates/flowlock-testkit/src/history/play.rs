@@ -1,20 +1,18 @@
 //! Playing a script: events become steps, steps go to every store, answers are compared and judged.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowlock::step::{self, Acquire, Answer, Holders, Standing, Step};
+use flowlock::step::{Answer, Step};
 use flowlock::store::memory::TestWorld;
-use flowlock::{
-    Attempt, Bounds, ClientId, Holder, Life, Namespace, Nonce, Now, Origin, Run, RunId, State, Ticket,
-    World as _,
-};
+use flowlock::{Bounds, Life, Namespace, Now, World as _};
 
-use super::book::{Book, Known, snapshot};
+use super::book::{Book, snapshot};
 use super::check::{self, Moment};
-use super::op::{Arrival, Op, Script};
-use super::request::{ends, names};
+use super::op::{Op, Script};
+use super::processes::{Client, Inboxes, wakes_are_sent};
 use super::{Verdict, tally};
 use crate::oracle::Snapshot;
 use crate::subject::Subject;
@@ -35,28 +33,21 @@ pub fn play(script: &Script) -> Result<(), Failed> {
     verdict.map_err(|verdict| Failed { verdict, trace: play.trace.join("\n") })
 }
 
-/// A process: what it is called in the store, and whether it is stopped.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Client {
-    pub(super) id: ClientId,
-    pub(super) life: Life,
-    pub(super) awake: bool,
-    pub(super) last_beat_ms: i64,
-}
-
 /// Answers are compared at every step; all runs and records, which takes longer, at every so many.
 const COMPARED_EVERY: u64 = 8;
 
 #[derive(Debug)]
 pub(super) struct Play {
     pub(super) world: Arc<TestWorld>,
-    subjects: Vec<Subject>,
+    pub(super) subjects: Vec<Subject>,
     pub(super) books: [Book; 2],
     pub(super) clients: Vec<Client>,
     /// Every process that died.
     pub(super) dead: Vec<Life>,
-    made: u64,
+    pub(super) made: u64,
     steps: u64,
+    /// Of every process, in the first store.
+    pub(super) inboxes: Inboxes,
     trace: Vec<String>,
 }
 
@@ -74,6 +65,7 @@ impl Play {
             dead: Vec::new(),
             made: 0,
             steps: 0,
+            inboxes: HashMap::new(),
             trace: Vec::new(),
         };
         for _ in 0..4 {
@@ -97,8 +89,9 @@ impl Play {
 
     fn event(&mut self, op: &Op) -> Verdict {
         match op {
-            Op::Arrive(arrival) => self.arrive(arrival).map(drop),
+            Op::Arrive(arrival) => self.arrive(arrival),
             Op::Crowd(arrivals) => self.crowd(arrivals),
+            Op::Family(first, elsewhere) => self.family(*first, *elsewhere),
             Op::Late(pick, commits) => self.late(*pick, *commits),
             Op::CancelFirst(arrival, delay) => self.cancel_first(arrival, *delay),
             Op::Act(pick, dice) => self.act(*pick, *dice),
@@ -115,7 +108,10 @@ impl Play {
                 self.clients[usize::from(*client)].awake = *awake;
                 Ok(())
             }
-            Op::Kill(client) => self.kill(usize::from(*client)),
+            Op::Kill(client) => {
+                self.kill(usize::from(*client));
+                Ok(())
+            }
             Op::Bury => self.bury(),
             Op::Reopen => {
                 self.subjects.iter_mut().for_each(Subject::reopen);
@@ -144,7 +140,8 @@ impl Play {
         let settled = book.settled_at.take() == Some(now);
         let moment = Moment { before: &before, step, answer: &answer, now, settled, dead: &self.dead };
         check::step(book, &moment)?;
-        tally::count(&moment, &book.snapshot);
+        wakes_are_sent(&mut self.inboxes, &before, &book.snapshot)?;
+        tally::count(&moment, &book.scene(now));
         self.unchanged(Some(at))?;
         Ok(answer)
     }
@@ -193,161 +190,6 @@ impl Play {
     pub(super) fn number(&mut self) -> u64 {
         self.made += 1;
         self.made
-    }
-
-    fn new_client(&mut self) -> Client {
-        let number = self.number();
-        let last_beat_ms = self.now().boot_ms;
-        Client { id: ClientId(number.into()), life: Life(number), awake: true, last_beat_ms }
-    }
-
-    pub(super) fn holder(&self, client: usize) -> Holder {
-        let Client { id, life, .. } = self.clients[client];
-        Holder { client: id, life: Some(life), origin: Arc::new(Origin::default()) }
-    }
-
-    /// Somebody asks for claims; answers which request it became.
-    pub(super) fn arrive(&mut self, arrival: &Arrival) -> Result<Option<usize>, String> {
-        if !self.clients[usize::from(arrival.client)].awake {
-            return Ok(None);
-        }
-        let at = usize::from(arrival.elsewhere);
-        if self.made.is_multiple_of(3) || arrival.nested && !self.made.is_multiple_of(5) {
-            self.settle(at)?;
-        }
-        let known = self.request_of(arrival, at);
-        self.books[at].known.push(known);
-        let index = self.books[at].known.len() - 1;
-        self.send(at, index, arrival.patience.patience()).map(|_| Some(index))
-    }
-
-    pub(super) fn request_of(&mut self, arrival: &Arrival, at: usize) -> Known {
-        let client = usize::from(arrival.client);
-        let now = self.now();
-        let scene = self.books[at].scene(now);
-        let parents = scene.holders().filter(|run| {
-            run.holder.client == self.clients[client].id
-                && run.state == State::Running
-                && !scene.is_lapsed(run)
-        });
-        let parent = parents.last().filter(|_| arrival.nested).map(|run| run.attempt.id.clone());
-        let number = self.number();
-        let attempt = Attempt {
-            id: RunId::parse(&format!("run.{number}")).expect("a plain id"),
-            nonce: Nonce(number.into()),
-        };
-        Known {
-            attempt,
-            spec: arrival.spec(parent),
-            client,
-            latest_ms: now.boot_ms + 2_000,
-            patience: ends(arrival.patience.patience(), now.boot_ms),
-            ended: None,
-        }
-    }
-
-    /// Sends a request, for the first time or again.
-    pub(super) fn send(
-        &mut self,
-        at: usize,
-        index: usize,
-        patience: step::Patience,
-    ) -> Result<Answer, String> {
-        let now = self.now().boot_ms;
-        let known = &mut self.books[at].known[index];
-        known.latest_ms = known.latest_ms.max(now + 2_000);
-        let (known, client) = (known.clone(), known.client);
-        let renews = match self.books[at].run_of(index) {
-            None => {
-                self.books[at].set_patience(index, known.patience);
-                false
-            }
-            Some(_) => known.patience.place_end.is_some() && matches!(patience, step::Patience::HoldPlace(_)),
-        };
-        let request = Acquire {
-            attempt: known.attempt,
-            spec: known.spec,
-            holder: self.holder(client),
-            patience,
-            latest_ms: known.latest_ms,
-        };
-        let answer = self.step(at, &Step::Acquire(request))?;
-        if renews && matches!(answer, Answer::Standing(Standing::Waiting(_))) {
-            self.books[at].set_patience(index, ends(patience, now));
-        }
-        Ok(answer)
-    }
-
-    pub(super) fn by_hand(&mut self, op: &Op) -> Verdict {
-        let (Op::Create((elsewhere, bits), by_force) | Op::Remove((elsewhere, bits), by_force)) = op else {
-            return Ok(());
-        };
-        let holders = if *by_force { Holders::Break } else { Holders::Respect };
-        let names = names(*bits);
-        let step = match op {
-            Op::Create(..) => {
-                let number = self.number();
-                let record_life = [None, Some(15), Some(60)][number as usize % 3];
-                let spec = Arrival { record_life, ..Arrival::nothing() }.spec(None);
-                let run = RunId::parse(&format!("hand.{number}")).expect("a plain id");
-                Step::Create { names, spec, run, note: None, holders }
-            }
-            _ => Step::Remove { names, holders },
-        };
-        self.step(usize::from(*elsewhere), &step).map(drop)
-    }
-
-    /// Time passes a second at a time; who is awake sends a heartbeat every five seconds.
-    pub(super) fn pass(&mut self, mut ms: u32) -> Verdict {
-        loop {
-            let part = ms.min(1_000);
-            self.world.advance(Duration::from_millis(part.into()));
-            let now = self.now().boot_ms;
-            for client in 0..self.clients.len() {
-                let Client { id, awake, last_beat_ms, .. } = self.clients[client];
-                if awake && now - last_beat_ms >= 5_000 {
-                    self.clients[client].last_beat_ms = now;
-                    for at in 0..2 {
-                        let waits = |run: &Run| run.holder.client == id && run.state != State::Running;
-                        if self.books[at].snapshot.runs.iter().any(waits) {
-                            self.step(at, &Step::Heartbeat(id))?;
-                        }
-                    }
-                }
-            }
-            ms -= part;
-            if ms == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    fn kill(&mut self, client: usize) -> Verdict {
-        let life = self.clients[client].life;
-        self.world.kill(life);
-        self.dead.push(life);
-        self.clients[client] = self.new_client();
-        Ok(())
-    }
-
-    /// What any waiter does that finds processes dead: it says so, the living included.
-    pub(super) fn bury(&mut self) -> Verdict {
-        (0..2).try_for_each(|at| {
-            let tickets: Vec<Ticket> = self.books[at].snapshot.runs.iter().map(|run| run.ticket).collect();
-            self.step(at, &Step::Bury(tickets)).map(drop)
-        })
-    }
-
-    fn reboot(&mut self) -> Verdict {
-        self.world.reboot();
-        for client in 0..self.clients.len() {
-            self.clients[client] = self.new_client();
-        }
-        for at in 0..2 {
-            self.books[at].after_reboot();
-            self.step(at, &Step::Heartbeat(ClientId(0)))?;
-        }
-        Ok(())
     }
 }
 

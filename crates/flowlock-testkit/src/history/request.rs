@@ -81,3 +81,23 @@ pub(super) fn ends(patience: step::Patience, now_ms: i64) -> Patience {
         }
     }
 }
+
+impl Arrival {
+    /// A request for nothing, to be filled in.
+    pub(super) fn nothing() -> Self {
+        Arrival {
+            client: 0,
+            elsewhere: false,
+            data: [Use::No; 3],
+            lock: None,
+            slot: None,
+            patience: Wish::Try,
+            nested: false,
+            keeps_old: false,
+            spoils_old: false,
+            lease: 20,
+            record_life: None,
+            max_runtime: None,
+        }
+    }
+}

@@ -7,7 +7,7 @@ use flowlock::step::{Answer, Finished, Refreshed, Standing, Step};
 use flowlock::{LostBy, Outcome, State};
 
 use super::check::Moment;
-use crate::oracle::{Snapshot, holds, waits};
+use crate::oracle::{Scene, holds, waits};
 
 /// What happened how often, over all histories of this process.
 static TALLY: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
@@ -28,10 +28,16 @@ const EXPECTED: [&str; 12] = [
     "met left-over work",
 ];
 
-pub(super) fn count(moment: &Moment<'_>, after: &Snapshot) {
+pub(super) fn count(moment: &Moment<'_>, scene: &Scene<'_>) {
+    let after = scene.snapshot;
+    let before = Scene { snapshot: moment.before, ..*scene };
     let mut tally = TALLY.lock().unwrap_or_else(PoisonError::into_inner);
     let mut add = |what| *tally.entry(what).or_default() += 1;
     add("steps");
+    let unseen = before.truly_queued().iter().any(|run| run.state == State::AwaitingInput);
+    if unseen && matches!(moment.step, Step::Acquire(_)) {
+        add("newcomer met left-over work");
+    }
     for new in &after.runs {
         let old = moment.earlier(new.ticket);
         match (old.map(|old| old.state), new.state) {

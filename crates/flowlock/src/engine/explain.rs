@@ -228,12 +228,14 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn by(&mut self, ticket: Ticket) -> Result<By> {
         let run = self.must_find(ticket)?;
         let left = run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at - self.now.boot_ms);
+        let gone = run.holder.life.is_some_and(|life| !self.world.is_alive(life));
         Ok(By {
             run: run.attempt.id,
             job: run.spec.job.clone(),
             origin: run.holder.origin.as_ref().clone(),
             since_us: run.since_us,
             lease_left_ms: left,
+            process_gone: gone,
         })
     }
 }

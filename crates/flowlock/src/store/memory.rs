@@ -169,6 +169,16 @@ impl World for SystemWorld {
 }
 
 /// A world for tests: time stands still until it is moved, and processes die when they are told to.
+///
+/// ```
+/// use std::time::Duration;
+/// use flowlock::{World, store::memory::TestWorld};
+///
+/// let world = TestWorld::default();
+/// let before = world.now();
+/// world.advance(Duration::from_secs(60));
+/// assert_eq!(world.now().boot_ms - before.boot_ms, 60_000);
+/// ```
 #[derive(Debug)]
 pub struct TestWorld {
     state: Mutex<TestState>,

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use flowlock::store::sqlite::SqliteStore;
 use flowlock::store::{Content, Store as _, StoreErrorKind, View};
 use flowlock::{Acquired, Begun, ClientId, Error, Flowlock, Progress};
+use flowlock_testkit::{Call, Fault};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tempfile::TempDir;
 
@@ -49,11 +51,12 @@ fn open(path: &Path) -> Result<Flowlock, Error> {
     let patience = Duration::from_millis(300);
     Ok(Flowlock::builder()
         .store_timeout(Duration::from_millis(1))
+        .commit_wait(Duration::from_millis(1))
         .with_store(Arc::new(SqliteStore::open(path, patience)?)))
 }
 
 fn write(flowlock: &Flowlock, name: &str) -> Result<(), Error> {
-    flowlock.job("write").output(name).acquire()?.commit().map(drop)
+    flowlock.job("write").output(name).lease(Duration::from_secs(1)).acquire()?.commit().map(drop)
 }
 
 fn is_written(flowlock: &Flowlock, name: &str) -> bool {
@@ -335,6 +338,31 @@ fn another_user_is_told_what_is_not_allowed() {
     ]);
     assert!(empty.files().is_empty());
     assert!(is_written(&mine.open(), "a"));
+}
+
+#[test]
+fn an_error_at_any_write_or_sync_is_never_called_a_success_and_damages_nothing() {
+    let refusals: [fn(Fault, u64) -> Fault; 2] =
+        [|fault, n| fault.refuse_once(n, Errno::EIO), |fault, n| fault.refuse_from(n, Errno::EIO)];
+    for refuse in refusals {
+        for n in 1.. {
+            let place = Place::new();
+            write(&place.open(), "seed").unwrap();
+            let effects = [Call::Write, Call::Sync, Call::Truncate];
+            let fault = refuse(Fault::below(place.directory.path()).calls(&effects), n).inject();
+            let mut child = process("write a", &place.path());
+            let done = fault.load_into(&mut child).stderr(Stdio::null()).status().unwrap().success();
+            assert!(!done || is_written(&place.open(), "a"), "call {n}");
+            assert!(is_written(&place.open(), "seed"), "call {n}");
+            write(&place.open(), "next").unwrap();
+            let store = SqliteStore::open(&place.path(), PATIENT).unwrap();
+            assert_eq!(store.check().unwrap(), Vec::<String>::new(), "call {n}");
+            if fault.fired() == 0 {
+                assert!(done && n > 3, "{n} calls are too few");
+                break;
+            }
+        }
+    }
 }
 
 #[test]

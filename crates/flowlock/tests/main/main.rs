@@ -4,3 +4,15 @@ mod between;
 mod files;
 mod histories;
 mod holders;
+
+/// The memory store keeps the contract.
+mod memory_store {
+    use flowlock_testkit::Subject;
+    flowlock_testkit::conformance!(Subject::memory);
+}
+
+/// The embedded store keeps the contract.
+mod embedded_store {
+    use flowlock_testkit::Subject;
+    flowlock_testkit::conformance!(Subject::sqlite);
+}

@@ -1,17 +1,21 @@
 //! Every run that left, and every grant that was taken back, had a reason.
 
-use flowlock::{Run, State};
+use flowlock::step::Step;
+use flowlock::{Claim, Mode, Run, State};
 
 use super::{Moment, holds};
 use crate::history::book::Book;
 use crate::history::{Verdict, promise};
-use crate::oracle::{Scene, clash, on_same_name, waits};
+use crate::oracle::{Scene, clash, fits, on_same_name, waits};
 
 pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
     let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
     let after = book.scene(moment.now);
     for old in &moment.before.runs {
         let new = after.run(old.ticket);
+        if let Some(new) = new.filter(|new| waits(old) && !old.present && new.present) {
+            promise!(is_spoken_for(old, moment), "a silent run is back without a word of its own: {new:?}");
+        }
         if moment.ends(old) || moment.is_dead(old) {
             continue;
         }
@@ -45,17 +49,37 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
     Ok(())
 }
 
+/// Whether the step is the run's own acquire or claim: nothing else brings a silent run back.
+fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
+    match moment.step {
+        Step::Acquire(request) => request.attempt == run.attempt,
+        Step::Claim { attempt, .. } => *attempt == run.attempt,
+        _ => false,
+    }
+}
+
 /// Whether the holder's deadline had passed and somebody who needs its names was granted.
 fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> bool {
     let is_fresh = |run: &&Run| before.run(run.ticket).is_none_or(|earlier| earlier.token != run.token);
-    let needs = |run: &Run| {
-        run.spec.claims.iter().any(|claim| {
-            on_same_name(old, claim)
-                .any(|held| clash(claim.mode, held.mode) || claim.space == flowlock::Space::Slot)
-        })
-    };
     // Whoever was granted before the step's own order may have been ended by that order.
-    let came_and_went = |run: &Run| waits(run) && run.present && moment.ends(run) && needs(run);
-    before.is_lapsed(old)
-        && (after.holders().filter(is_fresh).any(needs) || moment.before.runs.iter().any(came_and_went))
+    let is_ended = |run: &&Run| moment.ends(run) || moment.is_dead(run) || run.revoked;
+    let waited = moment.before.runs.iter().filter(|run| waits(run) && run.present);
+    let came_and_went: Vec<&Run> = waited.filter(is_ended).collect();
+    let takers = || after.holders().filter(is_fresh).chain(came_and_went.iter().copied());
+    // Lapsed units are taken in the order of their deadlines, so those with a later one were still there.
+    let later = |run: &Run| (run.deadline_ms, run.ticket) > (old.deadline_ms, old.ticket);
+    let is_gone = |run: &Run| after.run(run.ticket).is_none_or(|now| !holds(now));
+    let were_there = before.holders().filter(|run| is_gone(run) && (is_ended(run) || later(run)));
+    let all: Vec<&Run> = after.holders().chain(came_and_went.iter().copied()).chain(were_there).collect();
+    let was_in_the_way = |held: &Claim| {
+        let mut taken = takers().flat_map(|run| on_same_name(run, held));
+        match held.mode {
+            Mode::Units { .. } => {
+                let units: Vec<_> = all.iter().flat_map(|run| on_same_name(run, held)).collect();
+                taken.next().is_some() && !fits(held, &units)
+            }
+            _ => taken.any(|claim| clash(claim.mode, held.mode)),
+        }
+    };
+    before.is_lapsed(old) && old.spec.claims.iter().any(was_in_the_way)
 }

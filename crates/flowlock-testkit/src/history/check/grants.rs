@@ -73,7 +73,7 @@ fn nobody_was_passed(run: &Run, fresh: &[Run], before: &Scene<'_>, after: &Scene
             queued.ticket < run.ticket && still.iter().any(|other| other.ticket == queued.ticket)
         })
         .collect();
-    for claim in run.spec.claims.iter() {
+    for claim in &run.spec.claims {
         let of_those_ahead: Vec<_> = ahead.iter().flat_map(|other| on_same_name(other, claim)).collect();
         if let Mode::Units { .. } = claim.mode {
             let stood = before.holders().filter(|other| !before.is_lapsed(other));
@@ -105,15 +105,20 @@ fn in_time(run: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>
     if run.state == State::Granted {
         let was_over = before.run(run.ticket).is_some_and(|old| before.is_over(old));
         promise!(!was_over, "granted after its wait was over: {run:?}");
-        let heard = after.knowledge.heard.get(&run.holder.client).copied().unwrap_or(now);
-        let limit = patience.place_end.map_or(heard + SILENCE_MS, |end| end.max(now));
-        // Its own return may have renewed the place just before.
+        // In this very step another process may have taken the run over, or its own return renewed its place.
+        let owners = [Some(run), before.run(run.ticket)].into_iter().flatten().map(|run| run.holder.client);
+        let claimable =
+            owners.map(|owner| after.knowledge.heard.get(&owner).copied().unwrap_or(now) + SILENCE_MS);
         let renewed = match moment.step {
             Step::Acquire(request) if request.attempt == run.attempt => ends(request.patience, now).place_end,
             _ => None,
         };
-        let in_time = run.deadline_ms == Some(limit) || renewed.is_some() && run.deadline_ms == renewed;
-        promise!(in_time, "to be claimed until {limit}, not so: {run:?}");
+        let limits: Vec<i64> = match patience.place_end {
+            Some(end) => [Some(end.max(now)), renewed].into_iter().flatten().collect(),
+            None => claimable.collect(),
+        };
+        let in_time = run.deadline_ms.is_some_and(|deadline| limits.contains(&deadline));
+        promise!(in_time, "to be claimed until one of {limits:?}, not so: {run:?}");
     } else {
         let longest = run.spec.max_runtime_ms.unwrap_or(u64::MAX).min(run.spec.lease_ms);
         let end = now + longest as i64;

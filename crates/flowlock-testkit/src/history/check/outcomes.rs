@@ -1,6 +1,6 @@
 //! What is over stays over: S8, and tombstones.
 
-use flowlock::step::{Answer, Cancelled, Finished, Invalid, Refreshed, Standing, Step, Who};
+use flowlock::step::{Answer, Cancelled, Finished, Refreshed, Standing, Step, Who};
 use flowlock::{Attempt, Outcome, State};
 
 use super::Moment;
@@ -20,11 +20,12 @@ pub(super) fn judge(book: &mut Book, moment: &Moment<'_>) -> Verdict {
             "S8: {attempt:?} ended {ended:?} and is now said to be {said:?}"
         );
     }
-    remember(book, moment)
+    remember(book, moment);
+    Ok(())
 }
 
 /// Notes the outcomes that an answer tells.
-pub(super) fn remember(book: &mut Book, moment: &Moment<'_>) -> Verdict {
+pub(super) fn remember(book: &mut Book, moment: &Moment<'_>) {
     for (attempt, said) in said(moment) {
         if let (Said::Ended(outcome), Some(at)) = (said, book.find(&attempt)) {
             book.known[at].ended = Some(outcome);
@@ -32,7 +33,6 @@ pub(super) fn remember(book: &mut Book, moment: &Moment<'_>) -> Verdict {
             book.known[at].ended = None;
         }
     }
-    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,9 +67,6 @@ fn standing(answer: &Answer) -> Said {
     match answer {
         Answer::Standing(Standing::Ended { outcome, .. }) => Said::Ended(*outcome),
         Answer::Standing(_) => Said::Alive,
-        Answer::Invalid(Invalid::RunIdInUse | Invalid::ArrivedTooLate | Invalid::LatestTooFar | _) => {
-            Said::Unknown
-        }
         _ => Said::Unknown,
     }
 }

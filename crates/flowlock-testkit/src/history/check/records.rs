@@ -1,7 +1,7 @@
 //! Records are written by commits and by hand, all or none, in rising versions: S2 and S3.
 
-use flowlock::step::{Answer, Finished, Step};
-use flowlock::{Name, Outcome, Record, RecordState, Token};
+use flowlock::step::{Answer, Finished, Refreshed, Standing, Step};
+use flowlock::{Name, Outcome, Record, RecordState, Run, State, Token};
 
 use super::Moment;
 use crate::history::book::{Book, GrantMade};
@@ -43,8 +43,11 @@ pub(super) fn judge(book: &mut Book, grants_so_far: usize, moment: &Moment<'_>) 
     late_success_harms_nobody(book, moment)
 }
 
+/// Names to be written, and their version if that is known.
+type Expected = (Vec<Name>, Option<Token>);
+
 /// Which names this step is to write, and in which version if that is known.
-fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<(Vec<Name>, Option<Token>)>, String> {
+fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<Expected>, String> {
     match (moment.step, moment.answer) {
         (Step::Create { names, .. }, Answer::Done) => Ok(Some((names.clone(), None))),
         (Step::Commit { who, .. }, Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. })) => {
@@ -69,9 +72,8 @@ fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<(Vec<Nam
     }
 }
 
-/// A late refresh or commit succeeds only if nobody eligible waits for the names.
+/// A late refresh, commit or claim succeeds only if nobody eligible waits for the names.
 fn late_success_harms_nobody(book: &Book, moment: &Moment<'_>) -> Verdict {
-    use flowlock::step::Refreshed;
     let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
     let late: Vec<_> = match (moment.step, moment.answer) {
         (Step::Refresh(who), Answer::Refreshed(answers)) => {
@@ -82,6 +84,11 @@ fn late_success_harms_nobody(book: &Book, moment: &Moment<'_>) -> Verdict {
             Step::Commit { who, .. },
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late: true }),
         ) => vec![&who.run],
+        (Step::Claim { attempt, .. }, Answer::Standing(Standing::Running(_))) => {
+            let late =
+                |run: &&Run| run.attempt == *attempt && run.state == State::Granted && before.is_lapsed(run);
+            before.holders().filter(late).map(|run| &run.attempt.id).collect()
+        }
         _ => return Ok(()),
     };
     for run in before.holders().filter(|run| late.contains(&&run.attempt.id)) {

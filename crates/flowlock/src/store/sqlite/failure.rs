@@ -8,7 +8,10 @@ use crate::store::{StoreError, StoreErrorKind};
 
 /// An error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
-    let code = error.sqlite_error_code();
+    // The shared index of the journal could not grow: SQLite calls that an I/O error.
+    let no_room =
+        error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+    let code = if no_room { Some(ErrorCode::DiskFull) } else { error.sqlite_error_code() };
     let (kind, message) = match code {
         Some(ErrorCode::DiskFull) => (
             StoreErrorKind::Full,

@@ -1,6 +1,6 @@
 //! The embedded store: one `SQLite` file, many processes, one host, no daemon.
 //!
-//! A step is one write transaction, entered through the writers' queue ([`turn`]). Lock traffic is not
+//! A step is one write transaction, entered through the writers' queue (`turn.rs`). Lock traffic is not
 //! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
@@ -312,7 +312,8 @@ fn confirm_ceiling(
 ) -> Result<usize, StoreError> {
     let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
     file.write(|sql| {
-        let confirm = "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
+        let confirm =
+            "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
         sql.execute(confirm, (namespace.as_str(), ceiling as i64)).map_err(translate)
     })
 }

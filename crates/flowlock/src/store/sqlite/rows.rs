@@ -1,28 +1,27 @@
 //! A namespace's tables as SQL.
 
-use std::sync::Arc;
+mod cells;
 
-use rusqlite::types::{FromSql, FromSqlError};
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, named_params, params};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
 
+use self::cells::{
+    RECORD_COLUMNS, RUN_COLUMNS, all_modes, columns, first_by_ticket, json, modes, most, number, parsed,
+    read_record, read_run, read_stake, source_from_text, source_text, ticket, unreadable, unsigned,
+};
 use super::failure::translate;
-use crate::claim::{Mode, Space};
+use crate::claim::Space;
 use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Which};
 use crate::name::{Name, RunId};
-use crate::record::{Record, RecordState};
+use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Attempt, ClientId, Holder, Nonce, Place, Run, State, Ticket, Token};
-use crate::world::Life;
+use crate::run::{Attempt, ClientId, Place, Run, Ticket};
 
 /// The rows of one namespace, inside the transaction that is open on the connection.
 pub(super) struct Rows<'c> {
     pub(super) sql: &'c Connection,
     pub(super) ns: i64,
 }
-
-const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
-    began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, life, \
-    origin, ancestors, spec";
 
 impl Rows<'_> {
     fn execute(&self, sql: &str, params: impl Params) -> Result<()> {
@@ -129,75 +128,26 @@ impl Tables for Rows<'_> {
     }
 
     fn insert_run(&mut self, run: &Run) -> Result<()> {
-        self.execute(
-            "insert into run (ns, ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, \
-             deadline_ms, began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, due_ms, since_us, \
-             input_versions, parked, client, life, origin, ancestors, spec) values (:ns, :ticket, :id, :nonce, :state, \
-             :present, :in_line, :lapsed, :revoked, :detached, :token, :deadline_ms, :began_ms, :wait_end_ms, \
-             :place_end_ms, :absent_since_ms, :forget_ms, :due_ms, :since_us, :input_versions, :parked, :client, :life, \
-             :origin, :ancestors, :spec)",
-            named_params! {
-                ":ns": self.ns,
-                ":ticket": number(run.ticket),
-                ":id": run.attempt.id.as_str(),
-                ":nonce": run.attempt.nonce.0.to_be_bytes(),
-                ":state": run.state.as_str(),
-                ":present": run.present,
-                ":in_line": run.in_line,
-                ":lapsed": run.lapsed,
-                ":revoked": run.revoked,
-                ":detached": run.detached,
-                ":token": run.token.map(|token| token.0 as i64),
-                ":deadline_ms": run.deadline_ms,
-                ":began_ms": run.began_ms,
-                ":wait_end_ms": run.wait_end_ms,
-                ":place_end_ms": run.place_end_ms,
-                ":absent_since_ms": run.absent_since_ms,
-                ":forget_ms": run.forget_ms,
-                ":due_ms": run.due_ms(),
-                ":since_us": run.since_us,
-                ":input_versions": json(&run.input_versions)?,
-                ":parked": run.parked.as_ref().map(Place::key),
-                ":client": run.holder.client.0.to_be_bytes(),
-                ":life": run.holder.life.map(|life| life.0 as i64),
-                ":origin": json(run.holder.origin.as_ref())?,
-                ":ancestors": json(run.ancestors.as_ref())?,
-                ":spec": json(run.spec.as_ref())?,
-            },
+        let (nonce, id) = (run.attempt.nonce.0.to_be_bytes(), run.attempt.id.as_str());
+        let (ancestors, spec) = (json(run.ancestors.as_ref())?, json(run.spec.as_ref())?);
+        self.write_run(
+            "insert into run (ns, ticket, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
+             began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, due_ms, since_us, input_versions, parked, \
+             client, life, origin, id, nonce, ancestors, spec) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)",
+            run,
+            &[&id, &nonce, &ancestors, &spec],
         )
     }
 
     fn update_run(&mut self, run: &Run) -> Result<()> {
-        self.execute(
-            "update run set state = :state, present = :present, in_line = :in_line, lapsed = :lapsed, \
-             revoked = :revoked, detached = :detached, token = :token, deadline_ms = :deadline_ms, began_ms = :began_ms, \
-             wait_end_ms = :wait_end_ms, place_end_ms = :place_end_ms, absent_since_ms = :absent_since_ms, \
-             forget_ms = :forget_ms, due_ms = :due_ms, since_us = :since_us, input_versions = :input_versions, \
-             parked = :parked, client = :client, life = :life, origin = :origin where ns = :ns and ticket = :ticket",
-            named_params! {
-                ":ns": self.ns,
-                ":ticket": number(run.ticket),
-                ":state": run.state.as_str(),
-                ":present": run.present,
-                ":in_line": run.in_line,
-                ":lapsed": run.lapsed,
-                ":revoked": run.revoked,
-                ":detached": run.detached,
-                ":token": run.token.map(|token| token.0 as i64),
-                ":deadline_ms": run.deadline_ms,
-                ":began_ms": run.began_ms,
-                ":wait_end_ms": run.wait_end_ms,
-                ":place_end_ms": run.place_end_ms,
-                ":absent_since_ms": run.absent_since_ms,
-                ":forget_ms": run.forget_ms,
-                ":due_ms": run.due_ms(),
-                ":since_us": run.since_us,
-                ":input_versions": json(&run.input_versions)?,
-                ":parked": run.parked.as_ref().map(Place::key),
-                ":client": run.holder.client.0.to_be_bytes(),
-                ":life": run.holder.life.map(|life| life.0 as i64),
-                ":origin": json(run.holder.origin.as_ref())?,
-            },
+        self.write_run(
+            "update run set state = ?3, present = ?4, in_line = ?5, lapsed = ?6, revoked = ?7, detached = ?8, token = ?9, \
+             deadline_ms = ?10, began_ms = ?11, wait_end_ms = ?12, place_end_ms = ?13, absent_since_ms = ?14, \
+             forget_ms = ?15, due_ms = ?16, since_us = ?17, input_versions = ?18, parked = ?19, client = ?20, life = ?21, \
+             origin = ?22 where ns = ?1 and ticket = ?2",
+            run,
+            &[],
         )
     }
 
@@ -493,6 +443,41 @@ impl Tables for Rows<'_> {
 }
 
 impl Rows<'_> {
+    /// Executes `sql` with a run's key as ?1 and ?2, what can change about it as ?3 to ?22, and `more` behind.
+    fn write_run(&self, sql: &str, run: &Run, more: &[&dyn ToSql]) -> Result<()> {
+        let token = run.token.map(|token| token.0 as i64);
+        let life = run.holder.life.map(|life| life.0 as i64);
+        let own: [&dyn ToSql; 22] = [
+            &self.ns,
+            &number(run.ticket),
+            &run.state.as_str(),
+            &run.present,
+            &run.in_line,
+            &run.lapsed,
+            &run.revoked,
+            &run.detached,
+            &token,
+            &run.deadline_ms,
+            &run.began_ms,
+            &run.wait_end_ms,
+            &run.place_end_ms,
+            &run.absent_since_ms,
+            &run.forget_ms,
+            &run.due_ms(),
+            &run.since_us,
+            &json(&run.input_versions)?,
+            &run.parked.as_ref().map(Place::key),
+            &run.holder.client.0.to_be_bytes(),
+            &life,
+            &json(run.holder.origin.as_ref())?,
+        ];
+        let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
+        for (index, value) in own.iter().chain(more).enumerate() {
+            statement.raw_bind_parameter(index + 1, value).map_err(translate)?;
+        }
+        statement.raw_execute().map(drop).map_err(translate)
+    }
+
     fn crowd(&self, sql: &str, params: impl Params) -> Result<Crowd> {
         let crowd = self.one(sql, params, |row| {
             Ok(Crowd { shared: row.get(0)?, exclusive: row.get(1)?, ..Crowd::NOBODY })
@@ -514,160 +499,4 @@ impl Rows<'_> {
         }
         Ok(crowd)
     }
-}
-
-const RECORD_COLUMNS: &str =
-    "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure";
-
-fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let failure: Option<String> = row.get(9)?;
-    Ok(Record {
-        name: parsed(row, 0, Name::parse)?,
-        state: word(row, 1, RecordState::from_word)?,
-        version: Token(unsigned(row, 2)?),
-        run: parsed(row, 3, RunId::parse)?,
-        job: parsed(row, 4, crate::name::JobName::parse)?,
-        written_at_us: row.get(5)?,
-        expires_at_us: row.get(6)?,
-        note: row.get(7)?,
-        made_from: from_json(row, 8)?,
-        failure: failure.map(|_| from_json(row, 9)).transpose()?,
-    })
-}
-
-fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
-    let parked: Option<String> = row.get(18)?;
-    let ancestors: Vec<Ticket> = from_json(row, 22)?;
-    Ok(Run {
-        ticket: ticket(row, 0)?,
-        attempt: Attempt {
-            id: parsed(row, 1, RunId::parse)?,
-            nonce: Nonce(u128::from_be_bytes(row.get(2)?)),
-        },
-        state: word(row, 3, State::from_word)?,
-        present: row.get(4)?,
-        in_line: row.get(5)?,
-        lapsed: row.get(6)?,
-        revoked: row.get(7)?,
-        detached: row.get(8)?,
-        token: row.get::<_, Option<i64>>(9)?.map(|token| Token(token as u64)),
-        deadline_ms: row.get(10)?,
-        began_ms: row.get(11)?,
-        wait_end_ms: row.get(12)?,
-        place_end_ms: row.get(13)?,
-        absent_since_ms: row.get(14)?,
-        forget_ms: row.get(15)?,
-        since_us: row.get(16)?,
-        input_versions: from_json(row, 17)?,
-        parked: parked.map(|key| Place::from_key(&key).ok_or_else(|| unreadable(18, &key))).transpose()?,
-        holder: Holder {
-            client: ClientId(u128::from_be_bytes(row.get(19)?)),
-            life: row.get::<_, Option<i64>>(20)?.map(|life| Life(life as u64)),
-            origin: Arc::new(from_json(row, 21)?),
-        },
-        ancestors: ancestors.into(),
-        spec: Arc::new(from_json(row, 23)?),
-    })
-}
-
-fn read_stake(row: &Row<'_>) -> rusqlite::Result<Stake> {
-    let mode = match row.get(1)? {
-        0 => Mode::Shared,
-        1 => Mode::Exclusive,
-        _ => Mode::Units { units: row.get(2)?, capacity: row.get(3)? },
-    };
-    Ok(Stake { ticket: ticket(row, 0)?, mode })
-}
-
-/// Mode number, units and capacity of a stake's row.
-fn columns(mode: Mode) -> (u8, u32, u32) {
-    match mode {
-        Mode::Shared => (0, 0, 0),
-        Mode::Exclusive => (1, 0, 0),
-        Mode::Units { units, capacity } => (2, units, capacity),
-    }
-}
-
-/// The mode numbers that can stand in a part of a line.
-fn modes(place: &Place, part: Part) -> &'static [u8] {
-    match (place.space, part.exclusive_only) {
-        (Some(Space::Slot), _) | (_, false) => all_modes(place),
-        (_, true) => &[1],
-    }
-}
-
-/// The mode numbers that can stand at a place.
-fn all_modes(place: &Place) -> &'static [u8] {
-    if place.space == Some(Space::Slot) { &[2] } else { &[0, 1] }
-}
-
-fn first_by_ticket(mut stakes: Vec<Stake>, limit: usize) -> Vec<Stake> {
-    stakes.sort_by_key(|stake| stake.ticket);
-    stakes.truncate(limit);
-    stakes
-}
-
-fn source_text(source: &Source) -> String {
-    match source {
-        Source::Parked(place) => format!("p{}", place.key()),
-        Source::Alone => "a".into(),
-        Source::Readers(name) => format!("w{}", name.as_str()),
-        Source::Guards(name) => format!("g{}", name.as_str()),
-    }
-}
-
-fn source_from_text(text: &str) -> Option<Source> {
-    let (kind, rest) = text.split_at_checked(1)?;
-    Some(match kind {
-        "p" => Source::Parked(Place::from_key(rest)?),
-        "a" => Source::Alone,
-        "w" => Source::Readers(Name::parse(rest).ok()?),
-        "g" => Source::Guards(Name::parse(rest).ok()?),
-        _ => return None,
-    })
-}
-
-fn number(ticket: Ticket) -> i64 {
-    i64::try_from(ticket.0).unwrap_or(i64::MAX)
-}
-
-fn most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(column)? as u64)
-}
-
-fn ticket(row: &Row<'_>, column: usize) -> rusqlite::Result<Ticket> {
-    unsigned(row, column).map(Ticket)
-}
-
-fn word<T>(row: &Row<'_>, column: usize, read: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    read(&text).ok_or_else(|| unreadable(column, &text))
-}
-
-fn parsed<T, E>(
-    row: &Row<'_>,
-    column: usize,
-    read: impl FnOnce(&str) -> std::result::Result<T, E>,
-) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    read(&text).map_err(|_| unreadable(column, &text))
-}
-
-fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    serde_json::from_str(text).map_err(|_| unreadable(column, text))
-}
-
-fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| crate::store::StoreError::damaged(error.to_string()))
-}
-
-fn unreadable(column: usize, text: &str) -> rusqlite::Error {
-    let what = format!("column {column} holds \"{}\"", crate::text::escape(text));
-    let kind = rusqlite::types::Type::Text;
-    rusqlite::Error::FromSqlConversionFailure(column, kind, FromSqlError::Other(what.into()).into())
 }

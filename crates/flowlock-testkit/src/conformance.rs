@@ -1,0 +1,211 @@
+//! What every store must do, case by case, in the words of the specification.
+//!
+//! [`conformance!`](crate::conformance!) turns all cases into tests of one store; there is no way to take some of
+//! them only. A case gets an empty store in a world whose time stands still.
+
+mod actor;
+mod arriving;
+mod blocked;
+mod bounds;
+mod handing_over;
+mod leases;
+mod nested;
+mod records;
+mod repeats;
+mod request;
+mod schedules;
+mod slots;
+mod stage;
+mod word;
+mod worlds;
+
+use std::sync::Arc;
+
+use flowlock::store::memory::TestWorld;
+
+use crate::Subject;
+pub use actor::Actor;
+pub use request::Request;
+pub use stage::Stage;
+
+/// Lists the cases once: for the table, and for the macro that makes tests of them. A case that is missing here is
+/// dead code, and the compiler says so. `$d` is a dollar sign for the inner macro.
+macro_rules! cases {
+    (($d:tt) $($chapter:ident: $($case:ident,)+;)+) => {
+        const CASES: &[(&str, fn(&Stage))] = &[$($((stringify!($case), $chapter::$case as fn(&Stage)),)+)+];
+
+        /// Makes a test of every case. The argument makes an empty store in a given world:
+        /// `conformance!(Subject::memory);`
+        #[macro_export]
+        macro_rules! conformance {
+            ($d make:expr) => {
+                $($(
+                    #[test]
+                    fn $case() {
+                        ::flowlock_testkit::conformance::perform(stringify!($case), $d make);
+                    }
+                )+)+
+            };
+        }
+    };
+}
+
+cases! { ($)
+    arriving:
+        a_request_for_nothing_is_granted_at_once,
+        free_names_are_granted_in_the_acquire_itself,
+        an_input_must_have_been_written,
+        readers_share_and_a_writer_is_alone,
+        locks_need_no_record_and_leave_none,
+        a_name_both_read_and_written_is_held_alone_and_must_exist,
+        the_same_word_in_three_spaces_is_three_names,
+        all_names_are_granted_or_none,
+        conflicting_runs_are_served_in_the_order_of_arrival,
+        runs_that_do_not_conflict_pass_freely,
+        a_reader_waits_behind_a_waiting_writer,
+        a_writer_waits_behind_a_waiting_reader,
+        an_awaiting_run_reserves_nothing,
+        a_try_obeys_the_queue_and_never_enters_it,
+        a_refused_try_says_when_the_first_deadline_in_its_way_is,
+        an_output_that_exists_refuses_for_good,
+        an_output_that_exists_refuses_even_while_an_input_is_missing,
+        the_step_that_writes_refuses_waiting_runs_that_may_not_overwrite,
+        a_wait_ends_when_its_time_is_over,
+        a_run_that_awaits_becomes_queued_with_the_place_its_arrival_earned,
+        a_queued_run_goes_back_when_its_input_is_removed_and_those_behind_move_up,
+        a_queued_run_goes_back_when_its_input_expires,
+    ;
+    slots:
+        units_are_granted_up_to_the_capacity,
+        the_smallest_capacity_anybody_states_counts,
+        units_queued_ahead_count_so_that_a_big_request_is_not_starved,
+        the_capacity_stated_by_those_ahead_counts,
+        lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_fits,
+    ;
+    nested:
+        a_child_that_wants_what_its_parent_holds_is_refused_at_once,
+        a_child_that_awaits_what_its_parent_will_write_is_refused_at_once,
+        a_child_that_awaits_what_its_lapsed_parent_will_write_is_refused_too,
+        a_child_behind_one_who_waits_for_its_parent_is_refused_at_once,
+        a_grandchild_is_refused_for_its_grandparent,
+        a_try_is_busy_not_deadlocked,
+        an_unrelated_run_waits_where_a_child_would_be_refused,
+        a_child_shares_what_its_parent_shares_past_a_waiting_writer,
+        an_exclusive_child_has_no_such_privilege,
+        the_privilege_lasts_while_the_parent_is_lapsed_and_ends_when_it_is_revoked,
+        slots_deadlock_only_if_the_capacity_cannot_hold_parent_and_child,
+        a_lost_parent_does_not_end_its_children,
+        a_deadlock_that_arises_later_ends_by_its_time,
+    ;
+    leases:
+        a_refresh_restarts_the_lease,
+        a_lapsed_run_that_nobody_needs_goes_on_late,
+        a_lapsed_run_is_lost_in_the_step_that_grants_a_conflicting_run,
+        a_lost_claim_is_never_retaken,
+        a_request_that_is_not_granted_takes_nothing,
+        a_lapsed_run_blocks_nobody,
+        the_holders_own_late_step_grants_the_waiting_first,
+        a_commit_needs_the_right_nonce,
+        a_grant_that_was_not_claimed_cannot_commit,
+        a_longest_run_time_caps_renewal,
+        tokens_rise_even_if_the_wall_clock_goes_back,
+        one_refresh_serves_many_runs,
+        a_detached_run_is_operated_by_its_id_alone,
+        a_revoked_run_blocks_until_it_acknowledges,
+        a_revoked_run_ends_at_its_lease_end,
+        unlock_ends_at_once_what_does_not_run,
+        unlock_needs_the_token_of_the_grant,
+        a_dead_process_frees_its_names_when_it_is_found,
+        a_living_process_is_not_buried,
+    ;
+    handing_over:
+        a_commit_hands_over_in_the_same_step,
+        every_way_to_free_names_hands_over,
+        a_handed_over_run_must_claim_before_it_runs,
+        only_the_run_that_got_the_names_is_woken,
+        a_waiter_silent_for_ten_seconds_reserves_nothing,
+        a_heartbeat_keeps_its_place_and_names_silent_runs_without_reviving_them,
+        a_silent_run_resumes_its_ticket_when_it_asks_again,
+        a_grant_must_be_claimed_within_ten_seconds_of_the_last_sign_of_life,
+        an_unclaimed_grant_goes_back_to_its_ticket_when_somebody_else_is_granted,
+        a_late_claim_succeeds_if_nobody_needed_the_names,
+        a_late_claim_asks_again_while_older_work_is_left_over,
+        a_held_place_reserves_to_its_end_and_each_return_renews_it,
+        a_grant_to_a_held_place_is_claimed_by_coming_back,
+        a_held_place_ends_by_itself,
+        a_cancelled_waiter_makes_room,
+    ;
+    records:
+        a_commit_writes_every_output_in_the_version_of_its_grant,
+        a_failed_run_writes_nothing_and_leaves_evidence,
+        a_run_that_was_never_written_for_leaves_its_failure_as_evidence,
+        a_reader_sees_versions_and_notes_of_its_inputs,
+        a_record_names_what_it_was_made_from,
+        a_record_expires,
+        a_record_that_expires_after_the_grant_does_not_stop_the_run,
+        create_writes_by_hand_and_starts_who_awaited_it,
+        create_and_remove_are_refused_while_the_name_is_held,
+        by_force_they_break_the_holder_first,
+        remove_ignores_the_queue,
+        an_incomplete_record_lets_nobody_in_until_the_next_commit,
+        a_takeover_itself_spoils_no_record,
+        readers_in_line_go_back_when_a_rewrite_begins,
+    ;
+    blocked:
+        each_kind_of_blocker_names_who_is_behind_it,
+        a_waiting_run_is_told_its_position,
+        ten_blockers_are_named_and_the_rest_is_more,
+        the_oldest_waiter_alone_is_told_when_to_look_again,
+    ;
+    repeats:
+        a_repeated_request_gets_the_current_state,
+        the_same_attempt_with_another_body_is_refused,
+        a_living_run_id_belongs_to_its_first_attempt,
+        a_finished_run_id_may_be_used_again,
+        a_repeated_commit_gets_the_same_answer,
+        a_request_that_arrives_after_its_latest_arrival_is_refused,
+        a_latest_arrival_is_at_most_five_minutes_ahead,
+        a_request_cancelled_before_it_arrives_is_never_granted,
+        outcomes_are_remembered_for_ten_minutes,
+        a_cancel_after_the_start_changes_nothing,
+    ;
+    schedules:
+        slots_do_not_starve_a_big_request,
+        a_committed_input_activates_everybody_before_a_newcomer_decides,
+        a_late_holder_asks_again_while_older_work_is_left_over,
+        work_is_done_by_ticket_over_all_names,
+        a_stuck_thread_does_not_hold_a_grant_for_ever,
+        a_dead_waiter_delays_a_bystander_by_at_most_fifteen_seconds,
+        a_held_place_is_not_overtaken_while_it_is_silent,
+        an_incomplete_record_can_be_repaired_by_a_run_that_may_not_overwrite,
+        a_run_granted_but_never_claimed_spoils_nothing,
+        a_delayed_duplicate_is_no_zombie_grant,
+        a_record_may_expire_between_hand_over_and_claim,
+        a_lapsed_parent_keeps_the_privilege_for_its_child,
+    ;
+    bounds:
+        a_step_looks_at_sixty_four_waiting_runs_lowest_ticket_first,
+        a_step_looks_at_two_thousand_claims,
+        a_step_handles_sixty_four_due_deadlines,
+        nothing_new_is_decided_while_work_is_left_over,
+        later_steps_of_any_kind_continue_what_is_left_over,
+        an_expired_record_lets_nobody_in_while_its_end_is_left_over,
+        a_run_is_not_granted_while_the_end_of_its_wait_is_left_over,
+        a_late_holder_asks_again_while_older_deadlines_are_left_over,
+    ;
+    worlds:
+        namespaces_do_not_touch,
+        everything_is_there_again_after_a_crash,
+        a_reboot_voids_every_grant_and_keeps_every_record,
+        tokens_rise_over_a_reboot,
+        two_hosts_are_not_taken_for_a_reboot,
+        the_wall_clock_touches_no_lease,
+        a_page_is_one_snapshot_with_its_sequence_number,
+    ;
+}
+
+/// Performs one case on an empty store.
+pub fn perform(case: &str, make: impl Fn(Arc<TestWorld>) -> Subject) {
+    let (_, body) = CASES.iter().find(|(name, _)| *name == case).expect("the case is in the table");
+    body(&Stage::new(make(Arc::new(TestWorld::default()))));
+}

@@ -1,0 +1,190 @@
+//! A run, what its process does, and where it stands.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use flowlock::step::{Acquire, Answer, Patience, Running, Standing, Step, Unlock, Who};
+use flowlock::store::{Content, View};
+use flowlock::{Attempt, Blocked, Holder, Run, Spec, State, Token};
+
+use super::stage::Stage;
+use super::word::{blocker, word};
+
+/// A run and its process.
+#[derive(Debug)]
+pub struct Actor<'s> {
+    pub(super) stage: &'s Stage,
+    pub(super) spec: Arc<Spec>,
+    pub(super) attempt: Attempt,
+    pub(super) holder: Holder,
+    pub(super) latest_ms: i64,
+    pub(super) patience: Patience,
+    pub(super) first: RefCell<Option<Answer>>,
+}
+
+impl Actor<'_> {
+    /// Sends the request; the whole answer.
+    #[track_caller]
+    pub(super) fn sends(&self, patience: Patience) -> Answer {
+        let request = Acquire {
+            attempt: self.attempt.clone(),
+            spec: self.spec.clone(),
+            holder: self.holder.clone(),
+            patience,
+            latest_ms: self.latest_ms,
+        };
+        self.stage.step(&Step::Acquire(request))
+    }
+
+    /// Sends the same request again, as fresh as can be; the answer as a word.
+    #[track_caller]
+    pub(super) fn again(&self) -> String {
+        word(&self.sends(self.patience))
+    }
+
+    /// The answer to its first sending.
+    pub(super) fn first(&self) -> Answer {
+        self.first.borrow().clone().expect("the request was sent")
+    }
+
+    /// The blockers that the first answer named.
+    pub(super) fn first_blocked(&self) -> Blocked {
+        match self.first() {
+            Answer::Standing(Standing::Waiting(waiting)) => waiting.blocked,
+            Answer::Standing(Standing::Ended { blocked: Some(blocked), .. }) | Answer::Refused(blocked) => {
+                blocked
+            }
+            other => panic!("nothing blocked it: {other:?}"),
+        }
+    }
+
+    /// What its process was told when it began.
+    pub(super) fn began(&self) -> Running {
+        match self.first() {
+            Answer::Standing(Standing::Running(running)) => running,
+            other => panic!("it does not run: {other:?}"),
+        }
+    }
+
+    /// Asserts where the run stands, without touching it.
+    #[track_caller]
+    pub(super) fn is(&self, expected: &str) -> &Self {
+        assert_eq!(self.state(), expected, "where {} stands", self.attempt.id);
+        self
+    }
+
+    /// Where the run stands: its state, and whether it is absent, lapsed or revoked.
+    pub(super) fn state(&self) -> String {
+        let Some(run) = self.seen() else { return self.ended() };
+        let absent = run.state.is_waiting() && !run.present;
+        let marks = [
+            (true, run.state.as_str()),
+            (absent, "absent"),
+            (run.lapsed, "lapsed"),
+            (run.revoked, "revoked"),
+        ];
+        marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The run as the store shows it, while it lives.
+    pub(super) fn seen(&self) -> Option<Run> {
+        let id = self.attempt.id.clone();
+        match self.stage.view(&View::Run(id)) {
+            Content::Run(seen) => seen
+                .map(|seen| seen.run)
+                .filter(|run| run.attempt == self.attempt && !matches!(run.state, State::Ended(_))),
+            other => panic!("not a run: {other:?}"),
+        }
+    }
+
+    /// How it ended, by asking: a refresh of a run that is over changes nothing.
+    fn ended(&self) -> String {
+        match self.first.borrow().as_ref() {
+            Some(Answer::Standing(Standing::Ended { .. }) | Answer::Invalid(_)) => word(&self.first()),
+            _ => self.refreshes(),
+        }
+    }
+
+    pub(super) fn token(&self) -> Token {
+        self.seen().and_then(|run| run.token).expect("it holds a grant")
+    }
+
+    /// What is in its way: `"lock_held l by A"`.
+    pub(super) fn blockers(&self) -> Vec<String> {
+        match self.stage.view(&View::Run(self.attempt.id.clone())) {
+            Content::Run(Some(seen)) => {
+                seen.blocked.map(|blocked| blocked.by.iter().map(blocker).collect()).unwrap_or_default()
+            }
+            other => panic!("not a run: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn claims(&self) -> String {
+        word(&self.stage.step(&Step::Claim { attempt: self.attempt.clone(), holder: self.holder.clone() }))
+    }
+
+    #[track_caller]
+    pub(super) fn refreshes(&self) -> String {
+        word(&self.stage.step(&Step::Refresh(vec![self.who()])))
+    }
+
+    #[track_caller]
+    pub(super) fn commits(&self) -> String {
+        word(&self.stage.step(&Step::Commit { who: self.who(), note: None }))
+    }
+
+    #[track_caller]
+    pub(super) fn commits_with(&self, note: &str) -> String {
+        word(&self.stage.step(&Step::Commit { who: self.who(), note: Some(note.into()) }))
+    }
+
+    #[track_caller]
+    pub(super) fn fails(&self) -> String {
+        word(&self.stage.step(&Step::Fail(self.who())))
+    }
+
+    #[track_caller]
+    pub(super) fn cancels(&self) -> String {
+        word(&self.stage.step(&Step::Cancel { attempt: self.attempt.clone(), latest_ms: self.latest_ms }))
+    }
+
+    /// A heartbeat of its process: the runs the answer speaks of, `"A queued"`.
+    #[track_caller]
+    pub(super) fn beats(&self) -> Vec<String> {
+        match self.stage.step(&Step::Heartbeat(self.holder.client)) {
+            Answer::Heard(runs) => runs
+                .into_iter()
+                .map(|(id, standing)| format!("{id} {}", word(&Answer::Standing(standing))))
+                .collect(),
+            other => panic!("not an answer to a heartbeat: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn is_unlocked(&self, how: Unlock) -> String {
+        let token = self.token();
+        word(&self.stage.step(&Step::Unlock { run: self.attempt.id.clone(), token, how }))
+    }
+
+    #[track_caller]
+    pub(super) fn detaches(&self) -> String {
+        word(&self.stage.step(&Step::Detach(self.attempt.clone())))
+    }
+
+    /// Its process dies.
+    pub(super) fn dies(&self) {
+        self.stage.world(|world| world.kill(self.holder.life.expect("it has a liveness lock")));
+    }
+
+    /// Somebody says that this run's process is dead.
+    #[track_caller]
+    pub(super) fn is_buried(&self) -> String {
+        let ticket = self.seen().expect("it lives in the store").ticket;
+        word(&self.stage.step(&Step::Bury(vec![ticket])))
+    }
+
+    pub(super) fn who(&self) -> Who {
+        Who::from(&self.attempt)
+    }
+}

@@ -1,0 +1,214 @@
+//! 3.4: hand-over, claim, silence, held places.
+
+use std::time::Duration;
+
+use flowlock::step::{Patience, Unlock};
+
+use super::Stage;
+
+pub(super) fn a_commit_hands_over_in_the_same_step(stage: &Stage) {
+    let a = stage.run("A").writes("x").tries();
+    let b = stage.run("B").reads("x").waits();
+    let c = stage.run("C").reads("x").waits();
+    assert_eq!(a.commits(), "committed");
+    b.is("granted");
+    c.is("granted");
+    assert!(b.token() < c.token(), "by ticket");
+}
+
+pub(super) fn every_way_to_free_names_hands_over(stage: &Stage) {
+    let hold = |id: &str| stage.run(id).locks(id).lease(600).tries();
+    let wait = |id: &str| stage.run(&format!("after {id}")).locks(id).waits();
+    let [fails, unlocked, dies] = ["fails", "unlocked", "dies"].map(hold);
+    let [after_fail, after_unlock, after_death] = ["fails", "unlocked", "dies"].map(wait);
+    assert_eq!(fails.fails(), "failed");
+    after_fail.is("granted");
+    assert_eq!(unlocked.is_unlocked(Unlock::Now), "done");
+    after_unlock.is("granted");
+    dies.dies();
+    assert_eq!(dies.is_buried(), "done");
+    after_death.is("granted");
+    assert_eq!(after_death.cancels(), "withdrawn");
+    stage.run("after the cancel").locks("dies").tries().is("running");
+}
+
+pub(super) fn a_handed_over_run_must_claim_before_it_runs(stage: &Stage) {
+    let a = stage.run("A").locks("l").tries();
+    let b = stage.run("B").locks("l").lease(20).waits();
+    assert_eq!(a.commits(), "committed");
+    b.is("granted");
+    stage.run("C").locks("l").tries().is("refused(busy)");
+    stage.pass(9);
+    assert_eq!(b.claims(), "running");
+    assert_eq!(b.claims(), "running", "a repeated claim changes nothing");
+    // The lease counts from the claim.
+    stage.pass(19);
+    b.is("running");
+    stage.pass(1);
+    b.is("running, lapsed");
+}
+
+pub(super) fn only_the_run_that_got_the_names_is_woken(stage: &Stage) {
+    let a = stage.run("A").locks("l").tries();
+    let b = stage.run("B").locks("l").waits();
+    let c = stage.run("C").locks("l").waits();
+    let [mut inbox_b, mut inbox_c] = [&b, &c].map(|run| stage.inbox(run));
+    assert_eq!(a.commits(), "committed");
+    assert_eq!(inbox_b.wait(crate::PATIENCE), std::slice::from_ref(&b.attempt.id));
+    assert!(inbox_c.wait(Duration::ZERO).is_empty());
+}
+
+pub(super) fn a_waiter_silent_for_ten_seconds_reserves_nothing(stage: &Stage) {
+    stage.run("holder").locks("l").lease(600).tries();
+    let silent = stage.run("silent").locks("l").locks("m").waits();
+    let behind = stage.run("behind").locks("m").waits();
+    stage.pass_hearing(9, &[&behind]);
+    silent.is("queued");
+    behind.is("queued");
+    stage.pass_hearing(1, &[&behind]);
+    silent.is("queued, absent");
+    behind.is("granted");
+}
+
+pub(super) fn a_heartbeat_keeps_its_place_and_names_silent_runs_without_reviving_them(stage: &Stage) {
+    stage.run("holder").locks("l").lease(600).tries();
+    let a = stage.run("A").locks("l").waits();
+    let b = stage.run("B").beside(&a).locks("l").waits();
+    stage.pass_hearing(30, &[&a]);
+    assert_eq!(a.beats(), ["A queued", "B queued"]);
+    stage.pass(10);
+    assert_eq!(a.beats(), ["A queued, absent", "B queued, absent"]);
+    assert_eq!(a.beats(), ["A queued, absent", "B queued, absent"]);
+    assert_eq!(b.again(), "queued");
+    assert_eq!(a.beats(), ["A queued, absent", "B queued"]);
+}
+
+pub(super) fn a_silent_run_resumes_its_ticket_when_it_asks_again(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let first = stage.run("first").locks("l").waits();
+    let second = stage.run("second").locks("l").waits();
+    stage.pass_hearing(10, &[&second]);
+    first.is("queued, absent");
+    assert_eq!(first.again(), "queued");
+    assert_eq!(holder.commits(), "committed");
+    first.is("granted");
+    second.is("queued");
+    // A claim does the same, and takes the grant at once if the way is free.
+    assert_eq!(first.claims(), "running");
+    stage.pass_hearing(20, &[]);
+    second.is("queued, absent");
+    assert_eq!(first.commits(), "committed");
+    second.is("queued, absent");
+    assert_eq!(second.claims(), "running");
+}
+
+pub(super) fn a_grant_must_be_claimed_within_ten_seconds_of_the_last_sign_of_life(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let a = stage.run("A").locks("l").waits();
+    stage.pass_hearing(8, &[&a]); // heard at 5
+    assert_eq!(holder.commits(), "committed");
+    a.is("granted");
+    stage.pass(1);
+    a.beats();
+    stage.pass(5);
+    a.is("granted");
+    // 10 s after it was heard before the grant; the heartbeat since then did not extend that.
+    stage.pass(1);
+    a.is("granted, lapsed");
+}
+
+pub(super) fn an_unclaimed_grant_goes_back_to_its_ticket_when_somebody_else_is_granted(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let stuck = stage.run("stuck").locks("l").waits();
+    assert_eq!(holder.commits(), "committed");
+    stage.pass(10);
+    stuck.is("granted, lapsed");
+    let other = stage.run("other").locks("l").tries();
+    other.is("running");
+    stuck.is("queued, absent");
+    assert_eq!(stuck.claims(), "queued");
+    let later = stage.run("later").locks("l").waits();
+    assert_eq!(other.commits(), "committed");
+    stuck.is("granted");
+    later.is("queued");
+}
+
+pub(super) fn a_late_claim_succeeds_if_nobody_needed_the_names(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let a = stage.run("A").locks("l").waits();
+    assert_eq!(holder.commits(), "committed");
+    stage.pass(300);
+    a.is("granted, lapsed");
+    assert_eq!(a.claims(), "running");
+    stage.run("B").locks("l").tries().is("refused(busy)");
+}
+
+pub(super) fn a_late_claim_asks_again_while_older_work_is_left_over(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let slow = stage.run("slow").locks("l").waits();
+    stage.run("crowded").locks("crowd").lease(10).tries();
+    let crowd: Vec<_> = (0..200).map(|at| stage.run(&format!("{at}")).shares("crowd").waits()).collect();
+    let next = stage.run("next").locks("l").waits();
+    assert_eq!(holder.commits(), "committed");
+    stage.world(|world| world.advance(Duration::from_secs(5)));
+    for waiter in crowd.iter().chain([&next]) {
+        waiter.beats();
+    }
+    stage.world(|world| world.advance(Duration::from_secs(5)));
+    for _ in 0..3 {
+        assert_eq!(slow.claims(), "ask_again");
+    }
+    assert_eq!(slow.claims(), "queued", "the next one in line was granted first");
+    next.is("granted");
+}
+
+pub(super) fn a_held_place_reserves_to_its_end_and_each_return_renews_it(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let placed = stage.run("placed").locks("l").holds_place(30);
+    placed.is("queued");
+    stage.pass(29);
+    placed.is("queued");
+    assert_eq!(placed.again(), "queued");
+    stage.pass(29);
+    placed.is("queued");
+    stage.run("try").locks("l").tries().is("refused(busy)");
+    assert_eq!(holder.commits(), "committed");
+    placed.is("granted");
+    stage.run("second try").locks("l").tries().is("refused(busy)");
+}
+
+pub(super) fn a_grant_to_a_held_place_is_claimed_by_coming_back(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let placed = stage.run("placed").locks("l").holds_place(60);
+    stage.pass(1);
+    assert_eq!(holder.commits(), "committed");
+    stage.pass(58);
+    placed.is("granted");
+    assert_eq!(placed.again(), "running");
+}
+
+pub(super) fn a_held_place_ends_by_itself(stage: &Stage) {
+    stage.run("holder").locks("l").lease(600).tries();
+    let placed = stage.run("placed").locks("l").holds_place(5);
+    let too_long = stage.run("too long").locks("l").holds_place(3_600);
+    stage.pass(4);
+    placed.is("queued");
+    stage.pass(1);
+    placed.is("timed_out");
+    stage.pass(54);
+    too_long.is("queued");
+    stage.pass(1);
+    too_long.is("timed_out");
+    assert_eq!(super::word::word(&placed.sends(Patience::HoldPlace(5_000))), "timed_out");
+}
+
+pub(super) fn a_cancelled_waiter_makes_room(stage: &Stage) {
+    stage.create(&["x"]);
+    let reader = stage.run("reader").reads("x").tries();
+    let writer = stage.run("writer").writes("x").waits();
+    let late = stage.run("late reader").reads("x").waits();
+    assert_eq!(writer.cancels(), "withdrawn");
+    writer.is("cancelled");
+    late.is("granted");
+    assert_eq!(reader.commits(), "committed");
+}

@@ -1,0 +1,189 @@
+//! Records: written, failed, expired, created and removed by hand, incomplete.
+
+use flowlock::{Failure, MadeFrom, Outcome, RecordState};
+
+use super::Stage;
+
+pub(super) fn a_commit_writes_every_output_in_the_version_of_its_grant(stage: &Stage) {
+    let a = stage.run("A").writes("x").writes("y").locks("l").tries();
+    let token = a.token();
+    assert_eq!(stage.written(), "");
+    assert_eq!(a.commits_with("path/to/it"), "committed");
+    assert_eq!(stage.written(), "x live, y live");
+    for name in ["x", "y"] {
+        let record = stage.record(name).unwrap();
+        assert_eq!((record.version, record.run.as_str(), record.job.as_str()), (token, "A", "A"));
+        assert_eq!((record.state, record.note.as_deref()), (RecordState::Live, Some("path/to/it")));
+        assert_eq!((record.expires_at_us, record.failure), (None, None));
+    }
+}
+
+pub(super) fn a_failed_run_writes_nothing_and_leaves_evidence(stage: &Stage) {
+    let good = stage.run("good").writes("x").tries();
+    let version = good.token();
+    assert_eq!(good.commits(), "committed");
+    let bad = stage.run("bad").writes("x").writes("y").tries();
+    assert_eq!(bad.fails(), "failed");
+    assert_eq!(stage.written(), "x live");
+    let record = stage.record("x").unwrap();
+    assert_eq!((record.version, record.run.as_str()), (version, "good"));
+    let Some(Failure { run, outcome, .. }) = record.failure else { panic!("no evidence: {record:?}") };
+    assert_eq!((run.as_str(), outcome), ("bad", Outcome::Failed));
+    assert_eq!(stage.run("third").writes("x").tries().commits(), "committed");
+    assert_eq!(stage.record("x").unwrap().failure, None);
+}
+
+pub(super) fn a_run_that_was_never_written_for_leaves_its_failure_as_evidence(stage: &Stage) {
+    assert_eq!(stage.run("bad").writes("x").tries().fails(), "failed");
+    let reader = stage.run("reader").reads("x").tries();
+    let blocked = reader.first_blocked();
+    let evidence = blocked.by[0].record.as_ref().unwrap();
+    assert_eq!(evidence.state, RecordState::NeverWritten);
+    assert_eq!(evidence.last_written, None);
+    assert_eq!(evidence.failure.as_ref().unwrap().run.as_str(), "bad");
+}
+
+pub(super) fn a_reader_sees_versions_and_notes_of_its_inputs(stage: &Stage) {
+    let writer = stage.run("writer").writes("x").tries();
+    let version = writer.token();
+    assert_eq!(writer.commits_with("s3://bucket/x"), "committed");
+    let began = stage.run("reader").reads("x").locks("l").tries().began();
+    let [input] = &began.inputs[..] else { panic!("one input: {began:?}") };
+    assert_eq!((input.name.as_str(), input.version, input.run.as_str()), ("x", version, "writer"));
+    assert_eq!(input.note.as_deref(), Some("s3://bucket/x"));
+}
+
+pub(super) fn a_record_names_what_it_was_made_from(stage: &Stage) {
+    stage.create(&["a", "b"]);
+    let [a, b] = ["a", "b"].map(|name| stage.record(name).unwrap());
+    assert_eq!(stage.run("A").reads("a").reads("b").writes("c").tries().commits(), "committed");
+    let expected = MadeFrom::Inputs(vec![(a.name, a.version), (b.name, b.version)]);
+    assert_eq!(stage.record("c").unwrap().made_from, expected);
+
+    let names: Vec<_> = (0..65).map(|n| format!("many.{n:03}")).collect();
+    stage.create(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let digest = |id: &str| {
+        let run = names.iter().fold(stage.run(id), |run, name| run.reads(name)).writes(id);
+        assert_eq!(run.tries().commits(), "committed");
+        match stage.record(id).unwrap().made_from {
+            MadeFrom::Digest { inputs: 65, sha256 } => sha256,
+            other => panic!("not a digest of 65: {other:?}"),
+        }
+    };
+    let first = digest("first");
+    assert_eq!((first.len(), &first), (64, &digest("second")));
+    stage.create(&["many.000"]);
+    assert_ne!(first, digest("third"));
+}
+
+pub(super) fn a_record_expires(stage: &Stage) {
+    assert_eq!(stage.run("A").writes("x").records_for(60).tries().commits(), "committed");
+    stage.pass(59);
+    assert_eq!(stage.run("B").reads("x").tries().is("running").commits(), "committed");
+    stage.pass(1);
+    assert_eq!(stage.written(), "");
+    let late = stage.run("C").reads("x").tries();
+    let blocked = late.is("refused(busy)").first_blocked();
+    assert_eq!(super::word::blocker(&blocked.by[0]), "input_missing x");
+    let evidence = blocked.by[0].record.as_ref().unwrap();
+    assert_eq!(evidence.state, RecordState::Expired);
+    assert_eq!(evidence.last_written.as_ref().unwrap().0.as_str(), "A");
+    stage.run("D").writes("x").once().tries().is("running");
+}
+
+pub(super) fn a_record_that_expires_after_the_grant_does_not_stop_the_run(stage: &Stage) {
+    stage.create_for(&["x"], 5);
+    let a = stage.run("A").reads("x").writes("y").tries();
+    stage.pass(6);
+    a.is("running");
+    assert_eq!(a.commits(), "committed");
+    assert_eq!(stage.written(), "y live");
+}
+
+pub(super) fn create_writes_by_hand_and_starts_who_awaited_it(stage: &Stage) {
+    let reader = stage.run("reader").reads("x").reads("y").waits();
+    assert_eq!(stage.create(&["x"]), "done");
+    reader.is("awaiting_input");
+    assert_eq!(reader.blockers(), ["input_missing y"]);
+    assert_eq!(stage.create(&["y", "z"]), "done");
+    reader.is("granted");
+    assert_eq!(stage.written(), "x live, y live, z live");
+    let [y, z] = ["y", "z"].map(|name| stage.record(name).unwrap().version);
+    assert_eq!(y, z);
+    assert!(y > stage.record("x").unwrap().version);
+}
+
+pub(super) fn create_and_remove_are_refused_while_the_name_is_held(stage: &Stage) {
+    stage.create(&["x"]);
+    let reader = stage.run("reader").reads("x").tries();
+    assert_eq!(stage.remove(&["x"]), "output_being_read x by reader");
+    assert_eq!(stage.create(&["x", "y"]), "output_being_read x by reader");
+    assert_eq!(stage.written(), "x live", "all or none");
+    assert_eq!(reader.commits(), "committed");
+    let writer = stage.run("writer").writes("x").lease(5).tries();
+    assert_eq!(stage.remove(&["x"]), "output_being_written x by writer");
+    stage.pass(5);
+    assert_eq!(stage.remove(&["x"]), "done");
+    writer.is("lost(taken)");
+    assert_eq!(stage.remove(&["x"]), "not_found");
+}
+
+pub(super) fn by_force_they_break_the_holder_first(stage: &Stage) {
+    stage.create(&["x", "y"]);
+    let reader = stage.run("reader").reads("x").tries();
+    assert_eq!(stage.remove_by_force(&["x"]), "done");
+    reader.is("lost(broken)");
+    let writer = stage.run("writer").writes("y").tries();
+    assert_eq!(stage.create_by_force(&["y"]), "done");
+    writer.is("lost(broken)");
+    assert_eq!(writer.commits(), "lost(broken)");
+    assert_eq!(stage.written(), "y live");
+}
+
+pub(super) fn remove_ignores_the_queue(stage: &Stage) {
+    stage.create(&["x"]);
+    stage.run("holder").locks("l").tries();
+    let reader = stage.run("reader").reads("x").locks("l").waits();
+    assert_eq!(stage.remove(&["x"]), "done");
+    reader.is("awaiting_input");
+    assert_eq!(stage.create(&["x"]), "done");
+    reader.is("queued");
+}
+
+pub(super) fn an_incomplete_record_lets_nobody_in_until_the_next_commit(stage: &Stage) {
+    stage.create(&["x"]);
+    let spoiler = stage.run("spoiler").writes("x").spoiling().tries();
+    assert_eq!(stage.written(), "x incomplete");
+    let reader = stage.run("reader").reads("x").waits();
+    assert_eq!(reader.is("awaiting_input").blockers(), ["input_being_written x by spoiler"]);
+    assert_eq!(spoiler.fails(), "failed");
+    assert_eq!(reader.is("awaiting_input").blockers(), ["input_incomplete x"]);
+    assert_eq!(stage.run("repair").writes("x").tries().commits(), "committed");
+    assert_eq!(stage.written(), "x live");
+    reader.is("granted");
+}
+
+pub(super) fn a_takeover_itself_spoils_no_record(stage: &Stage) {
+    stage.create(&["x"]);
+    let keeper = stage.run("keeper").writes("x").lease(5).tries();
+    stage.pass(5);
+    stage.run("reader").reads("x").tries().is("running");
+    keeper.is("lost(taken)");
+    assert_eq!(stage.written(), "x live");
+}
+
+pub(super) fn readers_in_line_go_back_when_a_rewrite_begins(stage: &Stage) {
+    stage.create(&["x"]);
+    let gate = stage.run("gate").locks("g").tries();
+    let rewriter = stage.run("rewriter").writes("x").locks("g").spoiling().waits();
+    let reader = stage.run("reader").reads("x").locks("m").waits();
+    let behind = stage.run("behind").locks("m").waits();
+    assert_eq!(gate.commits(), "committed");
+    rewriter.is("granted");
+    reader.is("queued");
+    assert_eq!(rewriter.claims(), "running");
+    reader.is("awaiting_input");
+    behind.is("granted");
+    assert_eq!(rewriter.commits(), "committed");
+    assert_eq!(reader.is("queued").blockers(), ["lock_held m by behind"]);
+}

@@ -1,0 +1,59 @@
+//! Slots: counted names.
+
+use super::Stage;
+
+pub(super) fn units_are_granted_up_to_the_capacity(stage: &Stage) {
+    let first = stage.run("1").slot("s", 2, 4).tries();
+    stage.run("2").slot("s", 1, 4).tries().is("running");
+    assert_eq!(stage.run("3").slot("s", 2, 4).tries().is("refused(busy)").first_blocked().by.len(), 2);
+    stage.run("4").slot("s", 1, 4).tries().is("running");
+    stage.run("5").slot("s", 1, 4).tries().is("refused(busy)");
+    assert_eq!(first.commits(), "committed");
+    stage.run("6").slot("s", 2, 4).tries().is("running");
+}
+
+pub(super) fn the_smallest_capacity_anybody_states_counts(stage: &Stage) {
+    let strict = stage.run("strict").slot("s", 1, 2).tries();
+    stage.run("1").slot("s", 2, 4).tries().is("refused(busy)");
+    stage.run("2").slot("s", 1, 4).tries().is("running");
+    stage.run("3").slot("s", 1, 4).tries().is("refused(busy)");
+    assert_eq!(strict.commits(), "committed");
+    stage.run("4").slot("s", 3, 4).tries().is("running");
+    // Its own words count as well.
+    stage.run("5").slot("s", 1, 2).tries().is("refused(busy)");
+}
+
+pub(super) fn units_queued_ahead_count_so_that_a_big_request_is_not_starved(stage: &Stage) {
+    let small = ["1", "2", "3"].map(|id| stage.run(id).slot("s", 1, 4).tries());
+    let big = stage.run("big").slot("s", 2, 4).waits();
+    let newcomer = stage.run("newcomer").slot("s", 1, 4).waits();
+    assert_eq!(newcomer.is("queued").blockers(), ["queued_behind s by big"]);
+    assert_eq!(small[0].commits(), "committed");
+    big.is("granted");
+    newcomer.is("queued");
+    assert_eq!(small[1].commits(), "committed");
+    newcomer.is("granted");
+}
+
+pub(super) fn the_capacity_stated_by_those_ahead_counts(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").tries();
+    stage.run("ahead").slot("s", 2, 2).locks("l").waits().is("queued");
+    // By its own words it would fit beside the one ahead; by those of the one ahead nobody does.
+    let behind = stage.run("behind").slot("s", 1, 9).waits();
+    assert_eq!(behind.is("queued").blockers(), ["queued_behind s by ahead"]);
+    assert_eq!(holder.commits(), "committed");
+    behind.is("queued");
+}
+
+pub(super) fn lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_fits(stage: &Stage) {
+    let [long, short, middle] = [("long", 9), ("short", 3), ("middle", 6)]
+        .map(|(id, lease)| stage.run(id).slot("s", 1, 3).lease(lease).tries());
+    stage.pass(10);
+    stage.run("one unit").slot("s", 1, 3).tries().is("running");
+    short.is("lost(taken)");
+    middle.is("running, lapsed");
+    long.is("running, lapsed");
+    stage.run("one more").slot("s", 1, 3).tries().is("running");
+    middle.is("lost(taken)");
+    assert_eq!(long.refreshes(), "held late");
+}

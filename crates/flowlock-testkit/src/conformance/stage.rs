@@ -1,0 +1,193 @@
+//! A fluent way to say what happens to a store.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowlock::step::{Answer, Holders, Step};
+use flowlock::store::{Content, StoreError, View};
+use flowlock::{
+    Attempt, Claims, ClientId, Holder, IfWritten, JobName, Life, Name, Namespace, Nonce, OnFail, Origin,
+    Record, RunId, Spec, World as _,
+};
+
+use super::actor::Actor;
+use super::request::Request;
+use super::word::word;
+use crate::Subject;
+
+/// A store, and what a case does to it.
+#[derive(Debug)]
+pub struct Stage {
+    subject: RefCell<Subject>,
+    namespace: RefCell<Namespace>,
+    made: Cell<u64>,
+}
+
+pub(super) fn name(text: &str) -> Name {
+    Name::parse(text).expect("a plain name")
+}
+
+impl Stage {
+    pub(super) fn new(subject: Subject) -> Self {
+        Stage {
+            subject: RefCell::new(subject),
+            namespace: RefCell::new(Namespace::default()),
+            made: Cell::new(0),
+        }
+    }
+
+    /// From now on everything happens in this namespace.
+    pub(super) fn enter(&self, namespace: &str) {
+        *self.namespace.borrow_mut() = Namespace::parse(namespace).expect("a plain namespace");
+    }
+
+    /// Begins a request under this run id (and job name), from a process of its own.
+    pub(super) fn run(&self, id: &str) -> Request<'_> {
+        let number = self.number();
+        let spec = Spec {
+            job: JobName::parse(id).expect("a plain job"),
+            claims: Claims::default(),
+            lease_ms: 60_000,
+            if_written: IfWritten::Overwrite,
+            on_fail: OnFail::Keep,
+            parent: None,
+            record_life_ms: None,
+            max_runtime_ms: None,
+        };
+        let attempt = Attempt { id: RunId::parse(id).expect("a plain id"), nonce: Nonce(number.into()) };
+        let holder = Holder {
+            client: ClientId(number.into()),
+            life: Some(Life(number)),
+            origin: Arc::new(Origin::default()),
+        };
+        Request { stage: self, claims: Claims::builder(), spec, attempt, holder, latest_ms: 60_000 }
+    }
+
+    fn number(&self) -> u64 {
+        self.made.set(self.made.get() + 1);
+        self.made.get()
+    }
+
+    /// Carries out one step, which must work.
+    #[track_caller]
+    pub(super) fn step(&self, step: &Step) -> Answer {
+        self.attempt(step).unwrap_or_else(|error| panic!("{step:?}: {error}"))
+    }
+
+    /// Carries out one step, which may fail.
+    pub(super) fn attempt(&self, step: &Step) -> Result<Answer, StoreError> {
+        self.subject.borrow().store().step(&self.namespace.borrow(), step)
+    }
+
+    /// Reads, without changing anything.
+    #[track_caller]
+    pub(super) fn view(&self, view: &View) -> Content {
+        self.page(view).1
+    }
+
+    /// Reads, with the sequence number.
+    #[track_caller]
+    pub(super) fn page(&self, view: &View) -> (u64, Content) {
+        let page = self.subject.borrow().store().view(&self.namespace.borrow(), view).expect("a view works");
+        (page.sequence, page.content)
+    }
+
+    /// Time passes, in seconds, and nobody says a word; then a stranger's heartbeat makes one step.
+    pub(super) fn pass(&self, seconds: u64) {
+        self.world(|world| world.advance(Duration::from_secs(seconds)));
+        self.tick();
+    }
+
+    /// Time passes, and these send a heartbeat every five seconds.
+    pub(super) fn pass_hearing(&self, seconds: u64, actors: &[&Actor<'_>]) {
+        for second in 1..=seconds {
+            self.world(|world| world.advance(Duration::from_secs(1)));
+            for actor in actors.iter().filter(|_| second % 5 == 0) {
+                actor.beats();
+            }
+        }
+        self.tick();
+    }
+
+    /// A stranger's heartbeat: a step that wants nothing.
+    pub(super) fn tick(&self) {
+        self.step(&Step::Heartbeat(ClientId(u128::MAX)));
+    }
+
+    /// Does something to the world.
+    pub(super) fn world<T>(&self, act: impl FnOnce(&flowlock::store::memory::TestWorld) -> T) -> T {
+        act(self.subject.borrow().world())
+    }
+
+    pub(super) fn now_ms(&self) -> i64 {
+        self.world(|world| world.now().boot_ms)
+    }
+
+    /// The store is closed without a word and opened again.
+    pub(super) fn reopen(&self) {
+        self.subject.borrow_mut().reopen();
+    }
+
+    /// Listens for wake-ups of an actor's process.
+    pub(super) fn inbox(&self, actor: &Actor<'_>) -> Box<dyn flowlock::store::Inbox> {
+        self.subject.borrow().store().inbox(actor.holder.client).expect("an inbox opens")
+    }
+
+    /// Marks names written by hand; the answer as a word.
+    pub(super) fn create(&self, names: &[&str]) -> String {
+        self.by_hand(names, Holders::Respect, None)
+    }
+
+    pub(super) fn create_by_force(&self, names: &[&str]) -> String {
+        self.by_hand(names, Holders::Break, None)
+    }
+
+    /// Marks names written by hand, for so many seconds.
+    pub(super) fn create_for(&self, names: &[&str], seconds: u64) -> String {
+        self.by_hand(names, Holders::Respect, Some(seconds * 1_000))
+    }
+
+    fn by_hand(&self, names: &[&str], holders: Holders, record_life_ms: Option<u64>) -> String {
+        let request = self.run(&format!("hand.{}", self.made.get()));
+        let spec = Spec { record_life_ms, ..request.spec };
+        let names = names.iter().map(|text| name(text)).collect();
+        word(&self.step(&Step::Create {
+            names,
+            spec: spec.into(),
+            run: request.attempt.id,
+            note: None,
+            holders,
+        }))
+    }
+
+    pub(super) fn remove(&self, names: &[&str]) -> String {
+        let names = names.iter().map(|text| name(text)).collect();
+        word(&self.step(&Step::Remove { names, holders: Holders::Respect }))
+    }
+
+    pub(super) fn remove_by_force(&self, names: &[&str]) -> String {
+        let names = names.iter().map(|text| name(text)).collect();
+        word(&self.step(&Step::Remove { names, holders: Holders::Break }))
+    }
+
+    /// The record of a name, if one is written.
+    pub(super) fn record(&self, text: &str) -> Option<Record> {
+        match self.view(&View::Names(vec![name(text)])) {
+            Content::Names(mut seen) => seen.remove(0).record,
+            other => panic!("not names: {other:?}"),
+        }
+    }
+
+    /// Names with records, in order, with the state of each: `"a live, b incomplete"`.
+    pub(super) fn written(&self) -> String {
+        match self.view(&View::Records { prefix: String::new(), after: None, limit: 1_000 }) {
+            Content::Records(records, None) => {
+                let words: Vec<_> =
+                    records.iter().map(|r| format!("{} {}", r.name, r.state.as_str())).collect();
+                words.join(", ")
+            }
+            other => panic!("not records: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Namespaces, crashes, reboots, hosts, clocks, snapshots.
+
+use std::time::Duration;
+
+use flowlock::Ticket;
+use flowlock::step::Step;
+use flowlock::store::{Content, StoreErrorKind, View};
+
+use super::Stage;
+
+pub(super) fn namespaces_do_not_touch(stage: &Stage) {
+    // Names that could meet if a store glued namespace and name together.
+    for (namespace, name) in
+        [("a", "b:c"), ("a:b", "c"), ("a/b", "c"), ("a b", "c"), ("A", "b:c"), ("{a}", "b:c")]
+    {
+        stage.enter(namespace);
+        assert_eq!(stage.written(), "", "{namespace}");
+        let run = stage.run("run").writes(name).tries();
+        assert_eq!(run.is("running").commits(), "committed");
+        stage.run("holder").writes(name).tries().is("running");
+    }
+    stage.enter("elsewhere");
+    stage.run("holder").writes("b:c").tries().is("running");
+    let all = View::Runs { job: None, from: Ticket(0), limit: 100 };
+    assert!(matches!(stage.view(&all), Content::Runs(runs, None) if runs.len() == 1));
+    stage.enter("a");
+    assert_eq!(stage.written(), "b:c live");
+}
+
+pub(super) fn everything_is_there_again_after_a_crash(stage: &Stage) {
+    stage.create(&["x"]);
+    let holder = stage.run("holder").reads("x").locks("l").tries();
+    let queued = stage.run("queued").locks("l").waits();
+    let awaiting = stage.run("awaiting").reads("y").waits();
+    let lapsed = stage.run("lapsed").locks("m").lease(1).tries();
+    stage.pass(1);
+    let states = || [&holder, &queued, &awaiting, &lapsed].map(super::Actor::seen);
+    let before = states();
+    stage.reopen();
+    assert_eq!(states(), before);
+    assert_eq!(stage.written(), "x live");
+    assert_eq!(holder.commits(), "committed");
+    stage.reopen();
+    queued.is("granted");
+    assert_eq!(queued.claims(), "running");
+    assert_eq!(holder.commits(), "committed", "outcomes too");
+}
+
+pub(super) fn a_reboot_voids_every_grant_and_keeps_every_record(stage: &Stage) {
+    stage.create(&["x"]);
+    stage.create_for(&["y"], 30);
+    stage.pass(9); // so that the lease clock goes back, not only on
+    let over = stage.run("over").locks("o").tries();
+    assert_eq!(over.fails(), "failed");
+    let running = stage.run("running").writes("z").locks("l").tries();
+    let queued = stage.run("queued").locks("l").waits();
+    let awaiting = stage.run("awaiting").reads("nothing").waits();
+    let placed = stage.run("placed").locks("l").holds_place(60);
+    stage.world(flowlock::store::memory::TestWorld::reboot); // a minute passes
+    stage.reopen();
+    stage.tick();
+    running.is("lost(died)");
+    assert_eq!(running.commits(), "lost(died)");
+    for waiter in [queued, awaiting, placed] {
+        waiter.is("cancelled");
+    }
+    assert_eq!(over.refreshes(), "failed");
+    assert_eq!(stage.written(), "x live");
+    let again = stage.run("again").reads("x").writes("z").locks("l").tries();
+    assert_eq!(again.is("running").commits(), "committed");
+}
+
+pub(super) fn tokens_rise_over_a_reboot(stage: &Stage) {
+    let before = stage.run("before").writes("x").tries();
+    let token = before.token();
+    assert_eq!(before.commits(), "committed");
+    stage.world(|world| {
+        world.reboot();
+        world.shift_wall_clock(-59_000_000);
+    });
+    stage.reopen();
+    let after = stage.run("after").writes("x").tries();
+    assert!(after.token() > token);
+    assert_eq!(after.commits(), "committed");
+}
+
+pub(super) fn two_hosts_are_not_taken_for_a_reboot(stage: &Stage) {
+    stage.pass(600);
+    let here = stage.run("here").writes("x").lease(6_000).tries();
+    stage.world(|world| {
+        world.become_another_host();
+        world.advance(Duration::from_secs(10));
+    });
+    let error = stage.attempt(&Step::Heartbeat(flowlock::ClientId(1))).unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unusable);
+    assert!(error.to_string().contains("two hosts share the file"), "{error}");
+    assert!(stage.attempt(&Step::Fail(here.who())).is_err(), "and nothing is done for it");
+}
+
+pub(super) fn the_wall_clock_touches_no_lease(stage: &Stage) {
+    let a = stage.run("A").locks("l").lease(60).tries();
+    for hours in [1, -5, 24] {
+        stage.world(|world| world.shift_wall_clock(hours * 3_600_000_000));
+        stage.run(&format!("{hours}")).locks("l").tries().is("refused(busy)");
+        assert_eq!(a.refreshes(), "held");
+    }
+}
+
+pub(super) fn a_page_is_one_snapshot_with_its_sequence_number(stage: &Stage) {
+    for at in 0..5 {
+        stage.run(&format!("{at}")).writes(&format!("x{at}")).tries();
+    }
+    let (first, content) = stage.page(&View::Runs { job: None, from: Ticket(0), limit: 3 });
+    let Content::Runs(runs, Some(next)) = content else { panic!("not a page of more: {content:?}") };
+    assert_eq!(runs.len(), 3);
+    let (second, content) = stage.page(&View::Runs { job: None, from: next, limit: 3 });
+    assert!(matches!(content, Content::Runs(runs, None) if runs.len() == 2));
+    assert_eq!(first, second, "nothing happened in between");
+    stage.tick();
+    assert!(stage.page(&View::Runs { job: None, from: Ticket(0), limit: 3 }).0 > second);
+    stage.create(&["a1", "a2", "b1"]);
+    let page = |after| View::Records { prefix: "a".into(), after, limit: 1 };
+    let Content::Records(records, Some(after)) = stage.view(&page(None)) else { panic!("one of two") };
+    assert_eq!(records[0].name.as_str(), "a1");
+    let Content::Records(records, None) = stage.view(&page(Some(after))) else { panic!("the other") };
+    assert_eq!(records[0].name.as_str(), "a2");
+}

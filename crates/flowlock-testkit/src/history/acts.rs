@@ -1,0 +1,80 @@
+//! What processes and operators do with runs that are there.
+
+use flowlock::step::{self, Step, Unlock, Who};
+use flowlock::{Attempt, State};
+
+use super::Verdict;
+use super::play::Play;
+use crate::oracle::holds;
+
+impl Play {
+    /// Living requests of processes that are awake.
+    pub(super) fn living(&self) -> Vec<(usize, usize)> {
+        let of_book = |at: usize| {
+            let book = &self.books[at];
+            let alive = (0..book.known.len())
+                .filter(move |i| self.clients[book.known[*i].client].awake && book.run_of(*i).is_some());
+            alive.map(move |i| (at, i))
+        };
+        (0..2).flat_map(of_book).collect()
+    }
+
+    fn pick(&self, pick: u16) -> Option<(usize, usize)> {
+        let living = self.living();
+        (!living.is_empty()).then(|| living[usize::from(pick) % living.len()])
+    }
+
+    /// A run does what its process would do in its state.
+    pub(super) fn act(&mut self, pick: u16, dice: u8) -> Verdict {
+        let Some((at, i)) = self.pick(pick) else { return Ok(()) };
+        let run = self.books[at].run_of(i).expect("picked among the living").clone();
+        let attempt = run.attempt.clone();
+        let who = Who::from(&attempt);
+        let client = self.books[at].known[i].client;
+        let has_place = self.books[at].known[i].patience.place_end.is_some();
+        let step = match (run.state, dice % 10) {
+            (State::AwaitingInput | State::Queued, 0..=3) if has_place => {
+                let patience = if dice.is_multiple_of(2) {
+                    step::Patience::Try
+                } else {
+                    step::Patience::HoldPlace(20_000)
+                };
+                return self.send(at, i, patience).map(drop);
+            }
+            (State::AwaitingInput | State::Queued, 0..=3) => {
+                return self.send(at, i, step::Patience::Wait(None)).map(drop);
+            }
+            (State::AwaitingInput | State::Queued, 4) | (State::Granted, 0) => self.cancel(&attempt),
+            (State::Granted, 1) => Step::Commit { who, note: None },
+            (State::AwaitingInput | State::Queued, 5) | (State::Granted, _) => {
+                Step::Claim { attempt, holder: self.holder(client) }
+            }
+            (State::Running, 0..=3) => Step::Refresh(vec![who]),
+            (State::Running, 4) => Step::Fail(who),
+            (State::Running, 5..=7) => Step::Commit { who, note: Some("note".into()) },
+            _ => return Ok(()),
+        };
+        self.step(at, &step).map(drop)
+    }
+
+    fn cancel(&self, attempt: &Attempt) -> Step {
+        Step::Cancel { attempt: attempt.clone(), latest_ms: self.now().boot_ms + 2_000 }
+    }
+
+    pub(super) fn unlock(&mut self, pick: u16, now: bool) -> Verdict {
+        let holders = |at: usize| {
+            self.books[at].snapshot.runs.iter().filter(|run| holds(run)).map(move |run| (at, run.clone()))
+        };
+        let all: Vec<_> = (0..2).flat_map(holders).collect();
+        let Some((at, run)) = all.get(usize::from(pick) % all.len().max(1)) else { return Ok(()) };
+        let how = if now { Unlock::Now } else { Unlock::WhenAcknowledged };
+        let token = run.token.unwrap_or_default();
+        self.step(*at, &Step::Unlock { run: run.attempt.id.clone(), token, how }).map(drop)
+    }
+
+    pub(super) fn detach(&mut self, pick: u16) -> Verdict {
+        let Some((at, i)) = self.pick(pick) else { return Ok(()) };
+        let attempt = self.books[at].known[i].attempt.clone();
+        self.step(at, &Step::Detach(attempt)).map(drop)
+    }
+}

@@ -1,0 +1,111 @@
+//! Time, and the processes that live and die in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flowlock::step::Step;
+use flowlock::store::Inbox;
+use flowlock::{ClientId, Holder, Life, Origin, Run, RunId, State, Ticket};
+
+use super::play::Play;
+use super::{Verdict, promise};
+use crate::oracle::Snapshot;
+
+/// Where wake-ups arrive.
+pub(super) type Inboxes = HashMap<ClientId, Box<dyn Inbox>>;
+
+/// A process: what it is called in the store, and whether it is stopped.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    pub(super) id: ClientId,
+    pub(super) life: Life,
+    pub(super) awake: bool,
+    pub(super) last_beat_ms: i64,
+}
+
+impl Play {
+    pub(super) fn new_client(&mut self) -> Client {
+        let number = self.number();
+        let last_beat_ms = self.now().boot_ms;
+        let inbox =
+            self.subjects[0].store().inbox(ClientId(number.into())).expect("memory has room for an inbox");
+        self.inboxes.insert(ClientId(number.into()), inbox);
+        Client { id: ClientId(number.into()), life: Life(number), awake: true, last_beat_ms }
+    }
+
+    pub(super) fn holder(&self, client: usize) -> Holder {
+        let Client { id, life, .. } = self.clients[client];
+        Holder { client: id, life: Some(life), origin: Arc::new(Origin::default()) }
+    }
+
+    /// Time passes a second at a time; who is awake sends a heartbeat every five seconds.
+    pub(super) fn pass(&mut self, mut ms: u32) -> Verdict {
+        loop {
+            let part = ms.min(1_000);
+            self.world.advance(Duration::from_millis(part.into()));
+            let now = self.now().boot_ms;
+            for client in 0..self.clients.len() {
+                let Client { id, awake, last_beat_ms, .. } = self.clients[client];
+                if awake && now - last_beat_ms >= 5_000 {
+                    self.clients[client].last_beat_ms = now;
+                    for at in 0..2 {
+                        let waits = |run: &Run| run.holder.client == id && run.state != State::Running;
+                        if self.books[at].snapshot.runs.iter().any(waits) {
+                            self.step(at, &Step::Heartbeat(id))?;
+                        }
+                    }
+                }
+            }
+            ms -= part;
+            if ms == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn kill(&mut self, client: usize) {
+        let life = self.clients[client].life;
+        self.world.kill(life);
+        self.dead.push(life);
+        self.clients[client] = self.new_client();
+    }
+
+    /// What any waiter does that finds processes dead: it says so, the living included.
+    pub(super) fn bury(&mut self) -> Verdict {
+        (0..2).try_for_each(|at| {
+            let tickets: Vec<Ticket> = self.books[at].snapshot.runs.iter().map(|run| run.ticket).collect();
+            self.step(at, &Step::Bury(tickets)).map(drop)
+        })
+    }
+
+    pub(super) fn reboot(&mut self) -> Verdict {
+        self.world.reboot();
+        for client in 0..self.clients.len() {
+            self.clients[client] = self.new_client();
+        }
+        for at in 0..2 {
+            self.books[at].after_reboot();
+            self.step(at, &Step::Heartbeat(ClientId(0)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whoever is handed a grant is told so; nobody has to find out by asking.
+pub(super) fn wakes_are_sent(inboxes: &mut Inboxes, before: &Snapshot, after: &Snapshot) -> Verdict {
+    let mut told: HashMap<ClientId, Vec<RunId>> = HashMap::new();
+    for (client, inbox) in inboxes {
+        told.insert(*client, inbox.wait(Duration::ZERO));
+    }
+    for run in after.runs.iter().filter(|run| run.state == State::Granted) {
+        let old = before.runs.iter().find(|old| old.ticket == run.ticket);
+        let Some(old) = old.filter(|old| old.token != run.token) else { continue };
+        // In this very step another process may have taken the run over.
+        let is_told = [old, run]
+            .iter()
+            .any(|run| told.get(&run.holder.client).is_some_and(|runs| runs.contains(&run.attempt.id)));
+        promise!(is_told, "L4: nobody was told of the grant of {run:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! How values stand in columns.
+
+use std::sync::Arc;
+
+use rusqlite::Row;
+use rusqlite::types::FromSqlError;
+
+use crate::claim::{Mode, Space};
+use crate::engine::tables::{Part, Result, Source, Stake};
+use crate::name::{Name, RunId};
+use crate::record::{Record, RecordState};
+use crate::run::{Attempt, ClientId, Holder, Nonce, Place, Run, State, Ticket, Token};
+use crate::world::Life;
+
+pub(super) const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
+    began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, life, \
+    origin, ancestors, spec";
+
+pub(super) const RECORD_COLUMNS: &str =
+    "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure";
+
+pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let failure: Option<String> = row.get(9)?;
+    Ok(Record {
+        name: parsed(row, 0, Name::parse)?,
+        state: word(row, 1, RecordState::from_word)?,
+        version: Token(unsigned(row, 2)?),
+        run: parsed(row, 3, RunId::parse)?,
+        job: parsed(row, 4, crate::name::JobName::parse)?,
+        written_at_us: row.get(5)?,
+        expires_at_us: row.get(6)?,
+        note: row.get(7)?,
+        made_from: from_json(row, 8)?,
+        failure: failure.map(|_| from_json(row, 9)).transpose()?,
+    })
+}
+
+pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    let parked: Option<String> = row.get(18)?;
+    let ancestors: Vec<Ticket> = from_json(row, 22)?;
+    Ok(Run {
+        ticket: ticket(row, 0)?,
+        attempt: Attempt {
+            id: parsed(row, 1, RunId::parse)?,
+            nonce: Nonce(u128::from_be_bytes(row.get(2)?)),
+        },
+        state: word(row, 3, State::from_word)?,
+        present: row.get(4)?,
+        in_line: row.get(5)?,
+        lapsed: row.get(6)?,
+        revoked: row.get(7)?,
+        detached: row.get(8)?,
+        token: row.get::<_, Option<i64>>(9)?.map(|token| Token(token as u64)),
+        deadline_ms: row.get(10)?,
+        began_ms: row.get(11)?,
+        wait_end_ms: row.get(12)?,
+        place_end_ms: row.get(13)?,
+        absent_since_ms: row.get(14)?,
+        forget_ms: row.get(15)?,
+        since_us: row.get(16)?,
+        input_versions: from_json(row, 17)?,
+        parked: parked.map(|key| Place::from_key(&key).ok_or_else(|| unreadable(18, &key))).transpose()?,
+        holder: Holder {
+            client: ClientId(u128::from_be_bytes(row.get(19)?)),
+            life: row.get::<_, Option<i64>>(20)?.map(|life| Life(life as u64)),
+            origin: Arc::new(from_json(row, 21)?),
+        },
+        ancestors: ancestors.into(),
+        spec: Arc::new(from_json(row, 23)?),
+    })
+}
+
+pub(super) fn read_stake(row: &Row<'_>) -> rusqlite::Result<Stake> {
+    let mode = match row.get(1)? {
+        0 => Mode::Shared,
+        1 => Mode::Exclusive,
+        _ => Mode::Units { units: row.get(2)?, capacity: row.get(3)? },
+    };
+    Ok(Stake { ticket: ticket(row, 0)?, mode })
+}
+
+/// Mode number, units and capacity of a stake's row.
+pub(super) fn columns(mode: Mode) -> (u8, u32, u32) {
+    match mode {
+        Mode::Shared => (0, 0, 0),
+        Mode::Exclusive => (1, 0, 0),
+        Mode::Units { units, capacity } => (2, units, capacity),
+    }
+}
+
+/// The mode numbers that can stand in a part of a line.
+pub(super) fn modes(place: &Place, part: Part) -> &'static [u8] {
+    match (place.space, part.exclusive_only) {
+        (Some(Space::Slot), _) | (_, false) => all_modes(place),
+        (_, true) => &[1],
+    }
+}
+
+/// The mode numbers that can stand at a place.
+pub(super) fn all_modes(place: &Place) -> &'static [u8] {
+    if place.space == Some(Space::Slot) { &[2] } else { &[0, 1] }
+}
+
+pub(super) fn first_by_ticket(mut stakes: Vec<Stake>, limit: usize) -> Vec<Stake> {
+    stakes.sort_by_key(|stake| stake.ticket);
+    stakes.truncate(limit);
+    stakes
+}
+
+pub(super) fn source_text(source: &Source) -> String {
+    match source {
+        Source::Parked(place) => format!("p{}", place.key()),
+        Source::Alone => "a".into(),
+        Source::Readers(name) => format!("w{}", name.as_str()),
+        Source::Guards(name) => format!("g{}", name.as_str()),
+    }
+}
+
+pub(super) fn source_from_text(text: &str) -> Option<Source> {
+    let (kind, rest) = text.split_at_checked(1)?;
+    Some(match kind {
+        "p" => Source::Parked(Place::from_key(rest)?),
+        "a" => Source::Alone,
+        "w" => Source::Readers(Name::parse(rest).ok()?),
+        "g" => Source::Guards(Name::parse(rest).ok()?),
+        _ => return None,
+    })
+}
+
+pub(super) fn number(ticket: Ticket) -> i64 {
+    i64::try_from(ticket.0).unwrap_or(i64::MAX)
+}
+
+pub(super) fn most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)? as u64)
+}
+
+pub(super) fn ticket(row: &Row<'_>, column: usize) -> rusqlite::Result<Ticket> {
+    unsigned(row, column).map(Ticket)
+}
+
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    read(&text).ok_or_else(|| unreadable(column, &text))
+}
+
+pub(super) fn parsed<T, E>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl FnOnce(&str) -> std::result::Result<T, E>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    read(&text).map_err(|_| unreadable(column, &text))
+}
+
+pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|_| unreadable(column, text))
+}
+
+pub(super) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| crate::store::StoreError::damaged(error.to_string()))
+}
+
+pub(super) fn unreadable(column: usize, text: &str) -> rusqlite::Error {
+    let what = format!("column {column} holds \"{}\"", crate::text::escape(text));
+    let kind = rusqlite::types::Type::Text;
+    rusqlite::Error::FromSqlConversionFailure(column, kind, FromSqlError::Other(what.into()).into())
+}

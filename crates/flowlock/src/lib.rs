@@ -54,7 +54,7 @@ pub use crate::coordinator::{Builder, COMMIT_WAIT, Flowlock, STORE_TIMEOUT};
 pub use crate::error::{Error, Lost};
 pub use crate::grant::{Committed, Grant};
 pub use crate::job::{Acquired, Job, LEASES, LONGEST_PLACE};
-pub use crate::name::{JobName, Name, Namespace, RunId};
+pub use crate::name::{JobName, Name, NameBuilder, Namespace, RunId};
 pub use crate::operate::Creation;
 pub use crate::record::{Failure, Input, LONGEST_NOTE, MOST_MADE_FROM, MadeFrom, Record, RecordState};
 pub use crate::run::{

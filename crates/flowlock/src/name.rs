@@ -90,6 +90,58 @@ identifier!(
     Namespace, "namespace"
 );
 
+/// Puts names together from parts, with dots between them: a stem that many names share.
+///
+/// ```
+/// use flowlock::{Flowlock, NameBuilder};
+///
+/// let sales = NameBuilder::new("sales").part("berlin");
+/// assert_eq!(sales.part("2026-11-24").to_string(), "sales.berlin.2026-11-24");
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// flowlock.job("import").output(sales.part(2026).part(11)).acquire()?.commit()?;
+/// flowlock.job("report").input("sales.berlin.2026.11").acquire()?.commit()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[must_use]
+pub struct NameBuilder(String);
+
+impl NameBuilder {
+    /// Begins with the first part.
+    pub fn new(first: impl fmt::Display) -> Self {
+        Self(first.to_string())
+    }
+
+    /// The same and one part more; this one stays as it is, for other names with the same stem.
+    pub fn part(&self, part: impl fmt::Display) -> Self {
+        Self(format!("{}.{part}", self.0))
+    }
+
+    /// Checks the whole and makes it a name.
+    pub fn build(&self) -> Result<Name, InvalidText> {
+        Name::parse(&self.0)
+    }
+}
+
+impl fmt::Display for NameBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::escape(&self.0))
+    }
+}
+
+impl From<NameBuilder> for String {
+    fn from(builder: NameBuilder) -> String {
+        builder.0
+    }
+}
+
+impl From<&NameBuilder> for String {
+    fn from(builder: &NameBuilder) -> String {
+        builder.0.clone()
+    }
+}
+
 impl RunId {
     /// A fresh id for a run of `job`: its name, a dot and a random decimal below 2^48.
     ///

@@ -40,15 +40,21 @@ fn a_wrapper_that_slept_while_somebody_was_granted_has_lost() {
 fn a_command_that_ended_well_while_its_wrapper_slept_is_not_recorded_over_somebody_else() {
     let cli = cli();
     let gate = Gate::new(cli.home().join("gate"));
-    let sleeper = cli.start(run("-o out --duration 1s --name sleeper", &format!("echo in; {}", gate.wait())));
+    let sleeper =
+        cli.start(run("-o out --duration 1s --name sleeper", &format!("echo pid $$ in; {}", gate.wait())));
     sleeper.says("in\n");
+    let command = pid_of(&sleeper.stdout());
     sleeper.signal(Signal::SIGSTOP);
     let next = cli.start(run("-o out --name next", "true"));
     next.wait().code(0);
     let written = records(&cli);
     gate.open();
+    until("the end of the command", PATIENCE, || is_zombie(command).then_some(()));
     sleeper.signal(Signal::SIGCONT);
-    sleeper.wait().code(79);
+    sleeper
+        .wait()
+        .code(79)
+        .stderr_has(" lost its claims (taken: its lease was over and another run needed its names)");
     assert_eq!(records(&cli), written);
 }
 

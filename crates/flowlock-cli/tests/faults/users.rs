@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Instant;
 
 use flowlock_testkit::{Cli, Finished, Gate, Job};
@@ -69,7 +70,9 @@ impl Person {
 fn within_reach(cli: &Cli) -> PathBuf {
     fs::set_permissions(cli.home(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = cli.home().join("flowlock");
-    fs::copy(env!("CARGO_BIN_EXE_flowlock"), &binary).unwrap();
+    // By another process: a descriptor open for writing, inherited by some child, would make the copy "busy".
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_flowlock")).arg(&binary).status();
+    assert!(copied.unwrap().success());
     binary
 }
 
@@ -91,7 +94,7 @@ fn two_members() -> Option<(Cli, Person, Person)> {
 }
 
 #[test]
-fn two_users_of_a_shared_store_see_each_other_wait_for_each_other_and_wake_each_other() {
+fn two_users_of_a_shared_store_see_each_other_and_wait_for_each_other() {
     let Some((cli, one, two)) = two_members() else { return };
     let gate = Gate::new(cli.home().join("gate"));
     fs::set_permissions(cli.home().join("gate"), fs::Permissions::from_mode(0o666)).unwrap();
@@ -103,13 +106,29 @@ fn two_users_of_a_shared_store_see_each_other_wait_for_each_other_and_wake_each_
         seen_by(second, &cli, &["holder running", "waiter"]);
         gate.open();
         let freed = Instant::now();
-        // Faster than a heartbeat: it was woken.
         starts_at_once(&cli, &waiter, freed);
         waiter.wait().code(0);
         holder.wait().code(0);
         second.run(&cli, &["check".into(), "data".into()]).code(0);
     }
     two.run(&cli, &["doctor".into()]).code(0);
+}
+
+#[test]
+fn one_user_wakes_another() {
+    let Some((cli, one, two)) = two_members() else { return };
+    for (first, second) in [(&one, &two), (&two, &one)] {
+        // A run without a process of its own: nobody's death tells the waiter to look.
+        let words = ["start", "build", "--duration", "1h", "-l", "door"].map(str::to_owned);
+        let build = first.run(&cli, &words).code(0).out().trim().to_owned();
+        let waiter = second.start(&cli, &run("-l door --name waiter", "echo in"));
+        seen_by(second, &cli, &["waiter", "queued"]);
+        let freed = Instant::now();
+        first.run(&cli, &["commit".to_owned(), build]).code(0);
+        // Otherwise it would notice at its next heartbeat, 5 s after the last.
+        starts_at_once(&cli, &waiter, freed);
+        waiter.wait().code(0);
+    }
 }
 
 #[test]

@@ -154,7 +154,9 @@ fn meaning(error: &Error) -> (u8, &'static str) {
         Error::Over { .. } => (LOST, "over"),
         Error::Unknown { .. } => (UNKNOWN, "unknown"),
         Error::Store(error) => match error.kind() {
-            StoreErrorKind::Full | StoreErrorKind::Damaged => (STORE, "store_failed"),
+            StoreErrorKind::Full | StoreErrorKind::Damaged | StoreErrorKind::Replaced => {
+                (STORE, "store_failed")
+            }
             StoreErrorKind::Unusable => (CONFIG, "configuration"),
             _ => (UNREACHABLE, "store_unreachable"),
         },

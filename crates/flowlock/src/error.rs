@@ -126,6 +126,8 @@ pub enum Lost {
     Expired,
     /// The store says that its claims are gone.
     By(LostBy),
+    /// Another or an older store lies in the place of the one that granted it.
+    WithTheStore,
 }
 
 impl Lost {
@@ -133,6 +135,7 @@ impl Lost {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
+            Self::WithTheStore => "another or an older store is in its place",
             Self::By(LostBy::Taken) => "taken: its lease was over and another run needed its names",
             Self::By(LostBy::Died) => "died",
             Self::By(LostBy::Broken) => "unlocked by hand",

@@ -11,7 +11,7 @@ use crate::grant::Renewal;
 use crate::name::RunId;
 use crate::run::{Attempt, LostBy, Outcome, Token};
 use crate::step::{Answer, Refreshed, Step, Who};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// The longest sleep: after a suspended machine wakes up a deadline is noticed within it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -315,6 +315,12 @@ fn hand_over(
             for grants in take {
                 let Some(shared) = shared.upgrade() else { return };
                 if let Err(error) = refresh(&shared, &grants) {
+                    if error.kind() == StoreErrorKind::Replaced {
+                        for held in &grants {
+                            held.lose(Lost::WithTheStore);
+                        }
+                        continue;
+                    }
                     let run = grants.first().map(|held| held.attempt.id.to_string());
                     tracing::warn!(%error, run, runs = grants.len(), "could not renew; trying again until the deadline");
                 }

@@ -98,6 +98,8 @@ pub enum StoreErrorKind {
     Full,
     /// Its content contradicts itself, or is not what it was.
     Damaged,
+    /// Another or an older content lies in its place than this process has seen: what was held is lost.
+    Replaced,
     /// It is not a flowlock store, is of a newer kind, lies on a network file system, is shared by two
     /// hosts, or may not be opened.
     Unusable,

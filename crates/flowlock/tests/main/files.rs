@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use flowlock::store::sqlite::SqliteStore;
 use flowlock::store::{Content, Store as _, StoreErrorKind, View};
-use flowlock::{Acquired, Begun, ClientId, Error, Flowlock, Progress};
+use flowlock::{Acquired, Begun, ClientId, Error, Flowlock, Lost, Progress};
 use flowlock_testkit::{Call, Fault};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -199,11 +199,25 @@ fn a_store_that_is_removed_or_replaced_while_open_is_not_made_anew() {
         }
         for _ in 0..2 {
             let said = write(&flowlock, "c").unwrap_err();
-            assert_eq!(kind(&said), Some(StoreErrorKind::Damaged), "{said}");
+            assert_eq!(kind(&said), Some(StoreErrorKind::Replaced), "{said}");
             assert!(said.to_string().contains("flowlock.db was removed or replaced"), "{said}");
         }
         assert_eq!(place.path().exists(), replacement.is_some());
     }
+}
+
+#[test]
+fn what_was_held_in_a_store_that_was_replaced_is_reported_lost_before_its_lease_ends() {
+    let place = Place::new();
+    let flowlock = place.open();
+    let lease = Duration::from_secs(6);
+    let grant = flowlock.job("holder").output("a").lease(lease).acquire().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    grant.on_lost(move |by| tell.send(by).unwrap());
+    fs::rename(place.path(), place.beside(".away")).unwrap();
+    write(&place.open(), "b").unwrap();
+    assert_eq!(told.recv_timeout(lease).unwrap(), Lost::WithTheStore);
+    assert!(grant.commit().is_err());
 }
 
 #[test]
@@ -214,7 +228,7 @@ fn a_journal_that_is_removed_while_open_is_noticed() {
         write(&flowlock, "a").unwrap();
         fs::remove_file(place.beside(suffix)).unwrap();
         let said = write(&flowlock, "b").unwrap_err();
-        assert_eq!(kind(&said), Some(StoreErrorKind::Damaged), "{said}");
+        assert_eq!(kind(&said), Some(StoreErrorKind::Replaced), "{said}");
     }
 }
 

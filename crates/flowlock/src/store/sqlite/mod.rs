@@ -170,7 +170,7 @@ impl SqliteStore {
             let message = format!(
                 "{path} was removed or replaced by another file while it was open; start again to use what is there now"
             );
-            StoreError::new(StoreErrorKind::Damaged, message)
+            StoreError::new(StoreErrorKind::Replaced, message)
         };
         if Identity::of(&self.path).ok() != Some(identity) {
             *file = None;
@@ -283,7 +283,7 @@ fn went_back(namespace: &Namespace, seen: u64, found: u64) -> StoreError {
         "the store went back: namespace {namespace} was at step {seen} and is at step {found}; an older copy of the file \
          was put in its place, and what happened since is lost"
     );
-    StoreError::new(StoreErrorKind::Damaged, message)
+    StoreError::new(StoreErrorKind::Replaced, message)
 }
 
 fn find_namespace(sql: &Connection, namespace: &Namespace) -> Result<Option<i64>, StoreError> {

@@ -36,7 +36,8 @@ pub struct Cli {
 
 /// Becomes the program with no signal ignored. A shell that puts the tests into the background lets them
 /// ignore INT and QUIT, `nohup` HUP; programs inherit that, and flowlock rightly keeps to it.
-const DEFAULT_SIGNALS: [&str; 2] = ["/usr/bin/env", "--default-signal=HUP,INT,QUIT,TERM,USR1,USR2"];
+const ENV: &str = "/usr/bin/env";
+const DEFAULT_SIGNALS: &str = "--default-signal=HUP,INT,QUIT,TERM,USR1,USR2";
 
 impl Cli {
     /// A fresh home for this binary. `FLOWLOCK_STORE` names a file in it that does not exist yet.
@@ -133,27 +134,25 @@ impl Cli {
         self.start(arguments).wait_at_most(patience)
     }
 
+    /// What [`ENV`] is called with.
+    fn words<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Vec<OsString> {
+        let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+        [DEFAULT_SIGNALS.into(), self.binary.clone().into()].into_iter().chain(arguments).collect()
+    }
+
     /// Starts in the background.
     #[track_caller]
     pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Job {
-        let mut command = Command::new(DEFAULT_SIGNALS[0]);
-        command
-            .args(&DEFAULT_SIGNALS[1..])
-            .arg(&self.binary)
-            .args(arguments)
-            .current_dir(&self.directory)
-            .env_clear()
-            .envs(&self.variables);
+        let mut command = Command::new(ENV);
+        command.args(self.words(arguments)).current_dir(&self.directory).env_clear().envs(&self.variables);
         Job::start(command, self.home(), self.talk.clone(), self.stdin.as_deref())
     }
 
     /// Starts on a pseudo-terminal of 80 columns and 24 lines, as its controlling terminal.
     #[track_caller]
     pub fn terminal<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Terminal {
-        let command = pty_process::blocking::Command::new(DEFAULT_SIGNALS[0])
-            .args(&DEFAULT_SIGNALS[1..])
-            .arg(&self.binary)
-            .args(arguments)
+        let command = pty_process::blocking::Command::new(ENV)
+            .args(self.words(arguments))
             .current_dir(&self.directory)
             .env_clear()
             .envs(&self.variables);

@@ -1,7 +1,7 @@
 //! [`Flowlock`]: the one front door.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::desk::Desk;
@@ -13,6 +13,7 @@ use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step, Who};
 use crate::store::memory::MemoryStore;
 use crate::store::{Pulse, Store, StoreError};
+use crate::sync::lock;
 use crate::world::{later, millis};
 
 /// How long the store is asked before an error is reported, if nothing else is said.
@@ -103,7 +104,7 @@ impl Flowlock {
 
     /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
     pub fn pulse(&self) -> Option<Arc<Pulse>> {
-        self.shared.pulse.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.pulse).clone()
     }
 }
 
@@ -289,7 +290,7 @@ impl Shared {
 
     /// This process as the holder of a run.
     pub(crate) fn holder(&self) -> Result<Holder, StoreError> {
-        let mut pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pulse = lock(&self.pulse);
         if pulse.is_none() {
             *pulse = self.store.new_life()?.map(Arc::new);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use crate::name::RunId;
 use crate::run::{ClientId, Ticket};
 use crate::step::{Answer, Standing, Step, Waiting};
 use crate::store::{Bell, Inbox};
+use crate::sync::lock;
 use crate::world::{Life, later};
 
 /// How often a process with waiting runs tells the store that it lives.
@@ -37,10 +38,6 @@ pub(crate) struct SeatState {
     pub(crate) waiting: Waiting,
     look_again: Option<Instant>,
     pub(crate) waker: Option<Waker>,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Seat {

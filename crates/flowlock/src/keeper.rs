@@ -2,7 +2,7 @@
 //! them, so that a store that hangs cannot delay the news of a loss.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use crate::coordinator::Shared;
@@ -12,6 +12,7 @@ use crate::name::RunId;
 use crate::run::{Attempt, LostBy, Outcome, Token};
 use crate::step::{Answer, Refreshed, Step, Who};
 use crate::store::{StoreError, StoreErrorKind};
+use crate::sync::lock;
 
 /// The longest sleep: after a suspended machine wakes up a deadline is noticed within it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -53,10 +54,6 @@ impl std::fmt::Debug for Held {
 
 fn now_ms() -> i64 {
     crate::world::system_now().boot_ms
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Held {

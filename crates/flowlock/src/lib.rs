@@ -42,6 +42,7 @@ mod rule;
 mod run;
 pub mod step;
 pub mod store;
+mod sync;
 mod text;
 mod wait;
 mod world;

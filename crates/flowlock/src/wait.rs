@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::coordinator::{Flowlock, Shared};
-use crate::desk::{Desk, Seat, SeatState, lock};
+use crate::desk::{Desk, Seat, SeatState};
 use crate::error::Error;
 use crate::grant::{Grant, Renewal};
 use crate::job::refusal;
 use crate::name::RunId;
 use crate::run::{Attempt, Outcome, Spec, State};
 use crate::step::{Answer, Standing, Step, Waiting};
+use crate::sync::lock;
 use crate::world::later;
 
 /// "Still waiting" is logged after this time, and then at the longer one.

@@ -130,16 +130,17 @@ impl<T: Tables> Engine<'_, T> {
     /// Grants, refuses, activates or sends back one run; or leaves it where it is.
     fn look(&mut self, mut run: Run, source: &Source) -> Result<()> {
         // A place goes on with the next parked there; a walk goes on behind this ticket.
-        let (was_parked_here, ticket) = match source {
+        let ticket = run.ticket;
+        let was_parked_here = match source {
             Source::Parked(place) => {
-                self.backlog.add(run.ticket, source.clone());
-                (Some(place), run.ticket)
+                self.backlog.add(ticket, source.clone());
+                Some(place)
             }
             Source::Readers(_) | Source::Guards(_) => {
-                self.backlog.add(Ticket(run.ticket.0 + 1), source.clone());
-                (None, run.ticket)
+                self.backlog.add(Ticket(ticket.0 + 1), source.clone());
+                None
             }
-            Source::Alone => (None, run.ticket),
+            Source::Alone => None,
         };
         if !run.state.is_waiting() || !run.present {
             return Ok(());

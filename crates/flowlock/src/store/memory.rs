@@ -3,7 +3,7 @@
 mod rows;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::rows::Rows;
@@ -12,6 +12,7 @@ use crate::engine;
 use crate::name::{Namespace, RunId};
 use crate::run::ClientId;
 use crate::step::{Answer, Step, Wake};
+use crate::sync::lock;
 use crate::world::{Bounds, Life, Now, World};
 
 /// A store in this process's memory, gone with it.
@@ -102,11 +103,6 @@ impl Store for MemoryStore {
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
     }
-}
-
-/// A panic elsewhere leaves the tables as the last whole step left them.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug, Default)]

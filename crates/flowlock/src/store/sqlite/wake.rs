@@ -42,7 +42,7 @@ impl Inboxes {
         if wakes.is_empty() {
             return;
         }
-        let mut sender = self.sender.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut sender = crate::sync::lock(&self.sender);
         if sender.is_none() {
             *sender = open_sender(&self.path);
         }

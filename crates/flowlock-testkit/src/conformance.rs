@@ -125,6 +125,7 @@ cases! { ($)
         only_the_run_that_got_the_names_is_woken,
         a_waiter_silent_for_ten_seconds_reserves_nothing,
         a_heartbeat_keeps_its_place_and_names_silent_runs_without_reviving_them,
+        a_heartbeat_speaks_of_a_thousand_runs_and_says_where_to_go_on,
         a_silent_run_resumes_its_ticket_when_it_asks_again,
         a_grant_must_be_claimed_within_ten_seconds_of_the_last_sign_of_life,
         an_unclaimed_grant_goes_back_to_its_ticket_when_somebody_else_is_granted,

@@ -249,25 +249,34 @@ impl Attendant {
 
     /// Answers whether the store was reached.
     fn heartbeat(&self, shared: &Shared) -> bool {
-        let seats = self.seats();
-        if seats.is_empty() {
-            return true;
+        let mut seats: HashMap<RunId, Arc<Seat>> = self.seats().into_iter().collect();
+        let mut from = (!seats.is_empty()).then_some(Ticket(0));
+        while let Some(page) = from {
+            let beat = Step::Heartbeat { client: self.client, from: page };
+            let runs = match shared.store.step(&shared.namespace, &beat) {
+                Ok(Answer::Heard { runs, next }) => {
+                    from = next;
+                    runs
+                }
+                Ok(_) => return true,
+                Err(error) => {
+                    tracing::warn!(%error, "no heartbeat; trying again");
+                    return false;
+                }
+            };
+            for (run, standing) in runs {
+                match (seats.remove(&run), standing) {
+                    (Some(seat), Standing::Waiting(waiting)) => seat.set_waiting(waiting),
+                    // It was granted: it asks for itself.
+                    (Some(seat), _) => seat.tell(),
+                    // Somebody took the seat after the list was made, or left it before.
+                    (None, _) => {}
+                }
+            }
         }
-        let heard = match shared.store.step(&shared.namespace, &Step::Heartbeat(self.client)) {
-            Ok(Answer::Heard(heard)) => heard,
-            Ok(_) => return true,
-            Err(error) => {
-                tracing::warn!(%error, "no heartbeat; trying again");
-                return false;
-            }
-        };
-        let mut heard: HashMap<RunId, Standing> = heard.into_iter().collect();
-        for (run, seat) in seats {
-            match heard.remove(&run) {
-                Some(Standing::Waiting(waiting)) => seat.set_waiting(waiting),
-                // Granted, or no longer waiting: the run asks for itself.
-                _ => seat.tell(),
-            }
+        // No page speaks of them: they wait no longer.
+        for seat in seats.values() {
+            seat.tell();
         }
         true
     }

@@ -38,8 +38,13 @@ pub enum Step {
         /// The latest arrival of any acquire of it that was sent (boot clock).
         latest_ms: i64,
     },
-    /// A sign of life of a process that waits.
-    Heartbeat(ClientId),
+    /// A sign of life of a process that waits, and what there is to know of its runs: at most 1,000 of them.
+    Heartbeat {
+        /// The process.
+        client: ClientId,
+        /// From this ticket on: the continuation of an earlier answer; 0 for the first.
+        from: Ticket,
+    },
     /// Ends runs whose processes were found dead. The store looks for itself before it believes it.
     Bury(Vec<Ticket>),
     /// Separates a running run from its process.
@@ -81,7 +86,7 @@ impl Step {
         match self {
             Self::Acquire(request) => Some(request.holder.client),
             Self::Claim { holder, .. } => Some(holder.client),
-            Self::Heartbeat(client) => Some(*client),
+            Self::Heartbeat { client, .. } => Some(*client),
             _ => None,
         }
     }
@@ -157,8 +162,13 @@ pub enum Answer {
     Finished(Finished),
     /// To cancel.
     Cancelled(Cancelled),
-    /// To a heartbeat: all waiting and granted runs of the client.
-    Heard(Vec<(RunId, Standing)>),
+    /// To a heartbeat: the client's waiting and granted runs, by ticket.
+    Heard {
+        /// Where each stands; the blockers are named for the first 16 only.
+        runs: Vec<(RunId, Standing)>,
+        /// The ticket that the next page begins with, if there is one.
+        next: Option<Ticket>,
+    },
     /// The step was carried out: bury, detach, create, remove, unlock.
     Done,
     /// It was not: somebody holds the names, or older work is left over (`retry_after_ms` 0).

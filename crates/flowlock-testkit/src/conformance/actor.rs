@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flowlock::step::{Acquire, Answer, Patience, Running, Standing, Step, Unlock, Who};
 use flowlock::store::{Content, View};
-use flowlock::{Attempt, Blocked, Holder, Run, Spec, State, Token};
+use flowlock::{Attempt, Blocked, Holder, Run, Spec, State, Ticket, Token};
 
 use super::stage::Stage;
 use super::word::{blocker, word};
@@ -152,11 +152,19 @@ impl Actor<'_> {
     /// A heartbeat of its process: the runs the answer speaks of, `"A queued"`.
     #[track_caller]
     pub(super) fn beats(&self) -> Vec<String> {
-        match self.stage.step(&Step::Heartbeat(self.holder.client)) {
-            Answer::Heard(runs) => runs
-                .into_iter()
-                .map(|(id, standing)| format!("{id} {}", word(&Answer::Standing(standing))))
-                .collect(),
+        let (heard, next) = self.beats_from(Ticket(0));
+        assert_eq!(next, None, "one page speaks of all");
+        heard
+    }
+
+    /// The same from a ticket on; and where the next page begins.
+    #[track_caller]
+    pub(super) fn beats_from(&self, from: Ticket) -> (Vec<String>, Option<Ticket>) {
+        match self.stage.step(&Step::Heartbeat { client: self.holder.client, from }) {
+            Answer::Heard { runs, next } => {
+                let said = |(id, standing)| format!("{id} {}", word(&Answer::Standing(standing)));
+                (runs.into_iter().map(said).collect(), next)
+            }
             other => panic!("not an answer to a heartbeat: {other:?}"),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use flowlock::Ticket;
 use flowlock::step::{Patience, Unlock};
 
 use super::Stage;
@@ -81,6 +82,21 @@ pub(super) fn a_heartbeat_keeps_its_place_and_names_silent_runs_without_reviving
     assert_eq!(a.beats(), ["A queued, absent", "B queued, absent"]);
     assert_eq!(b.again(), "queued");
     assert_eq!(a.beats(), ["A queued, absent", "B queued"]);
+}
+
+pub(super) fn a_heartbeat_speaks_of_a_thousand_runs_and_says_where_to_go_on(stage: &Stage) {
+    let first = stage.run("0000").reads("x").waits();
+    let _others: Vec<_> =
+        (1..=1_000).map(|at| stage.run(&format!("{at:04}")).beside(&first).reads("x").waits()).collect();
+    let stranger = stage.run("stranger").reads("x").waits();
+    let said = |ids: std::ops::RangeInclusive<u32>| -> Vec<String> {
+        ids.map(|at| format!("{at:04} awaiting_input")).collect()
+    };
+    let (heard, next) = first.beats_from(Ticket(0));
+    let next = next.expect("one run is left");
+    assert_eq!(heard, said(0..=999));
+    assert_eq!(first.beats_from(next), (said(1_000..=1_000), None));
+    assert_eq!(stranger.beats(), ["stranger awaiting_input"]);
 }
 
 pub(super) fn a_silent_run_resumes_its_ticket_when_it_asks_again(stage: &Stage) {

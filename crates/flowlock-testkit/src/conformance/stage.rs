@@ -8,7 +8,7 @@ use flowlock::step::{Answer, Holders, Step};
 use flowlock::store::{Content, StoreError, View};
 use flowlock::{
     Attempt, Claims, ClientId, Holder, IfWritten, JobName, Life, Name, Namespace, Nonce, OnFail, Origin,
-    Record, RunId, Spec, World as _,
+    Record, RunId, Spec, Ticket, World as _,
 };
 
 use super::actor::Actor;
@@ -112,7 +112,7 @@ impl Stage {
 
     /// A stranger's heartbeat: a step that wants nothing.
     pub(super) fn tick(&self) {
-        self.step(&Step::Heartbeat(ClientId(u128::MAX)));
+        self.step(&Step::Heartbeat { client: ClientId(u128::MAX), from: Ticket(0) });
     }
 
     /// Does something to the world.

@@ -91,7 +91,9 @@ pub(super) fn two_hosts_are_not_taken_for_a_reboot(stage: &Stage) {
         world.become_another_host();
         world.advance(Duration::from_secs(10));
     });
-    let error = stage.attempt(&Step::Heartbeat(flowlock::ClientId(1))).unwrap_err();
+    let error = stage
+        .attempt(&Step::Heartbeat { client: flowlock::ClientId(1), from: flowlock::Ticket(0) })
+        .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unusable);
     assert!(error.to_string().contains("two hosts share the file"), "{error}");
     assert!(stage.attempt(&Step::Fail(here.who())).is_err(), "and nothing is done for it");

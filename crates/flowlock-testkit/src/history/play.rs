@@ -198,7 +198,7 @@ fn heard(book: &mut Book, step: &Step, now: Now) {
     let client = match step {
         Step::Acquire(request) => request.holder.client,
         Step::Claim { holder, .. } => holder.client,
-        Step::Heartbeat(client) => *client,
+        Step::Heartbeat { client, .. } => *client,
         _ => return,
     };
     book.knowledge.heard.insert(client, now.boot_ms);

@@ -52,7 +52,7 @@ impl Play {
                     for at in 0..2 {
                         let waits = |run: &Run| run.holder.client == id && run.state != State::Running;
                         if self.books[at].snapshot.runs.iter().any(waits) {
-                            self.step(at, &Step::Heartbeat(id))?;
+                            self.step(at, &Step::Heartbeat { client: id, from: Ticket(0) })?;
                         }
                     }
                 }
@@ -86,7 +86,7 @@ impl Play {
         }
         for at in 0..2 {
             self.books[at].after_reboot();
-            self.step(at, &Step::Heartbeat(ClientId(0)))?;
+            self.step(at, &Step::Heartbeat { client: ClientId(0), from: Ticket(0) })?;
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Waiting, Who};
 
 /// Of how many waiting runs a heartbeat's answer repeats the blockers.
 const MOST_EXPLAINED: usize = 16;
-/// Of how many runs a heartbeat's answer speaks at most.
-const MOST_HEARD: usize = 10_000;
+/// Of how many runs a heartbeat's answer speaks at most: a process may have any number, a step has bounds.
+const MOST_HEARD: usize = 1_000;
 
 impl<T: Tables> Engine<'_, T> {
     /// The run that `who` may operate: by its nonce, or by its id alone if it is detached.
@@ -128,20 +128,21 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Answer::Done)
     }
 
-    /// All waiting and granted runs of a client; the blockers only of the first few.
-    pub(super) fn heartbeat(&mut self, client: ClientId) -> Result<Vec<(RunId, Standing)>> {
-        let mut heard = Vec::new();
-        for (position, ticket) in
-            self.tables.of_client(client, Ticket(0), MOST_HEARD)?.into_iter().enumerate()
-        {
+    /// A page of the waiting and granted runs of a client; the blockers only of the first few.
+    pub(super) fn heartbeat(&mut self, client: ClientId, from: Ticket) -> Result<Answer> {
+        let mut tickets = self.tables.of_client(client, from, MOST_HEARD + 1)?;
+        let next = tickets.get(MOST_HEARD).copied();
+        tickets.truncate(MOST_HEARD);
+        let mut runs = Vec::with_capacity(tickets.len());
+        for (position, ticket) in tickets.into_iter().enumerate() {
             let run = self.must_find(ticket)?;
             let standing = match run.state {
                 State::AwaitingInput | State::Queued if position >= MOST_EXPLAINED => unexplained(&run),
                 _ => self.standing(&run)?,
             };
-            heard.push((run.attempt.id, standing));
+            runs.push((run.attempt.id, standing));
         }
-        Ok(heard)
+        Ok(Answer::Heard { runs, next })
     }
 }
 

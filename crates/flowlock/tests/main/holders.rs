@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use flowlock::step::Step;
 use flowlock::store::{StoreError, StoreErrorKind};
-use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, RunId};
+use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, RunId, Ticket};
 
 use crate::between::through;
 
@@ -169,7 +169,7 @@ fn a_run_that_waits_is_heard_of_though_its_caller_is_busy_elsewhere() {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
     let flowlock = through(move |carry_out, step| {
-        if matches!(step, Step::Heartbeat(_)) {
+        if matches!(step, Step::Heartbeat { .. }) {
             let _ = tell.lock().unwrap().send(());
         }
         carry_out()
@@ -180,6 +180,35 @@ fn a_run_that_waits_is_heard_of_though_its_caller_is_busy_elsewhere() {
     let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
     told.recv_timeout(Duration::from_secs(8)).unwrap();
     drop((first, second));
+}
+
+#[test]
+fn a_run_that_only_a_later_page_of_a_heartbeat_speaks_of_is_not_sent_to_ask_for_itself() {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let flowlock = through(move |carry_out, step| {
+        match step {
+            Step::Heartbeat { from, .. } if *from != Ticket(0) => tell.lock().unwrap().send(()).unwrap(),
+            Step::Claim { .. } => drop(count.fetch_add(1, Ordering::SeqCst)),
+            _ => {}
+        }
+        carry_out()
+    });
+    let _first = flowlock.job("first").lock("a").acquire().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..=1_000 {
+        let Begun::Waiting(run) = flowlock.job("job").lock("a").begin().unwrap() else { panic!() };
+        waiting.push(run);
+    }
+    let last = waiting.last_mut().unwrap();
+    // It asks once of its own accord, for what happened before the desk knew of it.
+    assert!(matches!(last.wait(Duration::ZERO).unwrap(), Progress::Waiting));
+    assert_eq!(asked.swap(0, Ordering::SeqCst), 1);
+    told.recv_timeout(PATIENT).unwrap();
+    assert!(matches!(last.wait(Duration::from_millis(200)).unwrap(), Progress::Waiting));
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
 }
 
 #[test]

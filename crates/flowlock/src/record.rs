@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use sha2::Digest as _;
+use sha1::Digest as _;
 
 use crate::name::{JobName, Name, RunId};
 use crate::run::{Outcome, Token};
@@ -84,12 +84,13 @@ pub struct Record {
 pub enum MadeFrom {
     /// All of them, at most 64.
     Inputs(Vec<(Name, Token)>),
-    /// More than 64: how many, and the SHA-256 over their names and versions.
+    /// More than 64: how many, and a fingerprint of their names and versions.
     Digest {
         /// How many inputs there were.
         inputs: usize,
-        /// Hexadecimal SHA-256 over `name NUL version NUL` of each, in claim order.
-        sha256: String,
+        /// Hexadecimal SHA-1 over `name NUL version NUL` of each, in claim order: to compare two sets of inputs with,
+        /// not a protection.
+        sha1: String,
     },
 }
 
@@ -99,18 +100,18 @@ impl MadeFrom {
         if inputs.len() <= MOST_MADE_FROM {
             return Self::Inputs(inputs);
         }
-        let mut hash = sha2::Sha256::new();
+        let mut hash = sha1::Sha1::new();
         for (name, version) in &inputs {
             hash.update(name.as_str());
             hash.update([0]);
             hash.update(version.to_string());
             hash.update([0]);
         }
-        let sha256 = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let sha1 = hash.finalize().iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        Self::Digest { inputs: inputs.len(), sha256 }
+        Self::Digest { inputs: inputs.len(), sha1 }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Records: written, failed, expired, created and removed by hand, incomplete.
 
 use flowlock::{Failure, MadeFrom, Outcome, RecordState};
+use sha1::Digest as _;
 
 use super::Stage;
 
@@ -63,17 +64,28 @@ pub(super) fn a_record_names_what_it_was_made_from(stage: &Stage) {
     let names: Vec<_> = (0..65).map(|n| format!("many.{n:03}")).collect();
     stage.create(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let digest = |id: &str| {
-        let run = names.iter().fold(stage.run(id), |run, name| run.reads(name)).writes(id);
-        assert_eq!(run.tries().commits(), "committed");
-        match stage.record(id).unwrap().made_from {
-            MadeFrom::Digest { inputs: 65, sha256 } => sha256,
-            other => panic!("not a digest of 65: {other:?}"),
-        }
+        let run = names.iter().fold(stage.run(id), |run, name| run.reads(name)).writes(id).tries();
+        let text = run
+            .began()
+            .inputs
+            .iter()
+            .fold(String::new(), |text, input| text + &format!("{}\0{}\0", input.name, input.version));
+        assert_eq!(run.commits(), "committed");
+        let expected = hex(&sha1::Sha1::digest(text));
+        assert_eq!(
+            stage.record(id).unwrap().made_from,
+            MadeFrom::Digest { inputs: 65, sha1: expected.clone() }
+        );
+        expected
     };
     let first = digest("first");
-    assert_eq!((first.len(), &first), (64, &digest("second")));
+    assert_eq!(first, digest("second"));
     stage.create(&["many.000"]);
     assert_ne!(first, digest("third"));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 pub(super) fn a_record_expires(stage: &Stage) {

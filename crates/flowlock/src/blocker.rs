@@ -46,19 +46,27 @@ pub enum BlockerKind {
 }
 
 impl BlockerKind {
+    /// All kinds, with the word each has in JSON, messages and scripts.
+    const WORDS: [(Self, &'static str); 9] = [
+        (Self::InputMissing, "input_missing"),
+        (Self::InputBeingWritten, "input_being_written"),
+        (Self::InputIncomplete, "input_incomplete"),
+        (Self::OutputBeingWritten, "output_being_written"),
+        (Self::OutputBeingRead, "output_being_read"),
+        (Self::OutputExists, "output_exists"),
+        (Self::LockHeld, "lock_held"),
+        (Self::SlotsTaken, "slots_taken"),
+        (Self::QueuedBehind, "queued_behind"),
+    ];
+
     /// The word for it in JSON and messages, e.g. `input_missing`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InputMissing => "input_missing",
-            Self::InputBeingWritten => "input_being_written",
-            Self::InputIncomplete => "input_incomplete",
-            Self::OutputBeingWritten => "output_being_written",
-            Self::OutputBeingRead => "output_being_read",
-            Self::OutputExists => "output_exists",
-            Self::LockHeld => "lock_held",
-            Self::SlotsTaken => "slots_taken",
-            Self::QueuedBehind => "queued_behind",
-        }
+        Self::WORDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
+    }
+
+    /// The kind a word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(kind, _)| *kind)
     }
 }
 

@@ -151,8 +151,14 @@ impl ClaimsBuilder {
         self.with(Space::Slot, name, Mode::Units { units, capacity }, false)
     }
 
-    fn with(mut self, space: Space, name: Name, mode: Mode, must_exist: bool) -> Self {
-        self.wanted.push(Claim { space, name, mode, must_exist });
+    fn with(self, space: Space, name: Name, mode: Mode, must_exist: bool) -> Self {
+        self.claim(Claim { space, name, mode, must_exist })
+    }
+
+    /// Adds a claim as it stands in a store.
+    #[must_use]
+    pub(crate) fn claim(mut self, claim: Claim) -> Self {
+        self.wanted.push(claim);
         self
     }
 

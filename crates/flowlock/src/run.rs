@@ -375,6 +375,11 @@ impl Run {
         }
     }
 
+    /// Whether the row only says that its attempt was cancelled before it was seen.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.spec.lease_ms == 0
+    }
+
     /// Whether its wait, or its held place, is over.
     pub fn is_over(&self, boot_ms: i64) -> bool {
         [self.wait_end_ms, self.place_end_ms].into_iter().flatten().any(|end| end <= boot_ms)

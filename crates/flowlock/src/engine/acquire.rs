@@ -145,7 +145,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// The same attempt once more: its current state, and a sign of life.
     fn acquire_again(&mut self, mut run: Run, request: &Acquire) -> Result<Answer> {
-        if run.spec != request.spec && !is_tombstone(&run) {
+        if run.spec != request.spec && !run.is_tombstone() {
             return Ok(Answer::Invalid(Invalid::RunIdReused));
         }
         self.adopt(&mut run, &request.holder)?;
@@ -247,9 +247,4 @@ impl<T: Tables> Engine<'_, T> {
         self.note_due(&run);
         self.tables.insert_run(&run)
     }
-}
-
-/// Whether the row only says that its attempt was cancelled before it was seen.
-fn is_tombstone(run: &Run) -> bool {
-    run.spec.lease_ms == 0
 }

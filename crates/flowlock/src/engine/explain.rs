@@ -241,7 +241,7 @@ impl<T: Tables> Engine<'_, T> {
 }
 
 /// What a record, or its absence, says.
-pub(super) fn evidence(record: Option<Record>) -> RecordEvidence {
+pub(crate) fn evidence(record: Option<Record>) -> RecordEvidence {
     match record {
         None => RecordEvidence { state: RecordState::NeverWritten, last_written: None, failure: None },
         Some(record) => RecordEvidence {

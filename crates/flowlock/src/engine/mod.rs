@@ -11,7 +11,7 @@
 mod acquire;
 mod backlog;
 mod deadlock;
-mod explain;
+pub(crate) mod explain;
 mod grant;
 mod leave;
 mod operate;

@@ -109,7 +109,7 @@ pub(crate) trait Tables {
     fn delete_run(&mut self, ticket: Ticket) -> Result<()>;
     /// Runs that have not ended, by ticket, from `from` on.
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>>;
-    /// The latest runs with this id, ended ones too.
+    /// The latest run with this id, ended ones too; no tombstone, which is an attempt that never came.
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>>;
     /// Runs due at or before `upto`, earliest first.
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>>;

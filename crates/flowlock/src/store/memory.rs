@@ -219,6 +219,11 @@ impl TestWorld {
         lock(&self.state).dead.push(life);
     }
 
+    /// Who was killed.
+    pub(crate) fn dead(&self) -> Vec<Life> {
+        lock(&self.state).dead.clone()
+    }
+
     /// Restarts the machine: a new boot id, the lease clock begins anew, a minute of wall time is gone.
     pub fn reboot(&self) {
         let mut state = lock(&self.state);

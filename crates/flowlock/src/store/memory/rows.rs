@@ -111,7 +111,7 @@ impl Tables for Rows {
         Ok(living.take(limit).cloned().collect())
     }
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>> {
-        Ok(self.runs.values().rev().find(|run| run.attempt.id == *id).cloned())
+        Ok(self.runs.values().rev().find(|run| run.attempt.id == *id && !run.is_tombstone()).cloned())
     }
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
         let due = self.runs.values().filter_map(|run| Some((run.due_ms()?, run.ticket)));

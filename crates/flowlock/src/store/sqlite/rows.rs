@@ -168,7 +168,7 @@ impl Tables for Rows<'_> {
         // Left to itself SQLite walks back through all runs of the namespace until it meets the id.
         let sql = format!(
             "select {RUN_COLUMNS} from run indexed by run_by_attempt where ns = ?1 and id = ?2 \
-             order by ticket desc limit 1"
+             and json_extract(spec, '$.lease_ms') <> 0 order by ticket desc limit 1"
         );
         self.one(&sql, (self.ns, id.as_str()), read_run)
     }

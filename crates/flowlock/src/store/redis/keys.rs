@@ -1,0 +1,63 @@
+//! The keys of a namespace.
+
+use std::fmt::Write as _;
+
+use crate::name::Namespace;
+use crate::run::ClientId;
+
+/// The last letter of each key, in the order of `KEYS` in the scripts; see `lua/tables.lua`.
+const LETTERS: &str = "mraxionedhb";
+
+/// A namespace's keys: few, fixed, with one hash tag, so that all lie on one server of a cluster.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The namespace within the braces of its keys.
+    pub(super) tag: String,
+    /// All keys, in the order of the scripts.
+    pub(super) all: Vec<Vec<u8>>,
+}
+
+impl Keys {
+    pub(super) fn of(namespace: &Namespace) -> Self {
+        let tag = encode(namespace.as_str());
+        let all = LETTERS.chars().map(|letter| format!("fl:{{{tag}}}:{letter}").into_bytes()).collect();
+        Self { tag, all }
+    }
+
+    /// Where wake-ups for a client are sent.
+    pub(super) fn channel(&self, client: ClientId) -> String {
+        format!("fl:{{{}}}:i:{client}", self.tag)
+    }
+
+    /// Where all processes are told that they may have missed something.
+    pub(super) fn everybody(&self) -> String {
+        format!("fl:{{{}}}:i:all", self.tag)
+    }
+}
+
+/// Letters, digits, `_`, `.` and `-` stand for themselves, every other byte for `%` and two digits: no two
+/// namespaces have one encoding, and no brace or glob character can alter a key.
+fn encode(namespace: &str) -> String {
+    namespace.bytes().fold(String::new(), |mut text, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'.' | b'-' => text.push(char::from(byte)),
+            _ => {
+                let _ = write!(text, "%{byte:02X}");
+            }
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_character_of_a_namespace_can_alter_a_key() {
+        let keys = Keys::of(&Namespace::parse("a}b{*?[:é %").unwrap());
+        assert_eq!(keys.tag, "a%7Db%7B%2A%3F%5B%3A%C3%A9%20%25");
+        assert_eq!(keys.all[0], b"fl:{a%7Db%7B%2A%3F%5B%3A%C3%A9%20%25}:m");
+        assert_eq!(keys.all.len(), 11);
+    }
+}

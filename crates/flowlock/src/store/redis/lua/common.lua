@@ -1,0 +1,191 @@
+-- What every step needs.
+
+  read_meta = function()
+    local raw = call('GET', KEYS[1])
+    if not raw then
+      meta = F.new_meta()
+      return
+    end
+    local schema, sequence, ticket, token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
+      pause_until, epoch, replication = struct.unpack(ROW, raw)
+    if schema ~= SCHEMA then
+      return schema
+    end
+    meta = {
+      sequence = sequence, ticket = ticket, token = token, ceiling = ceiling, waiting = waiting, queued = queued,
+      lapsed = lapsed, backlog = backlog, next_due = next_due, next_expiry = next_expiry, next_forget = next_forget,
+      pause_until = pause_until, epoch = epoch, replication = replication,
+    }
+  end,
+
+  -- The first index member that begins so, without its beginning.
+  first_of = function(prefix)
+    local found = call('ZRANGEBYLEX', KEYS[5], '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
+    return found and sub(found, #prefix + 1)
+  end,
+
+  -- What a run asks for, as its client packed it; with the names of inputs and outputs picked out.
+  spec_from = function(text)
+    local spec = unpack_row(text)
+    local inputs, outputs = {}, {}
+    for _, claim in ipairs(spec.claims) do
+      local place = claim.place
+      if byte(place) == 100 then
+        if claim.must then
+          inputs[#inputs + 1] = sub(place, 2)
+        end
+        if claim.mode == 'x' then
+          outputs[#outputs + 1] = sub(place, 2)
+        end
+      end
+    end
+    spec.inputs, spec.outputs, spec.text = inputs, outputs, text
+    return spec
+  end,
+
+  spec_of = function(run)
+    return SPECS[run.ticket] or F.read_spec(run)
+  end,
+
+  -- The versions a run's inputs had when it was granted.
+  versions_of = function(run)
+    local versions = VERSIONS[run.ticket]
+    if not versions then
+      local packed = F.spec_of(run).inputs[1] and call('HGET', KEYS[2], 'v' .. run.ticket)
+      versions = packed and unpack_row(packed) or {}
+      VERSIONS[run.ticket] = versions
+    end
+    return versions
+  end,
+
+  record_from = function(name, raw)
+    local record = false
+    if raw then
+      local state, version, written, due = struct.unpack(HEAD, raw)
+      record = { state = state, version = version, written = written, due = due >= 0 and due or nil, raw = raw }
+    end
+    RECORDS[name] = record
+    return record
+  end,
+
+  record_of = function(name)
+    local known = RECORDS[name]
+    if known == nil then
+      known = F.record_from(name, call('HGET', KEYS[6], name))
+    end
+    return known
+  end,
+
+  -- Reads all records that a decision needs, at once.
+  prefetch_records = function(names)
+    local missing
+    for _, name in ipairs(names) do
+      if RECORDS[name] == nil then
+        missing = missing or {}
+        missing[#missing + 1] = name
+      end
+    end
+    if missing then
+      local found = call('HMGET', KEYS[6], unpack(missing))
+      for i, name in ipairs(missing) do
+        F.record_from(name, found[i])
+      end
+    end
+  end,
+
+  is_late = function(run)
+    return run.lapsed or (run.deadline ~= nil and run.deadline <= now)
+  end,
+
+  -- When something about a run falls due: its lease, its claim limit, the end of its wait; nothing once it is over.
+  due_of = function(run)
+    if holding_states[run.state] then
+      return not run.lapsed and run.deadline or nil
+    elseif waiting_states[run.state] then
+      return F.end_of_wait(run)
+    end
+  end,
+
+  -- Keeps what is due in sight. A run that is over stands there until it is forgotten.
+  note_due = function(run)
+    local due = F.due_of(run)
+    if run.forget then
+      run.due = nil
+      call('ZADD', KEYS[9], run.forget - FORGET, run.ticket)
+      if run.forget < meta.next_forget then
+        meta.next_forget = run.forget
+      end
+    elseif due ~= run.due then
+      run.due = due
+      if due then
+        call('ZADD', KEYS[9], due, run.ticket)
+      else
+        call('ZREM', KEYS[9], run.ticket)
+      end
+    end
+    if due and due < meta.next_due then
+      meta.next_due = due
+    end
+  end,
+
+  -- Whether anything may be granted now: not for a while after another server, or this one anew, took over, so that
+  -- holders whose grants did not survive hear of it first.
+  may_grant = function()
+    if step.granting == nil then
+      step.granting = true
+      if PAUSE > 0 then
+        local replication = string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') or meta.replication
+        if replication ~= meta.replication then
+          F.another_primary(replication)
+        end
+        step.granting = now >= meta.pause_until
+      end
+    end
+    return step.granting
+  end,
+
+  -- Whether older work is left over: then nothing new may be decided.
+  has_leftover = function()
+    return step.unswept or meta.backlog == 1 and F.next_look() ~= nil
+  end,
+
+  -- Begins a step; answers why not, if it cannot.
+  begin = function(client)
+    local other_schema = F.read_meta()
+    if other_schema then
+      return { 'schema', other_schema, SCHEMA }
+    end
+    if check_boot then
+      local refused = check_boot()
+      if refused then
+        return refused
+      end
+    end
+    if client and meta.waiting > 0 then
+      F.hear(client)
+    end
+    if now >= meta.next_due or wall >= meta.next_expiry or now >= meta.next_forget + SLACK then
+      F.sweep()
+    end
+    if meta.backlog == 1 then
+      F.drain()
+    end
+  end,
+
+  -- Ends a step with its answer: { epoch, sequence number, the clock, the answer }.
+  finish_step = function(answer)
+    if meta.backlog == 1 then
+      F.drain()
+      if call('ZCARD', KEYS[11]) == 0 then
+        meta.backlog = 0
+      end
+    end
+    meta.sequence = meta.sequence + 1
+    call('SET', KEYS[1], struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ceiling, meta.waiting,
+      meta.queued, meta.lapsed, meta.backlog, meta.next_due, meta.next_expiry, meta.next_forget, meta.pause_until,
+      meta.epoch, meta.replication))
+    if next(step.wakes) then
+      F.send_wakes()
+    end
+    return { meta.epoch, meta.sequence, now, answer }
+  end,

@@ -1,0 +1,262 @@
+-- Why a run cannot start, in evidence; and where a waiting run stands, as an answer.
+
+local MOST_BLOCKERS, MOST_PROBES, LONGEST_RETRY = 10, 64, 30000
+
+-- Claims of those in line ahead that conflict with a claim: for a shared one only exclusive ones do.
+local function line_in_the_way(claim)
+  return (claim.mode == 's' and 'e' or 'q') .. claim.place .. '\0'
+end
+
+-- The tickets of a name's holders: those who stand, by ticket.
+F.holders = function(place, limit)
+  local holder = F.exclusive_holder(place)
+  local stakes = {}
+  if holder then
+    stakes[1] = { ticket = holder, mode = 'x' }
+  end
+  for _, text in ipairs(F.range('h' .. place .. '\0', FIRST, nil, limit)) do
+    stakes[#stakes + 1] = F.stake_of(text)
+  end
+  return stakes
+end
+
+local function holders_in_the_way(claim, limit)
+  F.exclusive_holder(claim.place)
+  return F.holders_block(claim) and F.holders(claim.place, limit) or {}
+end
+
+-- The runs whose end would let this one move up: per name its holders if it is the oldest waiter there, else
+-- the next run ahead of it.
+F.in_the_way = function(run)
+  local found, known = {}, {}
+  local function note(ticket)
+    if #found < MOST_PROBES and not known[ticket] then
+      known[ticket] = true
+      found[#found + 1] = ticket
+    end
+  end
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    local ahead = meta.queued > 0 and F.last_before(line_in_the_way(claim), run.ticket)
+    if ahead then
+      note(sub(ahead, 1, 16))
+    else
+      for _, stake in ipairs(holders_in_the_way(claim, MOST_PROBES)) do
+        note(stake.ticket)
+      end
+    end
+  end
+  return found
+end
+
+-- The first deadline of a holder in the way, if this run is the oldest waiter for that name; or the end of a pause.
+local function look_again(run)
+  local first = FAR
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    if meta.queued == 0 or not F.last_before(line_in_the_way(claim), run.ticket) then
+      for _, stake in ipairs(holders_in_the_way(claim, MOST_PROBES)) do
+        first = math.min(first, F.must_find(stake.ticket).deadline or FAR)
+      end
+    end
+  end
+  if step.granting == false then
+    first = math.min(first, meta.pause_until)
+  end
+  return first < FAR and math.max(first - now, 0)
+end
+
+-- When a new try makes sense: at the first deadline in the way; at once if only older work was left over.
+F.retry_after = function(run)
+  if step.granting == false then
+    return math.min(meta.pause_until - now, LONGEST_RETRY)
+  elseif F.has_leftover() then
+    return 0
+  end
+  local first = LONGEST_RETRY
+  for _, ticket in ipairs(F.in_the_way(run)) do
+    local deadline = F.must_find(ticket).deadline
+    if deadline then
+      first = math.min(first, math.max(deadline - now, 0))
+    end
+  end
+  return first
+end
+
+-- A run as evidence.
+F.by = function(ticket)
+  local run = F.must_find(ticket)
+  local left = holding_states[run.state] and run.deadline and run.deadline - now
+  local gone = is_dead and run.life and is_dead(run.life) and 1 or 0
+  return { run.id, run.job, run.origin, run.since, left or false, gone }
+end
+
+-- What a record, or its absence, says.
+F.evidence = function(record)
+  return { F.state_of(record), record and record.raw or false }
+end
+
+local function missing_input(name, by)
+  local record = F.record_of(name)
+  local state = F.state_of(record)
+  if state == 'L' or #by > MOST_BLOCKERS then
+    return
+  end
+  local writer = F.exclusive_holder('d' .. name)
+  local kind = writer and 'input_being_written' or state == 'I' and 'input_incomplete' or 'input_missing'
+  by[#by + 1] = { kind, name, writer and F.by(writer), F.evidence(record) }
+end
+
+local function existing_output(name, by)
+  local record = F.record_of(name)
+  if F.state_of(record) == 'L' then
+    by[#by + 1] = { 'output_exists', name, false, F.evidence(record) }
+  end
+end
+
+local function kind_of(claim, held)
+  local letter = byte(claim.place)
+  if letter == 108 then
+    return 'lock_held'
+  elseif letter == 115 then
+    return 'slots_taken'
+  elseif claim.mode == 's' then
+    return 'input_being_written'
+  end
+  return held == 's' and 'output_being_read' or 'output_being_written'
+end
+
+local function is_known(by, kind, name)
+  for _, blocker in ipairs(by) do
+    if blocker[1] == kind and blocker[2] == name and blocker[4] then
+      return true
+    end
+  end
+end
+
+local function claim_blockers(run, claim, by)
+  local name = sub(claim.place, 2)
+  for _, stake in ipairs(holders_in_the_way(claim, MOST_BLOCKERS + 1)) do
+    local kind = kind_of(claim, stake.mode)
+    if (claim.mode == 'u' or F.conflicts(claim.mode, stake.mode)) and not is_known(by, kind, name) then
+      by[#by + 1] = { kind, name, F.by(stake.ticket), false }
+    end
+  end
+  if F.queue_blocks(run, claim) then
+    for _, text in ipairs(F.range(line_in_the_way(claim), FIRST, run.ticket, MOST_BLOCKERS + 1)) do
+      by[#by + 1] = { 'queued_behind', name, F.by(sub(text, 1, 16)), false }
+    end
+  end
+end
+
+-- How many runs stand ahead of it at the name the run waits at, counted up to 11.
+local function ahead_count(run)
+  if not run.parked or byte(run.parked) == 97 then
+    return 0
+  end
+  return #F.range('q' .. run.parked .. '\0', FIRST, run.ticket, MOST_BLOCKERS + 1)
+end
+
+-- Everything that is in the way of a run, up to ten blockers: { blockers, whether there are more, runs ahead,
+-- when to try again }.
+F.blocked = function(run)
+  local by, spec = {}, F.spec_of(run)
+  F.prefetch_records(spec.inputs)
+  F.prefetch_holders(spec.claims)
+  for _, name in ipairs(spec.inputs) do
+    missing_input(name, by)
+  end
+  if spec.if_written then
+    for _, name in ipairs(spec.outputs) do
+      existing_output(name, by)
+    end
+  end
+  for _, claim in ipairs(spec.claims) do
+    if #by > MOST_BLOCKERS then
+      break
+    end
+    claim_blockers(run, claim, by)
+  end
+  local more = #by > MOST_BLOCKERS and 1 or 0
+  for i = #by, MOST_BLOCKERS + 1, -1 do
+    by[i] = nil
+  end
+  local pause = step.granting == false and waiting_states[run.state] and meta.pause_until - now
+  return { by, more, ahead_count(run), pause or false }
+end
+
+-- A waiting run: { waiting, state, present, blocked, whom to probe, when to look again }.
+F.waiting = function(run)
+  local probe = {}
+  if is_dead then
+    for _, ticket in ipairs(F.in_the_way(run)) do
+      local life = F.must_find(ticket).life
+      if life then
+        probe[#probe + 1] = { ticket, life }
+      end
+    end
+  end
+  return { 'waiting', run.state, run.absent and 0 or 1, F.blocked(run), probe, look_again(run) }
+end
+
+-- A wait for one's own ancestor never ends by itself: it is refused when it arrives.
+
+-- Whether what `holder` holds is by itself in the way of a claim.
+local function blocks(holder, wanted)
+  for _, held in ipairs(F.spec_of(holder).claims) do
+    if held.place == wanted.place then
+      if held.mode == 'u' then
+        return held.units + wanted.units > wanted.capacity
+      end
+      return F.conflicts(held.mode, wanted.mode)
+    end
+  end
+  return false
+end
+
+local function would_write_missing_input(ancestor, run)
+  for _, name in ipairs(F.spec_of(run).inputs) do
+    if F.state_of(F.record_of(name)) ~= 'L' then
+      for _, output in ipairs(F.spec_of(ancestor).outputs) do
+        if output == name then
+          return true
+        end
+      end
+    end
+  end
+  return false
+end
+
+-- Whether somebody in line ahead of the run for this name waits directly for the ancestor.
+local function blocks_through_line(ancestor, run, claim)
+  if claim.mode == 's' and F.has_kin(run, claim.place) then
+    return false
+  end
+  for _, text in ipairs(F.range(line_in_the_way(claim), FIRST, run.ticket, 64)) do
+    for _, wanted in ipairs(F.spec_of(F.must_find(sub(text, 1, 16))).claims) do
+      if blocks(ancestor, wanted) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+-- Whether the run would wait for one of its ancestors: it holds a name the run wants, it is the one to write a
+-- missing input, or somebody in line ahead waits for it.
+F.is_deadlock = function(run)
+  for _, ticket in ipairs(run.ancestors or {}) do
+    local ancestor = F.run_of(ticket)
+    if ancestor and holding_states[ancestor.state] then
+      if would_write_missing_input(ancestor, run) then
+        return true
+      end
+      if not F.is_late(ancestor) then
+        for _, claim in ipairs(F.spec_of(run).claims) do
+          if blocks(ancestor, claim) or blocks_through_line(ancestor, run, claim) then
+            return true
+          end
+        end
+      end
+    end
+  end
+  return false
+end

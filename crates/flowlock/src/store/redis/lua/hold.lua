@@ -1,0 +1,175 @@
+-- Who may run, and what stands in the way: the wording of rule.rs for the server. And being granted.
+
+  holders_block = function(claim)
+    local place, mode = claim.place, claim.mode
+    if mode == 's' then
+      return HOLDERS[place]
+    elseif mode == 'x' then
+      return HOLDERS[place] or F.first_of('h' .. place .. '\0') ~= nil
+    end
+    local units, smallest = F.units_held(place)
+    return units + claim.units > math.min(claim.capacity, smallest)
+  end,
+
+  -- Reads the exclusive holders of all names at once.
+  prefetch_holders = function(claims)
+    local missing
+    for _, claim in ipairs(claims) do
+      if HOLDERS[claim.place] == nil and claim.mode ~= 'u' then
+        missing = missing or {}
+        missing[#missing + 1] = claim.place
+      end
+    end
+    if missing then
+      local found = call('HMGET', KEYS[4], unpack(missing))
+      for i, place in ipairs(missing) do
+        HOLDERS[place] = found[i]
+      end
+    end
+  end,
+
+  -- The first obstacle in the way of a run: exists, missing and the record's place, taken and the place; or nothing.
+  obstacle = function(run)
+    local spec = F.spec_of(run)
+    F.prefetch_records(spec.inputs)
+    F.prefetch_holders(spec.claims)
+    if spec.if_written and F.has_written_output(spec) then
+      return 'exists'
+    end
+    for _, name in ipairs(spec.inputs) do
+      local record = RECORDS[name]
+      if not record or record.state ~= 'L' or record.due and record.due <= wall then
+        return 'missing', 'a' .. name
+      end
+    end
+    for _, claim in ipairs(spec.claims) do
+      if F.holders_block(claim) or meta.queued > 0 and F.queue_blocks(run, claim) then
+        return 'taken', claim.place
+      end
+    end
+  end,
+
+  -- Stands a run among the holders of all its names; `also` is one more member of the index, written with them.
+  hold_all = function(run, also)
+    local exclusive, index = {}, { also and 0, also }
+    for _, claim in ipairs(F.spec_of(run).claims) do
+      local place, mode = claim.place, claim.mode
+      if mode == 'x' then
+        exclusive[#exclusive + 1] = place
+        exclusive[#exclusive + 1] = run.ticket
+        HOLDERS[place] = run.ticket
+      elseif mode == 's' then
+        index[#index + 1] = 0
+        index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
+      else
+        F.hold_units(run, claim)
+      end
+    end
+    if exclusive[1] then
+      call('HSET', KEYS[4], unpack(exclusive))
+    end
+    if index[1] then
+      call('ZADD', KEYS[5], unpack(index))
+    end
+  end,
+
+  -- Larger than any before it, and no less than the clock; the ceiling is an hour ahead.
+  next_token = function()
+    local token = math.max(meta.token + 1, wall)
+    meta.token = token
+    if token > meta.ceiling then
+      meta.ceiling = token + 3600000000
+    end
+    return token
+  end,
+
+  -- Gives a run all its claims: what lapsed in its way is lost only here.
+  give_claims = function(run, also)
+    if meta.lapsed > 0 then
+      F.take_what_lapsed(run)
+    end
+    F.hold_all(run, also)
+    run.lapsed, run.token = nil, F.next_token()
+    local inputs = F.spec_of(run).inputs
+    if inputs[1] then
+      local versions = {}
+      for i, name in ipairs(inputs) do
+        versions[i] = F.record_of(name).version
+      end
+      VERSIONS[run.ticket] = versions
+    end
+  end,
+
+  -- Where a refresh moves a running run's deadline: a lease from now, but not past its longest run time.
+  lease_end = function(run)
+    local lease_over = now + run.lease
+    if run.began and run.max_runtime then
+      return math.min(lease_over, run.began + run.max_runtime)
+    end
+    return lease_over
+  end,
+
+  -- The run's process begins: its lease counts from now.
+  start = function(run)
+    if run.state == 'granted' then
+      F.remove_of_client(run)
+    end
+    if run.lapsed then
+      F.set_lapsed(run, false)
+    end
+    run.began = now
+    run.place_end, run.wait_end, run.absent = nil, nil, nil
+    run.deadline = F.lease_end(run)
+    run.state, run.since = 'running', wall
+    if F.spec_of(run).on_fail then
+      F.mark_incomplete(F.spec_of(run))
+    end
+  end,
+
+  -- A run that has just arrived, before anything is decided about it.
+  arrive = function(id, nonce, spec, client, life, origin)
+    meta.ticket = meta.ticket + 1
+    local run = {
+      ticket = format('%016.0f', meta.ticket), id = id, nonce = nonce, job = spec.job, lease = spec.lease,
+      max_runtime = spec.max_runtime, client = client, life = life, origin = origin, state = 'awaiting_input',
+      since = wall,
+    }
+    SPECS[run.ticket] = spec
+    if spec.parent then
+      run.ancestors = F.ancestors(spec.parent)
+    end
+    return run
+  end,
+
+  -- Writes a run that has just arrived; `latest` is the latest run with its id.
+  insert = function(run, latest)
+    local ticket = run.ticket
+    F.note_due(run)
+    RUNS[ticket] = run
+    if latest then
+      F.join_chain(run, latest)
+    end
+    local versions = VERSIONS[ticket]
+    if versions then
+      call('HSET', KEYS[2], ticket, pack(run), 's' .. ticket, SPECS[ticket].text, 'v' .. ticket, pack(versions))
+    else
+      call('HSET', KEYS[2], ticket, pack(run), 's' .. ticket, SPECS[ticket].text)
+    end
+    if run.tombstone then
+      call('HSET', KEYS[3], 'n' .. run.nonce .. run.id, ticket)
+    else
+      call('HSET', KEYS[3], 'n' .. run.nonce .. run.id, ticket, 'i' .. run.id, ticket)
+    end
+  end,
+
+  -- A running run, as its process is told: with its inputs.
+  running = function(run)
+    local inputs, versions = {}, F.versions_of(run)
+    for i, name in ipairs(F.spec_of(run).inputs) do
+      local record = versions[i] and F.record_of(name)
+      if record then
+        inputs[#inputs + 1] = { name, versions[i], record.raw }
+      end
+    end
+    return { 'running', run.token, run.deadline - now, inputs }
+  end,

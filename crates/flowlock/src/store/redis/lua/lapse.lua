@@ -1,0 +1,390 @@
+-- What time does: leases end and are taken over, waits end, silent waiters lose their reservation, records expire,
+-- outcomes are forgotten. And what else is rare.
+
+-- Another server is the primary, or this one has started anew: newest grants and tokens may be lost.
+F.another_primary = function(replication)
+  if meta.is_new then
+    local uptime = string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
+    meta.pause_until = now + math.max(0, PAUSE - (tonumber(uptime) or 0) * 1000)
+  else
+    meta.pause_until = now + PAUSE
+    meta.token = math.max(meta.token, meta.ceiling)
+  end
+  meta.replication = replication
+end
+
+-- Lapsed holders.
+
+local function lapsed_members(run)
+  local members = {}
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    members[#members + 1] = 'y' .. claim.place .. '\0' .. F.member_of(run, claim)
+  end
+  return members
+end
+
+F.unhold_lapsed = function(run, also)
+  local members = lapsed_members(run)
+  members[#members + 1] = also
+  if #members > 0 then
+    call('ZREM', KEYS[5], unpack(members))
+  end
+end
+
+-- Moves a holder's claims between the standing and the lapsed.
+F.set_lapsed = function(run, lapsed)
+  if lapsed then
+    F.unhold_all(run)
+    run.lapsed = true
+    meta.lapsed = meta.lapsed + 1
+    for _, member in ipairs(lapsed_members(run)) do
+      call('ZADD', KEYS[5], 0, member)
+    end
+  else
+    F.unhold_lapsed(run)
+    run.lapsed = nil
+    meta.lapsed = meta.lapsed - 1
+    F.hold_all(run)
+  end
+end
+
+-- The deadline passed: the run's claims stand in nobody's way from now on.
+local function lapse(run)
+  F.set_lapsed(run, true)
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    F.mark_dirty(claim.place)
+  end
+  F.save(run)
+end
+
+-- Takes back a grant that was never claimed; the run keeps its ticket and reserves nothing until it is heard of.
+local function pass_on(run)
+  F.release(run)
+  run.lapsed, run.token, run.deadline = nil, nil, nil
+  call('HDEL', KEYS[2], 'v' .. run.ticket)
+  VERSIONS[run.ticket] = nil
+  F.enter(run, 'queued')
+  run.absent, run.absent_since = true, now
+  if F.is_over(run) then
+    return F.finish(run, 'timed_out')
+  end
+  F.add_guards(run)
+  F.wake(run)
+  F.save(run)
+end
+
+-- Somebody who needs a lapsed run's names is granted now.
+F.lose = function(run)
+  if run.revoked then
+    F.finish(run, 'lost(broken)')
+  elseif run.state == 'granted' then
+    pass_on(run)
+  else
+    F.finish(run, 'lost(taken)')
+  end
+end
+
+-- A holder of lapsed units, the earliest deadline first, and what all holders, lapsed or not, use together.
+local function first_lapsed(place)
+  local units, smallest = F.units_held(place)
+  local earliest
+  for _, text in ipairs(F.range('y' .. place .. '\0', FIRST, nil, -1)) do
+    local stake = F.stake_of(text)
+    units, smallest = units + stake.units, math.min(smallest, stake.capacity)
+    local run = F.must_find(stake.ticket)
+    if not earliest or run.deadline < earliest.deadline
+      or run.deadline == earliest.deadline and run.ticket < earliest.ticket then
+      earliest = run
+    end
+  end
+  return earliest, units, smallest
+end
+
+local function take_lapsed_units(claim)
+  while true do
+    local earliest, units, smallest = first_lapsed(claim.place)
+    if not earliest or units + claim.units <= math.min(claim.capacity, smallest) then
+      return
+    end
+    F.lose(earliest)
+  end
+end
+
+-- Ends the lapsed holders that conflict with a run about to be granted: only here are they lost.
+F.take_what_lapsed = function(run)
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    if claim.mode == 'u' then
+      take_lapsed_units(claim)
+    else
+      for _, text in ipairs(F.range('y' .. claim.place .. '\0', FIRST, nil, -1)) do
+        local stake = F.stake_of(text)
+        if F.conflicts(claim.mode, stake.mode) then
+          F.lose(F.must_find(stake.ticket))
+        end
+      end
+    end
+  end
+end
+
+-- Records that are no longer, or not yet, what they were.
+
+local function put_record(name, record)
+  local old = F.record_of(name)
+  local was, is = old and F.is_written(old.state), F.is_written(record.state)
+  local raw = struct.pack(HEAD, record.state, record.version, record.written, record.due or -1) .. record.tail
+  call('HSET', KEYS[6], name, raw)
+  if is and not was then
+    call('ZADD', KEYS[7], 0, name)
+  elseif was and not is then
+    call('ZREM', KEYS[7], name)
+  end
+  if record.due then
+    call('ZADD', KEYS[8], record.due, name)
+    meta.next_expiry = math.min(meta.next_expiry, record.due)
+  end
+  F.record_from(name, raw)
+end
+
+local function changed(record, state, due)
+  return { state = state, version = record.version, written = record.written, due = due, tail = sub(record.raw, 26) }
+end
+
+-- A record is live no more: those who queue to read it are to be looked at.
+local function mark_readers(name)
+  if meta.queued > 0 then
+    F.add_hint(FIRST, '3' .. name)
+  end
+end
+
+F.end_record = function(name, state)
+  put_record(name, changed(F.record_of(name), state, wall + 604800000000))
+  mark_readers(name)
+end
+
+-- A run with on_fail = incomplete begins: the old records of its outputs let nobody in until a commit.
+F.mark_incomplete = function(spec)
+  F.prefetch_records(spec.outputs)
+  for _, name in ipairs(spec.outputs) do
+    local record = F.record_of(name)
+    if F.state_of(record) == 'L' then
+      put_record(name, changed(record, 'I', record.due))
+      mark_readers(name)
+    end
+  end
+end
+
+-- A run ended without writing what it was to write.
+F.note_failure = function(run, outcome)
+  local spec = F.spec_of(run)
+  local failure = run.id .. '\0' .. spec.job .. '\0' .. outcome .. '\0' .. format('%.0f', wall) .. '\0'
+  F.prefetch_records(spec.outputs)
+  for _, name in ipairs(spec.outputs) do
+    local record = F.record_of(name)
+    if record then
+      local after = changed(record, record.state, record.due)
+      after.tail = failure .. string.match(after.tail, '^%Z*%z%Z*%z%Z*%z%Z*%z(.*)$')
+      put_record(name, after)
+    else
+      local tail = failure .. sub(F.tail_of(run.id, spec.job, '0\0'), 5)
+      put_record(name, { state = 'N', version = 0, written = 0, due = wall + 604800000000, tail = tail })
+    end
+  end
+end
+
+-- A record's time is up: what was written expires, and evidence is dropped.
+local function record_is_due(name)
+  local record = F.record_of(name)
+  if record and F.is_written(record.state) then
+    F.end_record(name, 'E')
+  elseif record then
+    call('HDEL', KEYS[6], name)
+    call('ZREM', KEYS[8], name)
+    RECORDS[name] = false
+  end
+end
+
+-- Ends those of the runs whose processes are really dead; answers whether there was one.
+F.bury = function(tickets)
+  local any = false
+  for _, ticket in ipairs(tickets) do
+    local run = is_dead and F.run_of(ticket)
+    if run and not run.forget and run.life and is_dead(run.life) then
+      if run.state ~= 'running' then
+        F.finish(run, 'cancelled')
+      else
+        F.finish(run, run.revoked and 'lost(broken)' or 'lost(died)')
+      end
+      any = true
+    end
+  end
+  return any
+end
+
+-- The sweep.
+
+local function run_is_due(run)
+  if not holding_states[run.state] then
+    F.finish(run, 'timed_out')
+  elseif run.revoked then
+    F.finish(run, 'lost(broken)')
+  else
+    lapse(run)
+  end
+end
+
+-- Its process was silent too long: the run keeps its ticket and reserves nothing.
+local function make_absent(run)
+  F.leave_line(run)
+  F.unpark(run)
+  run.absent, run.absent_since = true, now
+  F.save(run)
+end
+
+-- Takes a silent client's waiting runs out of line, at most `most` of them; answers how many.
+local function client_is_silent(client, most)
+  local handled, from = 0, FIRST
+  while true do
+    local tickets = F.range('k' .. client, from, nil, 64)
+    for _, ticket in ipairs(tickets) do
+      local run = F.must_find(ticket)
+      -- A held place reserves to its end, whoever is silent.
+      if waiting_states[run.state] and not run.absent and not run.place_end then
+        if handled == most then
+          return handled
+        end
+        make_absent(run)
+        handled = handled + 1
+      end
+    end
+    if #tickets < 64 then
+      break
+    end
+    from = tickets[64] .. '\0'
+  end
+  call('ZREM', KEYS[10], client)
+  return math.max(handled, 1)
+end
+
+local function read_due(due, key, upto, kind)
+  local found = call('ZRANGEBYSCORE', key, 0, upto, 'WITHSCORES', 'LIMIT', 0, DUE + 1)
+  for i = 1, #found, 2 do
+    local overdue = tonumber(found[i + 1]) - (kind == 3 and wall or now)
+    if kind == 3 then
+      overdue = -math.floor(-overdue / 1000)
+    end
+    due[#due + 1] = { overdue, kind, #due, found[i] }
+  end
+end
+
+-- All that is due, the longest overdue first: runs before clients before records.
+local function all_due()
+  local due = {}
+  read_due(due, KEYS[9], now, 1)
+  read_due(due, KEYS[10], now, 2)
+  read_due(due, KEYS[8], wall, 3)
+  table.sort(due, function(a, b)
+    if a[1] ~= b[1] then
+      return a[1] < b[1]
+    end
+    return a[3] < b[3]
+  end)
+  return due
+end
+
+local function handle(due, most)
+  local kind, what = due[2], due[4]
+  if kind == 2 then
+    return client_is_silent(what, most)
+  elseif kind == 3 then
+    record_is_due(what)
+    return 1
+  end
+  local run = F.must_find(what)
+  -- Handling one run may have ended another that was due as well.
+  local at = F.due_of(run)
+  if not at or at > now then
+    return 0
+  end
+  run_is_due(run)
+  return 1
+end
+
+local function first_score(key)
+  return tonumber(call('ZRANGEBYSCORE', key, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]) or FAR
+end
+
+-- Mends the chain of runs with one id around a run that is forgotten.
+local function leave_chain(run, going, gone)
+  local before, after = run.previous, run.following
+  while before and going[before] do
+    before = going[before].previous
+  end
+  while after and going[after] do
+    after = going[after].following
+  end
+  if after then
+    local run_after = F.must_find(after)
+    run_after.previous = before
+    call('HSET', KEYS[2], after, pack(run_after))
+  elseif before then
+    call('HSET', KEYS[3], 'i' .. run.id, before)
+  elseif not run.tombstone then
+    gone[#gone + 1] = 'i' .. run.id
+  end
+  if before then
+    local run_before = F.must_find(before)
+    run_before.following = after
+    call('HSET', KEYS[2], before, pack(run_before))
+  end
+end
+
+local function forget(tickets)
+  local going, rows, fields, ids = {}, call('HMGET', KEYS[2], unpack(tickets)), {}, {}
+  for i, ticket in ipairs(tickets) do
+    going[ticket] = rows[i] and unpack_row(rows[i])
+  end
+  for _, ticket in ipairs(tickets) do
+    local run = going[ticket]
+    if run then
+      leave_chain(run, going, ids)
+      ids[#ids + 1] = 'n' .. run.nonce .. run.id
+    end
+    fields[#fields + 1] = ticket
+    fields[#fields + 1] = 's' .. ticket
+    fields[#fields + 1] = 'v' .. ticket
+    RUNS[ticket], SPECS[ticket] = nil, nil
+  end
+  call('HDEL', KEYS[2], unpack(fields))
+  if #ids > 0 then
+    call('HDEL', KEYS[3], unpack(ids))
+  end
+  call('ZREM', KEYS[9], unpack(tickets))
+end
+
+-- Handles the deadlines that are due, 64 at most; then forgets old outcomes.
+F.sweep = function()
+  if now >= meta.next_due or wall >= meta.next_expiry then
+    local left = DUE
+    for _, due in ipairs(all_due()) do
+      if left == 0 then
+        break
+      end
+      left = left - math.min(handle(due, left), left)
+    end
+    step.unswept = left == 0 and #all_due() > 0
+    meta.next_due = math.min(first_score(KEYS[9]), first_score(KEYS[10]))
+    meta.next_expiry = first_score(KEYS[8])
+  end
+  if now >= meta.next_forget + SLACK then
+    local tickets = call('ZRANGEBYSCORE', KEYS[9], '-inf', now - FORGET, 'LIMIT', 0, DUE)
+    if #tickets > 0 then
+      forget(tickets)
+    end
+    local next_one = call('ZRANGEBYSCORE', KEYS[9], '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    meta.next_forget = next_one and tonumber(next_one) + FORGET or FAR
+    if #tickets == DUE then
+      -- There may be more whose time has come: the next step goes on.
+      meta.next_forget = meta.next_forget - SLACK
+    end
+  end
+end

@@ -1,0 +1,295 @@
+-- Waiting: standing in line, being looked at, being handed one's claims.
+
+local SILENCE = 10000
+
+F.wake = function(run)
+  local runs = step.wakes[run.client] or {}
+  step.wakes[run.client] = runs
+  runs[run.id] = true
+end
+
+-- Hints, sent with the change itself: nobody can hear of it before it is there.
+F.send_wakes = function()
+  local channel = sub(KEYS[1], 1, -2) .. 'i:'
+  for client, runs in pairs(step.wakes) do
+    for id in pairs(runs) do
+      call('SPUBLISH', channel .. client, id)
+    end
+  end
+end
+
+-- The process is heard; worth an entry only while it waits for something.
+F.hear = function(client)
+  if F.first_of('k' .. client) then
+    call('ZADD', KEYS[10], now + SILENCE, client)
+    meta.next_due = math.min(meta.next_due, now + SILENCE)
+  end
+end
+
+-- When it was heard last; nothing if it was silent too long.
+F.heard = function(client)
+  local silent_at = call('ZSCORE', KEYS[10], client)
+  return silent_at and tonumber(silent_at) - SILENCE
+end
+
+F.add_of_client = function(run)
+  meta.waiting = meta.waiting + 1
+  call('ZADD', KEYS[5], 0, 'k' .. run.client .. run.ticket)
+end
+
+F.remove_of_client = function(run)
+  meta.waiting = meta.waiting - 1
+  call('ZREM', KEYS[5], 'k' .. run.client .. run.ticket)
+  if not F.first_of('k' .. run.client) then
+    call('ZREM', KEYS[10], run.client)
+  end
+end
+
+local function members_in_line(run)
+  local members = {}
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    members[#members + 1] = 'q' .. claim.place .. '\0' .. F.member_of(run, claim)
+    if claim.mode == 'x' then
+      members[#members + 1] = 'e' .. claim.place .. '\0' .. run.ticket
+    end
+  end
+  return members
+end
+
+F.enter_line = function(run)
+  local scored = {}
+  for _, member in ipairs(members_in_line(run)) do
+    scored[#scored + 1] = 0
+    scored[#scored + 1] = member
+  end
+  if #scored > 0 then
+    call('ZADD', KEYS[5], unpack(scored))
+  end
+  run.in_line = true
+  meta.queued = meta.queued + 1
+end
+
+local function remove_from_line(run)
+  run.in_line = nil
+  meta.queued = meta.queued - 1
+  local members = members_in_line(run)
+  if #members > 0 then
+    call('ZREM', KEYS[5], unpack(members))
+  end
+end
+
+-- Leaves the line, if it stands in it; those behind are to be looked at.
+F.leave_line = function(run)
+  if run.in_line then
+    remove_from_line(run)
+    for _, claim in ipairs(F.spec_of(run).claims) do
+      F.mark_dirty(claim.place)
+    end
+  end
+end
+
+F.unpark = function(run)
+  if run.parked then
+    call('ZREM', KEYS[5], 'p' .. run.parked .. '\0' .. run.ticket)
+    run.parked = nil
+  end
+end
+
+-- Runs that may not overwrite are told when their outputs are written.
+F.add_guards = function(run)
+  local spec = F.spec_of(run)
+  if spec.if_written then
+    for _, name in ipairs(spec.outputs) do
+      call('ZADD', KEYS[5], 0, 'g' .. name .. '\0' .. run.ticket)
+    end
+  end
+end
+
+F.remove_guards = function(run)
+  local spec = F.spec_of(run)
+  if spec.if_written then
+    for _, name in ipairs(spec.outputs) do
+      call('ZREM', KEYS[5], 'g' .. name .. '\0' .. run.ticket)
+    end
+  end
+end
+
+-- Something changed at a place: whoever is parked there is to be looked at.
+F.mark_dirty = function(place)
+  if meta.waiting == 0 or meta.backlog == 1 and call('ZSCORE', KEYS[11], '0' .. place) then
+    return
+  end
+  local first = F.first_of('p' .. place .. '\0')
+  if first then
+    meta.backlog = 1
+    call('ZADD', KEYS[11], 0, '0' .. place, 0, '1' .. first .. '1' .. place)
+  end
+end
+
+-- A record is live now: those who await it, and those who may not overwrite it, are to be looked at.
+F.mark_written = function(name)
+  F.mark_dirty('a' .. name)
+  if meta.waiting > 0 then
+    F.add_hint(FIRST, '4' .. name)
+  end
+end
+
+F.drain = function()
+  if meta.backlog == 1 and F.may_grant() then
+    F.drain_now()
+  end
+end
+
+-- The backlog. A hint is a ticket and why to look at it: 1<place> parked there, 2 alone, 3<name> reads a record
+-- that went, 4<name> may not overwrite a record that came. It may be out of date: `next_look` checks.
+
+F.add_hint = function(ticket, source)
+  meta.backlog = 1
+  call('ZADD', KEYS[11], 0, '1' .. ticket .. source)
+end
+
+local function is_dirty(place)
+  return call('ZSCORE', KEYS[11], '0' .. place)
+end
+
+local function is_clean_now(place)
+  call('ZREM', KEYS[11], '0' .. place)
+end
+
+-- The ticket a hint stands for by now.
+local function actual(ticket, source)
+  local kind, rest = sub(source, 1, 1), sub(source, 2)
+  if kind == '1' then
+    return is_dirty(rest) and F.first_of('p' .. rest .. '\0')
+  elseif kind == '2' then
+    local run = F.run_of(ticket)
+    return run and waiting_states[run.state] and not run.absent and ticket
+  end
+  local prefix = kind == '4' and 'g' .. rest or 'qd' .. rest
+  local found = F.range(prefix .. '\0', ticket, nil, 1)[1]
+  return found and sub(found, 1, 16)
+end
+
+-- The lowest ticket to look at, and why. Drops hints that are no longer true on the way.
+F.next_look = function()
+  while true do
+    local hint = call('ZRANGEBYLEX', KEYS[11], '[1', '+', 'LIMIT', 0, 1)[1]
+    if not hint then
+      return nil
+    end
+    local ticket, source = sub(hint, 2, 17), sub(hint, 18)
+    local found = actual(ticket, source)
+    if found == ticket then
+      return ticket, source
+    end
+    call('ZREM', KEYS[11], hint)
+    if found then
+      F.add_hint(found, source)
+    elseif byte(source) == 49 then
+      is_clean_now(sub(source, 2))
+    end
+  end
+end
+
+-- Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.
+F.wait_at = function(run, place)
+  local state = byte(place) == 97 and 'awaiting_input' or 'queued'
+  if state == 'awaiting_input' then
+    F.leave_line(run)
+  elseif not run.in_line then
+    F.enter_line(run)
+  end
+  if run.state ~= state then
+    F.enter(run, state)
+  end
+  if run.parked ~= place then
+    F.unpark(run)
+    call('ZADD', KEYS[5], 0, 'p' .. place .. '\0' .. run.ticket)
+    run.parked = place
+  end
+  F.save(run)
+end
+
+-- Gives a waiting run all its claims; it begins when its process says so.
+local function hand_over(run)
+  if run.in_line then
+    remove_from_line(run)
+  end
+  F.unpark(run)
+  F.remove_guards(run)
+  F.give_claims(run)
+  if VERSIONS[run.ticket] then
+    call('HSET', KEYS[2], 'v' .. run.ticket, pack(VERSIONS[run.ticket]))
+  end
+  if run.place_end then
+    run.deadline = math.max(run.place_end, now)
+  else
+    run.deadline = (F.heard(run.client) or now) + SILENCE
+  end
+  F.enter(run, 'granted')
+  F.wake(run)
+  F.save(run)
+end
+
+-- Whether the run's wait, or its held place, is over.
+F.is_over = function(run)
+  return run.wait_end ~= nil and run.wait_end <= now or run.place_end ~= nil and run.place_end <= now
+end
+
+-- Grants, refuses, activates or sends back one run; or leaves it where it is.
+local function look(run, source)
+  local kind, ticket = sub(source, 1, 1), run.ticket
+  -- A place goes on with the next parked there; a walk goes on behind this ticket.
+  if kind == '1' then
+    F.add_hint(ticket, source)
+  elseif kind ~= '2' then
+    F.add_hint(format('%016.0f', tonumber(ticket) + 1), source)
+  end
+  if not waiting_states[run.state] or run.absent then
+    return
+  end
+  if F.is_over(run) then
+    return F.finish(run, 'timed_out')
+  end
+  local in_the_way, place = F.obstacle(run)
+  if not in_the_way then
+    return hand_over(run)
+  elseif in_the_way == 'exists' then
+    return F.finish(run, 'refused(output_exists)')
+  end
+  F.wait_at(run, place)
+  if source == '1' .. place then
+    -- Blocked at the dirty place itself: everyone parked there later is blocked too.
+    is_clean_now(place)
+  elseif is_dirty(place) then
+    F.add_hint(ticket, '1' .. place)
+  end
+end
+
+-- Looks at runs until nothing is left over or the step's step.looks is used.
+F.drain_now = function()
+  while step.looks > 0 do
+    local ticket, source = F.next_look()
+    if not ticket then
+      return
+    end
+    local run = F.whole_run(ticket) or F.must_find(ticket)
+    local claims = #F.spec_of(run).claims
+    if step.looks < LOOKS and claims > step.claims then
+      step.looks = 0
+      return
+    end
+    step.looks = step.looks - 1
+    step.claims = math.max(0, step.claims - claims)
+    call('ZREM', KEYS[11], '1' .. ticket .. source)
+    look(run, source)
+  end
+end
+
+-- A silent run was heard of again: it takes up its ticket.
+F.revive = function(run)
+  run.absent, run.absent_since = nil, nil
+  F.save(run)
+  F.add_hint(run.ticket, '2')
+  F.drain()
+end

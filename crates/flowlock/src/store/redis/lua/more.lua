@@ -1,0 +1,329 @@
+-- What only some steps need: the first of three stages.
+
+F.damaged = function(what)
+  error({ err = 'FLOWLOCK damaged: ' .. what })
+end
+
+F.range = function(prefix, from, before, limit)
+  local upto = before and '(' .. prefix .. before or '(' .. prefix .. '\255'
+  local found = call('ZRANGEBYLEX', KEYS[5], '[' .. prefix .. from, upto, 'LIMIT', 0, limit)
+  for i = 1, #found do
+    found[i] = sub(found[i], #prefix + 1)
+  end
+  return found
+end
+
+F.last_before = function(prefix, before)
+  local upto = '(' .. prefix .. before
+  local found = call('ZREVRANGEBYLEX', KEYS[5], upto, '[' .. prefix, 'LIMIT', 0, 1)[1]
+  return found and sub(found, #prefix + 1)
+end
+
+-- What an index member behind its place says: ticket, mode, units, capacity.
+F.stake_of = function(text)
+  local mode = sub(text, 17, 17)
+  if mode == 'u' then
+    local units, capacity = string.match(text, '^(%d+)/(%d+)$', 18)
+    return { ticket = sub(text, 1, 16), mode = mode, units = tonumber(units), capacity = tonumber(capacity) }
+  end
+  return { ticket = sub(text, 1, 16), mode = mode }
+end
+
+F.must_find = function(ticket)
+  return F.run_of(ticket) or F.damaged('run ' .. ticket .. ' is named but has no row')
+end
+
+F.run_of = function(ticket)
+  local run = RUNS[ticket]
+  if not run then
+    local row = call('HGET', KEYS[2], ticket)
+    run = row and unpack_row(row) or nil
+    RUNS[ticket] = run
+  end
+  return run
+end
+
+F.read_spec = function(run)
+  local text = call('HGET', KEYS[2], 's' .. run.ticket)
+  local spec = F.spec_from(text or F.damaged('run ' .. run.ticket .. ' has no specification'))
+  SPECS[run.ticket] = spec
+  return spec
+end
+
+-- The latest run with an id: if one lives, that one.
+F.latest = function(id)
+  local ticket = call('HGET', KEYS[3], 'i' .. id)
+  return ticket and F.whole_run(ticket)
+end
+
+F.living = function(id)
+  local run = F.latest(id)
+  return run and not run.forget and run or nil
+end
+
+F.enter = function(run, state)
+  run.state, run.since = state, wall
+end
+
+-- The runs with one id form a chain, the latest first.
+F.join_chain = function(run, latest)
+  local before = F.run_of(latest)
+  if before then
+    run.previous, before.following = latest, run.ticket
+    call('HSET', KEYS[2], latest, pack(before))
+  end
+end
+
+-- The chain of running parents, nearest last.
+F.ancestors = function(parent)
+  local run = F.living(parent)
+  if not run or run.state ~= 'running' then
+    return nil
+  end
+  local chain = {}
+  for i, ancestor in ipairs(run.ancestors or {}) do
+    chain[i] = ancestor
+  end
+  chain[#chain + 1] = run.ticket
+  return chain
+end
+
+F.new_meta = function()
+  return {
+    sequence = 0, ticket = 0, token = 0, ceiling = 0, waiting = 0, queued = 0, lapsed = 0, backlog = 0, next_due = FAR,
+    next_expiry = FAR, next_forget = FAR, pause_until = 0, epoch = NEW_EPOCH, replication = string.rep('-', 40),
+    is_new = true,
+  }
+end
+
+-- Whether what two modes claim of one name cannot be held together, slots aside.
+F.conflicts = function(a, b)
+  return not (a == b and a ~= 'x')
+end
+
+-- An ancestor shares the place: lapsed or not, until it is taken, ended or revoked.
+F.shares = function(ancestor, place)
+  local run = F.run_of(ancestor)
+  if not run or not holding_states[run.state] or run.revoked then
+    return false
+  end
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    if claim.place == place and claim.mode == 's' then
+      return true
+    end
+  end
+  return false
+end
+
+F.has_kin = function(run, place)
+  for _, ancestor in ipairs(run.ancestors or {}) do
+    if F.shares(ancestor, place) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Units in use at a slot and the smallest capacity its holders stated.
+F.units_held = function(place)
+  local units = tonumber(call('HGET', KEYS[4], 'u' .. place) or '0')
+  local smallest = F.first_of('c' .. place .. '\0')
+  return units, smallest and tonumber(sub(smallest, 1, 5)) or FAR
+end
+
+-- Units wanted ahead of a ticket, counted only until they exceed `enough`, and the smallest capacity stated there.
+F.units_ahead = function(place, before, enough)
+  local units, smallest, from = 0, FAR, FIRST
+  while true do
+    local page = F.range('q' .. place .. '\0', from, before, 100)
+    for _, text in ipairs(page) do
+      local stake = F.stake_of(text)
+      units = units + stake.units
+      smallest = math.min(smallest, stake.capacity)
+      if units > enough then
+        return units, smallest
+      end
+    end
+    if #page < 100 then
+      return units, smallest
+    end
+    from = sub(page[100], 1, 16) .. '\255'
+  end
+end
+
+F.hold_units = function(run, claim)
+  local place = claim.place
+  call('HINCRBY', KEYS[4], 'u' .. place, claim.units)
+  call('ZADD', KEYS[5], 0, 'h' .. place .. '\0' .. F.member_of(run, claim), 0,
+    'c' .. place .. '\0' .. format('%05d', claim.capacity) .. run.ticket)
+end
+
+F.unhold_units = function(run, claim)
+  local place = claim.place
+  if call('HINCRBY', KEYS[4], 'u' .. place, -claim.units) == 0 then
+    call('HDEL', KEYS[4], 'u' .. place)
+  end
+  call('ZREM', KEYS[5], 'h' .. place .. '\0' .. F.member_of(run, claim),
+    'c' .. place .. '\0' .. format('%05d', claim.capacity) .. run.ticket)
+end
+
+-- How a claim stands in the index behind its place.
+F.member_of = function(run, claim)
+  if claim.mode == 'u' then
+    return run.ticket .. 'u' .. format('%d/%d', claim.units, claim.capacity)
+  end
+  return run.ticket .. claim.mode
+end
+
+-- Whether those in line ahead of the run are in its way, an ancestor's privilege aside.
+F.line_blocks = function(run, claim)
+  local place, mode = claim.place, claim.mode
+  if mode == 'u' then
+    local ahead, stated = F.units_ahead(place, run.ticket, claim.capacity)
+    if ahead == 0 then
+      return false
+    end
+    local units, smallest = F.units_held(place)
+    return units + ahead + claim.units > math.min(claim.capacity, smallest, stated)
+  end
+  local first = F.first_of((mode == 's' and 'e' or 'q') .. place .. '\0')
+  return first ~= nil and sub(first, 1, 16) < run.ticket
+end
+
+F.queue_blocks = function(run, claim)
+  return meta.queued > 0 and F.line_blocks(run, claim) and not (claim.mode == 's' and F.has_kin(run, claim.place))
+end
+
+-- Records.
+
+F.is_written = function(state)
+  return state == 'L' or state == 'I'
+end
+
+-- A record's state as it is now: one whose time is up has expired, whether a sweep came to it or not.
+F.state_of = function(record)
+  if not record then
+    return 'N'
+  elseif record.due and record.due <= wall and F.is_written(record.state) then
+    return 'E'
+  end
+  return record.state
+end
+
+F.has_written_output = function(spec)
+  F.prefetch_records(spec.outputs)
+  for _, name in ipairs(spec.outputs) do
+    if F.state_of(RECORDS[name]) == 'L' then
+      return true
+    end
+  end
+end
+
+F.will_expire = function(names, due)
+  local scored = {}
+  for i, name in ipairs(names) do
+    scored[2 * i - 1], scored[2 * i] = due, name
+  end
+  call('ZADD', KEYS[8], unpack(scored))
+  meta.next_expiry = math.min(meta.next_expiry, due)
+end
+
+F.exclusive_holder = function(place)
+  local known = HOLDERS[place]
+  if known == nil then
+    known = call('HGET', KEYS[4], place)
+    HOLDERS[place] = known
+  end
+  return known
+end
+
+-- Standing and leaving.
+
+-- Where a run stands, as its process is told.
+F.standing = function(run)
+  local state = run.state
+  if state == 'running' then
+    return F.running(run)
+  elseif state == 'granted' then
+    return { 'granted', run.token }
+  elseif waiting_states[state] then
+    return F.waiting(run)
+  elseif state == 'refused(output_exists)' or state == 'refused(busy)' then
+    return { 'ended', state, F.blocked(run) }
+  end
+  return { 'ended', state, false }
+end
+
+F.end_of_wait = function(run)
+  local abandoned = run.absent_since and run.absent_since + 600000
+  local due = math.min(run.wait_end or FAR, run.place_end or FAR, abandoned or FAR)
+  return due < FAR and due or nil
+end
+
+-- Ends what a run that has not begun has: its place in line, or the names it was handed.
+F.stop_waiting = function(run)
+  if run.state == 'granted' then
+    F.release(run, 'r' .. run.ticket)
+  else
+    F.leave_line(run)
+    F.unpark(run)
+    F.remove_guards(run)
+    call('ZREM', KEYS[5], 'r' .. run.ticket)
+  end
+  F.remove_of_client(run)
+end
+
+-- Leaves evidence of a run that did not write what it was to write, and wakes the process that does not know.
+F.tell_of_end = function(run, was, outcome)
+  if was == 'running' then
+    F.note_failure(run, outcome)
+  end
+  if outcome ~= 'failed' and outcome ~= 'cancelled' then
+    F.wake(run)
+  end
+end
+
+-- Coming back: a waiting or granted run belongs to the process that spoke last.
+
+F.life_from = function(text)
+  return text ~= '' and text or nil
+end
+
+F.adopt = function(run, client, life, origin)
+  local unclaimed = waiting_states[run.state] or run.state == 'granted'
+  if not unclaimed or run.client == client and run.life == life and run.origin == origin then
+    return
+  end
+  if run.client ~= client then
+    F.remove_of_client(run)
+    run.client = client
+    F.add_of_client(run)
+  end
+  run.life, run.origin = life, origin
+  F.hear(client)
+  F.save(run)
+end
+
+-- The run's process says that it is there for its grant.
+F.claim = function(id, nonce, client, life, origin)
+  local run = F.by_attempt(id, nonce)
+  if not run then
+    return { 'not_found' }
+  end
+  if run.revoked and holding_states[run.state] then
+    F.finish(run, 'lost(broken)')
+    return F.standing(run)
+  end
+  F.adopt(run, client, life, origin)
+  if waiting_states[run.state] and run.absent then
+    F.revive(run)
+  end
+  if run.state == 'granted' then
+    if F.is_late(run) and F.may_grant() and F.has_leftover() then
+      return { 'ask_again' }
+    end
+    F.start(run)
+    F.save(run)
+  end
+  return F.standing(run)
+end

@@ -1,0 +1,45 @@
+-- The tables of a namespace. All keys share one hash tag; names are fields and members, never keys.
+--
+--  KEYS[1]  string  the namespace's own row
+--  KEYS[2]  hash    ticket -> run · s<ticket> -> what it asked for · v<ticket> -> versions of its inputs
+--  KEYS[3]  hash    n<nonce><id> -> ticket · i<id> -> ticket of the living, or else the latest run
+--  KEYS[4]  hash    place -> ticket of the exclusive holder · u<place> -> units in use
+--  KEYS[5]  zset    the index, by bytes; the first letter says of what:
+--                   h<place> NUL ticket mode   shared holders and units     r<ticket>               living runs
+--                   y<place> NUL ticket mode   lapsed holders               c<place> NUL cap ticket stated capacities
+--                   q<place> NUL ticket mode   those in line                e<place> NUL ticket     exclusive ones in line
+--                   p<place> NUL ticket        parked runs                  g<name> NUL ticket      those who may not overwrite
+--                   k<client><ticket>          waiting and granted runs of a client
+--  KEYS[6]  hash    name -> record
+--  KEYS[7]  zset    written names, by bytes
+--  KEYS[8]  zset    name -> when its record is due (microseconds since 1970)
+--  KEYS[9]  zset    ticket -> when the run is due (milliseconds); less 2^52, when its outcome may be forgotten
+--  KEYS[10] zset    client -> when it is silent (milliseconds)
+--  KEYS[11] zset    the backlog, by bytes: 0<place> dirty places · 1<ticket><source> whom to look at
+--
+-- A place is a letter and a name: a record, d data, l lock, s slot. A ticket is 16 digits. A claim has place, mode
+-- (s shared, x exclusive, u units), must (its record must exist), units and capacity. What is not there is none, or no.
+--
+-- A record's first 25 bytes are fixed: state, version, when it was written, when it is due (-1: never). Behind them,
+-- each ended by NUL: the failed attempt (run, job, outcome, time), the run, the job, what it was made from; then `-`,
+-- or `+` and the note.
+--
+-- Functions cost a moment of every call to define, and more so the more locals they capture: what every step needs
+-- stands in the table F from the start, the rest is added when something of it is first called (more.lua). The locals
+-- that most functions capture are declared last, where they are found first.
+
+local SCHEMA, ROW, HEAD = 1, '>Bddddddddddddc16c40', '>c1ddd'
+local FAR, FIRST, FORGET = 9007199254740991, '0000000000000000', 4503599627370496
+local holding_states, waiting_states = { granted = true, running = true }, { awaiting_input = true, queued = true }
+
+-- What was read in this step, as it is by now.
+local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS = {}, {}, {}, {}, {}
+
+-- What this step has done: looks and claims it may still look at, whom to tell, whether deadlines are left over, and,
+-- once it was asked, whether anything may be granted.
+local step = { looks = LOOKS, claims = CLAIMS, wakes = {}, unswept = false }
+
+local pack, unpack_row, byte, sub, format = cmsgpack.pack, cmsgpack.unpack, string.byte, string.sub, string.format
+local meta
+local call = redis.call
+local F

@@ -1,0 +1,244 @@
+-- What holders, waiting processes and operators do with runs that exist. ARGV: see each branch at the end.
+
+local function refresh(id, nonce)
+  local run = F.find(id, nonce)
+  if not run then
+    return { 'not_found' }
+  elseif run.forget then
+    return { 'over', run.state }
+  elseif run.revoked then
+    return { 'over', 'lost(broken)' }
+  elseif run.state ~= 'running' then
+    return { 'not_running' }
+  end
+  local late = F.is_late(run)
+  if late and F.may_grant() and F.has_leftover() then
+    return { 'ask_again' }
+  end
+  local ends = F.lease_end(run)
+  if ends < now + run.lease and run.deadline >= ends then
+    return { 'max_runtime', run.deadline - now }
+  end
+  if run.lapsed then
+    F.set_lapsed(run, false)
+  end
+  run.deadline = ends
+  F.save(run)
+  return { 'held', ends - now, late and 1 or 0 }
+end
+
+local function fail(id, nonce)
+  local run = F.find(id, nonce)
+  if not run then
+    return { 'unknown' }
+  elseif run.forget then
+    return { 'ended', run.state, run.lapsed and 1 or 0 }
+  elseif not holding_states[run.state] then
+    return { 'unclaimed' }
+  end
+  local outcome = run.revoked and 'lost(broken)' or 'failed'
+  local late = F.is_late(run)
+  F.finish(run, outcome)
+  return { 'ended', outcome, late and 1 or 0 }
+end
+
+-- An acquire of this attempt that is still on its way must not be granted when it arrives.
+local function put_tombstone(id, nonce, latest)
+  local text = pack({ job = '-', claims = {}, lease = 0 })
+  local run = F.arrive(id, nonce, F.spec_from(text), string.rep('0', 32), nil, '{"host":"","pid":0,"user":""}')
+  run.state, run.tombstone = 'cancelled', true
+  run.forget = math.min(latest, now + 300000) + 1
+  F.insert(run)
+end
+
+local function cancel(id, nonce, latest)
+  local run = F.by_attempt(id, nonce)
+  if not run then
+    put_tombstone(id, nonce, latest)
+    return { 'withdrawn' }
+  end
+  if waiting_states[run.state] or run.state == 'granted' then
+    F.finish(run, 'cancelled')
+  end
+  local state = run.state
+  if state == 'running' or state == 'committed' or state == 'failed' or sub(state, 1, 5) == 'lost(' then
+    return { 'too_late', state }
+  end
+  return { 'withdrawn' }
+end
+
+-- A page of a client's waiting and granted runs; the blockers only of the first few.
+local function heartbeat(client, from)
+  local heard, tickets = {}, F.range('k' .. client, from, nil, 1001)
+  local next_page = tickets[1001]
+  for i = 1, math.min(#tickets, 1000) do
+    local run = F.must_find(tickets[i])
+    local where
+    if waiting_states[run.state] and i > 16 then
+      where = { 'waiting', run.state, run.absent and 0 or 1, { {}, 1, 0, false }, {}, false }
+    else
+      where = F.standing(run)
+    end
+    heard[i] = { run.id, where }
+  end
+  return { heard, next_page or false }
+end
+
+local function detach(id, nonce)
+  local run = F.by_attempt(id, nonce)
+  if not run or run.state ~= 'running' then
+    return { 'not_found' }
+  end
+  run.detached, run.life = true, nil
+  F.save(run)
+  return { 'done' }
+end
+
+local function unlock(id, token, how)
+  local run = F.living(id)
+  if not run or run.token ~= token or not holding_states[run.state] then
+    return { 'not_found' }
+  end
+  -- Only a process that runs under a standing lease can be waited for.
+  if how == 'now' or run.state == 'granted' or F.is_late(run) then
+    F.finish(run, 'lost(broken)')
+  else
+    run.revoked = true
+    F.wake(run)
+    F.save(run)
+  end
+  return { 'done' }
+end
+
+-- By hand: records made and removed.
+
+local function break_off(ticket)
+  local run = F.run_of(ticket)
+  if run and holding_states[run.state] then
+    if run.lapsed then
+      F.lose(run)
+    else
+      F.finish(run, 'lost(broken)')
+    end
+  end
+end
+
+-- Ends what holds the names and has lapsed or is to be broken; or refuses.
+local function clear_the_way(names, respect)
+  if not F.may_grant() then
+    return { 'refused', { {}, 0, 0, meta.pause_until - now } }
+  elseif F.has_leftover() then
+    return { 'refused', { {}, 0, 0, 0 } }
+  end
+  local by = {}
+  for _, name in ipairs(names) do
+    for _, stake in ipairs(F.holders('d' .. name, 11)) do
+      if not F.bury({ stake.ticket }) and respect then
+        local kind = stake.mode == 'x' and 'output_being_written' or 'output_being_read'
+        by[#by + 1] = { kind, name, F.by(stake.ticket), false }
+      end
+    end
+  end
+  if #by > 0 then
+    local more = #by > 10 and 1 or 0
+    for i = #by, 11, -1 do
+      by[i] = nil
+    end
+    return { 'refused', { by, more, 0, 1000 } }
+  end
+  for _, name in ipairs(names) do
+    for _, stake in ipairs(F.holders('d' .. name, -1)) do
+      break_off(stake.ticket)
+    end
+    for _, text in ipairs(F.range('yd' .. name .. '\0', FIRST, nil, -1)) do
+      break_off(sub(text, 1, 16))
+    end
+  end
+end
+
+local function create(names, respect, run, job, record_life, note)
+  local refused = clear_the_way(names, respect)
+  if refused then
+    return refused
+  end
+  local version = F.next_token()
+  local tail = F.tail_of(run, job, '0\0', note)
+  local contradiction = F.write_records(names, version, record_life, tail)
+  if contradiction then
+    return contradiction
+  end
+  for _, name in ipairs(names) do
+    F.mark_written(name)
+  end
+  return { 'done' }
+end
+
+local function remove(names, respect)
+  local refused = clear_the_way(names, respect)
+  if refused then
+    return refused
+  end
+  local any = false
+  F.prefetch_records(names)
+  for _, name in ipairs(names) do
+    local record = F.record_of(name)
+    if record and F.is_written(record.state) then
+      F.end_record(name, 'R')
+      any = true
+    end
+  end
+  return { any and 'done' or 'not_found' }
+end
+
+-- A list among the arguments: how many, then each.
+local function list_at(at)
+  local list = {}
+  for i = 1, tonumber(ARGV[at]) do
+    list[i] = ARGV[at + i]
+  end
+  return list
+end
+
+-- `-` is no note, `+` stands before one.
+local function note_from(text)
+  return byte(text) == 43 and sub(text, 2) or nil
+end
+
+local function act()
+  if OP == 'commit' then
+    return F.commit(ARGV[4], ARGV[5], note_from(ARGV[6]))
+  elseif OP == 'refresh' then
+    local answers, runs = {}, list_at(4)
+    for i = 1, #runs, 2 do
+      answers[#answers + 1] = refresh(runs[i], runs[i + 1])
+    end
+    return answers
+  elseif OP == 'claim' then
+    return F.claim(ARGV[4], ARGV[5], ARGV[6], F.life_from(ARGV[7]), ARGV[8])
+  elseif OP == 'fail' then
+    return fail(ARGV[4], ARGV[5])
+  elseif OP == 'cancel' then
+    return cancel(ARGV[4], ARGV[5], tonumber(ARGV[6]))
+  elseif OP == 'heartbeat' then
+    return heartbeat(ARGV[4], ARGV[5])
+  elseif OP == 'bury' then
+    F.bury(list_at(4))
+    return { 'done' }
+  elseif OP == 'detach' then
+    return detach(ARGV[4], ARGV[5])
+  elseif OP == 'unlock' then
+    return unlock(ARGV[4], tonumber(ARGV[5]), ARGV[6])
+  elseif OP == 'create' then
+    local record_life = tonumber(ARGV[7])
+    return create(list_at(9), ARGV[4] == 'respect', ARGV[5], ARGV[6], record_life, note_from(ARGV[8]))
+  elseif OP == 'remove' then
+    return remove(list_at(5), ARGV[4] == 'respect')
+  end
+  F.damaged('no step ' .. #OP)
+end
+
+local refused = F.begin(OP == 'heartbeat' and ARGV[4] or OP == 'claim' and ARGV[6] or nil)
+if refused then
+  return { false, 0, now, refused }
+end
+return F.finish_step(act())

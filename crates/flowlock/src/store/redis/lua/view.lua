@@ -1,0 +1,83 @@
+-- Reading a namespace without changing it: one snapshot. Deadlines that passed unswept show as negative time left.
+
+-- { run's row, what it asked for, versions of its inputs, lease left, blockers }
+local function seen(run)
+  local ticket = run.ticket
+  local both = call('HMGET', KEYS[2], 's' .. ticket, 'v' .. ticket)
+  local left = holding_states[run.state] and run.deadline and run.deadline - now
+  return { pack(run), both[1], both[2], left or false, waiting_states[run.state] and F.blocked(run) or false }
+end
+
+-- ARGV: job or nothing, first ticket, how many
+local function runs(job, from, limit)
+  local tickets, found = F.range('r', from, nil, limit + 1), {}
+  for i = 1, math.min(#tickets, limit) do
+    local run = F.must_find(tickets[i])
+    if job == '' or run.job == job then
+      found[#found + 1] = seen(run)
+    end
+  end
+  return { found, tickets[limit + 1] or false }
+end
+
+local function one_run(id)
+  local ticket = call('HGET', KEYS[3], 'i' .. id)
+  return { ticket and seen(F.must_find(ticket)) or false }
+end
+
+-- ARGV: prefix, where the page begins (with its bracket), how many
+local function records(prefix, from, limit)
+  local names = call('ZRANGEBYLEX', KEYS[7], from, prefix == '' and '+' or '(' .. prefix .. '\255', 'LIMIT', 0, limit + 1)
+  local more, found = #names > limit, {}
+  names[limit + 1] = nil
+  if #names > 0 then
+    F.prefetch_records(names)
+  end
+  for i, name in ipairs(names) do
+    found[i] = { name, F.record_of(name).raw }
+  end
+  return { found, more and 1 or 0 }
+end
+
+local function name_seen(name)
+  local holders, line = {}, {}
+  for _, letter in ipairs({ 'd', 'l', 's' }) do
+    local place = letter .. name
+    local tickets = {}
+    for _, stake in ipairs(F.holders(place, 11)) do
+      tickets[#tickets + 1] = stake.ticket
+    end
+    for _, text in ipairs(F.range('y' .. place .. '\0', FIRST, nil, 11)) do
+      tickets[#tickets + 1] = sub(text, 1, 16)
+    end
+    for _, ticket in ipairs(tickets) do
+      holders[#holders + 1] = { letter, F.by(ticket), F.must_find(ticket).token or 0 }
+    end
+    for _, text in ipairs(F.range('q' .. place .. '\0', FIRST, nil, 11)) do
+      line[#line + 1] = { letter, F.by(sub(text, 1, 16)) }
+    end
+  end
+  local record = F.record_of(name)
+  return { name, record and record.raw or false, holders, line }
+end
+
+local function look()
+  if OP == 'runs' then
+    return runs(ARGV[4], ARGV[5], tonumber(ARGV[6]))
+  elseif OP == 'run' then
+    return one_run(ARGV[4])
+  elseif OP == 'records' then
+    return records(ARGV[4], ARGV[5], tonumber(ARGV[6]))
+  end
+  local found = {}
+  for i = 1, tonumber(ARGV[4]) do
+    found[i] = name_seen(ARGV[4 + i])
+  end
+  return found
+end
+
+local other_schema = F.read_meta()
+if other_schema then
+  return { false, 0, now, { 'schema', other_schema, SCHEMA } }
+end
+return { not meta.is_new and meta.epoch, meta.sequence, now, look() }

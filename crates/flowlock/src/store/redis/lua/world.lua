@@ -1,0 +1,8 @@
+-- The world of a step: the server's clock, read once; how much work it may do; nobody is known to be dead.
+local time = redis.call('TIME')
+local wall = tonumber(time[1]) * 1000000 + tonumber(time[2]) -- microseconds since 1970
+local now = math.floor(wall / 1000)                          -- what leases run on, in milliseconds
+local LOOKS, CLAIMS, DUE, SLACK = 64, 2000, 64, 1000         -- runs, claims, deadlines; forgetting may wait so long
+local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local is_dead    -- processes on other hosts cannot be probed: leases alone must do
+local check_boot -- a server that starts again keeps what it has

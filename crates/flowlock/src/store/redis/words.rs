@@ -1,0 +1,162 @@
+//! A step, or a view, as the words a script takes.
+
+use crate::name::Name;
+use crate::run::Holder;
+use crate::step::{Acquire, Holders, Patience, Step, Unlock, Who};
+use crate::store::View;
+
+use super::rows::{nonce_text, pack_spec, ticket_text};
+use super::script::Scripts;
+use super::link::Script;
+
+/// The arguments of a script.
+pub(super) type Words = Vec<Vec<u8>>;
+
+/// Which script carries out a step.
+pub(super) fn script_of<'s>(scripts: &'s Scripts, step: &Step) -> &'s Script {
+    match step {
+        Step::Acquire(_) => &scripts.acquire,
+        Step::Create { .. } => &scripts.create,
+        _ => &scripts.step,
+    }
+}
+
+/// The first words of every call: what is to be done, the epoch if the namespace is new, the pause after another
+/// server took over.
+pub(super) fn head(what: &str, epoch: [u8; 16], pause_ms: u64) -> Words {
+    vec![what.into(), epoch.into(), pause_ms.to_string().into()]
+}
+
+/// The word for a step.
+pub(super) fn name_of(step: &Step) -> &'static str {
+    match step {
+        Step::Acquire(_) => "acquire",
+        Step::Claim { .. } => "claim",
+        Step::Refresh(_) => "refresh",
+        Step::Commit { .. } => "commit",
+        Step::Fail(_) => "fail",
+        Step::Cancel { .. } => "cancel",
+        Step::Heartbeat { .. } => "heartbeat",
+        Step::Bury(_) => "bury",
+        Step::Detach(_) => "detach",
+        Step::Create { .. } => "create",
+        Step::Remove { .. } => "remove",
+        Step::Unlock { .. } => "unlock",
+    }
+}
+
+/// Adds the words of a step.
+pub(super) fn add_step(words: &mut Words, step: &Step) {
+    match step {
+        Step::Acquire(request) => add_request(words, request),
+        Step::Claim { attempt, holder } => {
+            add_who(words, &Who::from(attempt));
+            add_holder(words, holder);
+        }
+        Step::Refresh(runs) => {
+            words.push((2 * runs.len()).to_string().into());
+            runs.iter().for_each(|who| add_who(words, who));
+        }
+        Step::Commit { who, note } => {
+            add_who(words, who);
+            words.push(note_word(note.as_deref()));
+        }
+        Step::Fail(who) => add_who(words, who),
+        Step::Cancel { attempt, latest_ms } => {
+            add_who(words, &Who::from(attempt));
+            words.push(latest_ms.to_string().into());
+        }
+        Step::Heartbeat { client, from } => {
+            words.extend([client.to_string().into(), ticket_text(*from).into()]);
+        }
+        Step::Bury(tickets) => {
+            words.push(tickets.len().to_string().into());
+            words.extend(tickets.iter().map(|ticket| ticket_text(*ticket).into()));
+        }
+        Step::Detach(attempt) => add_who(words, &Who::from(attempt)),
+        Step::Create { names, spec, run, note, holders } => {
+            let life = spec.record_life_ms.map_or(String::new(), |ms| ms.to_string());
+            words.push(holders_word(*holders));
+            words.extend([run.as_str().into(), spec.job.as_str().into(), life.into()]);
+            words.push(note_word(note.as_deref()));
+            add_names(words, names);
+        }
+        Step::Remove { names, holders } => {
+            words.push(holders_word(*holders));
+            add_names(words, names);
+        }
+        Step::Unlock { run, token, how } => {
+            let how = match how {
+                Unlock::Now => "now",
+                Unlock::WhenAcknowledged => "when_acknowledged",
+            };
+            words.extend([run.as_str().into(), token.to_string().into(), how.into()]);
+        }
+    }
+}
+
+fn add_request(words: &mut Words, request: &Acquire) {
+    add_who(words, &Who::from(&request.attempt));
+    words.push(pack_spec(&request.spec));
+    add_holder(words, &request.holder);
+    let patience = match request.patience {
+        Patience::Try => "t".to_owned(),
+        Patience::HoldPlace(ms) => format!("p{ms}"),
+        Patience::Wait(Some(ms)) => format!("w{ms}"),
+        Patience::Wait(None) => "f".to_owned(),
+    };
+    words.extend([patience.into(), request.latest_ms.to_string().into()]);
+}
+
+/// A run's id and its nonce; no nonce for one that is operated by its id alone.
+fn add_who(words: &mut Words, who: &Who) {
+    words.push(who.run.as_str().into());
+    words.push(who.nonce.map(nonce_text).unwrap_or_default().into());
+}
+
+fn add_holder(words: &mut Words, holder: &Holder) {
+    words.push(holder.client.to_string().into());
+    words.push(holder.life.map_or(String::new(), |life| life.0.to_string()).into());
+    // A host, two numbers and two texts: there is nothing that could fail.
+    words.push(serde_json::to_vec(holder.origin.as_ref()).unwrap_or_default());
+}
+
+fn add_names(words: &mut Words, names: &[Name]) {
+    words.push(names.len().to_string().into());
+    words.extend(names.iter().map(|name| name.as_str().into()));
+}
+
+fn holders_word(holders: Holders) -> Vec<u8> {
+    match holders {
+        Holders::Respect => "respect".into(),
+        Holders::Break => "break".into(),
+    }
+}
+
+fn note_word(note: Option<&str>) -> Vec<u8> {
+    note.map_or_else(|| "-".into(), |note| [b"+", note.as_bytes()].concat())
+}
+
+/// The word for a view, and its own words.
+pub(super) fn view_words(view: &View) -> (&'static str, Words) {
+    let number = |n: usize| n.to_string().into_bytes();
+    match view {
+        View::Runs { job, from, limit } => {
+            let job = job.as_ref().map_or("", |job| job.as_str());
+            ("runs", vec![job.into(), ticket_text(*from).into(), number(*limit)])
+        }
+        View::Run(id) => ("run", vec![id.as_str().into()]),
+        View::Records { prefix, after, limit } => {
+            let begin = match after {
+                Some(after) if after.as_str() >= prefix.as_str() => format!("({}", after.as_str()),
+                _ => format!("[{prefix}"),
+            };
+            ("records", vec![prefix.as_str().into(), begin.into(), number(*limit)])
+        }
+        View::Names(names) => {
+            let mut words = Vec::new();
+            add_names(&mut words, names);
+            ("names", words)
+        }
+    }
+}

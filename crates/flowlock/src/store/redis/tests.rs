@@ -1,0 +1,4 @@
+//! The connection against real servers, started for each test and ended with it.
+
+mod basics;
+mod server;

@@ -72,6 +72,11 @@ impl Cluster {
         Ok(self.node_in(&mut known, &address))
     }
 
+    /// The node that had the namespace last.
+    pub(super) fn known(&self, tag: &str) -> Option<Address> {
+        lock(&self.known).routes.get(tag).cloned()
+    }
+
     /// Forgets where the namespace is, and asks this node last from now on.
     pub(super) fn lost(&self, tag: &str, primary: &Arc<Primary>) {
         let mut known = lock(&self.known);

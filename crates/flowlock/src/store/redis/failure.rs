@@ -225,7 +225,7 @@ fn tls_refused(at: &Address, error: &rustls::Error) -> Failure {
     Failure::unusable(format!("{at}: {what} ({})", quoted(&error.to_string())))
 }
 
-fn is_timeout(error: &io::Error) -> bool {
+pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 

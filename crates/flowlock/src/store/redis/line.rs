@@ -143,13 +143,14 @@ impl Line {
         ))
     }
 
-    fn connect(&self, until: Instant) -> Result<Box<Wire>, Failure> {
+    /// A connection of its own, for who listens.
+    pub(super) fn dial(&self, until: Instant) -> Result<Wire, Failure> {
         let opened = self.opened.load(Ordering::Relaxed);
         let part = if opened && self.part == Part::Alone { Part::Again } else { self.part };
         let until = until.min(crate::world::later(Instant::now(), self.patience));
         let wire = dial::dial(&self.options, &self.address, part, until)?;
         self.opened.store(true, Ordering::Relaxed);
-        Ok(Box::new(wire))
+        Ok(wire)
     }
 
     /// How often something was written, for tests: fewer than jobs if callers share a write.
@@ -179,8 +180,8 @@ impl<'l> Lead<'l> {
     fn carry(mut self, own: &Job, until: Instant) -> Result<Replies, Failure> {
         let mut wire = match self.wire.take().filter(|wire| !wire.is_stale()) {
             Some(wire) => wire,
-            None => match self.line.connect(until) {
-                Ok(wire) => wire,
+            None => match self.line.dial(until) {
+                Ok(wire) => Box::new(wire),
                 Err(failure) => {
                     self.take_queue(usize::MAX);
                     self.fail(&failure);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use redis::{ServerError, Value};
 
 use super::failure::{self, Failure};
+use super::inbox::RedisInbox;
 use super::line::{Job, Replies};
 use super::pack::{self, Named};
 use super::topology::{Primary, Topology};
@@ -14,7 +15,7 @@ use crate::store::{StoreError, StoreErrorKind};
 use crate::world::later;
 
 /// How often a step follows from node to node.
-const MOST_REDIRECTIONS: usize = 5;
+pub(super) const MOST_REDIRECTIONS: usize = 5;
 
 /// A script and the digest by which servers know it.
 #[derive(Debug)]
@@ -117,6 +118,20 @@ impl Link {
             primary.shared().ask(job(command.get_packed_command(), asking, None, until), until)
         })?;
         Ok(replies.head)
+    }
+
+    /// Opens an inbox on the primary of the namespace.
+    pub(super) fn inbox(self: &Arc<Self>, tag: &str, channel: String) -> Result<RedisInbox, StoreError> {
+        self.same_process()?;
+        RedisInbox::open(self.clone(), tag, channel)
+    }
+
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Asks the primary of the namespace, wherever redirections lead; no reply of it is an error.

@@ -4,6 +4,7 @@
 mod cluster;
 mod dial;
 mod failure;
+mod inbox;
 mod line;
 mod link;
 mod pack;

@@ -72,6 +72,11 @@ impl Sentinels {
         Ok(primary)
     }
 
+    /// Whom they named last.
+    pub(super) fn known(&self) -> Option<Address> {
+        lock(&self.elected).primary.as_ref().map(|primary| primary.address().clone())
+    }
+
     pub(super) fn lost(&self, primary: &Arc<Primary>) {
         let mut elected = lock(&self.elected);
         if elected.primary.as_ref().is_some_and(|known| Arc::ptr_eq(known, primary)) {

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::line::Line;
 use super::sentinel::Sentinels;
 use super::url::{Address, Deployment, Options};
+use super::wire::Wire;
 
 /// A server that is asked, with its two connections.
 #[derive(Debug)]
@@ -28,6 +29,11 @@ impl Primary {
 
     pub(super) fn address(&self) -> &Address {
         self.shared.address()
+    }
+
+    /// A connection for one who listens.
+    pub(super) fn dial(&self, until: Instant) -> Result<Wire, Failure> {
+        self.shared.dial(until)
     }
 
     pub(super) fn shared(&self) -> &Line {
@@ -75,6 +81,15 @@ impl Topology {
             Self::One(primary) => Ok(primary.clone()),
             Self::Sentinel(sentinels) => sentinels.primary(until),
             Self::Cluster(cluster) => cluster.primary(tag),
+        }
+    }
+
+    /// Where the namespace is by what is known now; nobody is asked.
+    pub(super) fn known(&self, tag: &str) -> Option<Address> {
+        match self {
+            Self::One(primary) => Some(primary.address().clone()),
+            Self::Sentinel(sentinels) => sentinels.known(),
+            Self::Cluster(cluster) => cluster.known(tag),
         }
     }
 

@@ -152,14 +152,7 @@ fn address(from: &Address, host: &str, port: u16) -> Option<Address> {
 
 /// All nodes in the reply to CLUSTER SLOTS: ranges, each with its nodes, each with host and port.
 fn nodes_in(from: &Address, slots: &Value) -> Vec<Address> {
-    let Value::Array(ranges) = slots else {
-        return Vec::new();
-    };
-    let fields = |value| match value {
-        &Value::Array(ref fields) => fields.as_slice(),
-        _ => &[],
-    };
-    let nodes = ranges.iter().flat_map(|range| fields(range).iter().skip(2)).map(fields);
+    let nodes = fields(slots).iter().flat_map(|range| fields(range).iter().skip(2)).map(fields);
     nodes
         .filter_map(|node| match node {
             [Value::BulkString(host), Value::Int(port), ..] => {
@@ -169,4 +162,11 @@ fn nodes_in(from: &Address, slots: &Value) -> Vec<Address> {
             _ => None,
         })
         .collect()
+}
+
+fn fields(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(fields) => fields,
+        _ => &[],
+    }
 }

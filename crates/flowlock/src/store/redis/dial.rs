@@ -6,8 +6,10 @@ use redis::Value;
 
 use super::failure::{self, Failure, quoted};
 use super::pack;
+use super::probe;
 use super::url::{Address, Options, Password};
-use super::wire::Wire;
+use super::wire::{Trouble, Wire};
+use crate::world::later;
 
 /// What the server at an address is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,43 +33,96 @@ pub(super) fn dial(
     part: Part,
     until: Instant,
 ) -> Result<Wire, Failure> {
-    let (user, password) = match part {
-        Part::Sentinel => (&options.sentinel_user, &options.sentinel_password),
-        _ => (&options.user, &options.password),
-    };
-    let auth = password.as_ref().map(|password| auth(user.as_deref(), password)).transpose()?;
+    let hello = Hello::new(options, part)?;
     let mut wire = Wire::connect(address, options.tls.as_ref(), until)?;
-    let db = (options.db != 0 && part != Part::Sentinel).then(|| options.db.to_string());
-    let select = db.as_ref().map(|db| pack::words(&[b"SELECT", db.as_bytes()]));
-
-    let mut hello = Vec::new();
-    hello.extend(auth.iter().flatten());
-    hello.extend(pack::words(&[b"CLIENT", b"SETNAME", b"flowlock"]));
-    hello.extend(select.iter().flatten());
-    hello.extend(pack::words(&[b"ROLE"]));
-    hello.extend(pack::words(&[b"INFO", b"server"]));
-    let encrypted = wire.is_encrypted();
-    let failed = |trouble| failure::not_set_up(address, &trouble, encrypted);
-    wire.send(&hello, until).map_err(failed)?;
-    let mut reply = || wire.receive(until).map_err(failed);
-    let auth = auth.map(|_| reply()).transpose()?;
-    let _named = reply()?;
-    let select = select.map(|_| reply()).transpose()?;
-    let (role, info) = (reply()?, reply()?);
-
+    let answers = hello.exchange(&mut wire, address, until)?;
+    // The kind of server explains the other errors, so it comes first if it can be told.
+    if let Value::BulkString(info) = &answers.info {
+        check_kind(address, part, &String::from_utf8_lossy(info))?;
+    }
     let ok = |value: Value| match value {
         Value::ServerError(error) => Err(failure::refused(address, &error)),
         value => Ok(value),
     };
-    // The kind of server explains the other errors, so it comes first if it can be told.
-    if let Value::BulkString(info) = &info {
-        check_kind(address, part, &String::from_utf8_lossy(info))?;
-    }
-    auth.map(ok).transpose()?;
-    select.map(ok).transpose()?;
-    check_role(address, part, &ok(role)?)?;
-    ok(info)?;
+    answers.auth.map(ok).transpose()?;
+    answers.select.map(ok).transpose()?;
+    check_role(address, part, &ok(answers.role)?)?;
+    ok(answers.info)?;
     Ok(wire)
+}
+
+/// All that is said to a server before it is used, in one go.
+struct Hello {
+    commands: Vec<u8>,
+    has_auth: bool,
+    has_select: bool,
+}
+
+struct Answers {
+    auth: Option<Value>,
+    select: Option<Value>,
+    role: Value,
+    info: Value,
+}
+
+impl Hello {
+    fn new(options: &Options, part: Part) -> Result<Self, Failure> {
+        let (user, password) = match part {
+            Part::Sentinel => (&options.sentinel_user, &options.sentinel_password),
+            _ => (&options.user, &options.password),
+        };
+        let has_select = options.db != 0 && part != Part::Sentinel;
+        let mut commands = match password {
+            Some(password) => auth(user.as_deref(), password)?,
+            None => Vec::new(),
+        };
+        commands.extend(pack::words(&[b"CLIENT", b"SETNAME", b"flowlock"]));
+        if has_select {
+            commands.extend(pack::words(&[b"SELECT", options.db.to_string().as_bytes()]));
+        }
+        commands.extend(pack::words(&[b"ROLE"]));
+        commands.extend(pack::words(&[b"INFO", b"server"]));
+        Ok(Self { commands, has_auth: password.is_some(), has_select })
+    }
+
+    fn exchange(&self, wire: &mut Wire, at: &Address, until: Instant) -> Result<Answers, Failure> {
+        let count = 3 + usize::from(self.has_auth) + usize::from(self.has_select);
+        let mut answers = Vec::with_capacity(count);
+        if let Err(trouble) = self.converse(wire, &mut answers, count, until) {
+            return Err(match answers.first() {
+                // A server that wants nobody says why before it hangs up.
+                Some(Value::ServerError(error)) => failure::refused(at, error),
+                _ => probe::explain(at, &trouble, wire.is_encrypted(), until),
+            });
+        }
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let auth = self.has_auth.then(&mut next);
+        let _named = next(); // a user who may not give the connection a name does without
+        let select = self.has_select.then(&mut next);
+        Ok(Answers { auth, select, role: next(), info: next() })
+    }
+
+    fn converse(
+        &self,
+        wire: &mut Wire,
+        answers: &mut Vec<Value>,
+        count: usize,
+        until: Instant,
+    ) -> Result<(), Trouble> {
+        let until = if wire.is_encrypted() { halfway(until) } else { until };
+        wire.send(&self.commands, until)?;
+        while answers.len() < count {
+            answers.push(wire.receive(until)?);
+        }
+        Ok(())
+    }
+}
+
+/// A server without TLS waits for more when it gets a handshake: that must be found out in time.
+fn halfway(until: Instant) -> Instant {
+    let now = Instant::now();
+    later(now, until.saturating_duration_since(now) / 2)
 }
 
 fn auth(user: Option<&str>, password: &Password) -> Result<Vec<u8>, Failure> {
@@ -112,7 +167,7 @@ fn check_role(at: &Address, part: Part, role: &Value) -> Result<(), Failure> {
     let Value::Array(fields) = role else {
         return Err(Failure::unusable(format!("{at} does not say what its role is; is it Redis or Valkey?")));
     };
-    let word = |at: usize| match fields.get(at) {
+    let word = |index: usize| match fields.get(index) {
         Some(Value::BulkString(word)) => String::from_utf8_lossy(word),
         _ => "".into(),
     };
@@ -126,7 +181,7 @@ fn check_role(at: &Address, part: Part, role: &Value) -> Result<(), Failure> {
         ))),
         (Part::Alone, _) => {
             let primary = match fields.get(2) {
-                Some(Value::Int(port)) => format!("{}:{port}", quoted(&word(1))),
+                Some(Value::Int(number)) => format!("{}:{number}", quoted(&word(1))),
                 _ => "elsewhere".into(),
             };
             Err(Failure::unusable(format!(

@@ -171,6 +171,9 @@ pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over_tls: bool) -> Fai
         Trouble::NotRedis(first) => not_redis(at, first),
         Trouble::Io(error) => match tls_error(error) {
             Some(error) => tls_refused(at, error),
+            None if is_timeout(error) => Failure::unreachable(format!(
+                "{at} takes connections but did not answer in time; check whether it is stopped or overloaded"
+            )),
             None => not_reached(at, error),
         },
         Trouble::Closed if over_tls => Failure::unreachable(format!(
@@ -193,7 +196,7 @@ fn not_redis(at: &Address, first: &[u8]) -> Failure {
     Failure::unusable(format!("{at}: {looks}"))
 }
 
-fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
@@ -203,10 +206,10 @@ fn tls_refused(at: &Address, error: &rustls::Error) -> Failure {
         rustls::Error::InvalidMessage(_) => {
             "it does not speak TLS there; use redis://, or the server's TLS port".to_owned()
         }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "its certificate is signed by nobody whom this machine trusts; name the authority with ca=PATH"
-                .to_owned()
-        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "its certificate is signed by nobody whom this machine trusts; name the authority with ca=PATH"
+            .to_owned(),
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "its certificate is for another name; use a name that stands in it".to_owned(),
@@ -217,7 +220,7 @@ fn tls_refused(at: &Address, error: &rustls::Error) -> Failure {
             "it wants a client certificate; add cert=PATH and key=PATH".to_owned()
         }
         rustls::Error::AlertReceived(
-            Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateExpired,
+            Alert::UnknownCA | Alert::BadCertificate | Alert::DecryptError | Alert::CertificateExpired,
         ) => "it refuses our client certificate; check cert=, and the authority that the server trusts"
             .to_owned(),
         _ => "TLS failed; check ca=, cert= and key=".to_owned(),

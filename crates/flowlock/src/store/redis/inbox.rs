@@ -206,7 +206,7 @@ impl Listener {
             match wire.receive(later(Instant::now(), GLANCE)) {
                 Ok(Value::Array(words)) => match words.as_slice() {
                     [Value::BulkString(kind), _, Value::BulkString(run)] if kind == b"smessage" => {
-                        self.deliver(run)
+                        self.deliver(run);
                     }
                     [Value::BulkString(kind), ..] if kind == b"sunsubscribe" => return,
                     _ => {}
@@ -224,9 +224,10 @@ impl Listener {
     }
 
     fn deliver(&self, run: &[u8]) {
-        match std::str::from_utf8(run).ok().and_then(|text| RunId::parse(text).ok()) {
-            Some(run) => self.signal.raise(Some(run)),
-            None => tracing::debug!(channel = self.channel, "a wake-up that names no run"),
+        if let Some(run) = std::str::from_utf8(run).ok().and_then(|text| RunId::parse(text).ok()) {
+            self.signal.raise(Some(run));
+        } else {
+            tracing::debug!(channel = self.channel, "a wake-up that names no run");
         }
     }
 }

@@ -4,8 +4,11 @@
 //! Nobody hangs: who waits leaves at its own deadline, and who leads does nothing that goes on after its own.
 //! Who leaves the lead, by a panic too, hands it to the first in the queue.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,7 +51,8 @@ pub(super) struct Line {
     patience: Duration,
     opened: AtomicBool,
     place: Mutex<Place>,
-    writes: AtomicU64,
+    #[cfg(test)]
+    writes: std::sync::atomic::AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +85,16 @@ enum Fate {
 impl Line {
     pub(super) fn new(options: Arc<Options>, address: Address, part: Part, patience: Duration) -> Self {
         let opened = AtomicBool::new(false);
-        Self { options, address, part, patience, opened, place: Mutex::default(), writes: AtomicU64::new(0) }
+        Self {
+            options,
+            address,
+            part,
+            patience,
+            opened,
+            place: Mutex::default(),
+            #[cfg(test)]
+            writes: 0.into(),
+        }
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -152,12 +165,6 @@ impl Line {
         self.opened.store(true, Ordering::Relaxed);
         Ok(wire)
     }
-
-    /// How often something was written, for tests: fewer than jobs if callers share a write.
-    #[cfg(test)]
-    pub(super) fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
-    }
 }
 
 /// The caller who has the line. However it goes, the next in the queue gets it afterwards.
@@ -216,6 +223,7 @@ impl<'l> Lead<'l> {
     /// All heads, then all tails; then the replies in the same order. A trouble in between leaves those who
     /// have no full reply in `sent` and `halves`.
     fn converse(&mut self, wire: &mut Wire, own: &Job, until: Instant) -> Result<Replies, Trouble> {
+        #[cfg(test)]
         self.line.writes.fetch_add(1, Ordering::Relaxed);
         if self.sent.is_empty() && own.tail.is_none() {
             wire.send(&own.head, until)?;

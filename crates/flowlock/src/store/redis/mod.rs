@@ -8,6 +8,7 @@ mod inbox;
 mod line;
 mod link;
 mod pack;
+mod probe;
 mod sentinel;
 mod socket;
 mod tls;

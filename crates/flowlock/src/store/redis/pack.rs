@@ -6,7 +6,9 @@ use super::link::{Call, Script};
 pub(super) fn words(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(room(words.iter().copied()));
     begin(&mut bytes, words.len());
-    words.iter().for_each(|word| push(&mut bytes, word));
+    for word in words {
+        push(&mut bytes, word);
+    }
     bytes
 }
 
@@ -31,7 +33,9 @@ pub(super) fn eval(script: &Script, named: Named, call: &Call<'_>) -> Vec<u8> {
     push(&mut bytes, name);
     push(&mut bytes, body.as_bytes());
     push(&mut bytes, call.keys.len().to_string().as_bytes());
-    variable.for_each(|word| push(&mut bytes, word));
+    for word in variable {
+        push(&mut bytes, word);
+    }
     bytes
 }
 

@@ -19,7 +19,7 @@ use crate::world::later;
 pub(super) struct Sentinels {
     options: Arc<Options>,
     /// The one that answered last comes first.
-    sentinels: Mutex<Vec<Address>>,
+    addresses: Mutex<Vec<Address>>,
     master: String,
     patience: Duration,
     elected: Mutex<Elected>,
@@ -41,7 +41,7 @@ impl Sentinels {
     ) -> Self {
         Self {
             options: options.clone(),
-            sentinels: Mutex::new(sentinels.to_vec()),
+            addresses: Mutex::new(sentinels.to_vec()),
             master: master.to_owned(),
             patience,
             elected: Mutex::default(),
@@ -85,7 +85,7 @@ impl Sentinels {
     }
 
     fn look_up(&self, until: Instant) -> Result<Address, Failure> {
-        let sentinels = lock(&self.sentinels).clone();
+        let sentinels = lock(&self.addresses).clone();
         let mut worst: Option<Failure> = None;
         for (at, sentinel) in sentinels.iter().enumerate() {
             let left = until.saturating_duration_since(Instant::now()).min(self.patience);
@@ -93,7 +93,7 @@ impl Sentinels {
             let share = left / (sentinels.len() - at + 1) as u32;
             match self.ask(sentinel, later(Instant::now(), share)) {
                 Ok(address) => {
-                    let mut sentinels = lock(&self.sentinels);
+                    let mut sentinels = lock(&self.addresses);
                     sentinels.retain(|other| other != sentinel);
                     sentinels.insert(0, sentinel.clone());
                     return Ok(address);

@@ -88,10 +88,10 @@ impl Socket {
             let timeout = Some(left);
             match &self.stream {
                 Stream::Tcp(stream) => {
-                    stream.set_read_timeout(timeout).and(stream.set_write_timeout(timeout))?
+                    stream.set_read_timeout(timeout).and(stream.set_write_timeout(timeout))?;
                 }
                 Stream::Unix(stream) => {
-                    stream.set_read_timeout(timeout).and(stream.set_write_timeout(timeout))?
+                    stream.set_read_timeout(timeout).and(stream.set_write_timeout(timeout))?;
                 }
             }
             self.armed = left;

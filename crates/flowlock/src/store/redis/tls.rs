@@ -34,23 +34,33 @@ pub(super) fn handshake(address: &Address, files: &TlsFiles) -> Result<ClientCon
     ClientConnection::new(Arc::new(config), name).map_err(failed)
 }
 
+/// The first message of a handshake, to see whether a server answers it.
+pub(super) fn hello(address: &Address) -> Option<Vec<u8>> {
+    let Address::Tcp { host, .. } = address else {
+        return None;
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let mut handshake =
+        ClientConnection::new(Arc::new(config), ServerName::try_from(host.clone()).ok()?).ok()?;
+    let mut hello = Vec::new();
+    handshake.write_tls(&mut hello).ok()?;
+    Some(hello)
+}
+
 fn trusted(files: &TlsFiles) -> Result<RootCertStore, Failure> {
     let mut store = RootCertStore::empty();
-    match &files.authority {
-        Some(path) => {
-            for certificate in certificates("ca", path)? {
-                store.add(certificate).map_err(|error| unreadable("ca", path, &error))?;
-            }
+    if let Some(path) = &files.authority {
+        for certificate in certificates("ca", path)? {
+            store.add(certificate).map_err(|error| unreadable("ca", path, &error))?;
         }
-        None => {
-            // Some of what a machine has is often too old to be read; what can be read is enough.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if store.is_empty() {
-                return Err(Failure::unusable(
-                    "this machine trusts no certificate authority; name one with ca=PATH",
-                ));
-            }
-        }
+        return Ok(store);
+    }
+    // Some of what a machine has is often too old to be read; what can be read is enough.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        return Err(Failure::unusable("this machine trusts no certificate authority; name one with ca=PATH"));
     }
     Ok(store)
 }

@@ -17,25 +17,25 @@ use crate::store::redis::url::Options;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How long a test waits for what must come.
-pub(super) const LONG: Duration = Duration::from_secs(20);
+pub(in crate::store::redis) const LONG: Duration = Duration::from_secs(20);
 /// The patience of the links under test.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(in crate::store::redis) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server of our own, ended with the test.
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) directory: tempfile::TempDir,
-    pub(super) port: u16,
+pub(in crate::store::redis) struct Server {
+    pub(in crate::store::redis) directory: tempfile::TempDir,
+    pub(in crate::store::redis) port: u16,
     arguments: Vec<String>,
     child: Option<Child>,
 }
 
 impl Server {
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(in crate::store::redis) fn start(arguments: &[&str]) -> Self {
         Self::start_on(free_port(), arguments)
     }
 
-    pub(super) fn start_on(port: u16, arguments: &[&str]) -> Self {
+    pub(in crate::store::redis) fn start_on(port: u16, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let mut server = Self { directory, port, arguments, child: None };
@@ -44,7 +44,7 @@ impl Server {
     }
 
     /// Starts it, again if it was killed.
-    pub(super) fn run(&mut self) {
+    pub(in crate::store::redis) fn run(&mut self) {
         let child = Command::new("redis-server")
             .args(&self.arguments)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
@@ -66,15 +66,15 @@ impl Server {
         })
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(in crate::store::redis) fn socket(&self) -> PathBuf {
         self.directory.path().join("s")
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(in crate::store::redis) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn socket_url(&self) -> String {
+    pub(in crate::store::redis) fn socket_url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
     }
 
@@ -84,15 +84,15 @@ impl Server {
         }
     }
 
-    pub(super) fn freeze(&self) {
+    pub(in crate::store::redis) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    pub(super) fn thaw(&self) {
+    pub(in crate::store::redis) fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(in crate::store::redis) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -100,7 +100,7 @@ impl Server {
     }
 
     /// Asks it as an administrator would.
-    pub(super) fn cli(&self, arguments: &[&str]) -> String {
+    pub(in crate::store::redis) fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
@@ -112,11 +112,16 @@ impl Drop for Server {
     }
 }
 
-pub(super) fn free_port() -> u16 {
+/// How a primary answers who connects, if INFO says so.
+pub(in crate::store::redis) fn greeting(info: &str) -> Vec<u8> {
+    format!("+OK\r\n*1\r\n$6\r\nmaster\r\n${}\r\n{info}\r\n", info.len()).into_bytes()
+}
+
+pub(in crate::store::redis) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+pub(in crate::store::redis) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     let until = Instant::now() + LONG;
     while !done() {
         assert!(Instant::now() < until, "not within {LONG:?}: {what}");
@@ -124,25 +129,25 @@ pub(super) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-pub(super) fn open(url: &str) -> Result<Link, StoreError> {
+pub(in crate::store::redis) fn open(url: &str) -> Result<Link, StoreError> {
     Link::open(Options::parse(url).unwrap(), PATIENCE)
 }
 
-pub(super) fn linked(url: &str) -> Arc<Link> {
+pub(in crate::store::redis) fn linked(url: &str) -> Arc<Link> {
     Arc::new(open(url).unwrap_or_else(|error| panic!("{url}: {error}")))
 }
 
-pub(super) fn soon() -> Instant {
+pub(in crate::store::redis) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
 /// Counts up the key of a tag, and says what was given.
-pub(super) fn counter() -> Script {
+pub(in crate::store::redis) fn counter() -> Script {
     Script::new("return {redis.call('INCR', KEYS[1]), ARGV[1]}".into())
 }
 
 /// Runs the counter of `tag`.
-pub(super) fn count(
+pub(in crate::store::redis) fn count(
     link: &Link,
     script: &Script,
     tag: &str,
@@ -154,12 +159,12 @@ pub(super) fn count(
 }
 
 /// What the counter should have answered.
-pub(super) fn counted(number: i64, word: &str) -> Value {
+pub(in crate::store::redis) fn counted(number: i64, word: &str) -> Value {
     Value::Array(vec![Value::Int(number), Value::BulkString(word.as_bytes().to_vec())])
 }
 
 #[track_caller]
-pub(super) fn assert_error<T: std::fmt::Debug>(
+pub(in crate::store::redis) fn assert_error<T: std::fmt::Debug>(
     result: Result<T, StoreError>,
     kind: StoreErrorKind,
     says: &str,

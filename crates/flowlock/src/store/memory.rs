@@ -3,13 +3,14 @@
 mod rows;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::rows::Rows;
-use super::{Bell, Inbox, Page, Pulse, Store, StoreError, View};
+use super::signal::{Signal, SignalInbox};
+use super::{Inbox, Page, Pulse, Store, StoreError, View};
 use crate::engine;
-use crate::name::{Namespace, RunId};
+use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step, Wake};
 use crate::sync::lock;
@@ -97,54 +98,11 @@ impl Store for MemoryStore {
     fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
         let signal = Arc::new(Signal::default());
         lock(&self.inboxes).insert(client, signal.clone());
-        Ok(Box::new(MemoryInbox { signal }))
+        Ok(Box::new(SignalInbox::new(signal)))
     }
 
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Signal {
-    /// News since the last wait; `None` in it is the bell.
-    raised: Mutex<Vec<Option<RunId>>>,
-    changed: Condvar,
-}
-
-impl Signal {
-    fn raise(&self, news: Option<RunId>) {
-        lock(&self.raised).push(news);
-        self.changed.notify_all();
-    }
-}
-
-#[derive(Debug)]
-struct MemoryInbox {
-    signal: Arc<Signal>,
-}
-
-impl Inbox for MemoryInbox {
-    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
-        let raised = lock(&self.signal.raised);
-        let waited = self.signal.changed.wait_timeout_while(raised, at_most, |raised| raised.is_empty());
-        let (mut raised, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *raised).into_iter().flatten().collect()
-    }
-
-    fn bell(&self) -> Box<dyn Bell> {
-        Box::new(MemoryBell { signal: self.signal.clone() })
-    }
-}
-
-#[derive(Debug)]
-struct MemoryBell {
-    signal: Arc<Signal>,
-}
-
-impl Bell for MemoryBell {
-    fn ring(&self) {
-        self.signal.raise(None);
     }
 }
 

@@ -1,6 +1,9 @@
 //! Where runs, records and queues are kept: the [`Store`] trait and its contract.
 
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
+mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

@@ -1,0 +1,172 @@
+//! A cluster: which node has a namespace is learned from the nodes themselves, when they send on.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use redis::{ServerError, Value};
+
+use super::dial::Part;
+use super::failure::{Failure, quoted};
+use super::line::Job;
+use super::pack;
+use super::topology::Primary;
+use super::url::{Address, Options};
+use crate::sync::lock;
+
+/// How many namespaces' places are remembered.
+const MOST_ROUTES: usize = 10_000;
+/// How many nodes are remembered.
+const MOST_NODES: usize = 1_000;
+
+/// The nodes of a cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    options: Arc<Options>,
+    patience: Duration,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Whom to ask when nothing is known of a namespace: who failed last comes last.
+    nodes: VecDeque<Address>,
+    /// Where a namespace was last.
+    routes: HashMap<String, Address>,
+    primaries: HashMap<Address, Arc<Primary>>,
+}
+
+impl Cluster {
+    pub(super) fn new(options: &Arc<Options>, seeds: &[Address], patience: Duration) -> Self {
+        let known = Known { nodes: seeds.iter().cloned().collect(), ..Known::default() };
+        Self { options: options.clone(), patience, known: Mutex::new(known) }
+    }
+
+    /// Connects to one of the nodes, and learns of the others.
+    pub(super) fn open(&self, until: Instant) -> Result<(), Failure> {
+        let seeds = lock(&self.known).nodes.clone();
+        let mut first = None;
+        for (at, seed) in seeds.iter().enumerate() {
+            let left = until.saturating_duration_since(Instant::now());
+            let share = crate::world::later(Instant::now(), left / (seeds.len() - at) as u32);
+            let node = self.node(seed);
+            match node.shared().open(share) {
+                Ok(()) => {
+                    self.learn(&node, until);
+                    return Ok(());
+                }
+                Err(failure) => {
+                    self.lost("", &node);
+                    first.get_or_insert(failure);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Failure::unreachable("no node of the cluster is known")))
+    }
+
+    /// The node that had the namespace last, or any.
+    pub(super) fn primary(&self, tag: &str) -> Result<Arc<Primary>, Failure> {
+        let mut known = lock(&self.known);
+        let any = || Failure::unreachable("no node of the cluster is known");
+        let address = known.routes.get(tag).or(known.nodes.front()).cloned().ok_or_else(any)?;
+        Ok(self.node_in(&mut known, &address))
+    }
+
+    /// The node that had the namespace last.
+    pub(super) fn known(&self, tag: &str) -> Option<Address> {
+        lock(&self.known).routes.get(tag).cloned()
+    }
+
+    /// Forgets where the namespace is, and asks this node last from now on.
+    pub(super) fn lost(&self, tag: &str, primary: &Arc<Primary>) {
+        let mut known = lock(&self.known);
+        let address = primary.address();
+        known.routes.remove(tag);
+        known.routes.retain(|_, other| other != address);
+        known.nodes.retain(|other| other != address);
+        known.nodes.push_back(address.clone());
+    }
+
+    /// Where MOVED and ASK point to; what MOVED says is remembered.
+    pub(super) fn redirected(
+        &self,
+        tag: &str,
+        from: &Address,
+        error: &ServerError,
+    ) -> Result<Arc<Primary>, Failure> {
+        let details = error.details().unwrap_or("");
+        let address = target(from, details).ok_or_else(|| {
+            Failure::unusable(format!("{from} sends on to an address that is none ({})", quoted(details)))
+        })?;
+        let mut known = lock(&self.known);
+        if !known.nodes.contains(&address) && known.nodes.len() < MOST_NODES {
+            known.nodes.push_back(address.clone());
+        }
+        if error.code() == "MOVED" {
+            if known.routes.len() >= MOST_ROUTES {
+                known.routes.clear();
+            }
+            known.routes.insert(tag.to_owned(), address.clone());
+        }
+        Ok(self.node_in(&mut known, &address))
+    }
+
+    fn node(&self, address: &Address) -> Arc<Primary> {
+        self.node_in(&mut lock(&self.known), address)
+    }
+
+    fn node_in(&self, known: &mut Known, address: &Address) -> Arc<Primary> {
+        let make = || Arc::new(Primary::new(&self.options, address, Part::Node, self.patience));
+        known.primaries.entry(address.clone()).or_insert_with(make).clone()
+    }
+
+    /// Learns the other nodes. What cannot be learned costs only choice when a node is lost.
+    fn learn(&self, node: &Primary, until: Instant) {
+        let head = pack::words(&[b"CLUSTER", b"SLOTS"]);
+        let Ok(replies) = node.shared().ask(Job { head, ..Job::default() }, until) else {
+            return;
+        };
+        let mut known = lock(&self.known);
+        for address in nodes_in(node.address(), &replies.head) {
+            if !known.nodes.contains(&address) && known.nodes.len() < MOST_NODES {
+                known.nodes.push_back(address);
+            }
+        }
+    }
+}
+
+/// The address in `SLOT HOST:PORT`; without a host it is the host that answered.
+fn target(from: &Address, details: &str) -> Option<Address> {
+    let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
+    address(from, host, port.parse().ok()?)
+}
+
+fn address(from: &Address, host: &str, port: u16) -> Option<Address> {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match (host, port) {
+        (_, 0) => None,
+        ("" | "?", port) => Some(from.with_port(port)),
+        (host, port) => Some(Address::Tcp { host: host.to_owned(), port }),
+    }
+}
+
+/// All nodes in the reply to CLUSTER SLOTS: ranges, each with its nodes, each with host and port.
+fn nodes_in(from: &Address, slots: &Value) -> Vec<Address> {
+    let nodes = fields(slots).iter().flat_map(|range| fields(range).iter().skip(2)).map(fields);
+    nodes
+        .filter_map(|node| match node {
+            [Value::BulkString(host), Value::Int(port), ..] => {
+                address(from, std::str::from_utf8(host).ok()?, u16::try_from(*port).ok()?)
+            }
+            [Value::Nil, Value::Int(port), ..] => address(from, "", u16::try_from(*port).ok()?),
+            _ => None,
+        })
+        .collect()
+}
+
+fn fields(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(fields) => fields,
+        _ => &[],
+    }
+}

@@ -1,0 +1,192 @@
+//! Making a connection: who we are, what answers, and whether it is what the URL says.
+
+use std::time::Instant;
+
+use redis::Value;
+
+use super::failure::{self, Failure, quoted};
+use super::pack;
+use super::probe;
+use super::url::{Address, Options, Password};
+use super::wire::{Trouble, Wire};
+use crate::world::later;
+
+/// What the server at an address is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The one primary that the URL names.
+    Alone,
+    /// The same once it was in use: should it be a replica now, that may pass.
+    Again,
+    /// The primary that the sentinels name.
+    Elected,
+    /// A node of a cluster; which namespaces it has it says itself.
+    Node,
+    /// One of those who know the primary.
+    Sentinel,
+}
+
+/// Connects to a server and checks what it is.
+pub(super) fn dial(
+    options: &Options,
+    address: &Address,
+    part: Part,
+    until: Instant,
+) -> Result<Wire, Failure> {
+    let hello = Hello::new(options, part)?;
+    let mut wire = Wire::connect(address, options.tls.as_ref(), until)?;
+    let answers = hello.exchange(&mut wire, address, until)?;
+    // The kind of server explains the other errors, so it comes first if it can be told.
+    if let Value::BulkString(info) = &answers.info {
+        check_kind(address, part, &String::from_utf8_lossy(info))?;
+    }
+    let ok = |value: Value| match value {
+        Value::ServerError(error) => Err(failure::refused(address, &error)),
+        value => Ok(value),
+    };
+    answers.auth.map(ok).transpose()?;
+    answers.select.map(ok).transpose()?;
+    check_role(address, part, &ok(answers.role)?)?;
+    ok(answers.info)?;
+    Ok(wire)
+}
+
+/// All that is said to a server before it is used, in one go.
+struct Hello {
+    commands: Vec<u8>,
+    has_auth: bool,
+    has_select: bool,
+}
+
+struct Answers {
+    auth: Option<Value>,
+    select: Option<Value>,
+    role: Value,
+    info: Value,
+}
+
+impl Hello {
+    fn new(options: &Options, part: Part) -> Result<Self, Failure> {
+        let (user, password) = match part {
+            Part::Sentinel => (&options.sentinel_user, &options.sentinel_password),
+            _ => (&options.user, &options.password),
+        };
+        let has_select = options.db != 0 && part != Part::Sentinel;
+        let mut commands = match password {
+            Some(password) => auth(user.as_deref(), password)?,
+            None => Vec::new(),
+        };
+        commands.extend(pack::words(&[b"CLIENT", b"SETNAME", b"flowlock"]));
+        if has_select {
+            commands.extend(pack::words(&[b"SELECT", options.db.to_string().as_bytes()]));
+        }
+        commands.extend(pack::words(&[b"ROLE"]));
+        commands.extend(pack::words(&[b"INFO", b"server"]));
+        Ok(Self { commands, has_auth: password.is_some(), has_select })
+    }
+
+    fn exchange(&self, wire: &mut Wire, at: &Address, until: Instant) -> Result<Answers, Failure> {
+        let count = 3 + usize::from(self.has_auth) + usize::from(self.has_select);
+        let mut answers = Vec::with_capacity(count);
+        if let Err(trouble) = self.converse(wire, &mut answers, count, until) {
+            return Err(match answers.first() {
+                // A server that wants nobody says why before it hangs up.
+                Some(Value::ServerError(error)) => failure::refused(at, error),
+                _ => probe::explain(at, &trouble, wire.is_encrypted(), until),
+            });
+        }
+        let mut answers = answers.into_iter();
+        let mut next = || answers.next().unwrap_or(Value::Nil);
+        let auth = self.has_auth.then(&mut next);
+        let _named = next(); // a user who may not give the connection a name does without
+        let select = self.has_select.then(&mut next);
+        Ok(Answers { auth, select, role: next(), info: next() })
+    }
+
+    fn converse(
+        &self,
+        wire: &mut Wire,
+        answers: &mut Vec<Value>,
+        count: usize,
+        until: Instant,
+    ) -> Result<(), Trouble> {
+        let until = if wire.is_encrypted() { halfway(until) } else { until };
+        wire.send(&self.commands, until)?;
+        while answers.len() < count {
+            answers.push(wire.receive(until)?);
+        }
+        Ok(())
+    }
+}
+
+/// A server without TLS waits for more when it gets a handshake: that must be found out in time.
+fn halfway(until: Instant) -> Instant {
+    let now = Instant::now();
+    later(now, until.saturating_duration_since(now) / 2)
+}
+
+fn auth(user: Option<&str>, password: &Password) -> Result<Vec<u8>, Failure> {
+    let secret = password.read().map_err(Failure::unusable)?;
+    let secret = secret.reveal().as_bytes();
+    Ok(match user {
+        Some(user) => pack::words(&[b"AUTH", user.as_bytes(), secret]),
+        None => pack::words(&[b"AUTH", secret]),
+    })
+}
+
+/// Kind and version, from INFO.
+fn check_kind(at: &Address, part: Part, info: &str) -> Result<(), Failure> {
+    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let wrong = |what: &str| Err(Failure::unusable(format!("{at} {what}")));
+    match (part, field("redis_mode").unwrap_or("standalone")) {
+        (Part::Sentinel, "sentinel") => return Ok(()),
+        (Part::Sentinel, _) => {
+            return wrong("is not a Sentinel; use redis://, or give the addresses of the sentinels");
+        }
+        (_, "sentinel") => return wrong("is a Sentinel; use redis+sentinel://HOST,HOST/MASTER"),
+        (Part::Alone | Part::Again | Part::Elected, "cluster") => {
+            return wrong("is a node of a cluster; use redis+cluster://HOST,HOST");
+        }
+        (Part::Node, "standalone") => return wrong("is not a node of a cluster; use redis://"),
+        _ => {}
+    }
+    let (server, version, oldest) = match field("valkey_version") {
+        Some(version) => ("Valkey", version, (7, 2)),
+        None => ("Redis", field("redis_version").unwrap_or(""), (7, 0)),
+    };
+    let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if (major, minor) < oldest {
+        let version = quoted(version);
+        return wrong(&format!("is {server} {version}; flowlock needs Redis 7.0 or Valkey 7.2, or newer"));
+    }
+    Ok(())
+}
+
+fn check_role(at: &Address, part: Part, role: &Value) -> Result<(), Failure> {
+    let Value::Array(fields) = role else {
+        return Err(Failure::unusable(format!("{at} does not say what its role is; is it Redis or Valkey?")));
+    };
+    let word = |index: usize| match fields.get(index) {
+        Some(Value::BulkString(word)) => String::from_utf8_lossy(word),
+        _ => "".into(),
+    };
+    match (part, word(0).as_ref()) {
+        (Part::Node | Part::Sentinel, _) | (_, "master") => Ok(()),
+        (Part::Again, _) => Err(Failure::unreachable(format!(
+            "{at} is a replica now and takes no writes; make it the primary again, or use redis+sentinel:// to follow the primary"
+        ))),
+        (Part::Elected, _) => Err(Failure::unreachable(format!(
+            "{at} is not the primary any more, or not yet; the sentinels are asked again"
+        ))),
+        (Part::Alone, _) => {
+            let primary = match fields.get(2) {
+                Some(Value::Int(number)) => format!("{}:{number}", quoted(&word(1))),
+                _ => "elsewhere".into(),
+            };
+            Err(Failure::unusable(format!(
+                "{at} is a replica; its primary is {primary}: give that address, or use redis+sentinel:// to follow it"
+            )))
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A client's inbox: a channel on the primary of its namespace, listened to by a thread of its own.
+//!
+//! What is published while nobody listens is lost; those who wait look for themselves every few seconds.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::{ServerError, Value};
+
+use super::failure::{self, Failure};
+use super::link::{Link, MOST_REDIRECTIONS};
+use super::pack;
+use super::socket::Cutter;
+use super::topology::Primary;
+use super::wire::{Trouble, Wire};
+use crate::name::RunId;
+use crate::store::signal::{Signal, SignalInbox};
+use crate::store::{Bell, Inbox, StoreError, StoreErrorKind};
+use crate::sync::lock;
+use crate::world::later;
+
+/// The pause after the first loss; it doubles with every further one that comes soon.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// How often a silent listener sees whether the namespace is elsewhere by now. It asks nobody for that.
+const GLANCE: Duration = Duration::from_secs(5);
+
+/// An inbox whose thread ends soon after it is dropped.
+#[derive(Debug)]
+pub(super) struct RedisInbox {
+    inbox: SignalInbox,
+    state: Arc<State>,
+}
+
+impl RedisInbox {
+    /// Listens to `channel` from now on. Waits until the server has heard of it, so that nothing published
+    /// afterwards is missed; a server that is away is tried again in the background.
+    pub(super) fn open(link: Arc<Link>, tag: &str, channel: String) -> Result<Self, StoreError> {
+        let (signal, state) = (Arc::new(Signal::default()), Arc::new(State::default()));
+        let patience = link.patience();
+        let listener =
+            Listener { link, tag: tag.to_owned(), channel, signal: signal.clone(), state: state.clone() };
+        let inbox = Self { inbox: SignalInbox::new(signal), state };
+        std::thread::Builder::new().name("flowlock-inbox".into()).spawn(move || listener.attend()).map_err(
+            |error| {
+                let message =
+                    format!("no thread can be started for wake-ups: {error}; raise the limit of processes");
+                StoreError::new(StoreErrorKind::Unreachable, message).caused_by(error)
+            },
+        )?;
+        match inbox.state.wait_for_first_try(patience) {
+            Some(failure) if !StoreError::from(failure.clone()).is_transient() => Err(failure.into()),
+            _ => Ok(inbox),
+        }
+    }
+}
+
+impl Inbox for RedisInbox {
+    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
+        self.inbox.wait(at_most)
+    }
+
+    fn bell(&self) -> Box<dyn Bell> {
+        self.inbox.bell()
+    }
+}
+
+impl Drop for RedisInbox {
+    fn drop(&mut self) {
+        let mut now = lock(&self.state.now);
+        now.is_over = true;
+        if let Some(cutter) = now.cutter.take() {
+            cutter.cut();
+        }
+        drop(now);
+        self.state.changed.notify_all();
+    }
+}
+
+/// What the inbox and its thread tell each other.
+#[derive(Debug, Default)]
+struct State {
+    now: Mutex<Now>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Now {
+    /// The inbox is gone.
+    is_over: bool,
+    /// Ends the thread's wait for the server.
+    cutter: Option<Cutter>,
+    first_try: Option<Result<(), Failure>>,
+}
+
+impl State {
+    fn wait_for_first_try(&self, at_most: Duration) -> Option<Failure> {
+        let waited = self.changed.wait_timeout_while(lock(&self.now), at_most, |now| now.first_try.is_none());
+        let (now, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        now.first_try.clone().and_then(Result::err)
+    }
+
+    fn tried(&self, result: Result<(), Failure>) {
+        lock(&self.now).first_try.get_or_insert(result);
+        self.changed.notify_all();
+    }
+
+    /// Whether the inbox is gone, by then at the latest.
+    fn is_over_within(&self, pause: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(lock(&self.now), pause, |now| !now.is_over);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_over
+    }
+
+    /// Lets the inbox cut this connection; false if the inbox is gone.
+    fn expose(&self, cutter: Cutter) -> bool {
+        let mut now = lock(&self.now);
+        now.cutter = Some(cutter);
+        !now.is_over
+    }
+}
+
+/// The thread's side.
+struct Listener {
+    link: Arc<Link>,
+    tag: String,
+    channel: String,
+    signal: Arc<Signal>,
+    state: Arc<State>,
+}
+
+impl Listener {
+    fn attend(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.subscribe() {
+                Ok((mut wire, primary)) => {
+                    self.state.tried(Ok(()));
+                    let begun = Instant::now();
+                    self.listen(&mut wire, &primary);
+                    if begun.elapsed() > LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
+                }
+                Err(failure) => {
+                    tracing::debug!(error = %failure.message, "no wake-ups for now");
+                    self.state.tried(Err(failure));
+                }
+            }
+            if self.state.is_over_within(pause) {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Subscribes where the namespace is.
+    fn subscribe(&self) -> Result<(Wire, Arc<Primary>), Failure> {
+        let until = later(Instant::now(), self.link.patience());
+        let mut primary = self.link.topology().primary(&self.tag, until)?;
+        let mut asking = false;
+        for _ in 0..=MOST_REDIRECTIONS {
+            let (wire, refused) = self.subscribe_at(&primary, asking, until).inspect_err(|_| {
+                self.link.topology().lost(&self.tag, &primary);
+            })?;
+            let Some(error) = refused else {
+                return Ok((wire, primary));
+            };
+            match self.link.topology().redirected(&self.tag, &primary, &error)? {
+                Some(elsewhere) => primary = elsewhere,
+                None => return Err(failure::refused(primary.address(), &error)),
+            }
+            asking = error.code() == "ASK";
+        }
+        Err(Failure::unreachable("the nodes of the cluster send on from one to the next"))
+    }
+
+    fn subscribe_at(
+        &self,
+        primary: &Primary,
+        asking: bool,
+        until: Instant,
+    ) -> Result<(Wire, Option<ServerError>), Failure> {
+        let at = primary.address();
+        let mut wire = primary.dial(until)?;
+        let cutter = wire.cutter().map_err(|error| failure::not_reached(at, &error))?;
+        if !self.state.expose(cutter) {
+            return Err(Failure::unreachable("the inbox is closed"));
+        }
+        let mut commands = if asking { pack::words(&[b"ASKING"]) } else { Vec::new() };
+        commands.extend(pack::words(&[b"SSUBSCRIBE", self.channel.as_bytes()]));
+        let encrypted = wire.is_encrypted();
+        let failed = |trouble| failure::not_set_up(at, &trouble, encrypted);
+        wire.send(&commands, until).map_err(failed)?;
+        if asking {
+            wire.receive(until).map_err(failed)?;
+        }
+        match wire.receive(until).map_err(failed)? {
+            Value::ServerError(error) => Ok((wire, Some(error))),
+            _ => Ok((wire, None)),
+        }
+    }
+
+    /// Hands on what comes, until the connection is lost or the namespace is elsewhere.
+    fn listen(&self, wire: &mut Wire, primary: &Primary) {
+        loop {
+            match wire.receive(later(Instant::now(), GLANCE)) {
+                Ok(Value::Array(words)) => match words.as_slice() {
+                    [Value::BulkString(kind), _, Value::BulkString(run)] if kind == b"smessage" => {
+                        self.deliver(run);
+                    }
+                    [Value::BulkString(kind), ..] if kind == b"sunsubscribe" => return,
+                    _ => {}
+                },
+                Err(Trouble::Io(error)) if failure::is_timeout(&error) => {
+                    let known = self.link.topology().known(&self.tag);
+                    if known.is_some_and(|known| known != *primary.address()) {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn deliver(&self, run: &[u8]) {
+        if let Some(run) = std::str::from_utf8(run).ok().and_then(|text| RunId::parse(text).ok()) {
+            self.signal.raise(Some(run));
+        } else {
+            tracing::debug!(channel = self.channel, "a wake-up that names no run");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+use std::sync::Barrier;
+
+use super::*;
+use crate::store::redis::pack;
+use crate::store::redis::tests::server::*;
+use crate::store::redis::url::Deployment;
+use crate::store::{StoreError, StoreErrorKind};
+
+const THREADS: usize = 16;
+const CALLS: usize = 500;
+
+#[test]
+fn threads_that_meet_share_a_write_and_each_gets_its_own_answer() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    let start = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (line, start) = (&line, &start);
+            scope.spawn(move || {
+                start.wait();
+                for call in 0..CALLS {
+                    let word = format!("{thread}.{call}");
+                    assert_eq!(echo(line, &word, soon()).unwrap(), word);
+                }
+            });
+        }
+    });
+    let (calls, writes) = ((THREADS * CALLS) as u64, writes(&line));
+    assert!(writes < calls / 2, "{writes} writes for {calls} calls");
+    assert_eq!(server.cli(&["CLIENT", "LIST"]).matches("name=flowlock").count(), 1);
+}
+
+#[test]
+fn one_thread_alone_writes_once_per_call() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    for _ in 0..100 {
+        echo(&line, "x", soon()).unwrap();
+    }
+    assert_eq!(writes(&line), 100);
+}
+
+#[test]
+fn who_waits_leaves_at_its_own_deadline_and_the_others_go_on() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", soon()).unwrap();
+    server.freeze();
+    std::thread::scope(|scope| {
+        let leading = scope.spawn(|| echo(&line, "lead", Instant::now() + Duration::from_secs(3)));
+        eventually("the line is taken", || writes(&line) == 2);
+        let patient = scope.spawn(|| echo(&line, "patient", Instant::now() + LONG));
+        let begun = Instant::now();
+        let hasty = echo(&line, "hasty", begun + Duration::from_millis(200));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert_error(hasty, StoreErrorKind::Unreachable, "nothing was sent for it");
+        server.thaw();
+        assert_eq!(leading.join().unwrap().unwrap(), "lead");
+        assert_eq!(patient.join().unwrap().unwrap(), "patient");
+    });
+}
+
+#[test]
+fn who_was_sent_with_others_and_leaves_first_does_not_know() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", soon()).unwrap();
+    server.freeze();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| echo(&line, "first", Instant::now() + Duration::from_millis(300)));
+        eventually("the first has the line", || writes(&line) == 2);
+        // These two are sent together once the first has given up.
+        let long = scope.spawn(|| echo(&line, "long", Instant::now() + LONG));
+        eventually("one waits", || waiting(&line) == 1);
+        let short = scope.spawn(|| echo(&line, "short", Instant::now() + Duration::from_secs(2)));
+        eventually("two wait", || waiting(&line) == 2);
+        assert_error(first.join().unwrap(), StoreErrorKind::Unknown, "did not answer in time");
+        server.thaw();
+        eventually("both are sent", || writes(&line) == 3);
+        assert_eq!(long.join().unwrap().unwrap(), "long");
+        assert_eq!(short.join().unwrap().unwrap(), "short");
+    });
+}
+
+#[test]
+fn a_panic_of_one_does_not_block_the_others() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", soon()).unwrap();
+    let panicked = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let bad = scope.spawn(|| {
+            lock(&line.place).led = true;
+            let _leads = Lead::new(&line, None);
+            eventually("others wait", || waiting(&line) == 3);
+            panicked.store(true, Ordering::SeqCst);
+            std::panic::resume_unwind(Box::new("on purpose"));
+        });
+        eventually("the line is taken", || lock(&line.place).led);
+        let others: Vec<_> = (0..3).map(|_| scope.spawn(|| echo(&line, "y", soon()))).collect();
+        for other in others {
+            assert_eq!(other.join().unwrap().unwrap(), "y");
+        }
+        assert!(bad.join().is_err() && panicked.load(Ordering::SeqCst));
+    });
+    assert!(!lock(&line.place).led);
+}
+
+fn writes(line: &Line) -> u64 {
+    line.writes.load(Ordering::SeqCst)
+}
+
+fn waiting(line: &Line) -> usize {
+    lock(&line.place).queue.len()
+}
+
+fn line(server: &Server) -> Line {
+    let options = Arc::new(Options::parse(&server.url()).unwrap());
+    let Deployment::One(address) = options.deployment.clone() else { unreachable!() };
+    Line::new(options, address, Part::Alone, PATIENCE)
+}
+
+fn echo(line: &Line, word: &str, until: Instant) -> Result<String, StoreError> {
+    let head = pack::words(&[b"ECHO", word.as_bytes()]);
+    match line.ask(Job { head, ..Job::default() }, until)?.head {
+        Value::BulkString(word) => Ok(String::from_utf8(word).unwrap()),
+        other => panic!("{other:?}"),
+    }
+}

@@ -1,0 +1,224 @@
+//! The store's end of the connection: scripts in, replies out, whatever becomes of the servers meanwhile.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::{ServerError, Value};
+
+use super::failure::{self, Failure};
+use super::inbox::RedisInbox;
+use super::line::{Job, Replies};
+use super::pack::{self, Named};
+use super::topology::{Primary, Topology};
+use super::url::{Address, Options};
+use crate::store::{StoreError, StoreErrorKind};
+use crate::world::later;
+
+/// How often a step follows from node to node.
+pub(super) const MOST_REDIRECTIONS: usize = 5;
+
+/// A script and the digest by which servers know it.
+#[derive(Debug)]
+pub(super) struct Script {
+    source: String,
+    sha: String,
+}
+
+impl Script {
+    pub(super) fn new(source: String) -> Self {
+        let sha = redis::Script::new(&source).get_hash().to_owned();
+        Self { source, sha }
+    }
+
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(super) fn sha(&self) -> &str {
+        &self.sha
+    }
+}
+
+/// A script's run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The encoded namespace: all its keys are on one node.
+    pub tag: &'a str,
+    pub script: &'a Script,
+    pub keys: &'a [Vec<u8>],
+    pub args: &'a [Vec<u8>],
+    /// Wait until so many replicas have what it wrote, at most so long.
+    pub replicas: Option<(u32, Duration)>,
+}
+
+/// What a script's run came to.
+#[derive(Debug)]
+pub(super) struct Evaluated {
+    pub reply: Value,
+    /// How many replicas have it; none if that was not asked.
+    pub replicas: Option<u32>,
+    /// The boot clock before it was sent.
+    pub sent_ms: i64,
+}
+
+/// The connection of a process to its store: one for all threads, made anew when it is lost.
+#[derive(Debug)]
+pub(super) struct Link {
+    options: Arc<Options>,
+    topology: Topology,
+    patience: Duration,
+    /// The process that opened it: its sockets are not for a child.
+    pid: u32,
+}
+
+impl Link {
+    /// Connects once and checks what is there. `patience` is how long one attempt to connect may take.
+    pub(super) fn open(options: Options, patience: Duration) -> Result<Self, StoreError> {
+        let options = Arc::new(options);
+        let topology = Topology::new(&options, patience);
+        let until = later(Instant::now(), patience);
+        topology.open(until)?;
+        Ok(Self { options, topology, patience, pid: std::process::id() })
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Runs a script on the primary of the namespace.
+    pub(super) fn eval(&self, call: &Call<'_>, until: Instant) -> Result<Evaluated, StoreError> {
+        self.same_process()?;
+        let mut named = Named::BySha;
+        let mut sent_ms = 0;
+        let asked = self.routed(call.tag, until, |primary, asking| {
+            sent_ms = crate::world::system_now().boot_ms;
+            let job = |named| job(pack::eval(call.script, named, call), asking, call.replicas, until);
+            let line = if call.replicas.is_some() { primary.waiting() } else { primary.shared() };
+            let replies = line.ask(job(named), until)?;
+            if named == Named::BySha && is_error(&replies.head, "NOSCRIPT") {
+                named = Named::BySource;
+                return line.ask(job(named), until);
+            }
+            Ok(replies)
+        })?;
+        let (at, replies) = asked;
+        let replicas = replies.tail.map(|tail| acknowledged(&at, tail)).transpose()?;
+        Ok(Evaluated { reply: replies.head, replicas, sent_ms })
+    }
+
+    /// Sends any one command to the primary of the namespace.
+    pub(super) fn command(
+        &self,
+        tag: &str,
+        command: &redis::Cmd,
+        until: Instant,
+    ) -> Result<Value, StoreError> {
+        self.same_process()?;
+        let (_, replies) = self.routed(tag, until, |primary, asking| {
+            primary.shared().ask(job(command.get_packed_command(), asking, None, until), until)
+        })?;
+        Ok(replies.head)
+    }
+
+    /// Opens an inbox on the primary of the namespace.
+    pub(super) fn inbox(self: &Arc<Self>, tag: &str, channel: String) -> Result<RedisInbox, StoreError> {
+        self.same_process()?;
+        RedisInbox::open(self.clone(), tag, channel)
+    }
+
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Asks the primary of the namespace, wherever redirections lead; no reply of it is an error.
+    fn routed(
+        &self,
+        tag: &str,
+        until: Instant,
+        mut ask: impl FnMut(&Arc<Primary>, bool) -> Result<Replies, Failure>,
+    ) -> Result<(Address, Replies), Failure> {
+        let mut primary = self.topology.primary(tag, until)?;
+        let mut asking = false;
+        for _ in 0..=MOST_REDIRECTIONS {
+            let replies = match ask(&primary, asking) {
+                Ok(replies) => replies,
+                Err(failure) => {
+                    self.topology.lost(tag, &primary);
+                    return Err(failure);
+                }
+            };
+            let Value::ServerError(error) = &replies.head else {
+                return Ok((primary.address().clone(), replies));
+            };
+            match self.topology.redirected(tag, &primary, error)? {
+                Some(elsewhere) => {
+                    asking = error.code() == "ASK";
+                    primary = elsewhere;
+                }
+                None => return Err(self.refused(tag, &primary, error)),
+            }
+        }
+        Err(Failure::unreachable(format!(
+            "{}: more than {MOST_REDIRECTIONS} nodes sent on from one to the next; nothing was changed; see CLUSTER NODES",
+            primary.address()
+        )))
+    }
+
+    fn refused(&self, tag: &str, primary: &Arc<Primary>, error: &ServerError) -> Failure {
+        if matches!(error.code(), "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN") {
+            // It is not the primary, or will not be for a while: look again at the next call.
+            self.topology.lost(tag, primary);
+        }
+        failure::refused(primary.address(), error)
+    }
+
+    /// As if another process had opened it.
+    #[cfg(test)]
+    pub(super) fn opened_by(mut self, pid: u32) -> Self {
+        self.pid = pid;
+        self
+    }
+
+    /// Sockets that two processes use mix up the answers.
+    fn same_process(&self) -> Result<(), StoreError> {
+        if std::process::id() == self.pid {
+            return Ok(());
+        }
+        let message = format!(
+            "the store was opened by process {}, before a fork; open it anew in this process",
+            self.pid
+        );
+        Err(StoreError::new(StoreErrorKind::Unusable, message))
+    }
+}
+
+/// A command, with what must come before and after it.
+fn job(command: Vec<u8>, asking: bool, replicas: Option<(u32, Duration)>, until: Instant) -> Job {
+    let head = if asking { [pack::words(&[b"ASKING"]), command].concat() } else { command };
+    let tail = replicas.map(|(count, within)| wait(count, within, until));
+    Job { head, skip: usize::from(asking), tail }
+}
+
+/// WAIT with 0 ms would wait for ever, and with more than is left nobody would hear the answer.
+fn wait(count: u32, within: Duration, until: Instant) -> Vec<u8> {
+    let left = until.saturating_duration_since(Instant::now());
+    let within_ms = within.min(left / 4 * 3).as_millis().max(1);
+    pack::words(&[b"WAIT", count.to_string().as_bytes(), within_ms.to_string().as_bytes()])
+}
+
+fn acknowledged(at: &Address, reply: Value) -> Result<u32, Failure> {
+    match reply {
+        Value::Int(count) => Ok(u32::try_from(count).unwrap_or(0)),
+        // The script has run: the caller must not take this for a refusal without an effect.
+        Value::ServerError(error) => Err(failure::refused(at, &error)),
+        _ => Err(Failure::unusable(format!("{at} answered WAIT with something else than a number"))),
+    }
+}
+
+fn is_error(value: &Value, code: &str) -> bool {
+    matches!(value, Value::ServerError(error) if error.code() == code)
+}

@@ -1,0 +1,39 @@
+//! What a server speaks that does not answer what it is asked: the error can then say which URL is right.
+
+use std::io::{Read as _, Write as _};
+use std::time::Instant;
+
+use super::failure::{self, Failure};
+use super::socket::Socket;
+use super::tls;
+use super::url::Address;
+use super::wire::Trouble;
+
+/// The failure of a connection that was made and never answered.
+pub(super) fn explain(at: &Address, trouble: &Trouble, over_tls: bool, until: Instant) -> Failure {
+    let is_silent = match trouble {
+        Trouble::NotRedis(_) => false,
+        Trouble::Closed => true,
+        Trouble::Io(error) => failure::tls_error(error).is_none(),
+    };
+    if is_silent && over_tls && answers(at, b"PING\r\n", b"+-", until) {
+        return Failure::unusable(format!(
+            "{at}: it does not speak TLS there; use redis://, or the server's TLS port"
+        ));
+    }
+    // A handshake, or an alert about ours.
+    if is_silent && !over_tls && tls::hello(at).is_some_and(|hello| answers(at, &hello, &[0x15, 0x16], until))
+    {
+        return Failure::unusable(format!("{at}: this is a port for TLS; use rediss://"));
+    }
+    failure::not_set_up(at, trouble, over_tls)
+}
+
+/// Whether the answer to this begins with one of these bytes.
+fn answers(at: &Address, question: &[u8], first: &[u8], until: Instant) -> bool {
+    let mut answer = [0];
+    Socket::connect(at, until).is_ok_and(|mut socket| {
+        socket.write_all(question).and_then(|()| socket.read_exact(&mut answer)).is_ok()
+            && first.contains(&answer[0])
+    })
+}

@@ -1,0 +1,10 @@
+//! The connection against real servers, started for each test and ended with it.
+
+mod basics;
+mod cluster;
+mod inbox;
+mod loss;
+mod sentinel;
+pub(super) mod server;
+mod tls;
+mod wrong;

@@ -1,0 +1,104 @@
+use std::time::{Duration, Instant};
+
+use super::server::*;
+use crate::store::StoreErrorKind;
+use crate::store::redis::link::Call;
+
+#[test]
+fn a_script_runs_whether_the_server_knows_it_or_not() {
+    let server = Server::start(&[]);
+    for url in [server.url(), server.socket_url(), format!("redis://localhost:{}", server.port)] {
+        server.cli(&["FLUSHALL"]);
+        server.cli(&["SCRIPT", "FLUSH"]);
+        let (link, script) = (linked(&url), counter());
+        let before = crate::world::system_now().boot_ms;
+        let first = count(&link, &script, "a", "x", soon()).unwrap();
+        assert_eq!((first.reply, first.replicas), (counted(1, "x"), None));
+        assert!((before..before + 2_000).contains(&first.sent_ms));
+        assert_eq!(count(&link, &script, "a", "y", soon()).unwrap().reply, counted(2, "y"));
+        server.cli(&["SCRIPT", "FLUSH"]);
+        assert_eq!(count(&link, &script, "a", "z", soon()).unwrap().reply, counted(3, "z"), "{url}");
+    }
+}
+
+#[test]
+fn scripts_that_vanish_all_the_time_run_exactly_once_each() {
+    let server = Server::start(&[]);
+    let (link, script) = (linked(&server.url()), counter());
+    let flusher = linked(&server.url());
+    let mut flush = redis::cmd("SCRIPT");
+    flush.arg("FLUSH");
+    std::thread::scope(|scope| {
+        let flushing = scope.spawn(|| {
+            for _ in 0..500 {
+                flusher.command("", &flush, soon()).unwrap();
+            }
+        });
+        let mut number = 0;
+        while !flushing.is_finished() || number < 500 {
+            number += 1;
+            assert_eq!(count(&link, &script, "a", "x", soon()).unwrap().reply, counted(number, "x"));
+        }
+    });
+}
+
+#[test]
+fn the_database_and_the_name_of_the_connection_are_set() {
+    let server = Server::start(&[]);
+    let link = linked(&format!("{}/3", server.url()));
+    count(&link, &counter(), "a", "x", soon()).unwrap();
+    assert_eq!(server.cli(&["-n", "3", "GET", "{a}:n"]), "1");
+    assert!(server.cli(&["CLIENT", "LIST"]).contains("name=flowlock"));
+    assert_error(
+        open(&format!("{}/16", server.url())),
+        StoreErrorKind::Unusable,
+        "does not have that database",
+    );
+}
+
+#[test]
+fn replicas_are_waited_for_on_another_connection() {
+    let server = Server::start(&[]);
+    let replica = Server::start(&[
+        "--replicaof",
+        "127.0.0.1",
+        &server.port.to_string(),
+        "--repl-diskless-sync-delay",
+        "0",
+    ]);
+    eventually("the replica follows", || server.cli(&["INFO", "replication"]).contains("state=online"));
+    let (link, script) = (linked(&server.url()), counter());
+    let keys = [b"n".to_vec()];
+    let ask = |count, within_ms| {
+        let replicas = Some((count, Duration::from_millis(within_ms)));
+        link.eval(&Call { tag: "t", script: &script, keys: &keys, args: &[b"w".to_vec()], replicas }, soon())
+            .unwrap()
+    };
+    let done = ask(1, 1_000);
+    assert_eq!((done.reply, done.replicas), (counted(1, "w"), Some(1)));
+    replica.freeze();
+    let begun = Instant::now();
+    let done = ask(1, 200);
+    assert_eq!((done.reply, done.replicas), (counted(2, "w"), Some(0)));
+    assert!(begun.elapsed() >= Duration::from_millis(190));
+    // The shared connection is free meanwhile.
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ask(1, 1_000));
+        let begun = Instant::now();
+        link.command("t", &redis::cmd("PING"), soon()).unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(500) && !waiting.is_finished());
+    });
+    replica.thaw();
+}
+
+#[test]
+fn a_child_does_not_use_its_parents_sockets() {
+    // The number of another process stands for that of the parent: a test may not fork.
+    let server = Server::start(&[]);
+    let link = open(&server.url()).unwrap().opened_by(1);
+    assert_error(
+        count(&link, &counter(), "a", "x", soon()),
+        StoreErrorKind::Unusable,
+        "opened by process 1, before a fork",
+    );
+}

@@ -1,0 +1,174 @@
+//! Throw-away servers.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use redis::Value;
+
+use crate::store::redis::link::{Call, Evaluated, Link, Script};
+use crate::store::redis::url::Options;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// How long a test waits for what must come.
+pub(in crate::store::redis) const LONG: Duration = Duration::from_secs(20);
+/// The patience of the links under test.
+pub(in crate::store::redis) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A server of our own, ended with the test.
+#[derive(Debug)]
+pub(in crate::store::redis) struct Server {
+    pub(in crate::store::redis) directory: tempfile::TempDir,
+    pub(in crate::store::redis) port: u16,
+    arguments: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub(in crate::store::redis) fn start(arguments: &[&str]) -> Self {
+        Self::start_on(free_port(), arguments)
+    }
+
+    pub(in crate::store::redis) fn start_on(port: u16, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Self { directory, port, arguments, child: None };
+        server.run();
+        server
+    }
+
+    /// Starts it, again if it was killed.
+    pub(in crate::store::redis) fn run(&mut self) {
+        let child = Command::new("redis-server")
+            .args(&self.arguments)
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
+            .arg(self.directory.path())
+            .arg("--unixsocket")
+            .arg(self.socket())
+            .args(["--save", "", "--daemonize", "no", "--logfile", "log"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is installed");
+        self.child = Some(child);
+        eventually("the server answers", || self.answers());
+    }
+
+    fn answers(&self) -> bool {
+        UnixStream::connect(self.socket()).is_ok_and(|mut stream| {
+            let mut answer = [0; 1];
+            stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok()
+        })
+    }
+
+    pub(in crate::store::redis) fn socket(&self) -> PathBuf {
+        self.directory.path().join("s")
+    }
+
+    pub(in crate::store::redis) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(in crate::store::redis) fn socket_url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        }
+    }
+
+    pub(in crate::store::redis) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub(in crate::store::redis) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    pub(in crate::store::redis) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it as an administrator would.
+    pub(in crate::store::redis) fn cli(&self, arguments: &[&str]) -> String {
+        let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// How a primary answers who connects, if INFO says so.
+pub(in crate::store::redis) fn greeting(info: &str) -> Vec<u8> {
+    format!("+OK\r\n*1\r\n$6\r\nmaster\r\n${}\r\n{info}\r\n", info.len()).into_bytes()
+}
+
+pub(in crate::store::redis) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(in crate::store::redis) fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + LONG;
+    while !done() {
+        assert!(Instant::now() < until, "not within {LONG:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub(in crate::store::redis) fn open(url: &str) -> Result<Link, StoreError> {
+    Link::open(Options::parse(url).unwrap(), PATIENCE)
+}
+
+pub(in crate::store::redis) fn linked(url: &str) -> Arc<Link> {
+    Arc::new(open(url).unwrap_or_else(|error| panic!("{url}: {error}")))
+}
+
+pub(in crate::store::redis) fn soon() -> Instant {
+    Instant::now() + PATIENCE
+}
+
+/// Counts up the key of a tag, and says what was given.
+pub(in crate::store::redis) fn counter() -> Script {
+    Script::new("return {redis.call('INCR', KEYS[1]), ARGV[1]}".into())
+}
+
+/// Runs the counter of `tag`.
+pub(in crate::store::redis) fn count(
+    link: &Link,
+    script: &Script,
+    tag: &str,
+    word: &str,
+    until: Instant,
+) -> Result<Evaluated, StoreError> {
+    let (keys, args) = ([format!("{{{tag}}}:n").into_bytes()], [word.as_bytes().to_vec()]);
+    link.eval(&Call { tag, script, keys: &keys, args: &args, replicas: None }, until)
+}
+
+/// What the counter should have answered.
+pub(in crate::store::redis) fn counted(number: i64, word: &str) -> Value {
+    Value::Array(vec![Value::Int(number), Value::BulkString(word.as_bytes().to_vec())])
+}
+
+#[track_caller]
+pub(in crate::store::redis) fn assert_error<T: std::fmt::Debug>(
+    result: Result<T, StoreError>,
+    kind: StoreErrorKind,
+    says: &str,
+) {
+    let error = result.unwrap_err();
+    assert!(error.kind() == kind && error.to_string().contains(says), "{:?}: {error}", error.kind());
+}

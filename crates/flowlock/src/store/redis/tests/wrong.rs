@@ -1,0 +1,167 @@
+//! Servers that are not what the URL says, and users who may not do what is needed.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use super::server::*;
+use crate::store::StoreErrorKind::{Damaged, Full, Unreachable, Unusable};
+use crate::store::redis::link::{Call, Script};
+
+#[test]
+fn what_is_not_there_is_unreachable() {
+    let url = format!("redis://127.0.0.1:{}", free_port());
+    assert_error(open(&url), Unreachable, "Connection refused");
+    assert_error(
+        open("redis+unix:///no/such/socket"),
+        Unreachable,
+        "cannot connect to /no/such/socket: No such file",
+    );
+    assert_error(
+        open("redis://no-such-host.invalid"),
+        Unreachable,
+        "cannot connect to no-such-host.invalid:6379",
+    );
+}
+
+#[test]
+fn a_server_of_another_kind_is_named() {
+    let says = |answer: &[u8], kind, problem: &str| {
+        let answer = answer.to_vec();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1_000]);
+            let _ = stream.write_all(&answer);
+        });
+        assert_error(open(&url), kind, problem);
+        server.join().unwrap();
+    };
+    says(b"HTTP/1.1 400 Bad Request\r\n\r\n", Unusable, "this looks like an HTTP server");
+    says(b"\x15\x03\x01\x00\x02\x02\x46", Unusable, "this looks like a port for TLS; use rediss://");
+    says(b"220 mail ESMTP\r\n", Unusable, "does not speak Redis's protocol");
+    says(b"", Unreachable, "closed the connection before it was set up; if it speaks TLS, use rediss://");
+    says(b"-ERR max number of clients reached\r\n", Unreachable, "as many clients as maxclients allows");
+    says(
+        b"-DENIED Redis is running in protected mode\r\n",
+        Unusable,
+        "connections from its own machine only",
+    );
+    let needs = "flowlock needs Redis 7.0 or Valkey 7.2";
+    says(&greeting("redis_version:6.2.1"), Unusable, &format!("is Redis 6.2.1; {needs}"));
+    let info = "redis_version:7.0.0\r\nvalkey_version:7.1.9";
+    says(&greeting(info), Unusable, &format!("is Valkey 7.1.9; {needs}"));
+    says(&greeting("redis_version:7.0.0\r\nredis_mode:cluster"), Unusable, "use redis+cluster://HOST,HOST");
+    says(
+        &greeting("redis_version:7.0.0\r\nredis_mode:sentinel"),
+        Unusable,
+        "use redis+sentinel://HOST,HOST/MASTER",
+    );
+}
+
+#[test]
+fn a_full_house_passes() {
+    let server = Server::start(&["--maxclients", "1"]);
+    let _first = linked(&server.url());
+    let error = open(&server.url()).unwrap_err();
+    assert_eq!(error.kind(), Unreachable, "{error}");
+}
+
+#[test]
+fn a_replica_names_its_primary() {
+    let primary = Server::start(&[]);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    let named = format!("is a replica; its primary is 127.0.0.1:{}: give that address", primary.port);
+    assert_error(open(&replica.url()), Unusable, &named);
+
+    // Who was the primary and is a replica now may be the primary again soon.
+    let (link, script) = (linked(&primary.url()), counter());
+    count(&link, &script, "a", "x", soon()).unwrap();
+    primary.cli(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
+    assert_error(
+        count(&link, &script, "a", "x", soon()),
+        Unreachable,
+        "is a replica now and takes no writes",
+    );
+    primary.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    eventually("the loss was noticed", || {
+        let error = count(&link, &script, "a", "x", soon()).unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        error.to_string().contains("make it the primary again")
+    });
+    primary.cli(&["REPLICAOF", "NO", "ONE"]);
+    count(&link, &script, "a", "x", soon()).unwrap();
+}
+
+#[test]
+fn passwords_and_users_that_are_wrong_are_told_apart() {
+    let server = Server::start(&["--requirepass", "right"]);
+    let at = format!("127.0.0.1:{}", server.port);
+    assert_error(open(&format!("redis://{at}")), Unusable, "wants a password; write redis://USER:PASSWORD@");
+    let wrong = open(&format!("redis://:hunter2@{at}")).unwrap_err();
+    assert!(
+        wrong.kind() == Unusable && wrong.to_string().contains("refuses the user or the password"),
+        "{wrong}"
+    );
+    assert!(!wrong.to_string().contains("hunter2"));
+    assert_error(open(&format!("redis://nobody:right@{at}")), Unusable, "refuses the user or the password");
+    linked(&format!("redis://:right@{at}"));
+    linked(&format!("redis://default:right@{at}"));
+    let open_house = Server::start(&[]);
+    let at = format!("127.0.0.1:{}", open_house.port);
+    assert_error(open(&format!("redis://:x@{at}")), Unusable, "has no password set for its default user");
+}
+
+#[test]
+fn a_user_with_few_rights_works_and_a_missing_right_is_named() {
+    let server = Server::start(&[]);
+    let rights = ["on", "resetpass", ">pw", "resetkeys", "~{t}*", "resetchannels", "-@all"];
+    let needed = ["+evalsha", "+eval", "+role", "+info", "+incr"];
+    let set = |more: &[&str]| server.cli(&[&["ACL", "SETUSER", "flow"], &rights[..], more].concat());
+    assert_eq!(set(&needed), "OK");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pw");
+    std::fs::write(&file, "pw\n").unwrap();
+    let url = format!("redis://flow@127.0.0.1:{}?password_file={}", server.port, file.display());
+    let (link, script) = (linked(&url), counter());
+    assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(1, "x"));
+    assert_error(count(&link, &script, "u", "x", soon()), Unusable, "may not use flowlock's keys");
+    for (right, named) in [("-evalsha", "may not run evalsha"), ("-incr", "flowlock needs")] {
+        set(&needed);
+        server.cli(&["ACL", "SETUSER", "flow", right]);
+        assert_error(count(&link, &script, "t", "x", soon()), Unusable, named);
+    }
+    // The password is changed while we run.
+    set(&needed);
+    server.cli(&["ACL", "SETUSER", "flow", "resetpass", ">other"]);
+    server.cli(&["CLIENT", "KILL", "USER", "flow"]);
+    std::fs::write(&file, "other\n").unwrap();
+    let _lost = count(&link, &script, "t", "x", soon());
+    count(&link, &script, "t", "x", soon()).unwrap();
+    for right in ["-role", "-info"] {
+        set(&needed);
+        server.cli(&["ACL", "SETUSER", "flow", right]);
+        std::fs::write(&file, "pw").unwrap();
+        assert_error(open(&url), Unusable, &format!("may not run {}", &right[1..]));
+    }
+}
+
+#[test]
+fn a_server_without_room_is_full_and_one_with_foreign_keys_is_damaged() {
+    let server = Server::start(&[]);
+    let (link, script) = (linked(&server.url()), counter());
+    server.cli(&["LPUSH", "{a}:n", "x"]);
+    assert_error(count(&link, &script, "a", "x", soon()), Damaged, "WRONGTYPE");
+    let broken = Script::new("local t = nil; return t.x".into());
+    let call = Call { tag: "a", script: &broken, keys: &[], args: &[], replicas: None };
+    assert_error(link.eval(&call, soon()), Damaged, "attempt to index local 't'");
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_error(count(&link, &script, "b", "x", soon()), Full, "raise maxmemory");
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    assert_error(
+        count(&link, &script, "b", "x", soon()),
+        Unreachable,
+        "fewer replicas than min-replicas-to-write",
+    );
+}

@@ -1,0 +1,123 @@
+//! Which server is asked: the one, the elected one, or the one that has the namespace.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use redis::ServerError;
+
+use super::cluster::Cluster;
+use super::dial::Part;
+use super::failure::Failure;
+use super::line::Line;
+use super::sentinel::Sentinels;
+use super::url::{Address, Deployment, Options};
+use super::wire::Wire;
+
+/// A server that is asked, with its two connections.
+#[derive(Debug)]
+pub(super) struct Primary {
+    shared: Line,
+    /// WAIT blocks its connection, and waits for what was written on it only.
+    waiting: Line,
+}
+
+impl Primary {
+    pub(super) fn new(options: &Arc<Options>, address: &Address, part: Part, patience: Duration) -> Self {
+        let line = || Line::new(options.clone(), address.clone(), part, patience);
+        Self { shared: line(), waiting: line() }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        self.shared.address()
+    }
+
+    /// A connection for one who listens.
+    pub(super) fn dial(&self, until: Instant) -> Result<Wire, Failure> {
+        self.shared.dial(until)
+    }
+
+    pub(super) fn shared(&self) -> &Line {
+        &self.shared
+    }
+
+    pub(super) fn waiting(&self) -> &Line {
+        &self.waiting
+    }
+}
+
+/// How the servers are arranged, and what is known of them by now.
+#[derive(Debug)]
+pub(super) enum Topology {
+    One(Arc<Primary>),
+    Sentinel(Sentinels),
+    Cluster(Cluster),
+}
+
+impl Topology {
+    pub(super) fn new(options: &Arc<Options>, patience: Duration) -> Self {
+        match &options.deployment {
+            Deployment::One(address) => {
+                Self::One(Arc::new(Primary::new(options, address, Part::Alone, patience)))
+            }
+            Deployment::Sentinel { sentinels, master } => {
+                Self::Sentinel(Sentinels::new(options, sentinels, master, patience))
+            }
+            Deployment::Cluster(seeds) => Self::Cluster(Cluster::new(options, seeds, patience)),
+        }
+    }
+
+    /// Connects once, to see that it can be done.
+    pub(super) fn open(&self, until: Instant) -> Result<(), Failure> {
+        match self {
+            Self::One(primary) => primary.shared().open(until),
+            Self::Sentinel(sentinels) => sentinels.open(until),
+            Self::Cluster(cluster) => cluster.open(until),
+        }
+    }
+
+    /// Who is to be asked about a namespace.
+    pub(super) fn primary(&self, tag: &str, until: Instant) -> Result<Arc<Primary>, Failure> {
+        match self {
+            Self::One(primary) => Ok(primary.clone()),
+            Self::Sentinel(sentinels) => sentinels.primary(until),
+            Self::Cluster(cluster) => cluster.primary(tag),
+        }
+    }
+
+    /// Where the namespace is by what is known now; nobody is asked.
+    pub(super) fn known(&self, tag: &str) -> Option<Address> {
+        match self {
+            Self::One(primary) => Some(primary.address().clone()),
+            Self::Sentinel(sentinels) => sentinels.known(),
+            Self::Cluster(cluster) => cluster.known(tag),
+        }
+    }
+
+    /// It did not answer, or is not the primary any more.
+    pub(super) fn lost(&self, tag: &str, primary: &Arc<Primary>) {
+        match self {
+            Self::One(_) => {}
+            Self::Sentinel(sentinels) => sentinels.lost(primary),
+            Self::Cluster(cluster) => cluster.lost(tag, primary),
+        }
+    }
+
+    /// Whom to ask instead, if that is what the error says.
+    pub(super) fn redirected(
+        &self,
+        tag: &str,
+        from: &Primary,
+        error: &ServerError,
+    ) -> Result<Option<Arc<Primary>>, Failure> {
+        if !matches!(error.code(), "MOVED" | "ASK") {
+            return Ok(None);
+        }
+        match self {
+            Self::Cluster(cluster) => cluster.redirected(tag, from.address(), error).map(Some),
+            _ => Err(Failure::unusable(format!(
+                "{} is a node of a cluster; use redis+cluster://HOST,HOST",
+                from.address()
+            ))),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A store's URL: which servers, how they are arranged, as whom, and with what durability.
+
+mod parse;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) use self::secret::{Password, Secret};
+
+/// The longest time during which nothing new is granted after a failover.
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
+/// How long nothing new is granted after a failover, unless the URL says so.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Everything that a URL says.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    pub(super) deployment: Deployment,
+    pub(super) db: u32,
+    /// Who asks, of the servers that hold data; none is the server's default user.
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Password>,
+    /// Who asks the sentinels.
+    pub(super) sentinel_user: Option<String>,
+    pub(super) sentinel_password: Option<Password>,
+    /// None is plain text.
+    pub(super) tls: Option<TlsFiles>,
+    pub(super) durability: Durability,
+    pub(super) failover_pause: Duration,
+    shown: String,
+}
+
+/// How the servers are arranged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Deployment {
+    /// One primary at an address that does not change.
+    One(Address),
+    /// Sentinels know which server is the primary of the group `master`.
+    Sentinel { sentinels: Vec<Address>, master: String },
+    /// Namespaces are spread over the primaries of a cluster; these are some of its nodes.
+    Cluster(Vec<Address>),
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// Files for TLS, in PEM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct TlsFiles {
+    /// Whom to trust; none is the machine's own list.
+    pub(super) authority: Option<PathBuf>,
+    /// Who we are: the certificate and its key.
+    pub(super) client: Option<(PathBuf, PathBuf)>,
+}
+
+/// When a step that wrote is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// As soon as the primary has it.
+    None,
+    /// When so many replicas have it, or the time is over.
+    Replicas { count: u32, within: Duration },
+}
+
+impl Options {
+    /// Reads a URL. The error says what is wrong with it and holds no secret.
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        parse::parse(url)
+    }
+
+    /// The URL without any secret.
+    pub(super) fn shown(&self) -> String {
+        self.shown.clone()
+    }
+
+    /// Whether the URL itself holds a password: in an argument, other users of the machine can read it.
+    pub(super) fn has_password_in_url(&self) -> bool {
+        matches!(self.password, Some(Password::Given(_)))
+    }
+}
+
+impl Address {
+    /// The same host, with another port: what a redirection without a host means.
+    pub(super) fn with_port(&self, port: u16) -> Self {
+        match self {
+            Self::Tcp { host, .. } => Self::Tcp { host: host.clone(), port },
+            Self::Unix(_) => Self::Tcp { host: "127.0.0.1".into(), port },
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => {
+                write!(f, "[{}]:{port}", crate::text::escape(host))
+            }
+            Self::Tcp { host, port } => write!(f, "{}:{port}", crate::text::escape(host)),
+            Self::Unix(path) => f.write_str(&crate::text::escape(&path.display().to_string())),
+        }
+    }
+}

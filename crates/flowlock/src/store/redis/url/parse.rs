@@ -1,0 +1,360 @@
+//! From text to options. Hosts come in lists, which no general URL parser reads, so this is our own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use super::{Address, Deployment, Durability, LONGEST_PAUSE, Options, PAUSE, Password, Secret, TlsFiles};
+
+const FORMS: &str = "use redis://HOST[:PORT][/DB], rediss://… (TLS), redis+unix:///PATH, redis+sentinel://HOST,HOST/MASTER[/DB] or redis+cluster://HOST,HOST";
+const HIGHEST_DB: u32 = 65_535;
+const MOST_REPLICAS: u32 = 100;
+const LONGEST_WITHIN_MS: u64 = 600_000;
+
+/// What stands before `://`.
+struct Scheme {
+    kind: Kind,
+    tls: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    One,
+    Unix,
+    Sentinel,
+    Cluster,
+}
+
+/// A URL taken apart, nothing decoded yet.
+struct Parts<'u> {
+    scheme: Scheme,
+    user: Option<&'u str>,
+    password: Option<&'u str>,
+    /// The URL from its beginning to the user's end, and from its hosts on: all but the password.
+    around: (&'u str, &'u str),
+    hosts: &'u str,
+    path: &'u str,
+    query: Query<'u>,
+}
+
+/// The parameters, each of which is taken once.
+struct Query<'u>(Vec<(&'u str, &'u str)>);
+
+pub(super) fn parse(url: &str) -> Result<Options, String> {
+    let Parts { scheme, user, password, around, hosts, path, mut query } = take_apart(url)?;
+    let (deployment, db) = deployment(&scheme, hosts, path, &mut query)?;
+    let user = user.filter(|user| !user.is_empty()).map(|user| decoded("user", user)).transpose()?;
+    let given = password.filter(|password| !password.is_empty());
+    let given = given.map(|password| decoded("password", password)).transpose()?;
+    let options = Options {
+        password: password_of(given, &mut query, "password_file")?,
+        sentinel_user: query.take("sentinel_user")?,
+        sentinel_password: password_of(None, &mut query, "sentinel_password_file")?,
+        tls: tls(&scheme, &mut query)?,
+        durability: query.take("durability")?.map_or(Ok(Durability::None), |text| durability(&text))?,
+        failover_pause: query.take("failover_pause")?.map_or(Ok(PAUSE), |text| pause(&text))?,
+        shown: shown(around, password.is_some()),
+        deployment,
+        db,
+        user,
+    };
+    query.is_empty()?;
+    for (who, user, password) in [
+        ("user", &options.user, &options.password),
+        ("sentinel_user", &options.sentinel_user, &options.sentinel_password),
+    ] {
+        if user.is_some() && password.is_none() {
+            return Err(format!("the {who} has no password; add {}", hint(who)));
+        }
+    }
+    let asks_sentinels = options.sentinel_user.is_some() || options.sentinel_password.is_some();
+    if asks_sentinels && scheme.kind != Kind::Sentinel {
+        return Err(
+            "sentinel_user and sentinel_password_file belong to redis+sentinel:// only; leave them out"
+                .into(),
+        );
+    }
+    Ok(options)
+}
+
+fn hint(who: &str) -> &'static str {
+    if who == "user" { "password_file=PATH, or write user:password@" } else { "sentinel_password_file=PATH" }
+}
+
+fn shown((before, after): (&str, &str), has_password: bool) -> String {
+    let hidden = if has_password { ":***@" } else { "" };
+    crate::text::escape(&format!("{before}{hidden}{after}"))
+}
+
+fn take_apart(url: &str) -> Result<Parts<'_>, String> {
+    let (scheme_text, rest) = url.split_once("://").ok_or_else(|| format!("it has no \"://\"; {FORMS}"))?;
+    let scheme = scheme(scheme_text)?;
+    let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (userinfo, hosts) = match authority.rsplit_once('@') {
+        Some((userinfo, hosts)) => (Some(userinfo), hosts),
+        None => (None, authority),
+    };
+    let swallowed =
+        userinfo.is_none() && (path.contains('@') || query.is_some_and(|text| text.contains('@')));
+    if (swallowed && looks_like_a_password(authority)) || url.contains('#') {
+        return Err(
+            "a '/', '?' or '#' in a user, password, path or parameter must be written as %2F, %3F or %23"
+                .into(),
+        );
+    }
+    let (user, password) =
+        match userinfo.map(|text| text.split_once(':').map_or((text, None), |(u, p)| (u, Some(p)))) {
+            Some((user, password)) => (Some(user), password),
+            None => (None, None),
+        };
+    let after = &url[url.len() - query.map_or(0, |text| text.len() + 1) - path.len() - hosts.len()..];
+    let before = &url[..url.len() - after.len() - password.map_or(0, |text| text.len() + 2)];
+    let query = Query::split(query.unwrap_or(""))?;
+    Ok(Parts { scheme, user, password, around: (before, after), hosts, path, query })
+}
+
+/// Whether what should be hosts is the beginning of a password that has a slash in it.
+fn looks_like_a_password(authority: &str) -> bool {
+    authority.split(',').any(|host| split_port(host).is_err())
+}
+
+fn scheme(text: &str) -> Result<Scheme, String> {
+    let lower = text.to_ascii_lowercase();
+    let (base, kind) = lower.split_once('+').map_or((lower.as_str(), ""), |(base, kind)| (base, kind));
+    let tls = match base {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return Err(format!("it begins with an unknown scheme; {FORMS}")),
+    };
+    let kind = match kind {
+        "" => Kind::One,
+        "unix" => Kind::Unix,
+        "sentinel" => Kind::Sentinel,
+        "cluster" => Kind::Cluster,
+        _ => return Err(format!("after \"{base}+\" only unix, sentinel or cluster can stand; {FORMS}")),
+    };
+    if tls && kind == Kind::Unix {
+        return Err("a unix socket has no TLS; use redis+unix://".into());
+    }
+    Ok(Scheme { kind, tls })
+}
+
+fn deployment(
+    scheme: &Scheme,
+    hosts: &str,
+    path: &str,
+    query: &mut Query<'_>,
+) -> Result<(Deployment, u32), String> {
+    let in_query = query.take("db")?;
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (deployment, in_path) = match scheme.kind {
+        Kind::One => match addresses(hosts, 6379)?.as_slice() {
+            [address] => (Deployment::One(address.clone()), path),
+            _ => return Err("it names several hosts; use redis+sentinel:// or redis+cluster://".into()),
+        },
+        Kind::Unix => (Deployment::One(socket(hosts, path)?), ""),
+        Kind::Sentinel => {
+            let (master, db) = path.split_once('/').unwrap_or((path, ""));
+            let master = decoded("master name", master)?;
+            if master.is_empty() {
+                return Err("the master name is missing; write redis+sentinel://HOST,HOST/MASTER".into());
+            }
+            (Deployment::Sentinel { sentinels: addresses(hosts, 26379)?, master }, db)
+        }
+        Kind::Cluster => (Deployment::Cluster(addresses(hosts, 6379)?), path),
+    };
+    let db = match (in_path, in_query.as_deref()) {
+        ("", None) => 0,
+        ("", Some(text)) | (text, None) => database(text)?,
+        _ => return Err("the database is given twice, in the path and as db=; leave one out".into()),
+    };
+    if scheme.kind == Kind::Cluster && db != 0 {
+        return Err(format!("a cluster has only database 0, not {db}; use namespaces to keep things apart"));
+    }
+    Ok((deployment, db))
+}
+
+fn database(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|db| *db <= HIGHEST_DB).ok_or_else(|| {
+        format!("the database \"{}\" is not a number from 0 to {HIGHEST_DB}", crate::text::escape(text))
+    })
+}
+
+fn socket(hosts: &str, path: &str) -> Result<Address, String> {
+    if !hosts.is_empty() || path.is_empty() {
+        return Err("the socket's path is missing; write redis+unix:///PATH, with three slashes".into());
+    }
+    Ok(Address::Unix(PathBuf::from(format!("/{}", decoded("path", path)?))))
+}
+
+fn addresses(hosts: &str, default_port: u16) -> Result<Vec<Address>, String> {
+    hosts.split(',').map(|host| address(host, default_port)).collect()
+}
+
+fn address(text: &str, default_port: u16) -> Result<Address, String> {
+    let (host, port) = split_port(text)?;
+    if host.is_empty() {
+        return Err("a host is empty; write HOST or HOST:PORT, with commas between several".into());
+    }
+    let port = match port.map(str::parse) {
+        None => default_port,
+        Some(Ok(port)) if port != 0 => port,
+        Some(_) => return Err(bad_port()),
+    };
+    Ok(Address::Tcp { host: decoded("host", host)?, port })
+}
+
+fn bad_port() -> String {
+    "a port is not a number from 1 to 65535".into()
+}
+
+/// Host and port; an IPv6 address stands in brackets. The errors do not repeat the text, which may be a
+/// password in the wrong place.
+fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').ok_or("an IPv6 address has no closing bracket")?;
+        host.parse::<std::net::Ipv6Addr>().map_err(|_| "what stands in brackets is not an IPv6 address")?;
+        return match after.strip_prefix(':') {
+            Some(port) => Ok((host, Some(port))),
+            None if after.is_empty() => Ok((host, None)),
+            None => Err("after an IPv6 address in brackets only :PORT can stand".into()),
+        };
+    }
+    match text.split_once(':') {
+        Some((_, port)) if port.contains(':') => {
+            Err("an IPv6 address must stand in brackets: [::1]:6379".into())
+        }
+        Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port != 0) => {
+            let at = text.len() - port.len();
+            Ok((&text[..at - 1], Some(port)))
+        }
+        Some(_) => Err(bad_port()),
+        None => Ok((text, None)),
+    }
+}
+
+fn decoded(what: &str, text: &str) -> Result<String, String> {
+    let bytes = text.as_bytes();
+    let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    let broken = text.match_indices('%').any(|(at, _)| !(is_hex(at + 1) && is_hex(at + 2)));
+    let decoded = percent_decode_str(text).decode_utf8();
+    match decoded {
+        Ok(decoded) if !broken && !decoded.contains('\0') => Ok(decoded.into_owned()),
+        _ => Err(format!("the {what} is not percent-encoded UTF-8; write a '%' as %25")),
+    }
+}
+
+fn password_of(given: Option<String>, query: &mut Query<'_>, file: &str) -> Result<Option<Password>, String> {
+    let password = match (given, query.take(file)?) {
+        (Some(_), Some(_)) => {
+            return Err(format!("there is a password and a {file}; leave the password out"));
+        }
+        (Some(given), None) => Password::Given(Secret::new(given)),
+        (None, Some(path)) => Password::File(path.into()),
+        (None, None) => return Ok(None),
+    };
+    password.read()?;
+    Ok(Some(password))
+}
+
+fn tls(scheme: &Scheme, query: &mut Query<'_>) -> Result<Option<TlsFiles>, String> {
+    let mut file = |what: &str| -> Result<Option<PathBuf>, String> {
+        let path = query.take(what)?.map(PathBuf::from);
+        if let Some(path) = &path {
+            let shown = crate::text::escape(&path.display().to_string());
+            std::fs::File::open(path).map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
+        }
+        Ok(path)
+    };
+    let (authority, certificate, key) = (file("ca")?, file("cert")?, file("key")?);
+    if !scheme.tls {
+        return match authority.or(certificate).or(key) {
+            Some(_) => {
+                Err("ca, cert and key need TLS; use rediss:// (or rediss+sentinel://, rediss+cluster://)"
+                    .into())
+            }
+            None => Ok(None),
+        };
+    }
+    let client = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        (Some(_), None) => {
+            return Err("cert is given without key; add key=PATH, the key of that certificate".into());
+        }
+        (None, Some(_)) => {
+            return Err("key is given without cert; add cert=PATH, the certificate of that key".into());
+        }
+    };
+    Ok(Some(TlsFiles { authority, client }))
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    let wrong = || {
+        format!(
+            "durability is none or replicas(N,MS) with N from 1 to {MOST_REPLICAS} and MS from 1 to {LONGEST_WITHIN_MS}, such as replicas(1,500)"
+        )
+    };
+    if text == "none" {
+        return Ok(Durability::None);
+    }
+    let inner = text.strip_prefix("replicas(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(wrong)?;
+    let (count, within) = inner.split_once(',').ok_or_else(wrong)?;
+    let count = count.trim().parse().ok().filter(|count| (1..=MOST_REPLICAS).contains(count));
+    let within = within.trim().parse().ok().filter(|ms| (1..=LONGEST_WITHIN_MS).contains(ms));
+    let (count, within) = count.zip(within).ok_or_else(wrong)?;
+    Ok(Durability::Replicas { count, within: Duration::from_millis(within) })
+}
+
+fn pause(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number = text[..digits].parse::<u64>().ok();
+    let unit_ms = match &text[digits..] {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" | "min" => Some(60_000),
+        _ => None,
+    };
+    let pause =
+        number.zip(unit_ms).and_then(|(number, ms)| number.checked_mul(ms)).map(Duration::from_millis);
+    pause
+        .filter(|pause| *pause <= LONGEST_PAUSE)
+        .ok_or_else(|| "failover_pause is a duration from 0s to 10m, such as 10s or 500ms".to_owned())
+}
+
+impl<'u> Query<'u> {
+    fn split(text: &'u str) -> Result<Self, String> {
+        let mut pairs = Vec::new();
+        for part in text.split('&').filter(|part| !part.is_empty()) {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            if pairs.iter().any(|(other, _)| *other == name) {
+                return Err(format!("the parameter {} is given twice", crate::text::escape(name)));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    fn take(&mut self, name: &str) -> Result<Option<String>, String> {
+        let Some(at) = self.0.iter().position(|(other, _)| *other == name) else {
+            return Ok(None);
+        };
+        let value = decoded(name, self.0.swap_remove(at).1)?;
+        if value.is_empty() {
+            return Err(format!("the parameter {name} is empty; give it a value or leave it out"));
+        }
+        Ok(Some(value))
+    }
+
+    fn is_empty(&self) -> Result<(), String> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((name, _)) => Err(format!(
+                "unknown parameter \"{}\"; there are password_file, sentinel_user, sentinel_password_file, ca, cert, key, durability, failover_pause and db",
+                crate::text::escape(name)
+            )),
+        }
+    }
+}

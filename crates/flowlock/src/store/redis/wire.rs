@@ -1,0 +1,145 @@
+//! One connection: bytes out, replies in.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use redis::{Parser, Value};
+use rustls::{ClientConnection, StreamOwned};
+
+use super::failure::{self, Failure};
+use super::socket::{Cutter, Socket};
+use super::tls;
+use super::url::{Address, TlsFiles};
+
+/// An idle connection is looked at before it is used again after so long.
+const IDLE: Duration = Duration::from_secs(1);
+/// How much of the first answer is kept, to say what it is if it is not Redis.
+const FIRST: usize = 8;
+
+/// A connection to a server. After any trouble it is of no use any more: drop it.
+pub(super) struct Wire {
+    stream: Stream,
+    parser: Parser,
+    first: Vec<u8>,
+    used: Instant,
+}
+
+enum Stream {
+    Plain(Socket),
+    Tls(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+/// Why a connection is of no use any more.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Io(io::Error),
+    /// The server closed it.
+    Closed,
+    /// What came is not Redis's protocol; how the first answer on the connection began.
+    NotRedis(Vec<u8>),
+}
+
+impl Wire {
+    /// Connects, without a word to the server yet.
+    pub(super) fn connect(
+        address: &Address,
+        files: Option<&TlsFiles>,
+        until: Instant,
+    ) -> Result<Self, Failure> {
+        // What is wrong with the files is known before anybody is called.
+        let handshake = files.map(|files| tls::handshake(address, files)).transpose()?;
+        let socket =
+            Socket::connect(address, until).map_err(|error| failure::not_reached(address, &error))?;
+        let stream = match handshake {
+            None => Stream::Plain(socket),
+            Some(handshake) => Stream::Tls(Box::new(StreamOwned::new(handshake, socket))),
+        };
+        Ok(Self { stream, parser: Parser::new(), first: Vec::with_capacity(FIRST), used: Instant::now() })
+    }
+
+    /// Sends commands.
+    pub(super) fn send(&mut self, bytes: &[u8], until: Instant) -> Result<(), Trouble> {
+        self.socket().keep_to(until);
+        self.used = Instant::now();
+        match &mut self.stream {
+            Stream::Plain(socket) => socket.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }
+        .map_err(Trouble::Io)
+    }
+
+    /// Receives one reply.
+    pub(super) fn receive(&mut self, until: Instant) -> Result<Value, Trouble> {
+        self.socket().keep_to(until);
+        let mut ear = Ear { stream: &mut self.stream, first: &mut self.first, trouble: None };
+        let parsed = self.parser.parse_value(&mut ear);
+        match (parsed, ear.trouble) {
+            (Ok(value), _) => Ok(value),
+            (Err(_), Some(trouble)) => Err(trouble),
+            (Err(_), None) => Err(Trouble::NotRedis(self.first.clone())),
+        }
+    }
+
+    /// Whether it was idle for a while and the server has closed it meanwhile.
+    pub(super) fn is_stale(&self) -> bool {
+        self.used.elapsed() > IDLE
+            && match &self.stream {
+                Stream::Plain(socket) => socket.is_stale(),
+                // What is there to read may be TLS's own; only the end of it is told by reading.
+                Stream::Tls(stream) => stream.sock.is_closed(),
+            }
+    }
+
+    /// Ends it from another thread.
+    pub(super) fn cutter(&mut self) -> io::Result<Cutter> {
+        self.socket().cutter()
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    fn socket(&mut self) -> &mut Socket {
+        match &mut self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+/// Reads for the parser, and remembers what the parser would not tell.
+struct Ear<'w> {
+    stream: &'w mut Stream,
+    first: &'w mut Vec<u8>,
+    trouble: Option<Trouble>,
+}
+
+impl Read for Ear<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = match self.stream {
+            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        };
+        match read {
+            Ok(0) if !buffer.is_empty() => self.trouble = Some(Trouble::Closed),
+            Ok(count) if self.first.len() < FIRST => {
+                let wanted = count.min(FIRST - self.first.len());
+                self.first.extend_from_slice(&buffer[..wanted]);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let kind = error.kind();
+                self.trouble = Some(Trouble::Io(error));
+                return Err(kind.into());
+            }
+        }
+        read
+    }
+}

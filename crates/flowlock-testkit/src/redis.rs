@@ -1,5 +1,6 @@
 //! Throw-away Redis and Valkey servers: alone, watched by sentinels, as a cluster, behind a bad line.
 
+mod address;
 mod certificates;
 mod clock;
 mod cluster;
@@ -11,7 +12,6 @@ mod sentinels;
 mod setup;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use nix::sys::signal::Signal;
@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use self::process::Process;
 use crate::{PATIENCE, until};
 
+pub use self::address::fresh_namespace;
 pub use self::certificates::Certificates;
 pub use self::clock::Clock;
 pub use self::cluster::{Cluster, Promotion};
@@ -58,9 +59,6 @@ impl std::fmt::Debug for RedisServer {
         f.debug_struct("RedisServer").field("port", &self.port).finish_non_exhaustive()
     }
 }
-
-/// What a URL ends with: a pause after a change of primary would only make tests slow.
-const NO_PAUSE: &str = "failover_pause=0s";
 
 impl RedisServer {
     /// A plain server without persistence.
@@ -119,52 +117,6 @@ impl RedisServer {
     /// What it has said in its log.
     pub fn log(&self) -> String {
         process::log(self.directory())
-    }
-
-    /// The store's URL: over TCP, with the password if there is one, without a pause after a change of primary.
-    pub fn url(&self) -> String {
-        self.url_through(self.port)
-    }
-
-    /// The same URL with other parameters than `failover_pause=0s`.
-    pub fn url_with(&self, parameters: &str) -> String {
-        self.url().replace(NO_PAUSE, parameters)
-    }
-
-    /// The same URL with another port, behind which something passes everything on.
-    pub(super) fn url_through(&self, port: u16) -> String {
-        format!("redis://{}127.0.0.1:{port}/0?{NO_PAUSE}", self.password())
-    }
-
-    /// The store's URL for one of the users of [`user`](RedisSetup::user).
-    pub fn url_as(&self, user: &str, password: &str) -> String {
-        format!("redis://{user}:{password}@127.0.0.1:{}/0?{NO_PAUSE}", self.port)
-    }
-
-    /// The store's URL over the unix socket.
-    pub fn unix_url(&self) -> String {
-        format!("redis+unix://{}{}?db=0&{NO_PAUSE}", self.password(), self.socket().display())
-    }
-
-    /// The store's URL over TLS, with the authority and the client's certificate and key.
-    ///
-    /// # Panics
-    ///
-    /// If it was not set up with [`tls`](RedisSetup::tls).
-    pub fn tls_url(&self) -> String {
-        let Certificates { ca, client, client_key, .. } = self.certificates();
-        format!(
-            "rediss://{}127.0.0.1:{}/0?{NO_PAUSE}&ca={}&cert={}&key={}",
-            self.password(),
-            self.tls_port(),
-            ca.display(),
-            client.display(),
-            client_key.display()
-        )
-    }
-
-    fn password(&self) -> String {
-        self.setup.default_password().map_or_else(String::new, |password| format!(":{password}@"))
     }
 
     /// Carries out a command, its name first.
@@ -296,10 +248,4 @@ impl RedisServer {
     fn line(&self) -> MutexGuard<'_, Option<Connection>> {
         self.line.lock().expect("no command panics")
     }
-}
-
-/// A namespace that no other test has, on whatever server.
-pub fn fresh_namespace() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(1);
-    format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

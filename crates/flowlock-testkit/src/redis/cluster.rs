@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use redis::RedisResult;
 
-use super::{NO_PAUSE, RedisServer};
+use super::RedisServer;
+use super::address::NO_PAUSE;
 use crate::until;
 
 /// How long elections and gossip may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const NODES: usize = 6;
 
 /// Three primaries with a replica each, which notice a dead node after a second and a half.
@@ -110,6 +111,9 @@ impl Cluster {
     }
 
     /// Makes this replica a primary in place of its own, and waits until every node that answers knows.
+    ///
+    /// Nodes remember an election for six seconds and may win by its votes again: leave a pair that long in peace
+    /// before its primary is to die.
     #[track_caller]
     pub fn failover(&self, replica: &RedisServer, how: Promotion) {
         let words: &[&str] = match how {

@@ -117,6 +117,7 @@ pub(super) fn remove_after_our_death(directory: &Path) {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "guardian"]).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        #[expect(clippy::zombie_processes, reason = "it outlives us")]
         let child = command.spawn().expect("a shell starts");
         Mutex::new(child.stdin.expect("its input was asked for"))
     });

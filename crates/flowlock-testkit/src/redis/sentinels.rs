@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use redis::RedisResult;
 
-use super::{NO_PAUSE, RedisServer, RedisSetup};
+use super::address::NO_PAUSE;
+use super::{RedisServer, RedisSetup};
 use crate::until;
 
 /// The name by which the sentinels know the primary.
 const MASTER: &str = "mymaster";
 
 /// How long elections and the discovery of each other may take: sentinels greet every two seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A primary, two replicas and three sentinels that notice a dead primary after half a second.
 ///

@@ -42,7 +42,8 @@ fn a_cluster_changes_primaries_in_every_way() {
     assert_eq!(cluster.url().matches("127.0.0.1:").count(), 6);
     let ways = [Promotion::Agreed, Promotion::Forced, Promotion::TakenOver];
     for (primary, how) in cluster.nodes().iter().zip(ways) {
-        let key = (0..).map(|n| format!("key{n}")).find(|key| is_at(cluster.owner_of(key), primary)).unwrap();
+        let key =
+            (0..1_000).map(|n| format!("key{n}")).find(|key| is_at(cluster.owner_of(key), primary)).unwrap();
         primary.command(&["SET", &key, "value"]);
         let replica = cluster.replica_of(primary);
         until("a copy", PATIENCE, || (replica.keys() == 1).then_some(()));

@@ -7,6 +7,7 @@ mod cluster;
 mod look;
 mod port;
 mod process;
+mod program;
 mod proxy;
 mod sentinels;
 mod setup;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::certificates::Certificates;
 use super::clock::Clock;
 use super::process::{Process, remove_after_our_death};
-use super::{RedisServer, port};
+use super::{RedisServer, port, program};
 
 /// What a server keeps when its process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +42,13 @@ pub struct RedisSetup {
 pub(super) const SOCKET: &str = "socket";
 const CONFIGURATION: &str = "server.conf";
 
-/// The environment variable that names another server program, such as `valkey-server`.
-const PROGRAM: &str = "FLOWLOCK_REDIS_SERVER";
-
 /// Who the kit is where the default user is off.
 const KIT: (&str, &str) = ("testkit", "testkit");
 
 impl RedisSetup {
     pub(super) fn new() -> Self {
         RedisSetup {
-            program: std::env::var_os(PROGRAM).unwrap_or_else(|| "redis-server".into()).into(),
+            program: program::of_this_machine(),
             arguments: vec![CONFIGURATION],
             persistence: Persistence::None,
             password: None,
@@ -63,7 +60,7 @@ impl RedisSetup {
         }
     }
 
-    /// Another server program than `$FLOWLOCK_REDIS_SERVER` or `redis-server`.
+    /// Another server program than `$FLOWLOCK_REDIS_SERVER`, or else `redis-server`.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();

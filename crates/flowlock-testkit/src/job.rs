@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::cli::plain;
+use crate::cli::Plain;
 use crate::{Finished, PATIENCE, until};
 
 /// Marks a process and everything that descends from it, so that all of it can be found again.
@@ -22,19 +22,14 @@ const MARK: &str = "FLOWLOCK_TEST_PROCESS";
 pub struct Job {
     child: Child,
     mark: String,
-    home: PathBuf,
+    plain: Plain,
     outputs: [PathBuf; 2],
     _talk: Arc<TempDir>,
 }
 
 impl Job {
     #[track_caller]
-    pub(crate) fn start(
-        mut command: Command,
-        home: PathBuf,
-        talk: Arc<TempDir>,
-        stdin: Option<&str>,
-    ) -> Self {
+    pub(crate) fn start(mut command: Command, plain: Plain, talk: Arc<TempDir>, stdin: Option<&str>) -> Self {
         let mark = new_mark();
         let directory = talk.path();
         // Files, not pipes: a grandchild that outlives the process cannot keep the reader waiting.
@@ -45,7 +40,7 @@ impl Job {
         command.env(MARK, &mark).stdin(input(stdin, &directory.join(format!("{mark}.stdin"))));
         command.stdout(stdout).stderr(stderr);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Job { child, mark, home, outputs, _talk: talk }
+        Job { child, mark, plain, outputs, _talk: talk }
     }
 
     /// Its process id.
@@ -61,12 +56,12 @@ impl Job {
 
     /// What it said so far on standard output.
     pub fn stdout(&self) -> String {
-        plain(&self.output(0), &self.home)
+        self.plain.text(&self.output(0))
     }
 
     /// What it said so far on standard error.
     pub fn stderr(&self) -> String {
-        plain(&self.output(1), &self.home)
+        self.plain.text(&self.output(1))
     }
 
     /// Waits until it has said `part` on standard output.
@@ -98,7 +93,7 @@ impl Job {
         let status = until(&format!("the end of {}", self.mark), patience, || {
             self.child.try_wait().expect("our own child can be waited for")
         });
-        Finished::new(status, &self.output(0), &self.output(1), &self.home)
+        Finished::new(status, &self.output(0), &self.output(1), &self.plain)
     }
 
     /// Waits for its end but leaves what it started alone, until the returned guard is dropped.
@@ -107,7 +102,7 @@ impl Job {
         let status = until(&format!("the end of {}", self.mark), patience, || {
             self.child.try_wait().expect("our own child can be waited for")
         });
-        (Finished::new(status, &self.output(0), &self.output(1), &self.home), self)
+        (Finished::new(status, &self.output(0), &self.output(1), &self.plain), self)
     }
 
     fn output(&self, stream: usize) -> Vec<u8> {

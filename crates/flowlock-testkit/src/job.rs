@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -67,13 +68,31 @@ impl Job {
     /// Waits until it has said `part` on standard output.
     #[track_caller]
     pub fn says(&self, part: &str) {
-        until(&format!("{part:?} on stdout"), PATIENCE, || self.stdout().contains(part).then_some(()));
+        self.speaks(part, "stdout", Self::stdout);
     }
 
     /// Waits until it has said `part` on standard error.
     #[track_caller]
     pub fn warns(&self, part: &str) {
-        until(&format!("{part:?} on stderr"), PATIENCE, || self.stderr().contains(part).then_some(()));
+        self.speaks(part, "stderr", Self::stderr);
+    }
+
+    #[track_caller]
+    fn speaks(&self, part: &str, stream: &str, said: fn(&Self) -> String) {
+        until(&format!("{part:?} on {stream}"), PATIENCE, || {
+            let is_over = self.is_over();
+            let spoke = said(self).contains(part);
+            let (stdout, stderr) = (self.stdout(), self.stderr());
+            assert!(spoke || !is_over, "ended without {part:?} on {stream}, with {stdout:?} and {stderr:?}");
+            spoke.then_some(())
+        });
+    }
+
+    /// Whether it and all that it started have ended, so that nothing more will be said.
+    fn is_over(&self) -> bool {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let ended = waitid(Id::Pid(self.pid()), look) != Ok(WaitStatus::StillAlive);
+        ended && marked(&self.mark).is_empty()
     }
 
     /// Whether it has not ended yet.

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Child;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -74,7 +75,15 @@ impl Terminal {
     /// Waits until the screen contains `part`.
     #[track_caller]
     pub fn shows(&self, part: &str) {
-        until(&format!("{part:?} on the terminal"), PATIENCE, || self.screen().contains(part).then_some(()));
+        let start = Instant::now();
+        while !self.screen().contains(part) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "no {part:?} on the terminal after {PATIENCE:?}:\n{}",
+                self.screen()
+            );
+            std::thread::sleep(Duration::from_millis(3));
+        }
     }
 
     /// Types; `"\x03"` is Ctrl-C.
@@ -98,7 +107,7 @@ impl Terminal {
         // The last words may still be on their way through the reader.
         let mut before = self.raw().len();
         loop {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             let now = self.raw().len();
             if now == before {
                 break;

@@ -79,8 +79,7 @@ fn what_a_process_left_behind_may_still_speak() {
 fn the_address_of_a_server_reads_the_same_in_every_test() {
     let cli = sh().on(flowlock_testkit::RedisServer::start());
     cli.run(["-c", "echo $FLOWLOCK_STORE"]).stdout("redis://server/0?failover_pause=0s\n");
-    assert!(
-    );
+    assert!();
 }
 
 #[test]

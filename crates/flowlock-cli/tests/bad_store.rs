@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use flowlock_testkit::{Call, Cli, Fault, FileSystem};
 use nix::errno::Errno;
 
-use crate::cli;
+use crate::{cli_with_a_file as cli, place_of};
 
 /// What `run` with this store answers; nothing may have been run.
 fn refused(cli: &Cli, store: &str) -> (i32, String) {
@@ -16,7 +16,7 @@ fn refused(cli: &Cli, store: &str) -> (i32, String) {
 }
 
 fn place(store: &str) -> String {
-    format!(" (store {store}, namespace default, user id {})\n", nix::unistd::getuid())
+    format!(" {}", place_of(store, "default"))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::cli;
+use crate::cli_with_a_file as cli;
 
 const COMMANDS: [&[&str]; 22] = [
     &[],

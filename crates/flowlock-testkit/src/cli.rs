@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{Injected, Job, Terminal};
+use crate::{Injected, Job, RedisServer, Terminal};
 
 /// Runs the `flowlock` binary with an empty home, an empty environment, `TZ=UTC` and a store of its own.
 ///
@@ -30,6 +30,7 @@ pub struct Cli {
     /// Where outputs are kept: not in the home, whose every write faults may count.
     talk: Arc<TempDir>,
     directory: PathBuf,
+    server: Option<Arc<RedisServer>>,
     variables: BTreeMap<OsString, OsString>,
     stdin: Option<String>,
 }
@@ -52,6 +53,7 @@ impl Cli {
         let cli = Cli {
             binary: binary.into(),
             directory: path.clone(),
+            server: None,
             home: Arc::new(home),
             talk: Arc::new(TempDir::with_prefix("talk-").expect("room for outputs")),
             variables: BTreeMap::new(),
@@ -64,6 +66,14 @@ impl Cli {
             .with("LC_ALL", "C.UTF-8")
             .with("TERM", "xterm")
             .with("FLOWLOCK_STORE", format!("sqlite:{}", store.display()))
+    }
+
+    /// Keeps the store on this server in place of the file. In what processes say, its address reads `server`.
+    #[must_use]
+    pub fn on(mut self, server: RedisServer) -> Self {
+        let url = server.url();
+        self.server = Some(Arc::new(server));
+        self.with("FLOWLOCK_STORE", url)
     }
 
     /// Sets an environment variable.
@@ -118,6 +128,15 @@ impl Cli {
         self.home().join("store/flowlock.db")
     }
 
+    /// The store's server.
+    ///
+    /// # Panics
+    ///
+    /// If the store is a file.
+    pub fn server(&self) -> &RedisServer {
+        self.server.as_ref().expect("the store is on a server")
+    }
+
     /// Runs to the end, for at most [`PATIENCE`](crate::PATIENCE).
     #[track_caller]
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Finished {
@@ -134,6 +153,11 @@ impl Cli {
         self.start(arguments).wait_at_most(patience)
     }
 
+    fn plain(&self) -> Plain {
+        let address = |server: &Arc<RedisServer>| format!("127.0.0.1:{}", server.port());
+        Plain { home: self.home(), server: self.server.as_ref().map(address) }
+    }
+
     /// What [`ENV`] is called with.
     fn words<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Vec<OsString> {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
@@ -145,7 +169,7 @@ impl Cli {
     pub fn start<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Job {
         let mut command = Command::new(ENV);
         command.args(self.words(arguments)).current_dir(&self.directory).env_clear().envs(&self.variables);
-        Job::start(command, self.home(), self.talk.clone(), self.stdin.as_deref())
+        Job::start(command, self.plain(), self.talk.clone(), self.stdin.as_deref())
     }
 
     /// Starts on a pseudo-terminal of 80 columns and 24 lines, as its controlling terminal.
@@ -156,11 +180,12 @@ impl Cli {
             .current_dir(&self.directory)
             .env_clear()
             .envs(&self.variables);
-        Terminal::start(command, &self.home())
+        Terminal::start(command, self.plain())
     }
 }
 
-/// A process that has ended, with what it said. Paths below its home read `~`, so that texts can be compared whole.
+/// A process that has ended, with what it said. Paths below its home read `~` and the address of its server `server`, so
+/// that texts can be compared whole.
 #[derive(Debug, Clone)]
 pub struct Finished {
     status: ExitStatus,
@@ -169,8 +194,8 @@ pub struct Finished {
 }
 
 impl Finished {
-    pub(crate) fn new(status: ExitStatus, stdout: &[u8], stderr: &[u8], home: &Path) -> Self {
-        Finished { status, stdout: plain(stdout, home), stderr: plain(stderr, home) }
+    pub(crate) fn new(status: ExitStatus, stdout: &[u8], stderr: &[u8], plain: &Plain) -> Self {
+        Finished { status, stdout: plain.text(stdout), stderr: plain.text(stderr) }
     }
 
     /// Asserts the exit code.
@@ -230,8 +255,18 @@ impl Finished {
     }
 }
 
-/// Text with the home's path shortened to `~`.
-pub(crate) fn plain(bytes: &[u8], home: &Path) -> String {
-    let home = home.to_str().expect("a temporary home has a plain path");
-    String::from_utf8_lossy(bytes).replace(home, "~")
+/// What differs from test to test in what processes say.
+#[derive(Debug, Clone)]
+pub(crate) struct Plain {
+    home: PathBuf,
+    server: Option<String>,
+}
+
+impl Plain {
+    /// The text without it: the home's path reads `~`, the server's address `server`.
+    pub(crate) fn text(&self, bytes: &[u8]) -> String {
+        let home = self.home.to_str().expect("a temporary home has a plain path");
+        let text = String::from_utf8_lossy(bytes).replace(home, "~");
+        self.server.as_ref().map_or(text.clone(), |address| text.replace(address, "server"))
+    }
 }

@@ -1,7 +1,6 @@
 //! Faults for real processes: a small preloaded library (`shim/fault.c`) and its remote control.
 
 mod journal;
-mod shim;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,6 +10,8 @@ use std::process::Command;
 
 use nix::errno::Errno;
 use tempfile::TempDir;
+
+use crate::shim;
 
 pub use journal::{Journal, Luck};
 
@@ -208,7 +209,7 @@ impl Fault {
     fn variables(&self, dir: &Path) -> Vec<(OsString, OsString)> {
         let kinds: u32 = self.calls.iter().map(|call| *call as u32).sum();
         let mut variables: Vec<(OsString, OsString)> = vec![
-            ("LD_PRELOAD".into(), shim::library().into()),
+            ("LD_PRELOAD".into(), shim::FAULT.library().into()),
             ("FAULT_CONTROL".into(), dir.join("control").into()),
             ("FAULT_BELOW".into(), self.below.clone().into()),
             ("FAULT_KINDS".into(), kinds.to_string().into()),

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::cli::plain;
+use crate::cli::Plain;
 use crate::{Finished, PATIENCE, until};
 
 /// Marks a process and everything that descends from it, so that all of it can be found again.
@@ -22,19 +23,14 @@ const MARK: &str = "FLOWLOCK_TEST_PROCESS";
 pub struct Job {
     child: Child,
     mark: String,
-    home: PathBuf,
+    plain: Plain,
     outputs: [PathBuf; 2],
     _talk: Arc<TempDir>,
 }
 
 impl Job {
     #[track_caller]
-    pub(crate) fn start(
-        mut command: Command,
-        home: PathBuf,
-        talk: Arc<TempDir>,
-        stdin: Option<&str>,
-    ) -> Self {
+    pub(crate) fn start(mut command: Command, plain: Plain, talk: Arc<TempDir>, stdin: Option<&str>) -> Self {
         let mark = new_mark();
         let directory = talk.path();
         // Files, not pipes: a grandchild that outlives the process cannot keep the reader waiting.
@@ -45,7 +41,7 @@ impl Job {
         command.env(MARK, &mark).stdin(input(stdin, &directory.join(format!("{mark}.stdin"))));
         command.stdout(stdout).stderr(stderr);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Job { child, mark, home, outputs, _talk: talk }
+        Job { child, mark, plain, outputs, _talk: talk }
     }
 
     /// Its process id.
@@ -61,24 +57,42 @@ impl Job {
 
     /// What it said so far on standard output.
     pub fn stdout(&self) -> String {
-        plain(&self.output(0), &self.home)
+        self.plain.text(&self.output(0))
     }
 
     /// What it said so far on standard error.
     pub fn stderr(&self) -> String {
-        plain(&self.output(1), &self.home)
+        self.plain.text(&self.output(1))
     }
 
     /// Waits until it has said `part` on standard output.
     #[track_caller]
     pub fn says(&self, part: &str) {
-        until(&format!("{part:?} on stdout"), PATIENCE, || self.stdout().contains(part).then_some(()));
+        self.speaks(part, "stdout", Self::stdout);
     }
 
     /// Waits until it has said `part` on standard error.
     #[track_caller]
     pub fn warns(&self, part: &str) {
-        until(&format!("{part:?} on stderr"), PATIENCE, || self.stderr().contains(part).then_some(()));
+        self.speaks(part, "stderr", Self::stderr);
+    }
+
+    #[track_caller]
+    fn speaks(&self, part: &str, stream: &str, said: fn(&Self) -> String) {
+        until(&format!("{part:?} on {stream}"), PATIENCE, || {
+            let is_over = self.is_over();
+            let spoke = said(self).contains(part);
+            let (stdout, stderr) = (self.stdout(), self.stderr());
+            assert!(spoke || !is_over, "ended without {part:?} on {stream}, with {stdout:?} and {stderr:?}");
+            spoke.then_some(())
+        });
+    }
+
+    /// Whether it and all that it started have ended, so that nothing more will be said.
+    fn is_over(&self) -> bool {
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        let ended = waitid(Id::Pid(self.pid()), look) != Ok(WaitStatus::StillAlive);
+        ended && marked(&self.mark).is_empty()
     }
 
     /// Whether it has not ended yet.
@@ -98,7 +112,7 @@ impl Job {
         let status = until(&format!("the end of {}", self.mark), patience, || {
             self.child.try_wait().expect("our own child can be waited for")
         });
-        Finished::new(status, &self.output(0), &self.output(1), &self.home)
+        Finished::new(status, &self.output(0), &self.output(1), &self.plain)
     }
 
     /// Waits for its end but leaves what it started alone, until the returned guard is dropped.
@@ -107,7 +121,7 @@ impl Job {
         let status = until(&format!("the end of {}", self.mark), patience, || {
             self.child.try_wait().expect("our own child can be waited for")
         });
-        (Finished::new(status, &self.output(0), &self.output(1), &self.home), self)
+        (Finished::new(status, &self.output(0), &self.output(1), &self.plain), self)
     }
 
     fn output(&self, stream: usize) -> Vec<u8> {

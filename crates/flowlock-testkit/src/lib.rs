@@ -8,6 +8,8 @@
 //! * [`conformance!`] makes a test of every promise a store gives.
 //! * [`history`] plays random histories on several stores at once and asks a second opinion at every step.
 //! * [`Gate`] keeps a worker inside until the test lets it out.
+//! * [`RedisServer`] is a Redis or Valkey server of a test's own; [`Clock`] moves its time of day.
+//! * [`Proxy`] is a bad line to it; [`Sentinels`] and [`Cluster`] are several of them that replace each other.
 //! * [`until`] waits for a condition with a deadline, in place of a sleep and a hope.
 
 // Everything here asserts: a panic is how a test learns of it, and `# Panics` on each item would say nothing.
@@ -20,12 +22,18 @@ mod gate;
 pub mod history;
 mod job;
 mod oracle;
+mod redis;
+mod shim;
 mod sql;
 mod subject;
 mod terminal;
 mod wait;
 mod witness;
 
+pub use self::redis::{
+    Certificates, Clock, Cluster, CommandCount, Direction, Persistence, Promotion, Proxy, RedisServer,
+    RedisSetup, Sentinels, SentinelsSetup, SlowCommand, Then, fresh_namespace,
+};
 pub use cli::{Cli, Finished};
 pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};
 pub use gate::Gate;

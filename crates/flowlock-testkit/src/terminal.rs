@@ -1,15 +1,15 @@
 //! A process on a pseudo-terminal, and what a person would see there.
 
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pty_process::blocking::{Command, Pty, open};
 
-use crate::cli::plain;
+use crate::cli::Plain;
 use crate::job::{end_all, mark_variable, new_mark};
 use crate::{Finished, PATIENCE, until};
 
@@ -17,7 +17,7 @@ use crate::{Finished, PATIENCE, until};
 pub struct Terminal {
     child: Child,
     mark: String,
-    home: PathBuf,
+    plain: Plain,
     keyboard: Arc<Pty>,
     shown: Arc<Mutex<Vec<u8>>>,
 }
@@ -36,7 +36,7 @@ const COLUMNS: u16 = 80;
 
 impl Terminal {
     #[track_caller]
-    pub(crate) fn start(command: Command, home: &Path) -> Self {
+    pub(crate) fn start(command: Command, plain: Plain) -> Self {
         let mark = new_mark();
         let (pty, pts) = open().expect("a pseudo-terminal");
         pty.resize(pty_process::Size::new(LINES, COLUMNS)).expect("a terminal of the usual size");
@@ -52,7 +52,7 @@ impl Terminal {
                 screen.lock().expect("no reader panics").extend_from_slice(&chunk[..n]);
             }
         });
-        Terminal { child, mark, home: home.to_owned(), keyboard, shown }
+        Terminal { child, mark, plain, keyboard, shown }
     }
 
     /// Its process id.
@@ -64,7 +64,7 @@ impl Terminal {
     pub fn screen(&self) -> String {
         let mut terminal = vt100::Parser::new(LINES, COLUMNS, 0);
         terminal.process(&self.raw());
-        plain(terminal.screen().contents().trim_end().as_bytes(), &self.home)
+        self.plain.text(terminal.screen().contents().trim_end().as_bytes())
     }
 
     /// Every byte sent to the terminal so far, to look for escapes that must not be there.
@@ -75,7 +75,15 @@ impl Terminal {
     /// Waits until the screen contains `part`.
     #[track_caller]
     pub fn shows(&self, part: &str) {
-        until(&format!("{part:?} on the terminal"), PATIENCE, || self.screen().contains(part).then_some(()));
+        let start = Instant::now();
+        while !self.screen().contains(part) {
+            assert!(
+                start.elapsed() < PATIENCE,
+                "no {part:?} on the terminal after {PATIENCE:?}:\n{}",
+                self.screen()
+            );
+            std::thread::sleep(Duration::from_millis(3));
+        }
     }
 
     /// Types; `"\x03"` is Ctrl-C.
@@ -99,14 +107,14 @@ impl Terminal {
         // The last words may still be on their way through the reader.
         let mut before = self.raw().len();
         loop {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             let now = self.raw().len();
             if now == before {
                 break;
             }
             before = now;
         }
-        Finished::new(status, self.screen().as_bytes(), b"", &self.home)
+        Finished::new(status, self.screen().as_bytes(), b"", &self.plain)
     }
 }
 

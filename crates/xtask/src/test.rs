@@ -7,7 +7,7 @@ use crate::{demo, docs, licences, shell, tools};
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only this step, while working on it: tools, format, shell, lints, tests, docs, demo, api, licences
+    /// Only this step, while working on it: tools, format, shell, lints, tests, servers, docs, demo, api, licences
     #[arg(long, value_name = "STEP")]
     only: Option<String>,
 }
@@ -15,12 +15,13 @@ pub(crate) struct Args {
 /// A step: its short name, its title, and what it does.
 type Step = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("tools", "the tools the other steps call", tools::install_missing),
     ("format", "formatting", || show(&mut repo::cargo(["fmt", "--all", "--check"]))),
     ("shell", "shell scripts", shell::check),
     ("lints", "lints", lints),
     ("tests", "tests and documentation tests", tests),
+    ("servers", "tests with a server, on Valkey and on Redis 8", servers),
     ("docs", "examples in the docs", || with_program(docs::check)),
     ("demo", "the demo", || with_program(demo::play)),
     ("api", "API documentation", api),
@@ -53,6 +54,17 @@ fn lints() -> Result<(), Failure> {
 /// Plain `cargo test`, so that the examples in the API documentation run as well.
 fn tests() -> Result<(), Failure> {
     show(&mut repo::cargo(["test", "--workspace", "--all-features", "--quiet"]))
+}
+
+/// What needs a server once more, on the others that we promise to work with.
+fn servers() -> Result<(), Failure> {
+    // This Redis 8 was built without TLS.
+    let others = [(tools::valkey()?, &[][..]), (tools::redis_8()?, &["--skip", "tls"][..])];
+    for (server, skipped) in others {
+        let test = ["test", "--package", "flowlock-testkit", "--all-features", "--quiet", "--", "redis"];
+        show(repo::cargo(test).args(skipped).env("FLOWLOCK_REDIS_SERVER", server))?;
+    }
+    Ok(())
 }
 
 fn api() -> Result<(), Failure> {

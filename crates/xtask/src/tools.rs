@@ -1,5 +1,7 @@
 //! What the checks need beyond Rust, installed only where it is missing (Debian and its relatives).
 
+mod servers;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -13,11 +15,17 @@ struct Tool {
 }
 
 /// `cc` builds SQLite and the fault-injecting shim; `flock` is what the benchmark measures against; `strace` shows what a
-/// waiter sends; `shellcheck` reads the shell scripts and examples; `make` runs the cookbook's Makefile.
-const TOOLS: [Tool; 6] = [
+/// waiter sends; `shellcheck` reads the shell scripts and examples; `make` runs the cookbook's Makefile. Redis comes as
+/// `redis-tools`, where Debian keeps the server's program under the name of its checker: the package `redis-server` adds
+/// only a service, which nobody asked for; `pip3` fetches another one; `setpriv` lets servers die with their tests.
+const TOOLS: [Tool; 10] = [
     Tool { program: "cc", package: "gcc" },
     Tool { program: "make", package: "make" },
     Tool { program: "flock", package: "util-linux" },
+    Tool { program: "setpriv", package: "util-linux" },
+    Tool { program: "redis-cli", package: "redis-tools" },
+    Tool { program: "redis-check-rdb", package: "redis-tools" },
+    Tool { program: "pip3", package: "python3-pip" },
     Tool { program: "strace", package: "strace" },
     Tool { program: "shellcheck", package: "shellcheck" },
     Tool { program: "git", package: "git" },
@@ -26,10 +34,13 @@ const TOOLS: [Tool; 6] = [
 /// The licence checker, pinned: a new release must not fail yesterday's commit.
 const CARGO_DENY: &str = "0.20.2";
 
+pub(crate) use servers::{redis_8, valkey};
+
 /// Installs the packages of the programs that are missing; nothing happens where all are there.
 pub(crate) fn install_missing() -> Result<(), Failure> {
-    let missing: Vec<&str> =
+    let mut missing: Vec<&str> =
         TOOLS.iter().filter(|tool| !is_there(tool.program)).map(|tool| tool.package).collect();
+    missing.dedup();
     if missing.is_empty() {
         println!("all there: {}", TOOLS.map(|tool| tool.program).join(", "));
         return Ok(());

@@ -1,7 +1,8 @@
 //! A tiny process for the faults to strike: does the operations it is given in order, and says how each went.
 //!
 //! `probe create F · write F TEXT · append F TEXT · sync F · truncate F LEN · rename A B · link A B · unlink F · send ·
-//! statfs P · boot · clock · pause · rows DB N`; a refused operation prints its error number and the next one follows.
+//! statfs P · boot · clock · server · pause · hang ·
+//! rows DB N`; a refused operation prints its error number and the next one follows.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -30,7 +31,14 @@ fn main() {
             }
             "boot" => std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| print!("{id}")),
             "clock" => clocks(),
+            "server" => {
+                server();
+                Ok(())
+            }
             "pause" => io::stdin().read_line(&mut String::new()).map(drop),
+            "hang" => loop {
+                std::thread::park();
+            },
             "rows" => rows(&word(), word().parse().expect("a number of rows")),
             other => panic!("the probe does not know {other:?}"),
         };
@@ -53,6 +61,12 @@ fn write(path: &str, text: &str) -> io::Result<()> {
 
 fn append(path: &str, text: &str) -> io::Result<()> {
     OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Starts a throw-away server that nobody will drop.
+fn server() {
+    let server = flowlock_testkit::RedisServer::shared();
+    println!("{} {}", server.pid(), server.directory().display());
 }
 
 fn send() -> io::Result<()> {

@@ -65,6 +65,24 @@ fn a_process_that_hangs_is_given_up_on() {
 }
 
 #[test]
+#[should_panic(expected = "ended without \"hello\" on stdout, with \"hi\\n\" and \"oh\\n\"")]
+fn a_process_that_ended_is_not_waited_for_to_speak() {
+    sh().start(["-c", "echo hi; echo oh >&2"]).says("hello");
+}
+
+#[test]
+fn what_a_process_left_behind_may_still_speak() {
+    sh().start(["-c", "(sleep 0.2; echo hello) &"]).says("hello");
+}
+
+#[test]
+fn the_address_of_a_server_reads_the_same_in_every_test() {
+    let cli = sh().on(flowlock_testkit::RedisServer::start());
+    cli.run(["-c", "echo $FLOWLOCK_STORE"]).stdout("redis://server/0?failover_pause=0s\n");
+    assert!();
+}
+
+#[test]
 #[should_panic(expected = "exit code of")]
 fn a_wrong_exit_code_fails_the_test() {
     sh().run(["-c", "exit 1"]).code(0);

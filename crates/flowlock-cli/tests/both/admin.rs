@@ -1,9 +1,8 @@
-//! `unlock`, `doctor`, `config`, `demo`.
+//! `unlock`, `doctor`, `config`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
-use crate::{Told as _, cli, place};
+use super::{cli, place};
 
 #[test]
 fn unlock_asks_only_on_a_terminal() {
@@ -41,60 +40,11 @@ fn doctor_finds_a_healthy_store_healthy() {
     let told = cli.run(["doctor", "--json"]);
     let report = told.code(0).json();
     assert_eq!(report["ok"], true);
+    // What comes after depends on the kind of store.
     let found: Vec<&str> =
         report["findings"].as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
-    assert_eq!(
-        found,
-        [
-            "flowlock",
-            "store",
-            "works",
-            "directory",
-            "file",
-            "file system",
-            "content",
-            "SQLite",
-            "runs",
-            "clock"
-        ]
-    );
+    assert_eq!(found[..3], ["flowlock", "store", "works"]);
     assert!(cli.run(["doctor"]).code(0).out().contains("ok  works"));
-}
-
-#[test]
-fn doctor_finds_a_directory_that_everybody_may_write() {
-    let cli = cli();
-    cli.run(["doctor"]).code(0);
-    fs::set_permissions(cli.home().join("store"), fs::Permissions::from_mode(0o777)).unwrap();
-    cli.run(["doctor"]).code(1).stdout_has("everybody may write it; take that away with chmod o-w");
-}
-
-#[test]
-fn doctor_says_why_a_store_cannot_be_used() {
-    let cli = cli();
-    fs::write(cli.store(), "no store").unwrap();
-    cli.run(["doctor"]).code(78).stdout_has("is not a flowlock store");
-}
-
-#[test]
-fn a_shared_store_is_prepared_for_a_group_and_then_used() {
-    let cli = cli();
-    let cli = cli.clone().with("FLOWLOCK_SYSTEM_ROOT", cli.home()).without("FLOWLOCK_STORE");
-    let gid = nix::unistd::getgid();
-    let group = nix::unistd::Group::from_gid(gid).unwrap().unwrap().name;
-    cli.run(["doctor", "--init-shared"]).code(64).stderr_has("--group <G>");
-    cli.run(["doctor", "--init-shared", "--group", "no-such-group"])
-        .code(64)
-        .stderr_has("there is no group no-such-group");
-    cli.run(["doctor", "--init-shared", "--group", &group])
-        .code(0)
-        .stdout_has("sqlite:~/var/lib/flowlock/flowlock.db");
-    let mode = |path: &str| fs::metadata(cli.home().join(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode("var/lib/flowlock"), 0o2770);
-    assert_eq!(mode("var/lib/flowlock/flowlock.db"), 0o660);
-    cli.run(["run", "-o", "a", "--", "sh", "-c", "echo $FLOWLOCK_STORE"])
-        .code(0)
-        .stdout("sqlite:~/var/lib/flowlock/flowlock.db\n");
 }
 
 #[test]
@@ -121,21 +71,4 @@ fn a_setting_out_of_its_limits_names_its_file() {
     cli.run(["run", "-l", "x", "--", "true"])
         .code(78)
         .stderr("flowlock: duration \"8d\" from ~/flowlock.toml: out of range; give 1s to 7d\n");
-}
-
-#[test]
-fn the_demo_plays_to_its_end() {
-    let cli = cli().without("FLOWLOCK_STORE");
-    let played = cli.run(["demo"]);
-    played.code(0);
-    for part in [
-        "input sales is missing",
-        "(exit code 75)",
-        "the report is being made",
-        "the second try succeeds",
-        "That was all.",
-    ] {
-        assert!(played.out().contains(part), "no {part:?} in {played:?}");
-    }
-    assert!(!cli.home().join(".local").exists(), "the demo touched the user's own store");
 }

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use flowlock_testkit::{Cli, until};
 
-use crate::cli;
+use super::cli;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An interactive shell with job control, as a user has it.
 fn shell() -> (Cli, flowlock_testkit::Terminal) {
-    let shell = Cli::new("/bin/bash")
+    let shell = cli()
+        .with_program("/bin/bash")
         .with("PS1", "READY> ")
         .with("PROMPT_COMMAND", "")
         .with("flowlock", env!("CARGO_BIN_EXE_flowlock"));

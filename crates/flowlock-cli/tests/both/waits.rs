@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flowlock_testkit::until;
 
-use crate::cli;
+use super::cli;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::store::memory::MemoryStore;
 use flowlock::store::{Inbox, Page, Pulse, Store, StoreError, View};
 use flowlock::{ClientId, Flowlock, Life, Namespace};
 
 /// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
-pub(crate) struct Between {
-    store: MemoryStore,
+pub(super) struct Between {
+    store: Arc<dyn Store>,
     meddle: Box<dyn Meddling>,
 }
 
 /// See [`Between`].
-pub(crate) trait Meddling:
+pub(super) trait Meddling:
     Fn(&dyn Fn() -> Result<Answer, StoreError>, &Step) -> Result<Answer, StoreError> + Send + Sync
 {
 }
@@ -25,10 +24,11 @@ impl<F> Meddling for F where
 {
 }
 
-/// A connection to a store of its own through `meddle`.
-pub(crate) fn through(meddle: impl Meddling + 'static) -> Flowlock {
-    let store = Between { store: MemoryStore::default(), meddle: Box::new(meddle) };
-    Flowlock::builder().store_timeout(Duration::from_millis(50)).with_store(Arc::new(store))
+/// A connection to `store` through `meddle`.
+pub(super) fn through(store: &Flowlock, meddle: impl Meddling + 'static) -> Flowlock {
+    let between = Between { store: store.store().clone(), meddle: Box::new(meddle) };
+    let builder = Flowlock::builder().namespace(store.namespace().clone());
+    builder.store_timeout(Duration::from_millis(50)).with_store(Arc::new(between))
 }
 
 impl std::fmt::Debug for Between {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flowlock_testkit::{Cli, until};
 use nix::sys::signal::Signal;
 
-use crate::{cli, place};
+use super::{cli, place};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -2,27 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use flowlock_testkit::{Job, until};
+use flowlock_testkit::until;
 use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 
-use crate::cli;
+use super::cli;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// The number a command printed after `word`.
-fn number(job: &Job, word: &str) -> i32 {
-    until(word, PATIENCE, || {
-        let said = job.stdout();
-        let line = said.lines().find_map(|line| line.strip_prefix(word))?;
-        line.trim().parse().ok()
-    })
-}
-
-fn is_alive(pid: i32) -> bool {
-    // A zombie is dead.
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
-}
 
 #[test]
 fn signals_reach_the_command_and_its_code_comes_back() {
@@ -73,7 +58,7 @@ fn what_nohup_ignores_stays_ignored() {
     let program = env!("CARGO_BIN_EXE_flowlock");
     let script =
         format!("trap '' HUP; exec {program} run -l x -- sh -c 'kill -HUP $PPID; kill -HUP $$; echo alive'");
-    let shell = flowlock_testkit::Cli::new("/bin/sh");
+    let shell = cli().with_program("/bin/sh");
     shell.run(["-c", &script]).code(0).stdout("alive\n");
 }
 
@@ -95,47 +80,6 @@ fn a_signal_while_waiting_leaves_the_line_at_once() {
         assert!(asked.elapsed() < Duration::from_secs(2));
         assert!(!cli.run(["status"]).out().contains("waiting"));
     }
-}
-
-#[test]
-fn a_command_dies_with_its_wrapper_and_its_names_are_free() {
-    let cli = cli();
-    let job =
-        cli.start(["run", "--name", "doomed", "-o", "a", "--", "sh", "-c", "echo pid $$; exec sleep 60"]);
-    let pid = number(&job, "pid ");
-    job.signal(Signal::SIGKILL);
-    until("the command's death", PATIENCE, || (!is_alive(pid)).then_some(()));
-    cli.run(["run", "--wait", "5s", "-o", "a", "--", "true"]).code(0).stderr("");
-    assert!(
-        cli.run(["outputs", "--json"]).json()["records"][0]["run"].as_str().unwrap().starts_with("true.")
-    );
-}
-
-#[test]
-fn a_surviving_grandchild_keeps_the_names() {
-    let cli = cli();
-    let script = "sh -c 'echo pid $$; exec sleep 60' & wait";
-    let job = cli.start(["run", "--name", "doomed", "-l", "x", "--", "sh", "-c", script]);
-    let pid = number(&job, "pid ");
-    job.signal(Signal::SIGKILL);
-    let (_, leftover) = job.wait_leaving_others(PATIENCE);
-    cli.run(["run", "--wait", "2s", "-l", "x", "--", "true"]).code(75).stderr_has("lock x is held by doomed");
-    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    cli.run(["run", "--wait", "5s", "-l", "x", "--", "true"]).code(0);
-    drop(leftover);
-}
-
-#[test]
-fn with_close_a_surviving_grandchild_keeps_nothing() {
-    let cli = cli();
-    let script = "sh -c 'echo pid $$; exec sleep 60' & wait";
-    let job = cli.start(["run", "--close", "-l", "x", "--", "sh", "-c", script]);
-    let pid = number(&job, "pid ");
-    job.signal(Signal::SIGKILL);
-    let (_, leftover) = job.wait_leaving_others(PATIENCE);
-    cli.run(["run", "--wait", "5s", "-l", "x", "--", "true"]).code(0);
-    assert!(is_alive(pid));
-    drop(leftover);
 }
 
 #[test]

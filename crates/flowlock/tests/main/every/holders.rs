@@ -8,14 +8,10 @@ use flowlock::step::Step;
 use flowlock::store::{StoreError, StoreErrorKind};
 use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, RunId, Ticket};
 
-use crate::between::through;
+use super::Fresh;
 
 const SHORT: Duration = Duration::from_secs(1);
 const PATIENT: Duration = Duration::from_secs(20);
-
-fn memory() -> Flowlock {
-    Flowlock::open("memory:").unwrap()
-}
 
 fn soon_lost(flowlock: &Flowlock, lock: &str) -> Grant {
     flowlock.job("short").lock(lock).lease(SHORT).fixed_lease().acquire().unwrap()
@@ -32,7 +28,8 @@ fn unknown() -> StoreError {
 #[test]
 fn whoever_is_told_of_a_loss_may_ask_to_be_told_again() {
     let (tell, told) = mpsc::channel();
-    let grant = Arc::new(soon_lost(&memory(), "a"));
+    let store = Fresh::new();
+    let grant = Arc::new(soon_lost(&store.open(), "a"));
     let again = grant.clone();
     grant.on_lost(move |_| again.on_lost(move |by| tell.send(by).unwrap()));
     assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::Expired));
@@ -41,7 +38,8 @@ fn whoever_is_told_of_a_loss_may_ask_to_be_told_again() {
 #[test]
 fn a_loss_is_told_by_another_thread_even_to_the_one_that_finds_it() {
     let (tell, told) = mpsc::channel();
-    let grant = soon_lost(&memory(), "a");
+    let store = Fresh::new();
+    let grant = soon_lost(&store.open(), "a");
     let mine = Arc::new(Mutex::new(()));
     let theirs = mine.clone();
     grant.on_lost(move |by| {
@@ -58,7 +56,8 @@ fn a_loss_is_told_by_another_thread_even_to_the_one_that_finds_it() {
 
 #[test]
 fn a_panic_of_one_who_is_told_of_a_loss_harms_no_other_run() {
-    let flowlock = memory();
+    let store = Fresh::new();
+    let flowlock = store.open();
     let lasting = flowlock.job("lasting").lock("b").lease(SHORT).acquire().unwrap();
     let grant = soon_lost(&flowlock, "a");
     let (tell, told) = mpsc::channel();
@@ -70,7 +69,8 @@ fn a_panic_of_one_who_is_told_of_a_loss_harms_no_other_run() {
 
 #[test]
 fn one_who_is_told_of_a_loss_and_never_returns_harms_no_other_run() {
-    let flowlock = memory();
+    let store = Fresh::new();
+    let flowlock = store.open();
     let lasting = flowlock.job("lasting").lock("b").lease(SHORT).acquire().unwrap();
     let grant = soon_lost(&flowlock, "a");
     let (told, over) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
@@ -99,7 +99,8 @@ fn a_run_that_committed_is_never_called_lost_by_a_refresh_that_was_on_its_way() 
     let answered = Arc::new(Barrier::new(2));
     let (wait, done) = (committed.clone(), answered.clone());
     let first = AtomicUsize::new(0);
-    let flowlock = through(move |carry_out, step| {
+    let store = Fresh::new();
+    let flowlock = store.through(move |carry_out, step| {
         if !matches!(step, Step::Refresh(_)) || first.fetch_add(1, Ordering::SeqCst) > 0 {
             return carry_out();
         }
@@ -122,7 +123,8 @@ fn a_run_that_committed_is_never_called_lost_by_a_refresh_that_was_on_its_way() 
 #[test]
 fn a_run_that_was_granted_without_an_answer_holds_nothing() {
     let lost = AtomicUsize::new(0);
-    let flowlock = through(move |carry_out, step| {
+    let store = Fresh::new();
+    let flowlock = store.through(move |carry_out, step| {
         let answer = carry_out();
         let first = matches!(step, Step::Acquire(_)) && lost.fetch_add(1, Ordering::SeqCst) < 10;
         if first { Err(unknown()) } else { answer }
@@ -134,7 +136,8 @@ fn a_run_that_was_granted_without_an_answer_holds_nothing() {
 
 #[test]
 fn a_waiting_run_whose_claim_was_not_answered_holds_nothing() {
-    let flowlock = through(move |carry_out, step| {
+    let store = Fresh::new();
+    let flowlock = store.through(move |carry_out, step| {
         let answer = carry_out();
         if matches!(step, Step::Claim { .. }) { Err(unknown()) } else { answer }
     });
@@ -149,7 +152,8 @@ fn a_waiting_run_whose_claim_was_not_answered_holds_nothing() {
 #[test]
 fn a_commit_whose_first_try_may_count_is_unknown_even_if_the_next_one_is_refused() {
     let tries = AtomicUsize::new(0);
-    let flowlock = through(move |carry_out, step| {
+    let store = Fresh::new();
+    let flowlock = store.through(move |carry_out, step| {
         if !matches!(step, Step::Commit { .. }) {
             return carry_out();
         }
@@ -168,7 +172,8 @@ fn a_commit_whose_first_try_may_count_is_unknown_even_if_the_next_one_is_refused
 fn a_run_that_waits_is_heard_of_though_its_caller_is_busy_elsewhere() {
     let (tell, told) = mpsc::channel();
     let tell = Mutex::new(tell);
-    let flowlock = through(move |carry_out, step| {
+    let store = Fresh::new();
+    let flowlock = store.through(move |carry_out, step| {
         if matches!(step, Step::Heartbeat { .. }) {
             let _ = tell.lock().unwrap().send(());
         }
@@ -214,7 +219,8 @@ fn a_run_that_only_a_later_page_of_a_heartbeat_speaks_of_is_not_sent_to_ask_for_
 #[test]
 fn no_duration_is_too_long_or_too_short() {
     for most in [Duration::MAX, Duration::from_millis(u64::MAX), Duration::from_secs(i64::MAX as u64)] {
-        let flowlock = Flowlock::builder().store_timeout(most).commit_wait(most).open("memory:").unwrap();
+        let store = Fresh::new();
+        let flowlock = store.open_with(Flowlock::builder().store_timeout(most).commit_wait(most));
         let job = flowlock.job("job").lock("a").output("b").record_life(most).max_runtime(most).wait(most);
         let grant = job.acquire().unwrap();
         assert_eq!(grant.lost(), None);
@@ -233,7 +239,8 @@ fn no_duration_is_too_long_or_too_short() {
         ));
     }
     let tiny = Duration::from_nanos(1);
-    let flowlock = Flowlock::builder().store_timeout(tiny).commit_wait(tiny).open("memory:").unwrap();
+    let store = Fresh::new();
+    let flowlock = store.open_with(Flowlock::builder().store_timeout(tiny).commit_wait(tiny));
     let job = flowlock.job("job").lock("a").output("b").record_life(tiny).wait(tiny);
     let grant = job.acquire().unwrap();
     assert!(blocked(&job));
@@ -246,7 +253,8 @@ fn no_duration_is_too_long_or_too_short() {
 
 #[test]
 fn a_run_that_ends_exactly_when_its_wait_ends_is_granted_or_gone() {
-    let flowlock = memory();
+    let store = Fresh::new();
+    let flowlock = store.open();
     for round in 0..200_u64 {
         let first = flowlock.job("first").lock("a").acquire().unwrap();
         let wait = Duration::from_micros(1_500 + round * 10);
@@ -262,7 +270,8 @@ fn a_run_that_ends_exactly_when_its_wait_ends_is_granted_or_gone() {
 
 #[test]
 fn a_thousand_waiters_in_one_process_are_served_in_their_order() {
-    let flowlock = memory();
+    let store = Fresh::new();
+    let flowlock = store.open();
     let first = flowlock.job("first").lock("a").acquire().unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut waiters = Vec::new();
@@ -285,8 +294,9 @@ fn a_thousand_waiters_in_one_process_are_served_in_their_order() {
 
 #[test]
 fn the_last_handle_may_go_while_its_threads_are_at_work() {
+    let store = Fresh::new();
     for _ in 0..200 {
-        let flowlock = memory();
+        let flowlock = store.open();
         let grant = flowlock.job("first").lock("a").lease(SHORT).acquire().unwrap();
         let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
         drop(flowlock);
@@ -310,7 +320,8 @@ fn threads_named(name: &str) -> usize {
 
 #[test]
 fn a_panic_inside_a_closure_fails_the_run_and_forgets_that_we_were_inside() {
-    let flowlock = memory();
+    let store = Fresh::new();
+    let flowlock = store.open();
     let job = flowlock.job("job").output("a");
     let inside = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         job.with(|_| -> Result<(), Error> { panic!("one panic, as expected") })

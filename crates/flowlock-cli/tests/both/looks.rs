@@ -5,7 +5,8 @@ use std::time::Duration;
 use flowlock_testkit::{Job, until};
 use serde_json::Value;
 
-use crate::{Told as _, cli, place, place_in};
+use super::{cli, place, place_in};
+use crate::Told as _;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

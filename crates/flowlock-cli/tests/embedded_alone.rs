@@ -1,0 +1,136 @@
+//! What is promised of the embedded store alone. Each test says why it is not in `both/`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use flowlock_testkit::{PATIENCE, until};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::{Told as _, cli_with_a_file as cli, is_alive, number};
+
+/// Alone: these are the findings about a file.
+#[test]
+fn doctor_looks_at_the_file_and_all_around_it() {
+    let cli = cli();
+    let told = cli.run(["doctor", "--json"]);
+    let report = told.code(0).json();
+    let found: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|f| f["what"].as_str().unwrap()).collect();
+    assert_eq!(
+        found,
+        [
+            "flowlock",
+            "store",
+            "works",
+            "directory",
+            "file",
+            "file system",
+            "content",
+            "SQLite",
+            "runs",
+            "clock"
+        ]
+    );
+}
+
+/// Alone: a server has no directory of ours.
+#[test]
+fn doctor_finds_a_directory_that_everybody_may_write() {
+    let cli = cli();
+    cli.run(["doctor"]).code(0);
+    fs::set_permissions(cli.home().join("store"), fs::Permissions::from_mode(0o777)).unwrap();
+    cli.run(["doctor"]).code(1).stdout_has("everybody may write it; take that away with chmod o-w");
+}
+
+/// Alone: a server has no file that could be something else.
+#[test]
+fn doctor_says_why_a_store_cannot_be_used() {
+    let cli = cli();
+    fs::write(cli.store(), "no store").unwrap();
+    cli.run(["doctor"]).code(78).stdout_has("is not a flowlock store");
+}
+
+/// Alone: `--init-shared` makes a directory; who may use a server is said there.
+#[test]
+fn a_shared_store_is_prepared_for_a_group_and_then_used() {
+    let cli = cli();
+    let cli = cli.clone().with("FLOWLOCK_SYSTEM_ROOT", cli.home()).without("FLOWLOCK_STORE");
+    let gid = nix::unistd::getgid();
+    let group = nix::unistd::Group::from_gid(gid).unwrap().unwrap().name;
+    cli.run(["doctor", "--init-shared"]).code(64).stderr_has("--group <G>");
+    cli.run(["doctor", "--init-shared", "--group", "no-such-group"])
+        .code(64)
+        .stderr_has("there is no group no-such-group");
+    cli.run(["doctor", "--init-shared", "--group", &group])
+        .code(0)
+        .stdout_has("sqlite:~/var/lib/flowlock/flowlock.db");
+    let mode = |path: &str| fs::metadata(cli.home().join(path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("var/lib/flowlock"), 0o2770);
+    assert_eq!(mode("var/lib/flowlock/flowlock.db"), 0o660);
+    cli.run(["run", "-o", "a", "--", "sh", "-c", "echo $FLOWLOCK_STORE"])
+        .code(0)
+        .stdout("sqlite:~/var/lib/flowlock/flowlock.db\n");
+}
+
+/// Alone: the demo brings a store of its own, a file in a temporary directory.
+#[test]
+fn the_demo_plays_to_its_end() {
+    let cli = cli().without("FLOWLOCK_STORE");
+    let played = cli.run(["demo"]);
+    played.code(0);
+    for part in [
+        "input sales is missing",
+        "(exit code 75)",
+        "the report is being made",
+        "the second try succeeds",
+        "That was all.",
+    ] {
+        assert!(played.out().contains(part), "no {part:?} in {played:?}");
+    }
+    assert!(!cli.home().join(".local").exists(), "the demo touched the user's own store");
+}
+
+/// Alone: the kernel tells of a death on the same host only; elsewhere a dead holder delays others by its lease.
+#[test]
+fn a_command_dies_with_its_wrapper_and_its_names_are_free() {
+    let cli = cli();
+    let job =
+        cli.start(["run", "--name", "doomed", "-o", "a", "--", "sh", "-c", "echo pid $$; exec sleep 60"]);
+    let pid = number(&job, "pid ");
+    job.signal(Signal::SIGKILL);
+    until("the command's death", PATIENCE, || (!is_alive(pid)).then_some(()));
+    cli.run(["run", "--wait", "5s", "-o", "a", "--", "true"]).code(0).stderr("");
+    assert!(
+        cli.run(["outputs", "--json"]).json()["records"][0]["run"].as_str().unwrap().starts_with("true.")
+    );
+}
+
+/// Alone: a grandchild keeps the names by the file lock that it inherited; on a server there is the lease.
+#[test]
+fn a_surviving_grandchild_keeps_the_names() {
+    let cli = cli();
+    let script = "sh -c 'echo pid $$; exec sleep 60' & wait";
+    let job = cli.start(["run", "--name", "doomed", "-l", "x", "--", "sh", "-c", script]);
+    let pid = number(&job, "pid ");
+    job.signal(Signal::SIGKILL);
+    let (_, leftover) = job.wait_leaving_others(PATIENCE);
+    cli.run(["run", "--wait", "2s", "-l", "x", "--", "true"]).code(75).stderr_has("lock x is held by doomed");
+    nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    cli.run(["run", "--wait", "5s", "-l", "x", "--", "true"]).code(0);
+    drop(leftover);
+}
+
+/// Alone: the same file lock, not inherited.
+#[test]
+fn with_close_a_surviving_grandchild_keeps_nothing() {
+    let cli = cli();
+    let script = "sh -c 'echo pid $$; exec sleep 60' & wait";
+    let job = cli.start(["run", "--close", "-l", "x", "--", "sh", "-c", script]);
+    let pid = number(&job, "pid ");
+    job.signal(Signal::SIGKILL);
+    let (_, leftover) = job.wait_leaving_others(PATIENCE);
+    cli.run(["run", "--wait", "5s", "-l", "x", "--", "true"]).code(0);
+    assert!(is_alive(pid));
+    drop(leftover);
+}

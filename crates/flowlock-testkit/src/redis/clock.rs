@@ -1,0 +1,66 @@
+//! A wall clock of a server's own, moved while it runs.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::shim;
+
+/// The wall clock of the servers it is given to, at first the true one. Clones move together.
+///
+/// Only the time of day moves: timers, sleeps and everything a server measures by its counting clocks go on truly.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// Nanoseconds from the true time.
+    offset: Mutex<i64>,
+    file: File,
+    directory: TempDir,
+}
+
+const FILE: &str = "offset";
+
+impl Clock {
+    /// The true time, until it is moved.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room for its file.
+    #[expect(clippy::new_without_default, reason = "it makes a file")]
+    pub fn new() -> Self {
+        let directory = TempDir::with_prefix("clock-").expect("room for a clock");
+        let file = File::create_new(directory.path().join(FILE)).expect("room for a clock");
+        file.set_len(8).expect("room for an offset");
+        Clock { shared: Arc::new(Shared { offset: Mutex::new(0), file, directory }) }
+    }
+
+    /// Steps forward.
+    pub fn advance(&self, by: Duration) {
+        self.step(by.as_nanos() as i64);
+    }
+
+    /// Steps back.
+    pub fn shift_back(&self, by: Duration) {
+        self.step(-(by.as_nanos() as i64));
+    }
+
+    fn step(&self, nanoseconds: i64) {
+        let mut offset = self.shared.offset.lock().expect("no step panics");
+        *offset += nanoseconds;
+        self.shared.file.write_all_at(&offset.to_ne_bytes(), 0).expect("the clock's file is writable");
+    }
+
+    /// Makes this the wall clock of a process.
+    pub(super) fn load_into(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", shim::CLOCK.library());
+        command.env("FLOWLOCK_CLOCK_FILE", self.shared.directory.path().join(FILE));
+    }
+}

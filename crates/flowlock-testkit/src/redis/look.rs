@@ -1,0 +1,107 @@
+//! What a server tells of itself.
+
+use std::collections::BTreeMap;
+
+use redis::{Value, from_redis_value};
+
+use super::RedisServer;
+
+/// How often a command was called, and what that took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommandCount {
+    /// Calls, the failed ones too.
+    pub calls: u64,
+    /// The server's time for them.
+    pub microseconds: u64,
+}
+
+/// An entry of the slow log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowCommand {
+    /// What the server needed for it.
+    pub microseconds: u64,
+    /// The command's words; long lists and long words are cut by the server.
+    pub words: Vec<String>,
+}
+
+impl RedisServer {
+    /// A field of `INFO`, as in `role`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none of this name.
+    #[track_caller]
+    pub fn info(&self, field: &str) -> String {
+        let text = self.text(&["INFO", "everything"]);
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.unwrap_or_else(|| panic!("no {field:?} in {text}")).to_owned()
+    }
+
+    /// How many keys its first database has.
+    #[track_caller]
+    pub fn keys(&self) -> u64 {
+        self.read(&["DBSIZE"])
+    }
+
+    /// The names of the keys that match a pattern, in order.
+    #[track_caller]
+    pub fn key_names(&self, pattern: &str) -> Vec<String> {
+        let mut names: Vec<String> = self.read(&["KEYS", pattern]);
+        names.sort();
+        names
+    }
+
+    /// Every command that was called since the start or `CONFIG RESETSTAT`, in small letters (`config|set`).
+    #[track_caller]
+    pub fn command_counts(&self) -> BTreeMap<String, CommandCount> {
+        let text = self.text(&["INFO", "commandstats"]);
+        let line = |line: &str| {
+            let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(':')?;
+            let number = |what: &str| {
+                numbers.split(',').find_map(|pair| pair.strip_prefix(what)?.strip_prefix('=')?.parse().ok())
+            };
+            Some((name.to_owned(), CommandCount { calls: number("calls")?, microseconds: number("usec")? }))
+        };
+        text.lines().filter_map(line).collect()
+    }
+
+    /// One command's count; never called is zero.
+    #[track_caller]
+    pub fn command_count(&self, name: &str) -> CommandCount {
+        self.command_counts().get(name).copied().unwrap_or_default()
+    }
+
+    /// How many commands were processed since the start or `CONFIG RESETSTAT`, with those that the kit sent.
+    #[track_caller]
+    pub fn commands_processed(&self) -> u64 {
+        self.info("total_commands_processed").parse().expect("a number")
+    }
+
+    /// The slow log, the newest first. What is slow is set with `slowlog-log-slower-than`.
+    #[track_caller]
+    pub fn slow_log(&self) -> Vec<SlowCommand> {
+        type Entry = (u64, u64, u64, Vec<String>, String, String);
+        let entries: Vec<Entry> = self.read(&["SLOWLOG", "GET", "-1"]);
+        let slow = |(_, _, microseconds, words, _, _)| SlowCommand { microseconds, words };
+        entries.into_iter().map(slow).collect()
+    }
+
+    /// The server's wall clock, in microseconds since 1970.
+    #[track_caller]
+    pub fn time_us(&self) -> i64 {
+        let (seconds, microseconds): (i64, i64) = self.read(&["TIME"]);
+        seconds * 1_000_000 + microseconds
+    }
+
+    #[track_caller]
+    pub(super) fn text(&self, words: &[&str]) -> String {
+        self.read(words)
+    }
+
+    /// Carries out a command whose answer has a known shape.
+    #[track_caller]
+    pub(super) fn read<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let answer: Value = self.command(words);
+        from_redis_value(answer).unwrap_or_else(|error| panic!("the answer to {words:?}: {error}"))
+    }
+}

@@ -1,0 +1,126 @@
+//! Processes that die with the tests, however the tests die, and take their directories with them.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, OnceLock, mpsc};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{PATIENCE, until};
+
+/// A server's process. Dropping it kills it.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts it in `directory`, where it also writes its log.
+    pub(super) fn start(
+        program: &Path,
+        arguments: &[&str],
+        directory: &Path,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
+        let log =
+            File::options().create(true).append(true).open(directory.join(LOG)).expect("room for a log");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments).current_dir(directory);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        prepare(&mut command);
+        let child = spawn_from_a_lasting_thread(command)
+            .unwrap_or_else(|error| panic!("setpriv (util-linux) does not start: {error}"));
+        Process { child }
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Whether it has ended by itself or was killed.
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("our own child can be waited for").is_some()
+    }
+
+    /// Freezes it; returns when it stands still.
+    #[track_caller]
+    pub(super) fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let stat = format!("/proc/{}/stat", self.pid());
+        until("a stopped process", PATIENCE, || {
+            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")).then_some(())
+        });
+    }
+
+    #[track_caller]
+    pub(super) fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(super) fn wait(&mut self) {
+        until("the end of a server", PATIENCE, || self.has_ended().then_some(()));
+    }
+
+    /// Ends it without a chance to tidy up, whatever state it is in.
+    pub(super) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The log's name in a server's directory.
+const LOG: &str = "log";
+
+/// What the server in this directory has said.
+pub(super) fn log(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join(LOG)).unwrap_or_default()
+}
+
+type Order = (Command, mpsc::Sender<io::Result<Child>>);
+
+/// The kernel tells a child of its parent's death when the *thread* that started it ends, and a test is a thread.
+fn spawn_from_a_lasting_thread(command: Command) -> io::Result<Child> {
+    static NURSERY: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
+    let nursery = NURSERY.get_or_init(|| {
+        let (orders, taken) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in taken {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        Mutex::new(orders)
+    });
+    let (answer, child) = mpsc::channel();
+    nursery.lock().expect("no order panics").send((command, answer)).expect("the nursery lasts");
+    child.recv().expect("the nursery answers")
+}
+
+/// Removes `directory` once this process is gone, even if it was killed.
+pub(super) fn remove_after_our_death(directory: &Path) {
+    static GUARDIAN: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
+    // Its input ends when we do. The servers get a moment to follow us, so that none writes a file again.
+    const SCRIPT: &str = "trap '' HUP INT QUIT TERM
+        while IFS= read -r directory; do set -- \"$@\" \"$directory\"; done
+        sleep 0.2; rm -rf -- \"$@\"";
+    let guardian = GUARDIAN.get_or_init(|| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", SCRIPT, "guardian"]).current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        #[expect(clippy::zombie_processes, reason = "it outlives us")]
+        let child = command.spawn().expect("a shell starts");
+        Mutex::new(child.stdin.expect("its input was asked for"))
+    });
+    let mut input = guardian.lock().expect("no line panics");
+    writeln!(input, "{}", directory.display()).expect("the guardian listens");
+}

@@ -1,0 +1,197 @@
+//! What a line does to the bytes on it, said by the test and read by every connection.
+
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::time::Duration;
+
+use super::pump;
+
+/// A way through the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    Requests,
+    /// From the server to the client.
+    Replies,
+}
+
+/// What becomes of a connection whose reply was swallowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// The client learns at once that something is wrong.
+    Reset,
+    /// The client waits for what never comes.
+    Hang,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wishes: Wishes,
+    closed: bool,
+    dropped: u64,
+    connections: u64,
+    standing: Vec<Weak<Connection>>,
+}
+
+/// What is wished until further notice.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    requests: Treatment,
+    replies: Treatment,
+    pub(super) trap: Option<Trap>,
+    pub(super) refused: bool,
+}
+
+/// How the bytes in one direction are treated.
+#[derive(Debug, Default)]
+pub(super) struct Treatment {
+    pub(super) held: bool,
+    pub(super) delay: Duration,
+    pub(super) cut: Option<usize>,
+}
+
+/// The next request with `part` in it gets no reply.
+#[derive(Debug)]
+pub(super) struct Trap {
+    pub(super) part: Vec<u8>,
+    pub(super) then: Then,
+}
+
+impl Wishes {
+    pub(super) fn toward(&mut self, direction: Direction) -> &mut Treatment {
+        match direction {
+            Direction::Requests => &mut self.requests,
+            Direction::Replies => &mut self.replies,
+        }
+    }
+}
+
+/// Both sockets of a connection, and whether its next reply is to be swallowed.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) client: TcpStream,
+    pub(super) server: TcpStream,
+    trapped: Mutex<Option<Then>>,
+    reset: AtomicBool,
+}
+
+impl Connection {
+    /// Ends both sides with a reset.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Ordering::SeqCst);
+        pump::reset(&self.client);
+        pump::reset(&self.server);
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::SeqCst)
+    }
+}
+
+/// What to do with a piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Pass,
+    /// Pass so many bytes of it, then reset.
+    Cut(usize),
+    /// Swallow it; this is a reply's beginning.
+    Swallow(Then),
+}
+
+impl Plan {
+    pub(super) fn change(&self, wish: impl FnOnce(&mut Wishes)) {
+        wish(&mut self.state().wishes);
+        self.changed.notify_all();
+    }
+
+    pub(super) fn welcome(&self, client: TcpStream, server: TcpStream) -> Arc<Connection> {
+        let (trapped, reset) = (Mutex::default(), AtomicBool::default());
+        let connection = Arc::new(Connection { client, server, trapped, reset });
+        let mut state = self.state();
+        state.connections += 1;
+        state.standing.retain(|connection| connection.strong_count() > 0);
+        state.standing.push(Arc::downgrade(&connection));
+        connection
+    }
+
+    /// Decides on a piece that has arrived, as soon as it is not held back any more. `recent` ends with the piece.
+    pub(super) fn fate(&self, way: Direction, on: &Connection, piece: &[u8], recent: &[u8]) -> Fate {
+        let mut state = self.state();
+        while state.wishes.toward(way).held && !on.is_reset() {
+            state = self.changed.wait(state).expect("no change panics");
+        }
+        let delay = state.wishes.toward(way).delay;
+        if !delay.is_zero() {
+            drop(state);
+            std::thread::sleep(delay);
+            state = self.state();
+        }
+        if on.is_reset() {
+            return Fate::Cut(0);
+        }
+        if let Some(left) = state.wishes.toward(way).cut.take() {
+            if left < piece.len() {
+                return Fate::Cut(left);
+            }
+            state.wishes.toward(way).cut = Some(left - piece.len());
+        }
+        match way {
+            Direction::Requests => {
+                if let Some(trap) = state.wishes.trap.take_if(|trap| contains(recent, &trap.part)) {
+                    *on.trapped.lock().expect("no trap panics") = Some(trap.then);
+                }
+            }
+            Direction::Replies => {
+                if let Some(then) = on.trapped.lock().expect("no trap panics").take() {
+                    state.dropped += 1;
+                    return Fate::Swallow(then);
+                }
+            }
+        }
+        Fate::Pass
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.state().dropped
+    }
+
+    pub(super) fn connections(&self) -> u64 {
+        self.state().connections
+    }
+
+    pub(super) fn refuses(&self) -> bool {
+        self.state().wishes.refused
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.reset_all();
+    }
+
+    pub(super) fn reset_all(&self) {
+        let mut state = self.state();
+        for connection in state.standing.drain(..).filter_map(|connection| connection.upgrade()) {
+            connection.reset();
+        }
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no change panics")
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
+}

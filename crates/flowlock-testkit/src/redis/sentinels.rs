@@ -1,0 +1,179 @@
+//! A primary with replicas, watched by sentinels.
+
+use std::time::Duration;
+
+use redis::RedisResult;
+
+use super::address::NO_PAUSE;
+use super::{RedisServer, RedisSetup};
+use crate::until;
+
+/// The name by which the sentinels know the primary.
+const MASTER: &str = "mymaster";
+
+/// How long elections and the discovery of each other may take: sentinels greet every two seconds.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A primary, two replicas and three sentinels that notice a dead primary after half a second.
+///
+/// ```no_run
+/// # use flowlock_testkit::Sentinels;
+/// let watched = Sentinels::start();
+/// let before = watched.primary();
+/// before.kill();
+/// let after = watched.wait_for_another_primary_than(before.port());
+/// ```
+#[derive(Debug)]
+pub struct Sentinels {
+    nodes: Vec<RedisServer>,
+    sentinels: Vec<RedisServer>,
+}
+
+/// Sentinels that are not started yet.
+#[derive(Debug, Clone)]
+pub struct SentinelsSetup {
+    node: RedisSetup,
+    sentinel: Vec<String>,
+}
+
+impl SentinelsSetup {
+    /// A primary with fewer replicas than this in reach refuses writes (`min-replicas-to-write`).
+    #[must_use]
+    pub fn min_replicas(self, count: u32) -> Self {
+        self.node_line(format!("min-replicas-to-write {count}")).node_line("min-replicas-max-lag 2")
+    }
+
+    /// Any other line in the configuration of the primary and the replicas.
+    #[must_use]
+    pub fn node_line(mut self, line: impl Into<String>) -> Self {
+        self.node = self.node.line(line);
+        self
+    }
+
+    /// Any other line in the configuration of the sentinels, after those that name the primary.
+    #[must_use]
+    pub fn sentinel_line(mut self, line: impl Into<String>) -> Self {
+        self.sentinel.push(line.into());
+        self
+    }
+
+    /// Starts everything and waits until everyone knows everyone.
+    #[track_caller]
+    pub fn start(self) -> Sentinels {
+        let primary = self.node.clone().start();
+        let replicas = [(); 2].map(|()| self.node.clone().replica_of(&primary).start());
+        for replica in &replicas {
+            until("a replica in step", PATIENCE, || {
+                (replica.info("master_link_status") == "up").then_some(())
+            });
+        }
+        let sentinels = [(); 3].map(|()| self.sentinel(primary.port()).start()).into();
+        let watched = Sentinels { nodes: [primary].into_iter().chain(replicas).collect(), sentinels };
+        watched.wait_until_ready();
+        watched
+    }
+
+    fn sentinel(&self, primary: u16) -> RedisSetup {
+        let watch = RedisServer::setup()
+            .sentinel()
+            .line(format!("sentinel monitor {MASTER} 127.0.0.1 {primary} 2"))
+            .line(format!("sentinel down-after-milliseconds {MASTER} 500"))
+            .line(format!("sentinel failover-timeout {MASTER} 3000"));
+        self.sentinel.iter().fold(watch, RedisSetup::line)
+    }
+}
+
+impl Sentinels {
+    /// The usual ones.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::setup().start()
+    }
+
+    /// Sentinels as one likes them.
+    pub fn setup() -> SentinelsSetup {
+        SentinelsSetup { node: RedisServer::setup(), sentinel: Vec::new() }
+    }
+
+    /// The store's URL, with all sentinels and without a pause after a change of primary.
+    pub fn url(&self) -> String {
+        self.url_with(NO_PAUSE)
+    }
+
+    /// The same URL with other parameters than `failover_pause=0s`.
+    pub fn url_with(&self, parameters: &str) -> String {
+        let hosts: Vec<_> =
+            self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
+        format!("redis+sentinel://{}/{MASTER}/0?{parameters}", hosts.join(","))
+    }
+
+    /// The node that a majority of the sentinels call the primary.
+    #[track_caller]
+    pub fn primary(&self) -> &RedisServer {
+        until("sentinels of one mind", PATIENCE, || {
+            let said: Vec<u16> =
+                self.sentinels.iter().filter_map(|sentinel| primary_of(sentinel).ok()).collect();
+            let agreed = |node: &&RedisServer| said.iter().filter(|port| **port == node.port()).count() >= 2;
+            self.nodes.iter().find(agreed)
+        })
+    }
+
+    /// The other nodes, whether they run or not.
+    #[track_caller]
+    pub fn replicas(&self) -> Vec<&RedisServer> {
+        let primary = self.primary().port();
+        self.nodes.iter().filter(|node| node.port() != primary).collect()
+    }
+
+    /// The primary and the replicas, as they were at the start.
+    pub fn nodes(&self) -> &[RedisServer] {
+        &self.nodes
+    }
+
+    /// The sentinels.
+    pub fn sentinels(&self) -> &[RedisServer] {
+        &self.sentinels
+    }
+
+    /// Makes a replica the primary while all is well, and waits until everybody follows it. Answers the new primary.
+    #[track_caller]
+    pub fn failover(&self) -> &RedisServer {
+        let before = self.primary().port();
+        // Refused while the sentinel does not trust a replica yet.
+        until("a failover that begins", PATIENCE, || {
+            self.sentinels[0].try_command(&["SENTINEL", "FAILOVER", MASTER]).ok()
+        });
+        let primary = self.wait_for_another_primary_than(before);
+        until("two replicas of the new primary", PATIENCE, || {
+            (primary.info("connected_slaves") == "2").then_some(())
+        });
+        primary
+    }
+
+    /// Waits until the sentinels have put another node in the place of this one, and it accepts to be the primary.
+    #[track_caller]
+    pub fn wait_for_another_primary_than(&self, port: u16) -> &RedisServer {
+        until("another primary", PATIENCE, || {
+            let primary = self.primary();
+            (primary.port() != port && primary.info("role") == "master").then_some(primary)
+        })
+    }
+
+    /// Waits until the replicas are in step and every sentinel knows the other two and both replicas.
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        for sentinel in &self.sentinels {
+            let knows = format!("name={MASTER},status=ok,address=127.0.0.1:{}", self.primary().port());
+            until("a sentinel that knows all", PATIENCE, || {
+                let line = sentinel.info("master0");
+                (line.starts_with(&knows) && line.ends_with("slaves=2,sentinels=3")).then_some(())
+            });
+        }
+    }
+}
+
+fn primary_of(sentinel: &RedisServer) -> RedisResult<u16> {
+    let said = sentinel.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER])?;
+    let (_host, port): (String, u16) = redis::from_redis_value(said)?;
+    Ok(port)
+}

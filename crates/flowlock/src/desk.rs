@@ -10,7 +10,7 @@ use crate::coordinator::Shared;
 use crate::name::RunId;
 use crate::run::{ClientId, Ticket};
 use crate::step::{Answer, Standing, Step, Waiting};
-use crate::store::{Bell, Inbox};
+use crate::store::{Bell, Inbox, StoreErrorKind};
 use crate::sync::lock;
 use crate::world::{Life, later};
 
@@ -259,6 +259,8 @@ impl Attendant {
                     runs
                 }
                 Ok(_) => return true,
+                // There is nothing to wait for in another store: each asks for itself, and hears it.
+                Err(error) if error.kind() == StoreErrorKind::Replaced => break,
                 Err(error) => {
                     tracing::warn!(%error, "no heartbeat; trying again");
                     return false;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use self::rows::Rows;
-use super::{Bell, Inbox, Page, Pulse, Store, StoreError, View};
-use crate::engine;
+use super::{Bell, Epoch, Inbox, Page, Pulse, Store, StoreError, View, Watermark, Watermarks};
+use crate::engine::{self, tables::Tables as _};
 use crate::name::{Namespace, RunId};
 use crate::run::ClientId;
 use crate::step::{Answer, Step, Wake};
@@ -35,7 +35,8 @@ use crate::world::{Bounds, Life, Now, World};
 #[derive(Debug)]
 pub struct MemoryStore {
     world: Arc<dyn World>,
-    namespaces: Mutex<BTreeMap<Namespace, Rows>>,
+    namespaces: Mutex<BTreeMap<Namespace, (Epoch, Rows)>>,
+    watermarks: Watermarks,
     inboxes: Mutex<HashMap<ClientId, Arc<Signal>>>,
 }
 
@@ -48,7 +49,12 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// A store whose time and processes are those of `world`.
     pub fn with_world(world: Arc<dyn World>) -> Self {
-        Self { world, namespaces: Mutex::default(), inboxes: Mutex::default() }
+        Self {
+            world,
+            namespaces: Mutex::default(),
+            watermarks: Watermarks::default(),
+            inboxes: Mutex::default(),
+        }
     }
 
     fn wake(&self, wakes: &[Wake]) {
@@ -73,8 +79,12 @@ impl Store for MemoryStore {
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
         let effect = {
             let mut namespaces = lock(&self.namespaces);
-            let rows = namespaces.entry(namespace.clone()).or_default();
-            engine::step(rows, self.world.as_ref(), step)?
+            let (epoch, rows) =
+                namespaces.entry(namespace.clone()).or_insert_with(|| (Epoch::fresh(), Rows::default()));
+            self.watermarks.check(namespace, Some(*epoch), rows.meta()?.sequence)?;
+            let effect = engine::step(rows, self.world.as_ref(), step)?;
+            self.watermarks.saw(namespace, Watermark { epoch: *epoch, sequence: effect.sequence });
+            effect
         };
         self.wake(&effect.wakes);
         Ok(effect.answer)
@@ -82,8 +92,12 @@ impl Store for MemoryStore {
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
         let mut namespaces = lock(&self.namespaces);
-        let rows = namespaces.entry(namespace.clone()).or_default();
-        engine::view::view(rows, self.world.as_ref(), view)
+        let (epoch, rows) =
+            namespaces.entry(namespace.clone()).or_insert_with(|| (Epoch::fresh(), Rows::default()));
+        self.watermarks.check(namespace, Some(*epoch), rows.meta()?.sequence)?;
+        let page = engine::view::view(rows, self.world.as_ref(), view)?;
+        self.watermarks.saw(namespace, Watermark { epoch: *epoch, sequence: page.sequence });
+        Ok(page)
     }
 
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
@@ -102,6 +116,19 @@ impl Store for MemoryStore {
 
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
+    }
+
+    fn seen(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.watermarks.newest(namespace)
+    }
+
+    /// Nothing of it survives its process.
+    fn durable(&self, _: &Namespace) -> Option<Watermark> {
+        None
+    }
+
+    fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        self.watermarks.expect(namespace, watermark);
     }
 }
 

@@ -3,11 +3,14 @@
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod watermark;
 
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+pub(crate) use self::watermark::Watermarks;
+pub use self::watermark::{Epoch, InvalidEpoch, Watermark};
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
 use crate::name::{Namespace, RunId};
 use crate::run::ClientId;
@@ -26,6 +29,8 @@ use crate::world::Life;
 /// * Time comes from the store's own clocks, never from the step.
 /// * Namespaces do not touch.
 /// * Wake-ups are hints: lost or doubled, they change nothing but the time at which somebody looks.
+/// * A process never goes on in a namespace that is older than what it has seen of it, or another one, as if nothing had
+///   happened: the store answers [`StoreErrorKind::Replaced`], or goes on and says so in [`notices`](Self::notices).
 pub trait Store: Debug + Send + Sync {
     /// The store's URL, without any secret.
     fn url(&self) -> String;
@@ -43,6 +48,22 @@ pub trait Store: Debug + Send + Sync {
     fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError>;
     /// The lease that suits this store if the user names none.
     fn default_lease(&self) -> Duration;
+    /// The newest state of the namespace that this process has seen, or was told of.
+    fn seen(&self, _: &Namespace) -> Option<Watermark> {
+        None
+    }
+    /// The newest state that this process has seen and that no loss of power takes back: what may still be expected
+    /// after the store's machine was restarted.
+    fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.seen(namespace)
+    }
+    /// What an earlier process saw: from now on an older state, or another epoch, is noticed.
+    fn expect(&self, _: &Namespace, _: Watermark) {}
+    /// Takes what the store has to tell people since the last call, a sentence each: that it went back, which recent
+    /// commits are missing.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The directory a file lies in.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
 use flowlock::store::memory::MemoryStore;
-use flowlock::store::{Inbox, Page, Pulse, Store, StoreError, View};
+use flowlock::store::{Inbox, Page, Pulse, Store, StoreError, View, Watermark};
 use flowlock::{ClientId, Flowlock, Life, Namespace};
 
 /// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
@@ -61,5 +61,17 @@ impl Store for Between {
     }
     fn default_lease(&self) -> Duration {
         self.store.default_lease()
+    }
+    fn seen(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.store.seen(namespace)
+    }
+    fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.store.durable(namespace)
+    }
+    fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        self.store.expect(namespace, watermark);
+    }
+    fn notices(&self) -> Vec<String> {
+        self.store.notices()
     }
 }

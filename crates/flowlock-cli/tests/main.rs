@@ -10,6 +10,7 @@ mod runs;
 mod signals;
 mod terminal;
 mod waits;
+mod went_back;
 
 use flowlock_testkit::{Cli, Finished};
 

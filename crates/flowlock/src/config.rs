@@ -55,6 +55,12 @@ impl Surroundings {
         Self { environment, directory, home, uid: uid.as_raw(), root }
     }
 
+    /// Where this user's programs keep what they remember: `$XDG_STATE_HOME/flowlock`, else
+    /// `~/.local/state/flowlock`; none without a home.
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        Some(self.below_home("XDG_STATE_HOME", ".local/state")?.join("flowlock"))
+    }
+
     fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -273,8 +279,8 @@ fn default_store(surroundings: &Surroundings) -> Result<PathBuf, String> {
             )),
         };
     }
-    match surroundings.below_home("XDG_STATE_HOME", ".local/state") {
-        Some(state) => Ok(state.join("flowlock/flowlock.db")),
+    match surroundings.state_directory() {
+        Some(state) => Ok(state.join("flowlock.db")),
         None => Err(format!(
             "user {} has no home directory for the store; set HOME or XDG_STATE_HOME, or name a store with --store",
             surroundings.uid

@@ -14,7 +14,7 @@ use crate::terminal;
 
 /// How long the store is asked before a command gives up, if nothing else is said.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a commit adds to the larger of deadline and store timeout: 60 s of asking at least.
+/// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
 
 /// The settings in force, before anything is opened.
@@ -98,7 +98,8 @@ impl Settings {
     /// Opens the store, however far back it is.
     pub(crate) fn open_whatever_it_is(&self) -> Result<Door, Failure> {
         let timeout = self.duration("store_timeout", values::runtime)?.unwrap_or(STORE_TIMEOUT);
-        let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(COMMIT_WAIT);
+        let commit_wait = self.duration("commit_wait", values::runtime)?.unwrap_or(COMMIT_WAIT);
+        let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(commit_wait);
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }

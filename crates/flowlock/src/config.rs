@@ -20,7 +20,7 @@ use crate::name::Namespace;
 use crate::text::escape;
 
 /// The settings there are, as they stand in files; the variable is `FLOWLOCK_` and the same in capitals.
-pub const KEYS: [&str; 5] = ["store", "namespace", "duration", "tz", "store_timeout"];
+pub const KEYS: [&str; 6] = ["store", "namespace", "duration", "tz", "store_timeout", "commit_wait"];
 const ALLOW_PROJECT_STORE: &str = "allow_project_store";
 
 /// What configuration is read from.

@@ -9,6 +9,7 @@ mod operated;
 mod runs;
 mod signals;
 mod terminal;
+mod unreachable;
 mod waits;
 mod went_back;
 

@@ -4,6 +4,7 @@ mod between;
 mod files;
 mod histories;
 mod holders;
+mod unreachable;
 mod went_back;
 
 /// The memory store keeps the contract.

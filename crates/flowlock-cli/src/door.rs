@@ -1,5 +1,6 @@
 //! Opening the store that flags, environment and files name.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
@@ -8,26 +9,32 @@ use flowlock::{Error, Flowlock, Origin};
 use crate::args::Global;
 use crate::args::values;
 use crate::exit::{Failure, Place};
+use crate::seen::Seen;
 use crate::terminal;
 
 /// How long the store is asked before a command gives up, if nothing else is said.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a commit adds to the larger of deadline and store timeout: 60 s of asking at least.
+/// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
 
 /// The settings in force, before anything is opened.
 #[derive(Debug)]
 pub(crate) struct Settings {
     config: Config,
+    /// Where this user's commands remember things.
+    state: Option<PathBuf>,
 }
 
-/// An open store.
+/// An open store. When it is dropped, at the end of the command, it says what the store has to tell and remembers how
+/// far the store has come.
 #[derive(Debug)]
 pub(crate) struct Door {
     /// The library's door.
     pub(crate) flowlock: Flowlock,
     /// What refusals say about it.
     pub(crate) place: Place,
+    /// How far it had come before.
+    pub(crate) seen: Seen,
 }
 
 impl Settings {
@@ -45,7 +52,7 @@ impl Settings {
         if !global.quiet {
             config.warnings.iter().for_each(|warning| terminal::say(warning));
         }
-        Ok(Self { config })
+        Ok(Self { config, state: surroundings.state_directory() })
     }
 
     /// The configuration itself.
@@ -79,10 +86,20 @@ impl Settings {
         Ok(Place { store, namespace: self.config.namespace()?.as_str().to_owned() })
     }
 
-    /// Opens the store.
+    /// Opens the store, which must not have gone back since an earlier command.
     pub(crate) fn open(&self) -> Result<Door, Failure> {
+        let door = self.open_whatever_it_is()?;
+        if let Some(watermark) = door.seen.expected() {
+            door.flowlock.store().expect(door.flowlock.namespace(), watermark);
+        }
+        Ok(door)
+    }
+
+    /// Opens the store, however far back it is.
+    pub(crate) fn open_whatever_it_is(&self) -> Result<Door, Failure> {
         let timeout = self.duration("store_timeout", values::runtime)?.unwrap_or(STORE_TIMEOUT);
-        let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(COMMIT_WAIT);
+        let commit_wait = self.duration("commit_wait", values::runtime)?.unwrap_or(COMMIT_WAIT);
+        let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(commit_wait);
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }
@@ -90,7 +107,8 @@ impl Settings {
             Ok(flowlock) => {
                 let namespace = flowlock.namespace().as_str().to_owned();
                 let place = Place { store: flowlock.store().url(), namespace };
-                Ok(Door { flowlock, place })
+                let seen = Seen::of(self.state.as_deref(), &place);
+                Ok(Door { flowlock, place, seen })
             }
             Err(error) => Err(match self.place() {
                 Ok(place) => Failure::from(error).at(&place),
@@ -109,6 +127,20 @@ impl Door {
     /// An error of the store, or about what is in it, with the place it happened at.
     pub(crate) fn failure(&self, error: Error) -> Failure {
         Failure::from(error).at(&self.place)
+    }
+
+    /// Says what the store has to tell by now.
+    pub(crate) fn pass_notices_on(&self) {
+        for notice in self.flowlock.store().notices() {
+            terminal::say(&format!("{} ({})", terminal::shown(&notice), self.place));
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.pass_notices_on();
+        self.seen.keep(&self.flowlock);
     }
 }
 

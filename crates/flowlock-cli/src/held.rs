@@ -36,6 +36,8 @@ pub(crate) struct Watched<'a> {
     policy: Policy,
     lost: PipeReader,
     deadline: Cell<Duration>,
+    /// Its deadline was let pass, because the store could not be asked.
+    spared: Cell<bool>,
 }
 
 /// Two readings of a deadline that differ by less are one deadline: two clocks were read for each.
@@ -47,7 +49,11 @@ impl<'a> Watched<'a> {
         let (lost, tell) = std::io::pipe().map_err(|error| Failure::internal("make a pipe", &error))?;
         // Closing one side makes the other readable.
         grant.on_lost(move |_| drop(tell));
-        Ok(Self { grant, policy, lost, deadline: Cell::new(boot_clock() + grant.time_left()) })
+        if policy.on_unreachable == OnTrouble::Warn {
+            grant.insist();
+        }
+        let deadline = Cell::new(boot_clock() + grant.time_left());
+        Ok(Self { grant, policy, lost, deadline, spared: Cell::new(false) })
     }
 
     /// Runs one process to its end.
@@ -78,6 +84,11 @@ impl Claims for Watched<'_> {
         let deadline = boot_clock() + left;
         if !left.is_zero() && deadline.abs_diff(self.deadline.get()) > STILL_THE_SAME {
             self.deadline.set(deadline);
+            self.spared.set(false);
+        }
+        // The lease that was let pass is over; how long the run may be is decided all the same.
+        if let Some(end) = self.policy.last_end.filter(|_| self.spared.get() && left.is_zero()) {
+            self.deadline.set(end.max(self.deadline.get()));
         }
         Some(self.deadline.get())
     }
@@ -88,7 +99,7 @@ impl Claims for Watched<'_> {
 
     fn on_lost(&mut self) -> Verdict {
         match self.grant.lost() {
-            Some(Lost::Expired) | None => self.on_deadline(),
+            Some(Lost::Expired | Lost::Unreachable) | None => self.on_deadline(),
             Some(by) => {
                 let run = self.grant.run_id();
                 let verdict = verdict(self.policy.on_lost);
@@ -101,11 +112,13 @@ impl Claims for Watched<'_> {
     fn on_deadline(&mut self) -> Verdict {
         let run = self.grant.run_id();
         let (reason, verdict) = if self.ran_too_long() {
-            ("ran as long as --max-runtime lets it", Verdict::Kill)
+            ("ran as long as --max-runtime lets it".to_owned(), Verdict::Kill)
         } else {
-            ("could not renew its lease in time", verdict(self.policy.on_unreachable))
+            let trouble = self.grant.trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
+            (format!("could not renew its lease in time{trouble}"), verdict(self.policy.on_unreachable))
         };
         terminal::say(&format!("{run} {reason}; {}", what_follows(verdict)));
+        self.spared.set(verdict == Verdict::Spare);
         verdict
     }
 }

@@ -12,6 +12,7 @@ mod hint;
 mod json;
 mod log;
 mod request;
+mod seen;
 mod signals;
 mod supervise;
 mod talk;

@@ -3,6 +3,8 @@
 mod bad_store;
 mod embedded_alone;
 mod help;
+mod unreachable;
+mod went_back;
 
 #[path = "both/mod.rs"]
 mod embedded;

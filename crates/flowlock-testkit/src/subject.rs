@@ -2,13 +2,20 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use flowlock::store::Store;
 use flowlock::store::memory::{MemoryStore, TestWorld};
+use flowlock::store::redis::RedisStore;
 use flowlock::store::sqlite::SqliteStore;
 use tempfile::TempDir;
+
+use crate::RedisServer;
+
+/// How many stores one process can have on its server.
+const DATABASES: u32 = 65_536;
 
 /// A fresh, empty store in a world whose time stands still until it is moved, and how to open it again.
 pub struct Subject {
@@ -50,6 +57,22 @@ impl Subject {
         Self::new("sqlite", world, move || {
             let path = directory.path().join("flowlock.db");
             let store = SqliteStore::open_with_world(&path, Duration::from_secs(10), its_world.clone());
+            Arc::new(store.expect("the store opens"))
+        })
+    }
+
+    /// The Redis store, in a database of its own on a server that all subjects of this process share.
+    pub fn redis(world: Arc<TestWorld>) -> Self {
+        static SERVER: OnceLock<RedisServer> = OnceLock::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let server =
+            SERVER.get_or_init(|| RedisServer::setup().line(format!("databases {DATABASES}")).start());
+        let database = NEXT.fetch_add(1, Ordering::Relaxed);
+        assert!(database < DATABASES, "no database is left for one more store");
+        let url = format!("redis+unix://{}?db={database}&failover_pause=0s", server.socket().display());
+        let its_world = world.clone();
+        Self::new("redis", world, move || {
+            let store = RedisStore::open_with_world(&url, Duration::from_secs(10), its_world.clone());
             Arc::new(store.expect("the store opens"))
         })
     }

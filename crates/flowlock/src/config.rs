@@ -20,7 +20,7 @@ use crate::name::Namespace;
 use crate::text::escape;
 
 /// The settings there are, as they stand in files; the variable is `FLOWLOCK_` and the same in capitals.
-pub const KEYS: [&str; 5] = ["store", "namespace", "duration", "tz", "store_timeout"];
+pub const KEYS: [&str; 6] = ["store", "namespace", "duration", "tz", "store_timeout", "commit_wait"];
 const ALLOW_PROJECT_STORE: &str = "allow_project_store";
 
 /// What configuration is read from.
@@ -53,6 +53,12 @@ impl Surroundings {
         let root = environment.get("FLOWLOCK_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let directory = std::env::current_dir().unwrap_or_default();
         Self { environment, directory, home, uid: uid.as_raw(), root }
+    }
+
+    /// Where this user's programs keep what they remember: `$XDG_STATE_HOME/flowlock`, else
+    /// `~/.local/state/flowlock`; none without a home.
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        Some(self.below_home("XDG_STATE_HOME", ".local/state")?.join("flowlock"))
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
@@ -273,8 +279,8 @@ fn default_store(surroundings: &Surroundings) -> Result<PathBuf, String> {
             )),
         };
     }
-    match surroundings.below_home("XDG_STATE_HOME", ".local/state") {
-        Some(state) => Ok(state.join("flowlock/flowlock.db")),
+    match surroundings.state_directory() {
+        Some(state) => Ok(state.join("flowlock.db")),
         None => Err(format!(
             "user {} has no home directory for the store; set HOME or XDG_STATE_HOME, or name a store with --store",
             surroundings.uid

@@ -209,7 +209,10 @@ fn open_store(url: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::default())),
         Some(("sqlite", path)) => open_file(url, path, timeout),
-        _ => Err(bad_url(url, "use sqlite:PATH or memory:")),
+        Some((scheme, _)) if scheme.starts_with("redis") || scheme.starts_with("valkey") => {
+            open_server(url, timeout)
+        }
+        _ => Err(bad_url(url, "use sqlite:PATH, redis://HOST:PORT/DB or memory:")),
     }
 }
 
@@ -226,6 +229,20 @@ fn open_file(url: &str, path: &str, timeout: Duration) -> Result<Arc<dyn Store>,
 fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
     let _ = Path::new("");
     Err(bad_url(url, "this build has no embedded store (feature `sqlite`)"))
+}
+
+#[cfg(feature = "redis")]
+fn open_server(url: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
+    let opened = crate::store::redis::RedisStore::open(url, timeout);
+    opened.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| match error {
+        Error::Configuration(problem) => bad_url(url, &problem),
+        other => other,
+    })
+}
+
+#[cfg(not(feature = "redis"))]
+fn open_server(url: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
+    Err(bad_url(url, "this build knows no Redis or Valkey (feature `redis`)"))
 }
 
 fn bad_url(url: &str, problem: &str) -> Error {
@@ -302,7 +319,7 @@ impl Shared {
     pub(crate) fn latest_ms(&self) -> Result<i64, StoreError> {
         Ok(self
             .store
-            .clock_ms()?
+            .clock_ms(&self.namespace)?
             .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
     }
@@ -315,7 +332,10 @@ mod tests {
     #[test]
     fn a_password_in_a_url_is_never_shown() {
         let said = open_store("mysql://me:secret@host/db", STORE_TIMEOUT).unwrap_err().to_string();
-        assert_eq!(said, r#"store URL "mysql://me:***@host/db": use sqlite:PATH or memory:"#);
+        assert_eq!(
+            said,
+            r#"store URL "mysql://me:***@host/db": use sqlite:PATH, redis://HOST:PORT/DB or memory:"#
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::coordinator::Shared;
 use crate::name::RunId;
 use crate::run::{ClientId, Ticket};
 use crate::step::{Answer, Standing, Step, Waiting};
-use crate::store::{Bell, Inbox};
+use crate::store::{Bell, Inbox, News, StoreErrorKind};
 use crate::sync::lock;
 use crate::world::{Life, later};
 
@@ -128,7 +128,7 @@ impl Desk {
         if seats.bell.is_some() {
             return;
         }
-        let inbox = shared.store.inbox(shared.client).unwrap_or_else(|error| {
+        let inbox = shared.store.inbox(&shared.namespace, shared.client).unwrap_or_else(|error| {
             tracing::warn!(%error, "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
             Box::new(NoInbox)
         });
@@ -170,11 +170,16 @@ impl Attendant {
             let news = self.inbox.wait(next.saturating_duration_since(Instant::now()));
             let now = Instant::now();
             let Some(shared) = self.shared.upgrade() else { return };
-            for run in news {
+            for run in news.runs {
                 match self.seat(&run) {
                     Some(seat) => seat.tell(),
                     None => shared.keeper.look_at(&run),
                 }
+            }
+            if news.missed {
+                shared.keeper.look_at_all();
+                // Everybody is told at once; not everybody need ask at once.
+                heartbeat = heartbeat.min(now + Duration::from_millis(crate::world::random_u64() % 500));
             }
             if now >= probe {
                 probe = now + PROBE;
@@ -259,6 +264,8 @@ impl Attendant {
                     runs
                 }
                 Ok(_) => return true,
+                // There is nothing to wait for in another store: each asks for itself, and hears it.
+                Err(error) if error.kind() == StoreErrorKind::Replaced => break,
                 Err(error) => {
                     tracing::warn!(%error, "no heartbeat; trying again");
                     return false;
@@ -287,9 +294,9 @@ impl Attendant {
 struct NoInbox;
 
 impl Inbox for NoInbox {
-    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
+    fn wait(&mut self, at_most: Duration) -> News {
         std::thread::sleep(at_most.min(PROBE));
-        Vec::new()
+        News::default()
     }
 
     fn bell(&self) -> Box<dyn Bell> {

@@ -121,9 +121,12 @@ pub enum Error {
 
 /// How a grant ended without its holder's doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Lost {
     /// Its own clock says that the lease is over, or it ran as long as it may.
     Expired,
+    /// The same, because the store was asked to renew it and did not answer: nobody knows whether the claims are gone.
+    Unreachable,
     /// The store says that its claims are gone.
     By(LostBy),
     /// Another or an older store lies in the place of the one that granted it.
@@ -135,6 +138,7 @@ impl Lost {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
+            Self::Unreachable => "expired: the store did not answer in time",
             Self::WithTheStore => "another or an older store is in its place",
             Self::By(LostBy::Taken) => "taken: its lease was over and another run needed its names",
             Self::By(LostBy::Died) => "died",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::coordinator::{Flowlock, Shared};
 use crate::error::{Error, Lost};
-use crate::keeper::Held;
+use crate::held::Held;
 use crate::name::RunId;
 use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
@@ -102,9 +102,36 @@ impl Grant {
         self.held.time_left()
     }
 
-    /// Whether the claims are lost, and how; no later than at the deadline. Once lost, always lost.
+    /// Whether the claims are lost, and how; no later than at the deadline. Once lost, always lost, unless the holder
+    /// [insists](Self::insist).
     pub fn lost(&self) -> Option<Lost> {
         self.held.lost()
+    }
+
+    /// From now on the end of the lease alone does not end this grant, if it renews itself: while the store does not
+    /// answer it is asked again and again, and if it still has the grant, because nobody else needed the names, the
+    /// lease begins anew. For work that should rather be finished than stopped when the store is away; at its end
+    /// [`commit`](Self::commit) says what became of it.
+    ///
+    /// [`lost`](Self::lost) says [`Lost::Unreachable`] or [`Lost::Expired`] while the deadline has passed, and may take
+    /// that back; those who asked to be [told](Self::on_lost) are told only what the store says, or that the run was as
+    /// long as it may be.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("import").output("sales").acquire()?;
+    /// grant.insist();
+    /// grant.on_lost(|how| eprintln!("stop the work: {}", how.as_str()));
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn insist(&self) {
+        self.held.insist();
+    }
+
+    /// Why the last renewal got no answer, if the store could not be asked since.
+    pub fn trouble(&self) -> Option<String> {
+        self.held.trouble()
     }
 
     /// Calls `told` once, from another thread, when the claims are lost; at once if they are.
@@ -125,7 +152,7 @@ impl Grant {
         if self.held.was_refreshed_lately() {
             return self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)));
         }
-        crate::keeper::refresh(&self.shared, std::slice::from_ref(&self.held))?;
+        crate::held::refresh(&self.shared, std::slice::from_ref(&self.held))?;
         self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)))
     }
 

@@ -33,6 +33,7 @@ mod desk;
 mod engine;
 mod error;
 mod grant;
+mod held;
 mod job;
 mod keeper;
 mod name;

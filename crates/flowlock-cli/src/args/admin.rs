@@ -35,9 +35,10 @@ lease ends; with --now at once, although its processes may still be writing.";
 
 /// Examines the store.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  sudo flowlock doctor --init-shared --group flow    one store for all users of this group"
-)]
+#[command(after_help = "\
+Examples:
+  sudo flowlock doctor --init-shared --group flow    one store for all users of this group
+  flowlock doctor --accept-restore                   after a backup of the store was put back")]
 pub(crate) struct Doctor {
     /// Make the shared store's directory, so that all users of the group use one store
     #[arg(long, requires = "group")]
@@ -45,6 +46,9 @@ pub(crate) struct Doctor {
     /// The group that may use the shared store
     #[arg(long, value_name = "G", requires = "init_shared", value_parser = values::text())]
     pub(crate) group: Option<String>,
+    /// Take the store as it is from now on, though it went back or is another one than it was
+    #[arg(long)]
+    pub(crate) accept_restore: bool,
     /// Print JSON
     #[arg(long, help_heading = "Talk")]
     pub(crate) json: bool,

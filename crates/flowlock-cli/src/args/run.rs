@@ -97,10 +97,10 @@ pub(crate) struct Run {
     /// How long the names stay taken if this machine falls silent [default: 60s]
     #[arg(long, value_name = "D", value_parser = values::lease, help_heading = "Command")]
     pub(crate) duration: Option<Duration>,
-    /// What to do with the command when its names are lost
+    /// What to do with the command when the store says that its names are lost
     #[arg(long, value_enum, default_value_t, value_name = "kill|warn", help_heading = "Command")]
     pub(crate) on_lost: OnTrouble,
-    /// What to do with the command when the store cannot be asked until the lease is over
+    /// What to do with the command when the lease ends because the store does not answer
     #[arg(long, value_enum, default_value_t, value_name = "kill|warn", help_heading = "Command")]
     pub(crate) on_unreachable: OnTrouble,
     /// Time between TERM and KILL, at most a third of the lease [default: 10s, or a third of a shorter lease]

@@ -63,7 +63,7 @@ fn default(name: &str) -> &'static str {
         "namespace" => "default",
         "duration" => "60s",
         "tz" => "UTC",
-        "store_timeout" => "30s",
+        "store_timeout" | "commit_wait" => "30s",
         _ => "",
     }
 }

@@ -42,6 +42,7 @@ impl Stage<'_> {
         command
             .args(line)
             .env("FLOWLOCK_STORE", format!("sqlite:{}", self.directory.join("flowlock.db").display()))
+            .env("XDG_STATE_HOME", self.directory)
             .env_remove("FLOWLOCK_NAMESPACE")
             .env_remove("FLOWLOCK_RUN_ID")
             .current_dir(self.directory)
@@ -66,6 +67,7 @@ impl Stage<'_> {
             let status = Command::new(&self.flowlock)
                 .arg("status")
                 .env("FLOWLOCK_STORE", format!("sqlite:{}", self.directory.join("flowlock.db").display()))
+                .env("XDG_STATE_HOME", self.directory)
                 .env_remove("FLOWLOCK_NAMESPACE")
                 .output();
             let status = status.map_err(|error| Failure::internal("look at the status", &error))?;

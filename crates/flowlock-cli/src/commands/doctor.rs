@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use flowlock::store::View;
 use flowlock::store::sqlite::SqliteStore;
 use nix::unistd::Group;
 use serde::Serialize;
@@ -47,12 +48,20 @@ pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
         init_shared(group)?;
     }
     let settings = Settings::read(global)?;
+    if args.accept_restore {
+        accept_restore(&mut settings.open_whatever_it_is()?)?;
+    }
     let mut findings = vec![Finding::good("flowlock", env!("CARGO_PKG_VERSION"))];
     let place = settings.place()?;
     findings.push(Finding::good("store", place.store.clone()));
     let mut code = exit::OK;
     match settings.open() {
-        Ok(door) => examine(&door, &mut findings)?,
+        Ok(door) => {
+            if let Err(failure) = examine(&door, &mut findings) {
+                code = failure.code;
+                findings.push(Finding::bad("runs", failure.message));
+            }
+        }
         Err(failure) => {
             code = failure.code;
             findings.push(Finding::bad("opens", failure.message));
@@ -204,6 +213,29 @@ fn clock(highest: Option<flowlock::Token>) -> Finding {
     let problem =
         format!("{now}, but the newest grant is {} ahead: the clock was set back", times::short(ahead));
     Finding::bad("clock", problem)
+}
+
+/// Remembers the store as it is in place of what it was, and says both.
+fn accept_restore(door: &mut Door) -> Result<(), Failure> {
+    let nothing = View::Names(Vec::new());
+    door.flowlock.view(&nothing).map_err(|error| door.failure(error))?;
+    let (was, is) = (door.seen.expected(), door.flowlock.store().seen(door.flowlock.namespace()));
+    let place = &door.place;
+    let say = |text: String| terminal::say(&format!("{text} ({place})"));
+    match (was, is) {
+        (None, _) => say("nothing is remembered of this store, so there is nothing to accept".into()),
+        (Some(was), Some(is)) if was.or_later(is) == is && was.epoch == is.epoch => {
+            say(format!("the store did not go back: it was at {was} and is at {is}"));
+        }
+        (Some(was), is) => {
+            let is = is.map_or_else(|| "empty".to_owned(), |is| format!("at {is}"));
+            say(format!("accepted: the store was at {was} and is {is}"));
+            door.seen.accept(&door.flowlock).map_err(|error| {
+                Failure::new(exit::CONFIG, "configuration", format!("cannot remember that: {error}"))
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the directory of the shared store: mode 2770, the group's, files in it 0660.

@@ -1,7 +1,8 @@
 //! Watching over COMMAND: one loop over its end, signals, the loss of its names, and its own deadline.
 //!
-//! Nothing here polls by the clock: the loop sleeps until a descriptor is readable. Deadlines are told on
-//! the boot clock, which also runs while the machine is suspended.
+//! Nothing here polls by the clock: the loop sleeps until a descriptor is readable. Only after a deadline was let pass
+//! it looks now and then whether there is a new one. Deadlines are told on the boot clock, which also runs while the
+//! machine is suspended.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -17,6 +18,9 @@ use nix::unistd::getpgrp;
 
 use crate::child::{self, Child};
 use crate::signals::Signals;
+
+/// How soon the loop looks for a new deadline after one was let pass.
+const NEXT_LOOK: Duration = Duration::from_secs(1);
 
 /// What the loop needs to know about the run.
 pub(crate) trait Claims {
@@ -156,7 +160,13 @@ impl Watch<'_> {
 
     fn next_moment(&self) -> Option<Duration> {
         let term_at = self.own_deadline().map(|deadline| deadline.saturating_sub(self.kill_after));
-        [self.kill_at, term_at].into_iter().flatten().min()
+        let look_at = (term_at.is_none() && self.waits_for_a_deadline()).then(|| boot_clock() + NEXT_LOOK);
+        [self.kill_at, term_at, look_at].into_iter().flatten().min()
+    }
+
+    /// Whether a deadline was let pass and its names are not lost: it may be renewed yet.
+    fn waits_for_a_deadline(&self) -> bool {
+        self.spared.is_some() && !self.lost && !self.killing
     }
 
     /// The deadline, as long as it still decides something.

@@ -58,7 +58,8 @@ fn settings_show_where_they_come_from() {
          namespace      prod     ~/flowlock.toml\n\
          duration       5m       ~/flowlock.toml\n\
          tz             UTC      default\n\
-         store_timeout  30s      default\n",
+         store_timeout  30s      default\n\
+         commit_wait    30s      default\n",
     );
     assert_eq!(cli.run(["config", "show", "--json"]).json()["settings"][0]["origin"], "$FLOWLOCK_STORE");
     cli.run(["run", "-l", "x", "--", "sh", "-c", "echo $FLOWLOCK_NAMESPACE"]).stdout("prod\n");

@@ -55,8 +55,8 @@ pub(super) fn only_the_run_that_got_the_names_is_woken(stage: &Stage) {
     let c = stage.run("C").locks("l").waits();
     let [mut inbox_b, mut inbox_c] = [&b, &c].map(|run| stage.inbox(run));
     assert_eq!(a.commits(), "committed");
-    assert_eq!(inbox_b.wait(crate::PATIENCE), std::slice::from_ref(&b.attempt.id));
-    assert!(inbox_c.wait(Duration::ZERO).is_empty());
+    assert_eq!(inbox_b.wait(crate::PATIENCE).runs, std::slice::from_ref(&b.attempt.id));
+    assert!(inbox_c.wait(Duration::ZERO).runs.is_empty());
 }
 
 pub(super) fn a_waiter_silent_for_ten_seconds_reserves_nothing(stage: &Stage) {

@@ -131,7 +131,11 @@ impl Stage {
 
     /// Listens for wake-ups of an actor's process.
     pub(super) fn inbox(&self, actor: &Actor<'_>) -> Box<dyn flowlock::store::Inbox> {
-        self.subject.borrow().store().inbox(actor.holder.client).expect("an inbox opens")
+        self.subject
+            .borrow()
+            .store()
+            .inbox(&self.namespace.borrow(), actor.holder.client)
+            .expect("an inbox opens")
     }
 
     /// Marks names written by hand; the answer as a word.

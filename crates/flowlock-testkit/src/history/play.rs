@@ -26,7 +26,7 @@ pub struct Failed {
     pub trace: String,
 }
 
-/// Plays a script on the memory store and the embedded store.
+/// Plays a script on the memory store, the embedded store and the Redis store.
 pub fn play(script: &Script) -> Result<(), Failed> {
     let mut play = Play::new(script);
     let verdict = play.all(script);
@@ -56,7 +56,11 @@ impl Play {
         let world = Arc::new(TestWorld::default());
         let (looks, claims, due) = script.bounds;
         world.bound_steps(Bounds { looks, claims, due });
-        let subjects = vec![Subject::memory(world.clone()), Subject::sqlite(world.clone())];
+        let subjects = vec![
+            Subject::memory(world.clone()),
+            Subject::sqlite(world.clone()),
+            Subject::redis(world.clone()),
+        ];
         let mut play = Play {
             world,
             subjects,

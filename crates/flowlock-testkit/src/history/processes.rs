@@ -28,8 +28,10 @@ impl Play {
     pub(super) fn new_client(&mut self) -> Client {
         let number = self.number();
         let last_beat_ms = self.now().boot_ms;
-        let inbox =
-            self.subjects[0].store().inbox(ClientId(number.into())).expect("memory has room for an inbox");
+        let inbox = self.subjects[0]
+            .store()
+            .inbox(&self.books[0].namespace, ClientId(number.into()))
+            .expect("memory has room for an inbox");
         self.inboxes.insert(ClientId(number.into()), inbox);
         Client { id: ClientId(number.into()), life: Life(number), awake: true, last_beat_ms }
     }
@@ -96,7 +98,7 @@ impl Play {
 pub(super) fn wakes_are_sent(inboxes: &mut Inboxes, before: &Snapshot, after: &Snapshot) -> Verdict {
     let mut told: HashMap<ClientId, Vec<RunId>> = HashMap::new();
     for (client, inbox) in inboxes {
-        told.insert(*client, inbox.wait(Duration::ZERO));
+        told.insert(*client, inbox.wait(Duration::ZERO).runs);
     }
     for run in after.runs.iter().filter(|run| run.state == State::Granted) {
         let old = before.runs.iter().find(|old| old.ticket == run.ticket);

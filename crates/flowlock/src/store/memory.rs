@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use self::rows::Rows;
-use super::signal::{Signal, SignalInbox};
-use super::{Inbox, Page, Pulse, Store, StoreError, View};
-use crate::engine;
+use super::signal::{Raised, Signal, SignalInbox};
+use super::{Epoch, Inbox, Page, Pulse, Store, StoreError, View, Watermark, Watermarks};
+use crate::engine::{self, tables::Tables as _};
 use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step, Wake};
@@ -36,7 +36,8 @@ use crate::world::{Bounds, Life, Now, World};
 #[derive(Debug)]
 pub struct MemoryStore {
     world: Arc<dyn World>,
-    namespaces: Mutex<BTreeMap<Namespace, Rows>>,
+    namespaces: Mutex<BTreeMap<Namespace, (Epoch, Rows)>>,
+    watermarks: Watermarks,
     inboxes: Mutex<HashMap<ClientId, Arc<Signal>>>,
 }
 
@@ -49,14 +50,19 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// A store whose time and processes are those of `world`.
     pub fn with_world(world: Arc<dyn World>) -> Self {
-        Self { world, namespaces: Mutex::default(), inboxes: Mutex::default() }
+        Self {
+            world,
+            namespaces: Mutex::default(),
+            watermarks: Watermarks::default(),
+            inboxes: Mutex::default(),
+        }
     }
 
     fn wake(&self, wakes: &[Wake]) {
         let inboxes = lock(&self.inboxes);
         for wake in wakes {
             if let Some(signal) = inboxes.get(&wake.client) {
-                signal.raise(Some(wake.run.clone()));
+                signal.raise(Raised::Run(wake.run.clone()));
             }
         }
     }
@@ -67,15 +73,19 @@ impl Store for MemoryStore {
         "memory:".into()
     }
 
-    fn clock_ms(&self) -> Result<i64, StoreError> {
+    fn clock_ms(&self, _: &Namespace) -> Result<i64, StoreError> {
         Ok(self.world.now().boot_ms)
     }
 
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
         let effect = {
             let mut namespaces = lock(&self.namespaces);
-            let rows = namespaces.entry(namespace.clone()).or_default();
-            engine::step(rows, self.world.as_ref(), step)?
+            let (epoch, rows) =
+                namespaces.entry(namespace.clone()).or_insert_with(|| (Epoch::fresh(), Rows::default()));
+            self.watermarks.check(namespace, Some(*epoch), rows.meta()?.sequence)?;
+            let effect = engine::step(rows, self.world.as_ref(), step)?;
+            self.watermarks.saw(namespace, Watermark { epoch: *epoch, sequence: effect.sequence });
+            effect
         };
         self.wake(&effect.wakes);
         Ok(effect.answer)
@@ -83,8 +93,12 @@ impl Store for MemoryStore {
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
         let mut namespaces = lock(&self.namespaces);
-        let rows = namespaces.entry(namespace.clone()).or_default();
-        engine::view::view(rows, self.world.as_ref(), view)
+        let (epoch, rows) =
+            namespaces.entry(namespace.clone()).or_insert_with(|| (Epoch::fresh(), Rows::default()));
+        self.watermarks.check(namespace, Some(*epoch), rows.meta()?.sequence)?;
+        let page = engine::view::view(rows, self.world.as_ref(), view)?;
+        self.watermarks.saw(namespace, Watermark { epoch: *epoch, sequence: page.sequence });
+        Ok(page)
     }
 
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
@@ -95,7 +109,7 @@ impl Store for MemoryStore {
         self.world.is_alive(life)
     }
 
-    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
+    fn inbox(&self, _: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
         let signal = Arc::new(Signal::default());
         lock(&self.inboxes).insert(client, signal.clone());
         Ok(Box::new(SignalInbox::new(signal)))
@@ -103,6 +117,19 @@ impl Store for MemoryStore {
 
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
+    }
+
+    fn seen(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.watermarks.newest(namespace)
+    }
+
+    /// Nothing of it survives its process.
+    fn durable(&self, _: &Namespace) -> Option<Watermark> {
+        None
+    }
+
+    fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        self.watermarks.expect(namespace, watermark);
     }
 }
 

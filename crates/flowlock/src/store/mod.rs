@@ -6,11 +6,14 @@ pub mod redis;
 mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod watermark;
 
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+pub(crate) use self::watermark::Watermarks;
+pub use self::watermark::{Epoch, InvalidEpoch, Watermark};
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
 use crate::name::{Namespace, RunId};
 use crate::run::ClientId;
@@ -29,11 +32,13 @@ use crate::world::Life;
 /// * Time comes from the store's own clocks, never from the step.
 /// * Namespaces do not touch.
 /// * Wake-ups are hints: lost or doubled, they change nothing but the time at which somebody looks.
+/// * A process never goes on in a namespace that is older than what it has seen of it, or another one, as if nothing had
+///   happened: the store answers [`StoreErrorKind::Replaced`], or goes on and says so in [`notices`](Self::notices).
 pub trait Store: Debug + Send + Sync {
     /// The store's URL, without any secret.
     fn url(&self) -> String;
     /// The lease clock, in milliseconds: what `latest_ms` of a step is measured with.
-    fn clock_ms(&self) -> Result<i64, StoreError>;
+    fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError>;
     /// Carries out one step.
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError>;
     /// Reads one snapshot.
@@ -42,10 +47,26 @@ pub trait Store: Debug + Send + Sync {
     fn new_life(&self) -> Result<Option<Pulse>, StoreError>;
     /// Whether some process still holds the liveness lock.
     fn is_alive(&self, life: Life) -> bool;
-    /// Opens the client's inbox for wake-ups.
-    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError>;
+    /// Opens the client's inbox for wake-ups of a namespace.
+    fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError>;
     /// The lease that suits this store if the user names none.
     fn default_lease(&self) -> Duration;
+    /// The newest state of the namespace that this process has seen, or was told of.
+    fn seen(&self, _: &Namespace) -> Option<Watermark> {
+        None
+    }
+    /// The newest state that this process has seen and that no loss of power takes back: what may still be expected
+    /// after the store's machine was restarted.
+    fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.seen(namespace)
+    }
+    /// What an earlier process saw: from now on an older state, or another epoch, is noticed.
+    fn expect(&self, _: &Namespace, _: Watermark) {}
+    /// Takes what the store has to tell people since the last call, a sentence each: that it went back, which recent
+    /// commits are missing.
+    fn notices(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The directory a file lies in.
@@ -56,10 +77,19 @@ pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
     }
 }
 
+/// What an inbox has for its client.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct News {
+    /// Runs of the client that something happened to.
+    pub runs: Vec<RunId>,
+    /// Messages may have been lost, or another server took over: something may have happened to any run.
+    pub missed: bool,
+}
+
 /// A client's inbox.
 pub trait Inbox: Debug + Send {
-    /// Waits for news, at most so long; answers which of the client's runs it concerns.
-    fn wait(&mut self, at_most: Duration) -> Vec<RunId>;
+    /// Waits for news, at most so long.
+    fn wait(&mut self, at_most: Duration) -> News;
     /// A handle that ends a wait from another thread.
     fn bell(&self) -> Box<dyn Bell>;
 }
@@ -103,6 +133,8 @@ pub enum StoreErrorKind {
     Damaged,
     /// Another or an older content lies in its place than this process has seen: what was held is lost.
     Replaced,
+    /// Fewer replicas had a grant in time than its durability asks for; it was given back.
+    NotReplicated,
     /// It is not a flowlock store, is of a newer kind, lies on a network file system, is shared by two
     /// hosts, or may not be opened.
     Unusable,

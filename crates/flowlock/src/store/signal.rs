@@ -3,30 +3,49 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Bell, Inbox};
+use super::{Bell, Inbox, News};
 use crate::name::RunId;
 use crate::sync::lock;
+
+/// One piece of news.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Raised {
+    /// The bell: it only ends the wait.
+    Bell,
+    /// Something happened to this run.
+    Run(RunId),
+    /// Something may have happened to any run.
+    Missed,
+}
 
 /// What one side raises and the other waits for.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
-    /// News since the last wait; `None` in it is the bell.
-    raised: Mutex<Vec<Option<RunId>>>,
+    /// News since the last wait.
+    raised: Mutex<Vec<Raised>>,
     changed: Condvar,
 }
 
 impl Signal {
-    /// Ends the wait that is under way, or the next one; with a run if the news concerns one.
-    pub(super) fn raise(&self, news: Option<RunId>) {
+    /// Ends the wait that is under way, or the next one.
+    pub(super) fn raise(&self, news: Raised) {
         lock(&self.raised).push(news);
         self.changed.notify_all();
     }
 
-    fn wait(&self, at_most: Duration) -> Vec<RunId> {
+    fn wait(&self, at_most: Duration) -> News {
         let raised = lock(&self.raised);
         let waited = self.changed.wait_timeout_while(raised, at_most, |raised| raised.is_empty());
         let (mut raised, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *raised).into_iter().flatten().collect()
+        let mut news = News::default();
+        for one in raised.drain(..) {
+            match one {
+                Raised::Bell => {}
+                Raised::Run(run) => news.runs.push(run),
+                Raised::Missed => news.missed = true,
+            }
+        }
+        news
     }
 }
 
@@ -43,7 +62,7 @@ impl SignalInbox {
 }
 
 impl Inbox for SignalInbox {
-    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
+    fn wait(&mut self, at_most: Duration) -> News {
         self.signal.wait(at_most)
     }
 
@@ -59,6 +78,6 @@ struct SignalBell {
 
 impl Bell for SignalBell {
     fn ring(&self) {
-        self.signal.raise(None);
+        self.signal.raise(Raised::Bell);
     }
 }

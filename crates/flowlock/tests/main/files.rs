@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use flowlock::store::sqlite::SqliteStore;
 use flowlock::store::{Content, Store as _, StoreErrorKind, View};
-use flowlock::{Acquired, Begun, ClientId, Error, Flowlock, Lost, Progress};
+use flowlock::{Acquired, Begun, ClientId, Error, Flowlock, Lost, Namespace, Progress};
 use flowlock_testkit::{Call, Fault};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -269,7 +269,7 @@ fn threads_that_queue() -> usize {
 fn sockets_of_dead_processes_do_not_pile_up() {
     let place = Place::new();
     let store = SqliteStore::open(&place.path(), PATIENT).unwrap();
-    drop(store.inbox(ClientId(0)).unwrap());
+    drop(store.inbox(&Namespace::default(), ClientId(0)).unwrap());
     let directory = place.beside("-wake");
     for number in 0..100 {
         let socket = directory.join(format!("dead{number}"));
@@ -284,9 +284,9 @@ fn sockets_of_dead_processes_do_not_pile_up() {
         )
         .unwrap();
     }
-    let living = store.inbox(ClientId(1)).unwrap();
+    let living = store.inbox(&Namespace::default(), ClientId(1)).unwrap();
     for client in 2..100 {
-        drop(store.inbox(ClientId(client)).unwrap());
+        drop(store.inbox(&Namespace::default(), ClientId(client)).unwrap());
     }
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "the living one stays");
     drop(living);

@@ -2,6 +2,7 @@
 
 mod files;
 mod histories;
+mod went_back;
 
 #[path = "every/mod.rs"]
 mod embedded;
@@ -45,4 +46,10 @@ mod memory_store {
 mod embedded_store {
     use flowlock_testkit::Subject;
     flowlock_testkit::conformance!(Subject::sqlite);
+}
+
+/// The Redis store keeps the contract.
+mod redis_store {
+    use flowlock_testkit::Subject;
+    flowlock_testkit::conformance!(Subject::redis);
 }

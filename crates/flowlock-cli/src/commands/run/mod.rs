@@ -97,6 +97,7 @@ impl Errand<'_> {
             Ok(grant) => grant,
             Err(failure) => return self.skip(failure),
         };
+        self.door.pass_notices_on();
         self.story.run = Some(grant.run_id().as_str().to_owned());
         self.story.token = Some(json::token(grant.token()));
         let last_end = request.max_runtime.map(|most: Duration| boot_clock() + most);

@@ -14,8 +14,8 @@ use super::socket::Cutter;
 use super::topology::Primary;
 use super::wire::{Trouble, Wire};
 use crate::name::RunId;
-use crate::store::signal::{Signal, SignalInbox};
-use crate::store::{Bell, Inbox, StoreError, StoreErrorKind};
+use crate::store::signal::{Raised, Signal, SignalInbox};
+use crate::store::{Bell, Inbox, News, StoreError, StoreErrorKind};
 use crate::sync::lock;
 use crate::world::later;
 
@@ -33,13 +33,14 @@ pub(super) struct RedisInbox {
 }
 
 impl RedisInbox {
-    /// Listens to `channel` from now on. Waits until the server has heard of it, so that nothing published
+    /// Listens to two channels from now on: the client's own, and the one on which all are told that they may have
+    /// missed something. Waits until the server has heard of it, so that nothing published
     /// afterwards is missed; a server that is away is tried again in the background.
-    pub(super) fn open(link: Arc<Link>, tag: &str, channel: String) -> Result<Self, StoreError> {
+    pub(super) fn open(link: Arc<Link>, tag: &str, channels: [String; 2]) -> Result<Self, StoreError> {
         let (signal, state) = (Arc::new(Signal::default()), Arc::new(State::default()));
         let patience = link.patience();
         let listener =
-            Listener { link, tag: tag.to_owned(), channel, signal: signal.clone(), state: state.clone() };
+            Listener { link, tag: tag.to_owned(), channels, signal: signal.clone(), state: state.clone() };
         let inbox = Self { inbox: SignalInbox::new(signal), state };
         std::thread::Builder::new().name("flowlock-inbox".into()).spawn(move || listener.attend()).map_err(
             |error| {
@@ -56,7 +57,7 @@ impl RedisInbox {
 }
 
 impl Inbox for RedisInbox {
-    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
+    fn wait(&mut self, at_most: Duration) -> News {
         self.inbox.wait(at_most)
     }
 
@@ -123,7 +124,7 @@ impl State {
 struct Listener {
     link: Arc<Link>,
     tag: String,
-    channel: String,
+    channels: [String; 2],
     signal: Arc<Signal>,
     state: Arc<State>,
 }
@@ -131,10 +132,16 @@ struct Listener {
 impl Listener {
     fn attend(&self) {
         let mut pause = FIRST_PAUSE;
+        let mut again = false;
         loop {
             match self.subscribe() {
                 Ok((mut wire, primary)) => {
                     self.state.tried(Ok(()));
+                    if again {
+                        // What was published meanwhile is lost.
+                        self.signal.raise(Raised::Missed);
+                    }
+                    again = true;
                     let begun = Instant::now();
                     self.listen(&mut wire, &primary);
                     if begun.elapsed() > LONGEST_PAUSE {
@@ -187,7 +194,8 @@ impl Listener {
             return Err(Failure::unreachable("the inbox is closed"));
         }
         let mut commands = if asking { pack::words(&[b"ASKING"]) } else { Vec::new() };
-        commands.extend(pack::words(&[b"SSUBSCRIBE", self.channel.as_bytes()]));
+        let [own, all] = &self.channels;
+        commands.extend(pack::words(&[b"SSUBSCRIBE", own.as_bytes(), all.as_bytes()]));
         let encrypted = wire.is_encrypted();
         let failed = |trouble| failure::not_set_up(at, &trouble, encrypted);
         wire.send(&commands, until).map_err(failed)?;
@@ -223,11 +231,11 @@ impl Listener {
         }
     }
 
+    /// A run's id; or nothing, where everybody is told that something may have been missed.
     fn deliver(&self, run: &[u8]) {
-        if let Some(run) = std::str::from_utf8(run).ok().and_then(|text| RunId::parse(text).ok()) {
-            self.signal.raise(Some(run));
-        } else {
-            tracing::debug!(channel = self.channel, "a wake-up that names no run");
+        match std::str::from_utf8(run).ok().and_then(|text| RunId::parse(text).ok()) {
+            Some(run) => self.signal.raise(Raised::Run(run)),
+            None => self.signal.raise(Raised::Missed),
         }
     }
 }

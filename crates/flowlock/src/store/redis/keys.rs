@@ -1,9 +1,11 @@
 //! The keys of a namespace.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::name::Namespace;
 use crate::run::ClientId;
+use crate::world::system_now;
 
 /// The last letter of each key, in the order of `KEYS` in the scripts; see `lua/tables.lua`.
 const LETTERS: &str = "mraxionedhb";
@@ -15,13 +17,26 @@ pub(super) struct Keys {
     pub(super) tag: String,
     /// All keys, in the order of the scripts.
     pub(super) all: Vec<Vec<u8>>,
+    /// What its server's clock is ahead of this machine's boot clock, in milliseconds.
+    ahead_ms: AtomicI64,
 }
 
 impl Keys {
     pub(super) fn of(namespace: &Namespace) -> Self {
         let tag = encode(namespace.as_str());
         let all = LETTERS.chars().map(|letter| format!("fl:{{{tag}}}:{letter}").into_bytes()).collect();
-        Self { tag, all }
+        Self { tag, all, ahead_ms: AtomicI64::new(0) }
+    }
+
+    /// The server's clock as it must be now.
+    pub(super) fn clock_ms(&self) -> i64 {
+        system_now().boot_ms + self.ahead_ms.load(Ordering::Relaxed)
+    }
+
+    /// The server said what time it is, to a question sent at `sent_ms`: its time lies between that and now.
+    pub(super) fn set_clock(&self, sent_ms: i64, server_ms: i64) {
+        let here = i64::midpoint(sent_ms, system_now().boot_ms);
+        self.ahead_ms.store(server_ms - here, Ordering::Relaxed);
     }
 
     /// Where wake-ups for a client are sent.

@@ -121,9 +121,13 @@ impl Link {
     }
 
     /// Opens an inbox on the primary of the namespace.
-    pub(super) fn inbox(self: &Arc<Self>, tag: &str, channel: String) -> Result<RedisInbox, StoreError> {
+    pub(super) fn inbox(
+        self: &Arc<Self>,
+        tag: &str,
+        channels: [String; 2],
+    ) -> Result<RedisInbox, StoreError> {
         self.same_process()?;
-        RedisInbox::open(self.clone(), tag, channel)
+        RedisInbox::open(self.clone(), tag, channels)
     }
 
     pub(super) fn topology(&self) -> &Topology {

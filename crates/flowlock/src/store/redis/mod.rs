@@ -1,20 +1,328 @@
-//! The connection to Redis or Valkey: one server, Sentinel or Cluster.
-#![allow(dead_code)] // until the store above it is written
+//! The store for many hosts: Redis 7.0 or later, Valkey 7.2 or later; one server, Sentinel or Cluster.
+//!
+//! A step is one script on the server: it reads the server's clock, decides, writes and sends wake-ups, alone. The
+//! rule and the engine are written a second time in Lua (`lua/`); the conformance suite and random histories hold the
+//! two wordings to identical answers.
 
 mod cluster;
 mod dial;
 mod failure;
 mod inbox;
+mod keys;
 mod line;
 mod link;
 mod pack;
 mod probe;
+mod reply;
+mod rows;
+mod script;
 mod sentinel;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod topology;
 mod url;
+mod watch;
 mod wire;
+mod words;
 
-#[cfg(test)]
-mod tests;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use self::keys::Keys;
+use self::link::{Call, Evaluated, Link, Script};
+use self::reply::Reply;
+use self::script::{Clock, Scripts};
+use self::url::{Durability, Options};
+use self::watch::Watch;
+use self::words::Words;
+use super::memory::TestWorld;
+use super::{Content, Epoch, Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
+use crate::error::Error;
+use crate::name::Namespace;
+use crate::run::{ClientId, Outcome, State};
+use crate::step::{Answer, Finished, Standing, Step, Who};
+use crate::sync::lock;
+use crate::world::{Life, World as _, later, millis};
+
+/// The shortest time a step, or an attempt to connect, is given: less is no time for any network.
+const LEAST_PATIENCE: Duration = Duration::from_millis(50);
+/// How many runs one refresh call speaks of; more are refreshed in several calls, so that each stays short.
+const MOST_REFRESHED: usize = 500;
+
+/// Redis or Valkey as the store.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use flowlock::{Flowlock, store::redis::RedisStore};
+///
+/// let store = RedisStore::open("redis://127.0.0.1:6379/0", Duration::from_secs(2))?;
+/// let flowlock = Flowlock::with_store(std::sync::Arc::new(store));
+/// flowlock.job("import").output("sales").acquire()?.commit()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct RedisStore {
+    link: Arc<Link>,
+    scripts: Scripts,
+    patience: Duration,
+    /// In tests: what time it is, and who is dead.
+    world: Option<Arc<TestWorld>>,
+    /// The epoch of a namespace that this process is the first to write.
+    epoch: Epoch,
+    namespaces: Mutex<BTreeMap<Namespace, Arc<Keys>>>,
+    watch: Watch,
+}
+
+impl RedisStore {
+    /// Connects to the store at a URL. `patience` is how long one step, or one attempt to connect, may take.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if what is there cannot be used.
+    pub fn open(url: &str, patience: Duration) -> Result<Self, Error> {
+        Self::open_in(url, patience, None)
+    }
+
+    /// Connects in another world, for tests: time and the dead are those of `world`.
+    pub fn open_with_world(url: &str, patience: Duration, world: Arc<TestWorld>) -> Result<Self, Error> {
+        Self::open_in(url, patience, Some(world))
+    }
+
+    fn open_in(url: &str, patience: Duration, world: Option<Arc<TestWorld>>) -> Result<Self, Error> {
+        let options = Options::parse(url).map_err(Error::Configuration)?;
+        let patience = patience.max(LEAST_PATIENCE);
+        let link = Arc::new(Link::open(options, patience)?);
+        let clock = if world.is_some() { Clock::Argument } else { Clock::Server };
+        let store = Self {
+            scripts: Scripts::new(clock),
+            link,
+            patience,
+            world,
+            epoch: Epoch::fresh(),
+            namespaces: Mutex::default(),
+            watch: Watch::default(),
+        };
+        Ok(store)
+    }
+
+    /// Whether the URL has a password in it, for all to see who see the arguments of a process.
+    pub fn has_password_in(url: &str) -> bool {
+        Options::parse(url).is_ok_and(|options| options.has_password_in_url())
+    }
+
+    /// The namespace's keys. The first time, the server is asked whether it can be used.
+    fn enter(&self, namespace: &Namespace) -> Result<Arc<Keys>, StoreError> {
+        if let Some(keys) = lock(&self.namespaces).get(namespace) {
+            return Ok(keys.clone());
+        }
+        let keys = Arc::new(Keys::of(namespace));
+        let checked = self.send(&keys, &self.scripts.check, &Words::new(), None)?;
+        keys.set_clock(checked.sent_ms, reply::check(checked.reply)?);
+        Ok(lock(&self.namespaces).entry(namespace.clone()).or_insert(keys).clone())
+    }
+
+    fn send(
+        &self,
+        keys: &Keys,
+        script: &Script,
+        args: &Words,
+        replicas: Option<(u32, Duration)>,
+    ) -> Result<Evaluated, StoreError> {
+        let call = Call { tag: &keys.tag, script, keys: &keys.all, args, replicas };
+        self.link.eval(&call, later(Instant::now(), self.patience))
+    }
+
+    fn head(&self, what: &str) -> Words {
+        words::head(what, self.epoch.0.to_be_bytes(), millis(self.link.options().failover_pause))
+    }
+
+    /// Carries out a step, however many calls it takes; answers how many replicas have it, if that was asked.
+    fn carry_out(&self, namespace: &Namespace, step: &Step) -> Result<(Answer, Option<u32>), StoreError> {
+        let keys = self.enter(namespace)?;
+        let mut words = self.head(words::name_of(step));
+        words::add_step(&mut words, step);
+        self.add_world(&mut words);
+        let before = self.watch.newest(namespace);
+        let replicas = self.replicas_for(step);
+        let evaluated = self.send(&keys, words::script_of(&self.scripts, step), &words, replicas)?;
+        let acknowledged = evaluated.replicas;
+        let reply = self.read(namespace, &keys, before, evaluated)?;
+        Ok((reply.answer(step)?, acknowledged))
+    }
+
+    fn add_world(&self, words: &mut Words) {
+        words.extend(self.world.as_deref().map(rows::pack_world));
+    }
+
+    /// Takes in what a reply says besides its answer: the clock, and how far the namespace has come.
+    fn read(
+        &self,
+        namespace: &Namespace,
+        keys: &Keys,
+        before: Option<Watermark>,
+        evaluated: Evaluated,
+    ) -> Result<Reply, StoreError> {
+        let reply = Reply::take(evaluated.reply)?;
+        keys.set_clock(evaluated.sent_ms, reply.now_ms);
+        let found = reply.epoch.map(|epoch| Watermark { epoch: Epoch(epoch), sequence: reply.sequence });
+        if self.watch.went_back(namespace, before, found) {
+            self.check_commits(namespace);
+        }
+        Ok(reply)
+    }
+
+    /// Says which recent commits of this process are missing.
+    fn check_commits(&self, namespace: &Namespace) {
+        for (run, nonce) in self.watch.recent_commits(namespace) {
+            let content = self.view(namespace, &View::Run(run.clone())).map(|page| page.content);
+            match content {
+                Ok(Content::Run(Some(seen)))
+                    if seen.run.attempt.nonce == nonce
+                        && seen.run.state == State::Ended(Outcome::Committed) => {}
+                Ok(_) => self.watch.commit_is_missing(&run),
+                Err(error) => {
+                    tracing::warn!(%run, %error, "could not check whether its commit is still there")
+                }
+            }
+        }
+    }
+
+    /// On how many replicas a step must be, and how long to wait for them.
+    fn replicas_for(&self, step: &Step) -> Option<(u32, Duration)> {
+        match (self.link.options().durability, step) {
+            (
+                Durability::Replicas { count, within },
+                Step::Acquire(_) | Step::Claim { .. } | Step::Commit { .. },
+            ) => Some((count, within)),
+            _ => None,
+        }
+    }
+
+    /// Enough replicas have the step, or the grant is given back.
+    fn is_replicated(
+        &self,
+        namespace: &Namespace,
+        step: &Step,
+        answer: Answer,
+        acknowledged: Option<u32>,
+    ) -> Result<Answer, StoreError> {
+        let Some((wanted, within)) = self.replicas_for(step) else { return Ok(answer) };
+        let found = acknowledged.unwrap_or(0);
+        if found >= wanted {
+            return Ok(answer);
+        }
+        let short = format!("{found} of {wanted} replicas had it within {} ms", within.as_millis());
+        match (&answer, step) {
+            (
+                Answer::Standing(Standing::Running(_)),
+                Step::Acquire(crate::step::Acquire { attempt, .. }) | Step::Claim { attempt, .. },
+            ) => {
+                self.carry_out(namespace, &Step::Fail(Who::from(attempt)))?;
+                let message = format!(
+                    "the grant was given back: {short}; check the replicas, or ask for less with durability=replicas(N,MS) in the URL"
+                );
+                Err(StoreError::new(StoreErrorKind::NotReplicated, message))
+            }
+            (
+                Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
+                Step::Commit { who, .. },
+            ) => {
+                self.watch.tell(format!(
+                    "{} is committed, but only {short}: a failover before the others have it would lose the commit",
+                    who.run
+                ));
+                Ok(answer)
+            }
+            _ => Ok(answer),
+        }
+    }
+}
+
+impl Store for RedisStore {
+    fn url(&self) -> String {
+        self.link.options().shown()
+    }
+
+    fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError> {
+        match &self.world {
+            Some(world) => Ok(world.now().boot_ms),
+            None => Ok(self.enter(namespace)?.clock_ms()),
+        }
+    }
+
+    fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
+        if let Step::Refresh(runs) = step
+            && runs.len() > MOST_REFRESHED
+        {
+            return self.refresh_in_parts(namespace, runs);
+        }
+        let (answer, acknowledged) = self.carry_out(namespace, step)?;
+        if let (
+            Step::Commit { who: Who { run, nonce: Some(nonce) }, .. },
+            Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
+        ) = (step, &answer)
+        {
+            self.watch.committed(namespace, run, *nonce);
+        }
+        self.is_replicated(namespace, step, answer, acknowledged)
+    }
+
+    fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
+        let keys = self.enter(namespace)?;
+        let (name, own) = words::view_words(view);
+        let mut words = self.head(name);
+        words.extend(own);
+        self.add_world(&mut words);
+        let before = self.watch.newest(namespace);
+        let reply =
+            self.read(namespace, &keys, before, self.send(&keys, &self.scripts.view, &words, None)?)?;
+        Ok(Page { sequence: reply.sequence, content: reply.content(view)? })
+    }
+
+    /// None: processes on other hosts cannot be probed, leases alone must do.
+    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+        Ok(None)
+    }
+
+    fn is_alive(&self, life: Life) -> bool {
+        self.world.as_ref().is_none_or(|world| world.is_alive(life))
+    }
+
+    fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
+        let keys = Keys::of(namespace);
+        Ok(Box::new(self.link.inbox(&keys.tag, [keys.channel(client), keys.everybody()])?))
+    }
+
+    /// Long enough for a failover to pass, and for a process that was not scheduled for a while.
+    fn default_lease(&self) -> Duration {
+        Duration::from_mins(3)
+    }
+
+    fn seen(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.watch.newest(namespace)
+    }
+
+    fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        self.watch.expect(namespace, watermark);
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.watch.notices()
+    }
+}
+
+impl RedisStore {
+    fn refresh_in_parts(&self, namespace: &Namespace, runs: &[Who]) -> Result<Answer, StoreError> {
+        let mut all = Vec::with_capacity(runs.len());
+        for part in runs.chunks(MOST_REFRESHED) {
+            if let (Answer::Refreshed(answers), _) =
+                self.carry_out(namespace, &Step::Refresh(part.to_vec()))?
+            {
+                all.extend(answers);
+            }
+        }
+        Ok(Answer::Refreshed(all))
+    }
+}

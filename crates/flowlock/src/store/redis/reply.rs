@@ -7,9 +7,7 @@ use crate::engine::view::{Content, NameSeen, Seen};
 use crate::name::{JobName, Name, RunId};
 use crate::record::{Input, Record, RecordState};
 use crate::run::{Origin, Outcome, State, Ticket, Token};
-use crate::step::{
-    Answer, Cancelled, Finished, Invalid, Refreshed, Running, Standing, Step, Waiting,
-};
+use crate::step::{Answer, Cancelled, Finished, Invalid, Refreshed, Running, Standing, Step, Waiting};
 use crate::store::{StoreError, StoreErrorKind, View};
 use crate::world::Life;
 
@@ -68,9 +66,7 @@ impl Reply {
             View::Runs { .. } => Content::Runs(parts.list()?.each(|mut run| seen(run.list()?))?, {
                 parts.optional(Parts::ticket)?
             }),
-            View::Run(_) => {
-                Content::Run(parts.optional(|parts| Ok(Box::new(seen(parts.list()?)?)))?)
-            }
+            View::Run(_) => Content::Run(parts.optional(|parts| Ok(Box::new(seen(parts.list()?)?)))?),
             View::Records { .. } => {
                 let records = parts.list()?.each(|mut record| named_record(record.list()?))?;
                 let more = parts.number()? == 1;
@@ -84,6 +80,31 @@ impl Reply {
 
 fn strange(what: &str) -> StoreError {
     StoreError::damaged(format!("the server's answer has no {what} where one belongs"))
+}
+
+/// What came of asking whether a namespace can be used: the server's clock in milliseconds.
+pub(super) fn check(value: Value) -> Result<i64> {
+    let mut parts = Parts::of(value)?;
+    let now_ms = parts.number()?;
+    let Some(problem) = parts.0.next() else { return Ok(now_ms) };
+    let what = crate::text::escape(&parts.text()?);
+    let is_kind = matches!(problem, Value::BulkString(word) if word == b"kind");
+    let (kind, message) = if is_kind {
+        (
+            StoreErrorKind::Damaged,
+            format!(
+                "key {what} is not of flowlock's making: another program uses the same prefix; give flowlock a database of its own"
+            ),
+        )
+    } else {
+        (
+            StoreErrorKind::Unusable,
+            format!(
+                "the server does not let this user call {what}, which flowlock needs; see its ACL in docs/redis.md"
+            ),
+        )
+    };
+    Err(StoreError::new(kind, message))
 }
 
 /// The parts of an array, one after the other.

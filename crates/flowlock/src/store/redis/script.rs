@@ -34,6 +34,8 @@ pub(super) struct Scripts {
     pub(super) step: Script,
     /// Reading.
     pub(super) view: Script,
+    /// Whether a namespace can be used.
+    pub(super) check: Script,
 }
 
 impl Scripts {
@@ -44,6 +46,7 @@ impl Scripts {
             create: script("#!lua", clock, [LEAVE, HOLD], step),
             step: script("#!lua flags=allow-oom", clock, [LEAVE, HOLD], step),
             view: script("#!lua flags=no-writes", clock, [HOLD, LEAVE], include_str!("lua/view.lua")),
+            check: Script::new(include_str!("lua/check.lua").to_owned()),
         }
     }
 }

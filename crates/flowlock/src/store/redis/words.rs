@@ -5,9 +5,9 @@ use crate::run::Holder;
 use crate::step::{Acquire, Holders, Patience, Step, Unlock, Who};
 use crate::store::View;
 
+use super::link::Script;
 use super::rows::{nonce_text, pack_spec, ticket_text};
 use super::script::Scripts;
-use super::link::Script;
 
 /// The arguments of a script.
 pub(super) type Words = Vec<Vec<u8>>;

@@ -8,19 +8,19 @@ mod alone;
 mod failure;
 mod file;
 mod life;
+mod namespace;
 mod open;
 mod rows;
 mod turn;
 mod wake;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::TransactionBehavior;
 
 use self::alone::{Alone, Inside};
 use self::failure::{at_path, translate};
@@ -30,7 +30,7 @@ use self::open::{Identity, with_suffix};
 use self::rows::Rows;
 use self::turn::Turnstile;
 use self::wake::Inboxes;
-use super::{Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View};
+use super::{Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks};
 use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
@@ -60,6 +60,8 @@ pub struct SqliteStore {
     inboxes: Inboxes,
     world: Box<dyn World>,
     inner: Alone<Inner>,
+    /// How far each namespace had come: a store never goes back.
+    watermarks: Watermarks,
     /// The process that opened it: neither `SQLite` nor the locks survive a fork.
     pid: u32,
 }
@@ -70,8 +72,6 @@ struct Inner {
     file: Option<OpenFile>,
     /// What was opened first: it must stay where it is.
     identity: Identity,
-    /// The highest sequence number seen per namespace: a store never goes back.
-    seen: BTreeMap<Namespace, u64>,
     /// A sync failed: what it was for must be written anew, for the kernel may have let go of it.
     owes_sync: bool,
 }
@@ -111,7 +111,8 @@ impl SqliteStore {
         Ok(Self {
             inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
             world: world(lives.clone()),
-            inner: Alone::new(Inner { turnstile, file, identity, seen: BTreeMap::new(), owes_sync: false }),
+            inner: Alone::new(Inner { turnstile, file, identity, owes_sync: false }),
+            watermarks: Watermarks::default(),
             pid: std::process::id(),
             path,
             patience,
@@ -193,19 +194,17 @@ impl SqliteStore {
         step: &Step,
         until: Instant,
     ) -> Result<Effect, StoreError> {
-        let Inner { turnstile, file, identity, seen, owes_sync } = inner;
-        let seen = seen.entry(namespace.clone()).or_default();
+        let Inner { turnstile, file, identity, owes_sync } = inner;
         let turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
         let file = self.usable(file, *identity)?;
-        let effect = file.write(|sql| {
-            let ns = namespace_number(sql, namespace)?;
+        let (effect, epoch) = file.write(|sql| {
+            let (ns, epoch) = namespace::enter(sql, namespace)?;
             let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
-            if effect.sequence <= *seen {
-                return Err(went_back(namespace, *seen, effect.sequence - 1));
-            }
-            Ok(effect)
+            self.watermarks.check(namespace, Some(epoch), effect.sequence - 1)?;
+            Ok((effect, epoch))
         })?;
-        *seen = effect.sequence;
+        let reached = Watermark { epoch, sequence: effect.sequence };
+        self.watermarks.saw(namespace, reached);
         // Out of turn: others may write while this waits for the disk, and one sync serves them all.
         drop(turn);
         if effect.must_sync {
@@ -216,6 +215,7 @@ impl SqliteStore {
                 file.write_anew()?;
             }
             *owes_sync = false;
+            self.watermarks.saw_durable(namespace, reached);
         }
         if let Some(ceiling) = effect.unsafe_ceiling {
             // Unsaid it costs the next process a sync, no more.
@@ -230,7 +230,7 @@ impl Store for SqliteStore {
         format!("sqlite:{}", self.path.display())
     }
 
-    fn clock_ms(&self) -> Result<i64, StoreError> {
+    fn clock_ms(&self, _: &Namespace) -> Result<i64, StoreError> {
         Ok(self.world.now().boot_ms)
     }
 
@@ -257,8 +257,15 @@ impl Store for SqliteStore {
         let file = self.usable(file, *identity)?;
         let transaction =
             file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
-        let ns = find_namespace(&transaction, namespace)?.unwrap_or(-1);
-        engine::view::view(&mut Rows { sql: &transaction, ns }, self.world.as_ref(), view)
+        let found = namespace::find(&transaction, namespace)?;
+        let ns = found.map_or(-1, |found| found.ns);
+        let page = engine::view::view(&mut Rows { sql: &transaction, ns }, self.world.as_ref(), view)?;
+        let epoch = found.and_then(|found| found.epoch);
+        self.watermarks.check(namespace, epoch, page.sequence)?;
+        if let Some(epoch) = epoch {
+            self.watermarks.saw(namespace, Watermark { epoch, sequence: page.sequence });
+        }
+        Ok(page)
     }
 
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
@@ -269,38 +276,25 @@ impl Store for SqliteStore {
         self.world.is_alive(life)
     }
 
-    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
+    fn inbox(&self, _: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
         Ok(Box::new(self.inboxes.open(client)?))
     }
 
     fn default_lease(&self) -> Duration {
         Duration::from_mins(1)
     }
-}
 
-fn went_back(namespace: &Namespace, seen: u64, found: u64) -> StoreError {
-    let message = format!(
-        "the store went back: namespace {namespace} was at step {seen} and is at step {found}; an older copy of the file \
-         was put in its place, and what happened since is lost"
-    );
-    StoreError::new(StoreErrorKind::Replaced, message)
-}
-
-fn find_namespace(sql: &Connection, namespace: &Namespace) -> Result<Option<i64>, StoreError> {
-    let mut statement = sql.prepare_cached("select ns from namespace where name = ?1").map_err(translate)?;
-    statement.query_row([namespace.as_str()], |row| row.get(0)).optional().map_err(translate)
-}
-
-fn namespace_number(sql: &Connection, namespace: &Namespace) -> Result<i64, StoreError> {
-    if let Some(number) = find_namespace(sql, namespace)? {
-        return Ok(number);
+    fn seen(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.watermarks.newest(namespace)
     }
-    sql.execute(
-        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
-        (namespace.as_str(), i64::MAX),
-    )
-    .map_err(translate)?;
-    Ok(sql.last_insert_rowid())
+
+    fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.watermarks.durable(namespace)
+    }
+
+    fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        self.watermarks.expect(namespace, watermark);
+    }
 }
 
 /// Says that a token ceiling is on the disk, so that nobody else need sync for it.

@@ -20,6 +20,12 @@ create table namespace (
     next_forget_ms integer not null
 );
 
+-- Which life of the namespace this is: 32 hexadecimal digits, made by chance.
+create table epoch (
+    ns    integer primary key,
+    epoch text not null
+);
+
 create table run (
     ns              integer not null,
     ticket          integer not null,

@@ -16,7 +16,7 @@ use super::failure::at_path;
 use crate::name::RunId;
 use crate::run::ClientId;
 use crate::step::Wake;
-use crate::store::{Bell, Inbox, StoreError};
+use crate::store::{Bell, Inbox, News, StoreError};
 use crate::text::LONGEST_NAME;
 
 /// How many sockets an opening looks at.
@@ -169,15 +169,15 @@ impl SocketInbox {
 }
 
 impl Inbox for SocketInbox {
-    fn wait(&mut self, at_most: Duration) -> Vec<RunId> {
+    fn wait(&mut self, at_most: Duration) -> News {
         let timeout =
             PollTimeout::try_from(at_most.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
         let mut both =
             [&self.socket, &self.rung].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
         let _ = poll(&mut both, timeout);
         // One look serves all hints and rings that are there by now.
-        let mut news = Vec::new();
-        while self.receive(&mut news) {}
+        let mut news = News::default();
+        while self.receive(&mut news.runs) {}
         while self.rung.recv(&mut [0]).is_ok() {}
         news
     }

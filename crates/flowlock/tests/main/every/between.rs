@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::store::{Inbox, Page, Pulse, Store, StoreError, View};
+use flowlock::store::{Inbox, Page, Pulse, Store, StoreError, View, Watermark};
 use flowlock::{ClientId, Flowlock, Life, Namespace};
 
 /// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
@@ -41,8 +41,8 @@ impl Store for Between {
     fn url(&self) -> String {
         self.store.url()
     }
-    fn clock_ms(&self) -> Result<i64, StoreError> {
-        self.store.clock_ms()
+    fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError> {
+        self.store.clock_ms(namespace)
     }
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
         (self.meddle)(&|| self.store.step(namespace, step), step)
@@ -56,10 +56,22 @@ impl Store for Between {
     fn is_alive(&self, life: Life) -> bool {
         self.store.is_alive(life)
     }
-    fn inbox(&self, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
-        self.store.inbox(client)
+    fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
+        self.store.inbox(namespace, client)
     }
     fn default_lease(&self) -> Duration {
         self.store.default_lease()
+    }
+    fn seen(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.store.seen(namespace)
+    }
+    fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.store.durable(namespace)
+    }
+    fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        self.store.expect(namespace, watermark);
+    }
+    fn notices(&self) -> Vec<String> {
+        self.store.notices()
     }
 }

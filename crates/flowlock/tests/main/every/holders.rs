@@ -193,7 +193,8 @@ fn a_run_that_only_a_later_page_of_a_heartbeat_speaks_of_is_not_sent_to_ask_for_
     let tell = Mutex::new(tell);
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
-    let flowlock = through(move |carry_out, step| {
+    let store = Fresh::new();
+    let flowlock = store.through(move |carry_out, step| {
         match step {
             Step::Heartbeat { from, .. } if *from != Ticket(0) => tell.lock().unwrap().send(()).unwrap(),
             Step::Claim { .. } => drop(count.fetch_add(1, Ordering::SeqCst)),

@@ -5,6 +5,7 @@
 
 mod between;
 mod holders;
+mod unreachable;
 
 use std::path::Path;
 

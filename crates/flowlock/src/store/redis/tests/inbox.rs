@@ -14,38 +14,38 @@ fn run(name: &str) -> RunId {
 /// Publishes until somebody listens, and waits for what comes.
 fn publish_and_wait(server: &Server, inbox: &mut RedisInbox, word: &str) -> Vec<RunId> {
     eventually("somebody listens", || server.cli(&["SPUBLISH", CHANNEL, word]) == "1");
-    inbox.wait(LONG)
+    inbox.wait(LONG).runs
 }
 
 #[test]
 fn news_comes_at_once_and_only_through_the_own_channel() {
     let server = Server::start(&[]);
     let link = linked(&server.url());
-    let mut inbox = link.inbox("t", CHANNEL.into()).unwrap();
-    let mut other = link.inbox("t", "fl:{t}:i:1".into()).unwrap();
+    let mut inbox = link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut other = link.inbox("t", ["fl:{t}:i:1".into(), "fl:{t}:i:all".into()]).unwrap();
     let mut took = Vec::new();
     for number in 0..50 {
         let mut publish = redis::cmd("SPUBLISH");
         publish.arg(CHANNEL).arg(format!("job.{number}"));
         let sent = Instant::now();
         link.command("t", &publish, soon()).unwrap();
-        assert_eq!(inbox.wait(LONG), [run(&format!("job.{number}"))]);
+        assert_eq!(inbox.wait(LONG).runs, [run(&format!("job.{number}"))]);
         took.push(sent.elapsed());
     }
     took.sort();
     assert!(took[25] < Duration::from_millis(50), "half of all news took longer than {:?}", took[25]);
-    assert!(other.wait(Duration::ZERO).is_empty());
+    assert!(other.wait(Duration::ZERO).runs.is_empty());
 }
 
 #[test]
 fn a_bell_ends_the_wait() {
     let server = Server::start(&[]);
-    let mut inbox = linked(&server.url()).inbox("t", CHANNEL.into()).unwrap();
+    let mut inbox = linked(&server.url()).inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     let bell = inbox.bell();
     let begun = Instant::now();
     std::thread::scope(|scope| {
         scope.spawn(|| bell.ring());
-        assert!(inbox.wait(LONG).is_empty());
+        assert!(inbox.wait(LONG).runs.is_empty());
     });
     assert!(begun.elapsed() < LONG / 2);
 }
@@ -53,7 +53,7 @@ fn a_bell_ends_the_wait() {
 #[test]
 fn what_names_no_run_is_no_news() {
     let server = Server::start(&[]);
-    let mut inbox = linked(&server.url()).inbox("t", CHANNEL.into()).unwrap();
+    let mut inbox = linked(&server.url()).inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     server.cli(&["SPUBLISH", CHANNEL, ""]);
     assert_eq!(publish_and_wait(&server, &mut inbox, "real.1"), [run("real.1")]);
 }
@@ -63,7 +63,7 @@ fn a_server_that_was_away_is_listened_to_again() {
     let mut server = Server::start(&[]);
     let link = linked(&server.url());
     server.kill();
-    let mut inbox = link.inbox("t", CHANNEL.into()).unwrap();
+    let mut inbox = link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     server.run();
     assert_eq!(publish_and_wait(&server, &mut inbox, "late.1")[0], run("late.1"));
     server.kill();
@@ -75,8 +75,8 @@ fn a_server_that_was_away_is_listened_to_again() {
 fn a_dropped_inbox_leaves_the_server() {
     let server = Server::start(&[]);
     let link = linked(&server.url());
-    let inbox = link.inbox("t", CHANNEL.into()).unwrap();
-    assert_eq!(server.cli(&["PUBSUB", "SHARDCHANNELS"]), CHANNEL);
+    let inbox = link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    assert_eq!(server.cli(&["PUBSUB", "SHARDCHANNELS"]).lines().count(), 2);
     drop(inbox);
     let begun = Instant::now();
     eventually("nobody listens", || server.cli(&["PUBSUB", "SHARDCHANNELS"]).is_empty());
@@ -88,5 +88,9 @@ fn a_user_who_may_not_listen_is_told() {
     let server = Server::start(&[]);
     server.cli(&["ACL", "SETUSER", "deaf", "on", ">pw", "~*", "&*", "+@all", "-ssubscribe"]);
     let link = linked(&format!("redis://deaf:pw@127.0.0.1:{}", server.port));
-    assert_error(link.inbox("t", CHANNEL.into()), StoreErrorKind::Unusable, "may not run ssubscribe");
+    assert_error(
+        link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]),
+        StoreErrorKind::Unusable,
+        "may not run ssubscribe",
+    );
 }

@@ -73,7 +73,7 @@ fn the_primary_is_followed_through_failovers_and_the_inbox_too() {
     let script = counter();
     assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(1, "x"));
     let channel = "fl:{t}:i:0";
-    let mut inbox = link.inbox("t", channel.into()).unwrap();
+    let mut inbox = link.inbox("t", [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let settled = |wanted| {
         eventually("steps succeed on the new primary", || match count(&link, &script, "t", "x", soon()) {
             Ok(done) => done.reply == counted(wanted, "x"),
@@ -92,7 +92,7 @@ fn the_primary_is_followed_through_failovers_and_the_inbox_too() {
     settled(2);
     assert_eq!(group.servers[1].cli(&["GET", "{t}:n"]), "2");
     eventually("the inbox has followed", || group.servers[1].cli(&["SPUBLISH", channel, "job.1"]) == "1");
-    assert_eq!(inbox.wait(LONG)[0].as_str(), "job.1");
+    assert_eq!(inbox.wait(LONG).runs[0].as_str(), "job.1");
 
     group.servers[0].thaw();
     eventually("the old primary follows", || {

@@ -60,9 +60,9 @@ fn a_server_with_its_own_authority_is_trusted_when_that_is_named() {
     for number in 1..20 {
         assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(number, "x"));
     }
-    let mut inbox = link.inbox("t", "fl:{t}:i:0".into()).unwrap();
+    let mut inbox = link.inbox("t", ["fl:{t}:i:0".into(), "fl:{t}:i:all".into()]).unwrap();
     server.cli(&["SPUBLISH", "fl:{t}:i:0", "job.1"]);
-    assert_eq!(inbox.wait(LONG)[0].as_str(), "job.1");
+    assert_eq!(inbox.wait(LONG).runs[0].as_str(), "job.1");
 
     let other = Papers::new();
     let untrusted = open(&url("localhost", port, &[("ca", &other.path("ca"))]));

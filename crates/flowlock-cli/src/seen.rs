@@ -1,0 +1,190 @@
+//! How far a store had come when a command of this user last used it, kept in the state directory: so that a store
+//! that went back in between, or another one in its place, is noticed by the next command.
+//!
+//! One small file for each store and namespace. It is a memory, not a lock: two commands that end at the same moment
+//! may keep the older of two states, which costs a little of the memory and nothing else. Nothing that goes wrong here
+//! stops a job.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use flowlock::Flowlock;
+use flowlock::store::Watermark;
+use serde::{Deserialize, Serialize};
+use sha1::Digest as _;
+
+use crate::exit::Place;
+
+/// What one file says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    store: String,
+    namespace: String,
+    /// The boot of this machine in which `newest` was seen: a power loss takes back what was not synced.
+    boot: String,
+    newest: Watermark,
+    durable: Option<Watermark>,
+}
+
+const VERSION: u32 = 1;
+/// More than any file of this kind has.
+const LARGEST: u64 = 64 * 1024;
+/// A lock alone changes nothing that could get lost, so most commands that only lock leave the file as it is: it is
+/// written if it is older than this, or this many steps behind.
+const OLD: Duration = Duration::from_mins(1);
+const BEHIND: u64 = 1_000;
+
+/// What is remembered of one namespace of one store.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    place: Place,
+    /// None for a store that no other process sees, and for a user without a home.
+    path: Option<PathBuf>,
+    kept: Option<Kept>,
+    /// Whether that was written long ago.
+    old: bool,
+    /// Names this boot of this machine.
+    boot: String,
+}
+
+impl Seen {
+    /// Reads what is kept below `state` about a place.
+    pub(crate) fn of(state: Option<&Path>, place: &Place) -> Self {
+        let path = state.filter(|_| place.store != "memory:").map(|state| file(state, place));
+        let mut seen = Self { place: place.clone(), path, kept: None, old: true, boot: boot() };
+        if let Some(path) = &seen.path {
+            match read(path) {
+                Ok((kept, old)) if kept.is_of(place) => (seen.kept, seen.old) = (Some(kept), old),
+                Ok(_) => tracing::debug!(path = %path.display(), "tells of another store"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::debug!(path = %path.display(), %error, "cannot be read"),
+            }
+        }
+        seen
+    }
+
+    /// What the store must have come to at least.
+    pub(crate) fn expected(&self) -> Option<Watermark> {
+        let kept = self.kept.as_ref()?;
+        if kept.boot == self.boot { Some(kept.newest) } else { kept.durable }
+    }
+
+    /// Keeps what this command saw, if that is worth a write.
+    pub(crate) fn keep(&mut self, flowlock: &Flowlock) {
+        let Some(now) = self.found(flowlock) else { return };
+        if self.kept.as_ref().is_some_and(|was| !self.is_worth_a_write(was, &now)) {
+            return;
+        }
+        let Some(path) = &self.path else { return };
+        // Another command may have written meanwhile. The later state counts; if it is of another life of the store than
+        // it was when this command began, somebody acknowledged that.
+        let life = self.kept.as_ref().unwrap_or(&now).newest.epoch;
+        let now = match read(path) {
+            Ok((other, _)) if other.newest.epoch != life => return,
+            Ok((other, _)) => now.or_later(&other),
+            Err(_) => now,
+        };
+        match write(path, &now) {
+            Ok(()) => self.kept = Some(now),
+            Err(error) => tracing::debug!(path = %path.display(), %error, "cannot be written"),
+        }
+    }
+
+    /// From now on this is what is remembered, however far back it is; nothing, if the namespace has no epoch.
+    pub(crate) fn accept(&mut self, flowlock: &Flowlock) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let newest = flowlock.store().seen(flowlock.namespace());
+        self.kept = newest.map(|newest| Kept { durable: None, ..self.kept(newest, None) });
+        self.old = false;
+        match &self.kept {
+            Some(kept) => write(path, kept),
+            None => fs::remove_file(path),
+        }
+    }
+
+    fn kept(&self, newest: Watermark, durable: Option<Watermark>) -> Kept {
+        let Place { store, namespace } = self.place.clone();
+        Kept { version: VERSION, store, namespace, boot: self.boot.clone(), newest, durable }
+    }
+
+    /// What is known by now: from the store, and from before.
+    fn found(&self, flowlock: &Flowlock) -> Option<Kept> {
+        let (store, namespace) = (flowlock.store(), flowlock.namespace());
+        let now = self.kept(store.seen(namespace)?, store.durable(namespace));
+        Some(match &self.kept {
+            Some(was) => now.or_later(was),
+            None => now,
+        })
+    }
+
+    fn is_worth_a_write(&self, was: &Kept, now: &Kept) -> bool {
+        now.newest.epoch != was.newest.epoch
+            || now.durable != was.durable
+            || now.boot != was.boot
+            || now.newest.sequence >= was.newest.sequence.saturating_add(BEHIND)
+            || self.old && now.newest != was.newest
+    }
+}
+
+impl Kept {
+    fn is_of(&self, place: &Place) -> bool {
+        (self.version, &self.store, &self.namespace) == (VERSION, &place.store, &place.namespace)
+    }
+
+    /// The later of two states of one life; of two lives, this one.
+    fn or_later(self, other: &Self) -> Self {
+        if self.newest.epoch != other.newest.epoch {
+            return self;
+        }
+        let durable = match (other.durable, self.durable) {
+            (Some(theirs), Some(ours)) => Some(theirs.or_later(ours)),
+            (theirs, ours) => ours.or(theirs),
+        };
+        // What was seen in another boot may be gone, unless it was durable.
+        let newest = if self.boot == other.boot { other.newest.or_later(self.newest) } else { self.newest };
+        Self { newest, durable, ..self }
+    }
+}
+
+/// The name says nothing and fits into every file system; the content says it all.
+fn file(state: &Path, place: &Place) -> PathBuf {
+    let digest = sha1::Sha1::digest(format!("{}\0{}", place.store, place.namespace));
+    let name = digest.iter().fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
+    state.join("seen").join(name + ".json")
+}
+
+/// The content, and whether it is an old one.
+fn read(path: &Path) -> io::Result<(Kept, bool)> {
+    let file = File::open(path)?;
+    let age = file.metadata()?.modified()?.elapsed();
+    let mut text = String::new();
+    file.take(LARGEST).read_to_string(&mut text)?;
+    // A time in the future says nothing.
+    Ok((serde_json::from_str(&text)?, age.map_or(true, |age| age > OLD)))
+}
+
+/// Whole or not at all, but not synced: what a power loss takes back of it is noticed a little later, if at all.
+fn write(path: &Path, kept: &Kept) -> io::Result<()> {
+    let draft = path.with_extension(std::process::id().to_string());
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let opened = options.open(&draft).or_else(|error| match path.parent() {
+        Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            options.open(&draft)
+        }
+        _ => Err(error),
+    });
+    let text = serde_json::to_vec(kept)?;
+    opened?.write_all(&text).and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&draft);
+    })
+}
+
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

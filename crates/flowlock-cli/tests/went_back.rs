@@ -1,0 +1,245 @@
+//! A store that went back, or another one in its place, is noticed by the next command of the same user.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use flowlock_testkit::{Call, Cli, Fault, Injected, sql};
+use nix::errno::Errno;
+
+use crate::{Told as _, cli_with_a_file as cli, place_of};
+
+/// Writes names, one run each.
+#[track_caller]
+fn write(cli: &Cli, names: &[&str]) {
+    for name in names {
+        cli.run(["run", "-o", name, "--", "true"]).code(0).stderr("");
+    }
+}
+
+/// The store's file, whole.
+fn backup(cli: &Cli) -> Vec<u8> {
+    sql(cli.store(), "pragma wal_checkpoint(truncate)");
+    fs::read(cli.store()).unwrap()
+}
+
+/// Removes the store and everything beside it.
+fn remove(cli: &Cli) {
+    fs::remove_dir_all(cli.home().join("store")).unwrap();
+    fs::create_dir(cli.home().join("store")).unwrap();
+}
+
+fn restore(cli: &Cli, backup: &[u8]) {
+    remove(cli);
+    fs::write(cli.store(), backup).unwrap();
+}
+
+/// The files in which this home's commands remember stores.
+fn memories(cli: &Cli) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(cli.home().join(".local/state/flowlock/seen")) else { return vec![] };
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn memory(cli: &Cli) -> String {
+    let [path] = &memories(cli)[..] else { panic!("one store, one memory: {:?}", memories(cli)) };
+    fs::read_to_string(path).unwrap()
+}
+
+/// Commands that write and commands that look refuse the store, and nothing runs.
+#[track_caller]
+fn is_refused(cli: &Cli, said: &str) {
+    for command in [&["run", "-o", "z", "--", "echo", "ran"][..], &["status"], &["outputs"]] {
+        let ended = cli.run(command);
+        ended.code(74).stdout("").stderr_has(said).stderr_has("`flowlock doctor --accept-restore`");
+        assert!(ended.err().ends_with(&place_of("sqlite:~/store/flowlock.db", "default")), "{ended:?}");
+    }
+    cli.run(["check", "a"]).code(69).stderr_has(said);
+    cli.run(["doctor"]).code(74).stdout_has(said);
+}
+
+#[test]
+fn an_older_copy_put_back_is_noticed_by_the_next_command() {
+    let cli = cli();
+    write(&cli, &["a"]);
+    let old = backup(&cli);
+    write(&cli, &["b"]);
+    restore(&cli, &old);
+    is_refused(&cli, "the store went back: namespace default was at step ");
+    // What is there stays as it was put there.
+    assert_eq!(backup(&cli), old);
+    write(&cli.clone().with("XDG_STATE_HOME", cli.home().join("somebody else's")), &["c"]);
+}
+
+#[test]
+fn a_store_that_was_removed_and_made_anew_is_noticed_by_the_next_command() {
+    let cli = cli();
+    write(&cli, &["a"]);
+    remove(&cli);
+    is_refused(&cli, "the store is not the one it was");
+    let stranger = cli.clone().with("XDG_STATE_HOME", cli.home().join("somebody else's"));
+    write(&stranger, &["a", "b", "c", "d"]);
+    is_refused(&cli, "the store is not the one it was");
+}
+
+#[test]
+fn a_lock_was_enough_to_know_a_store() {
+    let cli = cli();
+    cli.run(["run", "-l", "x", "--", "true"]).code(0);
+    remove(&cli);
+    cli.run(["run", "-l", "x", "--", "echo", "ran"]).code(74).stdout("");
+}
+
+#[test]
+fn a_doctor_accepts_what_was_put_back() {
+    let cli = cli();
+    cli.run(["doctor", "--accept-restore"])
+        .code(0)
+        .stderr_has("flowlock: nothing is remembered of this store, so there is nothing to accept (store ");
+    write(&cli, &["a"]);
+    cli.run(["doctor", "--accept-restore"])
+        .code(0)
+        .stderr_has("flowlock: the store did not go back: it was at step ");
+    let old = backup(&cli);
+    write(&cli, &["b"]);
+    restore(&cli, &old);
+    let accepted = cli.run(["doctor", "--accept-restore"]);
+    accepted.code(0).stdout_has("ok  works").stderr_has("flowlock: accepted: the store was at step ");
+    accepted.stderr_has(" of epoch ").stderr_has(" and is at step ");
+    write(&cli, &["c"]);
+    cli.run(["check", "b"]).code(1);
+
+    remove(&cli);
+    cli.run(["status"]).code(74);
+    let accepted = cli.run(["doctor", "--accept-restore"]);
+    accepted.code(0).stderr_has(" and is empty (store ");
+    write(&cli, &["a"]);
+    // The new one is remembered as well as the old one was.
+    remove(&cli);
+    cli.run(["status"]).code(74);
+}
+
+#[test]
+fn a_namespace_that_did_not_change_meanwhile_is_not_affected() {
+    let cli = cli();
+    let other = cli.clone().with("FLOWLOCK_NAMESPACE", "other");
+    write(&cli, &["a"]);
+    write(&other, &["a"]);
+    let old = backup(&cli);
+    write(&cli, &["b"]);
+    restore(&cli, &old);
+    write(&other, &["b"]);
+    cli.run(["status"]).code(74);
+    cli.clone().with("FLOWLOCK_NAMESPACE", "a third").run(["run", "-l", "x", "--", "true"]).code(0);
+    assert_eq!(memories(&cli).len(), 3);
+}
+
+#[test]
+fn a_damaged_memory_is_ignored_and_made_anew() {
+    let cli = cli();
+    write(&cli, &["a"]);
+    let sound = memory(&cli);
+    let [path] = &memories(&cli)[..] else { panic!() };
+    for damage in ["", "{", "null", "\0\0\0", &sound.replace("\"version\":1", "\"version\":2"), &sound[..90]]
+    {
+        fs::write(path, damage).unwrap();
+        write(&cli, &["b"]);
+        assert!(memory(&cli).len() >= sound.len(), "{}", memory(&cli));
+    }
+    remove(&cli);
+    cli.run(["status"]).code(74);
+}
+
+#[test]
+fn a_home_that_cannot_be_written_or_read_stops_no_job() {
+    let cli = cli();
+    fs::write(cli.home().join(".local"), "in the way").unwrap();
+    write(&cli, &["a"]);
+    fs::remove_file(cli.home().join(".local")).unwrap();
+    let state = cli.home().join(".local/state/flowlock");
+    fs::create_dir_all(state.join("seen")).unwrap();
+    for (call, errno) in
+        [(Call::Write, Errno::ENOSPC), (Call::Open, Errno::EROFS), (Call::Rename, Errno::EACCES)]
+    {
+        let refused = Fault::below(&state).calls(&[call]).refuse_from(1, errno).inject();
+        write(&cli.clone().with_faults(&refused), &["b"]);
+        assert!(refused.fired() > 0, "{call:?}");
+        assert_eq!(memories(&cli), Vec::<PathBuf>::new(), "{call:?}");
+    }
+    write(&cli.clone().with("HOME", "/dev/null"), &["c"]);
+}
+
+#[test]
+fn what_a_loss_of_power_may_take_back_is_not_expected_after_it() {
+    let cli = cli();
+    write(&cli, &["a"]);
+    let synced = backup(&cli);
+    grow_old(&memories(&cli)[0]);
+    cli.run(["run", "-l", "x", "--", "true"]).code(0);
+    restore(&cli, &synced);
+    cli.run(["status"]).code(74);
+    let faults = Fault::below(cli.home()).boot("11111111-2222-3333-4444-555555555555").inject();
+    let after = cli.clone().with_faults(&faults);
+    has_just_booted(&faults);
+    after.run(["status"]).code(0).stderr("");
+    // What was synced is expected for ever.
+    write(&after, &["b"]);
+    restore(&cli, &synced);
+    has_just_booted(&faults);
+    after.run(["status"]).code(74);
+    cli.run(["status"]).code(74);
+}
+
+/// Else the store was written by another boot after this one began: by another host.
+fn has_just_booted(faults: &Injected) {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    faults.shift_boot_clock(50 - (uptime * 1000.0) as i64);
+}
+
+/// As if nothing had been written there for more than a minute.
+fn grow_old(memory: &Path) {
+    let file = fs::File::options().write(true).open(memory).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(61)).unwrap();
+}
+
+#[test]
+fn a_command_that_only_locks_seldom_writes_what_it_saw() {
+    let cli = cli();
+    let lock = || cli.run(["run", "-l", "x", "--", "true"]).code(0).stderr("").to_owned();
+    lock();
+    let first = memory(&cli);
+    lock();
+    cli.run(["status"]).code(0);
+    assert_eq!(memory(&cli), first);
+    write(&cli, &["a"]);
+    let written = memory(&cli);
+    assert_ne!(written, first);
+    lock();
+    assert_eq!(memory(&cli), written);
+    grow_old(&memories(&cli)[0]);
+    lock();
+    assert_ne!(memory(&cli), written);
+}
+
+#[test]
+fn what_is_remembered_is_the_users_own() {
+    let cli = cli();
+    write(&cli, &["a"]);
+    let [path] = &memories(&cli)[..] else { panic!() };
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(path), mode(path.parent().unwrap())), (0o600, 0o700));
+    let told: serde_json::Value = serde_json::from_str(&memory(&cli)).unwrap();
+    assert_eq!(told["store"], format!("sqlite:{}", cli.store().display()));
+    assert_eq!(told["namespace"], "default");
+    assert_eq!(told["newest"], told["durable"]);
+}
+
+#[test]
+fn a_store_in_memory_is_not_remembered() {
+    let cli = cli().with("FLOWLOCK_STORE", "memory:");
+    for _ in 0..2 {
+        write(&cli, &["a"]);
+    }
+    assert_eq!(memories(&cli), Vec::<PathBuf>::new());
+}

@@ -1,0 +1,270 @@
+//! A grant as the keeper knows it: its deadline by this process's own clock, and whether it is lost.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use crate::coordinator::Shared;
+use crate::error::Lost;
+use crate::grant::Renewal;
+use crate::run::{Attempt, LostBy, Outcome, Token};
+use crate::step::{Answer, Refreshed, Step, Who};
+use crate::store::StoreError;
+use crate::sync::lock;
+
+/// A refresh by hand takes effect at most this often.
+const BY_HAND_MS: i64 = 1_000;
+/// Refreshes due within this time of each other go into one call.
+const TOGETHER_MS: i64 = 50;
+/// Pause after a refresh that failed, before the next one.
+const RETRY_MS: i64 = 500;
+
+type Told = Box<dyn FnOnce(Lost) + Send>;
+
+/// A grant as the keeper knows it.
+pub(crate) struct Held {
+    pub(crate) attempt: Attempt,
+    pub(crate) token: Token,
+    lease_ms: i64,
+    renewal: Renewal,
+    /// When this process must assume the loss (boot clock).
+    deadline_ms: AtomicI64,
+    next_refresh_ms: AtomicI64,
+    /// Somebody said that something happened to it: the store is asked, whoever renews it.
+    news: AtomicBool,
+    last_refresh_ms: AtomicI64,
+    /// A renewal was due, and the store has answered none since.
+    unanswered: AtomicBool,
+    /// Why the last renewal failed, if it did.
+    trouble: Mutex<Option<String>>,
+    /// The end of the lease alone does not end it: the store is asked until it answers.
+    insists: AtomicBool,
+    /// It runs as long as it may, and is not renewed any more.
+    capped: AtomicBool,
+    lost: OnceLock<Lost>,
+    /// The caller has ended the run: what the store says of it is no news any more.
+    ended: AtomicBool,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+/// What a grant needs at some moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// Nothing any more: it is lost.
+    Gone,
+    /// Its deadline has passed.
+    Expired,
+    /// The store is to be asked.
+    Due,
+    /// Nothing yet.
+    Later,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Held")
+            .field("run", &self.attempt.id)
+            .field("token", &self.token)
+            .finish_non_exhaustive()
+    }
+}
+
+/// This process's own clock, which also runs while the machine is suspended.
+pub(crate) fn now_ms() -> i64 {
+    crate::world::system_now().boot_ms
+}
+
+impl Held {
+    pub(crate) fn new(
+        attempt: &Attempt,
+        token: Token,
+        lease_ms: u64,
+        deadline_ms: i64,
+        renewal: Renewal,
+    ) -> Self {
+        let lease_ms = lease_ms as i64;
+        let begun_ms = deadline_ms - lease_ms;
+        Self {
+            attempt: attempt.clone(),
+            token,
+            lease_ms,
+            renewal,
+            deadline_ms: AtomicI64::new(deadline_ms),
+            next_refresh_ms: AtomicI64::new(begun_ms + lease_ms / 3),
+            news: AtomicBool::new(false),
+            last_refresh_ms: AtomicI64::new(begun_ms),
+            unanswered: AtomicBool::new(false),
+            trouble: Mutex::new(None),
+            insists: AtomicBool::new(false),
+            capped: AtomicBool::new(false),
+            lost: OnceLock::new(),
+            ended: AtomicBool::new(false),
+            told: Arc::default(),
+        }
+    }
+
+    /// When it first needs attention: a refresh, or its deadline.
+    pub(crate) fn first_event_ms(&self) -> i64 {
+        let refresh = self.next_refresh_ms.load(Ordering::Acquire);
+        if self.is_unsettled() {
+            return refresh;
+        }
+        let deadline = self.deadline_ms.load(Ordering::Acquire);
+        match self.renewal {
+            Renewal::Automatic => deadline.min(refresh),
+            Renewal::ByHand => deadline,
+        }
+    }
+
+    /// What is to be done about it; a renewal that is due is taken as asked for.
+    pub(crate) fn attention(&self, now: i64) -> Attention {
+        if self.lost.get().is_some() {
+            return Attention::Gone;
+        }
+        let deadline = if self.is_unsettled() { i64::MAX } else { self.deadline_ms.load(Ordering::Acquire) };
+        if deadline <= now {
+            return Attention::Expired;
+        }
+        let first = self.first_event_ms();
+        if !self.news.swap(false, Ordering::AcqRel) && (first > now + TOGETHER_MS || first >= deadline) {
+            return Attention::Later;
+        }
+        self.next_refresh_ms.store(now + RETRY_MS, Ordering::Release);
+        self.unanswered.store(true, Ordering::Release);
+        Attention::Due
+    }
+
+    /// Something happened to it: the store is to be asked.
+    pub(crate) fn has_news(&self) {
+        self.news.store(true, Ordering::Release);
+    }
+
+    /// Nothing is to be said of it any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn time_left(&self) -> Duration {
+        let left = self.deadline_ms.load(Ordering::Acquire) - now_ms();
+        Duration::from_millis(left.max(0) as u64)
+    }
+
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        if let Some(by) = self.lost.get() {
+            return Some(*by);
+        }
+        if self.deadline_ms.load(Ordering::Acquire) > now_ms() {
+            return None;
+        }
+        let by = self.expiry();
+        if !self.is_unsettled() {
+            self.lose(by);
+        }
+        Some(by)
+    }
+
+    /// What the end of its lease means.
+    pub(crate) fn expiry(&self) -> Lost {
+        let unanswered = self.unanswered.load(Ordering::Acquire) && !self.capped.load(Ordering::Acquire);
+        if unanswered { Lost::Unreachable } else { Lost::Expired }
+    }
+
+    /// Whether only the store can say that it is over.
+    fn is_unsettled(&self) -> bool {
+        self.renewal == Renewal::Automatic
+            && self.insists.load(Ordering::Acquire)
+            && !self.capped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn insist(&self) {
+        self.insists.store(true, Ordering::Release);
+    }
+
+    /// Why the last renewal failed, since none was answered.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    fn failed(&self, error: &StoreError) {
+        self.unanswered.store(true, Ordering::Release);
+        *lock(&self.trouble) = Some(error.to_string());
+    }
+
+    /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
+    /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
+    pub(crate) fn lose(&self, by: Lost) {
+        if self.ended.load(Ordering::Acquire) || self.lost.set(by).is_err() || lock(&self.told).is_empty() {
+            return;
+        }
+        let told = self.told.clone();
+        let spawned =
+            std::thread::Builder::new().name("flowlock-loss".into()).spawn(move || tell_all(&told, by));
+        if spawned.is_err() {
+            tell_all(&self.told, by);
+        }
+    }
+
+    pub(crate) fn on_lost(&self, told: Told) {
+        let mut waiting = lock(&self.told);
+        match self.lost.get() {
+            Some(&by) => {
+                drop(waiting);
+                told(by);
+            }
+            None => waiting.push(told),
+        }
+    }
+
+    pub(crate) fn was_refreshed_lately(&self) -> bool {
+        now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < BY_HAND_MS
+    }
+
+    /// Takes in the store's answer to a refresh sent at `sent_ms`.
+    fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
+        self.unanswered.store(false, Ordering::Release);
+        *lock(&self.trouble) = None;
+        match answer {
+            Refreshed::Held { lease_left_ms, .. } => {
+                // Answers may overtake each other; none takes back what another one gave.
+                self.deadline_ms.fetch_max(sent_ms.saturating_add(lease_left_ms), Ordering::AcqRel);
+                self.last_refresh_ms.fetch_max(sent_ms, Ordering::AcqRel);
+                self.next_refresh_ms.store(sent_ms + self.lease_ms / 3, Ordering::Release);
+            }
+            Refreshed::MaxRuntime { .. } => {
+                self.capped.store(true, Ordering::Release);
+                self.next_refresh_ms.store(i64::MAX, Ordering::Release);
+            }
+            Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
+            Refreshed::Over(Outcome::Lost(by)) => self.lose(Lost::By(by)),
+            // Ended by another handle, or forgotten: whatever it was, it is not held.
+            Refreshed::Over(_) | Refreshed::NotRunning | Refreshed::NotFound => {
+                self.lose(Lost::By(LostBy::Taken));
+            }
+        }
+    }
+}
+
+fn tell_all(waiting: &Mutex<Vec<Told>>, by: Lost) {
+    let all = std::mem::take(&mut *lock(waiting));
+    for told in all {
+        // The panic was reported by its hook; the others are told all the same.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| told(by)));
+    }
+}
+
+/// Refreshes grants in one call.
+pub(crate) fn refresh(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), StoreError> {
+    let sent_ms = now_ms();
+    let runs = grants.iter().map(|held| Who::from(&held.attempt)).collect();
+    let answer = shared.store.step(&shared.namespace, &Step::Refresh(runs)).inspect_err(|error| {
+        for held in grants {
+            held.failed(error);
+        }
+    })?;
+    if let Answer::Refreshed(answers) = answer {
+        for (held, answer) in grants.iter().zip(answers) {
+            held.refreshed(answer, sent_ms);
+        }
+    }
+    Ok(())
+}

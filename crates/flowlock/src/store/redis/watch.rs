@@ -1,0 +1,117 @@
+//! Noticing that a namespace went back: restored, restarted empty, or failed over without its newest steps.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::name::{Namespace, RunId};
+use crate::run::Nonce;
+use crate::store::{Watermark, Watermarks};
+use crate::sync::lock;
+
+/// How many commits are remembered, and how long: a server that knows of a commit says so for ten minutes.
+const MOST_COMMITS: usize = 1_000;
+const REMEMBERED: Duration = Duration::from_mins(9);
+/// How many notices are kept for who asks for them; the rest was logged.
+const MOST_NOTICES: usize = 100;
+
+/// What this process has seen of a store, and has to tell.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    watermarks: Watermarks,
+    commits: Mutex<VecDeque<Commit>>,
+    notices: Mutex<Vec<String>>,
+}
+
+#[derive(Debug)]
+struct Commit {
+    namespace: Namespace,
+    run: RunId,
+    nonce: Nonce,
+    at: Instant,
+}
+
+impl Watch {
+    pub(super) fn newest(&self, namespace: &Namespace) -> Option<Watermark> {
+        self.watermarks.newest(namespace)
+    }
+
+    pub(super) fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        self.watermarks.expect(namespace, watermark);
+    }
+
+    /// Takes in the state that an answer came from. It went back if it is of another life than, or not later than,
+    /// `before`: the newest state known before the question was sent. From then on the older state is what is known.
+    pub(super) fn went_back(
+        &self,
+        namespace: &Namespace,
+        before: Option<Watermark>,
+        found: Option<Watermark>,
+    ) -> bool {
+        let Some(found) = found else {
+            return match before {
+                Some(before) if self.newest(namespace).is_some() => {
+                    self.watermarks.forget(namespace);
+                    self.tell(format!(
+                        "the store lost namespace {namespace}: {before} was seen there, now there is nothing; what was held is lost, and what was written since the last backup is missing"
+                    ));
+                    true
+                }
+                _ => false,
+            };
+        };
+        match before {
+            Some(before) if before.epoch != found.epoch || before.sequence > found.sequence => {
+                self.watermarks.go_back_to(namespace, found);
+                self.tell(format!(
+                    "the store went back: of namespace {namespace} {before} was seen there, now there is {found}; what was held since is lost, and outputs written since may be missing"
+                ));
+                true
+            }
+            _ => {
+                self.watermarks.saw(namespace, found);
+                false
+            }
+        }
+    }
+
+    pub(super) fn committed(&self, namespace: &Namespace, run: &RunId, nonce: Nonce) {
+        let mut commits = lock(&self.commits);
+        if commits.len() == MOST_COMMITS {
+            commits.pop_front();
+        }
+        let (namespace, run, at) = (namespace.clone(), run.clone(), Instant::now());
+        commits.push_back(Commit { namespace, run, nonce, at });
+    }
+
+    /// The recent commits of this process in a namespace.
+    pub(super) fn recent_commits(&self, namespace: &Namespace) -> Vec<(RunId, Nonce)> {
+        let commits = lock(&self.commits);
+        let recent = commits.iter().filter(|commit| commit.at.elapsed() < REMEMBERED);
+        recent
+            .filter(|commit| commit.namespace == *namespace)
+            .map(|commit| (commit.run.clone(), commit.nonce))
+            .collect()
+    }
+
+    pub(super) fn commit_is_missing(&self, run: &RunId) {
+        lock(&self.commits).retain(|commit| commit.run != *run);
+        self.tell(format!(
+            "{run} was committed, but the store does not know of it any more: its outputs are not recorded as written; run the job again"
+        ));
+    }
+
+    /// Something that people must hear of.
+    pub(super) fn tell(&self, notice: String) {
+        tracing::error!("{notice}");
+        let mut notices = lock(&self.notices);
+        if notices.len() < MOST_NOTICES {
+            notices.push(notice);
+        }
+    }
+
+    /// Takes what there is to tell.
+    pub(super) fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.notices))
+    }
+}

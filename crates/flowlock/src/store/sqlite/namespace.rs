@@ -1,0 +1,62 @@
+//! A namespace's row: its number in all other tables, and its epoch.
+//!
+//! The epochs have a table of their own, which stores made before there were epochs lack until a namespace is next
+//! written to. Who does not know the table leaves it alone, so the schema is still the same.
+
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::failure::translate;
+use crate::name::Namespace;
+use crate::store::{Epoch, StoreError};
+
+/// A namespace as the file has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub(super) ns: i64,
+    pub(super) epoch: Option<Epoch>,
+}
+
+/// Looks for a namespace.
+pub(super) fn find(sql: &Connection, namespace: &Namespace) -> Result<Option<Found>, StoreError> {
+    let with_epoch = "select ns, epoch from namespace left join epoch using (ns) where name = ?1";
+    let mut statement = match sql.prepare_cached(with_epoch) {
+        Err(error) if error.to_string().contains("no such table: epoch") => {
+            sql.prepare_cached("select ns, null from namespace where name = ?1").map_err(translate)?
+        }
+        prepared => prepared.map_err(translate)?,
+    };
+    let found = statement
+        .query_row([namespace.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?)))
+        .optional()
+        .map_err(translate)?;
+    let Some((ns, text)) = found else {
+        return Ok(None);
+    };
+    let epoch = text.map(|text| text.parse()).transpose();
+    let epoch =
+        epoch.map_err(|error| StoreError::damaged(format!("the epoch of namespace {namespace}: {error}")))?;
+    Ok(Some(Found { ns, epoch }))
+}
+
+/// The number and the epoch of a namespace that is to be written to; makes what is missing.
+pub(super) fn enter(sql: &Connection, namespace: &Namespace) -> Result<(i64, Epoch), StoreError> {
+    let found = find(sql, namespace)?;
+    if let Some(Found { ns, epoch: Some(epoch) }) = found {
+        return Ok((ns, epoch));
+    }
+    let ns = found.map_or_else(|| insert(sql, namespace), |found| Ok(found.ns))?;
+    let epoch = Epoch::fresh();
+    sql.execute_batch("create table if not exists epoch (ns integer primary key, epoch text not null)")
+        .and_then(|()| sql.execute("insert into epoch values (?1, ?2)", (ns, epoch.to_string())))
+        .map_err(translate)?;
+    Ok((ns, epoch))
+}
+
+fn insert(sql: &Connection, namespace: &Namespace) -> Result<i64, StoreError> {
+    sql.execute(
+        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
+        (namespace.as_str(), i64::MAX),
+    )
+    .map_err(translate)?;
+    Ok(sql.last_insert_rowid())
+}

@@ -1,0 +1,186 @@
+//! How far a namespace had come when it was last seen, so that a store that went backwards is noticed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, StoreErrorKind};
+use crate::name::Namespace;
+use crate::sync::lock;
+
+/// Names one life of a namespace in a store: made by chance when the namespace is made there.
+///
+/// ```
+/// use flowlock::store::Epoch;
+///
+/// let epoch = Epoch(0xabc);
+/// assert_eq!(epoch.to_string(), "00000000000000000000000000000abc");
+/// assert_eq!(epoch.to_string().parse(), Ok(epoch));
+/// assert!("abc".parse::<Epoch>().is_err());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Epoch(pub u128);
+
+/// A text that is no [`Epoch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an epoch is 32 hexadecimal digits")]
+pub struct InvalidEpoch;
+
+impl Epoch {
+    /// A new one that nobody has seen.
+    pub(crate) fn fresh() -> Self {
+        let high = u128::from(crate::world::random_u64());
+        Self(high << 64 | u128::from(crate::world::random_u64()))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = InvalidEpoch;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEpoch> {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(InvalidEpoch);
+        }
+        u128::from_str_radix(text, 16).map(Self).map_err(|_| InvalidEpoch)
+    }
+}
+
+impl TryFrom<String> for Epoch {
+    type Error = InvalidEpoch;
+
+    fn try_from(text: String) -> Result<Self, InvalidEpoch> {
+        text.parse()
+    }
+}
+
+impl From<Epoch> for String {
+    fn from(epoch: Epoch) -> Self {
+        epoch.to_string()
+    }
+}
+
+/// A state of a namespace: which life of it, and how many steps that life had seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// Which life.
+    pub epoch: Epoch,
+    /// The namespace's sequence number, as in [`Page::sequence`](super::Page).
+    pub sequence: u64,
+}
+
+impl Watermark {
+    /// The later state of the same life; of two lives, `other`'s.
+    #[must_use]
+    pub fn or_later(self, other: Self) -> Self {
+        if self.epoch == other.epoch && self.sequence > other.sequence { self } else { other }
+    }
+}
+
+impl fmt::Display for Watermark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {} of epoch {}", self.sequence, self.epoch)
+    }
+}
+
+/// What a process has seen of the namespaces of one store, or was told of.
+#[derive(Debug, Default)]
+pub(crate) struct Watermarks {
+    by_namespace: Mutex<BTreeMap<Namespace, Marks>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    newest: Option<Watermark>,
+    durable: Option<Watermark>,
+}
+
+impl Watermarks {
+    pub(crate) fn expect(&self, namespace: &Namespace, watermark: Watermark) {
+        let mut marks = lock(&self.by_namespace);
+        let newest = &mut marks.entry(namespace.clone()).or_default().newest;
+        *newest = Some(newest.map_or(watermark, |known| known.or_later(watermark)));
+    }
+
+    pub(crate) fn newest(&self, namespace: &Namespace) -> Option<Watermark> {
+        lock(&self.by_namespace).get(namespace)?.newest
+    }
+
+    pub(crate) fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
+        lock(&self.by_namespace).get(namespace)?.durable
+    }
+
+    /// Takes in a state that was found good.
+    pub(crate) fn saw(&self, namespace: &Namespace, found: Watermark) {
+        self.expect(namespace, found);
+    }
+
+    /// The namespace went back to this state, and the store goes on from there.
+    #[cfg(feature = "redis")]
+    pub(crate) fn go_back_to(&self, namespace: &Namespace, found: Watermark) {
+        lock(&self.by_namespace).entry(namespace.clone()).or_default().newest = Some(found);
+    }
+
+    /// Nothing of the namespace is left.
+    #[cfg(feature = "redis")]
+    pub(crate) fn forget(&self, namespace: &Namespace) {
+        lock(&self.by_namespace).remove(namespace);
+    }
+
+    /// The same of a state that no loss of power takes back.
+    pub(crate) fn saw_durable(&self, namespace: &Namespace, found: Watermark) {
+        lock(&self.by_namespace).entry(namespace.clone()).or_default().durable = Some(found);
+    }
+
+    /// Refuses a state that is older than one that is known, or another life. A namespace that was never given an epoch
+    /// has none.
+    pub(crate) fn check(
+        &self,
+        namespace: &Namespace,
+        epoch: Option<Epoch>,
+        sequence: u64,
+    ) -> Result<(), StoreError> {
+        let Some(known) = self.newest(namespace) else {
+            return Ok(());
+        };
+        if epoch != Some(known.epoch) {
+            return Err(replaced(namespace, known, epoch, sequence));
+        }
+        if sequence < known.sequence {
+            return Err(went_back(namespace, known.sequence, sequence));
+        }
+        Ok(())
+    }
+}
+
+const REMEDY: &str = "once that is as it should be, `flowlock doctor --accept-restore` acknowledges it";
+
+fn went_back(namespace: &Namespace, known: u64, found: u64) -> StoreError {
+    let message = format!(
+        "the store went back: namespace {namespace} was at step {known} and is at step {found}; an older copy was put in \
+         its place, and what happened since is lost; {REMEDY}"
+    );
+    StoreError::new(StoreErrorKind::Replaced, message)
+}
+
+fn replaced(namespace: &Namespace, known: Watermark, epoch: Option<Epoch>, sequence: u64) -> StoreError {
+    let found = match epoch {
+        Some(epoch) => Watermark { epoch, sequence }.to_string(),
+        None if sequence == 0 => "nothing of it".to_owned(),
+        None => format!("step {sequence} without an epoch"),
+    };
+    let message = format!(
+        "the store is not the one it was: of namespace {namespace} {known} was seen there, now there is {found}; what it \
+         held is lost; {REMEDY}"
+    );
+    StoreError::new(StoreErrorKind::Replaced, message)
+}

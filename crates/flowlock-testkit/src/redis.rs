@@ -18,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use redis::{
-    Client, Connection, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
+    Client, Connection, ConnectionAddr, ErrorKind, IntoConnectionInfo as _, RedisConnectionInfo, RedisError,
     RedisResult, Value,
 };
 use tempfile::TempDir;
@@ -134,8 +134,11 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// What the server answered, or that it did not answer.
+    /// What the server answered, or that it did not answer; a stopped one is not waited for.
     pub fn try_command(&self, words: &[&str]) -> RedisResult<Value> {
+        if self.process().is_stopped() {
+            return Err((ErrorKind::Io, "the server is stopped").into());
+        }
         let mut line = self.line();
         let had_line = line.is_some();
         let answer = self.ask(&mut line, words);

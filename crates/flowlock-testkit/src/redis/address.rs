@@ -23,7 +23,7 @@ impl RedisServer {
         format!("redis://{}127.0.0.1:{port}/0?{NO_PAUSE}", self.password())
     }
 
-    /// The store's URL for one of the users of [`user`](RedisSetup::user).
+    /// The store's URL for one of the users of [`user`](super::RedisSetup::user).
     pub fn url_as(&self, user: &str, password: &str) -> String {
         format!("redis://{user}:{password}@127.0.0.1:{}/0?{NO_PAUSE}", self.port)
     }
@@ -37,7 +37,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If it was not set up with [`tls`](RedisSetup::tls).
+    /// If it was not set up with [`tls`](super::RedisSetup::tls).
     pub fn tls_url(&self) -> String {
         let Certificates { ca, client, client_key, .. } = self.certificates();
         format!(

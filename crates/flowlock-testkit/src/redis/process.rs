@@ -49,10 +49,13 @@ impl Process {
     #[track_caller]
     pub(super) fn stop(&self) {
         self.signal(Signal::SIGSTOP);
-        let stat = format!("/proc/{}/stat", self.pid());
-        until("a stopped process", PATIENCE, || {
-            std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") T ")).then_some(())
-        });
+        until("a stopped process", PATIENCE, || self.is_stopped().then_some(()));
+    }
+
+    /// Whether it is frozen.
+    pub(super) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        stat.is_ok_and(|stat| stat.contains(") T "))
     }
 
     #[track_caller]

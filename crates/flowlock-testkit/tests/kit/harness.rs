@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowlock_testkit::{Cli, PATIENCE, until};
+use flowlock_testkit::{Cli, PATIENCE, RedisServer, until};
 use nix::sys::signal::{Signal, kill};
 
 fn sh() -> Cli {
@@ -77,9 +77,9 @@ fn what_a_process_left_behind_may_still_speak() {
 
 #[test]
 fn the_address_of_a_server_reads_the_same_in_every_test() {
-    let cli = sh().on(flowlock_testkit::RedisServer::start());
-    cli.run(["-c", "echo $FLOWLOCK_STORE"]).stdout("redis://server/0?failover_pause=0s\n");
-    assert!();
+    sh().on(RedisServer::start())
+        .run(["-c", "echo $FLOWLOCK_STORE"])
+        .stdout("redis://server/0?failover_pause=0s\n");
 }
 
 #[test]

@@ -193,6 +193,7 @@ fn a_stopped_server_is_silent_until_it_goes_on() {
     let asked = std::thread::spawn(move || redis_cli(&["-p", &port.to_string(), "PING"]));
     std::thread::sleep(Duration::from_millis(100));
     assert!(!asked.is_finished());
+    assert!(server.try_command(&["PING"]).is_err(), "the kit itself does not wait");
     server.cont();
     assert_eq!(asked.join().unwrap(), "PONG\n");
 }

@@ -45,6 +45,10 @@ pub(super) fn dial(
         value => Ok(value),
     };
     answers.auth.map(ok).transpose()?;
+    if part == Part::Sentinel {
+        // Who may ask a sentinel for the primary need not be allowed anything else.
+        return Ok(wire);
+    }
     answers.select.map(ok).transpose()?;
     check_role(address, part, &ok(answers.role)?)?;
     ok(answers.info)?;

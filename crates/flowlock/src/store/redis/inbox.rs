@@ -30,6 +30,8 @@ const GLANCE: Duration = Duration::from_secs(5);
 pub(super) struct RedisInbox {
     inbox: SignalInbox,
     state: Arc<State>,
+    /// The process whose thread listens: a child that drops its copy must leave the connection alone.
+    pid: u32,
 }
 
 impl RedisInbox {
@@ -41,7 +43,7 @@ impl RedisInbox {
         let patience = link.patience();
         let listener =
             Listener { link, tag: tag.to_owned(), channels, signal: signal.clone(), state: state.clone() };
-        let inbox = Self { inbox: SignalInbox::new(signal), state };
+        let inbox = Self { inbox: SignalInbox::new(signal), state, pid: std::process::id() };
         std::thread::Builder::new().name("flowlock-inbox".into()).spawn(move || listener.attend()).map_err(
             |error| {
                 let message =
@@ -68,6 +70,9 @@ impl Inbox for RedisInbox {
 
 impl Drop for RedisInbox {
     fn drop(&mut self) {
+        if std::process::id() != self.pid {
+            return;
+        }
         let mut now = lock(&self.state.now);
         now.is_over = true;
         if let Some(cutter) = now.cutter.take() {

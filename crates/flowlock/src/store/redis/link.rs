@@ -10,7 +10,7 @@ use super::inbox::RedisInbox;
 use super::line::{Job, Replies};
 use super::pack::{self, Named};
 use super::topology::{Primary, Topology};
-use super::url::{Address, Options};
+use super::url::{Address, Durability, Options};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::world::later;
 
@@ -78,7 +78,12 @@ impl Link {
         let topology = Topology::new(&options, patience);
         let until = later(Instant::now(), patience);
         topology.open(until)?;
-        Ok(Self { options, topology, patience, pid: std::process::id() })
+        let link = Self { options, topology, patience, pid: std::process::id() };
+        if matches!(link.options.durability, Durability::Replicas { .. }) {
+            // Whether that may be asked is better known now than after a step that counts.
+            link.command("", redis::cmd("WAIT").arg(0).arg(1), until)?;
+        }
+        Ok(link)
     }
 
     pub(super) fn options(&self) -> &Options {
@@ -217,9 +222,15 @@ fn wait(count: u32, within: Duration, until: Instant) -> Vec<u8> {
 fn acknowledged(at: &Address, reply: Value) -> Result<u32, Failure> {
     match reply {
         Value::Int(count) => Ok(u32::try_from(count).unwrap_or(0)),
-        // The script has run: the caller must not take this for a refusal without an effect.
-        Value::ServerError(error) => Err(failure::refused(at, &error)),
-        _ => Err(Failure::unusable(format!("{at} answered WAIT with something else than a number"))),
+        // The script has run: this must not be taken for a refusal without an effect.
+        other => {
+            let why = match other {
+                Value::ServerError(error) => failure::refused(at, &error).message,
+                _ => format!("{at} answered WAIT with something that is no number"),
+            };
+            let message = format!("the step counts, but whether replicas have it is unknown: {why}");
+            Err(Failure::new(StoreErrorKind::Unknown, message))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A store's URL: which servers, how they are arranged, as whom, and with what durability.
 
 mod parse;
+mod query;
 mod secret;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::server::*;
 use crate::store::StoreErrorKind;
+use crate::store::redis::url::Address;
+use crate::store::redis::wire::{Trouble, Wire};
 
 #[test]
 fn a_server_that_stops_answering_leaves_the_step_unknown_in_time() {
@@ -113,4 +115,28 @@ fn a_reply_that_trickles_ends_at_the_deadline() {
     assert_eq!(error.kind(), StoreErrorKind::Unknown, "{error}");
     drop(link);
     trickling.join().unwrap();
+}
+
+#[test]
+fn a_reply_that_comes_in_halves_is_whole_after_a_deadline_in_between() {
+    let (said, says) = std::sync::mpsc::channel::<&[u8]>();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        for bytes in says {
+            stream.write_all(bytes).unwrap();
+        }
+    });
+    let address = Address::Tcp { host: "127.0.0.1".into(), port };
+    let mut wire = Wire::connect(&address, None, soon()).unwrap();
+    said.send(b"*2\r\n$3\r\nab").unwrap();
+    let early = wire.receive(Instant::now() + Duration::from_millis(100));
+    assert!(matches!(early, Err(Trouble::Io(_))), "{early:?}");
+    said.send(b"c\r\n:7\r\n").unwrap();
+    let both = redis::Value::Array(vec![redis::Value::BulkString(b"abc".to_vec()), redis::Value::Int(7)]);
+    assert_eq!(wire.receive(soon()).unwrap(), both);
+    drop(said);
+    assert!(matches!(wire.receive(soon()), Err(Trouble::Closed)));
+    server.join().unwrap();
 }

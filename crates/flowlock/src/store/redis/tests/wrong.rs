@@ -138,10 +138,12 @@ fn a_user_with_few_rights_works_and_a_missing_right_is_named() {
     std::fs::write(&file, "other\n").unwrap();
     let _lost = count(&link, &script, "t", "x", soon());
     count(&link, &script, "t", "x", soon()).unwrap();
+    std::fs::write(&file, "pw").unwrap();
+    set(&needed);
+    assert_error(open(&format!("{url}&durability=replicas(1,5)")), Unusable, "may not run wait");
     for right in ["-role", "-info"] {
         set(&needed);
         server.cli(&["ACL", "SETUSER", "flow", right]);
-        std::fs::write(&file, "pw").unwrap();
         assert_error(open(&url), Unusable, &format!("may not run {}", &right[1..]));
     }
 }

@@ -1,16 +1,12 @@
 //! From text to options. Hosts come in lists, which no general URL parser reads, so this is our own.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
-
-use super::{Address, Deployment, Durability, LONGEST_PAUSE, Options, PAUSE, Password, Secret, TlsFiles};
+use super::query::{Query, decoded, durability, pause};
+use super::{Address, Deployment, Durability, Options, PAUSE, Password, Secret, TlsFiles};
 
 const FORMS: &str = "use redis://HOST[:PORT][/DB], rediss://… (TLS), redis+unix:///PATH, redis+sentinel://HOST,HOST/MASTER[/DB] or redis+cluster://HOST,HOST";
 const HIGHEST_DB: u32 = 65_535;
-const MOST_REPLICAS: u32 = 100;
-const LONGEST_WITHIN_MS: u64 = 600_000;
 
 /// What stands before `://`.
 struct Scheme {
@@ -38,9 +34,6 @@ struct Parts<'u> {
     query: Query<'u>,
 }
 
-/// The parameters, each of which is taken once.
-struct Query<'u>(Vec<(&'u str, &'u str)>);
-
 pub(super) fn parse(url: &str) -> Result<Options, String> {
     let Parts { scheme, user, password, around, hosts, path, mut query } = take_apart(url)?;
     let (deployment, db) = deployment(&scheme, hosts, path, &mut query)?;
@@ -59,7 +52,7 @@ pub(super) fn parse(url: &str) -> Result<Options, String> {
         db,
         user,
     };
-    query.is_empty()?;
+    query.nothing_left()?;
     for (who, user, password) in [
         ("user", &options.user, &options.password),
         ("sentinel_user", &options.sentinel_user, &options.sentinel_password),
@@ -235,17 +228,6 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-fn decoded(what: &str, text: &str) -> Result<String, String> {
-    let bytes = text.as_bytes();
-    let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
-    let broken = text.match_indices('%').any(|(at, _)| !(is_hex(at + 1) && is_hex(at + 2)));
-    let decoded = percent_decode_str(text).decode_utf8();
-    match decoded {
-        Ok(decoded) if !broken && !decoded.contains('\0') => Ok(decoded.into_owned()),
-        _ => Err(format!("the {what} is not percent-encoded UTF-8; write a '%' as %25")),
-    }
-}
-
 fn password_of(given: Option<String>, query: &mut Query<'_>, file: &str) -> Result<Option<Password>, String> {
     let password = match (given, query.take(file)?) {
         (Some(_), Some(_)) => {
@@ -289,72 +271,4 @@ fn tls(scheme: &Scheme, query: &mut Query<'_>) -> Result<Option<TlsFiles>, Strin
         }
     };
     Ok(Some(TlsFiles { authority, client }))
-}
-
-fn durability(text: &str) -> Result<Durability, String> {
-    let wrong = || {
-        format!(
-            "durability is none or replicas(N,MS) with N from 1 to {MOST_REPLICAS} and MS from 1 to {LONGEST_WITHIN_MS}, such as replicas(1,500)"
-        )
-    };
-    if text == "none" {
-        return Ok(Durability::None);
-    }
-    let inner = text.strip_prefix("replicas(").and_then(|rest| rest.strip_suffix(')')).ok_or_else(wrong)?;
-    let (count, within) = inner.split_once(',').ok_or_else(wrong)?;
-    let count = count.trim().parse().ok().filter(|count| (1..=MOST_REPLICAS).contains(count));
-    let within = within.trim().parse().ok().filter(|ms| (1..=LONGEST_WITHIN_MS).contains(ms));
-    let (count, within) = count.zip(within).ok_or_else(wrong)?;
-    Ok(Durability::Replicas { count, within: Duration::from_millis(within) })
-}
-
-fn pause(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let number = text[..digits].parse::<u64>().ok();
-    let unit_ms = match &text[digits..] {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" | "min" => Some(60_000),
-        _ => None,
-    };
-    let pause =
-        number.zip(unit_ms).and_then(|(number, ms)| number.checked_mul(ms)).map(Duration::from_millis);
-    pause
-        .filter(|pause| *pause <= LONGEST_PAUSE)
-        .ok_or_else(|| "failover_pause is a duration from 0s to 10m, such as 10s or 500ms".to_owned())
-}
-
-impl<'u> Query<'u> {
-    fn split(text: &'u str) -> Result<Self, String> {
-        let mut pairs = Vec::new();
-        for part in text.split('&').filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            if pairs.iter().any(|(other, _)| *other == name) {
-                return Err(format!("the parameter {} is given twice", crate::text::escape(name)));
-            }
-            pairs.push((name, value));
-        }
-        Ok(Self(pairs))
-    }
-
-    fn take(&mut self, name: &str) -> Result<Option<String>, String> {
-        let Some(at) = self.0.iter().position(|(other, _)| *other == name) else {
-            return Ok(None);
-        };
-        let value = decoded(name, self.0.swap_remove(at).1)?;
-        if value.is_empty() {
-            return Err(format!("the parameter {name} is empty; give it a value or leave it out"));
-        }
-        Ok(Some(value))
-    }
-
-    fn is_empty(&self) -> Result<(), String> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((name, _)) => Err(format!(
-                "unknown parameter \"{}\"; there are password_file, sentinel_user, sentinel_password_file, ca, cert, key, durability, failover_pause and db",
-                crate::text::escape(name)
-            )),
-        }
-    }
 }

@@ -115,7 +115,13 @@ impl Blocked {
     /// One line for people: the first blocker as a sentence, and how many more there are.
     pub fn summary(&self) -> String {
         let Some(first) = self.by.first() else {
-            return "older requests are served first".into();
+            return match self.retry_after_ms {
+                Some(ms) if ms > 0 => format!(
+                    "the store was restarted or another server took over: nothing new is granted for {} s, so that holders whose grants were lost hear of it first",
+                    ms.div_ceil(1_000)
+                ),
+                _ => "older requests are served first".into(),
+            };
         };
         match (self.by.len() - 1, self.more) {
             (0, false) => first.to_string(),

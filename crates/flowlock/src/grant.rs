@@ -13,6 +13,9 @@ use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
 use crate::store::{Content, StoreError, StoreErrorKind, View};
 use crate::world::later;
 
+/// What became of claims that nothing is known of any more.
+pub(crate) const TAKEN: Lost = Lost::By(LostBy::Taken);
+
 /// Who renews a grant's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Renewal {
@@ -191,7 +194,8 @@ impl Grant {
         self.ended = true;
         self.shared.keeper.release(&self.held);
         let version = self.token();
-        let late = commit(&self.shared, &Who::from(&self.held.attempt), note, self.held.time_left())?;
+        let who = Who::from(&self.held.attempt);
+        let late = commit(&self.shared, &who, note, self.held.time_left(), self.held.if_not_found())?;
         Ok(Committed { version, late })
     }
 
@@ -259,6 +263,7 @@ pub(crate) fn commit(
     who: &Who,
     note: Option<String>,
     left: Duration,
+    if_not_found: Lost,
 ) -> Result<bool, Error> {
     let begin = Instant::now();
     let until = later(begin, left.max(shared.store_timeout).saturating_add(shared.commit_wait));
@@ -268,7 +273,7 @@ pub(crate) fn commit(
         match answer {
             Answer::Finished(Finished::AskAgain) => {}
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
-            Answer::Finished(finished) => return Err(not_committed(who, finished)),
+            Answer::Finished(finished) => return Err(not_committed(who, finished, if_not_found)),
             _ => return Err(Error::NoSuchRun { run: who.run.clone() }),
         }
     }
@@ -282,13 +287,12 @@ fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {
     Error::Unknown { run: who.run.clone(), waited: begin.elapsed(), source }
 }
 
-fn not_committed(who: &Who, finished: Finished) -> Error {
+fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -> Error {
     let run = who.run.clone();
     match finished {
         Finished::Ended { outcome: Outcome::Lost(by), .. } => Error::Lost { run, by: Lost::By(by) },
         Finished::Ended { outcome, .. } => Error::Over { run, outcome: outcome.as_str() },
-        // A handle that never claimed, or whose outcome was forgotten, holds nothing.
-        Finished::NotFound if who.nonce.is_some() => Error::Lost { run, by: Lost::By(LostBy::Taken) },
+        Finished::NotFound if who.nonce.is_some() => Error::Lost { run, by: if_not_found },
         _ => Error::NoSuchRun { run },
     }
 }
@@ -298,7 +302,7 @@ pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
     let run = who.run.clone();
     match shared.step(&Step::Fail(who.clone()))? {
         Answer::Finished(Finished::Ended { outcome: Outcome::Failed, .. }) => Ok(()),
-        Answer::Finished(finished) => Err(not_committed(who, finished)),
+        Answer::Finished(finished) => Err(not_committed(who, finished, TAKEN)),
         _ => Err(Error::NoSuchRun { run }),
     }
 }

@@ -12,6 +12,8 @@ use crate::step::{Answer, Refreshed, Step, Who};
 use crate::store::StoreError;
 use crate::sync::lock;
 
+/// So long at least a store remembers how a run ended.
+const REMEMBERED_MS: i64 = 600_000;
 /// A refresh by hand takes effect at most this often.
 const BY_HAND_MS: i64 = 1_000;
 /// Refreshes due within this time of each other go into one call.
@@ -219,6 +221,16 @@ impl Held {
         now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < BY_HAND_MS
     }
 
+    /// What it means that the store does not know the run. Outcomes are remembered for ten minutes: one that was heard
+    /// of since can only be unknown to another, or an older, store.
+    pub(crate) fn if_not_found(&self) -> Lost {
+        if now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < REMEMBERED_MS {
+            Lost::WithTheStore
+        } else {
+            Lost::By(LostBy::Taken)
+        }
+    }
+
     /// Takes in the store's answer to a refresh sent at `sent_ms`.
     fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
         self.unanswered.store(false, Ordering::Release);
@@ -236,10 +248,9 @@ impl Held {
             }
             Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
             Refreshed::Over(Outcome::Lost(by)) => self.lose(Lost::By(by)),
-            // Ended by another handle, or forgotten: whatever it was, it is not held.
-            Refreshed::Over(_) | Refreshed::NotRunning | Refreshed::NotFound => {
-                self.lose(Lost::By(LostBy::Taken));
-            }
+            // Ended by another handle: whatever it was, it is not held.
+            Refreshed::Over(_) | Refreshed::NotRunning => self.lose(Lost::By(LostBy::Taken)),
+            Refreshed::NotFound => self.lose(self.if_not_found()),
         }
     }
 }

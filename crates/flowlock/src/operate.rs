@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::blocker::Blocked;
 use crate::claim::Claims;
 use crate::coordinator::Flowlock;
 use crate::error::Error;
-use crate::grant;
+use crate::grant::{self, TAKEN};
 use crate::name::{JobName, Name, RunId};
 use crate::run::{IfWritten, OnFail, Spec, Ticket, Token};
 use crate::step::{Answer, Holders, Step, Unlock, Who};
@@ -24,7 +25,7 @@ impl Flowlock {
     /// Commits a detached run; answers whether its deadline had passed.
     pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
         note.map_or(Ok(()), grant::check_note)?;
-        grant::commit(&self.shared, &detached(run), note.map(str::to_owned), Duration::ZERO)
+        grant::commit(&self.shared, &detached(run), note.map(str::to_owned), Duration::ZERO, TAKEN)
     }
 
     /// Fails a detached run.
@@ -162,7 +163,10 @@ impl Flowlock {
     fn administer(&self, step: &Step) -> Result<Answer, Error> {
         for _ in 0..MOST_ROUNDS {
             match self.shared.step(step)? {
-                Answer::Refused(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {}
+                // Older work comes first, or the store pauses after a failover.
+                Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
+                    std::thread::sleep(Duration::from_millis(ms));
+                }
                 Answer::Refused(blocked) => {
                     return Err(Error::Held { blocked: Box::new(blocked) });
                 }

@@ -58,7 +58,7 @@ local function look_again(run)
       end
     end
   end
-  if step.granting == false then
+  if meta.pause_until > now and not F.may_grant() then
     first = math.min(first, meta.pause_until)
   end
   return first < FAR and math.max(first - now, 0)

@@ -9,6 +9,8 @@ F.another_primary = function(replication)
   else
     meta.pause_until = now + PAUSE
     meta.token = math.max(meta.token, meta.ceiling)
+    -- Whoever holds something asks at once whether it is still there.
+    call('SPUBLISH', sub(KEYS[1], 1, -2) .. 'i:all', '')
   end
   meta.replication = replication
 end

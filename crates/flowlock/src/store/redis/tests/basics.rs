@@ -102,37 +102,3 @@ fn a_child_does_not_use_its_parents_sockets() {
         "opened by process 1, before a fork",
     );
 }
-
-#[test]
-#[ignore = "prints times and system calls; run it by hand"]
-fn round_trips() {
-    let server = Server::start(&[]);
-    for url in [server.url(), server.socket_url()] {
-        let (link, script) = (linked(&url), counter());
-        let (keys, args) = ([b"{a}:n".to_vec()], [vec![b'x'; 300]]);
-        let call = Call { tag: "a", script: &script, keys: &keys, args: &args, replicas: None };
-        link.eval(&call, soon()).unwrap();
-        let bare = || -> f64 {
-            let Ok(client) = redis::Client::open(url.replace("redis+unix", "unix")) else { return 0.0 };
-            let mut connection = client.get_connection().unwrap();
-            let packed =
-                crate::store::redis::pack::eval(&script, crate::store::redis::pack::Named::BySha, &call);
-            let begun = Instant::now();
-            for _ in 0..20_000 {
-                connection.send_packed_command(&packed).unwrap();
-                connection.recv_response().unwrap();
-            }
-            begun.elapsed().as_secs_f64() / 20_000.0 * 1e6
-        };
-        let ours = || -> f64 {
-            let begun = Instant::now();
-            for _ in 0..20_000 {
-                link.eval(&call, soon()).unwrap();
-            }
-            begun.elapsed().as_secs_f64() / 20_000.0 * 1e6
-        };
-        for _ in 0..3 {
-            println!("{url}: bare {:.2} us, link {:.2} us", bare(), ours());
-        }
-    }
-}

@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use crate::store::memory::TestWorld;
 use crate::world::{Life, World as _};
 
-/// A cell of what a run asked for: an array of job, lease, if_written, on_fail, parent, record life and longest run
+/// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life and longest run
 /// time, and behind them a text for each claim. None is `false`, which a script can keep in an array.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -104,19 +104,19 @@ fn letter(space: Option<Space>) -> char {
     }
 }
 
-pub(super) fn space_from(letter: &str) -> Option<Option<Space>> {
+pub(super) fn space_from(letter: &str) -> Option<Space> {
     Some(match letter {
-        "a" => None,
-        "d" => Some(Space::Data),
-        "l" => Some(Space::Lock),
-        "s" => Some(Space::Slot),
+        "d" => Space::Data,
+        "l" => Space::Lock,
+        "s" => Space::Slot,
         _ => return None,
     })
 }
 
 fn place_from(text: &str) -> Option<Place> {
     let (letter, name) = text.split_at_checked(1)?;
-    Some(Place { space: space_from(letter)?, name: Name::parse(name).ok()? })
+    let space = if letter == "a" { None } else { Some(space_from(letter)?) };
+    Some(Place { space, name: Name::parse(name).ok()? })
 }
 
 /// A ticket as 16 digits, so that tickets sort as texts.
@@ -287,7 +287,7 @@ fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
         job: JobName::parse(job).ok()?,
         written_at_us: number(9)? as i64,
         expires_at_us: (due >= 0.0).then_some(due as i64),
-        note: texts.note()?,
+        note: texts.note().ok()?,
         made_from,
         failure: if failed[0].is_empty() { None } else { Some(failure_from(failed)?) },
     })
@@ -323,6 +323,9 @@ fn made_from(texts: &mut Texts<'_>) -> Option<MadeFrom> {
     (0..count.parse::<usize>().ok()?).map(input).collect::<Option<_>>().map(MadeFrom::Inputs)
 }
 
+/// What stands there is neither a note nor none.
+struct Unreadable;
+
 /// Texts ended by NUL, which no name, job or run id has in it.
 struct Texts<'a>(&'a [u8]);
 
@@ -335,11 +338,13 @@ impl<'a> Texts<'a> {
     }
 
     /// What is left: nothing, or a note, which may have any character in it.
-    fn note(self) -> Option<Option<String>> {
-        match self.0.split_first()? {
-            (b'-', []) => Some(None),
-            (b'+', note) => Some(Some(std::str::from_utf8(note).ok()?.to_owned())),
-            _ => None,
+    fn note(self) -> Result<Option<String>, Unreadable> {
+        match self.0.split_first().ok_or(Unreadable)? {
+            (b'-', []) => Ok(None),
+            (b'+', note) => {
+                std::str::from_utf8(note).map(|note| Some(note.to_owned())).map_err(|_| Unreadable)
+            }
+            _ => Err(Unreadable),
         }
     }
 }

@@ -56,7 +56,9 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
         }
         Step::Refresh(runs) => {
             words.push((2 * runs.len()).to_string().into());
-            runs.iter().for_each(|who| add_who(words, who));
+            for who in runs {
+                add_who(words, who);
+            }
         }
         Step::Commit { who, note } => {
             add_who(words, who);

@@ -132,6 +132,7 @@ fn commands_of_each_step(remembered: usize) -> Vec<(&'static str, std::collectio
     let (first, second) = (Run::new("first", lock("gate")), Run::new("second", lock("gate")));
     let third = Run::new("third", lock("gate").input(name("output 1")));
     let beat = Step::Heartbeat { client: ClientId(second.holder.client.0), from: Ticket(0) };
+    let anew = Run::new("old.1", lock("other")).with(|spec| spec.lease_ms = 700_000).renewed();
     let calls = |step: &dyn Fn()| stage.calls(step);
     vec![
         ("acquire", calls(&|| stage.runs(&first))),
@@ -145,12 +146,7 @@ fn commands_of_each_step(remembered: usize) -> Vec<(&'static str, std::collectio
         ("claim", calls(&|| drop(stage.claim(&second)))),
         ("fail", calls(&|| drop(stage.step(&Step::Fail(Who::from(&second.attempt)))))),
         ("claim an input", calls(&|| drop(stage.claim(&third)))),
-        (
-            "an old id anew",
-            calls(&|| {
-                stage.runs(&Run::new("old.1", lock("other")).with(|spec| spec.lease_ms = 700_000).renewed())
-            }),
-        ),
+        ("an old id anew", calls(&|| stage.runs(&anew))),
         ("nothing", calls(&|| stage.ticks(1))),
     ]
 }

@@ -109,6 +109,12 @@ impl RedisServer {
         counts.filter(|(name, _)| !IN_SCRIPTS.contains(&name.as_str())).map(|(_, count)| count.calls).sum()
     }
 
+    /// The memory that a key takes up, with all its elements.
+    #[track_caller]
+    pub fn memory_of(&self, key: &str) -> u64 {
+        self.read(&["MEMORY", "USAGE", key, "SAMPLES", "0"])
+    }
+
     /// The processor time it has taken: unlike its slow log, it says nothing of others on the same machine.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ mod contention;
 mod crash_points;
 mod disk;
 mod file;
+mod idle;
 mod killed;
 mod order;
 mod places;

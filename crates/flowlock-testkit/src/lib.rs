@@ -32,7 +32,7 @@ mod witness;
 
 pub use self::redis::{
     Certificates, Clock, Cluster, CommandCount, Direction, Persistence, Promotion, Proxy, RedisServer,
-    RedisSetup, Sentinels, SentinelsSetup, SlowCommand, Then, fresh_namespace,
+    RedisSetup, Sentinels, SentinelsSetup, SlowCommand, Then, fresh_namespace, redis_program,
 };
 pub use cli::{Cli, Finished};
 pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};

@@ -31,6 +31,7 @@ pub use self::certificates::Certificates;
 pub use self::clock::Clock;
 pub use self::cluster::{Cluster, Promotion};
 pub use self::look::{CommandCount, SlowCommand};
+pub use self::program::redis_program;
 pub use self::proxy::{Direction, Proxy, Then};
 pub use self::sentinels::{Sentinels, SentinelsSetup};
 pub use self::setup::{Persistence, RedisSetup};

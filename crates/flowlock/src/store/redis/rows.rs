@@ -25,6 +25,9 @@ enum Cell<'a> {
     Text(Cow<'a, str>),
 }
 
+/// The largest number that a script counts exactly with: 285,000 years in milliseconds.
+const LARGEST: u64 = (1 << 53) - 1;
+
 impl<'a> From<Option<&'a str>> for Cell<'a> {
     fn from(text: Option<&'a str>) -> Self {
         text.map_or(Self::No(false), |text| Self::Text(text.into()))
@@ -33,7 +36,7 @@ impl<'a> From<Option<&'a str>> for Cell<'a> {
 
 impl From<Option<u64>> for Cell<'_> {
     fn from(number: Option<u64>) -> Self {
-        number.map_or(Self::No(false), Self::Number)
+        number.map_or(Self::No(false), |number| Self::Number(number.min(LARGEST)))
     }
 }
 

@@ -185,7 +185,7 @@ impl RedisStore {
                         && seen.run.state == State::Ended(Outcome::Committed) => {}
                 Ok(_) => self.watch.commit_is_missing(&run),
                 Err(error) => {
-                    tracing::warn!(%run, %error, "could not check whether its commit is still there")
+                    tracing::warn!(%run, %error, "could not check whether its commit is still there");
                 }
             }
         }

@@ -355,7 +355,7 @@ fn named_record(mut parts: Parts) -> Result<Record> {
 fn name_seen(mut parts: Parts) -> Result<NameSeen> {
     let name = parts.name()?;
     let record = parts.optional(|parts| rows::unpack_record(&name, &parts.bytes()?))?;
-    let space = |parts: &mut Parts| parts.parsed("space", |letter| rows::space_from(letter)?);
+    let space = |parts: &mut Parts| parts.parsed("space", rows::space_from);
     let holders = parts.list()?.each(|mut holder| {
         let mut holder = holder.list()?;
         Ok((space(&mut holder)?, by(holder.list()?)?, holder.token()?))

@@ -15,34 +15,36 @@ use crate::store::StoreError;
 use crate::store::memory::TestWorld;
 use crate::world::{Life, World as _};
 
-/// What a run asked for. What is not there is none, or no.
+/// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life and longest run
+/// time, and behind them a text for each claim. None is `false`, which a script can keep in an array.
 #[derive(Serialize, Deserialize)]
-struct SpecRow<'a> {
-    job: &'a str,
-    claims: Vec<ClaimRow>,
-    lease: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    if_written: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    on_fail: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    parent: Option<Cow<'a, str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    record_life: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    max_runtime: Option<u64>,
+#[serde(untagged)]
+enum Cell<'a> {
+    Number(u64),
+    No(bool),
+    Text(Cow<'a, str>),
 }
 
-#[derive(Serialize, Deserialize)]
-struct ClaimRow {
-    place: String,
-    mode: char,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    must: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    units: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    capacity: Option<u32>,
+impl<'a> From<Option<&'a str>> for Cell<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        text.map_or(Self::No(false), |text| Self::Text(text.into()))
+    }
+}
+
+impl From<Option<u64>> for Cell<'_> {
+    fn from(number: Option<u64>) -> Self {
+        number.map_or(Self::No(false), Self::Number)
+    }
+}
+
+impl Cell<'_> {
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    fn number(&self) -> Option<u64> {
+        if let Self::Number(number) = self { Some(*number) } else { None }
+    }
 }
 
 /// A run, as the scripts write it: what is not there is none, or no.
@@ -102,19 +104,19 @@ fn letter(space: Option<Space>) -> char {
     }
 }
 
-pub(super) fn space_from(letter: &str) -> Option<Option<Space>> {
+pub(super) fn space_from(letter: &str) -> Option<Space> {
     Some(match letter {
-        "a" => None,
-        "d" => Some(Space::Data),
-        "l" => Some(Space::Lock),
-        "s" => Some(Space::Slot),
+        "d" => Space::Data,
+        "l" => Space::Lock,
+        "s" => Space::Slot,
         _ => return None,
     })
 }
 
 fn place_from(text: &str) -> Option<Place> {
     let (letter, name) = text.split_at_checked(1)?;
-    Some(Place { space: space_from(letter)?, name: Name::parse(name).ok()? })
+    let space = if letter == "a" { None } else { Some(space_from(letter)?) };
+    Some(Place { space, name: Name::parse(name).ok()? })
 }
 
 /// A ticket as 16 digits, so that tickets sort as texts.
@@ -132,66 +134,87 @@ pub(super) fn nonce_text(nonce: Nonce) -> String {
 
 /// What a run asks for, packed; equal requests are equal bytes.
 pub(super) fn pack_spec(spec: &Spec) -> Vec<u8> {
-    let row = SpecRow {
-        job: spec.job.as_str(),
-        claims: spec.claims.iter().map(claim_row).collect(),
-        lease: spec.lease_ms,
-        if_written: match spec.if_written {
-            IfWritten::Overwrite => None,
-            IfWritten::Fail => Some("fail".into()),
-            IfWritten::Skip => Some("skip".into()),
-        },
-        on_fail: (spec.on_fail == OnFail::Incomplete).then(|| "incomplete".into()),
-        parent: spec.parent.as_ref().map(|parent| parent.as_str().into()),
-        record_life: spec.record_life_ms,
-        max_runtime: spec.max_runtime_ms,
+    let if_written = match spec.if_written {
+        IfWritten::Overwrite => None,
+        IfWritten::Fail => Some("fail"),
+        IfWritten::Skip => Some("skip"),
     };
+    let on_fail = (spec.on_fail == OnFail::Incomplete).then_some("incomplete");
+    let mut cells = vec![
+        Some(spec.job.as_str()).into(),
+        Cell::Number(spec.lease_ms),
+        if_written.into(),
+        on_fail.into(),
+        spec.parent.as_ref().map(RunId::as_str).into(),
+        spec.record_life_ms.into(),
+        spec.max_runtime_ms.into(),
+    ];
+    cells.extend(spec.claims.iter().map(|claim| Cell::Text(claim_text(claim).into())));
     // Numbers and texts in memory: there is nothing that could fail.
-    rmp_serde::to_vec_named(&row).unwrap_or_default()
+    rmp_serde::to_vec(&cells).unwrap_or_default()
 }
 
-fn claim_row(claim: &Claim) -> ClaimRow {
-    let (mode, units, capacity) = match claim.mode {
-        Mode::Shared => ('s', None, None),
-        Mode::Exclusive => ('x', None, None),
-        Mode::Units { units, capacity } => ('u', Some(units), Some(capacity)),
-    };
-    let place = format!("{}{}", letter(Some(claim.space)), claim.name.as_str());
-    ClaimRow { place, mode, must: claim.must_exist, units, capacity }
+/// A claim: its mode, `!` if its record must exist or `-`, for units how many of how many and a colon, the place.
+fn claim_text(claim: &Claim) -> String {
+    let place = place_text(claim);
+    let must = if claim.must_exist { '!' } else { '-' };
+    match claim.mode {
+        Mode::Shared => format!("s{must}{place}"),
+        Mode::Exclusive => format!("x{must}{place}"),
+        Mode::Units { units, capacity } => format!("u{must}{units}/{capacity}:{place}"),
+    }
+}
+
+/// The name in its space.
+pub(super) fn place_text(claim: &Claim) -> String {
+    format!("{}{}", letter(Some(claim.space)), claim.name.as_str())
 }
 
 fn unpack_spec(text: &[u8]) -> Result<Spec, StoreError> {
-    let row: SpecRow<'_> = rmp_serde::from_slice(text).map_err(|e| unreadable("a request").caused_by(e))?;
-    spec_from(&row).ok_or_else(|| unreadable("a request"))
+    let cells: Vec<Cell<'_>> =
+        rmp_serde::from_slice(text).map_err(|e| unreadable("a request").caused_by(e))?;
+    spec_from(&cells).ok_or_else(|| unreadable("a request"))
 }
 
-fn spec_from(row: &SpecRow<'_>) -> Option<Spec> {
-    let mut claims = ClaimsBuilder::default();
-    for ClaimRow { place, mode, must, units, capacity } in &row.claims {
-        let Place { space, name } = place_from(place)?;
-        let mode = match mode {
-            's' => Mode::Shared,
-            'x' => Mode::Exclusive,
-            'u' => Mode::Units { units: (*units)?, capacity: (*capacity)? },
-            _ => return None,
-        };
-        claims = claims.claim(Claim { space: space?, name, mode, must_exist: *must });
+fn spec_from(cells: &[Cell<'_>]) -> Option<Spec> {
+    let ([job, lease, if_written, on_fail, parent, record_life, max_runtime], claims) =
+        cells.split_first_chunk()?;
+    let mut builder = ClaimsBuilder::default();
+    for claim in claims {
+        builder = builder.claim(claim_from(claim.text()?)?);
     }
     Some(Spec {
-        job: JobName::parse(row.job).ok()?,
-        claims: claims.build().ok()?,
-        lease_ms: row.lease,
-        if_written: match row.if_written.as_deref() {
+        job: JobName::parse(job.text()?).ok()?,
+        claims: builder.build().ok()?,
+        lease_ms: lease.number()?,
+        if_written: match if_written.text() {
             None => IfWritten::Overwrite,
             Some("fail") => IfWritten::Fail,
             Some("skip") => IfWritten::Skip,
             Some(_) => return None,
         },
-        on_fail: if row.on_fail.is_some() { OnFail::Incomplete } else { OnFail::Keep },
-        parent: row.parent.as_deref().map(RunId::parse).transpose().ok()?,
-        record_life_ms: row.record_life,
-        max_runtime_ms: row.max_runtime,
+        on_fail: if on_fail.text().is_some() { OnFail::Incomplete } else { OnFail::Keep },
+        parent: parent.text().map(RunId::parse).transpose().ok()?,
+        record_life_ms: record_life.number(),
+        max_runtime_ms: max_runtime.number(),
     })
+}
+
+fn claim_from(text: &str) -> Option<Claim> {
+    let (head, rest) = text.split_at_checked(2)?;
+    let must_exist = head.ends_with('!');
+    let (mode, place) = match head.as_bytes()[0] {
+        b's' => (Mode::Shared, rest),
+        b'x' => (Mode::Exclusive, rest),
+        b'u' => {
+            let (numbers, place) = rest.split_once(':')?;
+            let (units, capacity) = numbers.split_once('/')?;
+            (Mode::Units { units: units.parse().ok()?, capacity: capacity.parse().ok()? }, place)
+        }
+        _ => return None,
+    };
+    let Place { space, name } = place_from(place)?;
+    Some(Claim { space: space?, name, mode, must_exist })
 }
 
 /// A run from its row, what it asked for, and the versions of its inputs.
@@ -264,7 +287,7 @@ fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
         job: JobName::parse(job).ok()?,
         written_at_us: number(9)? as i64,
         expires_at_us: (due >= 0.0).then_some(due as i64),
-        note: texts.note()?,
+        note: texts.note().ok()?,
         made_from,
         failure: if failed[0].is_empty() { None } else { Some(failure_from(failed)?) },
     })
@@ -300,6 +323,9 @@ fn made_from(texts: &mut Texts<'_>) -> Option<MadeFrom> {
     (0..count.parse::<usize>().ok()?).map(input).collect::<Option<_>>().map(MadeFrom::Inputs)
 }
 
+/// What stands there is neither a note nor none.
+struct Unreadable;
+
 /// Texts ended by NUL, which no name, job or run id has in it.
 struct Texts<'a>(&'a [u8]);
 
@@ -312,11 +338,13 @@ impl<'a> Texts<'a> {
     }
 
     /// What is left: nothing, or a note, which may have any character in it.
-    fn note(self) -> Option<Option<String>> {
-        match self.0.split_first()? {
-            (b'-', []) => Some(None),
-            (b'+', note) => Some(Some(std::str::from_utf8(note).ok()?.to_owned())),
-            _ => None,
+    fn note(self) -> Result<Option<String>, Unreadable> {
+        match self.0.split_first().ok_or(Unreadable)? {
+            (b'-', []) => Ok(None),
+            (b'+', note) => {
+                std::str::from_utf8(note).map(|note| Some(note.to_owned())).map_err(|_| Unreadable)
+            }
+            _ => Err(Unreadable),
         }
     }
 }

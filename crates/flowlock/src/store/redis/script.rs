@@ -6,6 +6,8 @@ use super::link::Script;
 const WORLD: &str = include_str!("lua/world.lua");
 const WORLD_OF_TESTS: &str = include_str!("lua/world_of_tests.lua");
 const BOOT_OF_TESTS: &str = include_str!("lua/boot_of_tests.lua");
+const SHORT_ACQUIRE: &str = include_str!("lua/short_acquire.lua");
+const SHORT_COMMIT: &str = include_str!("lua/short_commit.lua");
 const STATE: &str = include_str!("lua/state.lua");
 const COMMON: &str = include_str!("lua/common.lua");
 const HOLD: &str = include_str!("lua/hold.lua");
@@ -42,18 +44,18 @@ impl Scripts {
     pub(super) fn new(clock: Clock) -> Self {
         let (acquire, step) = (include_str!("lua/acquire.lua"), include_str!("lua/step.lua"));
         Self {
-            acquire: script("#!lua", clock, [HOLD, LEAVE], acquire),
-            create: script("#!lua", clock, [LEAVE, HOLD], step),
-            step: script("#!lua flags=allow-oom", clock, [LEAVE, HOLD], step),
-            view: script("#!lua flags=no-writes", clock, [HOLD, LEAVE], include_str!("lua/view.lua")),
+            acquire: script("#!lua", clock, SHORT_ACQUIRE, [HOLD, LEAVE], acquire),
+            create: script("#!lua", clock, "", [LEAVE, HOLD], step),
+            step: script("#!lua flags=allow-oom", clock, SHORT_COMMIT, [LEAVE, HOLD], step),
+            view: script("#!lua flags=no-writes", clock, "", [HOLD, LEAVE], include_str!("lua/view.lua")),
             check: Script::new(include_str!("lua/check.lua").to_owned()),
         }
     }
 }
 
-/// A script: the world, the tables, the functions, and what it does with them. The functions of `hot` are there from
+/// A script: the world, the short way for what is ordinary, the tables, the functions, and what it does with them. The functions of `hot` are there from
 /// the start; those of `cold`, and all others, are defined stage by stage when one of them is first called.
-fn script(flags: &str, clock: Clock, [hot, cold]: [&str; 2], own: &str) -> Script {
+fn script(flags: &str, clock: Clock, short: &str, [hot, cold]: [&str; 2], own: &str) -> Script {
     let (world, boot) = match clock {
         Clock::Server => (WORLD, ""),
         Clock::Argument => (WORLD_OF_TESTS, BOOT_OF_TESTS),
@@ -61,6 +63,7 @@ fn script(flags: &str, clock: Clock, [hot, cold]: [&str; 2], own: &str) -> Scrip
     let parts = [
         flags,
         world,
+        short,
         STATE,
         "local stage = 0\nlocal function add(stage)\nif stage == 1 then",
         "for name, definition in pairs({",

@@ -1,12 +1,13 @@
 //! A step, or a view, as the words a script takes.
 
+use crate::claim::{Mode, Space};
 use crate::name::Name;
-use crate::run::Holder;
+use crate::run::{Holder, IfWritten, OnFail};
 use crate::step::{Acquire, Holders, Patience, Step, Unlock, Who};
 use crate::store::View;
 
 use super::link::Script;
-use super::rows::{nonce_text, pack_spec, ticket_text};
+use super::rows::{nonce_text, pack_spec, place_text, ticket_text};
 use super::script::Scripts;
 
 /// The arguments of a script.
@@ -55,7 +56,9 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
         }
         Step::Refresh(runs) => {
             words.push((2 * runs.len()).to_string().into());
-            runs.iter().for_each(|who| add_who(words, who));
+            for who in runs {
+                add_who(words, who);
+            }
         }
         Step::Commit { who, note } => {
             add_who(words, who);
@@ -106,6 +109,37 @@ fn add_request(words: &mut Words, request: &Acquire) {
         Patience::Wait(None) => "f".to_owned(),
     };
     words.extend([patience.into(), request.latest_ms.to_string().into()]);
+    add_short_way(words, request);
+}
+
+/// The most claims of a request that may go the short way.
+const MOST_ORDINARY: usize = 50;
+
+/// What `lua/short_acquire.lua` needs: fields of the namespace's hash, so that the script reads them at once.
+fn add_short_way(words: &mut Words, request: &Acquire) {
+    let spec = &request.spec;
+    let is_ordinary = spec.claims.len() <= MOST_ORDINARY
+        && spec.if_written == IfWritten::Overwrite
+        && spec.on_fail == OnFail::Keep
+        && spec.parent.is_none()
+        && !spec.claims.iter().any(|claim| claim.space == Space::Slot);
+    if !is_ordinary {
+        words.push(Vec::new());
+        return;
+    }
+    let (shared, exclusive): (Vec<_>, Vec<_>) =
+        spec.claims.iter().partition(|claim| claim.mode == Mode::Shared);
+    let inputs = spec.claims.inputs().count();
+    let (id, nonce) = (request.attempt.id.as_str(), nonce_text(request.attempt.nonce));
+    words.extend([shared.len(), exclusive.len(), inputs].map(|n| n.to_string().into()));
+    words.extend([spec.job.as_str().into(), spec.lease_ms.to_string().into()]);
+    words.push(spec.max_runtime_ms.map_or(String::new(), |ms| ms.to_string()).into());
+    words.extend([format!("n{nonce}{id}").into(), format!("i{id}").into()]);
+    for claim in shared.iter().chain(&exclusive) {
+        let place = place_text(claim);
+        words.extend([format!("x{place}").into(), format!("h{place}").into()]);
+    }
+    words.extend(spec.claims.inputs().map(|claim| format!("o{}", claim.name.as_str()).into()));
 }
 
 /// A run's id and its nonce; no nonce for one that is operated by its id alone.

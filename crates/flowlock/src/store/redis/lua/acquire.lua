@@ -32,7 +32,7 @@ end
 local function wait(run, in_the_way, place, latest_run)
   set_patience(run)
   F.insert(run, latest_run)
-  call('ZADD', KEYS[5], 0, 'r' .. run.ticket)
+  call('ZADD', KEYS[2], 0, 'r' .. run.ticket)
   F.add_of_client(run)
   F.hear(run.client)
   F.add_guards(run)
@@ -89,7 +89,7 @@ local function again(run)
 end
 
 local function acquire()
-  local known = call('HMGET', KEYS[3], 'n' .. NONCE .. ID, 'i' .. ID)
+  local known = call('HMGET', KEYS[1], 'n' .. NONCE .. ID, 'i' .. ID)
   local latest = known[2]
   if known[1] then
     return again(F.whole_run(known[1]))

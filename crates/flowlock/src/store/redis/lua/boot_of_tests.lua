@@ -7,17 +7,17 @@ local function void_everything()
     local run = F.must_find(ticket)
     F.finish(run, holding_states[run.state] and 'lost(died)' or 'cancelled')
   end
-  for _, ticket in ipairs(call('ZRANGEBYSCORE', KEYS[9], '-inf', '(0')) do
+  for _, ticket in ipairs(call('ZRANGEBYSCORE', KEYS[5], '-inf', '(0')) do
     local run = F.must_find(ticket)
     run.forget = now + 600000
     F.save(run)
   end
-  call('DEL', KEYS[10])
+  call('DEL', KEYS[6])
   meta.next_due, meta.next_forget = FAR, now + 600000
 end
 
 check_boot = function()
-  local last = call('HMGET', KEYS[3], '!boot', '!wall')
+  local last = call('HMGET', KEYS[1], '!boot', '!wall')
   if last[1] and last[1] ~= world.boot_id then
     local booted = wall - now * 1000
     if tonumber(last[2]) > booted + 2000000 then
@@ -25,5 +25,5 @@ check_boot = function()
     end
     void_everything()
   end
-  call('HSET', KEYS[3], '!boot', world.boot_id, '!wall', format('%.0f', wall))
+  call('HSET', KEYS[1], '!boot', world.boot_id, '!wall', format('%.0f', wall))
 end

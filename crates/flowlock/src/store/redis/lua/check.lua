@@ -11,9 +11,8 @@ local function refused(command, ...)
 end
 
 local reads = {
-  { 'GET', KEYS[1] }, { 'HGET', KEYS[2], '!' }, { 'HGET', KEYS[3], '!' }, { 'HGET', KEYS[4], '!' },
-  { 'ZSCORE', KEYS[5], '!' }, { 'HGET', KEYS[6], '!' }, { 'ZSCORE', KEYS[7], '!' }, { 'ZSCORE', KEYS[8], '!' },
-  { 'ZSCORE', KEYS[9], '!' }, { 'ZSCORE', KEYS[10], '!' }, { 'ZSCORE', KEYS[11], '!' },
+  { 'HMGET', KEYS[1], 'm' }, { 'ZSCORE', KEYS[2], '!' }, { 'ZSCORE', KEYS[3], '!' }, { 'ZSCORE', KEYS[4], '!' },
+  { 'ZSCORE', KEYS[5], '!' }, { 'ZSCORE', KEYS[6], '!' }, { 'ZSCORE', KEYS[7], '!' },
 }
 for i, read in ipairs(reads) do
   local why = refused(unpack(read))
@@ -27,13 +26,12 @@ if time.err then
   return { 0, 'command', 'TIME' }
 end
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local row = redis.call('GET', KEYS[1])
 local others = {
-  { 'INFO', 'replication' }, { 'SET', KEYS[1], row or '', row and 'NX' or 'XX' }, { 'HMGET', KEYS[2], '!' },
-  { 'HSET', KEYS[2], '!', '' }, { 'HINCRBY', KEYS[4], '!', 1 }, { 'HDEL', KEYS[2], '!' }, { 'HDEL', KEYS[4], '!' },
-  { 'ZADD', KEYS[5], 'XX', 0, '!' }, { 'ZREM', KEYS[5], '!' }, { 'ZCARD', KEYS[11] },
-  { 'ZRANGEBYLEX', KEYS[5], '[!', '(!', 'LIMIT', 0, 1 }, { 'ZREVRANGEBYLEX', KEYS[5], '(!', '[!', 'LIMIT', 0, 1 },
-  { 'ZRANGEBYSCORE', KEYS[9], 1, 0 }, { 'SPUBLISH', string.sub(KEYS[1], 1, -2) .. 'i:check', '' },
+  { 'INFO', 'replication' }, { 'HGET', KEYS[1], 'm' }, { 'HEXISTS', KEYS[1], '!' }, { 'HSET', KEYS[1], '!', '0' },
+  { 'HINCRBY', KEYS[1], '!', 1 }, { 'HDEL', KEYS[1], '!' }, { 'ZADD', KEYS[2], 'XX', 0, '!' }, { 'ZREM', KEYS[2], '!' },
+  { 'ZCARD', KEYS[7] }, { 'ZRANGEBYLEX', KEYS[2], '[!', '(!', 'LIMIT', 0, 1 },
+  { 'ZREVRANGEBYLEX', KEYS[2], '(!', '[!', 'LIMIT', 0, 1 }, { 'ZRANGEBYSCORE', KEYS[5], 1, 0 },
+  { 'SPUBLISH', string.sub(KEYS[1], 1, -2) .. 'i:check', '' },
 }
 for _, other in ipairs(others) do
   if refused(unpack(other)) then

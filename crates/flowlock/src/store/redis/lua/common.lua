@@ -1,7 +1,7 @@
 -- What every step needs.
 
   read_meta = function()
-    local raw = call('GET', KEYS[1])
+    local raw = call('HGET', KEYS[1], 'm')
     if not raw then
       meta = F.new_meta()
       return
@@ -20,27 +20,40 @@
 
   -- The first index member that begins so, without its beginning.
   first_of = function(prefix)
-    local found = call('ZRANGEBYLEX', KEYS[5], '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
+    local found = call('ZRANGEBYLEX', KEYS[2], '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
     return found and sub(found, #prefix + 1)
   end,
 
   -- What a run asks for, as its client packed it; with the names of inputs and outputs picked out.
   spec_from = function(text)
-    local spec = unpack_row(text)
-    local inputs, outputs = {}, {}
-    for _, claim in ipairs(spec.claims) do
-      local place = claim.place
-      if byte(place) == 100 then
-        if claim.must then
-          inputs[#inputs + 1] = sub(place, 2)
-        end
-        if claim.mode == 'x' then
-          outputs[#outputs + 1] = sub(place, 2)
-        end
+    local packed = unpack_row(text)
+    local claims, inputs, outputs = {}, {}, {}
+    for i = 8, #packed do
+      local claim = F.claim_from(packed[i])
+      claims[i - 7] = claim
+      if claim.must then
+        inputs[#inputs + 1] = sub(claim.place, 2)
+      end
+      if claim.mode == 'x' and byte(claim.place) == 100 then
+        outputs[#outputs + 1] = sub(claim.place, 2)
       end
     end
-    spec.inputs, spec.outputs, spec.text = inputs, outputs, text
-    return spec
+    return {
+      job = packed[1], lease = packed[2], if_written = packed[3], on_fail = packed[4], parent = packed[5],
+      record_life = packed[6], max_runtime = packed[7] or nil, claims = claims, inputs = inputs, outputs = outputs,
+      text = text,
+    }
+  end,
+
+  -- A claim as its client packed it: the mode, `!` if its record must exist or `-`, for units how many of how many and
+  -- a colon, the place.
+  claim_from = function(text)
+    local mode = sub(text, 1, 1)
+    if mode == 'u' then
+      local units, capacity, place = string.match(text, '^u%-(%d+)/(%d+):(.*)$')
+      return { place = place, mode = mode, units = tonumber(units), capacity = tonumber(capacity) }
+    end
+    return { place = sub(text, 3), mode = mode, must = byte(text, 2) == 33 }
   end,
 
   spec_of = function(run)
@@ -51,7 +64,7 @@
   versions_of = function(run)
     local versions = VERSIONS[run.ticket]
     if not versions then
-      local packed = F.spec_of(run).inputs[1] and call('HGET', KEYS[2], 'v' .. run.ticket)
+      local packed = F.spec_of(run).inputs[1] and call('HGET', KEYS[1], 'v' .. run.ticket)
       versions = packed and unpack_row(packed) or {}
       VERSIONS[run.ticket] = versions
     end
@@ -71,7 +84,7 @@
   record_of = function(name)
     local known = RECORDS[name]
     if known == nil then
-      known = F.record_from(name, call('HGET', KEYS[6], name))
+      known = F.record_from(name, call('HGET', KEYS[1], 'o' .. name))
     end
     return known
   end,
@@ -82,13 +95,13 @@
     for _, name in ipairs(names) do
       if RECORDS[name] == nil then
         missing = missing or {}
-        missing[#missing + 1] = name
+        missing[#missing + 1] = 'o' .. name
       end
     end
     if missing then
-      local found = call('HMGET', KEYS[6], unpack(missing))
-      for i, name in ipairs(missing) do
-        F.record_from(name, found[i])
+      local found = call('HMGET', KEYS[1], unpack(missing))
+      for i, field in ipairs(missing) do
+        F.record_from(sub(field, 2), found[i])
       end
     end
   end,
@@ -111,16 +124,16 @@
     local due = F.due_of(run)
     if run.forget then
       run.due = nil
-      call('ZADD', KEYS[9], run.forget - FORGET, run.ticket)
+      call('ZADD', KEYS[5], run.forget - FORGET, run.ticket)
       if run.forget < meta.next_forget then
         meta.next_forget = run.forget
       end
     elseif due ~= run.due then
       run.due = due
       if due then
-        call('ZADD', KEYS[9], due, run.ticket)
+        call('ZADD', KEYS[5], due, run.ticket)
       else
-        call('ZREM', KEYS[9], run.ticket)
+        call('ZREM', KEYS[5], run.ticket)
       end
     end
     if due and due < meta.next_due then
@@ -176,12 +189,12 @@
   finish_step = function(answer)
     if meta.backlog == 1 then
       F.drain()
-      if call('ZCARD', KEYS[11]) == 0 then
+      if call('ZCARD', KEYS[7]) == 0 then
         meta.backlog = 0
       end
     end
     meta.sequence = meta.sequence + 1
-    call('SET', KEYS[1], struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ceiling, meta.waiting,
+    call('HSET', KEYS[1], 'm', struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ceiling, meta.waiting,
       meta.queued, meta.lapsed, meta.backlog, meta.next_due, meta.next_expiry, meta.next_forget, meta.pause_until,
       meta.epoch, meta.replication))
     if next(step.wakes) then

@@ -5,7 +5,7 @@
     if mode == 's' then
       return HOLDERS[place]
     elseif mode == 'x' then
-      return HOLDERS[place] or F.first_of('h' .. place .. '\0') ~= nil
+      return HOLDERS[place] or call('HEXISTS', KEYS[1], 'h' .. place) == 1
     end
     local units, smallest = F.units_held(place)
     return units + claim.units > math.min(claim.capacity, smallest)
@@ -17,13 +17,13 @@
     for _, claim in ipairs(claims) do
       if HOLDERS[claim.place] == nil and claim.mode ~= 'u' then
         missing = missing or {}
-        missing[#missing + 1] = claim.place
+        missing[#missing + 1] = 'x' .. claim.place
       end
     end
     if missing then
-      local found = call('HMGET', KEYS[4], unpack(missing))
-      for i, place in ipairs(missing) do
-        HOLDERS[place] = found[i]
+      local found = call('HMGET', KEYS[1], unpack(missing))
+      for i, field in ipairs(missing) do
+        HOLDERS[sub(field, 2)] = found[i]
       end
     end
   end,
@@ -55,21 +55,22 @@
     for _, claim in ipairs(F.spec_of(run).claims) do
       local place, mode = claim.place, claim.mode
       if mode == 'x' then
-        exclusive[#exclusive + 1] = place
+        exclusive[#exclusive + 1] = 'x' .. place
         exclusive[#exclusive + 1] = run.ticket
         HOLDERS[place] = run.ticket
       elseif mode == 's' then
         index[#index + 1] = 0
         index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
+        call('HINCRBY', KEYS[1], 'h' .. place, 1)
       else
         F.hold_units(run, claim)
       end
     end
     if exclusive[1] then
-      call('HSET', KEYS[4], unpack(exclusive))
+      call('HSET', KEYS[1], unpack(exclusive))
     end
     if index[1] then
-      call('ZADD', KEYS[5], unpack(index))
+      call('ZADD', KEYS[2], unpack(index))
     end
   end,
 
@@ -149,17 +150,15 @@
     if latest then
       F.join_chain(run, latest)
     end
-    local versions = VERSIONS[ticket]
-    if versions then
-      call('HSET', KEYS[2], ticket, pack(run), 's' .. ticket, SPECS[ticket].text, 'v' .. ticket, pack(versions))
-    else
-      call('HSET', KEYS[2], ticket, pack(run), 's' .. ticket, SPECS[ticket].text)
+    local fields = { ticket, pack(run), 's' .. ticket, SPECS[ticket].text, 'n' .. run.nonce .. run.id, ticket }
+    if not run.tombstone then
+      fields[7], fields[8] = 'i' .. run.id, ticket
     end
-    if run.tombstone then
-      call('HSET', KEYS[3], 'n' .. run.nonce .. run.id, ticket)
-    else
-      call('HSET', KEYS[3], 'n' .. run.nonce .. run.id, ticket, 'i' .. run.id, ticket)
+    if VERSIONS[ticket] then
+      fields[#fields + 1] = 'v' .. ticket
+      fields[#fields + 1] = pack(VERSIONS[ticket])
     end
+    call('HSET', KEYS[1], unpack(fields))
   end,
 
   -- A running run, as its process is told: with its inputs.

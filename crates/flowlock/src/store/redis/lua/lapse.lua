@@ -29,7 +29,7 @@ F.unhold_lapsed = function(run, also)
   local members = lapsed_members(run)
   members[#members + 1] = also
   if #members > 0 then
-    call('ZREM', KEYS[5], unpack(members))
+    call('ZREM', KEYS[2], unpack(members))
   end
 end
 
@@ -40,7 +40,7 @@ F.set_lapsed = function(run, lapsed)
     run.lapsed = true
     meta.lapsed = meta.lapsed + 1
     for _, member in ipairs(lapsed_members(run)) do
-      call('ZADD', KEYS[5], 0, member)
+      call('ZADD', KEYS[2], 0, member)
     end
   else
     F.unhold_lapsed(run)
@@ -63,7 +63,7 @@ end
 local function pass_on(run)
   F.release(run)
   run.lapsed, run.token, run.deadline = nil, nil, nil
-  call('HDEL', KEYS[2], 'v' .. run.ticket)
+  call('HDEL', KEYS[1], 'v' .. run.ticket)
   VERSIONS[run.ticket] = nil
   F.enter(run, 'queued')
   run.absent, run.absent_since = true, now
@@ -134,14 +134,14 @@ local function put_record(name, record)
   local old = F.record_of(name)
   local was, is = old and F.is_written(old.state), F.is_written(record.state)
   local raw = struct.pack(HEAD, record.state, record.version, record.written, record.due or -1) .. record.tail
-  call('HSET', KEYS[6], name, raw)
+  call('HSET', KEYS[1], 'o' .. name, raw)
   if is and not was then
-    call('ZADD', KEYS[7], 0, name)
+    call('ZADD', KEYS[3], 0, name)
   elseif was and not is then
-    call('ZREM', KEYS[7], name)
+    call('ZREM', KEYS[3], name)
   end
   if record.due then
-    call('ZADD', KEYS[8], record.due, name)
+    call('ZADD', KEYS[4], record.due, name)
     meta.next_expiry = math.min(meta.next_expiry, record.due)
   end
   F.record_from(name, raw)
@@ -199,8 +199,8 @@ local function record_is_due(name)
   if record and F.is_written(record.state) then
     F.end_record(name, 'E')
   elseif record then
-    call('HDEL', KEYS[6], name)
-    call('ZREM', KEYS[8], name)
+    call('HDEL', KEYS[1], 'o' .. name)
+    call('ZREM', KEYS[4], name)
     RECORDS[name] = false
   end
 end
@@ -263,7 +263,7 @@ local function client_is_silent(client, most)
     end
     from = tickets[64] .. '\0'
   end
-  call('ZREM', KEYS[10], client)
+  call('ZREM', KEYS[6], client)
   return math.max(handled, 1)
 end
 
@@ -281,9 +281,9 @@ end
 -- All that is due, the longest overdue first: runs before clients before records.
 local function all_due()
   local due = {}
-  read_due(due, KEYS[9], now, 1)
-  read_due(due, KEYS[10], now, 2)
-  read_due(due, KEYS[8], wall, 3)
+  read_due(due, KEYS[5], now, 1)
+  read_due(due, KEYS[6], now, 2)
+  read_due(due, KEYS[4], wall, 3)
   table.sort(due, function(a, b)
     if a[1] ~= b[1] then
       return a[1] < b[1]
@@ -327,40 +327,37 @@ local function leave_chain(run, going, gone)
   if after then
     local run_after = F.must_find(after)
     run_after.previous = before
-    call('HSET', KEYS[2], after, pack(run_after))
+    call('HSET', KEYS[1], after, pack(run_after))
   elseif before then
-    call('HSET', KEYS[3], 'i' .. run.id, before)
+    call('HSET', KEYS[1], 'i' .. run.id, before)
   elseif not run.tombstone then
     gone[#gone + 1] = 'i' .. run.id
   end
   if before then
     local run_before = F.must_find(before)
     run_before.following = after
-    call('HSET', KEYS[2], before, pack(run_before))
+    call('HSET', KEYS[1], before, pack(run_before))
   end
 end
 
 local function forget(tickets)
-  local going, rows, fields, ids = {}, call('HMGET', KEYS[2], unpack(tickets)), {}, {}
+  local going, rows, fields = {}, call('HMGET', KEYS[1], unpack(tickets)), {}
   for i, ticket in ipairs(tickets) do
     going[ticket] = rows[i] and unpack_row(rows[i])
   end
   for _, ticket in ipairs(tickets) do
     local run = going[ticket]
     if run then
-      leave_chain(run, going, ids)
-      ids[#ids + 1] = 'n' .. run.nonce .. run.id
+      leave_chain(run, going, fields)
+      fields[#fields + 1] = 'n' .. run.nonce .. run.id
     end
     fields[#fields + 1] = ticket
     fields[#fields + 1] = 's' .. ticket
     fields[#fields + 1] = 'v' .. ticket
     RUNS[ticket], SPECS[ticket] = nil, nil
   end
-  call('HDEL', KEYS[2], unpack(fields))
-  if #ids > 0 then
-    call('HDEL', KEYS[3], unpack(ids))
-  end
-  call('ZREM', KEYS[9], unpack(tickets))
+  call('HDEL', KEYS[1], unpack(fields))
+  call('ZREM', KEYS[5], unpack(tickets))
 end
 
 -- Handles the deadlines that are due, 64 at most; then forgets old outcomes.
@@ -374,15 +371,15 @@ F.sweep = function()
       left = left - math.min(handle(due, left), left)
     end
     step.unswept = left == 0 and #all_due() > 0
-    meta.next_due = math.min(first_score(KEYS[9]), first_score(KEYS[10]))
-    meta.next_expiry = first_score(KEYS[8])
+    meta.next_due = math.min(first_score(KEYS[5]), first_score(KEYS[6]))
+    meta.next_expiry = first_score(KEYS[4])
   end
   if now >= meta.next_forget + SLACK then
-    local tickets = call('ZRANGEBYSCORE', KEYS[9], '-inf', now - FORGET, 'LIMIT', 0, DUE)
+    local tickets = call('ZRANGEBYSCORE', KEYS[5], '-inf', now - FORGET, 'LIMIT', 0, DUE)
     if #tickets > 0 then
       forget(tickets)
     end
-    local next_one = call('ZRANGEBYSCORE', KEYS[9], '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    local next_one = call('ZRANGEBYSCORE', KEYS[5], '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     meta.next_forget = next_one and tonumber(next_one) + FORGET or FAR
     if #tickets == DUE then
       -- There may be more whose time has come: the next step goes on.

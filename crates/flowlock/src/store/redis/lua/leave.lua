@@ -2,7 +2,7 @@
 
   -- The run of an attempt, with its specification and the versions of its inputs, in one read.
   by_attempt = function(id, nonce)
-    local ticket = call('HGET', KEYS[3], 'n' .. nonce .. id)
+    local ticket = call('HGET', KEYS[1], 'n' .. nonce .. id)
     return ticket and F.whole_run(ticket)
   end,
 
@@ -10,7 +10,7 @@
     if RUNS[ticket] then
       return RUNS[ticket]
     end
-    local all = call('HMGET', KEYS[2], ticket, 's' .. ticket, 'v' .. ticket)
+    local all = call('HMGET', KEYS[1], ticket, 's' .. ticket, 'v' .. ticket)
     local run = all[1] and unpack_row(all[1]) or nil
     RUNS[ticket] = run
     if run and all[2] then
@@ -31,28 +31,31 @@
 
   save = function(run)
     F.note_due(run)
-    call('HSET', KEYS[2], run.ticket, pack(run))
+    call('HSET', KEYS[1], run.ticket, pack(run))
   end,
 
   -- Takes a standing holder away from all its names, and `also` out of the index.
   unhold_all = function(run, also)
-    local exclusive, index = {}, { also }
+    local gone, index = {}, { also }
     for _, claim in ipairs(F.spec_of(run).claims) do
       local place, mode = claim.place, claim.mode
       if mode == 'x' then
-        exclusive[#exclusive + 1] = place
+        gone[#gone + 1] = 'x' .. place
         HOLDERS[place] = false
       elseif mode == 's' then
         index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
+        if call('HINCRBY', KEYS[1], 'h' .. place, -1) == 0 then
+          gone[#gone + 1] = 'h' .. place
+        end
       else
         F.unhold_units(run, claim)
       end
     end
-    if exclusive[1] then
-      call('HDEL', KEYS[4], unpack(exclusive))
+    if gone[1] then
+      call('HDEL', KEYS[1], unpack(gone))
     end
     if index[1] then
-      call('ZREM', KEYS[5], unpack(index))
+      call('ZREM', KEYS[2], unpack(index))
     end
   end,
 
@@ -117,7 +120,7 @@
     F.prefetch_records(names)
     for i, name in ipairs(names) do
       local old = RECORDS[name]
-      rows[2 * i - 1], rows[2 * i] = name, raw
+      rows[2 * i - 1], rows[2 * i] = 'o' .. name, raw
       if not old or old.state ~= 'L' and old.state ~= 'I' then
         written[#written + 1] = 0
         written[#written + 1] = name
@@ -128,14 +131,14 @@
         kept[#kept + 1] = name
       end
     end
-    call('HSET', KEYS[6], unpack(rows))
+    call('HSET', KEYS[1], unpack(rows))
     if written[1] then
-      call('ZADD', KEYS[7], unpack(written))
+      call('ZADD', KEYS[3], unpack(written))
     end
     if due then
       F.will_expire(names, due)
     elseif kept[1] then
-      call('ZREM', KEYS[8], unpack(kept))
+      call('ZREM', KEYS[4], unpack(kept))
     end
     for _, name in ipairs(names) do
       F.record_from(name, raw)

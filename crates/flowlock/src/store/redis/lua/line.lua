@@ -21,27 +21,27 @@ end
 -- The process is heard; worth an entry only while it waits for something.
 F.hear = function(client)
   if F.first_of('k' .. client) then
-    call('ZADD', KEYS[10], now + SILENCE, client)
+    call('ZADD', KEYS[6], now + SILENCE, client)
     meta.next_due = math.min(meta.next_due, now + SILENCE)
   end
 end
 
 -- When it was heard last; nothing if it was silent too long.
 F.heard = function(client)
-  local silent_at = call('ZSCORE', KEYS[10], client)
+  local silent_at = call('ZSCORE', KEYS[6], client)
   return silent_at and tonumber(silent_at) - SILENCE
 end
 
 F.add_of_client = function(run)
   meta.waiting = meta.waiting + 1
-  call('ZADD', KEYS[5], 0, 'k' .. run.client .. run.ticket)
+  call('ZADD', KEYS[2], 0, 'k' .. run.client .. run.ticket)
 end
 
 F.remove_of_client = function(run)
   meta.waiting = meta.waiting - 1
-  call('ZREM', KEYS[5], 'k' .. run.client .. run.ticket)
+  call('ZREM', KEYS[2], 'k' .. run.client .. run.ticket)
   if not F.first_of('k' .. run.client) then
-    call('ZREM', KEYS[10], run.client)
+    call('ZREM', KEYS[6], run.client)
   end
 end
 
@@ -63,7 +63,7 @@ F.enter_line = function(run)
     scored[#scored + 1] = member
   end
   if #scored > 0 then
-    call('ZADD', KEYS[5], unpack(scored))
+    call('ZADD', KEYS[2], unpack(scored))
   end
   run.in_line = true
   meta.queued = meta.queued + 1
@@ -74,7 +74,7 @@ local function remove_from_line(run)
   meta.queued = meta.queued - 1
   local members = members_in_line(run)
   if #members > 0 then
-    call('ZREM', KEYS[5], unpack(members))
+    call('ZREM', KEYS[2], unpack(members))
   end
 end
 
@@ -90,7 +90,7 @@ end
 
 F.unpark = function(run)
   if run.parked then
-    call('ZREM', KEYS[5], 'p' .. run.parked .. '\0' .. run.ticket)
+    call('ZREM', KEYS[2], 'p' .. run.parked .. '\0' .. run.ticket)
     run.parked = nil
   end
 end
@@ -100,7 +100,7 @@ F.add_guards = function(run)
   local spec = F.spec_of(run)
   if spec.if_written then
     for _, name in ipairs(spec.outputs) do
-      call('ZADD', KEYS[5], 0, 'g' .. name .. '\0' .. run.ticket)
+      call('ZADD', KEYS[2], 0, 'g' .. name .. '\0' .. run.ticket)
     end
   end
 end
@@ -109,20 +109,20 @@ F.remove_guards = function(run)
   local spec = F.spec_of(run)
   if spec.if_written then
     for _, name in ipairs(spec.outputs) do
-      call('ZREM', KEYS[5], 'g' .. name .. '\0' .. run.ticket)
+      call('ZREM', KEYS[2], 'g' .. name .. '\0' .. run.ticket)
     end
   end
 end
 
 -- Something changed at a place: whoever is parked there is to be looked at.
 F.mark_dirty = function(place)
-  if meta.waiting == 0 or meta.backlog == 1 and call('ZSCORE', KEYS[11], '0' .. place) then
+  if meta.waiting == 0 or meta.backlog == 1 and call('ZSCORE', KEYS[7], '0' .. place) then
     return
   end
   local first = F.first_of('p' .. place .. '\0')
   if first then
     meta.backlog = 1
-    call('ZADD', KEYS[11], 0, '0' .. place, 0, '1' .. first .. '1' .. place)
+    call('ZADD', KEYS[7], 0, '0' .. place, 0, '1' .. first .. '1' .. place)
   end
 end
 
@@ -145,15 +145,15 @@ end
 
 F.add_hint = function(ticket, source)
   meta.backlog = 1
-  call('ZADD', KEYS[11], 0, '1' .. ticket .. source)
+  call('ZADD', KEYS[7], 0, '1' .. ticket .. source)
 end
 
 local function is_dirty(place)
-  return call('ZSCORE', KEYS[11], '0' .. place)
+  return call('ZSCORE', KEYS[7], '0' .. place)
 end
 
 local function is_clean_now(place)
-  call('ZREM', KEYS[11], '0' .. place)
+  call('ZREM', KEYS[7], '0' .. place)
 end
 
 -- The ticket a hint stands for by now.
@@ -173,7 +173,7 @@ end
 -- The lowest ticket to look at, and why. Drops hints that are no longer true on the way.
 F.next_look = function()
   while true do
-    local hint = call('ZRANGEBYLEX', KEYS[11], '[1', '+', 'LIMIT', 0, 1)[1]
+    local hint = call('ZRANGEBYLEX', KEYS[7], '[1', '+', 'LIMIT', 0, 1)[1]
     if not hint then
       return nil
     end
@@ -182,7 +182,7 @@ F.next_look = function()
     if found == ticket then
       return ticket, source
     end
-    call('ZREM', KEYS[11], hint)
+    call('ZREM', KEYS[7], hint)
     if found then
       F.add_hint(found, source)
     elseif byte(source) == 49 then
@@ -204,7 +204,7 @@ F.wait_at = function(run, place)
   end
   if run.parked ~= place then
     F.unpark(run)
-    call('ZADD', KEYS[5], 0, 'p' .. place .. '\0' .. run.ticket)
+    call('ZADD', KEYS[2], 0, 'p' .. place .. '\0' .. run.ticket)
     run.parked = place
   end
   F.save(run)
@@ -219,7 +219,7 @@ local function hand_over(run)
   F.remove_guards(run)
   F.give_claims(run)
   if VERSIONS[run.ticket] then
-    call('HSET', KEYS[2], 'v' .. run.ticket, pack(VERSIONS[run.ticket]))
+    call('HSET', KEYS[1], 'v' .. run.ticket, pack(VERSIONS[run.ticket]))
   end
   if run.place_end then
     run.deadline = math.max(run.place_end, now)
@@ -281,7 +281,7 @@ F.drain_now = function()
     end
     step.looks = step.looks - 1
     step.claims = math.max(0, step.claims - claims)
-    call('ZREM', KEYS[11], '1' .. ticket .. source)
+    call('ZREM', KEYS[7], '1' .. ticket .. source)
     look(run, source)
   end
 end

@@ -6,7 +6,7 @@ end
 
 F.range = function(prefix, from, before, limit)
   local upto = before and '(' .. prefix .. before or '(' .. prefix .. '\255'
-  local found = call('ZRANGEBYLEX', KEYS[5], '[' .. prefix .. from, upto, 'LIMIT', 0, limit)
+  local found = call('ZRANGEBYLEX', KEYS[2], '[' .. prefix .. from, upto, 'LIMIT', 0, limit)
   for i = 1, #found do
     found[i] = sub(found[i], #prefix + 1)
   end
@@ -15,7 +15,7 @@ end
 
 F.last_before = function(prefix, before)
   local upto = '(' .. prefix .. before
-  local found = call('ZREVRANGEBYLEX', KEYS[5], upto, '[' .. prefix, 'LIMIT', 0, 1)[1]
+  local found = call('ZREVRANGEBYLEX', KEYS[2], upto, '[' .. prefix, 'LIMIT', 0, 1)[1]
   return found and sub(found, #prefix + 1)
 end
 
@@ -36,7 +36,7 @@ end
 F.run_of = function(ticket)
   local run = RUNS[ticket]
   if not run then
-    local row = call('HGET', KEYS[2], ticket)
+    local row = call('HGET', KEYS[1], ticket)
     run = row and unpack_row(row) or nil
     RUNS[ticket] = run
   end
@@ -44,7 +44,7 @@ F.run_of = function(ticket)
 end
 
 F.read_spec = function(run)
-  local text = call('HGET', KEYS[2], 's' .. run.ticket)
+  local text = call('HGET', KEYS[1], 's' .. run.ticket)
   local spec = F.spec_from(text or F.damaged('run ' .. run.ticket .. ' has no specification'))
   SPECS[run.ticket] = spec
   return spec
@@ -52,7 +52,7 @@ end
 
 -- The latest run with an id: if one lives, that one.
 F.latest = function(id)
-  local ticket = call('HGET', KEYS[3], 'i' .. id)
+  local ticket = call('HGET', KEYS[1], 'i' .. id)
   return ticket and F.whole_run(ticket)
 end
 
@@ -70,7 +70,7 @@ F.join_chain = function(run, latest)
   local before = F.run_of(latest)
   if before then
     run.previous, before.following = latest, run.ticket
-    call('HSET', KEYS[2], latest, pack(before))
+    call('HSET', KEYS[1], latest, pack(before))
   end
 end
 
@@ -126,7 +126,7 @@ end
 
 -- Units in use at a slot and the smallest capacity its holders stated.
 F.units_held = function(place)
-  local units = tonumber(call('HGET', KEYS[4], 'u' .. place) or '0')
+  local units = tonumber(call('HGET', KEYS[1], 'u' .. place) or '0')
   local smallest = F.first_of('c' .. place .. '\0')
   return units, smallest and tonumber(sub(smallest, 1, 5)) or FAR
 end
@@ -153,17 +153,17 @@ end
 
 F.hold_units = function(run, claim)
   local place = claim.place
-  call('HINCRBY', KEYS[4], 'u' .. place, claim.units)
-  call('ZADD', KEYS[5], 0, 'h' .. place .. '\0' .. F.member_of(run, claim), 0,
+  call('HINCRBY', KEYS[1], 'u' .. place, claim.units)
+  call('ZADD', KEYS[2], 0, 'h' .. place .. '\0' .. F.member_of(run, claim), 0,
     'c' .. place .. '\0' .. format('%05d', claim.capacity) .. run.ticket)
 end
 
 F.unhold_units = function(run, claim)
   local place = claim.place
-  if call('HINCRBY', KEYS[4], 'u' .. place, -claim.units) == 0 then
-    call('HDEL', KEYS[4], 'u' .. place)
+  if call('HINCRBY', KEYS[1], 'u' .. place, -claim.units) == 0 then
+    call('HDEL', KEYS[1], 'u' .. place)
   end
-  call('ZREM', KEYS[5], 'h' .. place .. '\0' .. F.member_of(run, claim),
+  call('ZREM', KEYS[2], 'h' .. place .. '\0' .. F.member_of(run, claim),
     'c' .. place .. '\0' .. format('%05d', claim.capacity) .. run.ticket)
 end
 
@@ -224,14 +224,14 @@ F.will_expire = function(names, due)
   for i, name in ipairs(names) do
     scored[2 * i - 1], scored[2 * i] = due, name
   end
-  call('ZADD', KEYS[8], unpack(scored))
+  call('ZADD', KEYS[4], unpack(scored))
   meta.next_expiry = math.min(meta.next_expiry, due)
 end
 
 F.exclusive_holder = function(place)
   local known = HOLDERS[place]
   if known == nil then
-    known = call('HGET', KEYS[4], place)
+    known = call('HGET', KEYS[1], 'x' .. place)
     HOLDERS[place] = known
   end
   return known
@@ -268,7 +268,7 @@ F.stop_waiting = function(run)
     F.leave_line(run)
     F.unpark(run)
     F.remove_guards(run)
-    call('ZREM', KEYS[5], 'r' .. run.ticket)
+    call('ZREM', KEYS[2], 'r' .. run.ticket)
   end
   F.remove_of_client(run)
 end

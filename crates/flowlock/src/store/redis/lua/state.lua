@@ -1,21 +1,23 @@
 -- The tables of a namespace. All keys share one hash tag; names are fields and members, never keys.
 --
---  KEYS[1]  string  the namespace's own row
---  KEYS[2]  hash    ticket -> run · s<ticket> -> what it asked for · v<ticket> -> versions of its inputs
---  KEYS[3]  hash    n<nonce><id> -> ticket · i<id> -> ticket of the living, or else the latest run
---  KEYS[4]  hash    place -> ticket of the exclusive holder · u<place> -> units in use
---  KEYS[5]  zset    the index, by bytes; the first letter says of what:
---                   h<place> NUL ticket mode   shared holders and units     r<ticket>               living runs
---                   y<place> NUL ticket mode   lapsed holders               c<place> NUL cap ticket stated capacities
---                   q<place> NUL ticket mode   those in line                e<place> NUL ticket     exclusive ones in line
---                   p<place> NUL ticket        parked runs                  g<name> NUL ticket      those who may not overwrite
---                   k<client><ticket>          waiting and granted runs of a client
---  KEYS[6]  hash    name -> record
---  KEYS[7]  zset    written names, by bytes
---  KEYS[8]  zset    name -> when its record is due (microseconds since 1970)
---  KEYS[9]  zset    ticket -> when the run is due (milliseconds); less 2^52, when its outcome may be forgotten
---  KEYS[10] zset    client -> when it is silent (milliseconds)
---  KEYS[11] zset    the backlog, by bytes: 0<place> dirty places · 1<ticket><source> whom to look at
+--  KEYS[1] hash    m            the namespace's own row
+--                  <ticket>     a run · s<ticket> what it asked for · v<ticket> versions of its inputs
+--                  n<nonce><id> ticket of an attempt · i<id> ticket of the living, or else the latest run with an id
+--                  x<place>     ticket of the exclusive holder · h<place> how many share it · u<place> units in use
+--                  o<name>      a record
+--  KEYS[2] zset    the index, by bytes; the first letter says of what:
+--                  h<place> NUL ticket mode   shared holders and units     r<ticket>               living runs
+--                  y<place> NUL ticket mode   lapsed holders               c<place> NUL cap ticket stated capacities
+--                  q<place> NUL ticket mode   those in line                e<place> NUL ticket     exclusive ones in line
+--                  p<place> NUL ticket        parked runs                  g<name> NUL ticket      those who may not overwrite
+--                  k<client><ticket>          waiting and granted runs of a client
+--  KEYS[3] zset    written names, by bytes
+--  KEYS[4] zset    name -> when its record is due (microseconds since 1970)
+--  KEYS[5] zset    ticket -> when the run is due (milliseconds); less 2^52, when its outcome may be forgotten
+--  KEYS[6] zset    client -> when it is silent (milliseconds)
+--  KEYS[7] zset    the backlog, by bytes: 0<place> dirty places · 1<ticket><source> whom to look at
+--
+-- One hash, so that all that a decision needs is one read, and all that it changes one write.
 --
 -- A place is a letter and a name: a record, d data, l lock, s slot. A ticket is 16 digits. A claim has place, mode
 -- (s shared, x exclusive, u units), must (its record must exist), units and capacity. What is not there is none, or no.

@@ -44,7 +44,7 @@ end
 
 -- An acquire of this attempt that is still on its way must not be granted when it arrives.
 local function put_tombstone(id, nonce, latest)
-  local text = pack({ job = '-', claims = {}, lease = 0 })
+  local text = pack({ '-', 0, false, false, false, false, false })
   local run = F.arrive(id, nonce, F.spec_from(text), string.rep('0', 32), nil, '{"host":"","pid":0,"user":""}')
   run.state, run.tombstone = 'cancelled', true
   run.forget = math.min(latest, now + 300000) + 1

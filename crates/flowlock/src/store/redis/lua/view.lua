@@ -3,7 +3,7 @@
 -- { run's row, what it asked for, versions of its inputs, lease left, blockers }
 local function seen(run)
   local ticket = run.ticket
-  local both = call('HMGET', KEYS[2], 's' .. ticket, 'v' .. ticket)
+  local both = call('HMGET', KEYS[1], 's' .. ticket, 'v' .. ticket)
   local left = holding_states[run.state] and run.deadline and run.deadline - now
   return { pack(run), both[1], both[2], left or false, waiting_states[run.state] and F.blocked(run) or false }
 end
@@ -21,13 +21,13 @@ local function runs(job, from, limit)
 end
 
 local function one_run(id)
-  local ticket = call('HGET', KEYS[3], 'i' .. id)
+  local ticket = call('HGET', KEYS[1], 'i' .. id)
   return { ticket and seen(F.must_find(ticket)) or false }
 end
 
 -- ARGV: prefix, where the page begins (with its bracket), how many
 local function records(prefix, from, limit)
-  local names = call('ZRANGEBYLEX', KEYS[7], from, prefix == '' and '+' or '(' .. prefix .. '\255', 'LIMIT', 0, limit + 1)
+  local names = call('ZRANGEBYLEX', KEYS[3], from, prefix == '' and '+' or '(' .. prefix .. '\255', 'LIMIT', 0, limit + 1)
   local more, found = #names > limit, {}
   names[limit + 1] = nil
   if #names > 0 then

@@ -4,5 +4,6 @@ local wall = tonumber(time[1]) * 1000000 + tonumber(time[2]) -- microseconds sin
 local now = math.floor(wall / 1000)                          -- what leases run on, in milliseconds
 local LOOKS, CLAIMS, DUE, SLACK = 64, 2000, 64, 1000         -- runs, claims, deadlines; forgetting may wait so long
 local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local ordinary = true -- nothing is known that the short way must not pass by
 local is_dead    -- processes on other hosts cannot be probed: leases alone must do
 local check_boot -- a server that starts again keeps what it has

@@ -11,3 +11,4 @@ local function is_dead(life)
   return dead[life] or false
 end
 local check_boot -- see boot_of_tests.lua
+local ordinary = redis.call('HGET', KEYS[1], '!boot') == world.boot_id

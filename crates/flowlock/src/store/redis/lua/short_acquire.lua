@@ -1,0 +1,68 @@
+-- The short way of a request: all its inputs are there, nobody holds or waits for anything that matters, nothing is due.
+-- What this grants, the engine below would grant in the same way; whatever is out of the ordinary is left to it, before
+-- anything is written.
+--
+-- ARGV, behind those of acquire.lua: how many names are shared, how many exclusive, how many inputs (nothing, if the
+-- request is out of the ordinary itself), the job, the lease, the longest run time or nothing; then the fields of the
+-- hash: n<nonce><id>, i<id>, x<place> and h<place> of the shared names and then of the exclusive ones, o<name> of the inputs.
+
+local shared = ordinary and tonumber(ARGV[12])
+if shared then
+  local call, argv = redis.call, ARGV
+  local exclusive, inputs = tonumber(argv[13]), tonumber(argv[14])
+  local names = 2 * (shared + exclusive)
+  local found = call('HMGET', KEYS[1], 'm', unpack(argv, 18, 19 + names + inputs))
+  local schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry,
+    next_forget, pause_until, epoch, replication
+  if found[1] then
+    schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
+      pause_until, epoch, replication = struct.unpack('>Bddddddddddddc16c40', found[1])
+  end
+  local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
+  free = free and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
+    and now < next_forget + SLACK and latest >= now and latest <= now + 300000
+  if free and PAUSE > 0 then
+    free = now >= pause_until
+      and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
+  end
+  for i = 4, 3 + names, 2 do
+    free = free and not found[i] and (i < 4 + 2 * shared or not found[i + 1])
+  end
+  local versions, told = {}, {}
+  for i = 1, free and inputs or 0 do
+    local raw = found[3 + names + i]
+    local state, version, _, due = struct.unpack('>c1ddd', raw or '0123456789012345678901234')
+    free = free and state == 'L' and (due < 0 or due > wall)
+    versions[i], told[i] = version, { string.sub(argv[19 + names + i], 2), version, raw }
+  end
+  if free then
+    local token, lease, most = math.max(last_token + 1, wall), tonumber(argv[16]), tonumber(argv[17])
+    local ticket = string.format('%016.0f', last_ticket + 1)
+    local deadline = now + math.min(lease, most or lease)
+    local run = {
+      ticket = ticket, id = argv[4], nonce = argv[5], job = argv[15], lease = lease, max_runtime = most, client = argv[7],
+      life = argv[8] ~= '' and argv[8] or nil, origin = argv[9], state = 'running', since = wall, token = token, began = now,
+      deadline = deadline, due = deadline,
+    }
+    local row = struct.pack('>Bddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
+      token > ceiling and token + 3600000000 or ceiling, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget,
+      pause_until, epoch, replication)
+    local fields = {
+      'm', row, ticket, cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
+      inputs > 0 and 'v' .. ticket or nil, inputs > 0 and cmsgpack.pack(versions) or nil,
+    }
+    local index, n = { 0, 'r' .. ticket }, #fields
+    for i = 1, shared do
+      local field = argv[19 + 2 * i]
+      fields[n + 1], fields[n + 2], n = field, (found[3 + 2 * i] or 0) + 1, n + 2
+      index[2 * i + 1], index[2 * i + 2] = 0, field .. '\0' .. ticket .. 's'
+    end
+    for i = shared + 1, shared + exclusive do
+      fields[n + 1], fields[n + 2], n = argv[18 + 2 * i], ticket, n + 2
+    end
+    call('HSET', KEYS[1], unpack(fields))
+    call('ZADD', KEYS[2], unpack(index))
+    call('ZADD', KEYS[5], deadline, ticket)
+    return { epoch, sequence + 1, now, { 'running', token, deadline - now, told } }
+  end
+end

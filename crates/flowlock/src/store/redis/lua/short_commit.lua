@@ -1,0 +1,90 @@
+-- The short way of a commit: the run holds all its names under a standing lease, nobody waits for any of them, nothing is
+-- due. What this writes, the engine below would write in the same way; whatever is out of the ordinary is left to it,
+-- before anything is written.
+
+if ordinary and OP == 'commit' and ARGV[5] ~= '' then
+  local call, argv = redis.call, ARGV
+  local found = call('HMGET', KEYS[1], 'm', 'n' .. argv[5] .. argv[4])
+  local ticket, free, schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry,
+    next_forget, pause_until, epoch, replication = found[2], found[1] and found[2]
+  if free then
+    schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
+      pause_until, epoch, replication = struct.unpack('>Bddddddddddddc16c40', found[1])
+    free = schema == 1 and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
+      and now < next_forget + SLACK
+  end
+  local whole = free and call('HMGET', KEYS[1], ticket, 's' .. ticket, 'v' .. ticket)
+  local run = whole and whole[1] and cmsgpack.unpack(whole[1])
+  local spec = run and run.state == 'running' and not run.revoked and run.deadline > now and cmsgpack.unpack(whole[2])
+  if spec and not spec[6] then
+    -- What is to be read: the records of the outputs, then how many share each shared name.
+    local fields, gone, index, inputs, outputs = {}, {}, { 'r' .. ticket }, {}, 0
+    for i = 8, #spec do
+      local claim = spec[i]
+      local mode, letter = string.byte(claim, 1), string.byte(claim, 3)
+      if mode == 120 then
+        gone[#gone + 1] = 'x' .. string.sub(claim, 3)
+        if letter == 100 then
+          outputs = outputs + 1
+          fields[outputs] = 'o' .. string.sub(claim, 4)
+        end
+      end
+      free = free and mode ~= 117
+      if string.byte(claim, 2) == 33 then
+        inputs[#inputs + 1] = string.sub(claim, 4)
+      end
+    end
+    local last = outputs
+    for i = 8, #spec do
+      if string.byte(spec[i], 1) == 115 then
+        local field = 'h' .. string.sub(spec[i], 3)
+        last = last + 1
+        fields[last], index[#index + 1] = field, field .. '\0' .. ticket .. 's'
+      end
+    end
+    local old, written = last > 0 and call('HMGET', KEYS[1], unpack(fields)) or {}, {}
+    for i = 1, outputs do
+      if old[i] then
+        local state, version, _, due = struct.unpack('>c1ddd', old[i])
+        free = free and (state == 'L' or state == 'I') and version <= run.token and due < 0
+      else
+        written[#written + 1] = 0
+        written[#written + 1] = string.sub(fields[i], 2)
+      end
+    end
+    if free and #inputs <= 64 then
+      local note, made_from = argv[6], '0\0'
+      if inputs[1] then
+        local versions, parts = cmsgpack.unpack(whole[3]), {}
+        for i, version in ipairs(versions) do
+          parts[2 * i - 1], parts[2 * i] = inputs[i], string.format('%.0f', version)
+        end
+        made_from = #versions .. '\0' .. table.concat(parts, '\0') .. '\0'
+      end
+      local record = outputs > 0 and struct.pack('>c1ddd', 'L', run.token, wall, -1)
+        .. '\0\0\0\0' .. run.id .. '\0' .. spec[1] .. '\0' .. made_from .. note
+      run.state, run.since, run.forget, run.due = 'committed', wall, now + 600000, nil
+      local row = struct.pack('>Bddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ceiling, 0, 0, 0, 0, next_due,
+        next_expiry, math.min(next_forget, run.forget), pause_until, epoch, replication)
+      local changed, n = { 'm', row, ticket, cmsgpack.pack(run) }, 4
+      for i = 1, last do
+        local left = i > outputs and old[i] - 1
+        if left == 0 then
+          gone[#gone + 1] = fields[i]
+        else
+          changed[n + 1], changed[n + 2], n = fields[i], left or record, n + 2
+        end
+      end
+      call('HSET', KEYS[1], unpack(changed))
+      if gone[1] then
+        call('HDEL', KEYS[1], unpack(gone))
+      end
+      if written[1] then
+        call('ZADD', KEYS[3], unpack(written))
+      end
+      call('ZREM', KEYS[2], unpack(index))
+      call('ZADD', KEYS[5], run.forget - 4503599627370496, ticket)
+      return { epoch, sequence + 1, now, { 'ended', 'committed', 0 } }
+    end
+  end
+end

@@ -7,7 +7,7 @@ use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::world::system_now;
 
-/// The last letter of each key, in the order of `KEYS` in the scripts; see `lua/tables.lua`.
+/// The last letter of each key, in the order of `KEYS` in the scripts; see `lua/state.lua`.
 const LETTERS: &str = "hinedcb";
 
 /// A namespace's keys: few, fixed, with one hash tag, so that all lie on one server of a cluster.

@@ -1,4 +1,4 @@
-//! How runs, requests and records stand in the store, read by both sides: see `lua/tables.lua`.
+//! How runs, requests and records stand in the store, read by both sides: see `lua/state.lua`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -137,7 +137,7 @@ fn add_short_way(words: &mut Words, request: &Acquire) {
     words.extend([format!("n{nonce}{id}").into(), format!("i{id}").into()]);
     for claim in shared.iter().chain(&exclusive) {
         let place = place_text(claim);
-        words.extend([format!("x{place}").into(), format!("h{place}").into()]);
+        words.push(format!("h{place}").into());
     }
     words.extend(spec.claims.inputs().map(|claim| format!("o{}", claim.name.as_str()).into()));
 }

@@ -3,29 +3,12 @@
   holders_block = function(claim)
     local place, mode = claim.place, claim.mode
     if mode == 's' then
-      return HOLDERS[place]
+      return HOLDERS[place] and byte(HOLDERS[place]) ~= 115
     elseif mode == 'x' then
-      return HOLDERS[place] or call('HEXISTS', KEYS[1], 'h' .. place) == 1
+      return HOLDERS[place]
     end
     local units, smallest = F.units_held(place)
     return units + claim.units > math.min(claim.capacity, smallest)
-  end,
-
-  -- Reads the exclusive holders of all names at once.
-  prefetch_holders = function(claims)
-    local missing
-    for _, claim in ipairs(claims) do
-      if HOLDERS[claim.place] == nil and claim.mode ~= 'u' then
-        missing = missing or {}
-        missing[#missing + 1] = 'x' .. claim.place
-      end
-    end
-    if missing then
-      local found = call('HMGET', KEYS[1], unpack(missing))
-      for i, field in ipairs(missing) do
-        HOLDERS[sub(field, 2)] = found[i]
-      end
-    end
   end,
 
   -- The first obstacle in the way of a run: exists, missing and the record's place, taken and the place; or nothing.
@@ -51,23 +34,26 @@
 
   -- Stands a run among the holders of all its names; `also` is one more member of the index, written with them.
   hold_all = function(run, also)
-    local exclusive, index = {}, { also and 0, also }
-    for _, claim in ipairs(F.spec_of(run).claims) do
+    local claims = F.spec_of(run).claims
+    local fields, index = {}, { also and 0, also }
+    F.prefetch_holders(claims)
+    for _, claim in ipairs(claims) do
       local place, mode = claim.place, claim.mode
-      if mode == 'x' then
-        exclusive[#exclusive + 1] = 'x' .. place
-        exclusive[#exclusive + 1] = run.ticket
-        HOLDERS[place] = run.ticket
-      elseif mode == 's' then
-        index[#index + 1] = 0
-        index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
-        call('HINCRBY', KEYS[1], 'h' .. place, 1)
-      else
+      if mode == 'u' then
         F.hold_units(run, claim)
+      else
+        local holders = mode == 'x' and run.ticket or F.sharers(place, 1)
+        fields[#fields + 1] = 'h' .. place
+        fields[#fields + 1] = holders
+        HOLDERS[place] = holders
+        if mode == 's' then
+          index[#index + 1] = 0
+          index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
+        end
       end
     end
-    if exclusive[1] then
-      call('HSET', KEYS[1], unpack(exclusive))
+    if fields[1] then
+      call('HSET', KEYS[1], unpack(fields))
     end
     if index[1] then
       call('ZADD', KEYS[2], unpack(index))

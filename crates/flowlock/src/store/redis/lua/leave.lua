@@ -36,20 +36,29 @@
 
   -- Takes a standing holder away from all its names, and `also` out of the index.
   unhold_all = function(run, also)
-    local gone, index = {}, { also }
-    for _, claim in ipairs(F.spec_of(run).claims) do
+    local claims = F.spec_of(run).claims
+    local gone, left, index = {}, {}, { also }
+    F.prefetch_holders(claims)
+    for _, claim in ipairs(claims) do
       local place, mode = claim.place, claim.mode
-      if mode == 'x' then
-        gone[#gone + 1] = 'x' .. place
-        HOLDERS[place] = false
-      elseif mode == 's' then
-        index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
-        if call('HINCRBY', KEYS[1], 'h' .. place, -1) == 0 then
+      if mode == 'u' then
+        F.unhold_units(run, claim)
+      else
+        local holders = mode == 's' and F.sharers(place, -1)
+        HOLDERS[place] = holders
+        if mode == 's' then
+          index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
+        end
+        if holders then
+          left[#left + 1] = 'h' .. place
+          left[#left + 1] = holders
+        else
           gone[#gone + 1] = 'h' .. place
         end
-      else
-        F.unhold_units(run, claim)
       end
+    end
+    if left[1] then
+      call('HSET', KEYS[1], unpack(left))
     end
     if gone[1] then
       call('HDEL', KEYS[1], unpack(gone))

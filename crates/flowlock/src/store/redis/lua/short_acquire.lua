@@ -4,29 +4,29 @@
 --
 -- ARGV, behind those of acquire.lua: how many names are shared, how many exclusive, how many inputs (nothing, if the
 -- request is out of the ordinary itself), the job, the lease, the longest run time or nothing; then the fields of the
--- hash: n<nonce><id>, i<id>, x<place> and h<place> of the shared names and then of the exclusive ones, o<name> of the inputs.
+-- hash: n<nonce><id>, i<id>, h<place> of the shared names and then of the exclusive ones, o<name> of the inputs.
 
 local shared = ordinary and tonumber(ARGV[12])
 if shared then
   local call, argv = redis.call, ARGV
   local exclusive, inputs = tonumber(argv[13]), tonumber(argv[14])
-  local names = 2 * (shared + exclusive)
+  local names = shared + exclusive
   local found = call('HMGET', KEYS[1], 'm', unpack(argv, 18, 19 + names + inputs))
   local schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry,
-    next_forget, pause_until, epoch, replication
+    next_forget, pause_until, checked, epoch, replication
   if found[1] then
     schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
-      pause_until, epoch, replication = struct.unpack('>Bddddddddddddc16c40', found[1])
+      pause_until, checked, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
   end
   local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
   free = free and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
     and now < next_forget + SLACK and latest >= now and latest <= now + 300000
   if free and PAUSE > 0 then
-    free = now >= pause_until
-      and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
+    free = now >= pause_until and checked <= now and now < checked + 100
   end
-  for i = 4, 3 + names, 2 do
-    free = free and not found[i] and (i < 4 + 2 * shared or not found[i + 1])
+  for i = 4, 3 + names do
+    local holders = found[i]
+    free = free and (not holders or i < 4 + shared and string.byte(holders) == 115)
   end
   local versions, told = {}, {}
   for i = 1, free and inputs or 0 do
@@ -44,21 +44,21 @@ if shared then
       life = argv[8] ~= '' and argv[8] or nil, origin = argv[9], state = 'running', since = wall, token = token, began = now,
       deadline = deadline, due = deadline,
     }
-    local row = struct.pack('>Bddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
+    local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
       token > ceiling and token + 3600000000 or ceiling, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget,
-      pause_until, epoch, replication)
+      pause_until, checked, epoch, replication)
     local fields = {
       'm', row, ticket, cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
       inputs > 0 and 'v' .. ticket or nil, inputs > 0 and cmsgpack.pack(versions) or nil,
     }
     local index, n = { 0, 'r' .. ticket }, #fields
-    for i = 1, shared do
-      local field = argv[19 + 2 * i]
-      fields[n + 1], fields[n + 2], n = field, (found[3 + 2 * i] or 0) + 1, n + 2
-      index[2 * i + 1], index[2 * i + 2] = 0, field .. '\0' .. ticket .. 's'
-    end
-    for i = shared + 1, shared + exclusive do
-      fields[n + 1], fields[n + 2], n = argv[18 + 2 * i], ticket, n + 2
+    for i = 1, names do
+      local field, holders = argv[19 + i], ticket
+      if i <= shared then
+        holders = 's' .. (found[3 + i] and string.sub(found[3 + i], 2) or 0) + 1
+        index[2 * i + 1], index[2 * i + 2] = 0, field .. '\0' .. ticket .. 's'
+      end
+      fields[n + 1], fields[n + 2], n = field, holders, n + 2
     end
     call('HSET', KEYS[1], unpack(fields))
     call('ZADD', KEYS[2], unpack(index))

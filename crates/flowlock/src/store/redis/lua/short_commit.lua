@@ -6,10 +6,10 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local call, argv = redis.call, ARGV
   local found = call('HMGET', KEYS[1], 'm', 'n' .. argv[5] .. argv[4])
   local ticket, free, schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry,
-    next_forget, pause_until, epoch, replication = found[2], found[1] and found[2]
+    next_forget, pause_until, checked, epoch, replication = found[2], found[1] and found[2]
   if free then
     schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
-      pause_until, epoch, replication = struct.unpack('>Bddddddddddddc16c40', found[1])
+      pause_until, checked, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
     free = schema == 1 and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
       and now < next_forget + SLACK
   end
@@ -23,7 +23,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local claim = spec[i]
       local mode, letter = string.byte(claim, 1), string.byte(claim, 3)
       if mode == 120 then
-        gone[#gone + 1] = 'x' .. string.sub(claim, 3)
+        gone[#gone + 1] = 'h' .. string.sub(claim, 3)
         if letter == 100 then
           outputs = outputs + 1
           fields[outputs] = 'o' .. string.sub(claim, 4)
@@ -64,15 +64,15 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', run.token, wall, -1)
         .. '\0\0\0\0' .. run.id .. '\0' .. spec[1] .. '\0' .. made_from .. note
       run.state, run.since, run.forget, run.due = 'committed', wall, now + 600000, nil
-      local row = struct.pack('>Bddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ceiling, 0, 0, 0, 0, next_due,
-        next_expiry, math.min(next_forget, run.forget), pause_until, epoch, replication)
+      local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ceiling, 0, 0, 0, 0, next_due,
+        next_expiry, math.min(next_forget, run.forget), pause_until, checked, epoch, replication)
       local changed, n = { 'm', row, ticket, cmsgpack.pack(run) }, 4
       for i = 1, last do
-        local left = i > outputs and old[i] - 1
+        local left = i > outputs and string.sub(old[i], 2) - 1
         if left == 0 then
           gone[#gone + 1] = fields[i]
         else
-          changed[n + 1], changed[n + 2], n = fields[i], left or record, n + 2
+          changed[n + 1], changed[n + 2], n = fields[i], left and 's' .. left or record, n + 2
         end
       end
       call('HSET', KEYS[1], unpack(changed))

@@ -3,7 +3,7 @@
 --  KEYS[1] hash    m            the namespace's own row
 --                  <ticket>     a run · s<ticket> what it asked for · v<ticket> versions of its inputs
 --                  n<nonce><id> ticket of an attempt · i<id> ticket of the living, or else the latest run with an id
---                  x<place>     ticket of the exclusive holder · h<place> how many share it · u<place> units in use
+--                  h<place>     ticket of the exclusive holder, or s and how many share it · u<place> units in use
 --                  o<name>      a record
 --  KEYS[2] zset    the index, by bytes; the first letter says of what:
 --                  h<place> NUL ticket mode   shared holders and units     r<ticket>               living runs
@@ -30,7 +30,7 @@
 -- stands in the table F from the start, the rest is added when something of it is first called (more.lua). The locals
 -- that most functions capture are declared last, where they are found first.
 
-local SCHEMA, ROW, HEAD = 1, '>Bddddddddddddc16c40', '>c1ddd'
+local SCHEMA, ROW, HEAD = 1, '>Bdddddddddddddc16c40', '>c1ddd'
 local FAR, FIRST, FORGET = 9007199254740991, '0000000000000000', 4503599627370496
 local holding_states, waiting_states = { granted = true, running = true }, { awaiting_input = true, queued = true }
 

@@ -42,24 +42,20 @@ pub(super) fn clients(examined: &Examined<'_>) -> Finding {
 /// How much the namespace has, and what that takes.
 pub(super) fn namespace(examined: &Examined<'_>) -> Result<Finding, StoreError> {
     const WHAT: &str = "namespace";
-    let [row, runs, _, _, index, records, ..] = examined.keys.all.as_slice() else {
+    let [row, index, names, ..] = examined.keys.all.as_slice() else {
         return Ok(Finding::good(WHAT, "has no keys"));
     };
-    let Some(all_records) = examined.count(&[b"HLEN", records])? else {
-        let found = "cannot be counted (HLEN is refused); see HLEN of its keys that end with :o by hand";
+    let Some(all_records) = examined.count(&[b"ZCARD", names])? else {
+        let found = "cannot be counted (ZCARD is refused); see ZCARD of its key that ends with :n by hand";
         return Ok(Finding::good(WHAT, found));
     };
     let of_index = |from: &[u8], to: &[u8]| examined.count(&[b"ZLEXCOUNT", index, from, to]);
-    let (living, members) = (of_index(b"[r", b"(s")?, of_index(b"-", b"+")?);
-    let waiting = of_index(b"[k", b"(l")?;
-    let stored = examined.count(&[b"HLEN", runs])?;
+    let (living, waiting) = (of_index(b"[r", b"(s")?, of_index(b"[k", b"(l")?);
     let said = |number: Option<i64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
     let found = format!(
-        "{} runs alive, {} of them waiting, {} rows of runs, {all_records} records, {} index entries, {}",
+        "{} runs alive, {} of them waiting, {all_records} records, {}",
         said(living),
         said(waiting),
-        said(stored),
-        said(members),
         bytes(examined, row)?,
     );
     Ok(if all_records > MOST_RECORDS {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
+use flowlock::store::redis::RedisStore;
 use flowlock::{Error, Flowlock, Origin};
 
 use crate::args::Global;
@@ -16,6 +17,9 @@ use crate::terminal;
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
+
+/// Said by every command that is given one.
+const PASSWORD_IN_ARGUMENT: &str = "the password in --store can be read by everybody who lists the processes of this machine; put it into a file and write ?password_file=PATH, or set FLOWLOCK_STORE";
 
 /// The settings in force, before anything is opened.
 #[derive(Debug)]
@@ -51,6 +55,9 @@ impl Settings {
         let config = Config::read(&surroundings)?;
         if !global.quiet {
             config.warnings.iter().for_each(|warning| terminal::say(warning));
+            if global.store.as_deref().is_some_and(RedisStore::has_password_in) {
+                terminal::say(PASSWORD_IN_ARGUMENT);
+            }
         }
         Ok(Self { config, state: surroundings.state_directory() })
     }

@@ -1,6 +1,7 @@
 //! The program as its users meet it: real processes, each test with a home and a store of its own.
 
 mod bad_store;
+mod doctor_redis;
 mod embedded_alone;
 mod help;
 mod unreachable;

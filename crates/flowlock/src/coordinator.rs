@@ -272,24 +272,7 @@ impl Shared {
 
     /// The same with another limit. One repetition is always allowed.
     pub(crate) fn step_until(&self, step: &Step, until: Instant) -> Result<Answer, StoreError> {
-        let mut pause = FIRST_PAUSE;
-        let (mut repeated, mut unknown) = (false, false);
-        loop {
-            let error = match self.store.step(&self.namespace, step) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let now = Instant::now();
-            unknown |= error.is_unknown();
-            if !error.is_transient() || (repeated && now >= until) {
-                // A plain refusal now says nothing about the try before it.
-                return Err(if unknown { error.into_unknown() } else { error });
-            }
-            tracing::debug!(%error, "the store did not answer; asking again");
-            std::thread::sleep(pause.min(until.saturating_duration_since(now)).max(Duration::from_millis(1)));
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            repeated = true;
-        }
+        repeat_until(until, || self.store.step(&self.namespace, step))
     }
 
     /// Takes back a request whose answer did not arrive. Should it have been granted, nobody would ever renew
@@ -315,13 +298,34 @@ impl Shared {
         Ok(Holder { client: self.client, life, origin: self.origin.clone() })
     }
 
-    /// The latest arrival of a step sent now.
+    /// The latest arrival of a step sent now. The first question to a store may be this one.
     pub(crate) fn latest_ms(&self) -> Result<i64, StoreError> {
-        Ok(self
-            .store
-            .clock_ms(&self.namespace)?
+        let until = later(Instant::now(), self.store_timeout);
+        Ok(repeat_until(until, || self.store.clock_ms(&self.namespace))?
             .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
+    }
+}
+
+/// Asks again while the store has passing trouble; once more in any case.
+fn repeat_until<T>(until: Instant, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut pause = FIRST_PAUSE;
+    let (mut repeated, mut unknown) = (false, false);
+    loop {
+        let error = match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let now = Instant::now();
+        unknown |= error.is_unknown();
+        if !error.is_transient() || (repeated && now >= until) {
+            // A plain refusal now says nothing about the try before it.
+            return Err(if unknown { error.into_unknown() } else { error });
+        }
+        tracing::debug!(%error, "the store did not answer; asking again");
+        std::thread::sleep(pause.min(until.saturating_duration_since(now)).max(Duration::from_millis(1)));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        repeated = true;
     }
 }
 

@@ -244,16 +244,30 @@ impl Job {
     /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
     ///
     /// ```
-    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
     /// use std::time::Duration;
-    /// let busy = flowlock.job("first").lock("printer").acquire()?;
-    /// let task = flowlock.job("second").lock("printer").run_id("task.17");
-    /// let secret = 0x5eed_u128; // kept with the task
-    /// assert!(matches!(task.try_or_hold_place(Duration::from_secs(30), secret)?, flowlock::Acquired::Blocked(_)));
-    /// busy.commit()?;
-    /// // Some seconds later, perhaps in another process:
-    /// assert!(matches!(task.try_or_hold_place(Duration::from_secs(30), secret)?, flowlock::Acquired::Granted(_)));
-    /// # Ok::<(), flowlock::Error>(())
+    /// use flowlock::{Acquired, Error, Flowlock};
+    ///
+    /// /// Status and text of one request. `task` is the client's, `secret` was made with it and is kept beside it.
+    /// fn print(flowlock: &Flowlock, task: &str, secret: u128) -> Result<(u16, String), Error> {
+    ///     let job = flowlock.job("print").lock("printer").run_id(task);
+    ///     match job.try_or_hold_place(Duration::from_secs(30), secret)? {
+    ///         Acquired::Granted(grant) => {
+    ///             // The work; grant.lost() says whether the names are still ours.
+    ///             grant.commit()?;
+    ///             Ok((200, "printed".to_owned()))
+    ///         }
+    ///         Acquired::Blocked(by) => {
+    ///             let seconds = by.retry_after_ms.unwrap_or(1_000).div_ceil(1_000).min(20);
+    ///             Ok((503, format!("come back in {seconds} s: {}", by.summary())))
+    ///         }
+    ///     }
+    /// }
+    /// # let flowlock = Flowlock::open("memory:")?;
+    /// # let busy = flowlock.job("first").lock("printer").acquire()?;
+    /// # assert_eq!(print(&flowlock, "task.17", 0x5eed)?.0, 503);
+    /// # busy.commit()?;
+    /// # assert_eq!(print(&flowlock, "task.17", 0x5eed)?.0, 200);
+    /// # Ok::<(), Error>(())
     /// ```
     pub fn try_or_hold_place(&self, place: Duration, secret: u128) -> Result<Acquired, Error> {
         if place > LONGEST_PLACE {

@@ -4,6 +4,7 @@ mod compare;
 mod links;
 mod page;
 mod rust;
+mod server;
 mod session;
 
 use std::fs;

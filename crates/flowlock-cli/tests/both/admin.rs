@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{cli, place};
+use super::{cli, cli_that_keeps, place};
 
 #[test]
 fn unlock_asks_only_on_a_terminal() {
@@ -36,7 +36,7 @@ fn unlock_wants_the_run_if_several_hold_a_name() {
 
 #[test]
 fn doctor_finds_a_healthy_store_healthy() {
-    let cli = cli();
+    let cli = cli_that_keeps();
     let told = cli.run(["doctor", "--json"]);
     let report = told.code(0).json();
     assert_eq!(report["ok"], true);

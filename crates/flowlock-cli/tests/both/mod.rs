@@ -13,7 +13,7 @@ mod signals;
 mod terminal;
 mod waits;
 
-use flowlock_testkit::{Cli, RedisServer};
+use flowlock_testkit::{Cli, Persistence, RedisServer};
 
 use crate::{Backing, place_of};
 
@@ -25,6 +25,15 @@ fn cli() -> Cli {
     match BACKING {
         Backing::Embedded => cli,
         Backing::Redis => cli.on(RedisServer::start()),
+    }
+}
+
+/// The same with a store that keeps what it acknowledged.
+fn cli_that_keeps() -> Cli {
+    match BACKING {
+        Backing::Embedded => cli(),
+        Backing::Redis => Cli::new(env!("CARGO_BIN_EXE_flowlock"))
+            .on(RedisServer::setup().persistence(Persistence::AofEverySecond).start()),
     }
 }
 

@@ -1,9 +1,13 @@
 //! A page of Markdown, seen as its fenced blocks and the commands of its transcripts.
 
+/// A line that asks for a server of the page's own.
+const NEEDS_REDIS: &str = "<!-- needs a Redis server -->";
+
 /// The fenced blocks of a page, in order.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) blocks: Vec<Block>,
+    pub(super) needs_redis: bool,
 }
 
 /// One fenced block.
@@ -52,7 +56,7 @@ impl Page {
                 examples,
             });
         }
-        Ok(Self { blocks })
+        Ok(Self { blocks, needs_redis: text.lines().any(|line| line == NEEDS_REDIS) })
     }
 
     /// Every command of every transcript, in order.

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::page::{Example, Page};
+use super::server::Server;
 use crate::steps::Failure;
 
 /// How long all commands of a page may take together.
@@ -27,6 +28,7 @@ pub(super) struct Outcome {
 
 /// Runs a page; one outcome for each of its examples.
 pub(super) fn play(page: &Page, bin: &Path) -> Result<Vec<Outcome>, Failure> {
+    let server = page.needs_redis.then(Server::start).transpose()?;
     let home = tempfile::Builder::new().prefix("home-").tempdir()?;
     let notes = tempfile::tempdir()?;
     let script = notes.path().join("script");
@@ -40,6 +42,7 @@ pub(super) fn play(page: &Page, bin: &Path) -> Result<Vec<Outcome>, Failure> {
         .arg(&script)
         .env_clear()
         .envs([("TZ", "UTC"), ("LC_ALL", "C.UTF-8"), ("USER", "you"), ("TERM", "dumb")])
+        .envs(server.as_ref().map(|server| ("FLOWLOCK_STORE", server.url())))
         .env("PATH", path)
         .env("HOME", home.path())
         .current_dir(home.path())
@@ -50,7 +53,13 @@ pub(super) fn play(page: &Page, bin: &Path) -> Result<Vec<Outcome>, Failure> {
     shell.wait()?;
     // Commands the page left in the background; none left is as good.
     let _nobody_left = killpg(group, Signal::SIGKILL);
-    page.examples().enumerate().map(|(number, _)| outcome(notes.path(), number, home.path())).collect()
+    let numbers = 0..page.examples().count();
+    let outcomes = numbers.map(|number| outcome(notes.path(), number, home.path()));
+    let on_paper = |outcome: Outcome| match &server {
+        Some(server) => Outcome { output: server.on_paper(&outcome.output), ..outcome },
+        None => outcome,
+    };
+    outcomes.map(|outcome| outcome.map(on_paper)).collect()
 }
 
 /// The reader's home is `/home/you`, on paper.
@@ -112,6 +121,16 @@ mod tests {
         let seen: Vec<_> = outcomes.iter().map(|outcome| (&*outcome.output, outcome.status)).collect();
         assert_eq!(seen[..4], [("", Some(0)), ("hi you\n", Some(0)), ("", Some(7)), ("7\n", Some(0))]);
         assert_eq!(seen[4].0, "/home/you\n");
+    }
+
+    #[test]
+    fn a_page_that_needs_a_server_has_one_of_its_own() {
+        let text = "<!-- needs a Redis server -->\n```console\n$ echo $FLOWLOCK_STORE\n```\n";
+        let outcomes = play(&Page::read(text).unwrap(), Path::new("/nowhere")).unwrap();
+        assert_eq!(outcomes[0].output, "redis://redis.example.org:6379\n");
+        let plain =
+            play(&Page::read(&text[text.find('\n').unwrap()..]).unwrap(), Path::new("/nowhere")).unwrap();
+        assert_eq!(plain[0].output, "\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod bench;
 mod cluster;
 mod dial;
+mod examine;
 mod failure;
 mod inbox;
 mod keys;
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use self::examine::Finding;
 use self::keys::Keys;
 use self::link::{Call, Evaluated, Link, Script};
 use self::reply::Reply;

@@ -1,124 +1,28 @@
-//! `flowlock doctor`: the store and this machine, examined; and the shared store, prepared.
+//! The embedded store's file and all around it.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use flowlock::store::View;
 use flowlock::store::sqlite::SqliteStore;
 use nix::unistd::Group;
-use serde::Serialize;
 
-use crate::args::{Doctor, Global};
-use crate::door::{Door, Settings};
+use super::Finding;
+use crate::door::Door;
 use crate::exit::{self, Failure};
-use crate::json;
-use crate::terminal::{self, Screen, Table, shown};
+use crate::terminal::{self, shown};
 use crate::times;
 
-#[derive(Serialize)]
-struct Report {
-    version: u32,
-    ok: bool,
-    findings: Vec<Finding>,
-}
-
-/// One thing that was looked at.
-#[derive(Serialize)]
-struct Finding {
-    what: &'static str,
-    ok: bool,
-    found: String,
-}
-
-impl Finding {
-    fn good(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, ok: true, found: found.into() }
-    }
-
-    fn bad(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, ok: false, found: found.into() }
-    }
-}
-
-/// Examines, or prepares the shared store first.
-pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
-    if let (true, Some(group)) = (args.init_shared, &args.group) {
-        init_shared(group)?;
-    }
-    let settings = Settings::read(global)?;
-    if args.accept_restore {
-        accept_restore(&mut settings.open_whatever_it_is()?)?;
-    }
-    let mut findings = vec![Finding::good("flowlock", env!("CARGO_PKG_VERSION"))];
-    let place = settings.place()?;
-    findings.push(Finding::good("store", place.store.clone()));
-    let mut code = exit::OK;
-    match settings.open() {
-        Ok(door) => {
-            if let Err(failure) = examine(&door, &mut findings) {
-                code = failure.code;
-                findings.push(Finding::bad("runs", failure.message));
-            }
-        }
-        Err(failure) => {
-            code = failure.code;
-            findings.push(Finding::bad("opens", failure.message));
-        }
-    }
-    let ok = findings.iter().all(|finding| finding.ok);
-    if !ok && code == exit::OK {
-        code = exit::NO;
-    }
-    report(findings, ok, args.json)?;
-    Ok(code)
-}
-
-fn report(findings: Vec<Finding>, ok: bool, json: bool) -> Result<(), Failure> {
-    if json {
-        return Ok(terminal::print_json(&Report { version: json::VERSION, ok, findings })?);
-    }
-    let mut table = Table::new(&["", "WHAT", "FOUND"]);
-    for finding in &findings {
-        table.row(&[if finding.ok { "ok" } else { "!!" }, finding.what, &finding.found]);
-    }
-    Ok(terminal::print(&table.text(Screen::detect()))?)
-}
-
-fn examine(door: &Door, findings: &mut Vec<Finding>) -> Result<(), Failure> {
-    findings.push(writes(door));
+/// The file, its directory, and what is in it.
+pub(super) fn examine(door: &Door) -> Vec<Finding> {
+    let mut findings = Vec::new();
     if let Some(path) = door.place.store.strip_prefix("sqlite:").map(Path::new) {
         findings.extend(files(path));
         findings.push(integrity(path));
     }
     findings.push(Finding::good("SQLite", SqliteStore::sqlite_version()));
-    let runs = door.flowlock.runs().map_err(|error| door.failure(error))?;
-    let stuck =
-        runs.iter().filter(|seen| matches!(json::state(&seen.run, seen.lease_left_ms), "late" | "revoked"));
-    let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
     findings
-        .push(Finding::good("runs", format!("{} alive in namespace {}", runs.len(), door.place.namespace)));
-    if !stuck.is_empty() {
-        let found =
-            format!("late or revoked, they hold until somebody needs their names: {}", stuck.join(", "));
-        findings.push(Finding::good("leftover runs", found));
-    }
-    findings.push(clock(runs.iter().filter_map(|seen| seen.run.token).max()));
-    Ok(())
-}
-
-/// A lock taken and given back: everything a run needs of the store.
-fn writes(door: &Door) -> Finding {
-    let begun = std::time::Instant::now();
-    let job = door.flowlock.job("flowlock doctor").lock("flowlock doctor").wait(Duration::from_secs(5));
-    match job.acquire().and_then(flowlock::Grant::commit) {
-        Ok(_) => Finding::good(
-            "works",
-            format!("a lock was taken and given back in {} µs", begun.elapsed().as_micros()),
-        ),
-        Err(error) => Finding::bad("works", error.to_string()),
-    }
 }
 
 fn files(path: &Path) -> Vec<Finding> {
@@ -202,7 +106,7 @@ fn integrity(path: &Path) -> Finding {
 }
 
 /// Tokens are at least the wall clock in microseconds: one ahead of it shows a clock that was set back.
-fn clock(highest: Option<flowlock::Token>) -> Finding {
+pub(super) fn clock(highest: Option<flowlock::Token>) -> Finding {
     const TOLERATED: Duration = Duration::from_mins(1);
     let now_us = jiff::Timestamp::now().as_microsecond().max(0) as u64;
     let ahead = Duration::from_micros(highest.map_or(0, |token| token.0.saturating_sub(now_us)));
@@ -215,31 +119,8 @@ fn clock(highest: Option<flowlock::Token>) -> Finding {
     Finding::bad("clock", problem)
 }
 
-/// Remembers the store as it is in place of what it was, and says both.
-fn accept_restore(door: &mut Door) -> Result<(), Failure> {
-    let nothing = View::Names(Vec::new());
-    door.flowlock.view(&nothing).map_err(|error| door.failure(error))?;
-    let (was, is) = (door.seen.expected(), door.flowlock.store().seen(door.flowlock.namespace()));
-    let place = &door.place;
-    let say = |text: String| terminal::say(&format!("{text} ({place})"));
-    match (was, is) {
-        (None, _) => say("nothing is remembered of this store, so there is nothing to accept".into()),
-        (Some(was), Some(is)) if was.or_later(is) == is && was.epoch == is.epoch => {
-            say(format!("the store did not go back: it was at {was} and is at {is}"));
-        }
-        (Some(was), is) => {
-            let is = is.map_or_else(|| "empty".to_owned(), |is| format!("at {is}"));
-            say(format!("accepted: the store was at {was} and is {is}"));
-            door.seen.accept(&door.flowlock).map_err(|error| {
-                Failure::new(exit::CONFIG, "configuration", format!("cannot remember that: {error}"))
-            })?;
-        }
-    }
-    Ok(())
-}
-
 /// Makes the directory of the shared store: mode 2770, the group's, files in it 0660.
-fn init_shared(group: &str) -> Result<(), Failure> {
+pub(super) fn init_shared(group: &str) -> Result<(), Failure> {
     let root = std::env::var_os("FLOWLOCK_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let directory = root.join("var/lib/flowlock");
     let at = shown(&directory.display().to_string());

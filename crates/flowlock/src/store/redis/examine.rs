@@ -1,0 +1,156 @@
+//! The server, examined: whether it keeps what it is told, and whether this user may do what flowlock does.
+//!
+//! What the server does not let this user read is said, with what to look at by hand; it is not held against the server.
+
+mod keeps;
+mod line;
+mod server;
+mod several;
+mod space;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use redis::Value;
+
+use super::RedisStore;
+use super::keys::Keys;
+use super::url::Address;
+use crate::name::Namespace;
+use crate::store::StoreError;
+use crate::world::later;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is, in a word or two.
+    pub what: &'static str,
+    /// Whether it is as it should be.
+    pub is_good: bool,
+    /// How it is; if it is not as it should be, what may come of that and what to do.
+    pub found: String,
+}
+
+impl Finding {
+    fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, is_good: true, found: found.into() }
+    }
+
+    fn bad(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, is_good: false, found: found.into() }
+    }
+}
+
+impl RedisStore {
+    /// Looks at the server that has the namespace, and at what it is told to do with what it keeps.
+    ///
+    /// # Errors
+    /// Only if the server is away in the middle of it: what it refuses to tell is a finding.
+    pub fn examine(&self, namespace: &Namespace) -> Result<Vec<Finding>, StoreError> {
+        let keys = Keys::of(namespace);
+        let rights = server::rights(self, &keys);
+        let examined = Examined::new(self, keys)?;
+        let mut findings = vec![server::server(&examined)];
+        findings.extend(several::arrangement(&examined)?);
+        findings.extend([rights, server::wake_ups(&examined, namespace)?]);
+        findings.extend([line::encryption(&examined), line::user(&examined)]);
+        findings.extend([server::round_trip(&examined)?, server::clock(&examined)?]);
+        findings.extend([keeps::eviction(&examined), keeps::persistence(&examined)?]);
+        findings.extend([keeps::replicas(&examined), keeps::least_replicas(&examined)?]);
+        findings.extend([space::memory(&examined), space::clients(&examined)]);
+        findings.push(space::namespace(&examined)?);
+        Ok(findings)
+    }
+}
+
+/// A server while it is examined.
+struct Examined<'s> {
+    store: &'s RedisStore,
+    keys: Keys,
+    /// What it says of itself, by field.
+    info: BTreeMap<String, String>,
+}
+
+impl<'s> Examined<'s> {
+    fn new(store: &'s RedisStore, keys: Keys) -> Result<Self, StoreError> {
+        let mut examined = Self { store, keys, info: BTreeMap::new() };
+        // In a cluster the node that has the namespace is found by a key of it.
+        examined.ask(&[b"ZCARD", &examined.keys.all[2]])?;
+        let sections: [&[u8]; 6] =
+            [b"INFO", b"server", b"clients", b"memory", b"persistence", b"replication"];
+        if let Some(Value::BulkString(text)) = examined.ask(&sections)? {
+            let text = String::from_utf8_lossy(&text);
+            let fields = text.lines().filter_map(|line| line.split_once(':'));
+            examined.info =
+                fields.map(|(field, value)| (field.to_owned(), super::failure::quoted(value))).collect();
+        }
+        Ok(examined)
+    }
+
+    /// Asks the server that has the namespace; none if it refuses.
+    fn ask(&self, words: &[&[u8]]) -> Result<Option<Value>, StoreError> {
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(word);
+        }
+        let until = later(Instant::now(), self.store.patience);
+        match self.store.link.command(&self.keys.tag, &command, until) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.is_transient() => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "a question was refused");
+                Ok(None)
+            }
+        }
+    }
+
+    /// A number that a command answers; none if it refuses.
+    fn count(&self, words: &[&[u8]]) -> Result<Option<i64>, StoreError> {
+        Ok(match self.ask(words)? {
+            Some(Value::Int(number)) => Some(number),
+            _ => None,
+        })
+    }
+
+    /// One of the server's settings; none if it refuses to tell.
+    fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let answer = self.ask(&[b"CONFIG", b"GET", name.as_bytes()])?;
+        let Some(Value::Array(words)) = answer else { return Ok(None) };
+        Ok(match words.get(1) {
+            Some(Value::BulkString(value)) => Some(super::failure::quoted(&String::from_utf8_lossy(value))),
+            _ => None,
+        })
+    }
+
+    /// What INFO says in a field; nothing if it does not have it.
+    fn field(&self, name: &str) -> &str {
+        self.info.get(name).map_or("", String::as_str)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.field(name).parse().ok()
+    }
+
+    /// The server that has the namespace.
+    fn address(&self) -> Option<Address> {
+        let topology = self.store.link.topology();
+        let until = later(Instant::now(), self.store.patience);
+        topology.primary(&self.keys.tag, until).ok().map(|primary| primary.address().clone())
+    }
+}
+
+/// `12 KiB`, `1.5 MiB`.
+fn size(bytes: u64) -> String {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    if bytes < MEBIBYTE {
+        return format!("{} KiB", bytes.div_ceil(1024));
+    }
+    let tenths = bytes / (MEBIBYTE / 10);
+    format!("{}.{} MiB", tenths / 10, tenths % 10)
+}
+
+/// `3 replicas`, `1 replica`.
+fn counted(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}

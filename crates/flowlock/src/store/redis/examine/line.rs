@@ -1,0 +1,70 @@
+//! Who hears what goes over the line, and as whom we speak.
+
+use super::{Examined, Finding};
+use crate::store::redis::url::{Address, Options};
+
+pub(super) fn encryption(examined: &Examined<'_>) -> Finding {
+    let options = examined.store.link.options();
+    if let Some(files) = &options.tls {
+        let whom =
+            if files.authority.is_some() { "the authority in ca=" } else { "this machine's authorities" };
+        let us = if files.client.is_some() { ", with a client certificate" } else { "" };
+        return Finding::good("TLS", format!("on, trusting {whom}{us}"));
+    }
+    match examined.address() {
+        Some(Address::Unix(_)) => Finding::good("TLS", "off, over a unix socket"),
+        Some(address) if is_loopback(&address) => Finding::good("TLS", "off, within this machine"),
+        _ if has_password(options) => Finding::bad(
+            "TLS",
+            "off: the password and all names go over the network for everybody on the way to read; use rediss://",
+        ),
+        _ => Finding::good("TLS", "off: all names go over the network for everybody on the way to read"),
+    }
+}
+
+pub(super) fn user(examined: &Examined<'_>) -> Finding {
+    let options = examined.store.link.options();
+    match (&options.user, has_password(options)) {
+        (Some(user), _) => Finding::good("user", crate::text::escape(user)),
+        (None, true) => Finding::good("user", "the default user, with a password"),
+        (None, false) if examined.address().is_some_and(|address| is_loopback(&address)) => Finding::good(
+            "user",
+            "the default user, without a password: everybody on this machine may do everything",
+        ),
+        (None, false) if options.tls.as_ref().is_some_and(|files| files.client.is_some()) => {
+            Finding::good("user", "the default user, with a client certificate")
+        }
+        (None, false) => Finding::bad(
+            "user",
+            "the default user, without a password: everybody who reaches the server may do everything; make a user for flowlock, see docs/redis.md",
+        ),
+    }
+}
+
+fn has_password(options: &Options) -> bool {
+    options.password.is_some()
+}
+
+/// Whether it can be reached from this machine only.
+fn is_loopback(address: &Address) -> bool {
+    match address {
+        Address::Unix(_) => true,
+        Address::Tcp { host, .. } => {
+            host.eq_ignore_ascii_case("localhost")
+                || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_reaches_loopback_and_sockets() {
+        let tcp = |host: &str| is_loopback(&Address::Tcp { host: host.into(), port: 6379 });
+        assert!(tcp("localhost") && tcp("127.0.0.1") && tcp("127.8.8.8") && tcp("::1"));
+        assert!(!tcp("10.0.0.1") && !tcp("redis.example.org") && !tcp("localhost.example.org") && !tcp("::"));
+        assert!(is_loopback(&Address::Unix("/run/redis.sock".into())));
+    }
+}

@@ -1,0 +1,98 @@
+//! Which server it is, how far away, what time it has, and whether it lets us do what we do.
+
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use super::{Examined, Finding};
+use crate::name::Namespace;
+use crate::run::ClientId;
+use crate::store::redis::RedisStore;
+use crate::store::redis::keys::Keys;
+use crate::store::redis::reply;
+use crate::store::redis::words::Words;
+use crate::store::{Store as _, StoreError};
+use crate::world::{later, system_now};
+
+/// How often the way to the server is measured.
+const ROUND_TRIPS: usize = 20;
+/// Tokens and the times of records come from the server's clock: more than this is worth a word.
+const TOLERATED: Duration = Duration::from_mins(5);
+
+pub(super) fn server(examined: &Examined<'_>) -> Finding {
+    let (kind, version) = match examined.field("valkey_version") {
+        "" => ("Redis", examined.field("redis_version")),
+        version => ("Valkey", version),
+    };
+    let days = examined.number("uptime_in_days").unwrap_or(0);
+    let mode = examined.field("redis_mode");
+    Finding::good("server", format!("{kind} {version}, {mode}, up for {}", super::counted(days, "day")))
+}
+
+/// Whether every key is of its kind and every command of the scripts is allowed.
+pub(super) fn rights(store: &RedisStore, keys: &Keys) -> Finding {
+    let checked = store
+        .send(keys, &store.scripts.check, &Words::new(), None)
+        .and_then(|answer| reply::check(answer.reply))
+        // A server that knows the scripts does not need their text, until it is started again.
+        .and_then(|_| {
+            let script = redis::cmd("EVAL").arg("return 1").arg(0).to_owned();
+            store.link.command(&keys.tag, &script, later(Instant::now(), store.patience))
+        });
+    match checked {
+        Ok(_) => Finding::good("rights", "this user may do all that a step does"),
+        Err(error) => Finding::bad("rights", error.to_string()),
+    }
+}
+
+/// Whether we may listen to the namespace's channels.
+pub(super) fn wake_ups(examined: &Examined<'_>, namespace: &Namespace) -> Result<Finding, StoreError> {
+    match examined.store.inbox(namespace, ClientId::fresh()) {
+        Ok(_) => Ok(Finding::good("wake-ups", "this user may listen to the namespace's channels")),
+        Err(error) if error.is_transient() => Err(error),
+        Err(error) => Ok(Finding::bad("wake-ups", error.to_string())),
+    }
+}
+
+pub(super) fn round_trip(examined: &Examined<'_>) -> Result<Finding, StoreError> {
+    let mut times = Vec::with_capacity(ROUND_TRIPS);
+    for _ in 0..ROUND_TRIPS {
+        let begun = Instant::now();
+        examined.ask(&[b"TIME"])?;
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    let (median, longest) = (times[ROUND_TRIPS / 2].as_micros(), times[ROUND_TRIPS - 1].as_micros());
+    Ok(Finding::good("round trip", format!("median {median} µs, longest {longest} µs of {ROUND_TRIPS}")))
+}
+
+pub(super) fn clock(examined: &Examined<'_>) -> Result<Finding, StoreError> {
+    let before_us = system_now().wall_us;
+    let answer = examined.ask(&[b"TIME"])?;
+    let here_us = i64::midpoint(before_us, system_now().wall_us);
+    let Some(there_us) = answer.as_ref().and_then(time_us) else {
+        return Ok(Finding::bad("server's clock", "the server does not tell this user its TIME"));
+    };
+    let ahead_ms = (there_us - here_us) / 1_000;
+    let word = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let off = Duration::from_millis(ahead_ms.unsigned_abs());
+    let found = format!("{} ms {word} this machine's", off.as_millis());
+    Ok(if off <= TOLERATED {
+        Finding::good("server's clock", found)
+    } else {
+        let why = "tokens and the times of records are the server's: set the wrong one of the two clocks";
+        Finding::bad("server's clock", format!("{found}; {why}"))
+    })
+}
+
+fn time_us(answer: &Value) -> Option<i64> {
+    let Value::Array(parts) = answer else { return None };
+    let number = |part: &Value| match part {
+        Value::BulkString(text) => std::str::from_utf8(text).ok()?.parse::<i64>().ok(),
+        _ => None,
+    };
+    match parts.as_slice() {
+        [seconds, microseconds] => Some(number(seconds)? * 1_000_000 + number(microseconds)?),
+        _ => None,
+    }
+}

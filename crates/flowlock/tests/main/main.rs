@@ -2,6 +2,7 @@
 
 mod files;
 mod histories;
+mod servers;
 mod went_back;
 
 #[path = "every/mod.rs"]

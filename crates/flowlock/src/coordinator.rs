@@ -12,7 +12,7 @@ use crate::name::Namespace;
 use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step, Who};
 use crate::store::memory::MemoryStore;
-use crate::store::{Pulse, Store, StoreError};
+use crate::store::{Page, Pulse, Store, StoreError, View};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -272,24 +272,12 @@ impl Shared {
 
     /// The same with another limit. One repetition is always allowed.
     pub(crate) fn step_until(&self, step: &Step, until: Instant) -> Result<Answer, StoreError> {
-        let mut pause = FIRST_PAUSE;
-        let (mut repeated, mut unknown) = (false, false);
-        loop {
-            let error = match self.store.step(&self.namespace, step) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let now = Instant::now();
-            unknown |= error.is_unknown();
-            if !error.is_transient() || (repeated && now >= until) {
-                // A plain refusal now says nothing about the try before it.
-                return Err(if unknown { error.into_unknown() } else { error });
-            }
-            tracing::debug!(%error, "the store did not answer; asking again");
-            std::thread::sleep(pause.min(until.saturating_duration_since(now)).max(Duration::from_millis(1)));
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            repeated = true;
-        }
+        repeat_until(until, || self.store.step(&self.namespace, step))
+    }
+
+    /// Reads; repeated as a step is.
+    pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
+        repeat_until(later(Instant::now(), self.store_timeout), || self.store.view(&self.namespace, view))
     }
 
     /// Takes back a request whose answer did not arrive. Should it have been granted, nobody would ever renew
@@ -322,6 +310,28 @@ impl Shared {
             .clock_ms(&self.namespace)?
             .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
+    }
+}
+
+/// Asks again while the store has passing trouble.
+fn repeat_until<T>(until: Instant, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut pause = FIRST_PAUSE;
+    let (mut repeated, mut unknown) = (false, false);
+    loop {
+        let error = match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let now = Instant::now();
+        unknown |= error.is_unknown();
+        if !error.is_transient() || (repeated && now >= until) {
+            // A plain refusal now says nothing about the try before it.
+            return Err(if unknown { error.into_unknown() } else { error });
+        }
+        tracing::debug!(%error, "the store did not answer; asking again");
+        std::thread::sleep(pause.min(until.saturating_duration_since(now)).max(Duration::from_millis(1)));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        repeated = true;
     }
 }
 

@@ -11,6 +11,7 @@ mod killed;
 mod order;
 mod places;
 mod power;
+mod redis_clients;
 mod stopped;
 mod users;
 

@@ -1,8 +1,10 @@
 //! The promises of the store for many hosts, tried on servers that crash, forget, fill up, freeze and replace each other.
 
+mod clusters;
 mod failovers;
 mod replies;
 mod restarts;
+mod scripts;
 
 #[expect(clippy::duplicate_mod, reason = "the same stranger on the line")]
 #[path = "../every/between.rs"]

@@ -31,7 +31,7 @@ mod wait;
 mod witness;
 
 pub use self::redis::{
-    Certificates, Clock, Cluster, CommandCount, Direction, Persistence, Promotion, Proxy, RedisServer,
+    ACL, Certificates, Clock, Cluster, CommandCount, Direction, Persistence, Promotion, Proxy, RedisServer,
     RedisSetup, Sentinels, SentinelsSetup, SlowCommand, Then, fresh_namespace, redis_program,
 };
 pub use cli::{Cli, Finished};

@@ -12,7 +12,7 @@ use crate::name::Namespace;
 use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step, Who};
 use crate::store::memory::MemoryStore;
-use crate::store::{Pulse, Store, StoreError};
+use crate::store::{Page, Pulse, Store, StoreError, View};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -273,6 +273,11 @@ impl Shared {
     /// The same with another limit. One repetition is always allowed.
     pub(crate) fn step_until(&self, step: &Step, until: Instant) -> Result<Answer, StoreError> {
         repeat_until(until, || self.store.step(&self.namespace, step))
+    }
+
+    /// Reads; repeated as a step is.
+    pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
+        repeat_until(later(Instant::now(), self.store_timeout), || self.store.view(&self.namespace, view))
     }
 
     /// Takes back a request whose answer did not arrive. Should it have been granted, nobody would ever renew

@@ -12,6 +12,7 @@ mod killed;
 mod order;
 mod places;
 mod power;
+mod redis_clients;
 mod stopped;
 mod users;
 

@@ -82,6 +82,23 @@ impl RedisServer {
         names
     }
 
+    /// Every key with all that is in it, as the server would write it into a snapshot.
+    #[track_caller]
+    pub fn dump(&self) -> BTreeMap<String, Vec<u8>> {
+        let dumped = |name: String| (name.clone(), self.read(&["DUMP", &name]));
+        self.key_names("*").into_iter().map(dumped).collect()
+    }
+
+    /// How often an error of this kind, as in `NOREPLICAS`, was answered since the start or `CONFIG RESETSTAT`.
+    #[track_caller]
+    pub fn errors(&self, kind: &str) -> u64 {
+        let text = self.text(&["INFO", "errorstats"]);
+        let count = |line: &str| {
+            line.strip_prefix("errorstat_")?.strip_prefix(kind)?.strip_prefix(":count=")?.parse().ok()
+        };
+        text.lines().find_map(count).unwrap_or(0)
+    }
+
     /// Every command that was called since the start or `CONFIG RESETSTAT`, in small letters (`config|set`).
     #[track_caller]
     pub fn command_counts(&self) -> BTreeMap<String, CommandCount> {

@@ -2,6 +2,7 @@
 
 mod files;
 mod histories;
+mod servers;
 mod servers_scale;
 mod went_back;
 

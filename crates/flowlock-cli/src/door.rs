@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
+use flowlock::store::redis::RedisStore;
+use flowlock::store::without_password;
 use flowlock::{Error, Flowlock, Origin};
 
 use crate::args::Global;
@@ -16,6 +18,10 @@ use crate::terminal;
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
+
+/// Arguments can be read by everybody; the environment and files can be kept from others.
+const PASSWORD_FOR_ALL: &str = "the password in --store can be read by every user of this machine while the command runs; \
+     put it in a file and write password_file=PATH, or use FLOWLOCK_STORE";
 
 /// The settings in force, before anything is opened.
 #[derive(Debug)]
@@ -51,6 +57,9 @@ impl Settings {
         let config = Config::read(&surroundings)?;
         if !global.quiet {
             config.warnings.iter().for_each(|warning| terminal::say(warning));
+            if global.store.as_deref().is_some_and(RedisStore::has_password_in) {
+                terminal::say(PASSWORD_FOR_ALL);
+            }
         }
         Ok(Self { config, state: surroundings.state_directory() })
     }
@@ -141,18 +150,6 @@ impl Drop for Door {
     fn drop(&mut self) {
         self.pass_notices_on();
         self.seen.keep(&self.flowlock);
-    }
-}
-
-/// A URL with its password, if it has one, replaced.
-pub(crate) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => {
-            format!("{scheme}://{}:***@{host}{path}", user.split(':').next().unwrap_or_default())
-        }
-        _ => url.to_owned(),
     }
 }
 

@@ -23,7 +23,10 @@ fn place(store: &str) -> String {
 fn urls_that_are_none_say_what_to_use() {
     let cli = cli();
     for url in ["flow.db", "postgres://h/db", "memory:x", "http://localhost/"] {
-        let said = format!("flowlock: store URL \"{url}\": use sqlite:PATH or memory:{}", place(url));
+        let said = format!(
+            "flowlock: store URL \"{url}\": use sqlite:PATH, redis://HOST:PORT/DB or memory:{}",
+            place(url)
+        );
         assert_eq!(refused(&cli, url), (78, said));
     }
     for url in ["sqlite:", "sqlite://"] {

@@ -3,6 +3,7 @@
 mod bad_store;
 mod embedded_alone;
 mod help;
+mod on_a_server;
 mod unreachable;
 mod went_back;
 

@@ -97,10 +97,8 @@ impl Settings {
 
     /// Opens the store, which must not have gone back since an earlier command.
     pub(crate) fn open(&self) -> Result<Door, Failure> {
-        let door = self.open_whatever_it_is()?;
-        if let Some(watermark) = door.seen.expected() {
-            door.flowlock.store().expect(door.flowlock.namespace(), watermark);
-        }
+        let mut door = self.open_whatever_it_is()?;
+        door.seen.tell(&door.flowlock);
         Ok(door)
     }
 

@@ -12,22 +12,22 @@ fn cli() -> Cli {
     Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::start())
 }
 
-/// A job with a lease of 4 s that writes `a` until it is told to end.
+/// A job with a lease of 6 s that writes `a` until it is told to end.
 fn start(cli: &Cli, flags: &[&str]) -> Job {
     let script = "echo ready $$; while [ ! -e done ]; do sleep 0.02; done; echo finished";
-    let line = ["run", "--name", "writer", "--duration", "4s", "--json-result", "result", "-o", "a"];
+    let line = ["run", "--name", "writer", "--duration", "6s", "--json-result", "result", "-o", "a"];
     let line = [&line, flags, &["--", "sh", "-c", script]].concat();
     let job = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s").start(line);
     job.says("ready");
     job
 }
 
-/// The job's command ends within its lease of 4 s; flowlock itself tries a little longer to tell the store.
+/// The job's command ends within its lease of 6 s; flowlock itself tries a little longer to tell the store.
 #[track_caller]
 fn is_ended_in_time(job: Job, silent_since: Instant) {
     let pid = number(&job, "ready ");
     until("the end of the command", PATIENCE, || (!is_alive(pid)).then_some(()));
-    took(silent_since, 0.0, 4.0);
+    took(silent_since, 0.0, 6.0);
     let ended = job.wait();
     ended.code(79).stdout(&format!("ready {pid}\n"));
     ended.stderr_has("could not renew its lease in time: ").stderr_has("; ending the command");

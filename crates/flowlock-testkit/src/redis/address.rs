@@ -64,5 +64,5 @@ pub fn fresh_namespace() -> String {
 /// What a user of the server must be allowed for flowlock to work, whatever it is asked to do. Its password is `secret`.
 pub const ACL: &str = "on >secret resetkeys ~fl:* resetchannels &fl:* -@all \
     +evalsha +eval +role +info +time +ssubscribe +spublish +client|setname +wait +select \
-    +hget +hmget +hset +hexists +hincrby +hdel +zadd +zrem +zcard +zscore \
+    +hget +hmget +hset +hincrby +hdel +zadd +zrem +zcard +zscore \
     +zrangebylex +zrevrangebylex +zrangebyscore";

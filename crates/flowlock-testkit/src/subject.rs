@@ -22,6 +22,7 @@ pub struct Subject {
     name: &'static str,
     world: Arc<TestWorld>,
     open: Box<dyn Fn() -> Arc<dyn Store>>,
+    forget: fn(),
     store: Option<Arc<dyn Store>>,
 }
 
@@ -39,7 +40,7 @@ impl Subject {
         open: impl Fn() -> Arc<dyn Store> + 'static,
     ) -> Self {
         let store = Some(open());
-        Subject { name, world, open: Box::new(open), store }
+        Subject { name, world, open: Box::new(open), forget: || (), store }
     }
 
     /// The memory store. It cannot be closed: reopening keeps it.
@@ -63,18 +64,20 @@ impl Subject {
 
     /// The Redis store, in a database of its own on a server that all subjects of this process share.
     pub fn redis(world: Arc<TestWorld>) -> Self {
-        static SERVER: OnceLock<RedisServer> = OnceLock::new();
+        fn server() -> &'static RedisServer {
+            static SERVER: OnceLock<RedisServer> = OnceLock::new();
+            SERVER.get_or_init(|| RedisServer::setup().line(format!("databases {DATABASES}")).start())
+        }
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let server =
-            SERVER.get_or_init(|| RedisServer::setup().line(format!("databases {DATABASES}")).start());
         let database = NEXT.fetch_add(1, Ordering::Relaxed);
         assert!(database < DATABASES, "no database is left for one more store");
-        let url = format!("redis+unix://{}?db={database}&failover_pause=0s", server.socket().display());
+        let url = format!("redis+unix://{}?db={database}&failover_pause=0s", server().socket().display());
         let its_world = world.clone();
-        Self::new("redis", world, move || {
+        let subject = Self::new("redis", world, move || {
             let store = RedisStore::open_with_world(&url, Duration::from_secs(10), its_world.clone());
             Arc::new(store.expect("the store opens"))
-        })
+        });
+        Subject { forget: || drop(server().command(&["SCRIPT", "FLUSH"])), ..subject }
     }
 
     /// Its name in messages.
@@ -90,6 +93,11 @@ impl Subject {
     /// The open store.
     pub fn store(&self) -> &dyn Store {
         self.store.as_deref().expect("a subject is open between calls")
+    }
+
+    /// Lets its server forget what it need not keep: scripts. Nothing may come of it.
+    pub fn forget(&self) {
+        (self.forget)();
     }
 
     /// Closes the store without a word, as a crash would, and opens it again.

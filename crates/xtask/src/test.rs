@@ -61,8 +61,15 @@ fn servers() -> Result<(), Failure> {
     // This Redis 8 was built without TLS.
     let others = [(tools::valkey()?, &[][..]), (tools::redis_8()?, &["--skip", "tls"][..])];
     for (server, skipped) in others {
-        let test = ["test", "--package", "flowlock-testkit", "--all-features", "--quiet", "--", "redis"];
-        show(repo::cargo(test).args(skipped).env("FLOWLOCK_REDIS_SERVER", server))?;
+        let tests: [&[&str]; 3] = [
+            &["--package", "flowlock-testkit", "--", "redis"],
+            &["--package", "flowlock", "--test", "main", "--", "redis_store::", "servers::"],
+            &["--package", "flowlock-cli", "--test", "faults", "--", "redis_"],
+        ];
+        for test in tests {
+            let mut command = repo::cargo(["test", "--all-features", "--quiet"]);
+            show(command.args(test).args(skipped).env("FLOWLOCK_REDIS_SERVER", &server))?;
+        }
     }
     Ok(())
 }

@@ -39,6 +39,8 @@ pub enum Op {
     Bury,
     /// The store is closed without a word and opened again.
     Reopen,
+    /// The server forgets its scripts.
+    Forget,
     /// The machine restarts.
     Reboot,
     /// Steps are made until nothing is left over; then all must be in order.
@@ -163,6 +165,7 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => (0..4_u8).prop_map(Op::Kill),
         1 => Just(Op::Bury),
         1 => Just(Op::Reopen),
+        2 => Just(Op::Forget),
         1 => prop::bool::weighted(0.15).prop_map(|reboot| if reboot { Op::Reboot } else { Op::Settle }),
         3 => Just(Op::Settle),
     ]

@@ -122,6 +122,10 @@ impl Play {
                 self.steps = 0;
                 self.unchanged(None)
             }
+            Op::Forget => {
+                self.subjects.iter().for_each(Subject::forget);
+                Ok(())
+            }
             Op::Reboot => self.reboot(),
             Op::Settle => (0..2).try_for_each(|at| self.settle(at)),
         }

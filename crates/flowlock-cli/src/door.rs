@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
 use flowlock::store::redis::RedisStore;
+use flowlock::store::without_password;
 use flowlock::{Error, Flowlock, Origin};
 
 use crate::args::Global;
@@ -95,10 +96,8 @@ impl Settings {
 
     /// Opens the store, which must not have gone back since an earlier command.
     pub(crate) fn open(&self) -> Result<Door, Failure> {
-        let door = self.open_whatever_it_is()?;
-        if let Some(watermark) = door.seen.expected() {
-            door.flowlock.store().expect(door.flowlock.namespace(), watermark);
-        }
+        let mut door = self.open_whatever_it_is()?;
+        door.seen.tell(&door.flowlock);
         Ok(door)
     }
 
@@ -148,18 +147,6 @@ impl Drop for Door {
     fn drop(&mut self) {
         self.pass_notices_on();
         self.seen.keep(&self.flowlock);
-    }
-}
-
-/// A URL with its password, if it has one, replaced.
-pub(crate) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => {
-            format!("{scheme}://{}:***@{host}{path}", user.split(':').next().unwrap_or_default())
-        }
-        _ => url.to_owned(),
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Seen {
     kept: Option<Kept>,
     /// Whether that was written long ago.
     old: bool,
+    /// What the store was told to expect.
+    told: Option<Watermark>,
     /// Names this boot of this machine.
     boot: String,
 }
@@ -55,7 +57,7 @@ impl Seen {
     /// Reads what is kept below `state` about a place.
     pub(crate) fn of(state: Option<&Path>, place: &Place) -> Self {
         let path = state.filter(|_| place.store != "memory:").map(|state| file(state, place));
-        let mut seen = Self { place: place.clone(), path, kept: None, old: true, boot: boot() };
+        let mut seen = Self { place: place.clone(), path, kept: None, old: true, told: None, boot: boot() };
         if let Some(path) = &seen.path {
             match read(path) {
                 Ok((kept, old)) if kept.is_of(place) => (seen.kept, seen.old) = (Some(kept), old),
@@ -73,8 +75,23 @@ impl Seen {
         if kept.boot == self.boot { Some(kept.newest) } else { kept.durable }
     }
 
+    /// From now on the store must have come to that.
+    pub(crate) fn tell(&mut self, flowlock: &Flowlock) {
+        self.told = self.expected();
+        if let Some(watermark) = self.told {
+            flowlock.store().expect(flowlock.namespace(), watermark);
+        }
+    }
+
     /// Keeps what this command saw, if that is worth a write.
     pub(crate) fn keep(&mut self, flowlock: &Flowlock) {
+        if self.went_back(flowlock) {
+            // The store said so and went on from there: that is what the next command may expect.
+            if let Err(error) = self.accept(flowlock) {
+                tracing::debug!(%error, "what the store went back to cannot be remembered");
+            }
+            return;
+        }
         let Some(now) = self.found(flowlock) else { return };
         if self.kept.as_ref().is_some_and(|was| !self.is_worth_a_write(was, &now)) {
             return;
@@ -104,6 +121,12 @@ impl Seen {
             Some(kept) => write(path, kept),
             None => fs::remove_file(path),
         }
+    }
+
+    /// Whether the store is behind what it was told, without refusing to go on.
+    fn went_back(&self, flowlock: &Flowlock) -> bool {
+        let now = flowlock.store().seen(flowlock.namespace());
+        self.told.is_some_and(|told| now.is_none_or(|now| told.or_later(now) != now))
     }
 
     fn kept(&self, newest: Watermark, durable: Option<Watermark>) -> Kept {

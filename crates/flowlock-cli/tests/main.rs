@@ -4,6 +4,7 @@ mod bad_store;
 mod doctor_redis;
 mod embedded_alone;
 mod help;
+mod on_a_server;
 mod unreachable;
 mod went_back;
 

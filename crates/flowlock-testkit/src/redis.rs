@@ -26,11 +26,12 @@ use tempfile::TempDir;
 use self::process::Process;
 use crate::{PATIENCE, until};
 
-pub use self::address::fresh_namespace;
+pub use self::address::{ACL, fresh_namespace};
 pub use self::certificates::Certificates;
 pub use self::clock::Clock;
 pub use self::cluster::{Cluster, Promotion};
 pub use self::look::{CommandCount, SlowCommand};
+pub use self::program::redis_program;
 pub use self::proxy::{Direction, Proxy, Then};
 pub use self::sentinels::{Sentinels, SentinelsSetup};
 pub use self::setup::{Persistence, RedisSetup};
@@ -223,6 +224,19 @@ impl RedisServer {
     #[track_caller]
     pub fn wait_until_ready(&self) {
         assert!(self.comes_up(), "the server has ended: {}", self.log());
+    }
+
+    /// Cuts its replicas off and keeps them off: what it is told from now on only it knows.
+    #[track_caller]
+    pub fn cut_replication(&self) {
+        self.command(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
+        self.command(&["CLIENT", "KILL", "TYPE", "replica"]);
+    }
+
+    /// Lets the replicas come back.
+    #[track_caller]
+    pub fn mend_replication(&self) {
+        self.command(&["ACL", "SETUSER", "default", "+psync", "+sync"]);
     }
 
     /// Its process id.

@@ -37,7 +37,7 @@ impl Job {
         };
         loop {
             let asked = match pending.news().await {
-                News::Told => pending.with(Pending::ask).await?,
+                News::Told => pending.with(Pending::ask_patiently).await?,
                 News::Over => Some(pending.with(Pending::give_up).await?),
             };
             if let Some(grant) = asked {

@@ -12,7 +12,7 @@ use crate::name::Namespace;
 use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step, Who};
 use crate::store::memory::MemoryStore;
-use crate::store::{Pulse, Store, StoreError};
+use crate::store::{Page, Pulse, Store, StoreError, View};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -246,22 +246,8 @@ fn open_server(url: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
 }
 
 fn bad_url(url: &str, problem: &str) -> Error {
-    Error::Configuration(format!("store URL \"{}\": {problem}", crate::text::escape(&without_password(url))))
-}
-
-/// The URL with its password, if it has one, replaced.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        None => url.to_owned(),
-        Some(at) => {
-            let user = rest[..at].split(':').next().unwrap_or_default();
-            format!("{scheme}://{user}:***{}", &rest[at..])
-        }
-    }
+    let shown = crate::text::escape(&crate::store::without_password(url));
+    Error::Configuration(format!("store URL \"{shown}\": {problem}"))
 }
 
 impl Shared {
@@ -273,6 +259,11 @@ impl Shared {
     /// The same with another limit. One repetition is always allowed.
     pub(crate) fn step_until(&self, step: &Step, until: Instant) -> Result<Answer, StoreError> {
         repeat_until(until, || self.store.step(&self.namespace, step))
+    }
+
+    /// Reads; repeated as a step is.
+    pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
+        repeat_until(later(Instant::now(), self.store_timeout), || self.store.view(&self.namespace, view))
     }
 
     /// Takes back a request whose answer did not arrive. Should it have been granted, nobody would ever renew
@@ -340,6 +331,13 @@ mod tests {
             said,
             r#"store URL "mysql://me:***@host/db": use sqlite:PATH, redis://HOST:PORT/DB or memory:"#
         );
+        // Not even where a password breaks the URL.
+        for url in
+            ["redis://me:s/ecr@et@host/0", "redis://:s?ecret@host", "redis+unix://:s/ecr#et@/run/redis"]
+        {
+            let said = open_store(url, STORE_TIMEOUT).unwrap_err().to_string();
+            assert!(!said.contains("ecr") && said.contains(":***@"), "{said}");
+        }
     }
 
     #[test]

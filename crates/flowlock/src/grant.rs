@@ -338,7 +338,7 @@ pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error>
 
 /// Asks the store whether a run holds its claims; with a token, whether it is still that grant.
 pub(crate) fn verify(shared: &Shared, run: &RunId, token: Option<Token>) -> Result<Token, Error> {
-    let page = shared.store.view(&shared.namespace, &View::Run(run.clone()))?;
+    let page = shared.view(&View::Run(run.clone()))?;
     let Content::Run(Some(seen)) = page.content else {
         return Err(Error::NoSuchRun { run: run.clone() });
     };

@@ -50,7 +50,7 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn view(&self, view: &View) -> Result<Page, Error> {
-        Ok(self.shared.store.view(&self.shared.namespace, view)?)
+        Ok(self.shared.view(view)?)
     }
 
     /// Runs that wait or hold, by arrival, in pages of at most 1,000.

@@ -13,13 +13,16 @@ use crate::grant::{Grant, Renewal};
 use crate::job::refusal;
 use crate::name::RunId;
 use crate::run::{Attempt, Outcome, Spec, State};
-use crate::step::{Answer, Standing, Step, Waiting};
+use crate::step::{Acquire, Answer, Patience, Standing, Step, Waiting};
+use crate::store::StoreError;
 use crate::sync::lock;
-use crate::world::later;
+use crate::world::{later, millis};
 
 /// "Still waiting" is logged after this time, and then at the longer one.
 const FIRST_LOG: Duration = Duration::from_secs(1);
 const NEXT_LOGS: Duration = Duration::from_secs(30);
+/// The pause before a store that did not answer within its time is asked again.
+const STORE_AWAY: Duration = Duration::from_millis(200);
 
 /// The answer to [`Job::begin`](crate::Job::begin).
 #[derive(Debug)]
@@ -160,17 +163,34 @@ impl Pending {
         let end = later(Instant::now(), at_most);
         loop {
             if self.has_news(end) {
-                if let Some(grant) = self.ask()? {
+                if let Some(grant) = self.ask_patiently()? {
                     return Ok(Progress::Granted(grant));
+                }
+                // A store that is away is news without end; the caller may want its thread back all the same.
+                if self.take_ring() || end <= Instant::now() && !self.is_over() {
+                    return Ok(Progress::Waiting);
                 }
                 continue;
             }
-            if self.until.is_some_and(|until| until <= Instant::now()) {
+            if self.is_over() {
                 return self.give_up().map(Progress::Granted);
             }
             if self.take_ring() || end <= Instant::now() {
                 return Ok(Progress::Waiting);
             }
+        }
+    }
+
+    /// Asks where the run stands. A store that is away for a while ends no wait: it is asked again.
+    pub(crate) fn ask_patiently(&mut self) -> Result<Option<Grant>, Error> {
+        match self.ask() {
+            Err(Error::Store(error)) if error.is_transient() && !self.is_over() => {
+                tracing::warn!(run = %self.attempt.id, %error, "waiting for the store");
+                std::thread::sleep(STORE_AWAY);
+                self.seat.tell();
+                Ok(None)
+            }
+            asked => asked,
         }
     }
 
@@ -208,7 +228,13 @@ impl Pending {
         loop {
             let sent_ms = crate::world::system_now().boot_ms;
             let holder = self.shared.holder()?;
-            match self.shared.step(&Step::Claim { attempt: self.attempt.clone(), holder })? {
+            let claim = Step::Claim { attempt: self.attempt.clone(), holder };
+            let answer = match self.shared.step(&claim)? {
+                // Another, or an older, store does not know it: it stands in line anew, at the end.
+                Answer::NotFound if !self.is_over() => self.shared.step(&self.request()?)?,
+                answer => answer,
+            };
+            match answer {
                 Answer::Standing(Standing::Running(running)) => {
                     self.leave_desk();
                     let flowlock = Flowlock { shared: self.shared.clone() };
@@ -236,6 +262,22 @@ impl Pending {
                 _ => return Err(self.ended(Outcome::TimedOut, None)),
             }
         }
+    }
+
+    /// The same request once more, for what is left of the wait.
+    fn request(&self) -> Result<Step, StoreError> {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        Ok(Step::Acquire(Acquire {
+            attempt: self.attempt.clone(),
+            spec: self.spec.clone(),
+            holder: self.shared.holder()?,
+            patience: Patience::Wait(left.map(millis)),
+            latest_ms: self.shared.latest_ms()?,
+        }))
+    }
+
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
     }
 
     fn ended(&mut self, outcome: Outcome, blocked: Option<Blocked>) -> Error {

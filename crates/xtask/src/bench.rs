@@ -2,6 +2,7 @@
 
 use crate::repo::{self, Profile};
 use crate::steps::{Failure, Steps};
+use crate::tools;
 
 /// What `cargo xtask bench` takes.
 #[derive(Debug, clap::Args)]
@@ -12,7 +13,8 @@ pub(crate) struct Args {
     /// Rounds of every comparison; the median counts
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// Measure only this part: processes, transactions, handoff, contention, waiting
+    /// Measure only this part: processes, transactions, handoff, contention, waiting; on Redis cycle, script, handoff,
+    /// queue, idle, records, threads
     #[arg(long, value_name = "PART")]
     only: Option<String>,
 }
@@ -21,18 +23,22 @@ pub(crate) struct Args {
 enum Store {
     /// SQLite on this machine's disk and on tmpfs
     Embedded,
+    /// A throw-away Redis on this machine
+    Redis,
 }
 
 /// Builds as users get it, then measures.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let Store::Embedded = args.store;
     let mut steps = Steps::default();
     steps.command("the command line program", &mut Profile::Release.build_cli())?;
-    let build =
-        ["build", "--release", "--package", "xtask", "--features", "bench", "--bin", "bench-embedded"];
-    steps.command("the benchmark", &mut repo::cargo(build))?;
     let bin = Profile::Release.folder();
-    let mut bench = std::process::Command::new(bin.join("bench-embedded"));
-    bench.arg(bin.join("flowlock")).arg(args.rounds.to_string()).args(&args.only);
+    let (name, jobs_py) = match args.store {
+        Store::Embedded => ("bench-embedded", None),
+        Store::Redis => ("bench-redis", Some(tools::jobs_py()?)),
+    };
+    let build = ["build", "--release", "--package", "xtask", "--features", "bench", "--bin", name];
+    steps.command("the benchmark", &mut repo::cargo(build))?;
+    let mut bench = std::process::Command::new(bin.join(name));
+    bench.arg(bin.join("flowlock")).args(jobs_py).arg(args.rounds.to_string()).args(&args.only);
     steps.command("measuring", &mut bench)
 }

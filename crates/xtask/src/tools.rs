@@ -31,6 +31,9 @@ const TOOLS: [Tool; 10] = [
     Tool { program: "git", package: "git" },
 ];
 
+/// What flowlock succeeds, and what its server time is measured against; pinned like the rest.
+const JOBS_PY: &str = "jobspy==0.31.0";
+
 /// The licence checker, pinned: a new release must not fail yesterday's commit.
 const CARGO_DENY: &str = "0.20.2";
 
@@ -69,6 +72,19 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
             .env("CARGO_TARGET_DIR", folder.join("build")))?;
     }
     Ok(program)
+}
+
+/// A Python of its own that has jobs.py, below the target folder.
+pub(crate) fn jobs_py() -> Result<PathBuf, Failure> {
+    let folder = repo::target().join("tools/jobspy");
+    let python = folder.join("bin/python");
+    let has_it =
+        || Command::new(&python).args(["-c", "import jobs"]).output().is_ok_and(|out| out.status.success());
+    if !has_it() {
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", JOBS_PY]))?;
+    }
+    Ok(python)
 }
 
 fn has_version(program: &PathBuf, version: &str) -> bool {

@@ -94,7 +94,7 @@ pub(crate) struct Run {
     /// What to call the work [default: the command's base name and its script]
     #[arg(long, value_name = "JOB", value_parser = values::text(), help_heading = "Command")]
     pub(crate) name: Option<String>,
-    /// How long the names stay taken if this machine falls silent [default: 60s]
+    /// How long the names stay taken if this machine falls silent [default: 60s, on a server 3m]
     #[arg(long, value_name = "D", value_parser = values::lease, help_heading = "Command")]
     pub(crate) duration: Option<Duration>,
     /// What to do with the command when the store says that its names are lost

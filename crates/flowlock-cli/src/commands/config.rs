@@ -1,10 +1,11 @@
 //! `flowlock config show`: the settings in force, and where each comes from.
 
 use flowlock::config::{KEYS, Source};
+use flowlock::store::without_password;
 use serde::Serialize;
 
 use crate::args::{Config, ConfigCommand, Global};
-use crate::door::{Settings, without_password};
+use crate::door::Settings;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table};
@@ -61,7 +62,7 @@ fn setting(settings: &Settings, global: &Global, name: &'static str) -> Result<S
 fn default(name: &str) -> &'static str {
     match name {
         "namespace" => "default",
-        "duration" => "60s",
+        "duration" => "60s, on a server 3m",
         "tz" => "UTC",
         "store_timeout" | "commit_wait" => "30s",
         _ => "",

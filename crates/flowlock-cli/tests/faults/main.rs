@@ -7,10 +7,12 @@ mod contention;
 mod crash_points;
 mod disk;
 mod file;
+mod idle;
 mod killed;
 mod order;
 mod places;
 mod power;
+mod redis_clients;
 mod stopped;
 mod users;
 

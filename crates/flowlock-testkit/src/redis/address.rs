@@ -60,3 +60,9 @@ pub fn fresh_namespace() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
+
+/// What a user of the server must be allowed for flowlock to work, whatever it is asked to do. Its password is `secret`.
+pub const ACL: &str = "on >secret resetkeys ~fl:* resetchannels &fl:* -@all \
+    +evalsha +eval +role +info +time +ssubscribe +spublish +client|setname +wait +select \
+    +hget +hmget +hset +hincrby +hdel +zadd +zrem +zcard +zscore \
+    +zrangebylex +zrevrangebylex +zrangebyscore";

@@ -1,7 +1,9 @@
 //! What a server tells of itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use nix::time::clock_getcpuclockid;
 use redis::{Value, from_redis_value};
 
 use super::RedisServer;
@@ -23,6 +25,35 @@ pub struct SlowCommand {
     /// The command's words; long lists and long words are cut by the server.
     pub words: Vec<String>,
 }
+
+/// What flowlock's scripts call, and the kit. Of these a client itself sends INFO alone, when it connects.
+const IN_SCRIPTS: [&str; 25] = [
+    "config|get",
+    "config|resetstat",
+    "config|set",
+    "dbsize",
+    "get",
+    "hdel",
+    "hget",
+    "hincrby",
+    "hmget",
+    "hset",
+    "info",
+    "keys",
+    "set",
+    "slowlog|get",
+    "spublish",
+    "time",
+    "ttl",
+    "client|list",
+    "zadd",
+    "zcard",
+    "zrangebylex",
+    "zrangebyscore",
+    "zrem",
+    "zrevrangebylex",
+    "zscore",
+];
 
 impl RedisServer {
     /// A field of `INFO`, as in `role`.
@@ -51,6 +82,23 @@ impl RedisServer {
         names
     }
 
+    /// Every key with all that is in it, as the server would write it into a snapshot.
+    #[track_caller]
+    pub fn dump(&self) -> BTreeMap<String, Vec<u8>> {
+        let dumped = |name: String| (name.clone(), self.read(&["DUMP", &name]));
+        self.key_names("*").into_iter().map(dumped).collect()
+    }
+
+    /// How often an error of this kind, as in `NOREPLICAS`, was answered since the start or `CONFIG RESETSTAT`.
+    #[track_caller]
+    pub fn errors(&self, kind: &str) -> u64 {
+        let text = self.text(&["INFO", "errorstats"]);
+        let count = |line: &str| {
+            line.strip_prefix("errorstat_")?.strip_prefix(kind)?.strip_prefix(":count=")?.parse().ok()
+        };
+        text.lines().find_map(count).unwrap_or(0)
+    }
+
     /// Every command that was called since the start or `CONFIG RESETSTAT`, in small letters (`config|set`).
     #[track_caller]
     pub fn command_counts(&self) -> BTreeMap<String, CommandCount> {
@@ -69,6 +117,29 @@ impl RedisServer {
     #[track_caller]
     pub fn command_count(&self, name: &str) -> CommandCount {
         self.command_counts().get(name).copied().unwrap_or_default()
+    }
+
+    /// How many commands clients sent since the start or `CONFIG RESETSTAT`: not the kit, and not what scripts did.
+    #[track_caller]
+    pub fn commands_sent(&self) -> u64 {
+        let counts = self.command_counts().into_iter();
+        counts.filter(|(name, _)| !IN_SCRIPTS.contains(&name.as_str())).map(|(_, count)| count.calls).sum()
+    }
+
+    /// The memory that a key takes up, with all its elements.
+    #[track_caller]
+    pub fn memory_of(&self, key: &str) -> u64 {
+        self.read(&["MEMORY", "USAGE", key, "SAMPLES", "0"])
+    }
+
+    /// The processor time it has taken: unlike its slow log, it says nothing of others on the same machine.
+    ///
+    /// # Panics
+    ///
+    /// If its process has ended.
+    pub fn cpu_time(&self) -> Duration {
+        let clock = clock_getcpuclockid(self.pid()).expect("it runs");
+        clock.now().expect("a clock that can be read").into()
     }
 
     /// How many commands were processed since the start or `CONFIG RESETSTAT`, with those that the kit sent.

@@ -15,7 +15,7 @@ const SERVER: &str = "redis-server";
 const CHECKER: &str = "redis-check-rdb";
 
 /// What `$FLOWLOCK_REDIS_SERVER` names, or the Redis on the path.
-pub(super) fn of_this_machine() -> PathBuf {
+pub fn redis_program() -> PathBuf {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(find).clone()
 }

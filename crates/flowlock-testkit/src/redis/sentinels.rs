@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::RedisResult;
 
 use super::address::NO_PAUSE;
-use super::{RedisServer, RedisSetup};
+use super::{Clock, RedisServer, RedisSetup};
 use crate::until;
 
 /// The name by which the sentinels know the primary.
@@ -33,6 +33,7 @@ pub struct Sentinels {
 #[derive(Debug, Clone)]
 pub struct SentinelsSetup {
     node: RedisSetup,
+    replica_clock: Option<Clock>,
     sentinel: Vec<String>,
 }
 
@@ -50,6 +51,13 @@ impl SentinelsSetup {
         self
     }
 
+    /// The wall clock of the replicas, which is not the primary's.
+    #[must_use]
+    pub fn replica_clock(mut self, clock: &Clock) -> Self {
+        self.replica_clock = Some(clock.clone());
+        self
+    }
+
     /// Any other line in the configuration of the sentinels, after those that name the primary.
     #[must_use]
     pub fn sentinel_line(mut self, line: impl Into<String>) -> Self {
@@ -61,7 +69,11 @@ impl SentinelsSetup {
     #[track_caller]
     pub fn start(self) -> Sentinels {
         let primary = self.node.clone().start();
-        let replicas = [(); 2].map(|()| self.node.clone().replica_of(&primary).start());
+        let replica = match &self.replica_clock {
+            Some(clock) => self.node.clone().clock(clock),
+            None => self.node.clone(),
+        };
+        let replicas = [(); 2].map(|()| replica.clone().replica_of(&primary).start());
         for replica in &replicas {
             until("a replica in step", PATIENCE, || {
                 (replica.info("master_link_status") == "up").then_some(())
@@ -92,7 +104,7 @@ impl Sentinels {
 
     /// Sentinels as one likes them.
     pub fn setup() -> SentinelsSetup {
-        SentinelsSetup { node: RedisServer::setup(), sentinel: Vec::new() }
+        SentinelsSetup { node: RedisServer::setup(), replica_clock: None, sentinel: Vec::new() }
     }
 
     /// The store's URL, with all sentinels and without a pause after a change of primary.

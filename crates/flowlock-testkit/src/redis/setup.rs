@@ -48,7 +48,7 @@ const KIT: (&str, &str) = ("testkit", "testkit");
 impl RedisSetup {
     pub(super) fn new() -> Self {
         RedisSetup {
-            program: program::of_this_machine(),
+            program: program::redis_program(),
             arguments: vec![CONFIGURATION],
             persistence: Persistence::None,
             password: None,

@@ -69,6 +69,18 @@ pub trait Store: Debug + Send + Sync {
     }
 }
 
+/// A store's URL with its password, if it has one, replaced. A `/` or `?` in a password breaks the URL, but does not
+/// show the password: it goes on to the last `@`.
+pub fn without_password(url: &str) -> String {
+    let shown = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let (before, hosts) = rest.rsplit_once('@')?;
+        let (user, _) = before.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{hosts}"))
+    };
+    shown().unwrap_or_else(|| url.to_owned())
+}
+
 /// The directory a file lies in.
 pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
     match path.parent() {

@@ -2,6 +2,8 @@
 
 mod files;
 mod histories;
+mod servers;
+mod servers_scale;
 mod went_back;
 
 #[path = "every/mod.rs"]

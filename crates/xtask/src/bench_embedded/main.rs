@@ -3,22 +3,19 @@
 //! Started by `cargo xtask bench`, which builds it and flowlock as users get them.
 
 mod bare;
+#[path = "../bench_common/mod.rs"]
+mod common;
 mod contention;
-mod handoff;
+mod disk;
 mod library;
-mod machine;
 mod processes;
-mod stats;
-mod table;
 mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use common::{Trouble, handoff, machine, stats, table};
 use table::Row;
-
-/// Whatever went wrong: a benchmark has nobody to repair it.
-pub(crate) type Trouble = Box<dyn std::error::Error>;
 
 /// What can be measured by itself, in the order of the table.
 const PARTS: [&str; 5] = ["processes", "transactions", "handoff", "contention", "waiting"];
@@ -46,7 +43,7 @@ fn measure(flowlock: &Path, rounds: &str, parts: &[&str]) -> Result<(), Trouble>
     let rounds: u32 = rounds.parse()?;
     let beside_the_program = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
     let disk = tempfile::Builder::new().prefix("bench-").tempdir_in(beside_the_program)?;
-    println!("{}", machine::description(disk.path())?);
+    println!("{}", machine::description(&disk::description(disk.path())?)?);
     if let Some(warning) = machine::is_busy() {
         println!("{warning}");
     }
@@ -88,7 +85,7 @@ fn transaction_rows(disk: &Path, rounds: u32) -> Result<Vec<Row>, Trouble> {
 }
 
 fn handoff_row(disk: &Path) -> Result<Row, Trouble> {
-    let (p50, p99) = handoff::between_two_processes(disk)?;
+    let (p50, p99) = handoff::between_two_processes(&format!("sqlite:{}/handoff.db", disk.display()))?;
     let measured = format!("p50 **{}**, p99 **{}**", table::short(p50), table::short(p99));
     let what = "hand-off between processes: release sent → the next claim answered";
     Ok(Row::new(what, measured, "1 / 5 ms", "0.4 / 1 ms"))

@@ -137,16 +137,15 @@ struct Listener {
 impl Listener {
     fn attend(&self) {
         let mut pause = FIRST_PAUSE;
-        let mut again = false;
+        // Whether something may have been published, or another server have taken over, while nobody listened.
+        let mut missed = false;
         loop {
             match self.subscribe() {
                 Ok((mut wire, primary)) => {
                     self.state.tried(Ok(()));
-                    if again {
-                        // What was published meanwhile is lost.
+                    if missed {
                         self.signal.raise(Raised::Missed);
                     }
-                    again = true;
                     let begun = Instant::now();
                     self.listen(&mut wire, &primary);
                     if begun.elapsed() > LONGEST_PAUSE {
@@ -158,6 +157,7 @@ impl Listener {
                     self.state.tried(Err(failure));
                 }
             }
+            missed = true;
             if self.state.is_over_within(pause) {
                 return;
             }

@@ -4,6 +4,8 @@
 //! rule and the engine are written a second time in Lua (`lua/`); the conformance suite and random histories hold the
 //! two wordings to identical answers.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod cluster;
 mod dial;
 mod examine;

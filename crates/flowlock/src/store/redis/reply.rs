@@ -60,7 +60,8 @@ impl Reply {
     pub(super) fn content(self, view: &View) -> Result<Content> {
         let mut parts = Parts::of(self.answer)?;
         if parts.begins_with("schema") {
-            return Err(refusal("schema", &mut parts));
+            let word = parts.text()?;
+            return Err(refusal(&word, &mut parts));
         }
         Ok(match view {
             View::Runs { .. } => Content::Runs(parts.list()?.each(|mut run| seen(run.list()?))?, {

@@ -25,6 +25,9 @@ enum Cell<'a> {
     Text(Cow<'a, str>),
 }
 
+/// The largest number that a script counts exactly with: 285,000 years in milliseconds.
+const LARGEST: u64 = (1 << 53) - 1;
+
 impl<'a> From<Option<&'a str>> for Cell<'a> {
     fn from(text: Option<&'a str>) -> Self {
         text.map_or(Self::No(false), |text| Self::Text(text.into()))
@@ -33,7 +36,7 @@ impl<'a> From<Option<&'a str>> for Cell<'a> {
 
 impl From<Option<u64>> for Cell<'_> {
     fn from(number: Option<u64>) -> Self {
-        number.map_or(Self::No(false), Self::Number)
+        number.map_or(Self::No(false), |number| Self::Number(number.min(LARGEST)))
     }
 }
 
@@ -222,11 +225,16 @@ pub(super) fn unpack_run(row: &[u8], spec: &[u8], versions: Option<&[u8]>) -> Re
     let row: RunRow = rmp_serde::from_slice(row).map_err(|e| unreadable("a run").caused_by(e))?;
     let versions = match versions {
         None => Vec::new(),
-        Some(text) => {
-            rmp_serde::from_slice(text).map_err(|e| unreadable("the versions of inputs").caused_by(e))?
-        }
+        Some(text) => versions_from(text).ok_or_else(|| unreadable("the versions of inputs"))?,
     };
     run_from(row, unpack_spec(spec)?, versions).ok_or_else(|| unreadable("a run"))
+}
+
+/// How many inputs, and the name and the version of each; every text ended by NUL.
+fn versions_from(text: &[u8]) -> Option<Vec<u64>> {
+    let mut texts = Texts(text);
+    let count: usize = texts.next()?.parse().ok()?;
+    (0..count).map(|_| texts.next().and_then(|_| texts.next()?.parse().ok())).collect()
 }
 
 fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {

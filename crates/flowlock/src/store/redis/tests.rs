@@ -6,5 +6,6 @@ mod inbox;
 mod loss;
 mod sentinel;
 pub(super) mod server;
+mod store;
 mod tls;
 mod wrong;

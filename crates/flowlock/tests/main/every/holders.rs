@@ -142,8 +142,10 @@ fn a_waiting_run_whose_claim_was_not_answered_holds_nothing() {
         if matches!(step, Step::Claim { .. }) { Err(unknown()) } else { answer }
     });
     let first = flowlock.job("first").lock("a").acquire().unwrap();
-    let Begun::Waiting(mut second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
+    let second = flowlock.job("second").lock("a").wait(SHORT);
+    let Begun::Waiting(mut second) = second.begin().unwrap() else { panic!() };
     first.commit().unwrap();
+    // It is asked for until its wait is over.
     assert!(matches!(second.wait(PATIENT).unwrap_err(), Error::Store(_)));
     drop(second);
     assert!(flowlock.runs().unwrap().is_empty());

@@ -27,14 +27,15 @@ if time.err then
 end
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local others = {
-  { 'INFO', 'replication' }, { 'HGET', KEYS[1], 'm' }, { 'HSET', KEYS[1], '!', '0' },
-  { 'HINCRBY', KEYS[1], '!', 1 }, { 'HDEL', KEYS[1], '!' }, { 'ZADD', KEYS[2], 'XX', 0, '!' }, { 'ZREM', KEYS[2], '!' },
+  { 'INFO', 'replication' }, { 'HGET', KEYS[1], 'm' }, { 'HDEL', KEYS[1], '!' },
+  { 'HSET', KEYS[1], '!', '0' }, { 'HINCRBY', KEYS[1], '!', 1 }, { 'HDEL', KEYS[1], '!' }, { 'ZADD', KEYS[2], 'XX', 0, '!' }, { 'ZREM', KEYS[2], '!' },
   { 'ZCARD', KEYS[7] }, { 'ZRANGEBYLEX', KEYS[2], '[!', '(!', 'LIMIT', 0, 1 },
   { 'ZREVRANGEBYLEX', KEYS[2], '(!', '[!', 'LIMIT', 0, 1 }, { 'ZRANGEBYSCORE', KEYS[5], 1, 0 },
   { 'SPUBLISH', string.sub(KEYS[1], 1, -2) .. 'i:check', '' },
 }
 for _, other in ipairs(others) do
   if refused(unpack(other)) then
+    redis.pcall('HDEL', KEYS[1], '!')
     return { 0, 'command', other[1] }
   end
 end

@@ -18,6 +18,25 @@
     }
   end,
 
+  -- A run as it stands in the hash: a head of 17 bytes, then all that is known of it. The head says R, the token and
+  -- the deadline of one that runs and may commit; C, since when and until when it is remembered of one that a short
+  -- commit ended, for which alone the rest is not written anew.
+  row_of = function(run)
+    if run.state == 'running' and not run.lapsed and not run.revoked then
+      return struct.pack('>c1dd', 'R', run.token, run.deadline) .. pack(run)
+    end
+    return struct.pack('>c1dd', '-', 0, 0) .. pack(run)
+  end,
+
+  run_from = function(row)
+    local kind, since, forget = struct.unpack('>c1dd', row)
+    local run = unpack_row(sub(row, 18))
+    if kind == 'C' then
+      run.state, run.since, run.forget, run.due = 'committed', since, forget, nil
+    end
+    return run
+  end,
+
   -- The first index member that begins so, without its beginning.
   first_of = function(prefix)
     local found = call('ZRANGEBYLEX', KEYS[2], '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
@@ -60,15 +79,15 @@
     return SPECS[run.ticket] or F.read_spec(run)
   end,
 
-  -- The versions a run's inputs had when it was granted.
-  versions_of = function(run)
-    local versions = VERSIONS[run.ticket]
-    if not versions then
-      local packed = F.spec_of(run).inputs[1] and call('HGET', KEYS[1], 'v' .. run.ticket)
-      versions = packed and unpack_row(packed) or {}
-      VERSIONS[run.ticket] = versions
+  -- What a run's outputs are made from: how many inputs, and the name and the version of each when it was granted; each
+  -- text ended by NUL.
+  made_from = function(run)
+    local text = VERSIONS[run.ticket]
+    if text == nil then
+      text = F.spec_of(run).inputs[1] and call('HGET', KEYS[1], 'v' .. run.ticket) or false
+      VERSIONS[run.ticket] = text
     end
-    return versions
+    return text or '0\0'
   end,
 
   record_from = function(name, raw)

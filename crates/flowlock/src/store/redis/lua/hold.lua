@@ -78,13 +78,11 @@
     F.hold_all(run, also)
     run.lapsed, run.token = nil, F.next_token()
     local inputs = F.spec_of(run).inputs
-    if inputs[1] then
-      local versions = {}
-      for i, name in ipairs(inputs) do
-        versions[i] = F.record_of(name).version
-      end
-      VERSIONS[run.ticket] = versions
+    local parts = { #inputs }
+    for i, name in ipairs(inputs) do
+      parts[2 * i], parts[2 * i + 1] = name, format('%.0f', F.record_of(name).version)
     end
+    VERSIONS[run.ticket] = inputs[1] and table.concat(parts, '\0') .. '\0' or false
   end,
 
   -- Where a refresh moves a running run's deadline: a lease from now, but not past its longest run time.
@@ -136,24 +134,24 @@
     if latest then
       F.join_chain(run, latest)
     end
-    local fields = { ticket, pack(run), 's' .. ticket, SPECS[ticket].text, 'n' .. run.nonce .. run.id, ticket }
+    local fields = { ticket, F.row_of(run), 's' .. ticket, SPECS[ticket].text, 'n' .. run.nonce .. run.id, ticket }
     if not run.tombstone then
       fields[7], fields[8] = 'i' .. run.id, ticket
     end
     if VERSIONS[ticket] then
       fields[#fields + 1] = 'v' .. ticket
-      fields[#fields + 1] = pack(VERSIONS[ticket])
+      fields[#fields + 1] = VERSIONS[ticket]
     end
     call('HSET', KEYS[1], unpack(fields))
   end,
 
   -- A running run, as its process is told: with its inputs.
   running = function(run)
-    local inputs, versions = {}, F.versions_of(run)
-    for i, name in ipairs(F.spec_of(run).inputs) do
-      local record = versions[i] and F.record_of(name)
+    local inputs, text = {}, F.made_from(run)
+    for name, version in string.gmatch(sub(text, string.find(text, '%z') + 1), '(%Z+)%z(%Z+)%z') do
+      local record = F.record_of(name)
       if record then
-        inputs[#inputs + 1] = { name, versions[i], record.raw }
+        inputs[#inputs + 1] = { name, tonumber(version), record.raw }
       end
     end
     return { 'running', run.token, run.deadline - now, inputs }

@@ -327,7 +327,7 @@ local function leave_chain(run, going, gone)
   if after then
     local run_after = F.must_find(after)
     run_after.previous = before
-    call('HSET', KEYS[1], after, pack(run_after))
+    call('HSET', KEYS[1], after, F.row_of(run_after))
   elseif before then
     call('HSET', KEYS[1], 'i' .. run.id, before)
   elseif not run.tombstone then
@@ -336,14 +336,14 @@ local function leave_chain(run, going, gone)
   if before then
     local run_before = F.must_find(before)
     run_before.following = after
-    call('HSET', KEYS[1], before, pack(run_before))
+    call('HSET', KEYS[1], before, F.row_of(run_before))
   end
 end
 
 local function forget(tickets)
   local going, rows, fields = {}, call('HMGET', KEYS[1], unpack(tickets)), {}
   for i, ticket in ipairs(tickets) do
-    going[ticket] = rows[i] and unpack_row(rows[i])
+    going[ticket] = rows[i] and F.run_from(rows[i])
   end
   for _, ticket in ipairs(tickets) do
     local run = going[ticket]

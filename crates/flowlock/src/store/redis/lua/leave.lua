@@ -11,11 +11,11 @@
       return RUNS[ticket]
     end
     local all = call('HMGET', KEYS[1], ticket, 's' .. ticket, 'v' .. ticket)
-    local run = all[1] and unpack_row(all[1]) or nil
+    local run = all[1] and F.run_from(all[1]) or nil
     RUNS[ticket] = run
     if run and all[2] then
       SPECS[ticket] = F.spec_from(all[2])
-      VERSIONS[ticket] = all[3] and unpack_row(all[3]) or {}
+      VERSIONS[ticket] = all[3]
     end
     return run
   end,
@@ -31,7 +31,7 @@
 
   save = function(run)
     F.note_due(run)
-    call('HSET', KEYS[1], run.ticket, pack(run))
+    call('HSET', KEYS[1], run.ticket, F.row_of(run))
   end,
 
   -- Takes a standing holder away from all its names, and `also` out of the index.
@@ -98,23 +98,6 @@
     F.save(run)
   end,
 
-  -- What the outputs of a run were made from: the versions its inputs had when it was granted.
-  made_from = function(run)
-    local names, versions = F.spec_of(run).inputs, F.versions_of(run)
-    if not versions[1] then
-      return '0\0'
-    end
-    local parts = {}
-    for i, version in ipairs(versions) do
-      parts[2 * i - 1], parts[2 * i] = names[i], format('%.0f', version)
-    end
-    local text = table.concat(parts, '\0') .. '\0'
-    if #versions > 64 then
-      return '#' .. #versions .. '\0' .. redis.sha1hex(text) .. '\0'
-    end
-    return #versions .. '\0' .. text
-  end,
-
   -- What a record says behind its head: no failed attempt, who wrote it, what it was made from, a note.
   tail_of = function(run, job, made_from, note)
     return '\0\0\0\0' .. run .. '\0' .. job .. '\0' .. made_from .. (note and '+' .. note or '-')
@@ -171,7 +154,7 @@
     end
     local spec = F.spec_of(run)
     if spec.outputs[1] then
-      local tail = F.tail_of(run.id, spec.job, F.made_from(run), note)
+      local tail = F.tail_of(run.id, spec.job, F.origin_of(run), note)
       local contradiction = F.write_records(spec.outputs, run.token, spec.record_life, tail)
       if contradiction then
         return contradiction

@@ -219,7 +219,7 @@ local function hand_over(run)
   F.remove_guards(run)
   F.give_claims(run)
   if VERSIONS[run.ticket] then
-    call('HSET', KEYS[1], 'v' .. run.ticket, pack(VERSIONS[run.ticket]))
+    call('HSET', KEYS[1], 'v' .. run.ticket, VERSIONS[run.ticket])
   end
   if run.place_end then
     run.deadline = math.max(run.place_end, now)

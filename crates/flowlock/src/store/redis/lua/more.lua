@@ -37,7 +37,7 @@ F.run_of = function(ticket)
   local run = RUNS[ticket]
   if not run then
     local row = call('HGET', KEYS[1], ticket)
-    run = row and unpack_row(row) or nil
+    run = row and F.run_from(row) or nil
     RUNS[ticket] = run
   end
   return run
@@ -70,7 +70,7 @@ F.join_chain = function(run, latest)
   local before = F.run_of(latest)
   if before then
     run.previous, before.following = latest, run.ticket
-    call('HSET', KEYS[1], latest, pack(before))
+    call('HSET', KEYS[1], latest, F.row_of(before))
   end
 end
 
@@ -195,6 +195,13 @@ F.queue_blocks = function(run, claim)
 end
 
 -- Records.
+
+-- What a record says it was made from: of more than 64 inputs their number and a digest.
+F.origin_of = function(run)
+  local text = F.made_from(run)
+  local count, list = string.match(text, '^(%d+)%z(.*)$')
+  return tonumber(count) <= 64 and text or '#' .. count .. '\0' .. redis.sha1hex(list) .. '\0'
+end
 
 F.is_written = function(state)
   return state == 'L' or state == 'I'

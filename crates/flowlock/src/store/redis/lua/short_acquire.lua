@@ -28,12 +28,13 @@ if shared then
     local holders = found[i]
     free = free and (not holders or i < 4 + shared and string.byte(holders) == 115)
   end
-  local versions, told = {}, {}
+  local parts, told = { inputs }, {}
   for i = 1, free and inputs or 0 do
     local raw = found[3 + names + i]
     local state, version, _, due = struct.unpack('>c1ddd', raw or '0123456789012345678901234')
     free = free and state == 'L' and (due < 0 or due > wall)
-    versions[i], told[i] = version, { string.sub(argv[19 + names + i], 2), version, raw }
+    local name = string.sub(argv[19 + names + i], 2)
+    parts[2 * i], parts[2 * i + 1], told[i] = name, string.format('%.0f', version), { name, version, raw }
   end
   if free then
     local token, lease, most = math.max(last_token + 1, wall), tonumber(argv[16]), tonumber(argv[17])
@@ -48,8 +49,8 @@ if shared then
       token > ceiling and token + 3600000000 or ceiling, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget,
       pause_until, checked, epoch, replication)
     local fields = {
-      'm', row, ticket, cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
-      inputs > 0 and 'v' .. ticket or nil, inputs > 0 and cmsgpack.pack(versions) or nil,
+      'm', row, ticket, struct.pack('>c1dd', 'R', token, deadline) .. cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
+      inputs > 0 and 'v' .. ticket or nil, inputs > 0 and table.concat(parts, '\0') .. '\0' or nil,
     }
     local index, n = { 0, 'r' .. ticket }, #fields
     for i = 1, names do

@@ -14,11 +14,14 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       and now < next_forget + SLACK
   end
   local whole = free and call('HMGET', KEYS[1], ticket, 's' .. ticket, 'v' .. ticket)
-  local run = whole and whole[1] and cmsgpack.unpack(whole[1])
-  local spec = run and run.state == 'running' and not run.revoked and run.deadline > now and cmsgpack.unpack(whole[2])
+  local kind, token, deadline
+  if whole and whole[1] then
+    kind, token, deadline = struct.unpack('>c1dd', whole[1])
+  end
+  local spec = kind == 'R' and deadline > now and cmsgpack.unpack(whole[2])
   if spec and not spec[6] then
     -- What is to be read: the records of the outputs, then how many share each shared name.
-    local fields, gone, index, inputs, outputs = {}, {}, { 'r' .. ticket }, {}, 0
+    local fields, gone, index, inputs, outputs = {}, {}, { 'r' .. ticket }, 0, 0
     for i = 8, #spec do
       local claim = spec[i]
       local mode, letter = string.byte(claim, 1), string.byte(claim, 3)
@@ -31,7 +34,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       end
       free = free and mode ~= 117
       if string.byte(claim, 2) == 33 then
-        inputs[#inputs + 1] = string.sub(claim, 4)
+        inputs = inputs + 1
       end
     end
     local last = outputs
@@ -46,27 +49,19 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
     for i = 1, outputs do
       if old[i] then
         local state, version, _, due = struct.unpack('>c1ddd', old[i])
-        free = free and (state == 'L' or state == 'I') and version <= run.token and due < 0
+        free = free and (state == 'L' or state == 'I') and version <= token and due < 0
       else
         written[#written + 1] = 0
         written[#written + 1] = string.sub(fields[i], 2)
       end
     end
-    if free and #inputs <= 64 then
-      local note, made_from = argv[6], '0\0'
-      if inputs[1] then
-        local versions, parts = cmsgpack.unpack(whole[3]), {}
-        for i, version in ipairs(versions) do
-          parts[2 * i - 1], parts[2 * i] = inputs[i], string.format('%.0f', version)
-        end
-        made_from = #versions .. '\0' .. table.concat(parts, '\0') .. '\0'
-      end
-      local record = outputs > 0 and struct.pack('>c1ddd', 'L', run.token, wall, -1)
-        .. '\0\0\0\0' .. run.id .. '\0' .. spec[1] .. '\0' .. made_from .. note
-      run.state, run.since, run.forget, run.due = 'committed', wall, now + 600000, nil
+    if free and inputs <= 64 then
+      local forget = now + 600000
+      local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
+        .. '\0' .. (whole[3] or '0\0') .. argv[6]
       local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ceiling, 0, 0, 0, 0, next_due,
-        next_expiry, math.min(next_forget, run.forget), pause_until, checked, epoch, replication)
-      local changed, n = { 'm', row, ticket, cmsgpack.pack(run) }, 4
+        next_expiry, math.min(next_forget, forget), pause_until, checked, epoch, replication)
+      local changed, n = { 'm', row, ticket, struct.pack('>c1dd', 'C', wall, forget) .. string.sub(whole[1], 18) }, 4
       for i = 1, last do
         local left = i > outputs and string.sub(old[i], 2) - 1
         if left == 0 then
@@ -83,7 +78,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         call('ZADD', KEYS[3], unpack(written))
       end
       call('ZREM', KEYS[2], unpack(index))
-      call('ZADD', KEYS[5], run.forget - 4503599627370496, ticket)
+      call('ZADD', KEYS[5], forget - 4503599627370496, ticket)
       return { epoch, sequence + 1, now, { 'ended', 'committed', 0 } }
     end
   end

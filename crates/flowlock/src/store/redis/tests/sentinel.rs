@@ -28,8 +28,12 @@ impl Group {
             directory.path().display()
         );
         std::fs::write(&file, configuration).unwrap();
-        let sentinel =
-            Command::new("redis-server").arg(&file).arg("--sentinel").stdout(Stdio::null()).spawn().unwrap();
+        let sentinel = Command::new(flowlock_testkit::redis_program())
+            .arg(&file)
+            .arg("--sentinel")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
         let group = Self { servers: vec![primary, replica], sentinel, port, _directory: directory };
         eventually("the sentinel knows the replica", || {
             group.ask(&["SENTINEL", "REPLICAS", "main"]).contains("slave")

@@ -45,13 +45,13 @@ impl Server {
 
     /// Starts it, again if it was killed.
     pub(in crate::store::redis) fn run(&mut self) {
-        let child = Command::new("redis-server")
+        let child = Command::new(flowlock_testkit::redis_program())
             .args(&self.arguments)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(self.directory.path())
             .arg("--unixsocket")
             .arg(self.socket())
-            .args(["--save", "", "--daemonize", "no", "--logfile", "log"])
+            .args(["--save", "", "--enable-debug-command", "yes", "--daemonize", "no", "--logfile", "log"])
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is installed");

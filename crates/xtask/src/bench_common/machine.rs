@@ -1,26 +1,22 @@
 //! The machine's shape, without which a number means nothing.
 
 use std::fs;
-use std::path::Path;
 use std::thread;
 
-use nix::sys::statfs::{self, EXT4_SUPER_MAGIC, TMPFS_MAGIC};
 use nix::sys::utsname;
 
-use crate::Trouble;
+use super::Trouble;
 
-/// One line: cores, processor, memory, kernel, file system of the folder, SQLite.
-pub(crate) fn description(folder: &Path) -> Result<String, Trouble> {
+/// One line: cores, processor, memory, kernel, and what the store is on.
+pub(crate) fn description(store: &str) -> Result<String, Trouble> {
     let system = utsname::uname()?;
     Ok(format!(
-        "{} cores ({}), {} GiB of memory, Linux {}, {}, SQLite {}",
+        "{} cores ({}), {} GiB of memory, Linux {}, {store}",
         thread::available_parallelism()?,
         field("/proc/cpuinfo", "model name")
             .unwrap_or_else(|| system.machine().to_string_lossy().into_owned()),
         memory_gib().unwrap_or_default(),
         system.release().to_string_lossy(),
-        file_system(folder)?,
-        rusqlite::version(),
     ))
 }
 
@@ -29,14 +25,6 @@ pub(crate) fn is_busy() -> Option<String> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     let load: f64 = text.split_whitespace().next()?.parse().ok()?;
     (load > 0.7).then(|| format!("load average {load}: this machine is busy; measure again when it is quiet"))
-}
-
-fn file_system(folder: &Path) -> Result<String, Trouble> {
-    Ok(match statfs::statfs(folder)?.filesystem_type() {
-        EXT4_SUPER_MAGIC => "ext4".to_owned(),
-        TMPFS_MAGIC => "tmpfs".to_owned(),
-        other => format!("file system {:#x}", other.0),
-    })
 }
 
 fn memory_gib() -> Option<u64> {

@@ -2,7 +2,6 @@
 //! claim is answered. Both read the same monotonic clock.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use flowlock::Flowlock;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::Trouble;
-use crate::stats::percentile;
+use super::Trouble;
+use super::stats::percentile;
 
 const PASSES: usize = 1500;
 
@@ -22,9 +21,8 @@ const HOLD: Duration = Duration::from_millis(4);
 const ELSEWHERE: Duration = Duration::from_millis(1);
 
 /// p50 and p99.
-pub(crate) fn between_two_processes(folder: &Path) -> Result<(Duration, Duration), Trouble> {
-    let store = format!("sqlite:{}/handoff.db", folder.display());
-    let sides = [player(&store)?, player(&store)?];
+pub(crate) fn between_two_processes(store: &str) -> Result<(Duration, Duration), Trouble> {
+    let sides = [player(store)?, player(store)?];
     let mut turns = Vec::new();
     for (side, mut child) in (0..).zip(sides) {
         let lines = child.stdout.take().ok_or("no output to read")?;

@@ -20,23 +20,41 @@ pub(crate) fn compare<E>(
     mut ours: impl FnMut() -> Result<(), E>,
     mut bare: impl FnMut() -> Result<(), E>,
 ) -> Result<Comparison, E> {
+    compare_timed(rounds, times, || timed(&mut ours), || timed(&mut bare))
+}
+
+/// The same for operations that say themselves how long the part took that counts.
+pub(crate) fn compare_timed<E>(
+    rounds: u32,
+    times: u32,
+    mut ours: impl FnMut() -> Result<Duration, E>,
+    mut bare: impl FnMut() -> Result<Duration, E>,
+) -> Result<Comparison, E> {
     let mut seen = Vec::new();
     for _ in 0..rounds {
         let (mut of_ours, mut of_bare) = (Vec::new(), Vec::new());
         for _ in 0..times {
-            of_ours.push(timed(&mut ours)?);
-            of_bare.push(timed(&mut bare)?);
+            of_ours.push(ours()?);
+            of_bare.push(bare()?);
         }
         seen.push((percentile(&mut of_ours, 50), percentile(&mut of_bare, 50)));
     }
-    let mut ratios: Vec<f64> =
-        seen.iter().map(|(ours, bare)| ours.as_secs_f64() / bare.as_secs_f64()).collect();
-    ratios.sort_by(f64::total_cmp);
-    Ok(Comparison {
-        ours: percentile(&mut seen.iter().map(|(ours, _)| *ours).collect::<Vec<_>>(), 50),
-        bare: percentile(&mut seen.iter().map(|(_, bare)| *bare).collect::<Vec<_>>(), 50),
-        ratio: ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN),
-    })
+    Ok(Comparison::of_rounds(seen))
+}
+
+impl Comparison {
+    /// Of what each round saw: ours, and the bare thing.
+    pub(crate) fn of_rounds(seen: Vec<(Duration, Duration)>) -> Self {
+        let mut ratios: Vec<f64> =
+            seen.iter().map(|(ours, bare)| ours.as_secs_f64() / bare.as_secs_f64()).collect();
+        ratios.sort_by(f64::total_cmp);
+        let (mut ours, mut bare): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+        Self {
+            ours: percentile(&mut ours, 50),
+            bare: percentile(&mut bare, 50),
+            ratio: ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN),
+        }
+    }
 }
 
 /// The value below which so many percent of the others lie; zero of nothing.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stats::Comparison;
+use super::stats::Comparison;
 
 /// The result column's numbers, beside what they must and should be.
 #[derive(Debug)]

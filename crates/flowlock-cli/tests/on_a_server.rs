@@ -1,0 +1,296 @@
+//! What a store on a server can do to a command: fall silent, come back, forget everything, be far away.
+
+use std::time::{Duration, Instant};
+
+use flowlock_testkit::{Cli, Direction, Finished, Job, PATIENCE, Proxy, RedisServer, until};
+use nix::sys::signal::Signal;
+
+use crate::{is_alive, number};
+
+/// The program in a fresh home, with a server of its own.
+fn cli() -> Cli {
+    Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::start())
+}
+
+/// A job with a lease of 6 s that writes `a` until it is told to end.
+fn start(cli: &Cli, flags: &[&str]) -> Job {
+    let script = "echo ready $$; while [ ! -e done ]; do sleep 0.02; done; echo finished";
+    let line = ["run", "--name", "writer", "--duration", "6s", "--json-result", "result", "-o", "a"];
+    let line = [&line, flags, &["--", "sh", "-c", script]].concat();
+    let job = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s").start(line);
+    job.says("ready");
+    job
+}
+
+/// The job's command ends within its lease of 6 s; flowlock itself tries a little longer to tell the store.
+#[track_caller]
+fn is_ended_in_time(job: Job, silent_since: Instant) {
+    let pid = number(&job, "ready ");
+    until("the end of the command", PATIENCE, || (!is_alive(pid)).then_some(()));
+    took(silent_since, 0.0, 6.0);
+    let ended = job.wait();
+    ended.code(79).stdout(&format!("ready {pid}\n"));
+    ended.stderr_has("could not renew its lease in time: ").stderr_has("; ending the command");
+}
+
+/// Lets the job's command end well.
+fn is_done(cli: &Cli) {
+    std::fs::write(cli.home().join("done"), "").unwrap();
+}
+
+fn outcome(cli: &Cli) -> String {
+    let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    result["outcome"].as_str().unwrap().to_owned()
+}
+
+fn started(cli: &Cli, line: &[&str]) -> String {
+    let started = cli.run(["start"].iter().chain(line));
+    started.code(0).stderr("");
+    started.out().trim_end().to_owned()
+}
+
+/// Waits until so many runs are in line.
+fn in_line(cli: &Cli, count: usize) {
+    let waiting = || cli.run(["status", "--json"]).json()["waiting"].as_array().map(Vec::len);
+    until("runs in line", PATIENCE, || (waiting() == Some(count)).then_some(()));
+}
+
+#[track_caller]
+fn took(begun: Instant, least: f64, most: f64) {
+    let took = begun.elapsed().as_secs_f64();
+    assert!((least..most).contains(&took), "{took} s");
+}
+
+#[test]
+fn a_command_is_ended_before_its_lease_is_over_if_the_server_hangs() {
+    let cli = cli();
+    let job = start(&cli, &[]);
+    let begun = Instant::now();
+    cli.server().stop();
+    is_ended_in_time(job, begun);
+    assert_eq!(outcome(&cli), "lost");
+    cli.server().cont();
+    cli.run(["check", "a"]).code(1);
+}
+
+#[test]
+fn a_command_is_ended_before_its_lease_is_over_if_the_network_swallows_everything() {
+    let cli = cli();
+    let line = Proxy::to(cli.server());
+    let job = start(&cli.clone().with("FLOWLOCK_STORE", line.url()), &[]);
+    let begun = Instant::now();
+    line.black_hole(Direction::Requests);
+    line.black_hole(Direction::Replies);
+    is_ended_in_time(job, begun);
+    cli.run(["run", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
+}
+
+#[test]
+fn a_command_that_is_to_go_on_is_recorded_when_the_server_is_back() {
+    let cli = cli();
+    let job = start(&cli, &["--on-unreachable", "warn"]);
+    cli.server().stop();
+    job.warns("; the command goes on, as it was told to");
+    is_done(&cli);
+    job.says("finished");
+    cli.server().cont();
+    let ended = job.wait();
+    ended.code(0);
+    assert!(outcome(&cli).starts_with("committed"), "{ended:?}");
+    cli.run(["check", "a"]).code(0);
+}
+
+#[test]
+fn a_server_that_is_down_starts_nothing() {
+    let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "2s");
+    cli.server().kill();
+    let begun = Instant::now();
+    let ended = cli.run(["run", "-l", "x", "--", "echo", "ran"]);
+    ended.code(69).stdout("").stderr_has("store redis://server/0");
+    took(begun, 0.0, 8.0);
+    cli.run(["check", "a"]).code(69);
+}
+
+#[test]
+fn a_server_that_hangs_starts_nothing() {
+    let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "2s");
+    cli.server().stop();
+    let begun = Instant::now();
+    cli.run(["run", "-l", "x", "--", "echo", "ran"]).code(69).stdout("");
+    took(begun, 1.5, 8.0);
+}
+
+#[test]
+fn a_commit_is_asked_again_until_its_time_is_over() {
+    let cli = cli();
+    let job = start(&cli.clone().with("FLOWLOCK_COMMIT_WAIT", "2s"), &[]);
+    cli.server().stop();
+    let begun = Instant::now();
+    is_done(&cli);
+    let ended = job.wait();
+    ended.code(76).stderr_has("the outcome of writer.");
+    took(begun, 2.0, 12.0);
+    assert_eq!(outcome(&cli), "unknown");
+}
+
+#[test]
+fn a_commit_reaches_a_server_that_comes_back_in_time() {
+    let cli = cli();
+    let job = start(&cli, &[]);
+    cli.server().stop();
+    is_done(&cli);
+    job.says("finished");
+    std::thread::sleep(Duration::from_millis(1500));
+    cli.server().cont();
+    job.wait().code(0);
+    assert!(outcome(&cli).starts_with("committed"));
+    cli.run(["check", "a"]).code(0);
+}
+
+#[test]
+fn an_interrupt_during_the_wait_leaves_the_line_at_once() {
+    let cli = cli();
+    let holder = started(&cli, &["build", "--duration", "1m", "-l", "x"]);
+    let waiter = cli.start(["run", "-l", "x", "--", "echo", "ran"]);
+    in_line(&cli, 1);
+    let begun = Instant::now();
+    waiter.signal(Signal::SIGINT);
+    waiter.wait().code(130).stdout("");
+    took(begun, 0.0, 3.0);
+    in_line(&cli, 0);
+    cli.run(["fail", &holder]).code(0);
+}
+
+#[test]
+fn the_names_of_a_killed_holder_are_free_when_its_lease_is_over() {
+    let cli = cli();
+    let holder = cli.start(["run", "--duration", "2s", "-l", "x", "--", "sh", "-c", "echo ready; sleep 60"]);
+    holder.says("ready");
+    holder.signal(Signal::SIGKILL);
+    let begun = Instant::now();
+    cli.run(["run", "--wait", "15s", "-l", "x", "--", "true"]).code(0);
+    took(begun, 0.5, 5.0);
+}
+
+#[test]
+fn a_killed_waiter_delays_others_by_fifteen_seconds_at_most() {
+    let cli = cli();
+    let holder = started(&cli, &["build", "--duration", "5m", "-l", "x"]);
+    let first = cli.start(["run", "-l", "x", "--", "true"]);
+    in_line(&cli, 1);
+    let second = cli.start(["run", "-l", "x", "--", "echo", "ran"]);
+    in_line(&cli, 2);
+    first.signal(Signal::SIGKILL);
+    let begun = Instant::now();
+    cli.run(["fail", &holder]).code(0);
+    second.wait_at_most(Duration::from_secs(40)).code(0).stdout("ran\n");
+    took(begun, 0.0, 16.0);
+}
+
+#[test]
+fn a_nested_run_that_would_wait_for_its_parent_is_refused_at_once() {
+    let cli = cli();
+    let program = env!("CARGO_BIN_EXE_flowlock");
+    let begun = Instant::now();
+    let script = format!("{program} run -l x -- echo ran; echo code $?");
+    cli.run(["run", "-l", "x", "--", "sh", "-c", &script]).code(0).stdout("code 75\n");
+    took(begun, 0.0, 5.0);
+}
+
+#[test]
+fn a_server_that_forgot_everything_is_noticed_once_and_used() {
+    let cli = cli();
+    cli.run(["run", "-o", "a", "--", "true"]).code(0).stderr("");
+    cli.server().command(&["FLUSHALL"]);
+    let next = cli.run(["run", "-o", "b", "--", "echo", "ran"]);
+    next.code(0).stdout("ran\n").stderr_has("flowlock: the store ").stderr_has("namespace default");
+    assert_eq!(next.err().lines().count(), 1, "{next:?}");
+    cli.run(["run", "-o", "c", "--", "true"]).code(0).stderr("");
+    cli.run(["check", "a"]).code(1);
+}
+
+#[test]
+fn there_is_nothing_to_accept_from_a_server() {
+    let cli = cli();
+    cli.run(["run", "-o", "a", "--", "true"]).code(0).stderr("");
+    cli.server().command(&["FLUSHALL"]);
+    cli.run(["run", "-o", "b", "--", "true"]).code(0);
+    cli.run(["doctor", "--accept-restore"])
+        .code(0)
+        .stderr_has("flowlock: the store did not go back: it was at ");
+}
+
+#[test]
+fn a_build_goes_on_from_another_host() {
+    let here = cli();
+    let there = Cli::new(env!("CARGO_BIN_EXE_flowlock")).with("FLOWLOCK_STORE", here.server().url());
+    let run = started(&here, &["build", "--duration", "1m", "-o", "package"]);
+    there.run(["refresh", &run]).code(0).stderr("");
+    there.run(["commit", &run, "--note", "p.1"]).code(0).stderr("");
+    assert_eq!(here.run(["outputs", "--json"]).json()["records"][0]["note"], "p.1");
+    there.run(["status"]).code(0).stderr("");
+}
+
+/// Nothing of what was said gives the password away.
+#[track_caller]
+fn keeps_the_secret(ended: &Finished) {
+    let said = format!("{}{}", ended.out(), ended.err());
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_password_is_nowhere_to_be_read() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let child = cli.run(["run", "-vv", "-o", "a", "--", "sh", "-c", "echo store $FLOWLOCK_STORE; env"]);
+    child.code(0);
+    assert!(child.out().contains("store redis://:***@server/0"), "{child:?}");
+    keeps_the_secret(&child);
+    for line in [
+        &["config", "show", "--origin"][..],
+        &["config", "show", "--json"],
+        &["status", "--json"],
+        &["doctor"],
+        &["run", "-vv", "-l", "x", "--json-result", "/dev/stdout", "--", "true"],
+        &["run", "-i", "missing", "--wait", "0", "--", "true"],
+        &["refresh", "build.1"],
+    ] {
+        keeps_the_secret(&cli.run(line));
+    }
+    let url = cli.server().url();
+    let wrong = cli.clone().with("FLOWLOCK_STORE", url.replace("s3cret", "s3crets"));
+    let refused = wrong.run(["run", "-vv", "-l", "x", "--", "true"]);
+    refused.code(78).stderr_has("refuses the user or the password");
+    keeps_the_secret(&refused);
+    cli.server().kill();
+    let down = cli.with("FLOWLOCK_STORE_TIMEOUT", "1s").run(["run", "-vv", "-l", "x", "--", "true"]);
+    down.code(69);
+    keeps_the_secret(&down);
+}
+
+#[test]
+fn a_password_in_a_file_is_nowhere_to_be_read_and_serves_nested_runs() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let file = cli.home().join("password");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let url = format!("redis://127.0.0.1:{}/0?password_file={}", cli.server().port(), file.display());
+    let cli = cli.with("FLOWLOCK_STORE", url + "&failover_pause=0s");
+    let script = format!("{} run -l inner -- env", env!("CARGO_BIN_EXE_flowlock"));
+    let nested = cli.run(["run", "-vv", "-l", "outer", "--", "sh", "-c", &script]);
+    nested.code(0);
+    assert!(nested.out().contains("FLOWLOCK_STORE=redis://server/0?password_file=~/password"), "{nested:?}");
+    keeps_the_secret(&nested);
+    keeps_the_secret(&cli.run(["config", "show"]));
+}
+
+#[test]
+fn a_password_among_the_arguments_is_warned_of() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let url = cli.server().url();
+    cli.run(["run", "-l", "x", "--", "true"]).code(0).stderr("");
+    let warned = cli.run(["run", "--store", &url, "-l", "x", "--", "true"]);
+    warned.code(0).stderr_has("flowlock: the password in --store can be read by every user of this machine");
+    assert_eq!(warned.err().lines().count(), 1, "{warned:?}");
+    keeps_the_secret(&warned);
+    cli.run(["run", "--quiet", "--store", &url, "-l", "x", "--", "true"]).code(0).stderr("");
+}

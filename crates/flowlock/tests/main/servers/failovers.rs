@@ -1,0 +1,114 @@
+//! A primary that is replaced: what it alone knew is lost, and nobody is left to believe otherwise.
+
+use std::time::{Duration, Instant};
+
+use flowlock::store::StoreErrorKind;
+use flowlock::{Acquired, Error, Lost};
+use flowlock_testkit::{Clock, PATIENCE, RedisServer, Sentinels, until};
+
+use super::{PATIENT, is_lost, namespace, notices, open, version, write};
+
+/// Nobody hears of another primary sooner than he looks for it, which is every five seconds at least.
+const WITH_A_PAUSE: &str = "failover_pause=8s";
+
+/// Waits until all replicas have what was written so far.
+#[track_caller]
+fn in_step(primary: &RedisServer, replicas: &str) {
+    // WAIT waits for what was written on the same connection.
+    primary.command(&["SET", "in step", "soon"]);
+    let answer = primary.command(&["WAIT", replicas, "20000"]);
+    assert_eq!(answer, redis::Value::Int(replicas.parse().unwrap()), "replicas in step");
+}
+
+/// A grant and a commit that only the old primary knew of, and then another primary.
+fn what_only_the_old_primary_knew(watched: &Sentinels, disturb: impl FnOnce(&RedisServer)) {
+    let (namespace, url) = (namespace(), watched.url_with(WITH_A_PAUSE));
+    let [holder, next] = [(); 2].map(|()| open(&url, &namespace));
+    let first = write(&next, "out");
+    let old = watched.primary();
+    let keeps = holder.job("keeps").lock("kept").lease(Duration::from_mins(2)).acquire().unwrap();
+    in_step(old, "2");
+    old.cut_replication();
+    let grant = holder.job("holder").output("out").lease(Duration::from_mins(2)).acquire().unwrap();
+    let lonely = holder.job("lonely").output("lonely").run_id("lonely.1").acquire().unwrap();
+    let lonely = lonely.commit().unwrap().version;
+    // The holder has seen far more of the old primary than the others will do on the new one before it asks.
+    for _ in 0..50 {
+        holder.job("busy").lock("busy").acquire().unwrap().fail();
+    }
+    let (tell, lost) = std::sync::mpsc::channel();
+    grant.on_lost(move |by| tell.send((by, Instant::now())).unwrap());
+    disturb(old);
+    old.kill();
+    watched.wait_for_another_primary_than(old.port());
+
+    let taken = next.job("next").output("out").acquire().unwrap();
+    let granted_at = Instant::now();
+    let (by, lost_at) = lost.recv_timeout(PATIENT).expect("the holder hears of its loss");
+    assert_eq!(by, Lost::WithTheStore);
+    assert!(
+        lost_at < granted_at,
+        "the holder hears first: {:?} later",
+        lost_at.checked_duration_since(granted_at)
+    );
+    assert!(keeps.lost().is_none(), "what the replicas had goes on");
+    let highest = grant.token().max(lonely).max(keeps.token());
+    assert!(taken.token() > highest && highest > first, "tokens rise over a failover");
+    is_lost(grant.commit(), Lost::WithTheStore);
+    let version_taken = taken.commit().unwrap().version;
+    assert_eq!(version(&next, "out"), Some(version_taken));
+    keeps.commit().unwrap();
+
+    let said = notices(&holder);
+    assert!(said.contains("lonely.1 was committed, but the store does not know of it any more"), "{said}");
+    assert_eq!(version(&holder, "lonely"), None);
+    assert_eq!(said.matches("was committed").count(), 1, "{said}");
+    assert!(!notices(&next).contains("was committed"), "only who made a commit misses it");
+}
+
+#[test]
+fn a_holder_whose_grant_the_new_primary_does_not_have_hears_so_before_another_is_granted() {
+    what_only_the_old_primary_knew(&Sentinels::start(), |old| {
+        // A holder listens from its first second on: the channel of all, the waiting one's and its own.
+        until("a listener", PATIENCE, || (old.info("pubsubshard_channels") == "3").then_some(()));
+    });
+}
+
+#[test]
+fn the_same_holds_if_the_old_primary_dies_before_the_holder_listens_and_the_new_ones_clock_is_behind() {
+    let clock = Clock::new();
+    let watched = Sentinels::setup().replica_clock(&clock).start();
+    what_only_the_old_primary_knew(&watched, |_| clock.shift_back(Duration::from_secs(30)));
+}
+
+#[test]
+fn a_grant_that_no_replica_has_in_time_is_given_back_and_a_commit_is_told_of() {
+    let primary = RedisServer::start();
+    let replica = RedisServer::setup().replica_of(&primary).start();
+    until("a replica in step", PATIENCE, || (replica.info("master_link_status") == "up").then_some(()));
+    let namespace = namespace();
+    let plain = open(&primary.url(), &namespace);
+    let durable = open(&primary.url_with("failover_pause=0s&durability=replicas(1,500)"), &namespace);
+    write(&durable, "out");
+    assert_eq!(notices(&durable), "");
+    let grant = durable.job("holder").output("more").acquire().unwrap();
+
+    primary.cut_replication();
+    let Err(Error::Store(error)) = durable.job("next").output("out").try_acquire() else { panic!("granted") };
+    assert_eq!(error.kind(), StoreErrorKind::NotReplicated);
+    assert!(error.to_string().contains("0 of 1 replicas had it within 500 ms"), "{error}");
+    let Acquired::Granted(other) = plain.job("other").output("out").try_acquire().unwrap() else {
+        panic!("something is left held")
+    };
+    other.commit().unwrap();
+    let committed = grant.commit().unwrap();
+    let said = notices(&durable);
+    assert!(said.contains("holder.") && said.contains("is committed, but only 0 of 1 replicas"), "{said}");
+    assert_eq!(version(&plain, "more"), Some(committed.version));
+
+    primary.mend_replication();
+    until("a replica in step", PATIENCE, || (primary.info("connected_slaves") == "1").then_some(()));
+    in_step(&primary, "1");
+    write(&durable, "out");
+    assert_eq!(notices(&durable), "");
+}

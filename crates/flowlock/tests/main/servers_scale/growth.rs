@@ -1,0 +1,168 @@
+//! What is left when runs are over: nothing that nobody asked to be kept.
+
+use std::time::Duration;
+
+use flowlock::step::{Answer, Patience, Step, Who};
+use flowlock::store::Store as _;
+use flowlock::{ClaimsBuilder, ClientId, Ticket};
+use flowlock_testkit::{Clock, RedisServer};
+
+use super::{Run, Stage, lock, name};
+
+/// Outcomes are remembered for ten minutes.
+const LONG_AFTER: Duration = Duration::from_mins(11);
+/// A step forgets 64 outcomes, or handles 64 deadlines.
+const A_STEP: usize = 64;
+
+/// A stage whose server's time of day can be moved.
+fn stage() -> (Stage, Clock) {
+    let clock = Clock::new();
+    (Stage::on(RedisServer::setup().clock(&clock).start()), clock)
+}
+
+impl Stage {
+    /// The last letters of the namespace's keys; none has a time to live.
+    fn letters(&self) -> String {
+        let keys = self.server.key_names("*");
+        let own = format!("fl:{{{}}}:", self.namespace.as_str());
+        for key in &keys {
+            let left = self.server.command(&["TTL", key]);
+            assert_eq!(format!("{left:?}"), "int(-1)", "{key} goes away by itself");
+        }
+        keys.iter().map(|key| key.strip_prefix(&own).unwrap_or_else(|| panic!("a key {key}"))).collect()
+    }
+
+    /// Steps that do nothing of their own: each goes on with what is due.
+    fn ticks(&self, count: usize) {
+        (0..count).for_each(|_| drop(self.step(&Step::Bury(Vec::new()))));
+    }
+}
+
+#[test]
+fn long_after_the_last_run_only_the_namespaces_own_row_is_left() {
+    let (stage, clock) = stage();
+    for number in 0..100 {
+        stage.passes(&Run::new(
+            format!("run.{number}"),
+            lock("a").lock_shared(name("b")).slot(name("c"), 1, 4),
+        ));
+    }
+    assert_eq!(stage.letters(), "dh", "runs, their attempts, and when they may be forgotten");
+    clock.advance(LONG_AFTER);
+    stage.ticks(100 / A_STEP + 1);
+    assert_eq!(stage.letters(), "h");
+}
+
+#[test]
+fn records_are_what_outlasts_the_runs_that_wrote_them() {
+    let (stage, clock) = stage();
+    for number in 0..100 {
+        let claims = ClaimsBuilder::default().output(name(&format!("output {number}"))).output(name("hot"));
+        stage.passes(&Run::new(format!("run.{number}"), claims));
+    }
+    clock.advance(LONG_AFTER);
+    stage.ticks(100 / A_STEP + 1);
+    assert_eq!(stage.letters(), "hn", "the row, records, and their names in order");
+    let names: Vec<_> =
+        (0..100).map(|number| name(&format!("output {number}"))).chain([name("hot")]).collect();
+    let holders = flowlock::step::Holders::Respect;
+    assert_eq!(stage.step(&Step::Remove { names, holders }), Answer::Done);
+    clock.advance(Duration::from_hours(24 * 8));
+    stage.ticks(100 / A_STEP + 1);
+    assert_eq!(stage.letters(), "h", "evidence of a removed record goes after a week");
+}
+
+/// One of each fate, behind a holder that stays.
+fn one_of_each_fate(stage: &Stage, number: usize) {
+    let run =
+        |fate: &str| Run::new(format!("{fate}.{number}"), lock("gate").slot(name("s"), 1, 9)).of(number % 7);
+    let cancel = |run: &Run| {
+        let latest_ms = stage.store.clock_ms(&stage.namespace).unwrap() + 60_000;
+        stage.step(&Step::Cancel { attempt: run.attempt.clone(), latest_ms })
+    };
+    let cancelled = run("cancelled");
+    stage.waits(&cancelled);
+    cancel(&cancelled);
+    cancel(&run("never.arrived"));
+    stage.send(&run("timed.out"), Patience::Wait(Some(1_000)));
+    stage.send(&run("held.a.place"), Patience::HoldPlace(1_000));
+    stage.send(&run("refused"), Patience::Try);
+    stage.waits(&run("process.died"));
+    let awaits = ClaimsBuilder::default().input(name("never written"));
+    stage.send(&Run::new(format!("awaits.{number}"), awaits), Patience::Wait(Some(2_000)));
+    let short = |spec: &mut flowlock::Spec| spec.lease_ms = 1_000;
+    stage.runs(&Run::new(format!("holder.died.{number}"), lock(&format!("own {number}"))).with(short));
+    let failed = Run::new(format!("failed.{number}"), lock(&format!("other {number}")));
+    stage.runs(&failed);
+    stage.step(&Step::Fail(Who::from(&failed.attempt)));
+}
+
+#[test]
+fn nothing_is_left_of_two_thousand_runs_that_came_to_nothing() {
+    const EACH: usize = 225;
+    let (stage, clock) = stage();
+    let holder = Run::new("holder", lock("gate")).with(|spec| spec.lease_ms = 86_400_000);
+    stage.runs(&holder);
+    (0..EACH).for_each(|number| one_of_each_fate(&stage, number));
+    stage.letters();
+    // Who takes over from the lapsed ones makes them lost.
+    clock.advance(Duration::from_secs(5));
+    stage.ticks(9 * EACH / A_STEP + 1);
+    for number in 0..EACH {
+        stage.passes(&Run::new(format!("successor.{number}"), lock(&format!("own {number}"))));
+    }
+    // The silent ones reserve nothing, then are given up, then forgotten.
+    for _ in 0..3 {
+        clock.advance(LONG_AFTER);
+        stage.ticks(10 * EACH / A_STEP + 1);
+    }
+    let alone = stage.letters();
+    stage.commit(&holder);
+    clock.advance(LONG_AFTER);
+    stage.ticks(1);
+    assert_eq!((alone.as_str(), stage.letters().as_str()), ("dhi", "h"), "with the holder, and without");
+}
+
+/// The commands behind one step of each kind, `remembered` outcomes and 30 records being there.
+fn commands_of_each_step(remembered: usize) -> Vec<(&'static str, std::collections::BTreeMap<String, u64>)> {
+    let stage = Stage::new();
+    let records = |number: usize| ClaimsBuilder::default().output(name(&format!("output {}", number % 30)));
+    (0..remembered.max(30))
+        .for_each(|at| stage.passes(&Run::new(format!("old.{at}"), records(at)).of(at % 4)));
+    let (first, second) = (Run::new("first", lock("gate")), Run::new("second", lock("gate")));
+    let third = Run::new("third", lock("gate").input(name("output 1")));
+    let beat = Step::Heartbeat { client: ClientId(second.holder.client.0), from: Ticket(0) };
+    let anew = Run::new("old.1", lock("other")).with(|spec| spec.lease_ms = 700_000).renewed();
+    let calls = |step: &dyn Fn()| stage.calls(step);
+    vec![
+        ("acquire", calls(&|| stage.runs(&first))),
+        ("wait", calls(&|| stage.waits(&second))),
+        ("wait for more", calls(&|| stage.waits(&third))),
+        ("try", calls(&|| drop(stage.send(&Run::new("try", lock("gate")), Patience::Try)))),
+        ("heartbeat", calls(&|| drop(stage.step(&beat)))),
+        ("refresh", calls(&|| drop(stage.step(&Step::Refresh(vec![Who::from(&first.attempt)]))))),
+        ("commit", calls(&|| stage.commit(&first))),
+        ("commit again", calls(&|| stage.commit(&first))),
+        ("claim", calls(&|| drop(stage.claim(&second)))),
+        ("fail", calls(&|| drop(stage.step(&Step::Fail(Who::from(&second.attempt)))))),
+        ("claim an input", calls(&|| drop(stage.claim(&third)))),
+        ("an old id anew", calls(&|| stage.runs(&anew))),
+        ("nothing", calls(&|| stage.ticks(1))),
+    ]
+}
+
+impl Run {
+    /// Another attempt under the same id.
+    fn renewed(mut self) -> Self {
+        self.attempt.nonce.0 ^= 1;
+        self
+    }
+}
+
+#[test]
+fn no_step_does_more_among_ten_thousand_remembered_outcomes_than_among_thirty() {
+    let (few, many) = (commands_of_each_step(30), commands_of_each_step(10_000));
+    for (few, many) in few.into_iter().zip(many) {
+        assert_eq!(few, many);
+    }
+}

@@ -1,0 +1,9 @@
+//! What the benchmarks of all stores share.
+
+pub(crate) mod handoff;
+pub(crate) mod machine;
+pub(crate) mod stats;
+pub(crate) mod table;
+
+/// Whatever went wrong: a benchmark has nobody to repair it.
+pub(crate) type Trouble = Box<dyn std::error::Error>;

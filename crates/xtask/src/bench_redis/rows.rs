@@ -1,0 +1,128 @@
+//! The parts of the benchmark, as rows of its table.
+
+use std::path::Path;
+
+use crate::server::Server;
+use crate::table::{Row, short};
+use crate::{PARTS, Trouble, cycle, handoff, idle, queue, records, script, threads};
+
+/// What the parts are measured with.
+pub(crate) struct Bench<'p> {
+    pub(crate) server: Server,
+    /// The command line program.
+    pub(crate) flowlock: &'p Path,
+    /// A Python that has jobs.py.
+    pub(crate) python: &'p Path,
+    pub(crate) rounds: u32,
+}
+
+impl Bench<'_> {
+    /// Measures one part.
+    pub(crate) fn part(&self, part: &str) -> Result<Vec<Row>, Trouble> {
+        match part {
+            "cycle" => self.cycle(),
+            "script" => self.script(),
+            "handoff" => self.handoff(),
+            "queue" => self.queue(),
+            "idle" => self.idle(),
+            "records" => self.records(),
+            "threads" => self.threads(),
+            other => Err(format!("there is no part `{other}`, only {}", PARTS.join(", ")).into()),
+        }
+    }
+
+    fn cycle(&self) -> Result<Vec<Row>, Trouble> {
+        let over_tcp =
+            "acquire + commit, 3 inputs, 2 outputs, against two round trips that do nothing, over TCP";
+        let places = [(over_tcp, self.server.tcp()), ("the same over a unix socket", self.server.unix())];
+        let row = |(what, url): (&'static str, String)| {
+            let seen = cycle::against_two_round_trips(&self.server, &url, self.rounds)?;
+            let (ours, bare) = seen.bytes;
+            println!("bytes sent per cycle: {ours}, by the bare side {bare}");
+            Ok(Row::ratio(what, seen.comparison, "2 ×", "1.4 ×"))
+        };
+        places.into_iter().map(row).collect()
+    }
+
+    fn script(&self) -> Result<Vec<Row>, Trouble> {
+        let seen = script::against_jobs_py(&self.server, self.python, self.rounds)?;
+        let what = "the server's time for acquire + commit, against jobs.py 0.31 with history";
+        Ok(vec![Row::ratio(what, seen, "1.2 ×", "0.8 ×")])
+    }
+
+    fn handoff(&self) -> Result<Vec<Row>, Trouble> {
+        let (p50, p99) = handoff::between_two_processes(&self.server.tcp())?;
+        let measured = format!("p50 **{}**, p99 **{}**", short(p50), short(p99));
+        let what = "hand-off between processes: release sent → the next claim answered";
+        Ok(vec![Row::new(what, measured, "1 / 5 ms", "0.4 / 1 ms")])
+    }
+
+    fn queue(&self) -> Result<Vec<Row>, Trouble> {
+        let mut times = Vec::new();
+        for queued in [10, 100, 1_000, 10_000] {
+            let time = queue::release(&self.server, queued)?;
+            println!("{queued} in line: {}", short(time));
+            times.push(time);
+        }
+        let ratio = |at: usize| times[at].as_secs_f64() / times[0].as_secs_f64();
+        let measured = format!(
+            "**{:.2} ×** ({} against {}; with 100 {:.2} ×, with 1,000 {:.2} ×)",
+            ratio(3),
+            short(times[3]),
+            short(times[0]),
+            ratio(1),
+            ratio(2)
+        );
+        let what = "the server's time for a release with 10,000 in line for the name, against 10 in line";
+        Ok(vec![Row::new(what, measured, "2 ×", "1.3 ×")])
+    }
+
+    fn idle(&self) -> Result<Vec<Row>, Trouble> {
+        let one = idle::in_one_process(&self.server)?;
+        let many = idle::in_a_thousand_processes(&self.server, self.flowlock)?;
+        Ok(vec![
+            Row::new(
+                "1,000 runs waiting in one process: commands in a second",
+                format!("**{one:.1}**"),
+                "2",
+                "",
+            ),
+            Row::new("1,000 runs waiting in 1,000 processes: the same", format!("**{many:.0}**"), "250", ""),
+        ])
+    }
+
+    fn records(&self) -> Result<Vec<Row>, Trouble> {
+        let seen = records::a_million(&self.server, self.rounds)?;
+        for (letter, bytes) in &seen.keys {
+            println!("key {letter}: {bytes} B per record");
+        }
+        Ok(vec![
+            Row::new(
+                "1,000,000 records: memory for each",
+                format!("**{:.0} B**", seen.bytes),
+                "400 B",
+                "250 B",
+            ),
+            Row::new(
+                "a page of 1,000 of them, read and taken apart",
+                format!("**{}**", short(seen.page)),
+                "100 ms",
+                "",
+            ),
+            Row::ratio("an acquire among them, against one in an empty namespace", seen.acquire, "1.3 ×", ""),
+        ])
+    }
+
+    fn threads(&self) -> Result<Vec<Row>, Trouble> {
+        let row = |(threads, what): (usize, &'static str)| {
+            let cycles = threads::cycles_per_second(&self.server, threads)?;
+            Ok(Row::new(what, format!("**{cycles:.0}**"), "", ""))
+        };
+        let rows = [
+            (1, "acquire + commit in a second, by one thread"),
+            (8, "the same by 8 threads over their one connection"),
+            (32, "the same by 32 threads"),
+        ];
+        rows.into_iter().map(row).collect()
+    }
+}

@@ -1,16 +1,16 @@
 //! `doctor` on Redis and Valkey: what it finds on servers of every kind, and what it says of addresses that are wrong.
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::time::Duration;
+mod health;
+mod rights;
+mod several;
+mod wrong;
 
-use flowlock_testkit::{
-    Cli, Clock, Cluster, Finished, PATIENCE, Persistence, RedisServer, Sentinels, fresh_namespace, until,
-};
+use std::collections::BTreeMap;
+
+use flowlock_testkit::{Cli, Finished};
 use serde_json::Value;
 
-use crate::{Told as _, cli_with_a_file};
+use crate::cli_with_a_file;
 
 /// The access rule that `docs/redis.md` shows, without the user's name.
 fn documented_rule() -> String {

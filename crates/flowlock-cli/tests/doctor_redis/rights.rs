@@ -3,12 +3,12 @@
 use flowlock_testkit::{Persistence, RedisServer};
 
 use super::{Report, cli_at, documented_rule};
-use crate::cli_with_a_file;
+use crate::{Told as _, cli_with_a_file};
 
 #[test]
 fn the_documented_access_rule_is_enough_and_no_word_of_it_is_idle() {
     // What only doctor asks, what only other arrangements need, and a name that nobody needs.
-    const NOT_FOR_STEPS: [&str; 10] = [
+    const NOT_FOR_STEPS: [&str; 9] = [
         "+config|get",
         "+zlexcount",
         "+memory|usage",
@@ -44,7 +44,10 @@ fn the_documented_access_rule_is_enough_and_no_word_of_it_is_idle() {
         .only_bad(&[])
         .code(0)
         .good("persistence", "how often it is synced cannot be read (CONFIG GET is refused)");
-    report.good("min-replicas", "cannot be read").good("namespace", "? runs alive").good("namespace", "MEMORY USAGE is refused");
+    report
+        .good("min-replicas", "cannot be read")
+        .good("namespace", "? runs alive")
+        .good("namespace", "MEMORY USAGE is refused");
     set_without(&["&fl:*"]);
     Report::of(&cli).code(78).bad("wake-ups", "allow them with ACL SETUSER <user> &fl:*");
     set_without(&["~fl:*"]);

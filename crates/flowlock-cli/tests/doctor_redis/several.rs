@@ -1,6 +1,6 @@
 //! Servers that belong together.
 
-use flowlock_testkit::{Cluster, PATIENCE, Persistence, RedisServer, Sentinels, fresh_namespace, until};
+use flowlock_testkit::{Cluster, PATIENCE, Sentinels, fresh_namespace, until};
 
 use super::{Report, cli_at, documented_rule};
 

@@ -21,15 +21,22 @@ fn stage() -> (Stage, Clock) {
 }
 
 impl Stage {
-    /// The last letters of the namespace's keys; none has a time to live.
-    fn letters(&self) -> String {
+    /// The last letters of the namespace's keys, none of which has a time to live, and how many fields its hash has: one
+    /// is the namespace's own row.
+    fn left(&self) -> (String, u64) {
         let keys = self.server.key_names("*");
         let own = format!("fl:{{{}}}:", self.namespace.as_str());
         for key in &keys {
             let left = self.server.command(&["TTL", key]);
             assert_eq!(format!("{left:?}"), "int(-1)", "{key} goes away by itself");
         }
-        keys.iter().map(|key| key.strip_prefix(&own).unwrap_or_else(|| panic!("a key {key}"))).collect()
+        let letter = |key: &str| key.strip_prefix(&own).unwrap_or_else(|| panic!("a key {key}")).to_owned();
+        let fields = self.server.command(&["HLEN", &format!("{own}h")]);
+        let fields = match format!("{fields:?}").strip_prefix("int(") {
+            Some(number) => number.trim_end_matches(')').parse().expect("a number"),
+            None => panic!("{fields:?} fields"),
+        };
+        (keys.iter().map(|key| letter(key)).collect(), fields)
     }
 
     /// Steps that do nothing of their own: each goes on with what is due.
@@ -47,10 +54,10 @@ fn long_after_the_last_run_only_the_namespaces_own_row_is_left() {
             lock("a").lock_shared(name("b")).slot(name("c"), 1, 4),
         ));
     }
-    assert_eq!(stage.letters(), "dh", "runs, their attempts, and when they may be forgotten");
+    assert_eq!(stage.left().0, "dh", "runs, and when they may be forgotten");
     clock.advance(LONG_AFTER);
     stage.ticks(100 / A_STEP + 1);
-    assert_eq!(stage.letters(), "h");
+    assert_eq!(stage.left(), ("h".to_owned(), 1));
 }
 
 #[test]
@@ -62,14 +69,14 @@ fn records_are_what_outlasts_the_runs_that_wrote_them() {
     }
     clock.advance(LONG_AFTER);
     stage.ticks(100 / A_STEP + 1);
-    assert_eq!(stage.letters(), "hn", "the row, records, and their names in order");
+    assert_eq!(stage.left(), ("hn".to_owned(), 1 + 101), "the row, records, and their names in order");
     let names: Vec<_> =
         (0..100).map(|number| name(&format!("output {number}"))).chain([name("hot")]).collect();
     let holders = flowlock::step::Holders::Respect;
     assert_eq!(stage.step(&Step::Remove { names, holders }), Answer::Done);
     clock.advance(Duration::from_hours(24 * 8));
     stage.ticks(100 / A_STEP + 1);
-    assert_eq!(stage.letters(), "h", "evidence of a removed record goes after a week");
+    assert_eq!(stage.left(), ("h".to_owned(), 1), "evidence of a removed record goes after a week");
 }
 
 /// One of each fate, behind a holder that stays.
@@ -104,7 +111,7 @@ fn nothing_is_left_of_two_thousand_runs_that_came_to_nothing() {
     let holder = Run::new("holder", lock("gate")).with(|spec| spec.lease_ms = 86_400_000);
     stage.runs(&holder);
     (0..EACH).for_each(|number| one_of_each_fate(&stage, number));
-    stage.letters();
+    stage.left();
     // Who takes over from the lapsed ones makes them lost.
     clock.advance(Duration::from_secs(5));
     stage.ticks(9 * EACH / A_STEP + 1);
@@ -116,11 +123,13 @@ fn nothing_is_left_of_two_thousand_runs_that_came_to_nothing() {
         clock.advance(LONG_AFTER);
         stage.ticks(10 * EACH / A_STEP + 1);
     }
-    let alone = stage.letters();
+    let (letters, fields) = stage.left();
+    assert_eq!(letters, "dhi", "the holder, its lease, and that it lives");
+    assert!(fields < 10, "{fields} fields for one run");
     stage.commit(&holder);
     clock.advance(LONG_AFTER);
     stage.ticks(1);
-    assert_eq!((alone.as_str(), stage.letters().as_str()), ("dhi", "h"), "with the holder, and without");
+    assert_eq!(stage.left(), ("h".to_owned(), 1));
 }
 
 /// The commands behind one step of each kind, `remembered` outcomes and 30 records being there.

@@ -12,7 +12,7 @@ const WATCHED: Duration = Duration::from_secs(15);
 #[test]
 fn a_thousand_waiters_in_one_process_send_two_commands_a_second_at_most() {
     let server = RedisServer::start();
-    // A thousand threads at once have their time on two cores that others use too.
+    // A thousand threads share one connection, and a core with other tests.
     let flowlock = Flowlock::builder().store_timeout(PATIENCE).open(&server.url()).unwrap();
     let holder = flowlock.job("holder").lock("gate").acquire().unwrap();
     thread::scope(|scope| {

@@ -130,7 +130,7 @@ fn forbidden(at: &Address, details: &str, said: &str) -> Failure {
         None if details.contains("key") => {
             "may not use flowlock's keys; allow them with ACL SETUSER <user> ~fl:*".into()
         }
-        None => "may not run a command that flowlock needs; see the access list in docs/design.md".into(),
+        None => "may not run a command that flowlock needs; see the access list in docs/redis.md".into(),
     };
     Failure::unusable(format!("the user at {at} {missing} ({said})"))
 }

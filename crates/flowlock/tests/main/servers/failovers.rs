@@ -6,7 +6,7 @@ use flowlock::store::StoreErrorKind;
 use flowlock::{Acquired, Error, Lost};
 use flowlock_testkit::{Clock, PATIENCE, RedisServer, Sentinels, until};
 
-use super::{PATIENT, is_lost, namespace, notices, open, version, write};
+use super::{PATIENT, hears, is_lost, namespace, notices, open, version, write};
 
 /// Nobody hears of another primary sooner than he looks for it, which is every five seconds at least.
 const WITH_A_PAUSE: &str = "failover_pause=8s";
@@ -59,7 +59,7 @@ fn what_only_the_old_primary_knew(watched: &Sentinels, disturb: impl FnOnce(&Red
     assert_eq!(version(&next, "out"), Some(version_taken));
     keeps.commit().unwrap();
 
-    let said = notices(&holder);
+    let said = hears(&holder, "was committed");
     assert!(said.contains("lonely.1 was committed, but the store does not know of it any more"), "{said}");
     assert_eq!(version(&holder, "lonely"), None);
     assert_eq!(said.matches("was committed").count(), 1, "{said}");

@@ -71,3 +71,13 @@ fn is_lost(committed: Result<flowlock::Committed, Error>, how: Lost) {
 fn notices(flowlock: &Flowlock) -> String {
     flowlock.store().notices().join("\n")
 }
+
+/// What the store has told, once this is part of it: it may be another thread that found it out.
+#[track_caller]
+fn hears(flowlock: &Flowlock, part: &str) -> String {
+    let mut all = String::new();
+    flowlock_testkit::until(part, PATIENT, || {
+        all += &notices(flowlock);
+        all.contains(part).then(|| all.clone())
+    })
+}

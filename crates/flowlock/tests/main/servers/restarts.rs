@@ -5,7 +5,7 @@ use std::time::Duration;
 use flowlock::{Flowlock, Grant, Lost, Namespace, Token};
 use flowlock_testkit::{Persistence, RedisServer};
 
-use super::{PATIENT, is_lost, namespace, notices, open, refused, told, version, write};
+use super::{PATIENT, hears, is_lost, namespace, notices, open, refused, told, version, write};
 
 const PAUSE: Duration = Duration::from_secs(2);
 const WITH_A_PAUSE: &str = "failover_pause=2s";
@@ -71,7 +71,7 @@ fn everything_was_lost(before: Before) {
     assert_eq!(lost.recv_timeout(PATIENT), Ok(Lost::WithTheStore));
     is_lost(before.grant.commit(), Lost::WithTheStore);
     assert_eq!(["written", "held"].map(|name| version(&before.flowlock, name)), [None, None]);
-    let said = notices(&before.flowlock);
+    let said = hears(&before.flowlock, "was committed");
     assert!(said.contains("the store went back") || said.contains("the store lost namespace"), "{said}");
     assert!(
         said.contains("write.") && said.contains(" was committed, but the store does not know"),
@@ -118,7 +118,7 @@ fn an_older_snapshot_is_noticed_and_the_commits_since_are_named() {
     let late = later.commit().unwrap().version;
     before.server.restart();
     assert_eq!(version(flowlock, "later"), None);
-    let said = notices(flowlock);
+    let said = hears(flowlock, "was committed");
     assert!(said.contains("the store went back: of namespace "), "{said}");
     assert!(said.contains("later.1 was committed, but the store does not know of it any more"), "{said}");
     assert_eq!(said.matches("was committed").count(), 1, "the commit before the snapshot is there: {said}");

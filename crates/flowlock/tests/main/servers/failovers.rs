@@ -54,7 +54,7 @@ fn what_only_the_old_primary_knew(watched: &Sentinels, disturb: impl FnOnce(&Red
     assert!(keeps.lost().is_none(), "what the replicas had goes on");
     let highest = grant.token().max(lonely).max(keeps.token());
     assert!(taken.token() > highest && highest > first, "tokens rise over a failover");
-    is_lost(grant.commit(), Lost::WithTheStore);
+    is_lost(&grant.commit(), Lost::WithTheStore);
     let version_taken = taken.commit().unwrap().version;
     assert_eq!(version(&next, "out"), Some(version_taken));
     keeps.commit().unwrap();

@@ -62,9 +62,9 @@ fn refused(job: &Job) -> Duration {
 }
 
 #[track_caller]
-fn is_lost(committed: Result<flowlock::Committed, Error>, how: Lost) {
+fn is_lost(committed: &Result<flowlock::Committed, Error>, how: Lost) {
     let Err(Error::Lost { by, .. }) = committed else { panic!("{committed:?}") };
-    assert_eq!(by, how);
+    assert_eq!(*by, how);
 }
 
 /// What the store has told since it was asked last, as one text.

@@ -107,7 +107,7 @@ fn a_commit_that_did_not_arrive_before_another_was_granted_is_lost_and_not_unkno
         let committing = scope.spawn(|| grant.commit());
         let next = lines.good.job("next").output("out").acquire().unwrap();
         lines.line.pass();
-        is_lost(committing.join().unwrap(), Lost::By(LostBy::Taken));
+        is_lost(&committing.join().unwrap(), Lost::By(LostBy::Taken));
         assert_eq!(version(&lines.good, "out"), None);
         let token = next.token();
         next.commit().unwrap();

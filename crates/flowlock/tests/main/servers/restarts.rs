@@ -69,7 +69,7 @@ fn everything_was_lost(before: Before) {
     let lost = told(&before.grant);
     let token = before.grant.token();
     assert_eq!(lost.recv_timeout(PATIENT), Ok(Lost::WithTheStore));
-    is_lost(before.grant.commit(), Lost::WithTheStore);
+    is_lost(&before.grant.commit(), Lost::WithTheStore);
     assert_eq!(["written", "held"].map(|name| version(&before.flowlock, name)), [None, None]);
     let said = hears(&before.flowlock, "was committed");
     assert!(said.contains("the store went back") || said.contains("the store lost namespace"), "{said}");

@@ -134,7 +134,7 @@ fn a_key_that_vanishes_costs_an_error_or_a_notice_and_never_a_panic_or_a_hang() 
             .output("next")
             .wait(Duration::from_secs(1))
             .acquire()
-            .map(|next| next.commit());
+            .map(flowlock::Grant::commit);
         let told = flowlock.store().notices();
         drop(waiting);
         if letter == 'h' {

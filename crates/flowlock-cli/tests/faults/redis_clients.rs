@@ -85,7 +85,9 @@ fn a_writer_among_overlapping_readers_starts_in_its_turn() {
         (name, job)
     };
     let ahead = [0, 1, 2].map(reader);
-    ahead.iter().for_each(|(_, job)| job.says("in\n"));
+    for (_, job) in &ahead {
+        job.says("in\n");
+    }
     let writer = cli.start(run("-o in --name writer", "echo in"));
     until_it_is(&cli, "writer", "queued");
     let (_, behind) = reader(3);

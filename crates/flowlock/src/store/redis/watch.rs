@@ -60,8 +60,17 @@ impl Watch {
                 _ => false,
             };
         };
+        // Of several threads that find it out at the same moment one says so.
+        let was_told = |before: Watermark| {
+            self.newest(namespace).is_some_and(|newest| {
+                newest.epoch == found.epoch
+                    && (before.epoch != newest.epoch || newest.sequence < before.sequence)
+            })
+        };
         match before {
-            Some(before) if before.epoch != found.epoch || before.sequence > found.sequence => {
+            Some(before)
+                if (before.epoch != found.epoch || before.sequence > found.sequence) && !was_told(before) =>
+            {
                 self.watermarks.go_back_to(namespace, found);
                 self.tell(format!(
                     "the store went back: of namespace {namespace} {before} was seen there, now there is {found}; what was held since is lost, and outputs written since may be missing"
@@ -95,7 +104,10 @@ impl Watch {
     }
 
     pub(super) fn commit_is_missing(&self, run: &RunId) {
-        lock(&self.commits).retain(|commit| commit.run != *run);
+        let mut commits = lock(&self.commits);
+        let Some(at) = commits.iter().position(|commit| commit.run == *run) else { return };
+        commits.remove(at);
+        drop(commits);
         self.tell(format!(
             "{run} was committed, but the store does not know of it any more: its outputs are not recorded as written; run the job again"
         ));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flowlock::{Flowlock, Grant, Lost, Namespace, Token};
-use flowlock_testkit::{Persistence, RedisServer};
+use flowlock_testkit::{Persistence, RedisServer, until};
 
 use super::{PATIENT, hears, is_lost, namespace, notices, open, refused, told, version, write};
 
@@ -36,6 +36,8 @@ impl Before {
 
 fn everything_is_there_after_kill_9(persistence: Persistence) {
     let before = Before::on(RedisServer::setup().persistence(persistence).start());
+    // With everysec an answer may be ahead of the file while the disk is slow.
+    until("a written file", PATIENT, || (before.server.info("aof_buffer_length") == "0").then_some(()));
     before.server.restart();
     let stranger = before.stranger();
     let (free, held) = (stranger.job("next").lock("free"), stranger.job("next").output("held"));

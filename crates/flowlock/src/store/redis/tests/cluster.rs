@@ -121,7 +121,7 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     }
     assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(5, "x"));
     eventually("the inbox has followed", || new.cli(&["SPUBLISH", channel, "job.1"]) == "1");
-    assert_eq!(inbox.wait(LONG).runs[0].as_str(), "job.1");
+    assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_failover_and_a_dead_primary_are_survived() {
     count_until_it_works(&link, "t");
     let last = cluster.owner("t");
     eventually("the inbox has followed", || cluster.nodes[last].cli(&["SPUBLISH", channel, "job.1"]) == "1");
-    assert_eq!(inbox.wait(LONG).runs[0].as_str(), "job.1");
+    assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
     assert_eq!(inbox.wait(Duration::ZERO).runs, []);
 }
 

@@ -12,9 +12,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use redis::Value;
 
+use crate::name::RunId;
+use crate::store::redis::inbox::RedisInbox;
 use crate::store::redis::link::{Call, Evaluated, Link, Script};
 use crate::store::redis::url::Options;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Inbox as _, StoreError, StoreErrorKind};
 
 /// How long a test waits for what must come.
 pub(in crate::store::redis) const LONG: Duration = Duration::from_secs(20);
@@ -171,4 +173,15 @@ pub(in crate::store::redis) fn assert_error<T: std::fmt::Debug>(
 ) {
     let error = result.unwrap_err();
     assert!(error.kind() == kind && error.to_string().contains(says), "{:?}: {error}", error.kind());
+}
+
+/// The runs that an inbox has news of next. A connection that was made anew says first that something may have been
+/// missed.
+pub(in crate::store::redis) fn next_runs(inbox: &mut RedisInbox) -> Vec<RunId> {
+    loop {
+        let news = inbox.wait(LONG);
+        if !news.runs.is_empty() || !news.missed {
+            return news.runs;
+        }
+    }
 }

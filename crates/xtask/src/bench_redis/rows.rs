@@ -39,6 +39,8 @@ impl Bench<'_> {
             let seen = cycle::against_two_round_trips(&self.server, &url, self.rounds)?;
             let (ours, bare) = seen.bytes;
             println!("bytes sent per cycle: {ours}, by the bare side {bare}");
+            let (ours, bare) = seen.client;
+            println!("own time on a core per cycle: {}, of the bare side {}", short(ours), short(bare));
             Ok(Row::ratio(what, seen.comparison, "2 ×", "1.4 ×"))
         };
         places.into_iter().map(row).collect()

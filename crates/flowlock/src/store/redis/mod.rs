@@ -17,6 +17,7 @@ mod link;
 mod pack;
 mod probe;
 mod reply;
+mod resp;
 mod rows;
 mod script;
 mod sentinel;

@@ -4,10 +4,11 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use redis::{Parser, Value};
+use redis::Value;
 use rustls::{ClientConnection, StreamOwned};
 
 use super::failure::{self, Failure};
+use super::resp::Replies;
 use super::socket::{Cutter, Socket};
 use super::tls;
 use super::url::{Address, TlsFiles};
@@ -20,7 +21,7 @@ const FIRST: usize = 8;
 /// A connection to a server. After any trouble it is of no use any more: drop it.
 pub(super) struct Wire {
     stream: Stream,
-    parser: Parser,
+    replies: Replies,
     first: Vec<u8>,
     used: Instant,
 }
@@ -55,7 +56,7 @@ impl Wire {
             None => Stream::Plain(socket),
             Some(handshake) => Stream::Tls(Box::new(StreamOwned::new(handshake, socket))),
         };
-        Ok(Self { stream, parser: Parser::new(), first: Vec::with_capacity(FIRST), used: Instant::now() })
+        Ok(Self { stream, replies: Replies::new(), first: Vec::with_capacity(FIRST), used: Instant::now() })
     }
 
     /// Sends commands.
@@ -73,7 +74,7 @@ impl Wire {
     pub(super) fn receive(&mut self, until: Instant) -> Result<Value, Trouble> {
         self.socket().keep_to(until);
         let mut ear = Ear { stream: &mut self.stream, first: &mut self.first, trouble: None };
-        let parsed = self.parser.parse_value(&mut ear);
+        let parsed = self.replies.next(&mut ear);
         match (parsed, ear.trouble) {
             (Ok(value), _) => Ok(value),
             (Err(_), Some(trouble)) => Err(trouble),
@@ -114,7 +115,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// Reads for the parser, and remembers what the parser would not tell.
+/// Reads, and remembers what went wrong, and how the first answer began.
 struct Ear<'w> {
     stream: &'w mut Stream,
     first: &'w mut Vec<u8>,

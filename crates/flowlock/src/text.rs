@@ -38,6 +38,10 @@ fn problem(text: &str) -> Option<String> {
     if text.len() > LONGEST_NAME {
         return Some(format!("it has {} bytes", text.len()));
     }
+    // Most names are plain ASCII, about which all else is known.
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
     if text.chars().all(char::is_whitespace) {
         return Some("it has only spaces".into());
     }

@@ -73,7 +73,7 @@ impl std::fmt::Debug for Held {
 
 /// This process's own clock, which also runs while the machine is suspended.
 pub(crate) fn now_ms() -> i64 {
-    crate::world::system_now().boot_ms
+    crate::world::boot_now_ms()
 }
 
 impl Held {

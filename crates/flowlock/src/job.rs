@@ -289,7 +289,7 @@ impl Job {
 
     fn answer_to(&self, attempt: &Attempt, patience: Patience) -> Result<Acquired, Error> {
         let spec = self.spec()?;
-        let sent_ms = crate::world::system_now().boot_ms;
+        let sent_ms = crate::world::boot_now_ms();
         match self.send(attempt, &spec, patience)? {
             Standing::Running(running) => Ok(Acquired::Granted(Grant::new(
                 &self.flowlock,
@@ -339,7 +339,7 @@ impl Job {
     pub fn begin(&self) -> Result<Begun, Error> {
         let (attempt, spec) = (self.attempt()?, self.spec()?);
         let patience = Patience::Wait(self.wait.map(millis));
-        let sent_ms = crate::world::system_now().boot_ms;
+        let sent_ms = crate::world::boot_now_ms();
         match self.send(&attempt, &spec, patience)? {
             Standing::Running(running) => {
                 let grant = Grant::new(&self.flowlock, &attempt, spec, running, self.renewal, sent_ms);

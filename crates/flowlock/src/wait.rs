@@ -226,7 +226,7 @@ impl Pending {
     /// Asks the store where the run stands, which claims the grant if there is one.
     pub(crate) fn ask(&mut self) -> Result<Option<Grant>, Error> {
         loop {
-            let sent_ms = crate::world::system_now().boot_ms;
+            let sent_ms = crate::world::boot_now_ms();
             let holder = self.shared.holder()?;
             let claim = Step::Claim { attempt: self.attempt.clone(), holder };
             let answer = match self.shared.step(&claim)? {

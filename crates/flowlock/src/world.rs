@@ -62,13 +62,18 @@ pub(crate) fn random_u64() -> u64 {
 
 /// The machine's clocks: `CLOCK_BOOTTIME` and `CLOCK_REALTIME`.
 pub(crate) fn system_now() -> Now {
-    let read = |clock| nix::time::clock_gettime(clock).unwrap_or(nix::sys::time::TimeSpec::new(0, 0));
-    let boot = read(nix::time::ClockId::CLOCK_BOOTTIME);
     let wall = read(nix::time::ClockId::CLOCK_REALTIME);
-    Now {
-        boot_ms: boot.tv_sec() * 1_000 + boot.tv_nsec() / 1_000_000,
-        wall_us: wall.tv_sec() * 1_000_000 + wall.tv_nsec() / 1_000,
-    }
+    Now { boot_ms: boot_now_ms(), wall_us: wall.tv_sec() * 1_000_000 + wall.tv_nsec() / 1_000 }
+}
+
+/// `CLOCK_BOOTTIME` alone, in milliseconds.
+pub(crate) fn boot_now_ms() -> i64 {
+    let boot = read(nix::time::ClockId::CLOCK_BOOTTIME);
+    boot.tv_sec() * 1_000 + boot.tv_nsec() / 1_000_000
+}
+
+fn read(clock: nix::time::ClockId) -> nix::sys::time::TimeSpec {
+    nix::time::clock_gettime(clock).unwrap_or(nix::sys::time::TimeSpec::new(0, 0))
 }
 
 /// The instant so much later; a century from then if that is more than the clock can say.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::name::Namespace;
 use crate::run::ClientId;
-use crate::world::system_now;
+use crate::world::boot_now_ms;
 
 /// The last letter of each key, in the order of `KEYS` in the scripts; see `lua/state.lua`.
 const LETTERS: &str = "hinedcb";
@@ -30,12 +30,12 @@ impl Keys {
 
     /// The server's clock as it must be now.
     pub(super) fn clock_ms(&self) -> i64 {
-        system_now().boot_ms + self.ahead_ms.load(Ordering::Relaxed)
+        boot_now_ms() + self.ahead_ms.load(Ordering::Relaxed)
     }
 
     /// The server said what time it is, to a question sent at `sent_ms`: its time lies between that and now.
     pub(super) fn set_clock(&self, sent_ms: i64, server_ms: i64) {
-        let here = i64::midpoint(sent_ms, system_now().boot_ms);
+        let here = i64::midpoint(sent_ms, boot_now_ms());
         self.ahead_ms.store(server_ms - here, Ordering::Relaxed);
     }
 

@@ -96,7 +96,7 @@ impl Link {
         let mut named = Named::BySha;
         let mut sent_ms = 0;
         let asked = self.routed(call.tag, until, |primary, asking| {
-            sent_ms = crate::world::system_now().boot_ms;
+            sent_ms = crate::world::boot_now_ms();
             let job = |named| job(pack::eval(call.script, named, call), asking, call.replicas, until);
             let line = if call.replicas.is_some() { primary.waiting() } else { primary.shared() };
             let replies = line.ask(job(named), until)?;

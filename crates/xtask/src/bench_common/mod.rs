@@ -1,5 +1,6 @@
 //! What the benchmarks of all stores share.
 
+pub(crate) mod crowd;
 pub(crate) mod handoff;
 pub(crate) mod machine;
 pub(crate) mod stats;

@@ -14,7 +14,7 @@ mod waiting;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use common::{Trouble, handoff, machine, stats, table};
+use common::{Trouble, crowd, handoff, machine, stats, table};
 use table::Row;
 
 /// What can be measured by itself, in the order of the table.

@@ -12,6 +12,7 @@ use flowlock::Flowlock;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::Trouble;
+use crate::crowd::wait_together;
 
 /// As many runs.
 pub(crate) const RUNS: usize = 1000;
@@ -72,13 +73,7 @@ pub(crate) fn a_thousand_in_one_process(folder: &Path) -> Result<f64, Trouble> {
 /// The process with a thousand waiting runs.
 pub(crate) fn crowd(store: &str) -> Result<(), Trouble> {
     let flowlock = Flowlock::open(store)?;
-    let wait = || flowlock.job("crowd").lock("gate").acquire().and_then(|grant| grant.commit().map(drop));
-    thread::scope(|scope| {
-        let waiters: Vec<_> = (0..RUNS).map(|_| scope.spawn(wait)).collect();
-        waiters
-            .into_iter()
-            .try_for_each(|waiter| waiter.join().map_err(|_| "a waiter panicked")?.map_err(Trouble::from))
-    })
+    wait_together(&flowlock, RUNS)
 }
 
 struct Line {

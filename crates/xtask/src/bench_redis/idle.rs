@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use flowlock::{Flowlock, Namespace};
 
 use crate::Trouble;
+use crate::crowd::wait_together;
 use crate::server::Server;
 
 const RUNS: usize = 1_000;
@@ -33,13 +34,7 @@ pub(crate) fn in_a_thousand_processes(server: &Server, flowlock: &Path) -> Resul
 /// The process with a thousand waiting runs.
 pub(crate) fn crowd(store: &str) -> Result<(), Trouble> {
     let flowlock = Flowlock::builder().namespace(Namespace::parse("idle-one")?).open(store)?;
-    let wait = || flowlock.job("crowd").lock("gate").acquire().and_then(|grant| grant.commit().map(drop));
-    thread::scope(|scope| {
-        let waiters: Vec<_> = (0..RUNS).map(|_| scope.spawn(wait)).collect();
-        waiters
-            .into_iter()
-            .try_for_each(|waiter| waiter.join().map_err(|_| "a waiter panicked")?.map_err(Trouble::from))
-    })
+    wait_together(&flowlock, RUNS)
 }
 
 fn watch(

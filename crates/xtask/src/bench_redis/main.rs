@@ -17,7 +17,7 @@ mod threads;
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::{Trouble, handoff, machine, stats, table};
+use common::{Trouble, crowd, handoff, machine, stats, table};
 use rows::Bench;
 use server::Server;
 

@@ -2,11 +2,6 @@
 
 local MOST_BLOCKERS, MOST_PROBES, LONGEST_RETRY = 10, 64, 30000
 
--- Claims of those in line ahead that conflict with a claim: for a shared one only exclusive ones do.
-local function line_in_the_way(claim)
-  return (claim.mode == 's' and 'e' or 'q') .. claim.place .. '\0'
-end
-
 -- The tickets of a name's holders: those who stand, by ticket.
 F.holders = function(place, limit)
   local holder = F.exclusive_holder(place)
@@ -36,7 +31,7 @@ F.in_the_way = function(run)
     end
   end
   for _, claim in ipairs(F.spec_of(run).claims) do
-    local ahead = meta.queued > 0 and F.last_before(line_in_the_way(claim), run.ticket)
+    local ahead = meta.queued > 0 and F.last_before(F.line_in_the_way(claim), run.ticket)
     if ahead then
       note(sub(ahead, 1, 16))
     else
@@ -52,7 +47,7 @@ end
 local function look_again(run)
   local first = FAR
   for _, claim in ipairs(F.spec_of(run).claims) do
-    if meta.queued == 0 or not F.last_before(line_in_the_way(claim), run.ticket) then
+    if meta.queued == 0 or not F.last_before(F.line_in_the_way(claim), run.ticket) then
       for _, stake in ipairs(holders_in_the_way(claim, MOST_PROBES)) do
         first = math.min(first, F.must_find(stake.ticket).deadline or FAR)
       end
@@ -141,7 +136,7 @@ local function claim_blockers(run, claim, by)
     end
   end
   if F.queue_blocks(run, claim) then
-    for _, text in ipairs(F.range(line_in_the_way(claim), FIRST, run.ticket, MOST_BLOCKERS + 1)) do
+    for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, MOST_BLOCKERS + 1)) do
       by[#by + 1] = { 'queued_behind', name, F.by(sub(text, 1, 16)), false }
     end
   end
@@ -153,6 +148,15 @@ local function ahead_count(run)
     return 0
   end
   return #F.range('q' .. run.parked .. '\0', FIRST, run.ticket, MOST_BLOCKERS + 1)
+end
+
+-- Leaves ten of the blockers; whether there were more.
+F.cut_blockers = function(by)
+  local more = #by > MOST_BLOCKERS and 1 or 0
+  for i = #by, MOST_BLOCKERS + 1, -1 do
+    by[i] = nil
+  end
+  return more
 end
 
 -- Everything that is in the way of a run, up to ten blockers: { blockers, whether there are more, runs ahead,
@@ -175,10 +179,7 @@ F.blocked = function(run)
     end
     claim_blockers(run, claim, by)
   end
-  local more = #by > MOST_BLOCKERS and 1 or 0
-  for i = #by, MOST_BLOCKERS + 1, -1 do
-    by[i] = nil
-  end
+  local more = F.cut_blockers(by)
   local pause = step.granting == false and waiting_states[run.state] and meta.pause_until - now
   return { by, more, ahead_count(run), pause or false }
 end
@@ -230,7 +231,7 @@ local function blocks_through_line(ancestor, run, claim)
   if claim.mode == 's' and F.has_kin(run, claim.place) then
     return false
   end
-  for _, text in ipairs(F.range(line_in_the_way(claim), FIRST, run.ticket, 64)) do
+  for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, 64)) do
     for _, wanted in ipairs(F.spec_of(F.must_find(sub(text, 1, 16))).claims) do
       if blocks(ancestor, wanted) then
         return true

@@ -175,10 +175,15 @@ F.member_of = function(run, claim)
   return run.ticket .. claim.mode
 end
 
+-- Where those in line stand whose claims conflict with a claim: for a shared one only exclusive ones do.
+F.line_in_the_way = function(claim)
+  return (claim.mode == 's' and 'e' or 'q') .. claim.place .. '\0'
+end
+
 -- Whether those in line ahead of the run are in its way, an ancestor's privilege aside.
 F.line_blocks = function(run, claim)
-  local place, mode = claim.place, claim.mode
-  if mode == 'u' then
+  if claim.mode == 'u' then
+    local place = claim.place
     local ahead, stated = F.units_ahead(place, run.ticket, claim.capacity)
     if ahead == 0 then
       return false
@@ -186,7 +191,7 @@ F.line_blocks = function(run, claim)
     local units, smallest = F.units_held(place)
     return units + ahead + claim.units > math.min(claim.capacity, smallest, stated)
   end
-  local first = F.first_of((mode == 's' and 'e' or 'q') .. place .. '\0')
+  local first = F.first_of(F.line_in_the_way(claim))
   return first ~= nil and sub(first, 1, 16) < run.ticket
 end
 

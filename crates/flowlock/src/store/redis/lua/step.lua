@@ -140,10 +140,7 @@ local function clear_the_way(names, respect)
     end
   end
   if #by > 0 then
-    local more = #by > 10 and 1 or 0
-    for i = #by, 11, -1 do
-      by[i] = nil
-    end
+    local more = F.cut_blockers(by)
     return { 'refused', { by, more, 0, 1000 } }
   end
   for _, name in ipairs(names) do

@@ -233,10 +233,11 @@ impl RedisServer {
         self.command(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
-    /// Lets the replicas come back.
+    /// Lets the replicas come back. SYNC stays forbidden: a replica that was refused PSYNC just before tries it next, and
+    /// one that came back by it acknowledges nothing.
     #[track_caller]
     pub fn mend_replication(&self) {
-        self.command(&["ACL", "SETUSER", "default", "+psync", "+sync"]);
+        self.command(&["ACL", "SETUSER", "default", "+psync"]);
     }
 
     /// Its process id.

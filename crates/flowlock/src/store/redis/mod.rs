@@ -171,7 +171,8 @@ impl RedisStore {
         let reply = Reply::take(evaluated.reply)?;
         keys.set_clock(evaluated.sent_ms, reply.now_ms);
         let found = reply.epoch.map(|epoch| Watermark { epoch: Epoch(epoch), sequence: reply.sequence });
-        if self.watch.went_back(namespace, before, found) {
+        let took_over = self.watch.took_over(namespace, reply.reign);
+        if self.watch.went_back(namespace, before, found) || took_over {
             self.check_commits(namespace);
         }
         Ok(reply)

@@ -22,6 +22,8 @@ pub(super) struct Reply {
     pub(super) epoch: Option<u128>,
     pub(super) sequence: u64,
     pub(super) now_ms: i64,
+    /// How often another primary took over; none if the script says why it cannot answer.
+    pub(super) reign: Option<i64>,
     answer: Value,
 }
 
@@ -35,7 +37,10 @@ impl Reply {
             }
             _ => return Err(strange("an epoch")),
         };
-        Ok(Self { epoch, sequence: parts.number()? as u64, now_ms: parts.number()?, answer: parts.next()? })
+        let (sequence, now_ms) = (parts.number()? as u64, parts.number()?);
+        let answer = parts.next()?;
+        let reign = parts.0.peek().is_some().then(|| parts.number()).transpose()?;
+        Ok(Self { epoch, sequence, now_ms, reign, answer })
     }
 
     /// The answer to a step.

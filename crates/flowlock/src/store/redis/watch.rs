@@ -1,6 +1,6 @@
 //! Noticing that a namespace went back: restored, restarted empty, or failed over without its newest steps.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ const MOST_NOTICES: usize = 100;
 pub(super) struct Watch {
     watermarks: Watermarks,
     commits: Mutex<VecDeque<Commit>>,
+    reigns: Mutex<BTreeMap<Namespace, i64>>,
     notices: Mutex<Vec<String>>,
 }
 
@@ -82,6 +83,14 @@ impl Watch {
                 false
             }
         }
+    }
+
+    /// Whether another primary took over since the last answer: what was recorded just before may be lost, even if others
+    /// have moved the namespace on past the last state that was seen here.
+    pub(super) fn took_over(&self, namespace: &Namespace, reign: Option<i64>) -> bool {
+        let Some(reign) = reign else { return false };
+        let known = lock(&self.reigns).insert(namespace.clone(), reign);
+        known.is_some_and(|known| known != reign)
     }
 
     pub(super) fn committed(&self, namespace: &Namespace, run: &RunId, nonce: Nonce) {

@@ -7,14 +7,14 @@
       return
     end
     local schema, sequence, ticket, token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
-      pause_until, checked, epoch, replication = struct.unpack(ROW, raw)
+      pause_until, reign, epoch, replication = struct.unpack(ROW, raw)
     if schema ~= SCHEMA then
       return schema
     end
     meta = {
       sequence = sequence, ticket = ticket, token = token, ceiling = ceiling, waiting = waiting, queued = queued,
       lapsed = lapsed, backlog = backlog, next_due = next_due, next_expiry = next_expiry, next_forget = next_forget,
-      pause_until = pause_until, checked = checked, epoch = epoch, replication = replication,
+      pause_until = pause_until, reign = reign, epoch = epoch, replication = replication,
     }
   end,
 
@@ -185,18 +185,16 @@
   end,
 
   -- Whether anything may be granted now: not for a while after another server, or this one anew, took over, so that
-  -- holders whose grants did not survive hear of it first. Asked ten times a second at most: nothing takes over in less.
+  -- holders whose grants did not survive hear of it first. Asked anew by each step that would grant: a server may be back
+  -- within milliseconds.
   may_grant = function()
     if step.granting == nil then
       step.granting = true
-      if PAUSE > 0 and not (meta.checked <= now and now < meta.checked + 100) then
-        meta.checked = now
+      if PAUSE > 0 then
         local replication = string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') or meta.replication
         if replication ~= meta.replication then
           F.another_primary(replication)
         end
-      end
-      if PAUSE > 0 then
         step.granting = now >= meta.pause_until
       end
     end
@@ -231,7 +229,8 @@
     end
   end,
 
-  -- Ends a step with its answer: { epoch, sequence number, the clock, the answer }.
+  -- Ends a step with its answer: { epoch, sequence number, the clock, the answer, how often another
+  -- primary took over }.
   finish_step = function(answer)
     if meta.backlog == 1 then
       F.drain()
@@ -242,9 +241,9 @@
     meta.sequence = meta.sequence + 1
     call('HSET', KEYS[1], 'm', struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ceiling, meta.waiting,
       meta.queued, meta.lapsed, meta.backlog, meta.next_due, meta.next_expiry, meta.next_forget, meta.pause_until,
-      meta.checked, meta.epoch, meta.replication))
+      meta.reign, meta.epoch, meta.replication))
     if next(step.wakes) then
       F.send_wakes()
     end
-    return { meta.epoch, meta.sequence, now, answer }
+    return { meta.epoch, meta.sequence, now, answer, meta.reign }
   end,

@@ -9,6 +9,7 @@ F.another_primary = function(replication)
   else
     meta.pause_until = now + PAUSE
     meta.token = math.max(meta.token, meta.ceiling)
+    meta.reign = meta.reign + 1
     -- Whoever holds something asks at once whether it is still there.
     call('SPUBLISH', sub(KEYS[1], 1, -2) .. 'i:all', '')
   end

@@ -13,16 +13,17 @@ if shared then
   local names = shared + exclusive
   local found = call('HMGET', KEYS[1], 'm', unpack(argv, 18, 19 + names + inputs))
   local schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry,
-    next_forget, pause_until, checked, epoch, replication
+    next_forget, pause_until, reign, epoch, replication
   if found[1] then
     schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
-      pause_until, checked, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
+      pause_until, reign, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
   end
   local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
   free = free and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
     and now < next_forget + SLACK and latest >= now and latest <= now + 300000
   if free and PAUSE > 0 then
-    free = now >= pause_until and checked <= now and now < checked + 100
+    free = now >= pause_until
+      and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
   end
   for i = 4, 3 + names do
     local holders = found[i]
@@ -47,7 +48,7 @@ if shared then
     }
     local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
       token > ceiling and token + 3600000000 or ceiling, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget,
-      pause_until, checked, epoch, replication)
+      pause_until, reign, epoch, replication)
     local fields = {
       'm', row, ticket, struct.pack('>c1dd', 'R', token, deadline) .. cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
       inputs > 0 and 'v' .. ticket or nil, inputs > 0 and table.concat(parts, '\0') .. '\0' or nil,
@@ -64,6 +65,6 @@ if shared then
     call('HSET', KEYS[1], unpack(fields))
     call('ZADD', KEYS[2], unpack(index))
     call('ZADD', KEYS[5], deadline, ticket)
-    return { epoch, sequence + 1, now, { 'running', token, deadline - now, told } }
+    return { epoch, sequence + 1, now, { 'running', token, deadline - now, told }, reign }
   end
 end

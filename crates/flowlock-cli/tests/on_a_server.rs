@@ -126,7 +126,7 @@ fn a_server_that_comes_back_in_time_was_never_missed() {
 fn a_server_that_is_down_is_not_waited_for_after_an_interrupt() {
     let cli = cli();
     cli.server().stop();
-    for command in [&["run", "-l", "x", "--", "echo", "ran"][..], &["status"]] {
+    for command in [&["run", "-l", "x", "--", "echo", "ran"][..], &["keep", "build.1"], &["status"]] {
         let job = cli.start(command);
         std::thread::sleep(Duration::from_millis(500));
         let begun = Instant::now();

@@ -142,7 +142,8 @@ fn auth(user: Option<&str>, password: &Password) -> Result<Vec<u8>, Failure> {
 fn check_kind(at: &Address, part: Part, info: &str) -> Result<(), Failure> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let wrong = |what: &str| Err(Failure::unusable(format!("{at} {what}")));
-    match (part, field("redis_mode").unwrap_or("standalone")) {
+    // Valkey says it by a name of its own.
+    match (part, field("redis_mode").or_else(|| field("server_mode")).unwrap_or("standalone")) {
         (Part::Sentinel, "sentinel") => return Ok(()),
         (Part::Sentinel, _) => {
             return wrong("is not a Sentinel; use redis://, or give the addresses of the sentinels");

@@ -25,7 +25,10 @@ pub(super) fn server(examined: &Examined<'_>) -> Finding {
         version => ("Valkey", version),
     };
     let days = examined.number("uptime_in_days").unwrap_or(0);
-    let mode = examined.field("redis_mode");
+    let mode = match examined.field("redis_mode") {
+        "" => examined.field("server_mode"),
+        mode => mode,
+    };
     Finding::good("server", format!("{kind} {version}, {mode}, up for {}", super::counted(days, "day")))
 }
 

@@ -10,7 +10,7 @@ use flowlock::{Error, Flowlock, Origin};
 
 use crate::args::Global;
 use crate::args::values;
-use crate::exit::{Failure, Place};
+use crate::exit::{self, Failure, Place};
 use crate::seen::Seen;
 use crate::terminal;
 
@@ -109,6 +109,7 @@ impl Settings {
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }
+        self.has_its_password()?;
         match self.config.open(builder) {
             Ok(flowlock) => {
                 let namespace = flowlock.namespace().as_str().to_owned();
@@ -121,6 +122,17 @@ impl Settings {
                 Err(_) => Failure::from(error),
             }),
         }
+    }
+}
+
+impl Settings {
+    /// A command of a run sees the store's URL without its password, and may call flowlock in its turn.
+    fn has_its_password(&self) -> Result<(), Failure> {
+        if !self.config.store()?.value.contains(":***@") {
+            return Ok(());
+        }
+        let message = "the store's URL has *** in place of its password: flowlock never hands a password to the commands it runs; for a flowlock among them put it into a file and write ?password_file=PATH in place of it";
+        Err(Failure::new(exit::CONFIG, "configuration", message).at(&self.place()?))
     }
 }
 

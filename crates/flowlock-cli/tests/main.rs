@@ -5,6 +5,9 @@ mod doctor_redis;
 mod embedded_alone;
 mod help;
 mod on_a_server;
+mod passwords;
+mod server_went_back;
+mod several_hosts;
 mod unreachable;
 mod went_back;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flowlock_testkit::{Cli, Direction, Finished, Job, PATIENCE, Proxy, RedisServer, until};
+use flowlock_testkit::{Cli, Direction, Job, PATIENCE, Proxy, RedisServer, Then, until};
 use nix::sys::signal::Signal;
 
 use crate::{is_alive, number};
@@ -113,6 +113,30 @@ fn a_server_that_is_down_starts_nothing() {
 }
 
 #[test]
+fn a_server_that_comes_back_in_time_was_never_missed() {
+    let cli = cli();
+    cli.server().kill();
+    let job = cli.start(["run", "-l", "x", "--", "echo", "ran"]);
+    std::thread::sleep(Duration::from_secs(1));
+    cli.server().restart();
+    job.wait().code(0).stdout("ran\n").stderr("");
+}
+
+#[test]
+fn a_server_that_is_down_is_not_waited_for_after_an_interrupt() {
+    let cli = cli();
+    cli.server().stop();
+    for command in [&["run", "-l", "x", "--", "echo", "ran"][..], &["keep", "build.1"], &["status"]] {
+        let job = cli.start(command);
+        std::thread::sleep(Duration::from_millis(500));
+        let begun = Instant::now();
+        job.signal(Signal::SIGINT);
+        job.wait().killed_by(Signal::SIGINT).stdout("");
+        took(begun, 0.0, 3.0);
+    }
+}
+
+#[test]
 fn a_server_that_hangs_starts_nothing() {
     let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "2s");
     cli.server().stop();
@@ -146,6 +170,44 @@ fn a_commit_reaches_a_server_that_comes_back_in_time() {
     job.wait().code(0);
     assert!(outcome(&cli).starts_with("committed"));
     cli.run(["check", "a"]).code(0);
+}
+
+#[test]
+fn a_command_that_went_on_may_end_with_its_outcome_unknown() {
+    let cli = cli().with("FLOWLOCK_COMMIT_WAIT", "1s");
+    let job = start(&cli, &["--on-unreachable", "warn"]);
+    cli.server().stop();
+    job.warns("; the command goes on, as it was told to");
+    is_done(&cli);
+    job.wait().code(76).stderr_has("the outcome of writer.");
+    assert_eq!(outcome(&cli), "unknown");
+}
+
+#[test]
+fn a_commit_whose_answer_got_lost_counts_once() {
+    let cli = cli();
+    let line = Proxy::to(cli.server());
+    let job = start(&cli.clone().with("FLOWLOCK_STORE", line.url()), &[]);
+    line.drop_reply_to("commit", Then::Reset);
+    is_done(&cli);
+    job.wait().code(0).stderr("");
+    assert_eq!((line.dropped_replies(), outcome(&cli).as_str()), (1, "committed"));
+    cli.run(["check", "a"]).code(0);
+}
+
+#[test]
+fn the_lease_on_a_server_outlasts_a_failover() {
+    let cli = cli();
+    let program = env!("CARGO_BIN_EXE_flowlock");
+    let script = format!("{program} status --json");
+    let status = cli.run(["run", "-l", "x", "--", "sh", "-c", &script]).json();
+    let time =
+        |field: &str| -> jiff::Timestamp { status["running"][0][field].as_str().unwrap().parse().unwrap() };
+    assert_eq!((time("deadline") - time("since")).as_secs(), 180);
+    cli.run(["run", "-l", "x", "--kill-after", "60s", "--", "true"]).code(0).stderr("");
+    cli.run(["run", "-l", "x", "--kill-after", "61s", "--", "true"]).code(64).stderr_has(
+        "--kill-after 61s is more than a third of the lease; with --duration 180s give at most 60s",
+    );
 }
 
 #[test]
@@ -196,104 +258,4 @@ fn a_nested_run_that_would_wait_for_its_parent_is_refused_at_once() {
     let script = format!("{program} run -l x -- echo ran; echo code $?");
     cli.run(["run", "-l", "x", "--", "sh", "-c", &script]).code(0).stdout("code 75\n");
     took(begun, 0.0, 5.0);
-}
-
-#[test]
-fn a_server_that_forgot_everything_is_noticed_once_and_used() {
-    let cli = cli();
-    cli.run(["run", "-o", "a", "--", "true"]).code(0).stderr("");
-    cli.server().command(&["FLUSHALL"]);
-    let next = cli.run(["run", "-o", "b", "--", "echo", "ran"]);
-    next.code(0).stdout("ran\n").stderr_has("flowlock: the store ").stderr_has("namespace default");
-    assert_eq!(next.err().lines().count(), 1, "{next:?}");
-    cli.run(["run", "-o", "c", "--", "true"]).code(0).stderr("");
-    cli.run(["check", "a"]).code(1);
-}
-
-#[test]
-fn there_is_nothing_to_accept_from_a_server() {
-    let cli = cli();
-    cli.run(["run", "-o", "a", "--", "true"]).code(0).stderr("");
-    cli.server().command(&["FLUSHALL"]);
-    cli.run(["run", "-o", "b", "--", "true"]).code(0);
-    // The server keeps nothing on disk, which is what doctor then finds.
-    cli.run(["doctor", "--accept-restore"])
-        .code(1)
-        .stderr_has("flowlock: the store did not go back: it was at ");
-}
-
-#[test]
-fn a_build_goes_on_from_another_host() {
-    let here = cli();
-    let there = Cli::new(env!("CARGO_BIN_EXE_flowlock")).with("FLOWLOCK_STORE", here.server().url());
-    let run = started(&here, &["build", "--duration", "1m", "-o", "package"]);
-    there.run(["refresh", &run]).code(0).stderr("");
-    there.run(["commit", &run, "--note", "p.1"]).code(0).stderr("");
-    assert_eq!(here.run(["outputs", "--json"]).json()["records"][0]["note"], "p.1");
-    there.run(["status"]).code(0).stderr("");
-}
-
-/// Nothing of what was said gives the password away.
-#[track_caller]
-fn keeps_the_secret(ended: &Finished) {
-    let said = format!("{}{}", ended.out(), ended.err());
-    assert!(!said.contains("s3cret"), "{said}");
-}
-
-#[test]
-fn a_password_is_nowhere_to_be_read() {
-    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
-    let child = cli.run(["run", "-vv", "-o", "a", "--", "sh", "-c", "echo store $FLOWLOCK_STORE; env"]);
-    child.code(0);
-    assert!(child.out().contains("store redis://:***@server/0"), "{child:?}");
-    keeps_the_secret(&child);
-    for line in [
-        &["config", "show", "--origin"][..],
-        &["config", "show", "--json"],
-        &["status", "--json"],
-        &["doctor"],
-        &["run", "-vv", "-l", "x", "--json-result", "/dev/stdout", "--", "true"],
-        &["run", "-i", "missing", "--wait", "0", "--", "true"],
-        &["refresh", "build.1"],
-    ] {
-        keeps_the_secret(&cli.run(line));
-    }
-    let url = cli.server().url();
-    let wrong = cli.clone().with("FLOWLOCK_STORE", url.replace("s3cret", "s3crets"));
-    let refused = wrong.run(["run", "-vv", "-l", "x", "--", "true"]);
-    refused.code(78).stderr_has("refuses the user or the password");
-    keeps_the_secret(&refused);
-    cli.server().kill();
-    let down = cli.with("FLOWLOCK_STORE_TIMEOUT", "1s").run(["run", "-vv", "-l", "x", "--", "true"]);
-    down.code(69);
-    keeps_the_secret(&down);
-}
-
-#[test]
-fn a_password_in_a_file_is_nowhere_to_be_read_and_serves_nested_runs() {
-    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
-    let file = cli.home().join("password");
-    std::fs::write(&file, "s3cret\n").unwrap();
-    let url = format!("redis://127.0.0.1:{}/0?password_file={}", cli.server().port(), file.display());
-    let cli = cli.with("FLOWLOCK_STORE", url + "&failover_pause=0s");
-    let script = format!("{} run -l inner -- env", env!("CARGO_BIN_EXE_flowlock"));
-    let nested = cli.run(["run", "-vv", "-l", "outer", "--", "sh", "-c", &script]);
-    nested.code(0);
-    assert!(nested.out().contains("FLOWLOCK_STORE=redis://server/0?password_file=~/password"), "{nested:?}");
-    keeps_the_secret(&nested);
-    keeps_the_secret(&cli.run(["config", "show"]));
-}
-
-#[test]
-fn a_password_among_the_arguments_is_warned_of() {
-    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
-    let url = cli.server().url();
-    cli.run(["run", "-l", "x", "--", "true"]).code(0).stderr("");
-    let warned = cli.run(["run", "--store", &url, "-l", "x", "--", "true"]);
-    warned
-        .code(0)
-        .stderr_has("flowlock: the password in --store can be read by everybody who lists the processes");
-    assert_eq!(warned.err().lines().count(), 1, "{warned:?}");
-    keeps_the_secret(&warned);
-    cli.run(["run", "--quiet", "--store", &url, "-l", "x", "--", "true"]).code(0).stderr("");
 }

@@ -231,13 +231,25 @@ fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
     Err(bad_url(url, "this build has no embedded store (feature `sqlite`)"))
 }
 
+/// A server that is away is tried again: it may be back, or another one elected, before the time is over.
 #[cfg(feature = "redis")]
 fn open_server(url: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
-    let opened = crate::store::redis::RedisStore::open(url, timeout);
-    opened.map(|store| Arc::new(store) as Arc<dyn Store>).map_err(|error| match error {
-        Error::Configuration(problem) => bad_url(url, &problem),
-        other => other,
-    })
+    let until = later(Instant::now(), timeout);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match crate::store::redis::RedisStore::open(url, timeout) {
+            Ok(store) => return Ok(Arc::new(store)),
+            Err(Error::Configuration(problem)) => return Err(bad_url(url, &problem)),
+            Err(error) => error,
+        };
+        let may_pass = matches!(&error, Error::Store(error) if error.is_transient());
+        if !may_pass || later(Instant::now(), pause) >= until {
+            return Err(error);
+        }
+        tracing::debug!(%error, "the store cannot be opened; trying again");
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 #[cfg(not(feature = "redis"))]

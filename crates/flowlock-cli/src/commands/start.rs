@@ -33,8 +33,8 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
     if names.is_empty() {
         return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
     }
-    let mut signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
     let door = settings.open()?;
+    let mut signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
     let mut job =
         request::job(&door.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
     if let Some(id) = args.id {

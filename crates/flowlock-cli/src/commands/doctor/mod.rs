@@ -5,7 +5,8 @@ mod redis;
 
 use std::time::Duration;
 
-use flowlock::store::View;
+use flowlock::Error;
+use flowlock::store::{StoreErrorKind, View, Watermark};
 use serde::Serialize;
 
 use crate::args::{Doctor, Global};
@@ -49,7 +50,7 @@ pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
     }
     let settings = Settings::read(global)?;
     if args.accept_restore {
-        accept_restore(&mut settings.open_whatever_it_is()?)?;
+        accept_restore(&settings)?;
     }
     let mut findings = vec![Finding::good("flowlock", env!("CARGO_PKG_VERSION"))];
     let place = settings.place()?;
@@ -130,25 +131,37 @@ fn works(door: &Door) -> Finding {
     }
 }
 
-/// Remembers the store as it is in place of what it was, and says both.
-fn accept_restore(door: &mut Door) -> Result<(), Failure> {
+/// Remembers the store as it is in place of what it was, and says both. A store that goes on by itself when it went back
+/// needs nobody for that.
+fn accept_restore(settings: &Settings) -> Result<(), Failure> {
     let nothing = View::Names(Vec::new());
-    door.flowlock.view(&nothing).map_err(|error| door.failure(error))?;
-    let (was, is) = (door.seen.expected(), door.flowlock.store().seen(door.flowlock.namespace()));
-    let place = &door.place;
-    let say = |text: String| terminal::say(&format!("{text} ({place})"));
-    match (was, is) {
-        (None, _) => say("nothing is remembered of this store, so there is nothing to accept".into()),
-        (Some(was), Some(is)) if was.or_later(is) == is && was.epoch == is.epoch => {
-            say(format!("the store did not go back: it was at {was} and is at {is}"));
+    let door = settings.open()?;
+    match door.flowlock.view(&nothing) {
+        Ok(_) => {
+            say_why_nothing_is_accepted(&door);
+            return Ok(());
         }
-        (Some(was), is) => {
-            let is = is.map_or_else(|| "empty".to_owned(), |is| format!("at {is}"));
-            say(format!("accepted: the store was at {was} and is {is}"));
-            door.seen.accept(&door.flowlock).map_err(|error| {
-                Failure::new(exit::CONFIG, "configuration", format!("cannot remember that: {error}"))
-            })?;
-        }
+        Err(Error::Store(error)) if error.kind() == StoreErrorKind::Replaced => drop(door),
+        Err(error) => return Err(door.failure(error)),
     }
-    Ok(())
+    let mut door = settings.open_whatever_it_is()?;
+    door.flowlock.view(&nothing).map_err(|error| door.failure(error))?;
+    let at = |mark: Option<Watermark>| mark.map_or_else(|| "empty".to_owned(), |mark| format!("at {mark}"));
+    let (was, is) = (door.seen.expected(), door.flowlock.store().seen(door.flowlock.namespace()));
+    terminal::say(&format!("accepted: the store was {} and is {} ({})", at(was), at(is), door.place));
+    door.seen.accept(&door.flowlock).map_err(|error| {
+        Failure::new(exit::CONFIG, "configuration", format!("cannot remember that: {error}"))
+    })
+}
+
+fn say_why_nothing_is_accepted(door: &Door) {
+    let is = door.flowlock.store().seen(door.flowlock.namespace());
+    let why = match (door.seen.expected(), is) {
+        (None, _) => "nothing is remembered of this store, so there is nothing to accept".to_owned(),
+        (Some(was), Some(is)) if was.or_later(is) == is && was.epoch == is.epoch => {
+            format!("the store did not go back: it was at {was} and is at {is}")
+        }
+        _ => "there is nothing to accept: this store goes on by itself".to_owned(),
+    };
+    terminal::say(&format!("{why} ({})", door.place));
 }

@@ -61,9 +61,9 @@ fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Fail
     let settings = Settings::read(global)?;
     let plan = Plan::new(&settings, args)?;
     story.job = Some(plan.job.as_str().to_owned());
-    // Handlers stand before anything waits.
-    let signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
     let door = settings.open()?;
+    // Handlers stand before anything is asked for; until then a signal ends us, and a store that is away is not waited for.
+    let signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
     story.store = Some(door.place.store.clone());
     story.namespace = Some(door.place.namespace.clone());
     Errand { global, args, door, signals, story }.carry_out(plan)

@@ -1,0 +1,79 @@
+//! Passwords of a server: used, and nowhere to be read.
+
+use flowlock_testkit::{Cli, Finished, RedisServer};
+
+/// Nothing of what was said gives the password away.
+#[track_caller]
+fn keeps_the_secret(ended: &Finished) {
+    let said = format!("{}{}", ended.out(), ended.err());
+    assert!(!said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn a_password_is_nowhere_to_be_read() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let child = cli.run(["run", "-vv", "-o", "a", "--", "sh", "-c", "echo store $FLOWLOCK_STORE; env"]);
+    child.code(0);
+    assert!(child.out().contains("store redis://:***@server/0"), "{child:?}");
+    keeps_the_secret(&child);
+    for line in [
+        &["config", "show", "--origin"][..],
+        &["config", "show", "--json"],
+        &["status", "--json"],
+        &["doctor"],
+        &["run", "-vv", "-l", "x", "--json-result", "/dev/stdout", "--", "true"],
+        &["run", "-i", "missing", "--wait", "0", "--", "true"],
+        &["refresh", "build.1"],
+    ] {
+        keeps_the_secret(&cli.run(line));
+    }
+    let url = cli.server().url();
+    let wrong = cli.clone().with("FLOWLOCK_STORE", url.replace("s3cret", "s3crets"));
+    let refused = wrong.run(["run", "-vv", "-l", "x", "--", "true"]);
+    refused.code(78).stderr_has("refuses the user or the password");
+    keeps_the_secret(&refused);
+    cli.server().kill();
+    let down = cli.with("FLOWLOCK_STORE_TIMEOUT", "1s").run(["run", "-vv", "-l", "x", "--", "true"]);
+    down.code(69);
+    keeps_the_secret(&down);
+}
+
+#[test]
+fn a_password_in_a_file_is_nowhere_to_be_read_and_serves_nested_runs() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let file = cli.home().join("password");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let url = format!("redis://127.0.0.1:{}/0?password_file={}", cli.server().port(), file.display());
+    let cli = cli.with("FLOWLOCK_STORE", url + "&failover_pause=0s");
+    let script = format!("{} run -l inner -- env", env!("CARGO_BIN_EXE_flowlock"));
+    let nested = cli.run(["run", "-vv", "-l", "outer", "--", "sh", "-c", &script]);
+    nested.code(0);
+    assert!(nested.out().contains("FLOWLOCK_STORE=redis://server/0?password_file=~/password"), "{nested:?}");
+    keeps_the_secret(&nested);
+    keeps_the_secret(&cli.run(["config", "show"]));
+}
+
+#[test]
+fn a_password_among_the_arguments_is_warned_of() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let url = cli.server().url();
+    cli.run(["run", "-l", "x", "--", "true"]).code(0).stderr("");
+    let warned = cli.run(["run", "--store", &url, "-l", "x", "--", "true"]);
+    warned
+        .code(0)
+        .stderr_has("flowlock: the password in --store can be read by everybody who lists the processes");
+    assert_eq!(warned.err().lines().count(), 1, "{warned:?}");
+    keeps_the_secret(&warned);
+    cli.run(["run", "--quiet", "--store", &url, "-l", "x", "--", "true"]).code(0).stderr("");
+}
+
+#[test]
+fn a_nested_command_is_told_why_it_has_no_password() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let script = format!("{} verify", env!("CARGO_BIN_EXE_flowlock"));
+    let nested = cli.run(["run", "-l", "x", "--", "sh", "-c", &script]);
+    nested
+        .code(78)
+        .stderr_has("the store's URL has *** in place of its password")
+        .stderr_has("password_file=PATH");
+}

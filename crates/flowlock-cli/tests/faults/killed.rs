@@ -64,7 +64,9 @@ fn a_waiter_killed_at_any_moment_holds_nobody_up() {
         holder.says("in\n");
         let waiter = cli.start(run("-o out --name waiter", "sleep 0.04"));
         chance.pause(LIFE);
-        let behind = cli.start(run("-o out --name behind", "echo in"));
+        let token = cli.home().join(format!("token{round}"));
+        let says = format!("echo $FLOWLOCK_TOKEN >{}; echo in", token.display());
+        let behind = cli.start(run("-o out --name behind", &says));
         until_it_is(&cli, "behind", "queued");
         let open_first = chance.below(2) == 0;
         if open_first {
@@ -80,8 +82,14 @@ fn a_waiter_killed_at_any_moment_holds_nobody_up() {
         starts_at_once(&cli, &behind, killed);
         holder.wait().code(0);
         behind.wait().code(0);
-        // A waiter that was slow to start came last, and may have been through before it was killed.
-        assert_ne!(records(&cli)["out"].job, "holder");
+        let token: u64 = std::fs::read_to_string(token).unwrap().trim().parse().unwrap();
+        let last = &records(&cli)["out"];
+        if last.job == "waiter" {
+            // It was slow to start, came last, and was through before it was killed.
+            assert!(open_first && last.version > token, "{last:?} after {token}");
+        } else {
+            assert_eq!((last.job.as_str(), last.version), ("behind", token));
+        }
     }
 }
 

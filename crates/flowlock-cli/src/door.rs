@@ -123,9 +123,7 @@ impl Settings {
             }),
         }
     }
-}
 
-impl Settings {
     /// A command of a run sees the store's URL without its password, and may call flowlock in its turn.
     fn has_its_password(&self) -> Result<(), Failure> {
         if !self.config.store()?.value.contains(":***@") {

@@ -178,8 +178,9 @@ impl Link {
     }
 
     fn refused(&self, tag: &str, primary: &Arc<Primary>, error: &ServerError) -> Failure {
-        if matches!(error.code(), "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN") {
-            // It is not the primary, or will not be for a while: look again at the next call.
+        if matches!(error.code(), "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "NOREPLICAS") {
+            // It is not the primary, or will not be for a while, or was cut off and another one has taken over: look
+            // again at the next call.
             self.topology.lost(tag, primary);
         }
         failure::refused(primary.address(), error)

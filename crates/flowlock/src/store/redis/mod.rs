@@ -54,6 +54,11 @@ use crate::world::{Life, World as _, later, millis};
 
 /// The shortest time a step, or an attempt to connect, is given: less is no time for any network.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
+/// Of the whole time one attempt is given a third, within these limits: a server that is frozen or cut off must leave
+/// time to find the one that took over, and to renew a lease there.
+const SHARE: u32 = 3;
+const SHORT_ATTEMPT: Duration = Duration::from_secs(1);
+const LONG_ATTEMPT: Duration = Duration::from_secs(5);
 /// How many runs one refresh call speaks of; more are refreshed in several calls, so that each stays short.
 const MOST_REFRESHED: usize = 500;
 
@@ -82,7 +87,8 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to the store at a URL. `patience` is how long one step, or one attempt to connect, may take.
+    /// Connects to the store at a URL. `patience` is how long its caller goes on asking, `store_timeout` that is: one step, or
+    /// one attempt to connect, is given a third of it, 1 s at least and 5 s at most, and never more than all of it.
     ///
     /// # Errors
     /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if what is there cannot be used.
@@ -97,7 +103,7 @@ impl RedisStore {
 
     fn open_in(url: &str, patience: Duration, world: Option<Arc<TestWorld>>) -> Result<Self, Error> {
         let options = Options::parse(url).map_err(Error::Configuration)?;
-        let patience = patience.max(LEAST_PATIENCE);
+        let patience = one_attempt(patience, options.durability);
         let link = Arc::new(Link::open(options, patience)?);
         let clock = if world.is_some() { Clock::Argument } else { Clock::Server };
         let store = Self {
@@ -317,6 +323,16 @@ impl Store for RedisStore {
     fn notices(&self) -> Vec<String> {
         self.watch.notices()
     }
+}
+
+/// How long one attempt is given, if the caller goes on for `all`; a wait for replicas must fit in.
+fn one_attempt(all: Duration, durability: Durability) -> Duration {
+    let replicas = match durability {
+        Durability::None => Duration::ZERO,
+        Durability::Replicas { within, .. } => within * 2,
+    };
+    let share = (all / SHARE).clamp(SHORT_ATTEMPT, LONG_ATTEMPT);
+    share.max(replicas).min(all).max(LEAST_PATIENCE)
 }
 
 impl RedisStore {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use flowlock::store::StoreErrorKind;
-use flowlock::{Acquired, Error, Lost};
+use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Lost, Namespace, Progress};
 use flowlock_testkit::{Clock, PATIENCE, RedisServer, Sentinels, until};
 
-use super::{PATIENT, hears, is_lost, namespace, notices, open, version, write};
+use super::{PATIENT, hears, impatient, is_lost, namespace, notices, open, told, version, write};
 
 /// Nobody hears of another primary sooner than he looks for it, which is every five seconds at least.
 const WITH_A_PAUSE: &str = "failover_pause=8s";
@@ -79,6 +79,113 @@ fn the_same_holds_if_the_old_primary_dies_before_the_holder_listens_and_the_new_
     let clock = Clock::new();
     let watched = Sentinels::setup().replica_clock(&clock).start();
     what_only_the_old_primary_knew(&watched, |_| clock.shift_back(Duration::from_secs(30)));
+}
+
+/// A primary that was frozen until another had taken its place, and goes on as if nothing had been: it still takes writes
+/// until the sentinels tell it otherwise, some eight seconds later.
+struct Awoken {
+    watched: Sentinels,
+    namespace: Namespace,
+    /// Two that have talked to it before, and have nothing to say meanwhile.
+    idle: [Flowlock; 2],
+    /// Was granted `out` by the new primary, after its question had lain with the old one.
+    asks: Flowlock,
+    grant: Grant,
+    old: u16,
+}
+
+impl Awoken {
+    fn after(watched: Sentinels) -> Self {
+        let (namespace, url) = (namespace(), watched.url_with("failover_pause=0s"));
+        let [asks, holder, waits] = [(); 3].map(|()| impatient(&url, &namespace, PATIENT));
+        let idle = [(); 2].map(|()| open(&url, &namespace));
+        for flowlock in [&asks, &idle[0], &idle[1]] {
+            write(flowlock, "known");
+        }
+        let gate = holder.job("holder").output("gate").lease(Duration::from_mins(2)).acquire().unwrap();
+        let Begun::Waiting(mut waiting) = waits.job("waits").input("gate").output("behind").begin().unwrap()
+        else {
+            panic!("granted what another one holds")
+        };
+        let old = watched.primary();
+        in_step(old, "2");
+        old.stop();
+        let grant = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| asks.job("asks").output("out").acquire().unwrap());
+            watched.wait_for_another_primary_than(old.port());
+            asking.join().unwrap()
+        });
+        // What went on before goes on after.
+        gate.commit().unwrap();
+        let Progress::Granted(next) = waiting.wait(PATIENT).unwrap() else { panic!("never granted") };
+        next.commit().unwrap();
+        let old = old.port();
+        let awoken = Self { watched, namespace, idle, asks, grant, old };
+        awoken.old().cont();
+        awoken
+    }
+
+    fn old(&self) -> &RedisServer {
+        self.watched.nodes().iter().find(|node| node.port() == self.old).unwrap()
+    }
+
+    /// Waits until the old primary has been told, and has given up what it did in between.
+    fn is_told(&self) {
+        until("a replica of the new primary", PATIENT, || {
+            (self.old().info("role") == "slave" && self.old().info("master_link_status") == "up")
+                .then_some(())
+        });
+    }
+
+    /// The one grant that counts is committed, and the one record is its.
+    fn one_grant_counts(self) {
+        let token = self.grant.token();
+        assert_eq!(self.grant.commit().unwrap().version, token);
+        let stranger = open(&self.watched.url(), &self.namespace);
+        assert_eq!(version(&stranger, "out"), Some(token));
+        let left: Vec<_> = stranger.runs().unwrap().into_iter().map(|seen| seen.run.attempt.id).collect();
+        assert_eq!(left, []);
+        assert!(write(&stranger, "out") > token);
+    }
+}
+
+#[test]
+fn a_primary_that_was_frozen_and_comes_back_grants_nothing_if_it_wants_replicas() {
+    let awoken = Awoken::after(Sentinels::setup().min_replicas(1).start());
+    // It refuses, the sentinels are asked anew, and the new primary knows the holder.
+    let refusals = || awoken.old().errors("NOREPLICAS");
+    let before = refusals();
+    let Acquired::Blocked(blocked) = awoken.idle[0].job("idle").output("out").try_acquire().unwrap() else {
+        panic!("granted twice")
+    };
+    assert!(blocked.summary().contains("asks."), "{}", blocked.summary());
+    assert!(refusals() > before, "the old primary was asked, and refused");
+    write(&awoken.idle[1], "more");
+    awoken.is_told();
+    assert_eq!(notices(&awoken.idle[1]), "", "nothing that was said is taken back");
+    awoken.one_grant_counts();
+}
+
+#[test]
+fn what_a_primary_grants_after_it_was_frozen_is_reported_lost_and_commits_nothing() {
+    let awoken = Awoken::after(Sentinels::start());
+    let [holder, lonely] = &awoken.idle;
+    let second = holder.job("second").output("more").lease(Duration::from_mins(2)).try_acquire().unwrap();
+    let Acquired::Granted(second) = second else { panic!("the old primary knows nobody: {second:?}") };
+    let lost = told(&second);
+    let lonely_run = lonely.job("lonely").output("lonely").run_id("lonely.1").acquire().unwrap();
+    let lonely_token = lonely_run.commit().unwrap().version;
+    let third = awoken.asks.job("third").output("more").acquire().unwrap();
+    assert!(third.token() > second.token().max(lonely_token), "the higher token is the one that counts");
+    assert_eq!(lost.recv_timeout(PATIENT), Ok(Lost::WithTheStore));
+    is_lost(&second.commit(), Lost::WithTheStore);
+    let token = third.commit().unwrap().version;
+    assert_eq!(version(&awoken.asks, "more"), Some(token));
+    awoken.is_told();
+    assert_eq!(version(lonely, "lonely"), None);
+    let said = hears(lonely, "was committed");
+    assert!(said.contains("lonely.1 was committed, but the store does not know of it any more"), "{said}");
+    awoken.one_grant_counts();
 }
 
 #[test]

@@ -189,14 +189,11 @@
   -- within milliseconds.
   may_grant = function()
     if step.granting == nil then
-      step.granting = true
-      if PAUSE > 0 then
-        local replication = string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') or meta.replication
-        if replication ~= meta.replication then
-          F.another_primary(replication)
-        end
-        step.granting = now >= meta.pause_until
+      local replication = string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') or meta.replication
+      if replication ~= meta.replication then
+        F.another_primary(replication)
       end
+      step.granting = now >= meta.pause_until
     end
     return step.granting
   end,

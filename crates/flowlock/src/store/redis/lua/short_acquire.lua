@@ -21,7 +21,8 @@ if shared then
   local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
   free = free and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
     and now < next_forget + SLACK and latest >= now and latest <= now + 300000
-  free = free and now >= pause_until and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
+  free = free and (PAUSE == 0 or now >= pause_until)
+    and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
   for i = 4, 3 + names do
     local holders = found[i]
     free = free and (not holders or i < 4 + shared and string.byte(holders) == 115)

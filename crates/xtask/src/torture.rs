@@ -1,5 +1,5 @@
-//! `cargo xtask torture`: random histories of the stores with fresh seeds, and the tests with real processes, which kill at
-//! random moments; over and over.
+//! `cargo xtask torture`: random histories of the stores with fresh seeds, the tests with real processes, which kill at
+//! random moments, and those with servers that crash, freeze and replace each other; over and over.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         steps.command(
             &format!("real processes, round {round}"),
             processes.env("FLOWLOCK_FAULTS_EFFORT", EFFORT),
+        )?;
+        let mut servers = repo::cargo(["test", "--package", "flowlock", "--all-features", "--test", "main"]);
+        steps.command(
+            &format!("servers that fail, round {round}"),
+            servers.args(["--", "servers::"]).env("FLOWLOCK_FAULTS_EFFORT", EFFORT),
         )?;
         if Instant::now() >= until {
             break;

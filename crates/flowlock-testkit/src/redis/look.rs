@@ -15,6 +15,8 @@ pub struct CommandCount {
     pub calls: u64,
     /// The server's time for them.
     pub microseconds: u64,
+    /// Calls that were refused before they ran, as while the server loads; not among the others.
+    pub refused: u64,
 }
 
 /// An entry of the slow log.
@@ -108,7 +110,8 @@ impl RedisServer {
             let number = |what: &str| {
                 numbers.split(',').find_map(|pair| pair.strip_prefix(what)?.strip_prefix('=')?.parse().ok())
             };
-            Some((name.to_owned(), CommandCount { calls: number("calls")?, microseconds: number("usec")? }))
+            let (calls, refused) = (number("calls")?, number("rejected_calls")?);
+            Some((name.to_owned(), CommandCount { calls, microseconds: number("usec")?, refused }))
         };
         text.lines().filter_map(line).collect()
     }

@@ -9,7 +9,7 @@ mod lead;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,9 +49,11 @@ pub(super) struct Line {
     /// No attempt to connect takes longer.
     patience: Duration,
     opened: AtomicBool,
+    /// How many connections it has had.
+    dials: AtomicU64,
     place: Mutex<Place>,
     #[cfg(test)]
-    writes: std::sync::atomic::AtomicU64,
+    writes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +92,7 @@ impl Line {
             part,
             patience,
             opened,
+            dials: AtomicU64::new(0),
             place: Mutex::default(),
             #[cfg(test)]
             writes: 0.into(),
@@ -98,6 +101,11 @@ impl Line {
 
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// How many connections it has had: the same number means the same connection.
+    pub(super) fn dials(&self) -> u64 {
+        self.dials.load(Ordering::Relaxed)
     }
 
     /// Connects if that was not done yet.

@@ -59,6 +59,15 @@ pub(super) struct Evaluated {
     pub replicas: Option<u32>,
     /// The boot clock before it was sent.
     pub sent_ms: i64,
+    pub from: Source,
+}
+
+/// Where an answer came from. Another server, or the same one started anew, means another connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Source {
+    pub at: Address,
+    /// How many connections there were by then.
+    pub dials: u64,
 }
 
 /// The connection of a process to its store: one for all threads, made anew when it is lost.
@@ -106,9 +115,9 @@ impl Link {
             }
             Ok(replies)
         })?;
-        let (at, replies) = asked;
-        let replicas = replies.tail.map(|tail| acknowledged(&at, tail)).transpose()?;
-        Ok(Evaluated { reply: replies.head, replicas, sent_ms })
+        let (from, replies) = asked;
+        let replicas = replies.tail.map(|tail| acknowledged(&from.at, tail)).transpose()?;
+        Ok(Evaluated { reply: replies.head, replicas, sent_ms, from })
     }
 
     /// Sends any one command to the primary of the namespace.
@@ -149,7 +158,7 @@ impl Link {
         tag: &str,
         until: Instant,
         mut ask: impl FnMut(&Arc<Primary>, bool) -> Result<Replies, Failure>,
-    ) -> Result<(Address, Replies), Failure> {
+    ) -> Result<(Source, Replies), Failure> {
         let mut primary = self.topology.primary(tag, until)?;
         let mut asking = false;
         for _ in 0..=MOST_REDIRECTIONS {
@@ -161,7 +170,7 @@ impl Link {
                 }
             };
             let Value::ServerError(error) = &replies.head else {
-                return Ok((primary.address().clone(), replies));
+                return Ok((Source { at: primary.address().clone(), dials: primary.dials() }, replies));
             };
             match self.topology.redirected(tag, &primary, error)? {
                 Some(elsewhere) => {

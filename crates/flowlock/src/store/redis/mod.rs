@@ -7,6 +7,7 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod cluster;
+mod commits;
 mod dial;
 mod examine;
 mod failure;
@@ -44,10 +45,10 @@ use self::url::{Durability, Options};
 use self::watch::Watch;
 use self::words::Words;
 use super::memory::TestWorld;
-use super::{Content, Epoch, Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
+use super::{Epoch, Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
 use crate::error::Error;
 use crate::name::Namespace;
-use crate::run::{ClientId, Outcome, State};
+use crate::run::{ClientId, Outcome};
 use crate::step::{Answer, Finished, Standing, Step, Who};
 use crate::sync::lock;
 use crate::world::{Life, World as _, later, millis};
@@ -178,27 +179,11 @@ impl RedisStore {
         let reply = Reply::take(evaluated.reply)?;
         keys.set_clock(evaluated.sent_ms, reply.now_ms);
         let found = reply.epoch.map(|epoch| Watermark { epoch: Epoch(epoch), sequence: reply.sequence });
-        let took_over = self.watch.took_over(namespace, reply.reign);
+        let took_over = self.watch.took_over(namespace, evaluated.from, reply.reign);
         if self.watch.went_back(namespace, before, found) || took_over {
             self.check_commits(namespace);
         }
         Ok(reply)
-    }
-
-    /// Says which recent commits of this process are missing.
-    fn check_commits(&self, namespace: &Namespace) {
-        for (run, nonce) in self.watch.recent_commits(namespace) {
-            let content = self.view(namespace, &View::Run(run.clone())).map(|page| page.content);
-            match content {
-                Ok(Content::Run(Some(seen)))
-                    if seen.run.attempt.nonce == nonce
-                        && seen.run.state == State::Ended(Outcome::Committed) => {}
-                Ok(_) => self.watch.commit_is_missing(&run),
-                Err(error) => {
-                    tracing::warn!(%run, %error, "could not check whether its commit is still there");
-                }
-            }
-        }
     }
 
     /// On how many replicas a step must be, and how long to wait for them.
@@ -272,11 +257,11 @@ impl Store for RedisStore {
         }
         let (answer, acknowledged) = self.carry_out(namespace, step)?;
         if let (
-            Step::Commit { who: Who { run, nonce: Some(nonce) }, .. },
+            Step::Commit { who: Who { run, nonce: Some(nonce) }, note },
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
         ) = (step, &answer)
         {
-            self.watch.committed(namespace, run, *nonce);
+            self.watch.committed(namespace, run, *nonce, note.as_deref());
         }
         self.is_replicated(namespace, step, answer, acknowledged)
     }

@@ -31,6 +31,11 @@ impl Primary {
         self.shared.address()
     }
 
+    /// How many connections it has had for commands.
+    pub(super) fn dials(&self) -> u64 {
+        self.shared.dials() + self.waiting.dials()
+    }
+
     /// A connection for one who listens.
     pub(super) fn dial(&self, until: Instant) -> Result<Wire, Failure> {
         self.shared.dial(until)

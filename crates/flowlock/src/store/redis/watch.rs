@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::link::Source;
 use crate::name::{Namespace, RunId};
 use crate::run::Nonce;
 use crate::store::{Watermark, Watermarks};
@@ -20,15 +21,18 @@ const MOST_NOTICES: usize = 100;
 pub(super) struct Watch {
     watermarks: Watermarks,
     commits: Mutex<VecDeque<Commit>>,
-    reigns: Mutex<BTreeMap<Namespace, i64>>,
+    /// Where the last answer came from, and how many takeovers it counted.
+    sources: Mutex<BTreeMap<Namespace, (Source, Option<i64>)>>,
     notices: Mutex<Vec<String>>,
 }
 
-#[derive(Debug)]
-struct Commit {
+/// A commit that was acknowledged to this process.
+#[derive(Debug, Clone)]
+pub(super) struct Commit {
     namespace: Namespace,
-    run: RunId,
-    nonce: Nonce,
+    pub(super) run: RunId,
+    pub(super) nonce: Nonce,
+    pub(super) note: Option<String>,
     at: Instant,
 }
 
@@ -85,31 +89,36 @@ impl Watch {
         }
     }
 
-    /// Whether another primary took over since the last answer: what was recorded just before may be lost, even if others
-    /// have moved the namespace on past the last state that was seen here.
-    pub(super) fn took_over(&self, namespace: &Namespace, reign: Option<i64>) -> bool {
-        let Some(reign) = reign else { return false };
-        let known = lock(&self.reigns).insert(namespace.clone(), reign);
-        known.is_some_and(|known| known != reign)
+    /// Whether another server may have taken over since the last answer, by its own count or because it answers on another
+    /// connection: what was recorded just before may be lost, even if others have moved the namespace on past the last state
+    /// that was seen here.
+    pub(super) fn took_over(&self, namespace: &Namespace, from: Source, reign: Option<i64>) -> bool {
+        let now = (from, reign);
+        let known = lock(&self.sources).insert(namespace.clone(), now.clone());
+        known.is_some_and(|known| known != now)
     }
 
-    pub(super) fn committed(&self, namespace: &Namespace, run: &RunId, nonce: Nonce) {
+    /// Makes the next answer a reason to look for the commits once more.
+    pub(super) fn doubt(&self, namespace: &Namespace) {
+        if let Some((from, _)) = lock(&self.sources).get_mut(namespace) {
+            from.dials = 0;
+        }
+    }
+
+    pub(super) fn committed(&self, namespace: &Namespace, run: &RunId, nonce: Nonce, note: Option<&str>) {
         let mut commits = lock(&self.commits);
         if commits.len() == MOST_COMMITS {
             commits.pop_front();
         }
-        let (namespace, run, at) = (namespace.clone(), run.clone(), Instant::now());
-        commits.push_back(Commit { namespace, run, nonce, at });
+        let (namespace, run, note) = (namespace.clone(), run.clone(), note.map(str::to_owned));
+        commits.push_back(Commit { namespace, run, nonce, note, at: Instant::now() });
     }
 
     /// The recent commits of this process in a namespace.
-    pub(super) fn recent_commits(&self, namespace: &Namespace) -> Vec<(RunId, Nonce)> {
+    pub(super) fn recent_commits(&self, namespace: &Namespace) -> Vec<Commit> {
         let commits = lock(&self.commits);
         let recent = commits.iter().filter(|commit| commit.at.elapsed() < REMEMBERED);
-        recent
-            .filter(|commit| commit.namespace == *namespace)
-            .map(|commit| (commit.run.clone(), commit.nonce))
-            .collect()
+        recent.filter(|commit| commit.namespace == *namespace).cloned().collect()
     }
 
     pub(super) fn commit_is_missing(&self, run: &RunId) {

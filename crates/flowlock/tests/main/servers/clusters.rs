@@ -6,7 +6,7 @@ use std::time::Duration;
 use flowlock::{Begun, Error, Flowlock, Lost, Namespace, Progress, Token};
 use flowlock_testkit::{Cluster, PATIENCE, Promotion, RedisServer, until};
 
-use super::{PATIENT, namespace, notices, open, version, write};
+use super::{PATIENT, namespace, notices, open, rounds, version, write};
 
 fn key_of(namespace: &Namespace) -> String {
     format!("fl:{{{}}}:h", namespace.as_str())
@@ -46,7 +46,7 @@ fn keep_writing(
 }
 
 /// Changes primaries while jobs run on all of them; answers what the writers were told.
-fn jobs_go_on(how: Promotion, rounds: usize) -> Vec<String> {
+fn jobs_go_on(how: Promotion, times: usize) -> Vec<String> {
     let cluster = Cluster::start();
     let (namespaces, url, over) = (spread(&cluster), cluster.url(), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -54,7 +54,7 @@ fn jobs_go_on(how: Promotion, rounds: usize) -> Vec<String> {
             .iter()
             .map(|namespace| scope.spawn(|| keep_writing(&url, namespace, how, &over)))
             .collect();
-        for round in 0..rounds {
+        for round in 0..rounds(times) {
             let primary = cluster.owner_of(&key_of(&namespaces[round % 3]));
             cluster.failover(cluster.replica_of(primary), how);
         }
@@ -77,7 +77,12 @@ fn jobs_on_all_nodes_go_on_while_primaries_are_changed_by_agreement_and_nothing_
 }
 
 #[test]
-fn jobs_go_on_when_a_replica_takes_over_without_asking() {
+fn jobs_go_on_when_a_replica_is_elected_without_asking_its_primary() {
+    jobs_go_on(Promotion::Forced, 2);
+}
+
+#[test]
+fn jobs_go_on_when_a_replica_takes_over_without_asking_anybody() {
     jobs_go_on(Promotion::TakenOver, 1);
 }
 

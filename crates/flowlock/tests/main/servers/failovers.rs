@@ -81,6 +81,27 @@ fn the_same_holds_if_the_old_primary_dies_before_the_holder_listens_and_the_new_
     what_only_the_old_primary_knew(&watched, |_| clock.shift_back(Duration::from_secs(30)));
 }
 
+#[test]
+fn a_commit_that_was_lost_while_its_grant_was_not_is_made_again() {
+    let watched = Sentinels::start();
+    let (namespace, url) = (namespace(), watched.url_with("failover_pause=0s"));
+    let [holder, next] = [(); 2].map(|()| open(&url, &namespace));
+    let grant = holder.job("holder").output("out").lease(Duration::from_mins(5)).acquire().unwrap();
+    let old = watched.primary();
+    in_step(old, "2");
+    old.cut_replication();
+    let version_told = grant.commit_with("kept").unwrap().version;
+    old.kill();
+    watched.wait_for_another_primary_than(old.port());
+    // On the new primary the run still holds its name, for five minutes.
+    assert!(matches!(next.job("next").output("out").try_acquire().unwrap(), Acquired::Blocked(_)));
+    until("the commit", PATIENT, || (version(&holder, "out") == Some(version_told)).then_some(()));
+    let reads = next.job("reads").input("out").wait(PATIENT).acquire().unwrap();
+    assert_eq!(reads.inputs()[0].note.as_deref(), Some("kept"));
+    reads.commit().unwrap();
+    assert!(!notices(&holder).contains("was committed"), "nothing is missing");
+}
+
 /// A primary that was frozen until another had taken its place, and goes on as if nothing had been: it still takes writes
 /// until the sentinels tell it otherwise, some eight seconds later.
 struct Awoken {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use flowlock::{Flowlock, Grant, Lost, Namespace, Token};
-use flowlock_testkit::{Persistence, RedisServer, until};
+use flowlock_testkit::{Persistence, RedisServer, RedisSetup, until};
 
 use super::{PATIENT, hears, is_lost, namespace, notices, open, refused, told, version, write};
 
@@ -64,6 +64,28 @@ fn a_server_that_keeps_every_write_has_everything_after_kill_9_and_its_holders_g
 #[test]
 fn a_server_that_syncs_every_second_has_everything_after_kill_9_too() {
     everything_is_there_after_kill_9(Persistence::AofEverySecond);
+}
+
+#[test]
+fn a_server_that_still_loads_what_it_kept_is_waited_for() {
+    // 100 keys of 2 kB at 20 ms each: it refuses commands for two seconds, and hears them every kilobyte.
+    let slow = ["key-load-delay 20000", "loading-process-events-interval-bytes 1024", "rdbcompression no"];
+    let setup = RedisServer::setup().persistence(Persistence::Snapshots);
+    let before = Before::on(slow.into_iter().fold(setup, RedisSetup::line).start());
+    let (server, filler) = (&before.server, "x".repeat(2_000));
+    for number in 0..100 {
+        server.command(&["SET", &format!("filler{number}"), &filler]);
+    }
+    server.command(&["SAVE"]);
+    server.kill();
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.restart());
+        let token = before.grant.token();
+        assert_eq!(before.grant.commit().unwrap().version, token);
+        let refused = server.command_count("evalsha").refused + server.command_count("eval").refused;
+        assert!(refused > 0, "it was asked while it loaded");
+        assert_eq!(version(&before.flowlock, "held"), Some(token));
+    });
 }
 
 /// What must be heard of a store that has nothing any more.

@@ -7,7 +7,7 @@ use flowlock::store::StoreErrorKind;
 use flowlock::{Acquired, Begun, Error, Flowlock, Progress};
 use flowlock_testkit::{ACL, PATIENCE, RedisServer, fresh_namespace, until};
 
-use super::{PATIENT, impatient, namespace, open, version, write};
+use super::{PATIENT, impatient, namespace, open, rounds, version, write};
 
 #[test]
 fn commits_count_exactly_once_while_scripts_vanish_all_the_time() {
@@ -22,7 +22,7 @@ fn commits_count_exactly_once_while_scripts_vanish_all_the_time() {
         let writers = [(); 8].map(|()| {
             scope.spawn(|| {
                 let own = open(&server.url(), &namespace);
-                (0..20).map(|_| write(&own, "out")).collect::<Vec<_>>()
+                (0..rounds(20)).map(|_| write(&own, "out")).collect::<Vec<_>>()
             })
         });
         let tokens: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
@@ -32,7 +32,11 @@ fn commits_count_exactly_once_while_scripts_vanish_all_the_time() {
     let mut distinct = tokens.clone();
     distinct.sort();
     distinct.dedup();
-    assert_eq!((tokens.len(), distinct.len()), (160, 160), "every commit has a version of its own");
+    assert_eq!(
+        (tokens.len(), distinct.len()),
+        (rounds(160), rounds(160)),
+        "every commit has a version of its own"
+    );
     assert_eq!(version(&flowlock, "out"), distinct.last().copied());
     assert!(server.errors("NOSCRIPT") > 0, "scripts did vanish");
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-#[cfg(test)]
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -37,7 +36,10 @@ impl<'l> Lead<'l> {
         let mut wire = match self.wire.take().filter(|wire| !wire.is_stale()) {
             Some(wire) => wire,
             None => match self.line.dial(until) {
-                Ok(wire) => Box::new(wire),
+                Ok(wire) => {
+                    self.line.dials.fetch_add(1, Ordering::Relaxed);
+                    Box::new(wire)
+                }
                 Err(failure) => {
                     self.take_queue(usize::MAX);
                     self.fail(&failure);

@@ -1,0 +1,61 @@
+//! Commits that a store may have lost: looked for, made again where their grant is still there, and else reported.
+
+use super::RedisStore;
+use super::watch::Commit;
+use crate::name::Namespace;
+use crate::run::{Outcome, State};
+use crate::step::{Answer, Finished, Step, Who};
+use crate::store::{Content, Store as _, StoreError, View};
+
+/// What became of a commit.
+enum Found {
+    There,
+    Missing,
+    /// The store has older work to do first.
+    AskAgain,
+}
+
+impl RedisStore {
+    /// Looks for the recent commits of this process; what cannot be told now is asked at the next answer.
+    pub(super) fn check_commits(&self, namespace: &Namespace) {
+        for commit in self.watch.recent_commits(namespace) {
+            let run = &commit.run;
+            match self.find(namespace, &commit) {
+                Ok(Found::There) => {}
+                Ok(Found::Missing) => self.watch.commit_is_missing(run),
+                Ok(Found::AskAgain) => return self.watch.doubt(namespace),
+                Err(error) => {
+                    tracing::warn!(%run, %error, "could not check whether its commit is still there; looking again");
+                    return self.watch.doubt(namespace);
+                }
+            }
+        }
+    }
+
+    /// A run whose grant outlived its commit still holds all its names: nobody else was granted them, and the commit is
+    /// its own to make.
+    fn find(&self, namespace: &Namespace, commit: &Commit) -> Result<Found, StoreError> {
+        let Content::Run(Some(seen)) = self.view(namespace, &View::Run(commit.run.clone()))?.content else {
+            return Ok(Found::Missing);
+        };
+        match seen.run.state {
+            _ if seen.run.attempt.nonce != commit.nonce => Ok(Found::Missing),
+            State::Ended(Outcome::Committed) => Ok(Found::There),
+            State::Ended(_) => Ok(Found::Missing),
+            _ => self.commit_anew(namespace, commit),
+        }
+    }
+
+    fn commit_anew(&self, namespace: &Namespace, commit: &Commit) -> Result<Found, StoreError> {
+        let Commit { run, nonce, note, .. } = commit;
+        let who = Who { run: run.clone(), nonce: Some(*nonce) };
+        match self.carry_out(namespace, &Step::Commit { who, note: note.clone() })?.0 {
+            Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }) => {
+                tracing::warn!(%run, "the store had lost its commit and kept its grant; committed anew");
+                Ok(Found::There)
+            }
+            Answer::Finished(Finished::AskAgain) => Ok(Found::AskAgain),
+            _ => Ok(Found::Missing),
+        }
+    }
+}

@@ -31,8 +31,9 @@ mod wait;
 mod witness;
 
 pub use self::redis::{
-    ACL, Certificates, Clock, Cluster, CommandCount, Direction, Persistence, Promotion, Proxy, RedisServer,
-    RedisSetup, Sentinels, SentinelsSetup, SlowCommand, Then, fresh_namespace, redis_program,
+    Certificates, Clock, Cluster, CommandCount, Direction, Persistence, Promotion, Proxy, RedisServer,
+    RedisSetup, Sentinels, SentinelsSetup, SlowCommand, Then, documented_rule, fresh_namespace,
+    redis_program,
 };
 pub use cli::{Cli, Finished};
 pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};

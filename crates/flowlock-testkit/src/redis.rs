@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use self::process::Process;
 use crate::{PATIENCE, until};
 
-pub use self::address::{ACL, fresh_namespace};
+pub use self::address::{documented_rule, fresh_namespace};
 pub use self::certificates::Certificates;
 pub use self::clock::Clock;
 pub use self::cluster::{Cluster, Promotion};

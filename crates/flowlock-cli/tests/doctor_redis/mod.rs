@@ -12,16 +12,6 @@ use serde_json::Value;
 
 use crate::cli_with_a_file;
 
-/// The access rule that `docs/redis.md` shows, without the user's name.
-fn documented_rule() -> String {
-    let page = include_str!("../../../../docs/redis.md");
-    let start = "ACL SETUSER flowlock ";
-    let mut rules = page.lines().filter_map(|line| line.strip_prefix(start));
-    let rule = rules.next().expect("docs/redis.md has the access rule").replace("PASSWORD", "secret");
-    assert_eq!(rules.next(), None, "one rule");
-    rule
-}
-
 /// The program with this store, whatever it is.
 fn cli_at(url: impl AsRef<str>) -> Cli {
     cli_with_a_file().with("FLOWLOCK_STORE", url.as_ref()).with("FLOWLOCK_STORE_TIMEOUT", "5s")

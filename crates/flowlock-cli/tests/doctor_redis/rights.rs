@@ -1,8 +1,8 @@
 //! What the user of the server may do, and who can read the password.
 
-use flowlock_testkit::{Persistence, RedisServer};
+use flowlock_testkit::{Persistence, RedisServer, documented_rule};
 
-use super::{Report, cli_at, documented_rule};
+use super::{Report, cli_at};
 use crate::{Told as _, cli_with_a_file};
 
 #[test]

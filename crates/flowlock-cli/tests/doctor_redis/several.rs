@@ -1,8 +1,8 @@
 //! Servers that belong together.
 
-use flowlock_testkit::{Cluster, PATIENCE, Sentinels, fresh_namespace, until};
+use flowlock_testkit::{Cluster, PATIENCE, Sentinels, documented_rule, fresh_namespace, until};
 
-use super::{Report, cli_at, documented_rule};
+use super::{Report, cli_at};
 
 #[test]
 fn a_cluster_is_told_with_the_node_that_has_the_namespace() {

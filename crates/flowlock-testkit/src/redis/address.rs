@@ -61,8 +61,16 @@ pub fn fresh_namespace() -> String {
     format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What a user of the server must be allowed for flowlock to work, whatever it is asked to do. Its password is `secret`.
-pub const ACL: &str = "on >secret resetkeys ~fl:* resetchannels &fl:* -@all \
-    +evalsha +eval +role +info +time +ssubscribe +spublish +client|setname +wait +select \
-    +hget +hmget +hset +hincrby +hdel +zadd +zrem +zcard +zscore \
-    +zrangebylex +zrevrangebylex +zrangebyscore";
+/// The access rule that `docs/redis.md` shows, without the user's name: all that flowlock needs, whatever it is asked to do.
+/// The password is `secret`.
+///
+/// # Panics
+///
+/// If the page does not have exactly one.
+pub fn documented_rule() -> String {
+    let page = include_str!("../../../../docs/redis.md");
+    let mut rules = page.lines().filter_map(|line| line.strip_prefix("ACL SETUSER flowlock "));
+    let rule = rules.next().expect("docs/redis.md has the access rule").replace("PASSWORD", "secret");
+    assert_eq!(rules.next(), None, "one rule");
+    rule
+}

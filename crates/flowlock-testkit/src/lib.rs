@@ -42,5 +42,5 @@ pub use job::Job;
 pub use sql::sql;
 pub use subject::Subject;
 pub use terminal::Terminal;
-pub use wait::{PATIENCE, until};
+pub use wait::{PATIENCE, effort, until};
 pub use witness::{Inside, Mode, Overlap, Stay, Witness};

@@ -21,3 +21,13 @@ pub fn until<T>(what: &str, patience: Duration, mut ready: impl FnMut() -> Optio
         std::thread::sleep(Duration::from_millis(3));
     }
 }
+
+/// How many times as long and as often tests try as they do by themselves: `FLOWLOCK_FAULTS_EFFORT`, 1 if not set.
+/// `cargo xtask torture` raises it.
+///
+/// # Panics
+///
+/// If it is no number.
+pub fn effort() -> u64 {
+    std::env::var("FLOWLOCK_FAULTS_EFFORT").map_or(1, |effort| effort.parse().expect("a number"))
+}

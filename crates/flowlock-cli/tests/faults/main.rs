@@ -93,7 +93,7 @@ fn number(variable: &str) -> Option<u64> {
 
 /// `short` times the effort that was asked for.
 fn rounds(short: u64) -> u64 {
-    short * number("FLOWLOCK_FAULTS_EFFORT").unwrap_or(1)
+    short * flowlock_testkit::effort()
 }
 
 /// Reproducible chance (xorshift64*).

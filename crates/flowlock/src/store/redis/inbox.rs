@@ -153,7 +153,7 @@ impl Listener {
                     }
                 }
                 Err(failure) => {
-                    tracing::debug!(error = %failure.message, "no wake-ups for now");
+                    tracing::debug!(error = %failure.message, "cannot listen for wake-ups; trying again");
                     self.state.tried(Err(failure));
                 }
             }

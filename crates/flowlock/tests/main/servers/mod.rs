@@ -19,11 +19,9 @@ use flowlock_testkit::fresh_namespace;
 /// Long enough for a failover on a loaded machine.
 const PATIENT: Duration = Duration::from_secs(40);
 
-/// `short` times the effort that `FLOWLOCK_FAULTS_EFFORT` asks for (1 if not set): `cargo xtask torture` raises it.
+/// `short` times the effort that was asked for.
 fn rounds(short: usize) -> usize {
-    let effort =
-        std::env::var("FLOWLOCK_FAULTS_EFFORT").map(|effort| effort.parse::<usize>().expect("a number"));
-    short * effort.unwrap_or(1)
+    short * flowlock_testkit::effort() as usize
 }
 
 fn namespace() -> Namespace {

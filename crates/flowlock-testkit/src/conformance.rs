@@ -188,6 +188,7 @@ cases! { ($)
         a_step_looks_at_sixty_four_waiting_runs_lowest_ticket_first,
         a_step_looks_at_two_thousand_claims,
         a_step_handles_sixty_four_due_deadlines,
+        a_step_forgets_two_hundred_and_fifty_six_outcomes,
         nothing_new_is_decided_while_work_is_left_over,
         later_steps_of_any_kind_continue_what_is_left_over,
         an_expired_record_lets_nobody_in_while_its_end_is_left_over,

@@ -43,11 +43,14 @@ pub struct Bounds {
     pub claims: usize,
     /// How many due deadlines it handles.
     pub due: usize,
+    /// How many old outcomes it forgets: more than deadlines, for forgetting one decides nothing, and a rush leaves
+    /// many.
+    pub forgets: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { looks: 64, claims: 2_000, due: 64 }
+        Self { looks: 64, claims: 2_000, due: 64, forgets: 256 }
     }
 }
 

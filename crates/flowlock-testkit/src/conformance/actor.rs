@@ -86,6 +86,11 @@ impl Actor<'_> {
         marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether the store knows the run, alive or over.
+    pub(super) fn is_remembered(&self) -> bool {
+        matches!(self.stage.view(&View::Run(self.attempt.id.clone())), Content::Run(Some(_)))
+    }
+
     /// The run as the store shows it, while it lives.
     pub(super) fn seen(&self) -> Option<Run> {
         let id = self.attempt.id.clone();

@@ -45,6 +45,25 @@ pub(super) fn a_step_handles_sixty_four_due_deadlines(stage: &Stage) {
     }
 }
 
+/// A rush leaves its outcomes behind; they are gone soon, and no step pays for all of them.
+pub(super) fn a_step_forgets_two_hundred_and_fifty_six_outcomes(stage: &Stage) {
+    let runs: Vec<_> =
+        (0..300).map(|at| stage.run(&format!("{at:03}")).locks(&format!("{at}")).tries()).collect();
+    for run in &runs {
+        assert_eq!(run.commits(), "committed");
+    }
+    let remembered = || runs.iter().filter(|run| run.is_remembered()).count();
+    stage.world(|world| world.advance(std::time::Duration::from_secs(599)));
+    stage.tick();
+    assert_eq!(remembered(), 300, "for ten minutes");
+    stage.world(|world| world.advance(std::time::Duration::from_secs(1)));
+    stage.tick();
+    assert_eq!(remembered(), 300 - 256);
+    assert!(runs[256..].iter().all(Actor::is_remembered), "the oldest first");
+    stage.tick();
+    assert_eq!(remembered(), 0);
+}
+
 pub(super) fn nothing_new_is_decided_while_work_is_left_over(stage: &Stage) {
     stage.create(&["free"]);
     let _runs = crowd(stage, 350);

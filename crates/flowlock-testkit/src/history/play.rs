@@ -55,7 +55,7 @@ impl Play {
     fn new(script: &Script) -> Self {
         let world = Arc::new(TestWorld::default());
         let (looks, claims, due) = script.bounds;
-        world.bound_steps(Bounds { looks, claims, due });
+        world.bound_steps(Bounds { looks, claims, due, forgets: 2 * due });
         let subjects = vec![
             Subject::memory(world.clone()),
             Subject::sqlite(world.clone()),

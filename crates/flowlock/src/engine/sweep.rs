@@ -62,7 +62,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Handles the deadlines that are due, oldest first, 64 at most; then forgets old outcomes.
+    /// Handles the deadlines that are due, oldest first, 64 at most; then forgets old outcomes, 256
+    /// at most.
     pub(super) fn sweep(&mut self) -> Result<()> {
         let Engine { now, .. } = *self;
         if now.boot_ms >= self.meta.next_due_ms || now.wall_us >= self.meta.next_expiry_us {
@@ -78,7 +79,7 @@ impl<T: Tables> Engine<'_, T> {
             self.meta.next_expiry_us = self.tables.next_expiry()?.unwrap_or(i64::MAX);
         }
         if now.boot_ms >= self.meta.next_forget_ms {
-            for (_, ticket) in self.tables.forgettable(now.boot_ms, self.world.bounds().due)? {
+            for (_, ticket) in self.tables.forgettable(now.boot_ms, self.world.bounds().forgets)? {
                 self.tables.delete_run(ticket)?;
             }
             self.meta.next_forget_ms = self.tables.next_forget()?.unwrap_or(i64::MAX);

@@ -367,6 +367,7 @@ pub(super) fn pack_world(world: &TestWorld) -> Vec<u8> {
         looks: u32,
         claims: usize,
         due: usize,
+        forgets: usize,
         dead: Vec<String>,
     }
     let (now, bounds) = (world.now(), world.bounds());
@@ -378,6 +379,7 @@ pub(super) fn pack_world(world: &TestWorld) -> Vec<u8> {
         looks: bounds.looks,
         claims: bounds.claims,
         due: bounds.due,
+        forgets: bounds.forgets,
         dead,
     };
     rmp_serde::to_vec_named(&row).unwrap_or_default()

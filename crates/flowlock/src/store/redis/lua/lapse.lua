@@ -361,7 +361,7 @@ local function forget(tickets)
   call('ZREM', KEYS[5], unpack(tickets))
 end
 
--- Handles the deadlines that are due, 64 at most; then forgets old outcomes.
+-- Handles the deadlines that are due, 64 at most; then forgets old outcomes, 256 at most.
 F.sweep = function()
   if now >= meta.next_due or wall >= meta.next_expiry then
     local left = DUE
@@ -376,13 +376,13 @@ F.sweep = function()
     meta.next_expiry = first_score(KEYS[4])
   end
   if now >= meta.next_forget + SLACK then
-    local tickets = call('ZRANGEBYSCORE', KEYS[5], '-inf', now - FORGET, 'LIMIT', 0, DUE)
+    local tickets = call('ZRANGEBYSCORE', KEYS[5], '-inf', now - FORGET, 'LIMIT', 0, FORGETS)
     if #tickets > 0 then
       forget(tickets)
     end
     local next_one = call('ZRANGEBYSCORE', KEYS[5], '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     meta.next_forget = next_one and tonumber(next_one) + FORGET or FAR
-    if #tickets == DUE then
+    if #tickets == FORGETS then
       -- There may be more whose time has come: the next step goes on.
       meta.next_forget = meta.next_forget - SLACK
     end

@@ -2,7 +2,8 @@
 local time = redis.call('TIME')
 local wall = tonumber(time[1]) * 1000000 + tonumber(time[2]) -- microseconds since 1970
 local now = math.floor(wall / 1000)                          -- what leases run on, in milliseconds
-local LOOKS, CLAIMS, DUE, SLACK = 64, 2000, 64, 1000         -- runs, claims, deadlines; forgetting may wait so long
+-- Runs, claims, deadlines, outcomes; forgetting may wait so long.
+local LOOKS, CLAIMS, DUE, FORGETS, SLACK = 64, 2000, 64, 256, 1000
 local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local ordinary = true -- nothing is known that the short way must not pass by
 local is_dead    -- processes on other hosts cannot be probed: leases alone must do

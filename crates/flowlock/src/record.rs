@@ -95,9 +95,9 @@ pub enum MadeFrom {
 }
 
 impl MadeFrom {
-    /// From names and versions in claim order.
-    pub(crate) fn new(inputs: Vec<(Name, Token)>) -> Self {
-        if inputs.len() <= MOST_MADE_FROM {
+    /// From names and versions in claim order; a digest of more than `most`.
+    pub(crate) fn new(inputs: Vec<(Name, Token)>, most: usize) -> Self {
+        if inputs.len() <= most {
             return Self::Inputs(inputs);
         }
         let mut hash = sha1::Sha1::new();

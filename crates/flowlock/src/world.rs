@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::blocker::MOST_BLOCKERS;
+use crate::record::MOST_MADE_FROM;
+
 /// The two clocks of a store, read once per step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Now {
@@ -34,23 +37,51 @@ pub trait World: Debug + Send + Sync {
     }
 }
 
-/// How much work one step does at most. What is left over, later steps continue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much one step does, and how much its answer says, at most. What is left over, later steps continue.
+///
+/// The one home of these numbers: the scripts of the Redis store take them from here. They are the same on every
+/// store; tests draw tiny ones, so that the other side of each is tried too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bounds {
-    /// How many waiting runs it looks at.
+    /// How many waiting runs a step looks at.
     pub looks: u32,
     /// How many claims those runs may have together, beyond the first run.
     pub claims: usize,
-    /// How many due deadlines it handles.
+    /// How many due deadlines a step handles.
     pub due: usize,
-    /// How many old outcomes it forgets: more than deadlines, for forgetting one decides nothing, and a rush leaves
-    /// many.
+    /// How many old outcomes a step forgets: more than deadlines, for forgetting one decides nothing, and a rush leaves many.
     pub forgets: usize,
+    /// How many blockers an answer shows; one more is looked for, to say whether there are more.
+    pub blockers: usize,
+    /// How many processes one waiting run is told to probe.
+    pub probes: usize,
+    /// How many runs in line for a name are examined for a deadlock.
+    pub examined: usize,
+    /// Of how many waiting runs a heartbeat's answer says why they wait.
+    pub explained: usize,
+    /// Of how many runs a heartbeat's answer speaks.
+    pub heard: usize,
+    /// How many input versions a record names; of more it keeps a digest.
+    pub made_from: usize,
+    /// How many rows are read at a time where all of them are gone through.
+    pub page: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { looks: 64, claims: 2_000, due: 64, forgets: 256 }
+        Self {
+            looks: 64,
+            claims: 2_000,
+            due: 64,
+            forgets: 256,
+            blockers: MOST_BLOCKERS,
+            probes: 64,
+            examined: 64,
+            explained: 16,
+            heard: 1_000,
+            made_from: MOST_MADE_FROM,
+            page: 64,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can happen in a history, as data that proptest can draw and shrink.
 
+use flowlock::Bounds;
 use proptest::prelude::*;
 
 /// One event. Numbers pick among whatever there is at that moment.
@@ -120,8 +121,8 @@ pub enum Wish {
 /// How a history is to be played.
 #[derive(Debug, Clone)]
 pub struct Script {
-    /// How many runs, claims and deadlines a step may look at.
-    pub bounds: (u32, usize, usize),
+    /// How much a step may do, and an answer say.
+    pub bounds: Bounds,
     /// Which names are written before anything happens.
     pub written: u8,
     /// What happens.
@@ -130,16 +131,34 @@ pub struct Script {
 
 /// All scripts of up to `longest` events.
 pub fn scripts(longest: usize) -> impl Strategy<Value = Script> {
-    let bounds = prop_oneof![
-        2 => Just((64, 2_000, 64)),
-        3 => (1..=2_u32, Just(2_000_usize), prop_oneof![Just(1_usize), Just(2), Just(64)]),
-        1 => Just((64, 2, 64)),
-        1 => Just((64, 2_000, 1)),
-    ];
-    (bounds, 0..8_u8, prop::collection::vec(ops(), 1..longest)).prop_map(|(bounds, written, ops)| Script {
+    (bounds(), 0..8_u8, prop::collection::vec(ops(), 1..longest)).prop_map(|(bounds, written, ops)| Script {
         bounds,
         written,
         ops,
+    })
+}
+
+/// Those of every day, or some of them so small that a few runs are enough to leave work over, to fill pages and to be
+/// cut short in an answer.
+fn bounds() -> impl Strategy<Value = Bounds> {
+    let usual = Bounds::default();
+    let work = prop_oneof![
+        2 => Just(usual),
+        3 => (1..=2_u32, prop_oneof![Just(1_usize), Just(2), Just(64)])
+            .prop_map(move |(looks, due)| Bounds { looks, due, ..usual }),
+        1 => Just(Bounds { claims: 2, ..usual }),
+        1 => Just(Bounds { due: 1, ..usual }),
+    ];
+    let said = prop::option::of((1..=3_usize, 1..=2_usize, 0..=2_usize, 1..=3_usize, 0..=2_usize));
+    let read = prop::option::of((1..=3_usize, 1..=3_usize, 1..=2_usize));
+    (work, said, read).prop_map(|(mut bounds, said, read)| {
+        if let Some((blockers, probes, explained, heard, made_from)) = said {
+            bounds = Bounds { blockers, probes, explained, heard, made_from, ..bounds };
+        }
+        if let Some((page, forgets, examined)) = read {
+            bounds = Bounds { page, forgets, examined, ..bounds };
+        }
+        bounds
     })
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
 use flowlock::store::memory::TestWorld;
-use flowlock::{Bounds, Life, Namespace, Now, World as _};
+use flowlock::{Life, Namespace, Now, World as _};
 
 use super::book::{Book, snapshot};
 use super::check::{self, Moment};
@@ -54,8 +54,7 @@ pub(super) struct Play {
 impl Play {
     fn new(script: &Script) -> Self {
         let world = Arc::new(TestWorld::default());
-        let (looks, claims, due) = script.bounds;
-        world.bound_steps(Bounds { looks, claims, due, forgets: 2 * due });
+        world.bound_steps(script.bounds);
         let subjects = vec![
             Subject::memory(world.clone()),
             Subject::sqlite(world.clone()),
@@ -146,7 +145,9 @@ impl Play {
         heard(book, step, now);
         let before = std::mem::replace(&mut book.snapshot, after);
         let settled = book.settled_at.take() == Some(now);
-        let moment = Moment { before: &before, step, answer: &answer, now, settled, dead: &self.dead };
+        let examined = self.world.bounds().examined;
+        let moment =
+            Moment { before: &before, step, answer: &answer, now, settled, examined, dead: &self.dead };
         check::step(book, &moment)?;
         wakes_are_sent(&mut self.inboxes, &before, &book.snapshot)?;
         tally::count(&moment, &book.scene(now));

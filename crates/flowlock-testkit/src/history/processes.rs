@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowlock::step::Step;
+use flowlock::step::{Answer, Step};
 use flowlock::store::Inbox;
 use flowlock::{ClientId, Holder, Life, Origin, Run, RunId, State, Ticket};
 
@@ -54,7 +54,7 @@ impl Play {
                     for at in 0..2 {
                         let waits = |run: &Run| run.holder.client == id && run.state != State::Running;
                         if self.books[at].snapshot.runs.iter().any(waits) {
-                            self.step(at, &Step::Heartbeat { client: id, from: Ticket(0) })?;
+                            self.beat(at, id)?;
                         }
                     }
                 }
@@ -62,6 +62,23 @@ impl Play {
             ms -= part;
             if ms == 0 {
                 return Ok(());
+            }
+        }
+    }
+
+    /// A heartbeat, and as many more as there are pages of its answer.
+    fn beat(&mut self, at: usize, client: ClientId) -> Verdict {
+        let mut from = Ticket(0);
+        loop {
+            match self.step(at, &Step::Heartbeat { client, from })? {
+                Answer::Heard { next: Some(next), .. } => {
+                    promise!(
+                        next > from,
+                        "the answer to a heartbeat does not come to its end: {next} after {from}"
+                    );
+                    from = next;
+                }
+                _ => return Ok(()),
             }
         }
     }

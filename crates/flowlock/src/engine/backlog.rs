@@ -79,7 +79,7 @@ impl<T: Tables> Engine<'_, T> {
                 return Ok(());
             };
             let run = self.must_find(ticket)?;
-            let first = self.budget.looks == self.world.bounds().looks;
+            let first = self.budget.looks == self.bounds.looks;
             if !first && run.spec.claims.len() > self.budget.claims {
                 self.budget.looks = 0;
                 return Ok(());

@@ -7,9 +7,6 @@ use crate::record::RecordState;
 use crate::rule::{self, Kinship, View as _};
 use crate::run::{Place, Run};
 
-/// How many runs in line per name are examined.
-const MOST_EXAMINED: usize = 64;
-
 impl<T: Tables> Engine<'_, T> {
     /// Whether the run would wait for one of its ancestors: it holds a name the run wants, it is the one to
     /// write a missing input, or somebody in line ahead waits for it.
@@ -55,7 +52,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         let place = Place::of(claim.space, &claim.name);
         let part = Part::in_the_way_of(claim.mode, run.ticket);
-        for stake in self.tables.line(&place, part, MOST_EXAMINED)? {
+        for stake in self.tables.line(&place, part, self.bounds.examined)? {
             let ahead = self.must_find(stake.ticket)?;
             if ahead.spec.claims.iter().any(|wanted| blocks(ancestor, wanted)) {
                 return Ok(true);

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::tables::{Part, Result, Stake, Tables, Which};
-use crate::blocker::{Blocked, Blocker, BlockerKind, By, MOST_BLOCKERS, RecordEvidence};
+use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
 use crate::claim::{Claim, Mode, Space};
 use crate::record::{Input, Record, RecordState};
 use crate::rule::{self, Kinship, View as _};
@@ -10,10 +10,8 @@ use crate::run::{IfWritten, Outcome, Place, Run, State, Ticket};
 use crate::step::{Running, Standing, Waiting};
 use crate::world::Life;
 
-/// How many processes one waiter probes at most.
-const MOST_PROBES: usize = 64;
 /// What a refused try is told to wait if no deadline in the way is nearer, in milliseconds.
-const LONGEST_RETRY_MS: i64 = 30_000;
+pub(crate) const LONGEST_RETRY_MS: i64 = 30_000;
 
 impl<T: Tables> Engine<'_, T> {
     /// Where a run stands, as its process is told.
@@ -70,12 +68,14 @@ impl<T: Tables> Engine<'_, T> {
             };
             let tickets: Vec<Ticket> = match next {
                 Some(ticket) => vec![ticket],
-                None => {
-                    self.holders_in_the_way(claim, MOST_PROBES)?.iter().map(|stake| stake.ticket).collect()
-                }
+                None => self
+                    .holders_in_the_way(claim, self.bounds.probes)?
+                    .iter()
+                    .map(|stake| stake.ticket)
+                    .collect(),
             };
             for ticket in tickets {
-                if found.len() < MOST_PROBES && !found.iter().any(|(known, _)| *known == ticket) {
+                if found.len() < self.bounds.probes && !found.iter().any(|(known, _)| *known == ticket) {
                     let life = self.must_find(ticket)?.holder.life;
                     found.push((ticket, life));
                 }
@@ -103,7 +103,7 @@ impl<T: Tables> Engine<'_, T> {
             if self.meta.queued > 0 && self.tables.last_in_line(&place, part)?.is_some() {
                 continue;
             }
-            for stake in self.holders_in_the_way(claim, MOST_PROBES)? {
+            for stake in self.holders_in_the_way(claim, self.bounds.probes)? {
                 let deadline = self.must_find(stake.ticket)?.deadline_ms;
                 first = [first, deadline].into_iter().flatten().min();
             }
@@ -126,7 +126,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(first as u64)
     }
 
-    /// Everything that is in the way of a run, up to ten blockers.
+    /// Everything that is in the way of a run, as far as an answer shows it.
     pub(super) fn blocked(&mut self, run: &Run) -> Result<Blocked> {
         let mut by = Vec::new();
         for claim in run.spec.claims.inputs() {
@@ -138,20 +138,20 @@ impl<T: Tables> Engine<'_, T> {
             }
         }
         for claim in &run.spec.claims {
-            if by.len() > MOST_BLOCKERS {
+            if by.len() > self.bounds.blockers {
                 break;
             }
             self.claim_blockers(run, claim, &mut by)?;
         }
-        let more = by.len() > MOST_BLOCKERS;
-        by.truncate(MOST_BLOCKERS);
+        let more = by.len() > self.bounds.blockers;
+        by.truncate(self.bounds.blockers);
         Ok(Blocked { by, more, ahead: self.ahead_count(run)?, retry_after_ms: None })
     }
 
     fn missing_input(&mut self, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
         let record = self.record_now(&claim.name)?;
         let state = record.as_ref().map_or(RecordState::NeverWritten, |record| record.state);
-        if state == RecordState::Live || by.len() > MOST_BLOCKERS {
+        if state == RecordState::Live || by.len() > self.bounds.blockers {
             return Ok(());
         }
         let writers = self.tables.holders(&Place::of(Space::Data, &claim.name), Which::Standing, 1)?;
@@ -181,7 +181,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn claim_blockers(&mut self, run: &Run, claim: &Claim, by: &mut Vec<Blocker>) -> Result<()> {
-        for stake in self.holders_in_the_way(claim, MOST_BLOCKERS + 1)? {
+        for stake in self.holders_in_the_way(claim, self.bounds.blockers + 1)? {
             let kind = match (claim.space, claim.mode, stake.mode) {
                 (Space::Lock, _, _) => BlockerKind::LockHeld,
                 (Space::Slot, _, _) => BlockerKind::SlotsTaken,
@@ -200,7 +200,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         let place = Place::of(claim.space, &claim.name);
         let part = Part::in_the_way_of(claim.mode, run.ticket);
-        for stake in self.tables.line(&place, part, MOST_BLOCKERS + 1)? {
+        for stake in self.tables.line(&place, part, self.bounds.blockers + 1)? {
             let ahead = self.by(stake.ticket)?;
             let kind = BlockerKind::QueuedBehind;
             by.push(Blocker { kind, name: claim.name.clone(), by: Some(ahead), record: None });
@@ -215,13 +215,13 @@ impl<T: Tables> Engine<'_, T> {
             && rule::queue_blocks(claim.mode, held, ahead, eyes.kinship(claim)?))
     }
 
-    /// How many runs stand ahead at the name the run waits at, counted up to 11.
+    /// How many runs stand ahead at the name the run waits at, counted to one more than an answer shows.
     fn ahead_count(&mut self, run: &Run) -> Result<u32> {
         let Some(place) = run.parked.clone().filter(|place| place.space.is_some()) else {
             return Ok(0);
         };
         let part = Part { from: Ticket(0), before: run.ticket, exclusive_only: false };
-        Ok(self.tables.line(&place, part, MOST_BLOCKERS + 1)?.len() as u32)
+        Ok(self.tables.line(&place, part, self.bounds.blockers + 1)?.len() as u32)
     }
 
     /// A run as evidence.

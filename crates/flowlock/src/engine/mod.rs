@@ -31,27 +31,27 @@ use crate::rule::{self, Crowd, Kinship, Obstacle};
 use crate::run::{Place, Run, State, Ticket, Token};
 use crate::step::{Answer, Step, Wake};
 use crate::store::StoreError;
-use crate::world::{Now, World};
+use crate::world::{Bounds, Now, World};
 
 /// After how long without a heartbeat a waiter reserves nothing; a grant must be claimed within the same
 /// time from the last sign of life before it.
 pub(crate) const SILENCE_MS: i64 = 10_000;
 /// How long outcomes are remembered.
-const OUTCOME_MEMORY_MS: i64 = 600_000;
+pub(crate) const OUTCOME_MEMORY_MS: i64 = 600_000;
 /// After how long an absent run that would wait for ever is given up.
 pub(crate) const ABANDONED_AFTER_MS: i64 = 600_000;
 /// How far ahead a sending's latest arrival may be.
-const LATEST_AHEAD_MS: i64 = 300_000;
+pub(crate) const LATEST_AHEAD_MS: i64 = 300_000;
 /// How long a place can be held without coming back.
-const LONGEST_PLACE_MS: u64 = 60_000;
+pub(crate) const LONGEST_PLACE_MS: u64 = 60_000;
 /// How far ahead of the last token the ceiling is set, in microseconds of wall clock: one synced write
 /// an hour.
-const TOKEN_BLOCK: u64 = 3_600_000_000;
+pub(crate) const TOKEN_BLOCK: u64 = 3_600_000_000;
 /// How long evidence of a record that is no more is kept, in microseconds: 7 days.
-const EVIDENCE_US: i64 = 7 * 86_400 * 1_000_000;
+pub(crate) const EVIDENCE_US: i64 = 7 * 86_400 * 1_000_000;
 /// How much the wall clock may differ between two readings of the time this host booted, in
 /// microseconds.
-const BOOT_TIME_SLACK_US: i64 = 2_000_000;
+pub(crate) const BOOT_TIME_SLACK_US: i64 = 2_000_000;
 
 /// The result of a step, apart from the changed tables.
 #[derive(Debug)]
@@ -94,6 +94,7 @@ struct Engine<'a, T> {
     tables: &'a mut T,
     world: &'a dyn World,
     now: Now,
+    bounds: Bounds,
     meta: Meta,
     budget: Budget,
     backlog: Backlog,
@@ -117,6 +118,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             tables,
             world,
             now,
+            bounds,
             meta,
             budget,
             backlog,

@@ -6,11 +6,7 @@ use crate::name::RunId;
 use crate::run::Attempt;
 use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket, Token};
 use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Waiting, Who};
-
-/// Of how many waiting runs a heartbeat's answer repeats the blockers.
-const MOST_EXPLAINED: usize = 16;
-/// Of how many runs a heartbeat's answer speaks at most: a process may have any number, a step has bounds.
-const MOST_HEARD: usize = 1_000;
+use crate::world::Bounds;
 
 impl<T: Tables> Engine<'_, T> {
     /// The run that `who` may operate: by its nonce, or by its id alone if it is detached.
@@ -130,14 +126,15 @@ impl<T: Tables> Engine<'_, T> {
 
     /// A page of the waiting and granted runs of a client; the blockers only of the first few.
     pub(super) fn heartbeat(&mut self, client: ClientId, from: Ticket) -> Result<Answer> {
-        let mut tickets = self.tables.of_client(client, from, MOST_HEARD + 1)?;
-        let next = tickets.get(MOST_HEARD).copied();
-        tickets.truncate(MOST_HEARD);
+        let Bounds { heard, explained, .. } = self.bounds;
+        let mut tickets = self.tables.of_client(client, from, heard + 1)?;
+        let next = tickets.get(heard).copied();
+        tickets.truncate(heard);
         let mut runs = Vec::with_capacity(tickets.len());
         for (position, ticket) in tickets.into_iter().enumerate() {
             let run = self.must_find(ticket)?;
             let standing = match run.state {
-                State::AwaitingInput | State::Queued if position >= MOST_EXPLAINED => unexplained(&run),
+                State::AwaitingInput | State::Queued if position >= explained => unexplained(&run),
                 _ => self.standing(&run)?,
             };
             runs.push((run.attempt.id, standing));

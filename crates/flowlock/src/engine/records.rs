@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::tables::{Result, Tables, Which};
 use super::{EVIDENCE_US, Engine};
-use crate::blocker::{Blocked, Blocker, BlockerKind, MOST_BLOCKERS};
+use crate::blocker::{Blocked, Blocker, BlockerKind};
 use crate::claim::{Mode, Space};
 use crate::name::{Name, RunId};
 use crate::record::{Failure, MadeFrom, Record, RecordState};
@@ -24,7 +24,7 @@ impl<T: Tables> Engine<'_, T> {
             .map(|claim| claim.name.clone())
             .zip(run.input_versions.iter().copied())
             .collect();
-        let made_from = MadeFrom::new(made_from);
+        let made_from = MadeFrom::new(made_from, self.bounds.made_from);
         for output in run.spec.claims.outputs() {
             self.write(&output.name, version, (&run.attempt.id, &run.spec), note, made_from.clone())?;
         }
@@ -187,9 +187,11 @@ impl<T: Tables> Engine<'_, T> {
         }
         let mut by = Vec::new();
         for name in names {
-            for stake in
-                self.tables.holders(&Place::of(Space::Data, name), Which::Standing, MOST_BLOCKERS + 1)?
-            {
+            for stake in self.tables.holders(
+                &Place::of(Space::Data, name),
+                Which::Standing,
+                self.bounds.blockers + 1,
+            )? {
                 let dead = self.bury(&[stake.ticket])?;
                 if !dead && how == Holders::Respect {
                     let kind = match stake.mode {
@@ -202,8 +204,8 @@ impl<T: Tables> Engine<'_, T> {
             }
         }
         if !by.is_empty() {
-            let more = by.len() > MOST_BLOCKERS;
-            by.truncate(MOST_BLOCKERS);
+            let more = by.len() > self.bounds.blockers;
+            by.truncate(self.bounds.blockers);
             return Ok(Some(Answer::Refused(Blocked { by, more, ahead: 0, retry_after_ms: Some(1_000) })));
         }
         for name in names {

@@ -7,9 +7,6 @@ use crate::name::Name;
 use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket};
 use crate::store::StoreError;
 
-/// How many rows are read at a time.
-const PAGE: usize = 64;
-
 /// Something whose time has come.
 enum Due {
     Run(Ticket),
@@ -40,7 +37,7 @@ impl<T: Tables> Engine<'_, T> {
         self.meta.last_token = self.meta.last_token.max(self.meta.token_ceiling);
         let mut from = Ticket(0);
         loop {
-            let runs = self.tables.living_runs(from, 1_000)?;
+            let runs = self.tables.living_runs(from, self.bounds.page)?;
             let Some(last) = runs.last() else { break };
             from = Ticket(last.ticket.0 + 1);
             for mut run in runs {
@@ -62,12 +59,11 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Handles the deadlines that are due, oldest first, 64 at most; then forgets old outcomes, 256
-    /// at most.
+    /// Handles the deadlines that are due, oldest first; then forgets old outcomes.
     pub(super) fn sweep(&mut self) -> Result<()> {
-        let Engine { now, .. } = *self;
+        let Engine { now, bounds, .. } = *self;
         if now.boot_ms >= self.meta.next_due_ms || now.wall_us >= self.meta.next_expiry_us {
-            let mut left = self.world.bounds().due;
+            let mut left = bounds.due;
             for due in self.due()? {
                 if left == 0 {
                     break;
@@ -79,7 +75,7 @@ impl<T: Tables> Engine<'_, T> {
             self.meta.next_expiry_us = self.tables.next_expiry()?.unwrap_or(i64::MAX);
         }
         if now.boot_ms >= self.meta.next_forget_ms {
-            for (_, ticket) in self.tables.forgettable(now.boot_ms, self.world.bounds().forgets)? {
+            for (_, ticket) in self.tables.forgettable(now.boot_ms, bounds.forgets)? {
                 self.tables.delete_run(ticket)?;
             }
             self.meta.next_forget_ms = self.tables.next_forget()?.unwrap_or(i64::MAX);
@@ -90,7 +86,7 @@ impl<T: Tables> Engine<'_, T> {
     /// All that is due, the longest overdue first; one more of each kind than a step handles.
     fn due(&mut self) -> Result<Vec<Due>> {
         let now = self.now;
-        let limit = self.world.bounds().due + 1;
+        let limit = self.bounds.due + 1;
         let mut due = Vec::new();
         for (at, ticket) in self.tables.due_runs(now.boot_ms, limit)? {
             due.push((at - now.boot_ms, Due::Run(ticket)));
@@ -136,7 +132,7 @@ impl<T: Tables> Engine<'_, T> {
         let mut handled = 0;
         let mut from = Ticket(0);
         loop {
-            let tickets = self.tables.of_client(client, from, PAGE)?;
+            let tickets = self.tables.of_client(client, from, self.bounds.page)?;
             let Some(&last) = tickets.last() else { break };
             from = Ticket(last.0 + 1);
             for ticket in tickets {

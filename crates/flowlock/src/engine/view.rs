@@ -86,9 +86,6 @@ pub struct NameSeen {
     pub line: Vec<(Space, By)>,
 }
 
-/// How many holders or waiters of one name are listed.
-const MOST_LISTED: usize = 11;
-
 /// Reads without changing anything. Deadlines that passed unswept show as negative time left.
 pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) -> Result<Page> {
     let meta = tables.meta()?;
@@ -97,6 +94,7 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         tables,
         world,
         now: world.now(),
+        bounds: world.bounds(),
         meta,
         budget: Budget { looks: 0, claims: 0 },
         backlog: Backlog::default(),
@@ -149,16 +147,17 @@ impl<T: Tables> Engine<'_, T> {
 
     fn name_seen(&mut self, name: &Name) -> Result<NameSeen> {
         let record = self.record(name)?;
+        let most = self.bounds.blockers + 1;
         let (mut holders, mut line) = (Vec::new(), Vec::new());
         for space in [Space::Data, Space::Lock, Space::Slot] {
             let place = Place::of(space, name);
             for which in [Which::Standing, Which::Lapsed] {
-                for stake in self.tables.holders(&place, which, MOST_LISTED)? {
+                for stake in self.tables.holders(&place, which, most)? {
                     let token = self.must_find(stake.ticket)?.token.unwrap_or_default();
                     holders.push((space, self.by(stake.ticket)?, token));
                 }
             }
-            for stake in self.tables.line(&place, Part::from(Ticket(0)), MOST_LISTED)? {
+            for stake in self.tables.line(&place, Part::from(Ticket(0)), most)? {
                 line.push((space, self.by(stake.ticket)?));
             }
         }

@@ -13,7 +13,7 @@ use crate::run::{
 };
 use crate::store::StoreError;
 use crate::store::memory::TestWorld;
-use crate::world::{Life, World as _};
+use crate::world::{Bounds, Life, World as _};
 
 /// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life and longest run
 /// time, and behind them a text for each claim. None is `false`, which a script can keep in an array.
@@ -364,23 +364,11 @@ pub(super) fn pack_world(world: &TestWorld) -> Vec<u8> {
         wall_us: i64,
         boot_ms: i64,
         boot_id: String,
-        looks: u32,
-        claims: usize,
-        due: usize,
-        forgets: usize,
+        bounds: Bounds,
         dead: Vec<String>,
     }
     let (now, bounds) = (world.now(), world.bounds());
     let dead = world.dead().iter().map(|life| life.0.to_string()).collect();
-    let row = WorldRow {
-        wall_us: now.wall_us,
-        boot_ms: now.boot_ms,
-        boot_id: world.boot_id(),
-        looks: bounds.looks,
-        claims: bounds.claims,
-        due: bounds.due,
-        forgets: bounds.forgets,
-        dead,
-    };
+    let row = WorldRow { wall_us: now.wall_us, boot_ms: now.boot_ms, boot_id: world.boot_id(), bounds, dead };
     rmp_serde::to_vec_named(&row).unwrap_or_default()
 }

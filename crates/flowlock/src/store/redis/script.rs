@@ -1,7 +1,11 @@
 //! The scripts: put together from the files in `lua/`, one for what may take up memory, one for what must go on when
 //! memory is full, one for reading.
 
+use std::fmt::Write as _;
+
 use super::link::Script;
+use crate::engine;
+use crate::world::Bounds;
 
 const WORLD: &str = include_str!("lua/world.lua");
 const WORLD_OF_TESTS: &str = include_str!("lua/world_of_tests.lua");
@@ -88,5 +92,87 @@ fn script(flags: &str, clock: Clock, short: &str, [hot, cold]: [&str; 2], own: &
     // Without comment lines: the server keeps the text in memory.
     let lines = parts.into_iter().flat_map(str::lines).map(str::trim_start);
     let code = lines.filter(|line| !line.is_empty() && !line.starts_with("--"));
-    Script::new(code.fold(String::new(), |text, line| text + line + "\n"))
+    let numbers = numbers(clock);
+    let with_numbers = |text, line| put_numbers(text, line, &numbers) + "\n";
+    Script::new(code.fold(String::new(), with_numbers))
+}
+
+/// The words that stand for a number in the scripts, and what is put in their place: nothing that a script would have to
+/// look up or pass to its functions. In tests the bounds are part of the world.
+fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
+    let Bounds { looks, claims, due, forgets, blockers, probes, examined, explained, heard, made_from, page } =
+        Bounds::default();
+    let bounds = [
+        ("LOOKS", looks as usize),
+        ("CLAIMS", claims),
+        ("DUE", due),
+        ("FORGETS", forgets),
+        ("BLOCKERS", blockers),
+        ("PROBES", probes),
+        ("EXAMINED", examined),
+        ("EXPLAINED", explained),
+        ("HEARD", heard),
+        ("MADE_FROM", made_from),
+        ("PAGE", page),
+    ];
+    let bounds = bounds.map(|(word, number)| match clock {
+        Clock::Server => (word, number.to_string()),
+        Clock::Argument => (word, format!("world.bounds.{}", word.to_ascii_lowercase())),
+    });
+    let times = [
+        ("SILENCE", engine::SILENCE_MS.to_string()),
+        ("OUTCOME_MEMORY", engine::OUTCOME_MEMORY_MS.to_string()),
+        ("ABANDONED_AFTER", engine::ABANDONED_AFTER_MS.to_string()),
+        ("LATEST_AHEAD", engine::LATEST_AHEAD_MS.to_string()),
+        ("LONGEST_PLACE", engine::LONGEST_PLACE_MS.to_string()),
+        ("LONGEST_RETRY", engine::explain::LONGEST_RETRY_MS.to_string()),
+        ("TOKEN_BLOCK", engine::TOKEN_BLOCK.to_string()),
+        ("EVIDENCE", engine::EVIDENCE_US.to_string()),
+        ("BOOT_TIME_SLACK", engine::BOOT_TIME_SLACK_US.to_string()),
+    ];
+    bounds.into_iter().chain(times).collect()
+}
+
+/// Adds a line to a script, with the numbers in place of their words.
+fn put_numbers(mut text: String, line: &str, numbers: &[(&str, String)]) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = line;
+    while let Some(begin) = rest.find(is_part) {
+        let word = &rest[begin..];
+        let word = &word[..word.find(|c| !is_part(c)).unwrap_or(word.len())];
+        let number = numbers.iter().find(|(known, _)| *known == word);
+        let _ = write!(text, "{}{}", &rest[..begin], number.map_or(word, |(_, number)| number.as_str()));
+        rest = &rest[begin + word.len()..];
+    }
+    text + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_used_and_no_word_is_left_without_one() {
+        let text = |clock| {
+            let Scripts { acquire, create, step, view, .. } = Scripts::new(clock);
+            [acquire, create, step, view].iter().map(Script::source).collect::<String>()
+        };
+        let (server, tests) = (text(Clock::Server), text(Clock::Argument));
+        for (word, number) in numbers(Clock::Argument) {
+            assert!(tests.contains(&number), "{word} is used nowhere");
+            let mut words = server.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            assert!(!words.any(|found| found == word), "{word} is left in a script");
+        }
+        assert!(!server.contains("world.bounds"), "a number of the tests is left in a script of the server");
+    }
+
+    #[test]
+    fn only_whole_words_become_numbers() {
+        let numbers = [("PAGE", "64".to_owned())];
+        let put = |line| put_numbers(String::new(), line, &numbers);
+        assert_eq!(
+            put("from = page[PAGE] .. NEXT_PAGE + PAGES(PAGE)"),
+            "from = page[64] .. NEXT_PAGE + PAGES(64)"
+        );
+    }
 }

@@ -4,7 +4,6 @@
 
 local ID, NONCE, SPEC, CLIENT, LIFE, ORIGIN = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8] ~= '' and ARGV[8] or nil, ARGV[9]
 local PATIENCE, LATEST = ARGV[10], tonumber(ARGV[11])
-local LATEST_AHEAD, LONGEST_PLACE = 300000, 60000
 
 -- t: a try. p<ms>: hold the place. w<ms>: wait. f: wait for ever.
 local function set_patience(run)

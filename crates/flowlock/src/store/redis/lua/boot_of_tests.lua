@@ -9,18 +9,18 @@ local function void_everything()
   end
   for _, ticket in ipairs(call('ZRANGEBYSCORE', KEYS[5], '-inf', '(0')) do
     local run = F.must_find(ticket)
-    run.forget = now + 600000
+    run.forget = now + OUTCOME_MEMORY
     F.save(run)
   end
   call('DEL', KEYS[6])
-  meta.next_due, meta.next_forget = FAR, now + 600000
+  meta.next_due, meta.next_forget = FAR, now + OUTCOME_MEMORY
 end
 
 check_boot = function()
   local last = call('HMGET', KEYS[1], '!boot', '!wall')
   if last[1] and last[1] ~= world.boot_id then
     local booted = wall - now * 1000
-    if tonumber(last[2]) > booted + 2000000 then
+    if tonumber(last[2]) > booted + BOOT_TIME_SLACK then
       return { 'two_hosts', tonumber(last[2]), booted }
     end
     void_everything()

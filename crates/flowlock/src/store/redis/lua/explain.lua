@@ -1,7 +1,5 @@
 -- Why a run cannot start, in evidence; and where a waiting run stands, as an answer.
 
-local MOST_BLOCKERS, MOST_PROBES, LONGEST_RETRY = 10, 64, 30000
-
 -- The tickets of a name's holders: those who stand, by ticket.
 F.holders = function(place, limit)
   local holder = F.exclusive_holder(place)
@@ -25,7 +23,7 @@ end
 F.in_the_way = function(run)
   local found, known = {}, {}
   local function note(ticket)
-    if #found < MOST_PROBES and not known[ticket] then
+    if #found < PROBES and not known[ticket] then
       known[ticket] = true
       found[#found + 1] = ticket
     end
@@ -35,7 +33,7 @@ F.in_the_way = function(run)
     if ahead then
       note(sub(ahead, 1, 16))
     else
-      for _, stake in ipairs(holders_in_the_way(claim, MOST_PROBES)) do
+      for _, stake in ipairs(holders_in_the_way(claim, PROBES)) do
         note(stake.ticket)
       end
     end
@@ -48,7 +46,7 @@ local function look_again(run)
   local first = FAR
   for _, claim in ipairs(F.spec_of(run).claims) do
     if meta.queued == 0 or not F.last_before(F.line_in_the_way(claim), run.ticket) then
-      for _, stake in ipairs(holders_in_the_way(claim, MOST_PROBES)) do
+      for _, stake in ipairs(holders_in_the_way(claim, PROBES)) do
         first = math.min(first, F.must_find(stake.ticket).deadline or FAR)
       end
     end
@@ -92,7 +90,7 @@ end
 local function missing_input(name, by)
   local record = F.record_of(name)
   local state = F.state_of(record)
-  if state == 'L' or #by > MOST_BLOCKERS then
+  if state == 'L' or #by > BLOCKERS then
     return
   end
   local writer = F.exclusive_holder('d' .. name)
@@ -129,37 +127,37 @@ end
 
 local function claim_blockers(run, claim, by)
   local name = sub(claim.place, 2)
-  for _, stake in ipairs(holders_in_the_way(claim, MOST_BLOCKERS + 1)) do
+  for _, stake in ipairs(holders_in_the_way(claim, BLOCKERS + 1)) do
     local kind = kind_of(claim, stake.mode)
     if (claim.mode == 'u' or F.conflicts(claim.mode, stake.mode)) and not is_known(by, kind, name) then
       by[#by + 1] = { kind, name, F.by(stake.ticket), false }
     end
   end
   if F.queue_blocks(run, claim) then
-    for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, MOST_BLOCKERS + 1)) do
+    for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, BLOCKERS + 1)) do
       by[#by + 1] = { 'queued_behind', name, F.by(sub(text, 1, 16)), false }
     end
   end
 end
 
--- How many runs stand ahead of it at the name the run waits at, counted up to 11.
+-- How many runs stand ahead of it at the name the run waits at, counted to one more than an answer shows.
 local function ahead_count(run)
   if not run.parked or byte(run.parked) == 97 then
     return 0
   end
-  return #F.range('q' .. run.parked .. '\0', FIRST, run.ticket, MOST_BLOCKERS + 1)
+  return #F.range('q' .. run.parked .. '\0', FIRST, run.ticket, BLOCKERS + 1)
 end
 
--- Leaves ten of the blockers; whether there were more.
+-- Leaves as many of the blockers as an answer shows; whether there were more.
 F.cut_blockers = function(by)
-  local more = #by > MOST_BLOCKERS and 1 or 0
-  for i = #by, MOST_BLOCKERS + 1, -1 do
+  local more = #by > BLOCKERS and 1 or 0
+  for i = #by, BLOCKERS + 1, -1 do
     by[i] = nil
   end
   return more
 end
 
--- Everything that is in the way of a run, up to ten blockers: { blockers, whether there are more, runs ahead,
+-- Everything that is in the way of a run, as far as an answer shows it: { blockers, whether there are more, runs ahead,
 -- when to try again }.
 F.blocked = function(run)
   local by, spec = {}, F.spec_of(run)
@@ -174,7 +172,7 @@ F.blocked = function(run)
     end
   end
   for _, claim in ipairs(spec.claims) do
-    if #by > MOST_BLOCKERS then
+    if #by > BLOCKERS then
       break
     end
     claim_blockers(run, claim, by)
@@ -231,7 +229,7 @@ local function blocks_through_line(ancestor, run, claim)
   if claim.mode == 's' and F.has_kin(run, claim.place) then
     return false
   end
-  for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, 64)) do
+  for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, EXAMINED)) do
     for _, wanted in ipairs(F.spec_of(F.must_find(sub(text, 1, 16))).claims) do
       if blocks(ancestor, wanted) then
         return true

@@ -65,7 +65,7 @@
     local token = math.max(meta.token + 1, wall)
     meta.token = token
     if token > meta.ceiling then
-      meta.ceiling = token + 3600000000
+      meta.ceiling = token + TOKEN_BLOCK
     end
     return token
   end,

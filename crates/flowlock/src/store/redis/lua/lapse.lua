@@ -160,7 +160,7 @@ local function mark_readers(name)
 end
 
 F.end_record = function(name, state)
-  put_record(name, changed(F.record_of(name), state, wall + 604800000000))
+  put_record(name, changed(F.record_of(name), state, wall + EVIDENCE))
   mark_readers(name)
 end
 
@@ -189,7 +189,7 @@ F.note_failure = function(run, outcome)
       put_record(name, after)
     else
       local tail = failure .. sub(F.tail_of(run.id, spec.job, '0\0'), 5)
-      put_record(name, { state = 'N', version = 0, written = 0, due = wall + 604800000000, tail = tail })
+      put_record(name, { state = 'N', version = 0, written = 0, due = wall + EVIDENCE, tail = tail })
     end
   end
 end
@@ -247,7 +247,7 @@ end
 local function client_is_silent(client, most)
   local handled, from = 0, FIRST
   while true do
-    local tickets = F.range('k' .. client, from, nil, 64)
+    local tickets = F.range('k' .. client, from, nil, PAGE)
     for _, ticket in ipairs(tickets) do
       local run = F.must_find(ticket)
       -- A held place reserves to its end, whoever is silent.
@@ -259,10 +259,10 @@ local function client_is_silent(client, most)
         handled = handled + 1
       end
     end
-    if #tickets < 64 then
+    if #tickets < PAGE then
       break
     end
-    from = tickets[64] .. '\0'
+    from = tickets[PAGE] .. '\0'
   end
   call('ZREM', KEYS[6], client)
   return math.max(handled, 1)
@@ -361,7 +361,7 @@ local function forget(tickets)
   call('ZREM', KEYS[5], unpack(tickets))
 end
 
--- Handles the deadlines that are due, 64 at most; then forgets old outcomes, 256 at most.
+-- Handles the deadlines that are due; then forgets old outcomes.
 F.sweep = function()
   if now >= meta.next_due or wall >= meta.next_expiry then
     local left = DUE

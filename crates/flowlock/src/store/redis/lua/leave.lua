@@ -83,7 +83,7 @@
     end
   end,
 
-  -- Ends a run, whatever it was doing; its outcome is remembered for ten minutes.
+  -- Ends a run, whatever it was doing; its outcome is remembered for a while.
   finish = function(run, outcome)
     local was = run.state
     if was == 'running' then
@@ -94,7 +94,7 @@
     if outcome ~= 'committed' then
       F.tell_of_end(run, was, outcome)
     end
-    run.state, run.since, run.forget = outcome, wall, now + 600000
+    run.state, run.since, run.forget = outcome, wall, now + OUTCOME_MEMORY
     F.save(run)
   end,
 

@@ -1,7 +1,5 @@
 -- Waiting: standing in line, being looked at, being handed one's claims.
 
-local SILENCE = 10000
-
 F.wake = function(run)
   local runs = step.wakes[run.client] or {}
   step.wakes[run.client] = runs

@@ -135,7 +135,7 @@ end
 F.units_ahead = function(place, before, enough)
   local units, smallest, from = 0, FAR, FIRST
   while true do
-    local page = F.range('q' .. place .. '\0', from, before, 100)
+    local page = F.range('q' .. place .. '\0', from, before, PAGE)
     for _, text in ipairs(page) do
       local stake = F.stake_of(text)
       units = units + stake.units
@@ -144,10 +144,10 @@ F.units_ahead = function(place, before, enough)
         return units, smallest
       end
     end
-    if #page < 100 then
+    if #page < PAGE then
       return units, smallest
     end
-    from = sub(page[100], 1, 16) .. '\255'
+    from = sub(page[PAGE], 1, 16) .. '\255'
   end
 end
 
@@ -201,11 +201,11 @@ end
 
 -- Records.
 
--- What a record says it was made from: of more than 64 inputs their number and a digest.
+-- What a record says it was made from: of more than MADE_FROM inputs their number and a digest.
 F.origin_of = function(run)
   local text = F.made_from(run)
   local count, list = string.match(text, '^(%d+)%z(.*)$')
-  return tonumber(count) <= 64 and text or '#' .. count .. '\0' .. redis.sha1hex(list) .. '\0'
+  return tonumber(count) <= MADE_FROM and text or '#' .. count .. '\0' .. redis.sha1hex(list) .. '\0'
 end
 
 F.is_written = function(state)
@@ -267,7 +267,7 @@ F.standing = function(run)
 end
 
 F.end_of_wait = function(run)
-  local abandoned = run.absent_since and run.absent_since + 600000
+  local abandoned = run.absent_since and run.absent_since + ABANDONED_AFTER
   local due = math.min(run.wait_end or FAR, run.place_end or FAR, abandoned or FAR)
   return due < FAR and due or nil
 end

@@ -20,7 +20,7 @@ if shared then
   end
   local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
   free = free and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
-    and now < next_forget + SLACK and latest >= now and latest <= now + 300000
+    and now < next_forget + SLACK and latest >= now and latest <= now + LATEST_AHEAD
   free = free and (PAUSE == 0 or now >= pause_until)
     and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
   for i = 4, 3 + names do
@@ -45,7 +45,7 @@ if shared then
       deadline = deadline, due = deadline,
     }
     local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
-      token > ceiling and token + 3600000000 or ceiling, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget,
+      token > ceiling and token + TOKEN_BLOCK or ceiling, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget,
       pause_until, reign, epoch, replication)
     local fields = {
       'm', row, ticket, struct.pack('>c1dd', 'R', token, deadline) .. cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,

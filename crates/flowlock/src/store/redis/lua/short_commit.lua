@@ -55,8 +55,8 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         written[#written + 1] = string.sub(fields[i], 2)
       end
     end
-    if free and inputs <= 64 then
-      local forget = now + 600000
+    if free and inputs <= MADE_FROM then
+      local forget = now + OUTCOME_MEMORY
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
         .. '\0' .. (whole[3] or '0\0') .. argv[6]
       local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ceiling, 0, 0, 0, 0, next_due,

@@ -21,6 +21,7 @@
 --
 -- A place is a letter and a name: a record, d data, l lock, s slot. A ticket is 16 digits. A claim has place, mode
 -- (s shared, x exclusive, u units), must (its record must exist), units and capacity. What is not there is none, or no.
+-- A number that is written as a word (LOOKS, SILENCE) has its home in Rust; script.rs puts it in its place.
 --
 -- A record's first 25 bytes are fixed: state, version, when it was written, when it is due (-1: never). Behind them,
 -- each ended by NUL: the failed attempt (run, job, outcome, time), the run, the job, what it was made from; then `-`,

@@ -47,7 +47,7 @@ local function put_tombstone(id, nonce, latest)
   local text = pack({ '-', 0, false, false, false, false, false })
   local run = F.arrive(id, nonce, F.spec_from(text), string.rep('0', 32), nil, '{"host":"","pid":0,"user":""}')
   run.state, run.tombstone = 'cancelled', true
-  run.forget = math.min(latest, now + 300000) + 1
+  run.forget = math.min(latest, now + LATEST_AHEAD) + 1
   F.insert(run)
 end
 
@@ -69,12 +69,12 @@ end
 
 -- A page of a client's waiting and granted runs; the blockers only of the first few.
 local function heartbeat(client, from)
-  local heard, tickets = {}, F.range('k' .. client, from, nil, 1001)
-  local next_page = tickets[1001]
-  for i = 1, math.min(#tickets, 1000) do
+  local heard, tickets = {}, F.range('k' .. client, from, nil, HEARD + 1)
+  local next_page = tickets[HEARD + 1]
+  for i = 1, math.min(#tickets, HEARD) do
     local run = F.must_find(tickets[i])
     local where
-    if waiting_states[run.state] and i > 16 then
+    if waiting_states[run.state] and i > EXPLAINED then
       where = { 'waiting', run.state, run.absent and 0 or 1, { {}, 1, 0, false }, {}, false }
     else
       where = F.standing(run)
@@ -132,7 +132,7 @@ local function clear_the_way(names, respect)
   end
   local by = {}
   for _, name in ipairs(names) do
-    for _, stake in ipairs(F.holders('d' .. name, 11)) do
+    for _, stake in ipairs(F.holders('d' .. name, BLOCKERS + 1)) do
       if not F.bury({ stake.ticket }) and respect then
         local kind = stake.mode == 'x' and 'output_being_written' or 'output_being_read'
         by[#by + 1] = { kind, name, F.by(stake.ticket), false }

@@ -44,16 +44,16 @@ local function name_seen(name)
   for _, letter in ipairs({ 'd', 'l', 's' }) do
     local place = letter .. name
     local tickets = {}
-    for _, stake in ipairs(F.holders(place, 11)) do
+    for _, stake in ipairs(F.holders(place, BLOCKERS + 1)) do
       tickets[#tickets + 1] = stake.ticket
     end
-    for _, text in ipairs(F.range('y' .. place .. '\0', FIRST, nil, 11)) do
+    for _, text in ipairs(F.range('y' .. place .. '\0', FIRST, nil, BLOCKERS + 1)) do
       tickets[#tickets + 1] = sub(text, 1, 16)
     end
     for _, ticket in ipairs(tickets) do
       holders[#holders + 1] = { letter, F.by(ticket), F.must_find(ticket).token or 0 }
     end
-    for _, text in ipairs(F.range('q' .. place .. '\0', FIRST, nil, 11)) do
+    for _, text in ipairs(F.range('q' .. place .. '\0', FIRST, nil, BLOCKERS + 1)) do
       line[#line + 1] = { letter, F.by(sub(text, 1, 16)) }
     end
   end

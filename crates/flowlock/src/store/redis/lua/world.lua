@@ -1,9 +1,8 @@
--- The world of a step: the server's clock, read once; how much work it may do; nobody is known to be dead.
+-- The world of a step: the server's clock, read once; nobody is known to be dead.
 local time = redis.call('TIME')
 local wall = tonumber(time[1]) * 1000000 + tonumber(time[2]) -- microseconds since 1970
 local now = math.floor(wall / 1000)                          -- what leases run on, in milliseconds
--- Runs, claims, deadlines, outcomes; forgetting may wait so long.
-local LOOKS, CLAIMS, DUE, FORGETS, SLACK = 64, 2000, 64, 256, 1000
+local SLACK = 1000                                           -- how long forgetting may wait
 local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local ordinary = true -- nothing is known that the short way must not pass by
 local is_dead    -- processes on other hosts cannot be probed: leases alone must do

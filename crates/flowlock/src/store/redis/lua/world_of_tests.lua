@@ -1,7 +1,7 @@
 -- In tests the world is the last argument: both clocks, the boot of the machine, the bounds of a step, the dead.
 local world = cmsgpack.unpack(ARGV[#ARGV])
 local wall, now = world.wall_us, world.boot_ms
-local LOOKS, CLAIMS, DUE, FORGETS, SLACK = world.looks, world.claims, world.due, world.forgets, 0
+local SLACK = 0
 local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local dead = {}
 for _, life in ipairs(world.dead) do

@@ -9,6 +9,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::exit::{Failure, Place};
 use crate::json::InputJson;
+use crate::parent;
 
 /// A variable above this size goes into a file: the kernel takes at most 128 KiB for one.
 const LARGEST_VARIABLE: usize = 64 * 1024;
@@ -37,8 +38,9 @@ impl Environment {
     ) -> Result<Self, Failure> {
         let (run, job) = (grant.run_id().as_str(), grant.spec().job.as_str());
         let namespace = flowlock.namespace().as_str();
-        let mut environment = Self { variables: Vec::with_capacity(12), note: None, files: Vec::new() };
-        environment.set("FLOWLOCK_RUN_ID", run);
+        let mut environment = Self { variables: Vec::with_capacity(13), note: None, files: Vec::new() };
+        environment.set(parent::RUN_ID, run);
+        environment.set(parent::PROOF, grant.as_parent().proof());
         environment.set("FLOWLOCK_JOB", job);
         environment.set("FLOWLOCK_TOKEN", grant.token().to_string());
         environment.set("FLOWLOCK_NAMESPACE", namespace);

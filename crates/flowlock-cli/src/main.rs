@@ -11,6 +11,7 @@ mod held;
 mod hint;
 mod json;
 mod log;
+mod parent;
 mod request;
 mod seen;
 mod signals;

@@ -4,12 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::Path;
 
-use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, Name, RunId};
+use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, Name};
 
 use crate::args::values::Wait;
 use crate::args::{ClaimFlags, IfWritten, OnFail, RequestFlags};
 use crate::dates::Dates;
 use crate::exit::Failure;
+use crate::parent;
 
 /// The names a request claims, filled in and checked.
 #[derive(Debug, Default)]
@@ -118,12 +119,8 @@ pub(crate) fn job(
         job = job.max_runtime(most);
     }
     // A command of a run asks on behalf of that run.
-    if let Some(parent) = std::env::var_os("FLOWLOCK_RUN_ID").filter(|id| !id.is_empty()) {
-        let parent = parent.to_str().and_then(|id| RunId::parse(id).ok());
-        job = job
-            .parent(parent.ok_or_else(|| {
-                Failure::usage("FLOWLOCK_RUN_ID in the environment is no run id; unset it")
-            })?);
+    if let Some(parent) = parent::from_environment()? {
+        job = job.parent(parent);
     }
     Ok(job)
 }

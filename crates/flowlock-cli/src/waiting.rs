@@ -7,22 +7,29 @@ use flowlock::{Acquired, Begun, Blocked, Error, Grant, Job, JobName, Pending, Pr
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use crate::args::Global;
 use crate::door::Door;
 use crate::exit::{self, Failure};
+use crate::parent;
 use crate::signals::Signals;
 use crate::talk::Talk;
+use crate::terminal::{self, Screen};
 
 /// Waits for the grant. A signal that asks to end leaves the line at once.
 pub(crate) fn acquire(
     job: &Job,
     door: &Door,
     signals: &mut Signals,
-    talk: &mut Talk,
+    global: &Global,
 ) -> Result<Grant, Failure> {
     match job.begin().map_err(|error| refused(error, door))? {
         Begun::Granted(grant) => Ok(grant),
         Begun::Waiting(pending) => {
-            let granted = wait(pending, door, signals, talk);
+            if let Some(doubt) = parent::doubt(door).filter(|_| !global.quiet) {
+                terminal::say(&doubt);
+            }
+            let mut talk = Talk::for_wait(global, Screen::detect());
+            let granted = wait(pending, door, signals, &mut talk);
             talk.end();
             granted
         }

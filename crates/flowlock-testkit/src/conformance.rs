@@ -91,6 +91,7 @@ cases! { ($)
         a_try_is_busy_not_deadlocked,
         an_unrelated_run_waits_where_a_child_would_be_refused,
         a_child_shares_what_its_parent_shares_past_a_waiting_writer,
+        naming_a_parent_without_its_proof_makes_nobody_its_child,
         an_exclusive_child_has_no_such_privilege,
         the_privilege_lasts_while_the_parent_is_lapsed_and_ends_when_it_is_revoked,
         slots_deadlock_only_if_the_capacity_cannot_hold_parent_and_child,

@@ -7,6 +7,7 @@ use crate::coordinator::{Flowlock, Shared};
 use crate::error::{Error, Lost};
 use crate::held::Held;
 use crate::name::RunId;
+use crate::parent::Parent;
 use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
@@ -83,6 +84,11 @@ impl Grant {
     /// The run.
     pub fn run_id(&self) -> &RunId {
         &self.held.attempt.id
+    }
+
+    /// Returns what makes another run part of this one: see [`Job::parent`](crate::Job::parent).
+    pub fn as_parent(&self) -> Parent {
+        Parent::from(&self.held.attempt)
     }
 
     /// What it asked for.

@@ -10,6 +10,7 @@ use crate::coordinator::Flowlock;
 use crate::error::Error;
 use crate::grant::{Grant, Renewal};
 use crate::name::{JobName, Name, RunId};
+use crate::parent::Parent;
 use crate::run::{Attempt, IfWritten, Nonce, OnFail, Outcome, Spec};
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
 use crate::store::{StoreError, StoreErrorKind};
@@ -24,7 +25,7 @@ pub const LONGEST_PLACE: Duration = Duration::from_mins(1);
 
 thread_local! {
     /// The runs whose closures this thread is inside of, innermost last.
-    static INSIDE: RefCell<Vec<RunId>> = const { RefCell::new(Vec::new()) };
+    static INSIDE: RefCell<Vec<Parent>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A request under construction, and afterwards the thing to start, stop and start again.
@@ -54,7 +55,7 @@ pub struct Job {
     wait: Option<Duration>,
     if_written: IfWritten,
     on_fail: OnFail,
-    parent: Option<RunId>,
+    parent: Option<Parent>,
     run_id: Option<String>,
     record_life: Option<Duration>,
     max_runtime: Option<Duration>,
@@ -206,9 +207,10 @@ impl Job {
         self
     }
 
-    /// The run this one is part of. Inside of [`with`](Self::with) that is set without being said.
+    /// Sets the run this one is part of: [`Grant::as_parent`]. Inside of [`with`](Self::with) that is set without being
+    /// said.
     #[must_use]
-    pub fn parent(mut self, parent: RunId) -> Self {
+    pub fn parent(mut self, parent: Parent) -> Self {
         self.parent = Some(parent);
         self
     }
@@ -401,7 +403,7 @@ impl Job {
     pub fn with<T, E: From<Error>>(&self, work: impl FnOnce(&Grant) -> Result<T, E>) -> Result<T, E> {
         let grant = self.acquire()?;
         let result = {
-            let _inside = Inside::enter(grant.run_id());
+            let _inside = Inside::enter(grant.as_parent());
             // A panic unwinds through the grant, whose drop fails the run.
             work(&grant)
         };
@@ -466,8 +468,8 @@ impl Job {
 struct Inside;
 
 impl Inside {
-    fn enter(run: &RunId) -> Self {
-        INSIDE.with_borrow_mut(|inside| inside.push(run.clone()));
+    fn enter(run: Parent) -> Self {
+        INSIDE.with_borrow_mut(|inside| inside.push(run));
         Self
     }
 }

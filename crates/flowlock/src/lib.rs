@@ -38,6 +38,7 @@ mod job;
 mod keeper;
 mod name;
 mod operate;
+mod parent;
 mod record;
 mod rule;
 mod run;
@@ -58,6 +59,7 @@ pub use crate::grant::{Committed, Grant};
 pub use crate::job::{Acquired, Job, LEASES, LONGEST_PLACE};
 pub use crate::name::{JobName, Name, NameBuilder, Namespace, RunId};
 pub use crate::operate::Creation;
+pub use crate::parent::Parent;
 pub use crate::record::{Failure, Input, LONGEST_NOTE, MOST_MADE_FROM, MadeFrom, Record, RecordState};
 pub use crate::run::{
     Attempt, ClientId, Holder, IfWritten, LostBy, Nonce, OnFail, Origin, Outcome, Place, Run, Spec, State,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::{Claims, Space};
 use crate::name::{JobName, Name, RunId};
+use crate::parent::Parent;
 use crate::world::Life;
 
 macro_rules! number {
@@ -123,9 +124,9 @@ pub struct Spec {
     /// What becomes of old records after a failure.
     #[serde(default)]
     pub on_fail: OnFail,
-    /// The run that asked for this one.
+    /// The run on whose behalf it was asked for. It counts only if its proof holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<RunId>,
+    pub parent: Option<Parent>,
     /// How long records written by it live, in milliseconds; for ever if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_life_ms: Option<u64>,

@@ -45,6 +45,7 @@ impl Stage<'_> {
             .env("XDG_STATE_HOME", self.directory)
             .env_remove("FLOWLOCK_NAMESPACE")
             .env_remove("FLOWLOCK_RUN_ID")
+            .env_remove("FLOWLOCK_PARENT_PROOF")
             .current_dir(self.directory)
             .stdin(Stdio::null());
         Ok(command)

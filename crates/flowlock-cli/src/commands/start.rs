@@ -10,8 +10,7 @@ use crate::exit::{self, Failure};
 use crate::json;
 use crate::request::{self, Names};
 use crate::signals::Signals;
-use crate::talk::Talk;
-use crate::terminal::{self, Screen};
+use crate::terminal;
 use crate::waiting;
 
 #[derive(Serialize)]
@@ -20,6 +19,8 @@ struct Started<'a> {
     run: &'a str,
     job: &'a str,
     token: String,
+    /// Makes a later `flowlock run` part of this run: `$FLOWLOCK_PARENT_PROOF`.
+    parent_proof: &'a str,
     lease_ms: u64,
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
     let granted = if args.request.is_a_try() {
         waiting::once(&job, &name, &door)
     } else {
-        waiting::acquire(&job, &door, &mut signals, &mut Talk::for_wait(global, Screen::detect()))
+        waiting::acquire(&job, &door, &mut signals, global)
     };
     let grant = match granted {
         Err(failure) if failure.outcome == "output_exists" && args.request.if_written == IfWritten::Skip => {
@@ -52,7 +53,7 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
         }
         granted => granted?,
     };
-    let token = grant.token();
+    let (token, parent) = (grant.token(), grant.as_parent());
     let run = grant.detach().map_err(|error| door.failure(error))?;
     let printed = if args.json {
         terminal::print_json(&Started {
@@ -60,6 +61,7 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
             run: run.as_str(),
             job: name.as_str(),
             token: json::token(token),
+            parent_proof: parent.proof(),
             lease_ms: args.duration.as_millis() as u64,
         })
     } else {

@@ -152,6 +152,17 @@ fn answers_as_json_name_run_and_outcome() {
 }
 
 #[test]
+fn a_later_step_is_part_of_a_started_run_by_its_proof_not_by_its_id() {
+    let cli = cli();
+    let told = cli.run(["start", "build", "--duration", "1m", "-l", "x", "--json"]).json();
+    let (run, proof) = (told["run"].as_str().unwrap(), told["parent_proof"].as_str().unwrap());
+    let step = cli.with("FLOWLOCK_RUN_ID", run);
+    let line = ["run", "--wait", "200ms", "-l", "x", "--", "true"];
+    step.run(line).code(75).stderr_has("did not start within").stderr_has("FLOWLOCK_PARENT_PROOF is missing");
+    step.with("FLOWLOCK_PARENT_PROOF", proof).run(line).code(75).stderr_has("(deadlock)");
+}
+
+#[test]
 fn verify_asks_about_the_run_it_is_part_of() {
     let cli = cli();
     let program = env!("CARGO_BIN_EXE_flowlock");

@@ -1,8 +1,13 @@
 //! `flowlock run`: what the command sees, what is written, and what the exit code says.
 
 use std::fs;
+use std::time::Duration;
+
+use flowlock_testkit::until;
 
 use super::{cli, place, shown, was_asked};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn success_is_silent_and_its_outputs_are_written() {
@@ -177,6 +182,49 @@ fn a_nested_run_on_what_its_parent_holds_is_refused_at_once() {
     cli.run(["run", "--name", "outer", "--lock-shared", "l", "--", "sh", "-c", &reads_too])
         .code(0)
         .stdout("nested\n");
+}
+
+#[test]
+fn naming_a_run_does_not_let_a_stranger_pass_a_waiting_writer() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a"]).code(0);
+    let show = "echo \"$FLOWLOCK_RUN_ID $FLOWLOCK_PARENT_PROOF\"; sleep 60";
+    let reader = cli.start(["run", "--name", "reader", "-i", "a", "--", "sh", "-c", show]);
+    reader.says("\n");
+    let writer = cli.start(["run", "--name", "writer", "-o", "a", "--", "true"]);
+    until("a waiting writer", PATIENCE, || cli.run(["status"]).out().contains("queued").then_some(()));
+    let said = reader.stdout();
+    let (run, proof) = said.trim_end().split_once(' ').expect("an id and a proof");
+
+    let stranger = cli.clone().with("FLOWLOCK_RUN_ID", run);
+    let reads = ["run", "--wait", "300ms", "--name", "stranger", "-i", "a", "--", "echo", "jumped"];
+    let named = stranger.run(reads);
+    named.code(75).stdout("").stderr_has("stranger did not start within");
+    named.stderr_has(&format!(
+        "flowlock: waits like anybody else, not as part of {run}: FLOWLOCK_RUN_ID names that run, but \
+         FLOWLOCK_PARENT_PROOF is missing\n"
+    ));
+    let guessed = stranger.clone().with("FLOWLOCK_PARENT_PROOF", "0".repeat(40)).run(reads);
+    guessed.code(75).stdout("").stderr_has("but FLOWLOCK_PARENT_PROOF does not prove it\n");
+    stranger.run(["run", "-q", "--wait", "0", "-i", "a", "--", "true"]).code(75);
+    // Its own children have the proof, and do not wait behind one who waits for their parent.
+    stranger.with("FLOWLOCK_PARENT_PROOF", proof).run(reads).code(0).stdout("jumped\n").stderr("");
+    drop((reader, writer));
+}
+
+#[test]
+fn the_proof_of_a_parent_ends_and_renews_nothing() {
+    let cli = cli();
+    let show = "echo \"$FLOWLOCK_RUN_ID $FLOWLOCK_PARENT_PROOF\"; sleep 60";
+    let holder = cli.start(["run", "--name", "holder", "-l", "x", "--", "sh", "-c", show]);
+    holder.says("\n");
+    let said = holder.stdout();
+    let (run, proof) = said.trim_end().split_once(' ').expect("an id and a proof");
+    let child = cli.with("FLOWLOCK_RUN_ID", run).with("FLOWLOCK_PARENT_PROOF", proof);
+    for act in ["commit", "fail", "refresh"] {
+        child.run([act, run]).code(79).stdout("");
+    }
+    assert!(child.run(["status"]).code(0).out().contains("running"));
 }
 
 #[test]

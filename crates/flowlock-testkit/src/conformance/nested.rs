@@ -1,6 +1,6 @@
 //! Parents and children: deadlock by ancestry, and the one exception from the order of arrival.
 
-use flowlock::step::Unlock;
+use flowlock::step::{Patience, Unlock};
 
 use super::Stage;
 
@@ -64,6 +64,19 @@ pub(super) fn a_child_shares_what_its_parent_shares_past_a_waiting_writer(stage:
     stage.run("writer").writes("x").waits().is("queued");
     stage.run("stranger").reads("x").tries().is("refused(busy)");
     stage.run("child").child_of(&parent).reads("x").waits().is("running");
+}
+
+pub(super) fn naming_a_parent_without_its_proof_makes_nobody_its_child(stage: &Stage) {
+    stage.create(&["x"]);
+    let reader = stage.run("reader").reads("x").locks("l").tries();
+    stage.run("writer").writes("x").waits().is("queued");
+    // It passes no writer in line, and it waits for the lock like anybody else.
+    stage.run("1").pretends_to_be_child_of(&reader).reads("x").tries().is("refused(busy)");
+    stage.run("2").pretends_to_be_child_of(&reader).locks("l").waits().is("queued");
+    // The right proof of another run of the same name is none.
+    let elsewhere = stage.run("reader").locks("elsewhere").unsent(Patience::Try);
+    stage.run("3").child_of(&elsewhere).reads("x").tries().is("refused(busy)");
+    stage.run("4").child_of(&reader).reads("x").tries().is("running");
 }
 
 pub(super) fn an_exclusive_child_has_no_such_privilege(stage: &Stage) {

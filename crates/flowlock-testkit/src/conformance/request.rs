@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use flowlock::step::Patience;
-use flowlock::{Attempt, ClaimsBuilder, Holder, IfWritten, OnFail, Spec};
+use flowlock::{Attempt, ClaimsBuilder, Holder, IfWritten, Nonce, OnFail, Parent, Spec};
 
 use super::actor::Actor;
 use super::stage::{Stage, name};
@@ -51,7 +51,14 @@ impl<'s> Request<'s> {
     }
 
     pub(super) fn child_of(mut self, parent: &Actor<'_>) -> Self {
-        self.spec.parent = Some(parent.attempt.id.clone());
+        self.spec.parent = Some(Parent::from(&parent.attempt));
+        self
+    }
+
+    /// It says that it is the child of a run whose secret it does not know.
+    pub(super) fn pretends_to_be_child_of(mut self, run: &Actor<'_>) -> Self {
+        let guessed = Attempt { nonce: Nonce(run.attempt.nonce.0 + 1), ..run.attempt.clone() };
+        self.spec.parent = Some(Parent::from(&guessed));
         self
     }
 

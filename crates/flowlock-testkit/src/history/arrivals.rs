@@ -1,7 +1,7 @@
 //! Requests, sent and sent again, and what operators do by hand.
 
 use flowlock::step::{self, Acquire, Answer, Holders, Standing, Step};
-use flowlock::{Attempt, Nonce, RunId, State};
+use flowlock::{Attempt, Nonce, Parent, RunId, State};
 
 use super::Verdict;
 use super::book::Known;
@@ -38,8 +38,14 @@ impl Play {
         let parents = scene
             .holders()
             .filter(|run| run.holder.client == self.clients[client].id && run.state == State::Running);
-        let parent = parents.last().filter(|_| arrival.nested).map(|run| run.attempt.id.clone());
+        let parent = parents.last().filter(|_| arrival.nested).map(|run| run.attempt.clone());
         let number = self.number();
+        // One in four only says that it is a child: it does not know the secret.
+        let guess = |attempt: Attempt| match number % 4 {
+            0 => Attempt { nonce: Nonce(attempt.nonce.0 + 1), ..attempt },
+            _ => attempt,
+        };
+        let parent = parent.map(|attempt| Parent::from(&guess(attempt)));
         let attempt = Attempt {
             id: RunId::parse(&format!("run.{number}")).expect("a plain id"),
             nonce: Nonce(number.into()),

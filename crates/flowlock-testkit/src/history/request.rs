@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowlock::{Claims, IfWritten, JobName, Name, OnFail, RunId, Spec};
+use flowlock::{Claims, IfWritten, JobName, Name, OnFail, Parent, Spec};
 
 use super::op::{Arrival, Use, Wish};
 use crate::oracle::Patience;
@@ -42,7 +42,7 @@ impl Arrival {
         builder.build().expect("few claims")
     }
 
-    pub(super) fn spec(&self, parent: Option<RunId>) -> Arc<Spec> {
+    pub(super) fn spec(&self, parent: Option<Parent>) -> Arc<Spec> {
         let ms = |seconds: u8| u64::from(seconds) * 1_000;
         Arc::new(Spec {
             job: JobName::parse("job").expect("a plain job"),

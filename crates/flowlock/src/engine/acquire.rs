@@ -60,14 +60,14 @@ impl<T: Tables> Engine<'_, T> {
         Ok(run)
     }
 
-    /// The chain of running parents, as it is now.
+    /// The chain of running parents, as it is now; nobody, if the parent is named without proof.
     fn ancestors(&mut self, spec: &Spec) -> Result<Arc<[Ticket]>> {
         let Some(parent) = &spec.parent else {
             return Ok(Arc::new([]));
         };
-        match self.tables.living(parent)? {
-            Some(parent) if parent.state == State::Running => {
-                Ok(parent.ancestors.iter().copied().chain([parent.ticket]).collect())
+        match self.tables.living(parent.run())? {
+            Some(run) if run.state == State::Running && parent.is(&run.attempt) => {
+                Ok(run.ancestors.iter().copied().chain([run.ticket]).collect())
             }
             _ => Ok(Arc::new([])),
         }

@@ -21,8 +21,7 @@ use crate::json::{self, ResultJson};
 use crate::request;
 use crate::signals::Signals;
 use crate::supervise::{Ended, boot_clock};
-use crate::talk::Talk;
-use crate::terminal::{self, Screen, shown};
+use crate::terminal::{self, shown};
 use crate::waiting;
 
 /// Carries out the command and writes what happened to `--json-result`.
@@ -105,8 +104,7 @@ impl Errand<'_> {
     }
 
     fn wait(&mut self, job: &Job) -> Result<Grant, Failure> {
-        let mut talk = Talk::for_wait(self.global, Screen::detect());
-        waiting::acquire(job, &self.door, &mut self.signals, &mut talk)
+        waiting::acquire(job, &self.door, &mut self.signals, self.global)
     }
 
     /// Not started: a failure, or just what `--if-locked skip` and `--if-written skip` are for.

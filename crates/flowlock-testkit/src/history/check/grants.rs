@@ -1,7 +1,7 @@
 //! Every new grant: S4 to S6, the time to claim it, and what an acquire decides.
 
 use flowlock::step::{Answer, Patience, Standing, Step};
-use flowlock::{Mode, Outcome, Run, State, Ticket};
+use flowlock::{Mode, Outcome, Parent, Run, State, Ticket};
 
 use super::{Moment, holds};
 use crate::history::book::{Book, GrantMade};
@@ -162,9 +162,10 @@ fn decision_is_right(scene: &Scene<'_>, request: &flowlock::step::Acquire, momen
     Ok(())
 }
 
-/// The chain of running parents, the farthest first.
-fn chain(scene: &Scene<'_>, parent: Option<&flowlock::RunId>) -> Vec<Ticket> {
-    let found = parent.and_then(|id| scene.snapshot.runs.iter().find(|run| run.attempt.id == *id));
+/// The chain of running parents, the farthest first; nobody, if the parent is named without proof.
+fn chain(scene: &Scene<'_>, parent: Option<&Parent>) -> Vec<Ticket> {
+    let is_parent = |run: &&Run| parent == Some(&Parent::from(&run.attempt));
+    let found = scene.snapshot.runs.iter().find(is_parent);
     match found.filter(|run| run.state == State::Running) {
         None => Vec::new(),
         Some(run) => run.ancestors.iter().copied().chain([run.ticket]).collect(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::{Claim, ClaimsBuilder, Mode, Space};
 use crate::name::{JobName, Name, RunId};
+use crate::parent::Parent;
 use crate::record::{Failure, MadeFrom, Record, RecordState};
 use crate::run::{
     Attempt, ClientId, Holder, IfWritten, Nonce, OnFail, Outcome, Place, Run, Spec, State, Ticket, Token,
@@ -143,12 +144,14 @@ pub(super) fn pack_spec(spec: &Spec) -> Vec<u8> {
         IfWritten::Skip => Some("skip"),
     };
     let on_fail = (spec.on_fail == OnFail::Incomplete).then_some("incomplete");
+    // The proof has a fixed length.
+    let parent = spec.parent.as_ref().map(|parent| format!("{}{}", parent.proof(), parent.run().as_str()));
     let mut cells = vec![
         Some(spec.job.as_str()).into(),
         Cell::Number(spec.lease_ms),
         if_written.into(),
         on_fail.into(),
-        spec.parent.as_ref().map(RunId::as_str).into(),
+        parent.as_deref().into(),
         spec.record_life_ms.into(),
         spec.max_runtime_ms.into(),
     ];
@@ -197,10 +200,19 @@ fn spec_from(cells: &[Cell<'_>]) -> Option<Spec> {
             Some(_) => return None,
         },
         on_fail: if on_fail.text().is_some() { OnFail::Incomplete } else { OnFail::Keep },
-        parent: parent.text().map(RunId::parse).transpose().ok()?,
+        parent: match parent.text() {
+            None => None,
+            Some(text) => Some(parent_from(text)?),
+        },
         record_life_ms: record_life.number(),
         max_runtime_ms: max_runtime.number(),
     })
+}
+
+/// The proof, then the run's id.
+fn parent_from(text: &str) -> Option<Parent> {
+    let (proof, run) = text.split_at_checked(40)?;
+    Parent::with_proof(RunId::parse(run).ok()?, proof).ok()
 }
 
 fn claim_from(text: &str) -> Option<Claim> {

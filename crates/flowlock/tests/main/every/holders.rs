@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use flowlock::step::Step;
 use flowlock::store::{StoreError, StoreErrorKind};
-use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, RunId, Ticket};
+use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, Ticket};
 
 use super::Fresh;
 
@@ -331,6 +331,6 @@ fn a_panic_inside_a_closure_fails_the_run_and_forgets_that_we_were_inside() {
     }));
     assert!(inside.is_err());
     let grant = flowlock.job("next").output("a").acquire().unwrap();
-    assert_eq!(grant.spec().parent, None::<RunId>);
+    assert_eq!(grant.spec().parent, None);
     assert!(grant.commit().is_ok());
 }

@@ -74,10 +74,12 @@ F.join_chain = function(run, latest)
   end
 end
 
--- The chain of running parents, nearest last.
+-- The chain of running parents, nearest last; nobody, if the parent is named without proof. Its proof stands in front of
+-- its id.
 F.ancestors = function(parent)
-  local run = F.living(parent)
-  if not run or run.state ~= 'running' then
+  local proof, id = sub(parent, 1, 40), sub(parent, 41)
+  local run = F.living(id)
+  if not run or run.state ~= 'running' or redis.sha1hex('flowlock parent ' .. run.nonce .. id) ~= proof then
     return nil
   end
   local chain = {}

@@ -6,13 +6,13 @@
       meta = F.new_meta()
       return
     end
-    local schema, sequence, ticket, token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
+    local schema, sequence, ticket, token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
       pause_until, reign, epoch, replication = struct.unpack(ROW, raw)
     if schema ~= SCHEMA then
       return schema
     end
     meta = {
-      sequence = sequence, ticket = ticket, token = token, ceiling = ceiling, waiting = waiting, queued = queued,
+      sequence = sequence, ticket = ticket, token = token, ahead = ahead, waiting = waiting, queued = queued,
       lapsed = lapsed, backlog = backlog, next_due = next_due, next_expiry = next_expiry, next_forget = next_forget,
       pause_until = pause_until, reign = reign, epoch = epoch, replication = replication,
     }
@@ -215,6 +215,9 @@
         return refused
       end
     end
+    if meta.is_new then
+      F.may_grant() -- who takes over later is told from who was there at the beginning
+    end
     if client and meta.waiting > 0 then
       F.hear(client)
     end
@@ -236,7 +239,7 @@
       end
     end
     meta.sequence = meta.sequence + 1
-    call('HSET', KEYS[1], 'm', struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ceiling, meta.waiting,
+    call('HSET', KEYS[1], 'm', struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ahead, meta.waiting,
       meta.queued, meta.lapsed, meta.backlog, meta.next_due, meta.next_expiry, meta.next_forget, meta.pause_until,
       meta.reign, meta.epoch, meta.replication))
     if next(step.wakes) then

@@ -60,14 +60,10 @@
     end
   end,
 
-  -- Larger than any before it, and no less than the clock; the ceiling is an hour ahead.
+  -- Larger than any before it, and no less than the clock and what tokens are ahead of it since it went back.
   next_token = function()
-    local token = math.max(meta.token + 1, wall)
-    meta.token = token
-    if token > meta.ceiling then
-      meta.ceiling = token + TOKEN_BLOCK
-    end
-    return token
+    meta.token = math.max(meta.token + 1, wall + meta.ahead)
+    return meta.token
   end,
 
   -- Gives a run all its claims: what lapsed in its way is lost only here.

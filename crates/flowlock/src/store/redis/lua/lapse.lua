@@ -1,6 +1,15 @@
 -- What time does: leases end and are taken over, waits end, silent waiters lose their reservation, records expire,
 -- outcomes are forgotten. And what else is rare.
 
+-- Lost tokens were no later than the clock: if it is past the last one that is known, it is past them. If it went back,
+-- tokens go on an hour ahead, and by as much more as the takeover's own id says: another takeover from the same state
+-- says something else.
+local function go_past_lost_tokens(replication)
+  if wall + meta.ahead <= meta.token then
+    meta.ahead = meta.token - wall + TOKEN_BLOCK + tonumber(sub(replication, 1, 8), 16)
+  end
+end
+
 -- Another server is the primary, or this one has started anew: newest grants and tokens may be lost.
 F.another_primary = function(replication)
   if meta.is_new then
@@ -8,7 +17,7 @@ F.another_primary = function(replication)
     meta.pause_until = now + math.max(0, PAUSE - (tonumber(uptime) or 0) * 1000)
   else
     meta.pause_until = now + PAUSE
-    meta.token = math.max(meta.token, meta.ceiling)
+    go_past_lost_tokens(replication)
     meta.reign = meta.reign + 1
     -- Whoever holds something asks at once whether it is still there.
     call('SPUBLISH', sub(KEYS[1], 1, -2) .. 'i:all', '')

@@ -92,7 +92,7 @@ end
 
 F.new_meta = function()
   return {
-    sequence = 0, ticket = 0, token = 0, ceiling = 0, waiting = 0, queued = 0, lapsed = 0, backlog = 0, next_due = FAR,
+    sequence = 0, ticket = 0, token = 0, ahead = 0, waiting = 0, queued = 0, lapsed = 0, backlog = 0, next_due = FAR,
     next_expiry = FAR, next_forget = FAR, pause_until = 0, reign = 0, epoch = NEW_EPOCH, replication = string.rep('-', 40),
     is_new = true,
   }

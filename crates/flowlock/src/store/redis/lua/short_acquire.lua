@@ -12,10 +12,10 @@ if shared then
   local exclusive, inputs = tonumber(argv[13]), tonumber(argv[14])
   local names = shared + exclusive
   local found = call('HMGET', KEYS[1], 'm', unpack(argv, 18, 19 + names + inputs))
-  local schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry,
+  local schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry,
     next_forget, pause_until, reign, epoch, replication
   if found[1] then
-    schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
+    schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
       pause_until, reign, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
   end
   local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
@@ -36,7 +36,7 @@ if shared then
     parts[2 * i], parts[2 * i + 1], told[i] = name, string.format('%.0f', version), { name, version, raw }
   end
   if free then
-    local token, lease, most = math.max(last_token + 1, wall), tonumber(argv[16]), tonumber(argv[17])
+    local token, lease, most = math.max(last_token + 1, wall + ahead), tonumber(argv[16]), tonumber(argv[17])
     local ticket = string.format('%016.0f', last_ticket + 1)
     local deadline = now + math.min(lease, most or lease)
     local run = {
@@ -45,8 +45,7 @@ if shared then
       deadline = deadline, due = deadline,
     }
     local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
-      token > ceiling and token + TOKEN_BLOCK or ceiling, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget,
-      pause_until, reign, epoch, replication)
+      ahead, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget, pause_until, reign, epoch, replication)
     local fields = {
       'm', row, ticket, struct.pack('>c1dd', 'R', token, deadline) .. cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
       inputs > 0 and 'v' .. ticket or nil, inputs > 0 and table.concat(parts, '\0') .. '\0' or nil,

@@ -5,10 +5,10 @@
 if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local call, argv = redis.call, ARGV
   local found = call('HMGET', KEYS[1], 'm', 'n' .. argv[5] .. argv[4])
-  local ticket, free, schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry,
+  local ticket, free, schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry,
     next_forget, pause_until, reign, epoch, replication = found[2], found[1] and found[2]
   if free then
-    schema, sequence, last_ticket, last_token, ceiling, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
+    schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
       pause_until, reign, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
     free = schema == 1 and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
       and now < next_forget + SLACK
@@ -59,7 +59,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local forget = now + OUTCOME_MEMORY
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
         .. '\0' .. (whole[3] or '0\0') .. argv[6]
-      local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ceiling, 0, 0, 0, 0, next_due,
+      local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ahead, 0, 0, 0, 0, next_due,
         next_expiry, math.min(next_forget, forget), pause_until, reign, epoch, replication)
       local changed, n = { 'm', row, ticket, struct.pack('>c1dd', 'C', wall, forget) .. string.sub(whole[1], 18) }, 4
       for i = 1, last do

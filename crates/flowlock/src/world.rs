@@ -49,6 +49,8 @@ pub struct Bounds {
     pub claims: usize,
     /// How many due deadlines a step handles.
     pub due: usize,
+    /// How many holders a step ends because others need their names.
+    pub ends: usize,
     /// How many old outcomes a step forgets: more than deadlines, for forgetting one decides nothing, and a rush leaves many.
     pub forgets: usize,
     /// How many blockers an answer shows; one more is looked for, to say whether there are more.
@@ -73,6 +75,7 @@ impl Default for Bounds {
             looks: 64,
             claims: 2_000,
             due: 64,
+            ends: 64,
             forgets: 256,
             blockers: MOST_BLOCKERS,
             probes: 64,

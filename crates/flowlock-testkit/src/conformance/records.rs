@@ -140,6 +140,46 @@ pub(super) fn create_and_remove_are_refused_while_the_name_is_held(stage: &Stage
     assert_eq!(stage.remove(&["x"]), "not_found");
 }
 
+/// Readers of one name, the first `dead` of them killed.
+fn readers(stage: &Stage, all: usize, dead: usize) -> Vec<super::Actor<'_>> {
+    let readers: Vec<_> = (0..all).map(|at| stage.run(&format!("{at:03}")).reads("x").tries()).collect();
+    readers[..dead].iter().for_each(super::Actor::dies);
+    readers
+}
+
+pub(super) fn create_and_remove_take_nothing_from_one_living_reader_behind_many_dead_ones(stage: &Stage) {
+    for dead in [10, 11, 12, 25] {
+        assert_eq!(stage.create(&["x"]), "done");
+        let readers = readers(stage, dead + 1, dead);
+        let living = readers.last().unwrap();
+        let refused = format!("output_being_read x by {}", living.attempt.id);
+        assert_eq!(stage.create(&["y", "x"]), refused);
+        assert_eq!(stage.remove(&["x"]), refused);
+        assert_eq!(living.is("running").commits(), "committed");
+    }
+}
+
+pub(super) fn create_and_remove_bury_the_dead_in_several_steps(stage: &Stage) {
+    assert_eq!(stage.create(&["x"]), "done");
+    let readers = readers(stage, 151, 150);
+    let asked: Vec<_> = (0..3).map(|_| stage.remove(&["x"])).collect();
+    let again = "refused, again in Some(0)";
+    assert_eq!(asked, [again, again, "output_being_read x by 150"]);
+    assert_eq!(readers[150].commits(), "committed");
+    assert_eq!(stage.remove(&["x"]), "done");
+}
+
+pub(super) fn by_force_they_break_many_holders_in_several_steps(stage: &Stage) {
+    assert_eq!(stage.create(&["x"]), "done");
+    let readers = readers(stage, 150, 0);
+    let asked: Vec<_> = (0..3).map(|_| stage.remove_by_force(&["x"])).collect();
+    let again = "refused, again in Some(0)";
+    assert_eq!(asked, [again, again, "done"]);
+    for reader in &readers {
+        reader.is("lost(broken)");
+    }
+}
+
 pub(super) fn by_force_they_break_the_holder_first(stage: &Stage) {
     stage.create(&["x", "y"]);
     let reader = stage.run("reader").reads("x").tries();

@@ -145,7 +145,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     let work = prop_oneof![
         2 => Just(usual),
         3 => (1..=2_u32, prop_oneof![Just(1_usize), Just(2), Just(64)])
-            .prop_map(move |(looks, due)| Bounds { looks, due, ..usual }),
+            .prop_map(move |(looks, due)| Bounds { looks, due, ends: due, ..usual }),
         1 => Just(Bounds { claims: 2, ..usual }),
         1 => Just(Bounds { due: 1, ..usual }),
     ];

@@ -96,21 +96,38 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn bury(&mut self, tickets: &[Ticket]) -> Result<bool> {
         let mut any = false;
         for &ticket in tickets {
-            let Some(mut run) = self.tables.run(ticket)? else {
+            if !self.is_dead(ticket)? {
                 continue;
-            };
-            let dead = run.holder.life.is_some_and(|life| !self.world.is_alive(life));
-            if dead && !matches!(run.state, State::Ended(_)) {
-                let outcome = match run.state {
-                    State::Running if run.revoked => Outcome::Lost(LostBy::Broken),
-                    State::Running => Outcome::Lost(LostBy::Died),
-                    _ => Outcome::Cancelled,
-                };
-                self.finish(&mut run, outcome)?;
-                any = true;
             }
+            let mut run = self.must_find(ticket)?;
+            let outcome = match run.state {
+                State::Running if run.revoked => Outcome::Lost(LostBy::Broken),
+                State::Running => Outcome::Lost(LostBy::Died),
+                _ => Outcome::Cancelled,
+            };
+            self.finish(&mut run, outcome)?;
+            any = true;
         }
         Ok(any)
+    }
+
+    /// Whether the run is not over although its process is.
+    pub(super) fn is_dead(&mut self, ticket: Ticket) -> Result<bool> {
+        let run = self.tables.run(ticket)?.filter(|run| !matches!(run.state, State::Ended(_)));
+        Ok(run.and_then(|run| run.holder.life).is_some_and(|life| !self.world.is_alive(life)))
+    }
+
+    /// Whether this step may still end a holder that is in the way; if so, it counts as ended.
+    pub(super) fn may_end(&mut self, ticket: Ticket) -> Result<bool> {
+        let is_first = self.budget.ends == self.bounds.ends;
+        let claims = self.must_find(ticket)?.spec.claims.len();
+        if self.budget.ends == 0 || !is_first && claims > self.budget.ended_claims {
+            self.budget.ends = 0;
+            return Ok(false);
+        }
+        self.budget.ends -= 1;
+        self.budget.ended_claims = self.budget.ended_claims.saturating_sub(claims);
+        Ok(true)
     }
 
     pub(super) fn add_guards(&mut self, run: &Run) -> Result<()> {

@@ -87,6 +87,16 @@ pub(crate) fn step<T: Tables>(tables: &mut T, world: &dyn World, step: &Step) ->
 struct Budget {
     looks: u32,
     claims: usize,
+    /// How many holders it may end because others need their names, beyond the one that leaves of itself.
+    ends: usize,
+    /// How many claims those may have together, beyond the first.
+    ended_claims: usize,
+}
+
+impl Budget {
+    fn of(bounds: Bounds) -> Self {
+        Self { looks: bounds.looks, claims: bounds.claims, ends: bounds.ends, ended_claims: bounds.claims }
+    }
 }
 
 /// A step under way.
@@ -111,7 +121,7 @@ impl<'a, T: Tables> Engine<'a, T> {
         let meta = tables.meta()?;
         let rows = if meta.has_backlog { tables.load_backlog()? } else { Vec::new() };
         let bounds = world.bounds();
-        let budget = Budget { looks: bounds.looks, claims: bounds.claims };
+        let budget = Budget::of(bounds);
         let now = world.now();
         let backlog = Backlog::from_rows(rows);
         Ok(Self {

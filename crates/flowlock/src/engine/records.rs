@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::tables::{Result, Tables, Which};
+use super::tables::{Result, Stake, Tables, Which};
 use super::{EVIDENCE_US, Engine};
 use crate::blocker::{Blocked, Blocker, BlockerKind};
 use crate::claim::{Mode, Space};
@@ -175,48 +175,84 @@ impl<T: Tables> Engine<'_, T> {
         Ok(if any { Answer::Done } else { Answer::NotFound })
     }
 
-    /// Ends what holds the names and has lapsed or is to be broken; or refuses.
+    /// Ends what holds the names and is dead, has lapsed or is to be broken; or refuses.
     fn clear_the_way(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
         if self.has_leftover()? {
-            return Ok(Some(Answer::Refused(Blocked {
-                by: Vec::new(),
-                more: false,
-                ahead: 0,
-                retry_after_ms: Some(0),
-            })));
+            return Ok(Some(ask_again()));
         }
-        let mut by = Vec::new();
-        for name in names {
-            for stake in self.tables.holders(
-                &Place::of(Space::Data, name),
-                Which::Standing,
-                self.bounds.blockers + 1,
-            )? {
-                let dead = self.bury(&[stake.ticket])?;
-                if !dead && how == Holders::Respect {
-                    let kind = match stake.mode {
-                        Mode::Exclusive => BlockerKind::OutputBeingWritten,
-                        _ => BlockerKind::OutputBeingRead,
-                    };
-                    let holder = self.by(stake.ticket)?;
-                    by.push(Blocker { kind, name: name.clone(), by: Some(holder), record: None });
+        if how == Holders::Respect {
+            let mut by = Vec::new();
+            for name in names {
+                if by.len() > self.bounds.blockers {
+                    break;
                 }
+                let Some(living) = self.living_holders(name)? else { return Ok(Some(ask_again())) };
+                by.extend(living);
+            }
+            if !by.is_empty() {
+                let more = by.len() > self.bounds.blockers;
+                by.truncate(self.bounds.blockers);
+                let blocked = Blocked { by, more, ahead: 0, retry_after_ms: Some(1_000) };
+                return Ok(Some(Answer::Refused(blocked)));
             }
         }
-        if !by.is_empty() {
-            let more = by.len() > self.bounds.blockers;
-            by.truncate(self.bounds.blockers);
-            return Ok(Some(Answer::Refused(Blocked { by, more, ahead: 0, retry_after_ms: Some(1_000) })));
-        }
         for name in names {
-            let place = Place::of(Space::Data, name);
             for which in [Which::Standing, Which::Lapsed] {
-                for stake in self.tables.holders(&place, which, usize::MAX)? {
-                    self.break_off(stake.ticket)?;
+                if !self.break_off_all(&Place::of(Space::Data, name), which)? {
+                    return Ok(Some(ask_again()));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The living holders of a name. It buries the dead and looks again until nobody more is dead: whoever was not
+    /// looked at may live. `None` if there are more dead than one step buries.
+    fn living_holders(&mut self, name: &Name) -> Result<Option<Vec<Blocker>>> {
+        loop {
+            let mut living = Vec::new();
+            let mut any_dead = false;
+            let place = Place::of(Space::Data, name);
+            for stake in self.tables.holders(&place, Which::Standing, self.bounds.blockers + 1)? {
+                if !self.is_dead(stake.ticket)? {
+                    living.push(self.held_by(name, stake)?);
+                } else if self.may_end(stake.ticket)? {
+                    self.bury(&[stake.ticket])?;
+                    any_dead = true;
+                } else {
+                    return Ok(None);
+                }
+            }
+            if !any_dead {
+                return Ok(Some(living));
+            }
+        }
+    }
+
+    fn held_by(&mut self, name: &Name, stake: Stake) -> Result<Blocker> {
+        let kind = match stake.mode {
+            Mode::Exclusive => BlockerKind::OutputBeingWritten,
+            _ => BlockerKind::OutputBeingRead,
+        };
+        Ok(Blocker { kind, name: name.clone(), by: Some(self.by(stake.ticket)?), record: None })
+    }
+
+    /// Ends the holders of a name; answers whether all of them, for a step ends only so many.
+    fn break_off_all(&mut self, place: &Place, which: Which) -> Result<bool> {
+        loop {
+            let stakes = self.tables.holders(place, which, self.bounds.blockers + 1)?;
+            if stakes.is_empty() {
+                return Ok(true);
+            }
+            for stake in stakes {
+                if !self.may_end(stake.ticket)? {
+                    return Ok(false);
+                }
+                if !self.bury(&[stake.ticket])? {
+                    self.break_off(stake.ticket)?;
+                }
+            }
+        }
     }
 
     fn break_off(&mut self, ticket: Ticket) -> Result<()> {
@@ -226,4 +262,9 @@ impl<T: Tables> Engine<'_, T> {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses a short administrative step for now: older work, or more than one step may do, comes first.
+fn ask_again() -> Answer {
+    Answer::Refused(Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) })
 }

@@ -215,12 +215,17 @@ local function record_is_due(name)
   end
 end
 
+-- Whether the run is not over although its process is.
+F.is_dead = function(run)
+  return is_dead and not run.forget and run.life and is_dead(run.life)
+end
+
 -- Ends those of the runs whose processes are really dead; answers whether there was one.
 F.bury = function(tickets)
   local any = false
   for _, ticket in ipairs(tickets) do
     local run = is_dead and F.run_of(ticket)
-    if run and not run.forget and run.life and is_dead(run.life) then
+    if run and F.is_dead(run) then
       if run.state ~= 'running' then
         F.finish(run, 'cancelled')
       else
@@ -230,6 +235,18 @@ F.bury = function(tickets)
     end
   end
   return any
+end
+
+-- Whether this step may still end a holder that is in the way; if so, it counts as ended.
+F.may_end = function(run)
+  local claims = #F.spec_of(run).claims
+  if step.ends == 0 or step.ends < ENDS and claims > step.ended_claims then
+    step.ends = 0
+    return false
+  end
+  step.ends = step.ends - 1
+  step.ended_claims = math.max(0, step.ended_claims - claims)
+  return true
 end
 
 -- The sweep.

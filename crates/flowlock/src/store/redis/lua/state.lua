@@ -38,9 +38,9 @@ local holding_states, waiting_states = { granted = true, running = true }, { awa
 -- What was read in this step, as it is by now.
 local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS = {}, {}, {}, {}, {}
 
--- What this step has done: looks and claims it may still look at, whom to tell, whether deadlines are left over, and,
--- once it was asked, whether anything may be granted.
-local step = { looks = LOOKS, claims = CLAIMS, wakes = {}, unswept = false }
+-- What this step has done: looks and claims it may still look at, holders in the way that it may still end and how many
+-- claims of theirs, whom to tell, whether deadlines are left over, and, once it was asked, whether anything may be granted.
+local step = { looks = LOOKS, claims = CLAIMS, ends = ENDS, ended_claims = CLAIMS, wakes = {}, unswept = false }
 
 local pack, unpack_row, byte, sub, format = cmsgpack.pack, cmsgpack.unpack, string.byte, string.sub, string.format
 local meta

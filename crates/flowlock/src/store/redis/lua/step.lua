@@ -123,20 +123,67 @@ local function break_off(ticket)
   end
 end
 
--- Ends what holds the names and has lapsed or is to be broken; or refuses.
+-- Older work, or more than one step may do, comes first.
+local function again_in(ms)
+  return { 'refused', { {}, 0, 0, ms } }
+end
+
+-- Adds the living holders of a name. It buries the dead and looks again until nobody more is dead: whoever was not
+-- looked at may live. False if there are more dead than one step buries.
+local function add_living_holders(by, name)
+  local any_dead, known = true, #by
+  while any_dead do
+    any_dead = false
+    for i = #by, known + 1, -1 do
+      by[i] = nil
+    end
+    for _, stake in ipairs(F.holders('d' .. name, BLOCKERS + 1)) do
+      local run = F.must_find(stake.ticket)
+      if not F.is_dead(run) then
+        by[#by + 1] = { stake.mode == 'x' and 'output_being_written' or 'output_being_read', name, F.by(stake.ticket), false }
+      elseif F.may_end(run) then
+        F.bury({ stake.ticket })
+        any_dead = true
+      else
+        return false
+      end
+    end
+  end
+  return true
+end
+
+-- Ends the holders of a name that stand, or those that lapsed; answers whether all of them, for a step ends only so many.
+local function break_off_all(name, lapsed)
+  while true do
+    local tickets = lapsed and F.range('yd' .. name .. '\0', FIRST, nil, BLOCKERS + 1) or F.holders('d' .. name, BLOCKERS + 1)
+    if not tickets[1] then
+      return true
+    end
+    for _, found in ipairs(tickets) do
+      local ticket = lapsed and sub(found, 1, 16) or found.ticket
+      if not F.may_end(F.must_find(ticket)) then
+        return false
+      end
+      if not F.bury({ ticket }) then
+        break_off(ticket)
+      end
+    end
+  end
+end
+
+-- Ends what holds the names and is dead, has lapsed or is to be broken; or refuses.
 local function clear_the_way(names, respect)
   if not F.may_grant() then
-    return { 'refused', { {}, 0, 0, meta.pause_until - now } }
+    return again_in(meta.pause_until - now)
   elseif F.has_leftover() then
-    return { 'refused', { {}, 0, 0, 0 } }
+    return again_in(0)
   end
   local by = {}
-  for _, name in ipairs(names) do
-    for _, stake in ipairs(F.holders('d' .. name, BLOCKERS + 1)) do
-      if not F.bury({ stake.ticket }) and respect then
-        local kind = stake.mode == 'x' and 'output_being_written' or 'output_being_read'
-        by[#by + 1] = { kind, name, F.by(stake.ticket), false }
-      end
+  for _, name in ipairs(respect and names or {}) do
+    if #by > BLOCKERS then
+      break
+    elseif not add_living_holders(by, name) then
+      return again_in(0)
     end
   end
   if #by > 0 then
@@ -144,11 +191,8 @@ local function clear_the_way(names, respect)
     return { 'refused', { by, more, 0, 1000 } }
   end
   for _, name in ipairs(names) do
-    for _, stake in ipairs(F.holders('d' .. name, -1)) do
-      break_off(stake.ticket)
-    end
-    for _, text in ipairs(F.range('yd' .. name .. '\0', FIRST, nil, -1)) do
-      break_off(sub(text, 1, 16))
+    if not break_off_all(name, false) or not break_off_all(name, true) then
+      return again_in(0)
     end
   end
 end

@@ -81,6 +81,8 @@ cases! { ($)
         units_queued_ahead_count_so_that_a_big_request_is_not_starved,
         the_capacity_stated_by_those_ahead_counts,
         lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_fits,
+        a_dead_holder_behind_many_living_ones_makes_room_for_a_newcomer,
+        a_waiter_is_told_of_all_holders_whom_to_probe_and_of_the_first_deadline,
     ;
     nested:
         a_child_that_wants_what_its_parent_holds_is_refused_at_once,

@@ -55,7 +55,8 @@ pub struct Bounds {
     pub forgets: usize,
     /// How many blockers an answer shows; one more is looked for, to say whether there are more.
     pub blockers: usize,
-    /// How many processes one waiting run is told to probe.
+    /// Of how many runs in the way an answer says whom to probe and when the first of them is due; if it speaks of several
+    /// waiting runs, of all together, but of each at least its share.
     pub probes: usize,
     /// How many runs in line for a name are examined for a deadlock.
     pub examined: usize,
@@ -78,7 +79,7 @@ impl Default for Bounds {
             ends: 64,
             forgets: 256,
             blockers: MOST_BLOCKERS,
-            probes: 64,
+            probes: 1_000,
             examined: 64,
             explained: 16,
             heard: 1_000,

@@ -1,6 +1,8 @@
 //! Slots: counted names.
 
-use super::Stage;
+use flowlock::step::{Answer, Standing};
+
+use super::{Actor, Stage};
 
 pub(super) fn units_are_granted_up_to_the_capacity(stage: &Stage) {
     let first = stage.run("1").slot("s", 2, 4).tries();
@@ -56,4 +58,33 @@ pub(super) fn lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_f
     stage.run("one more").slot("s", 1, 3).tries().is("running");
     middle.is("lost(taken)");
     assert_eq!(long.refreshes(), "held late");
+}
+
+/// A slot with all its units taken, each by a run of its own; the last one has the shortest lease.
+fn full_slot(stage: &Stage, capacity: u32) -> Vec<Actor<'_>> {
+    let lease = |at| if at == capacity { 5 } else { 60 };
+    (1..=capacity)
+        .map(|at| stage.run(&format!("{at}")).slot("s", 1, capacity).lease(lease(at)).tries())
+        .collect()
+}
+
+pub(super) fn a_dead_holder_behind_many_living_ones_makes_room_for_a_newcomer(stage: &Stage) {
+    let holders = full_slot(stage, 70);
+    holders[69].dies();
+    stage.run("newcomer").slot("s", 1, 70).tries().is("running");
+    holders[69].is("lost(died)");
+}
+
+pub(super) fn a_waiter_is_told_of_all_holders_whom_to_probe_and_of_the_first_deadline(stage: &Stage) {
+    let holders = full_slot(stage, 70);
+    let waiter = stage.run("waiter").slot("s", 1, 70).waits();
+    let Answer::Standing(Standing::Waiting(waiting)) = waiter.first() else { panic!("it waits") };
+    let expected: Vec<_> = holders.iter().map(|holder| holder.holder.life.unwrap()).collect();
+    assert_eq!(waiting.probe.into_iter().map(|(_, life)| life).collect::<Vec<_>>(), expected);
+    assert_eq!(waiting.look_again_ms, Some(5_000));
+    assert_eq!(stage.run("try").slot("s", 1, 69).tries().first_blocked().retry_after_ms, Some(30_000));
+    let beside = stage.run("other").slot("t", 1, 1).lease(9).tries();
+    let refused = stage.run("second try").slot("t", 1, 1).tries();
+    assert_eq!(refused.first_blocked().retry_after_ms, Some(9_000));
+    beside.is("running");
 }

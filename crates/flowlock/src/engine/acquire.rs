@@ -76,11 +76,7 @@ impl<T: Tables> Engine<'_, T> {
     fn decide(&mut self, mut run: Run, request: &Acquire) -> Result<Standing> {
         let mut obstacle = self.obstacle(&run)?;
         // A dead process in the way is found here and now, not by a later probe.
-        while matches!(obstacle, Some(Obstacle::Taken(_))) {
-            let suspects: Vec<_> = self.in_the_way(&run)?.into_iter().map(|(ticket, _)| ticket).collect();
-            if !self.bury(&suspects)? {
-                break;
-            }
+        while matches!(obstacle, Some(Obstacle::Taken(_))) && self.bury_those_in_the_way(&run)? {
             self.drain()?;
             obstacle = self.obstacle(&run)?;
         }
@@ -97,6 +93,21 @@ impl<T: Tables> Engine<'_, T> {
             Some(_) if self.is_deadlock(&run)? => self.refuse(run, request, Outcome::RefusedDeadlock),
             obstacle => self.wait(run, request, obstacle),
         }
+    }
+
+    /// Buries the dead in the way of a run, as many as a step may end; answers whether there was one.
+    fn bury_those_in_the_way(&mut self, run: &Run) -> Result<bool> {
+        let mut any = false;
+        for (ticket, life) in self.in_the_way(run, self.bounds.probes)?.runs {
+            if life.is_some_and(|life| !self.world.is_alive(life)) {
+                if !self.may_end(ticket)? {
+                    self.unswept = true;
+                    return Ok(false);
+                }
+                any |= self.bury(&[ticket])?;
+            }
+        }
+        Ok(any)
     }
 
     /// Stands a run in the queue; at its obstacle, or to be looked at if only older work is ahead of it.

@@ -1,7 +1,9 @@
 //! Why a run cannot start, in evidence; and where a run stands, as an answer.
 
-use super::Engine;
+use std::collections::BTreeSet;
+
 use super::tables::{Part, Result, Stake, Tables, Which};
+use super::{Engine, no_row};
 use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
 use crate::claim::{Claim, Mode, Space};
 use crate::record::{Input, Record, RecordState};
@@ -12,6 +14,14 @@ use crate::world::Life;
 
 /// What a refused try is told to wait if no deadline in the way is nearer, in milliseconds.
 pub(crate) const LONGEST_RETRY_MS: i64 = 30_000;
+
+/// What would have to end for a run to move up.
+#[derive(Debug, Default)]
+pub(super) struct InTheWay {
+    pub(super) runs: Vec<(Ticket, Option<Life>)>,
+    /// The first of their deadlines.
+    first_deadline_ms: Option<i64>,
+}
 
 impl<T: Tables> Engine<'_, T> {
     /// Where a run stands, as its process is told.
@@ -44,9 +54,11 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn waiting(&mut self, run: &Run) -> Result<Waiting> {
-        let in_the_way = self.in_the_way(run)?;
-        let probe: Vec<_> = in_the_way.iter().filter_map(|&(t, life)| Some((t, life?))).collect();
-        let look_again_ms = self.first_deadline(run)?.map(|at| (at - self.now.boot_ms).max(0) as u64);
+        let share = self.bounds.probes / self.bounds.explained.max(1);
+        let way = self.in_the_way(run, self.budget.probes.max(share).max(1))?;
+        self.budget.probes = self.budget.probes.saturating_sub(way.runs.len());
+        let look_again_ms = way.first_deadline_ms.map(|at| (at - self.now.boot_ms).max(0) as u64);
+        let probe = way.runs.into_iter().filter_map(|(ticket, life)| Some((ticket, life?))).collect();
         Ok(Waiting {
             state: run.state,
             present: run.present,
@@ -56,32 +68,33 @@ impl<T: Tables> Engine<'_, T> {
         })
     }
 
-    /// The runs whose end would let this one move up: per name its holders if it is the oldest waiter there,
-    /// else the next run ahead of it.
-    pub(super) fn in_the_way(&mut self, run: &Run) -> Result<Vec<(Ticket, Option<Life>)>> {
-        let mut found: Vec<(Ticket, Option<Life>)> = Vec::new();
+    /// The runs whose end would let this one move up, at most `most`: per name its holders if it is the oldest waiter
+    /// there, else the next run ahead of it.
+    pub(super) fn in_the_way(&mut self, run: &Run, most: usize) -> Result<InTheWay> {
+        let mut way = InTheWay::default();
+        let mut known = BTreeSet::new();
         for claim in &run.spec.claims {
             let place = Place::of(claim.space, &claim.name);
-            let next = match self.meta.queued {
-                0 => None,
-                _ => self.tables.last_in_line(&place, Part::in_the_way_of(claim.mode, run.ticket))?,
-            };
-            let tickets: Vec<Ticket> = match next {
+            let part = Part::in_the_way_of(claim.mode, run.ticket);
+            let ahead =
+                if self.meta.queued == 0 { None } else { self.tables.last_in_line(&place, part)? };
+            let tickets: Vec<Ticket> = match ahead {
                 Some(ticket) => vec![ticket],
-                None => self
-                    .holders_in_the_way(claim, self.bounds.probes)?
-                    .iter()
-                    .map(|stake| stake.ticket)
-                    .collect(),
+                None => self.holders_in_the_way(claim, most)?.iter().map(|stake| stake.ticket).collect(),
             };
             for ticket in tickets {
-                if found.len() < self.bounds.probes && !found.iter().any(|(known, _)| *known == ticket) {
-                    let life = self.must_find(ticket)?.holder.life;
-                    found.push((ticket, life));
+                if way.runs.len() == most {
+                    return Ok(way);
+                }
+                if known.insert(ticket) {
+                    let vitals = self.tables.vitals(ticket)?.ok_or_else(|| no_row(ticket))?;
+                    way.runs.push((ticket, vitals.life));
+                    way.first_deadline_ms =
+                        [way.first_deadline_ms, vitals.deadline_ms].into_iter().flatten().min();
                 }
             }
         }
-        Ok(found)
+        Ok(way)
     }
 
     fn holders_in_the_way(&mut self, claim: &Claim, limit: usize) -> Result<Vec<Stake>> {
@@ -94,36 +107,15 @@ impl<T: Tables> Engine<'_, T> {
         Ok(stakes)
     }
 
-    /// The first deadline of a holder in the way, if this run is the oldest waiter for that name.
-    fn first_deadline(&mut self, run: &Run) -> Result<Option<i64>> {
-        let mut first: Option<i64> = None;
-        for claim in &run.spec.claims {
-            let place = Place::of(claim.space, &claim.name);
-            let part = Part::in_the_way_of(claim.mode, run.ticket);
-            if self.meta.queued > 0 && self.tables.last_in_line(&place, part)?.is_some() {
-                continue;
-            }
-            for stake in self.holders_in_the_way(claim, self.bounds.probes)? {
-                let deadline = self.must_find(stake.ticket)?.deadline_ms;
-                first = [first, deadline].into_iter().flatten().min();
-            }
-        }
-        Ok(first)
-    }
-
     /// When a new try makes sense: at the first deadline in the way, at most in 30 s; at once if only older
     /// work was left over.
     pub(super) fn retry_after(&mut self, run: &Run) -> Result<u64> {
         if self.has_leftover()? {
             return Ok(0);
         }
-        let mut first = LONGEST_RETRY_MS;
-        for (ticket, _) in self.in_the_way(run)? {
-            if let Some(deadline) = self.must_find(ticket)?.deadline_ms {
-                first = first.min((deadline - self.now.boot_ms).max(0));
-            }
-        }
-        Ok(first as u64)
+        let first = self.in_the_way(run, self.bounds.probes)?.first_deadline_ms;
+        let left = first.map_or(LONGEST_RETRY_MS, |at| (at - self.now.boot_ms).max(0));
+        Ok(left.min(LONGEST_RETRY_MS) as u64)
     }
 
     /// Everything that is in the way of a run, as far as an answer shows it.

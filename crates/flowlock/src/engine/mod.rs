@@ -91,11 +91,19 @@ struct Budget {
     ends: usize,
     /// How many claims those may have together, beyond the first.
     ended_claims: usize,
+    /// Of how many runs in the way it may still speak.
+    probes: usize,
 }
 
 impl Budget {
     fn of(bounds: Bounds) -> Self {
-        Self { looks: bounds.looks, claims: bounds.claims, ends: bounds.ends, ended_claims: bounds.claims }
+        Self {
+            looks: bounds.looks,
+            claims: bounds.claims,
+            ends: bounds.ends,
+            ended_claims: bounds.claims,
+            probes: bounds.probes,
+        }
     }
 }
 
@@ -242,10 +250,12 @@ impl<'a, T: Tables> Engine<'a, T> {
     }
 
     fn must_find(&mut self, ticket: Ticket) -> Result<Run> {
-        self.tables
-            .run(ticket)?
-            .ok_or_else(|| StoreError::damaged(format!("run {ticket} is named but has no row")))
+        self.tables.run(ticket)?.ok_or_else(|| no_row(ticket))
     }
+}
+
+fn no_row(ticket: Ticket) -> StoreError {
+    StoreError::damaged(format!("run {ticket} is named but has no row"))
 }
 
 /// A namespace through the eyes of one run: what [`rule`] asks for.

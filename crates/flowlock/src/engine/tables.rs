@@ -9,6 +9,7 @@ use crate::record::Record;
 use crate::rule::Crowd;
 use crate::run::{Attempt, ClientId, Place, Run, Ticket};
 use crate::store::StoreError;
+use crate::world::Life;
 
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 
@@ -72,6 +73,13 @@ pub(crate) struct Stake {
     pub(crate) mode: Mode,
 }
 
+/// What tells whether a run may end soon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Vitals {
+    pub(crate) life: Option<Life>,
+    pub(crate) deadline_ms: Option<i64>,
+}
+
 /// Which holders of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
@@ -100,6 +108,8 @@ pub(crate) trait Tables {
     fn set_meta(&mut self, meta: &Meta) -> Result<()>;
 
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>>;
+    /// Two fields of a run's row, for who looks at many.
+    fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>>;
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>>;
     /// The run with this id that has not ended; at most one.
     fn living(&mut self, id: &RunId) -> Result<Option<Run>>;

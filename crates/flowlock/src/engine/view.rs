@@ -96,7 +96,7 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         now: world.now(),
         bounds: world.bounds(),
         meta,
-        budget: Budget { looks: 0, claims: 0, ends: 0, ended_claims: 0 },
+        budget: Budget { looks: 0, claims: 0, ends: 0, ended_claims: 0, probes: 0 },
         backlog: Backlog::default(),
         unswept: false,
         wakes: std::collections::BTreeSet::new(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claim::{Mode, Space};
-use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Which};
+use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
@@ -80,6 +80,10 @@ impl Tables for Rows {
 
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>> {
         Ok(self.runs.get(&ticket).cloned())
+    }
+    fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>> {
+        let vitals = |run: &Run| Vitals { life: run.holder.life, deadline_ms: run.deadline_ms };
+        Ok(self.runs.get(&ticket).map(vitals))
     }
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
         Ok(self.attempts.get(attempt).and_then(|ticket| self.runs.get(ticket)).cloned())

@@ -11,11 +11,12 @@ use self::cells::{
 };
 use super::failure::translate;
 use crate::claim::Space;
-use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Which};
+use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
 use crate::run::{Attempt, ClientId, Place, Run, Ticket};
+use crate::world::Life;
 
 /// The rows of one namespace, inside the transaction that is open on the connection.
 pub(super) struct Rows<'c> {
@@ -112,6 +113,14 @@ impl Tables for Rows<'_> {
 
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>> {
         self.run_where("ns = ?1 and ticket = ?2", (self.ns, number(ticket)))
+    }
+
+    fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>> {
+        let sql = "select life, deadline_ms from run where ns = ?1 and ticket = ?2";
+        self.one(sql, (self.ns, number(ticket)), |row| {
+            let life = row.get::<_, Option<i64>>(0)?.map(|life| Life(life as u64));
+            Ok(Vitals { life, deadline_ms: row.get(1)? })
+        })
     }
 
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {

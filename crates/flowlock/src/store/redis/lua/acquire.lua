@@ -49,7 +49,7 @@ end
 local function decide(run, latest_run)
   local in_the_way, place = F.obstacle(run)
   -- A dead process in the way is found here and now, not by a later probe.
-  while is_dead and in_the_way == 'taken' and F.bury(F.in_the_way(run)) do
+  while is_dead and in_the_way == 'taken' and F.bury_those_in_the_way(run) do
     F.drain()
     in_the_way, place = F.obstacle(run)
   end

@@ -18,39 +18,44 @@ local function holders_in_the_way(claim, limit)
   return F.holders_block(claim) and F.holders(claim.place, limit) or {}
 end
 
--- The runs whose end would let this one move up: per name its holders if it is the oldest waiter there, else
--- the next run ahead of it.
-F.in_the_way = function(run)
-  local found, known = {}, {}
-  local function note(ticket)
-    if #found < PROBES and not known[ticket] then
-      known[ticket] = true
-      found[#found + 1] = ticket
+-- When the leases of these runs end, and whose they are: the rest of their rows is not needed.
+local function first_deadline(tickets)
+  local first = FAR
+  for from = 1, #tickets, 500 do
+    local rows = call('HMGET', KEYS[1], unpack(tickets, from, math.min(from + 499, #tickets)))
+    for i = 1, #rows do
+      local ticket = tickets[from + i - 1]
+      local kind, _, deadline = struct.unpack('>c1dd', rows[i] or F.damaged('run ' .. ticket .. ' is named but has no row'))
+      if kind ~= 'R' then
+        deadline = F.must_find(ticket).deadline
+      end
+      first = math.min(first, deadline or FAR)
     end
   end
+  return first
+end
+
+-- The runs whose end would let this one move up, at most so many: per name its holders if it is the oldest waiter
+-- there, else the next run ahead of it.
+F.in_the_way = function(run, most)
+  local found, known = {}, {}
   for _, claim in ipairs(F.spec_of(run).claims) do
     local ahead = meta.queued > 0 and F.last_before(F.line_in_the_way(claim), run.ticket)
-    if ahead then
-      note(sub(ahead, 1, 16))
-    else
-      for _, stake in ipairs(holders_in_the_way(claim, PROBES)) do
-        note(stake.ticket)
+    for _, stake in ipairs(ahead and { { ticket = sub(ahead, 1, 16) } } or holders_in_the_way(claim, most)) do
+      if #found == most then
+        return found
+      elseif not known[stake.ticket] then
+        known[stake.ticket] = true
+        found[#found + 1] = stake.ticket
       end
     end
   end
   return found
 end
 
--- The first deadline of a holder in the way, if this run is the oldest waiter for that name; or the end of a pause.
-local function look_again(run)
-  local first = FAR
-  for _, claim in ipairs(F.spec_of(run).claims) do
-    if meta.queued == 0 or not F.last_before(F.line_in_the_way(claim), run.ticket) then
-      for _, stake in ipairs(holders_in_the_way(claim, PROBES)) do
-        first = math.min(first, F.must_find(stake.ticket).deadline or FAR)
-      end
-    end
-  end
+-- When to look again, if nothing is heard: at the first deadline in the way, or at the end of a pause.
+local function look_again(in_the_way)
+  local first = first_deadline(in_the_way)
   if meta.pause_until > now and not F.may_grant() then
     first = math.min(first, meta.pause_until)
   end
@@ -64,14 +69,24 @@ F.retry_after = function(run)
   elseif F.has_leftover() then
     return 0
   end
-  local first = LONGEST_RETRY
-  for _, ticket in ipairs(F.in_the_way(run)) do
-    local deadline = F.must_find(ticket).deadline
-    if deadline then
-      first = math.min(first, math.max(deadline - now, 0))
+  local first = first_deadline(F.in_the_way(run, PROBES))
+  return math.min(math.max(first - now, 0), LONGEST_RETRY)
+end
+
+-- Buries the dead in the way of a run, as many as a step may end; answers whether there was one.
+F.bury_those_in_the_way = function(run)
+  local any = false
+  for _, ticket in ipairs(F.in_the_way(run, PROBES)) do
+    local other = F.run_of(ticket)
+    if other and F.is_dead(other) then
+      if not F.may_end(other) then
+        step.unswept = true
+        return false
+      end
+      any = F.bury({ ticket }) or any
     end
   end
-  return first
+  return any
 end
 
 -- A run as evidence.
@@ -184,16 +199,18 @@ end
 
 -- A waiting run: { waiting, state, present, blocked, whom to probe, when to look again }.
 F.waiting = function(run)
-  local probe = {}
+  local share = math.floor(PROBES / math.max(EXPLAINED, 1))
+  local in_the_way, probe = F.in_the_way(run, math.max(step.probes, share, 1)), {}
+  step.probes = math.max(0, step.probes - #in_the_way)
   if is_dead then
-    for _, ticket in ipairs(F.in_the_way(run)) do
+    for _, ticket in ipairs(in_the_way) do
       local life = F.must_find(ticket).life
       if life then
         probe[#probe + 1] = { ticket, life }
       end
     end
   end
-  return { 'waiting', run.state, run.absent and 0 or 1, F.blocked(run), probe, look_again(run) }
+  return { 'waiting', run.state, run.absent and 0 or 1, F.blocked(run), probe, look_again(in_the_way) }
 end
 
 -- A wait for one's own ancestor never ends by itself: it is refused when it arrives.

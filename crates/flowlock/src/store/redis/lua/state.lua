@@ -39,8 +39,11 @@ local holding_states, waiting_states = { granted = true, running = true }, { awa
 local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS = {}, {}, {}, {}, {}
 
 -- What this step has done: looks and claims it may still look at, holders in the way that it may still end and how many
--- claims of theirs, whom to tell, whether deadlines are left over, and, once it was asked, whether anything may be granted.
-local step = { looks = LOOKS, claims = CLAIMS, ends = ENDS, ended_claims = CLAIMS, wakes = {}, unswept = false }
+-- claims of theirs, of how many runs in the way it may still speak, whom to tell, whether deadlines are left over, and,
+-- once it was asked, whether anything may be granted.
+local step = {
+  looks = LOOKS, claims = CLAIMS, ends = ENDS, ended_claims = CLAIMS, probes = PROBES, wakes = {}, unswept = false,
+}
 
 local pack, unpack_row, byte, sub, format = cmsgpack.pack, cmsgpack.unpack, string.byte, string.sub, string.format
 local meta

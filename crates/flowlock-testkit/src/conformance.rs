@@ -155,6 +155,7 @@ cases! { ($)
         by_force_they_break_the_holder_first,
         remove_ignores_the_queue,
         an_incomplete_record_lets_nobody_in_until_the_next_commit,
+        a_run_given_back_is_no_failure_and_leaves_the_record_as_it_was,
         a_takeover_itself_spoils_no_record,
         readers_in_line_go_back_when_a_rewrite_begins,
     ;

@@ -10,7 +10,7 @@ use crate::job::Job;
 use crate::keeper::Keeper;
 use crate::name::Namespace;
 use crate::run::{Attempt, ClientId, Holder, Origin, State};
-use crate::step::{Answer, Cancelled, Step, Who};
+use crate::step::{Answer, Cancelled, Step};
 use crate::store::memory::MemoryStore;
 use crate::store::{Page, Pulse, Store, StoreError, View};
 use crate::sync::lock;
@@ -285,7 +285,7 @@ impl Shared {
         match self.step_until(&cancel, until)? {
             Answer::Cancelled(Cancelled::TooLate(State::Running)) => {
                 tracing::warn!(run = %attempt.id, "granted without an answer; ended again");
-                self.step_until(&Step::Fail(Who::from(attempt)), until).map(drop)
+                self.step_until(&Step::GiveBack(attempt.clone()), until).map(drop)
             }
             _ => Ok(()),
         }

@@ -60,6 +60,8 @@ pub struct Record {
     pub name: Name,
     /// Whether it counts.
     pub state: RecordState,
+    /// Whether it is incomplete only since its present holder began; that one may still give it back as it was.
+    pub was_live: bool,
     /// The token of the run that wrote it.
     pub version: Token,
     /// That run.

@@ -38,6 +38,9 @@ pub enum Step {
         /// The latest arrival of any acquire of it that was sent (boot clock).
         latest_ms: i64,
     },
+    /// Ends a run whose work has not begun, even if it holds its claims: it is withdrawn, no failure, and a record that
+    /// it made incomplete is live again.
+    GiveBack(Attempt),
     /// A sign of life of a process that waits, and what there is to know of its runs: at most 1,000 of them.
     Heartbeat {
         /// The process.
@@ -160,7 +163,7 @@ pub enum Answer {
     Refreshed(Vec<Refreshed>),
     /// To commit and fail.
     Finished(Finished),
-    /// To cancel.
+    /// To cancel and give back.
     Cancelled(Cancelled),
     /// To a heartbeat: the client's waiting and granted runs, by ticket.
     Heard {

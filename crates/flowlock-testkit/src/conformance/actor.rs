@@ -154,6 +154,11 @@ impl Actor<'_> {
         word(&self.stage.step(&Step::Cancel { attempt: self.attempt.clone(), latest_ms: self.latest_ms }))
     }
 
+    #[track_caller]
+    pub(super) fn gives_back(&self) -> String {
+        word(&self.stage.step(&Step::GiveBack(self.attempt.clone())))
+    }
+
     /// A heartbeat of its process: the runs the answer speaks of, `"A queued"`.
     #[track_caller]
     pub(super) fn beats(&self) -> Vec<String> {

@@ -215,6 +215,32 @@ pub(super) fn an_incomplete_record_lets_nobody_in_until_the_next_commit(stage: &
     reader.is("granted");
 }
 
+pub(super) fn a_run_given_back_is_no_failure_and_leaves_the_record_as_it_was(stage: &Stage) {
+    stage.create(&["x"]);
+    let version = stage.record("x").unwrap().version;
+    let run = stage.run("A").writes("x").writes("y").spoiling().tries();
+    let reader = stage.run("reader").reads("x").waits();
+    assert_eq!(stage.written(), "x incomplete");
+    assert_eq!(run.gives_back(), "withdrawn");
+    assert_eq!(stage.written(), "x live");
+    let record = stage.record("x").unwrap();
+    assert_eq!((record.version, record.failure), (version, None));
+    assert_eq!(reader.is("granted").cancels(), "withdrawn");
+    assert_eq!(run.gives_back(), "withdrawn");
+    assert_eq!(run.commits(), "cancelled");
+    // What somebody else left incomplete stays so, and so does what is revoked before it is given back.
+    assert_eq!(stage.run("B").writes("x").spoiling().tries().fails(), "failed");
+    let third = stage.run("C").writes("x").spoiling().tries();
+    assert_eq!(third.gives_back(), "withdrawn");
+    assert_eq!(stage.written(), "x incomplete");
+    assert_eq!(stage.run("D").unsent(flowlock::step::Patience::Try).gives_back(), "not_found");
+    assert_eq!(stage.run("E").writes("x").tries().commits(), "committed");
+    let revoked = stage.run("F").writes("x").spoiling().tries();
+    assert_eq!(revoked.is_unlocked(flowlock::step::Unlock::WhenAcknowledged), "done");
+    assert_eq!(revoked.gives_back(), "too late: lost(broken)");
+    assert_eq!(stage.written(), "x live");
+}
+
 pub(super) fn a_takeover_itself_spoils_no_record(stage: &Stage) {
     stage.create(&["x"]);
     let keeper = stage.run("keeper").writes("x").lease(5).tries();

@@ -49,7 +49,8 @@ impl Play {
             (State::AwaitingInput | State::Queued, 5) | (State::Granted, _) => {
                 Step::Claim { attempt, holder: self.holder(client) }
             }
-            (State::Running, 0..=3) => Step::Refresh(vec![who]),
+            (State::Running, 0..=2) => Step::Refresh(vec![who]),
+            (State::Running, 3) => Step::GiveBack(attempt),
             (State::Running, 4) => Step::Fail(who),
             (State::Running, 5..=7) => Step::Commit { who, note: Some("note".into()) },
             _ => return Ok(()),

@@ -41,7 +41,7 @@ impl Moment<'_> {
         let id = &run.attempt.id;
         match self.step {
             Step::Commit { who, .. } | Step::Fail(who) => who.run == *id,
-            Step::Cancel { attempt, .. } => *attempt == run.attempt,
+            Step::Cancel { attempt, .. } | Step::GiveBack(attempt) => *attempt == run.attempt,
             Step::Claim { attempt, .. } => *attempt == run.attempt && run.revoked,
             Step::Unlock { run, .. } => run == id,
             Step::Create { names, holders, .. } | Step::Remove { names, holders } => {

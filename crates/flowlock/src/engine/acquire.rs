@@ -7,7 +7,9 @@ use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS};
 use crate::claim::Claims;
 use crate::name::JobName;
 use crate::rule::Obstacle;
-use crate::run::{Attempt, ClientId, Holder, IfWritten, OnFail, Origin, Outcome, Run, Spec, State, Ticket};
+use crate::run::{
+    Attempt, ClientId, Holder, IfWritten, LostBy, OnFail, Origin, Outcome, Run, Spec, State, Ticket,
+};
 use crate::step::{Acquire, Answer, Cancelled, Invalid, Patience, Standing};
 
 impl<T: Tables> Engine<'_, T> {
@@ -198,7 +200,7 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(Answer::NotFound);
         };
         if run.revoked && run.state.is_holding() {
-            self.finish(&mut run, Outcome::Lost(crate::run::LostBy::Broken))?;
+            self.finish(&mut run, Outcome::Lost(LostBy::Broken))?;
             return self.standing(&run).map(Answer::Standing);
         }
         self.adopt(&mut run, holder)?;
@@ -223,12 +225,23 @@ impl<T: Tables> Engine<'_, T> {
         if run.state.is_waiting() || run.state == State::Granted {
             self.finish(&mut run, Outcome::Cancelled)?;
         }
-        match run.state {
-            State::Running | State::Ended(Outcome::Committed | Outcome::Failed | Outcome::Lost(_)) => {
-                Ok(Cancelled::TooLate(run.state))
-            }
-            _ => Ok(Cancelled::Withdrawn),
+        Ok(has_begun(run.state))
+    }
+
+    /// Ends a run whose work has not begun, even if it is running: it is no failure.
+    pub(super) fn give_back(&mut self, attempt: &Attempt) -> Result<Answer> {
+        let Some(mut run) = self.tables.by_attempt(attempt)? else {
+            return Ok(Answer::NotFound);
+        };
+        if run.state == State::Running {
+            self.restore_records(&run)?;
         }
+        if run.revoked && run.state.is_holding() {
+            self.finish(&mut run, Outcome::Lost(LostBy::Broken))?;
+        } else if !matches!(run.state, State::Ended(_)) {
+            self.finish(&mut run, Outcome::Cancelled)?;
+        }
+        Ok(Answer::Cancelled(has_begun(run.state)))
     }
 
     /// An acquire of this attempt that is still on its way must not be granted when it arrives.
@@ -257,5 +270,14 @@ impl<T: Tables> Engine<'_, T> {
         run.forget_ms = Some(latest_ms + 1);
         self.note_due(&run);
         self.tables.insert_run(&run)
+    }
+}
+
+fn has_begun(state: State) -> Cancelled {
+    match state {
+        State::Running | State::Ended(Outcome::Committed | Outcome::Failed | Outcome::Lost(_)) => {
+            Cancelled::TooLate(state)
+        }
+        _ => Cancelled::Withdrawn,
     }
 }

@@ -21,7 +21,7 @@ impl<T: Tables> Engine<'_, T> {
         if was.is_waiting() || was == State::Granted {
             self.remove_of_client(run)?;
         }
-        if was == State::Running && outcome != Outcome::Committed {
+        if was == State::Running && !matches!(outcome, Outcome::Committed | Outcome::Cancelled) {
             self.note_failure(run, outcome)?;
         }
         if !matches!(outcome, Outcome::Committed | Outcome::Failed | Outcome::Cancelled) {

@@ -157,6 +157,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             Step::Commit { who, note } => self.commit(who, note.as_deref()).map(Answer::Finished),
             Step::Fail(who) => self.fail(who).map(Answer::Finished),
             Step::Cancel { attempt, latest_ms } => self.cancel(attempt, *latest_ms).map(Answer::Cancelled),
+            Step::GiveBack(attempt) => self.give_back(attempt),
             Step::Heartbeat { client, from } => self.heartbeat(*client, *from),
             Step::Bury(tickets) => self.bury(tickets).map(|_| Answer::Done),
             Step::Detach(attempt) => self.detach(attempt),

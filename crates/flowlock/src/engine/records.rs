@@ -51,6 +51,7 @@ impl<T: Tables> Engine<'_, T> {
         self.put(&Record {
             name: name.clone(),
             state: RecordState::Live,
+            was_live: false,
             version,
             run: run.clone(),
             job: spec.job.clone(),
@@ -75,8 +76,22 @@ impl<T: Tables> Engine<'_, T> {
             if let Some(mut record) = self.record_now(&output.name)?.filter(|r| r.state == RecordState::Live)
             {
                 record.state = RecordState::Incomplete;
+                record.was_live = true;
                 self.put(&record)?;
                 self.mark_readers(&output.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// A run is given back before its work began: the old records of its outputs are what they were before it.
+    pub(super) fn restore_records(&mut self, run: &Run) -> Result<()> {
+        for output in run.spec.claims.outputs() {
+            if let Some(mut record) = self.record(&output.name)?.filter(|record| record.was_live) {
+                record.state = RecordState::Live;
+                record.was_live = false;
+                self.put(&record)?;
+                self.mark_written(&output.name)?;
             }
         }
         Ok(())
@@ -92,10 +107,11 @@ impl<T: Tables> Engine<'_, T> {
         };
         for output in run.spec.claims.outputs() {
             let record = match self.record(&output.name)? {
-                Some(record) => Record { failure: Some(failure.clone()), ..record },
+                Some(record) => Record { failure: Some(failure.clone()), was_live: false, ..record },
                 None => Record {
                     name: output.name.clone(),
                     state: RecordState::NeverWritten,
+                    was_live: false,
                     version: Token(0),
                     run: failure.run.clone(),
                     job: failure.job.clone(),
@@ -133,6 +149,7 @@ impl<T: Tables> Engine<'_, T> {
 
     fn end_record(&mut self, mut record: Record, state: RecordState) -> Result<()> {
         record.state = state;
+        record.was_live = false;
         record.expires_at_us = Some(self.now.wall_us + EVIDENCE_US);
         self.put(&record)?;
         self.mark_readers(&record.name);

@@ -56,8 +56,12 @@ fn said(moment: &Moment<'_>) -> Vec<(Attempt, Said)> {
         (Step::Commit { who, .. } | Step::Fail(who), Answer::Finished(finished)) => {
             attempt(who).map(|attempt| (attempt, self::finished(*finished))).into_iter().collect()
         }
-        (Step::Cancel { attempt, .. }, Answer::Cancelled(Cancelled::TooLate(State::Ended(outcome)))) => {
-            vec![(attempt.clone(), Said::Ended(*outcome))]
+        (
+            Step::Cancel { attempt, .. } | Step::GiveBack(attempt),
+            Answer::Cancelled(Cancelled::TooLate(State::Ended(outcome))),
+        ) => vec![(attempt.clone(), Said::Ended(*outcome))],
+        (Step::GiveBack(attempt), Answer::Cancelled(Cancelled::Withdrawn)) => {
+            vec![(attempt.clone(), Said::Ended(Outcome::Cancelled))]
         }
         _ => Vec::new(),
     }

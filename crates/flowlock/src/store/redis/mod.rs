@@ -216,7 +216,7 @@ impl RedisStore {
                 Answer::Standing(Standing::Running(_)),
                 Step::Acquire(crate::step::Acquire { attempt, .. }) | Step::Claim { attempt, .. },
             ) => {
-                self.carry_out(namespace, &Step::Fail(Who::from(attempt)))?;
+                self.carry_out(namespace, &Step::GiveBack(attempt.clone()))?;
                 let message = format!(
                     "the grant was given back: {short}; check the replicas, or ask for less with durability=replicas(N,MS) in the URL"
                 );

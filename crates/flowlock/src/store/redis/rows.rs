@@ -302,6 +302,7 @@ fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
     Some(Record {
         name: name.clone(),
         state: record_state(head[0])?,
+        was_live: head[0] == WAS_LIVE,
         version: Token(number(1)? as u64),
         run: RunId::parse(run).ok()?,
         job: JobName::parse(job).ok()?,
@@ -313,11 +314,14 @@ fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
     })
 }
 
+/// The letter of a record that is incomplete only since its present holder began.
+const WAS_LIVE: u8 = b'J';
+
 /// The state that a letter stands for.
 pub(super) fn record_state(letter: u8) -> Option<RecordState> {
     Some(match letter {
         b'L' => RecordState::Live,
-        b'I' => RecordState::Incomplete,
+        b'I' | WAS_LIVE => RecordState::Incomplete,
         b'E' => RecordState::Expired,
         b'R' => RecordState::Removed,
         b'N' => RecordState::NeverWritten,

@@ -37,6 +37,7 @@ pub(super) fn name_of(step: &Step) -> &'static str {
         Step::Commit { .. } => "commit",
         Step::Fail(_) => "fail",
         Step::Cancel { .. } => "cancel",
+        Step::GiveBack(_) => "give_back",
         Step::Heartbeat { .. } => "heartbeat",
         Step::Bury(_) => "bury",
         Step::Detach(_) => "detach",
@@ -76,7 +77,7 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
             words.push(tickets.len().to_string().into());
             words.extend(tickets.iter().map(|ticket| ticket_text(*ticket).into()));
         }
-        Step::Detach(attempt) => add_who(words, &Who::from(attempt)),
+        Step::Detach(attempt) | Step::GiveBack(attempt) => add_who(words, &Who::from(attempt)),
         Step::Create { names, spec, run, note, holders } => {
             let life = spec.record_life_ms.map_or(String::new(), |ms| ms.to_string());
             words.push(holders_word(*holders));

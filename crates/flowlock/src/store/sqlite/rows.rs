@@ -7,7 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
 
 use self::cells::{
     RECORD_COLUMNS, RUN_COLUMNS, all_modes, columns, first_by_ticket, json, modes, most, number, parsed,
-    read_record, read_run, read_stake, source_from_text, source_text, ticket, unreadable, unsigned,
+    read_record, read_run, read_stake, source_from_text, source_text, state_word, ticket, unreadable,
+    unsigned,
 };
 use super::failure::translate;
 use crate::claim::Space;
@@ -328,7 +329,7 @@ impl Tables for Rows<'_> {
             params![
                 self.ns,
                 record.name.as_str(),
-                record.state.as_str(),
+                state_word(record),
                 record.version.0 as i64,
                 record.run.as_str(),
                 record.job.as_str(),

@@ -129,9 +129,14 @@ fn a_run_that_was_granted_without_an_answer_holds_nothing() {
         let first = matches!(step, Step::Acquire(_)) && lost.fetch_add(1, Ordering::SeqCst) < 10;
         if first { Err(unknown()) } else { answer }
     });
-    let job = flowlock.job("job").lock("a");
+    flowlock.create(&["out"], flowlock::Creation::default()).unwrap();
+    let job = flowlock.job("job").lock("a").output("out").on_fail(flowlock::OnFail::Incomplete);
     assert!(matches!(job.acquire().unwrap_err(), Error::Store(_)));
     assert!(flowlock.runs().unwrap().is_empty());
+    // Nor is it a failed attempt: its work never began.
+    let seen = flowlock.names(&[flowlock::Name::parse("out").unwrap()]).unwrap();
+    let record = seen[0].record.as_ref().unwrap();
+    assert_eq!((record.state, record.failure.as_ref()), (flowlock::RecordState::Live, None));
 }
 
 #[test]

@@ -224,9 +224,13 @@ fn a_grant_that_no_replica_has_in_time_is_given_back_and_a_commit_is_told_of() {
     let grant = durable.job("holder").output("more").acquire().unwrap();
 
     primary.cut_replication();
-    let Err(Error::Store(error)) = durable.job("next").output("out").try_acquire() else { panic!("granted") };
+    let next = durable.job("next").output("out").on_fail(flowlock::OnFail::Incomplete);
+    let Err(Error::Store(error)) = next.try_acquire() else { panic!("granted") };
     assert_eq!(error.kind(), StoreErrorKind::NotReplicated);
     assert!(error.to_string().contains("0 of 1 replicas had it within 500 ms"), "{error}");
+    let reads = plain.job("reader").input("out").try_acquire().unwrap();
+    assert!(matches!(reads, Acquired::Granted(_)), "given back is not failed: {reads:?}");
+    drop(reads);
     let Acquired::Granted(other) = plain.job("other").output("out").try_acquire().unwrap() else {
         panic!("something is left held")
     };

@@ -109,7 +109,7 @@ local function missing_input(name, by)
     return
   end
   local writer = F.exclusive_holder('d' .. name)
-  local kind = writer and 'input_being_written' or state == 'I' and 'input_incomplete' or 'input_missing'
+  local kind = writer and 'input_being_written' or (state == 'I' or state == 'J') and 'input_incomplete' or 'input_missing'
   by[#by + 1] = { kind, name, writer and F.by(writer), F.evidence(record) }
 end
 

@@ -179,8 +179,21 @@ F.mark_incomplete = function(spec)
   for _, name in ipairs(spec.outputs) do
     local record = F.record_of(name)
     if F.state_of(record) == 'L' then
-      put_record(name, changed(record, 'I', record.due))
+      put_record(name, changed(record, 'J', record.due))
       mark_readers(name)
+    end
+  end
+end
+
+-- A run is given back before its work began: the old records of its outputs are what they were before it.
+F.restore_records = function(run)
+  local outputs = F.spec_of(run).outputs
+  F.prefetch_records(outputs)
+  for _, name in ipairs(outputs) do
+    local record = F.record_of(name)
+    if record and record.state == 'J' then
+      put_record(name, changed(record, 'L', record.due))
+      F.mark_written(name)
     end
   end
 end
@@ -193,7 +206,7 @@ F.note_failure = function(run, outcome)
   for _, name in ipairs(spec.outputs) do
     local record = F.record_of(name)
     if record then
-      local after = changed(record, record.state, record.due)
+      local after = changed(record, record.state == 'J' and 'I' or record.state, record.due)
       after.tail = failure .. string.match(after.tail, '^%Z*%z%Z*%z%Z*%z%Z*%z(.*)$')
       put_record(name, after)
     else

@@ -113,7 +113,7 @@
     for i, name in ipairs(names) do
       local old = RECORDS[name]
       rows[2 * i - 1], rows[2 * i] = 'o' .. name, raw
-      if not old or old.state ~= 'L' and old.state ~= 'I' then
+      if not old or not F.is_written(old.state) then
         written[#written + 1] = 0
         written[#written + 1] = name
       end

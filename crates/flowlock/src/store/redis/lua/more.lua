@@ -211,7 +211,7 @@ F.origin_of = function(run)
 end
 
 F.is_written = function(state)
-  return state == 'L' or state == 'I'
+  return state == 'L' or state == 'I' or state == 'J'
 end
 
 -- A record's state as it is now: one whose time is up has expired, whether a sweep came to it or not.
@@ -289,7 +289,7 @@ end
 
 -- Leaves evidence of a run that did not write what it was to write, and wakes the process that does not know.
 F.tell_of_end = function(run, was, outcome)
-  if was == 'running' then
+  if was == 'running' and outcome ~= 'cancelled' then
     F.note_failure(run, outcome)
   end
   if outcome ~= 'failed' and outcome ~= 'cancelled' then

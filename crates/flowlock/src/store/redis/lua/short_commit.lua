@@ -49,7 +49,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
     for i = 1, outputs do
       if old[i] then
         local state, version, _, due = struct.unpack('>c1ddd', old[i])
-        free = free and (state == 'L' or state == 'I') and version <= token and due < 0
+        free = free and (state == 'L' or state == 'I' or state == 'J') and version <= token and due < 0
       else
         written[#written + 1] = 0
         written[#written + 1] = string.sub(fields[i], 2)

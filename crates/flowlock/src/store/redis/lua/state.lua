@@ -23,7 +23,8 @@
 -- (s shared, x exclusive, u units), must (its record must exist), units and capacity. What is not there is none, or no.
 -- A number that is written as a word (LOOKS, SILENCE) has its home in Rust; script.rs puts it in its place.
 --
--- A record's first 25 bytes are fixed: state, version, when it was written, when it is due (-1: never). Behind them,
+-- A record's state is L live, I incomplete, J incomplete only since its present holder began, E expired, R removed, N
+-- never written. Its first 25 bytes are fixed: state, version, when it was written, when it is due (-1: never). Behind them,
 -- each ended by NUL: the failed attempt (run, job, outcome, time), the run, the job, what it was made from; then `-`,
 -- or `+` and the note.
 --

@@ -51,6 +51,13 @@ local function put_tombstone(id, nonce, latest)
   F.insert(run)
 end
 
+local function has_begun(state)
+  if state == 'running' or state == 'committed' or state == 'failed' or sub(state, 1, 5) == 'lost(' then
+    return { 'too_late', state }
+  end
+  return { 'withdrawn' }
+end
+
 local function cancel(id, nonce, latest)
   local run = F.by_attempt(id, nonce)
   if not run then
@@ -60,11 +67,24 @@ local function cancel(id, nonce, latest)
   if waiting_states[run.state] or run.state == 'granted' then
     F.finish(run, 'cancelled')
   end
-  local state = run.state
-  if state == 'running' or state == 'committed' or state == 'failed' or sub(state, 1, 5) == 'lost(' then
-    return { 'too_late', state }
+  return has_begun(run.state)
+end
+
+-- Ends a run whose work has not begun, even if it is running: it is no failure.
+local function give_back(id, nonce)
+  local run = F.by_attempt(id, nonce)
+  if not run then
+    return { 'not_found' }
   end
-  return { 'withdrawn' }
+  if run.state == 'running' then
+    F.restore_records(run)
+  end
+  if run.revoked and holding_states[run.state] then
+    F.finish(run, 'lost(broken)')
+  elseif not run.forget then
+    F.finish(run, 'cancelled')
+  end
+  return has_begun(run.state)
 end
 
 -- A page of a client's waiting and granted runs; the blockers only of the first few.
@@ -260,6 +280,8 @@ local function act()
     return fail(ARGV[4], ARGV[5])
   elseif OP == 'cancel' then
     return cancel(ARGV[4], ARGV[5], tonumber(ARGV[6]))
+  elseif OP == 'give_back' then
+    return give_back(ARGV[4], ARGV[5])
   elseif OP == 'heartbeat' then
     return heartbeat(ARGV[4], ARGV[5])
   elseif OP == 'bury' then

@@ -19,11 +19,22 @@ pub(super) const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line
 pub(super) const RECORD_COLUMNS: &str =
     "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure";
 
+/// The state of a record that is incomplete only since its present holder began.
+const WAS_LIVE: &str = "was_live";
+
+/// How a record's state stands in its row.
+pub(super) fn state_word(record: &Record) -> &'static str {
+    if record.was_live { WAS_LIVE } else { record.state.as_str() }
+}
+
 pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let failure: Option<String> = row.get(9)?;
+    let was_live = row.get_ref(1)?.as_bytes()? == WAS_LIVE.as_bytes();
+    let state = if was_live { RecordState::Incomplete } else { word(row, 1, RecordState::from_word)? };
     Ok(Record {
         name: parsed(row, 0, Name::parse)?,
-        state: word(row, 1, RecordState::from_word)?,
+        state,
+        was_live,
         version: Token(unsigned(row, 2)?),
         run: parsed(row, 3, RunId::parse)?,
         job: parsed(row, 4, crate::name::JobName::parse)?,

@@ -76,8 +76,7 @@ impl<T: Tables> Engine<'_, T> {
         for claim in &run.spec.claims {
             let place = Place::of(claim.space, &claim.name);
             let part = Part::in_the_way_of(claim.mode, run.ticket);
-            let ahead =
-                if self.meta.queued == 0 { None } else { self.tables.last_in_line(&place, part)? };
+            let ahead = if self.meta.queued == 0 { None } else { self.tables.last_in_line(&place, part)? };
             let tickets: Vec<Ticket> = match ahead {
                 Some(ticket) => vec![ticket],
                 None => self.holders_in_the_way(claim, most)?.iter().map(|stake| stake.ticket).collect(),

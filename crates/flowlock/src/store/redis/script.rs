@@ -100,8 +100,20 @@ fn script(flags: &str, clock: Clock, short: &str, [hot, cold]: [&str; 2], own: &
 /// The words that stand for a number in the scripts, and what is put in their place: nothing that a script would have to
 /// look up or pass to its functions. In tests the bounds are part of the world.
 fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
-    let Bounds { looks, claims, due, ends, forgets, blockers, probes, examined, explained, heard, made_from, page } =
-        Bounds::default();
+    let Bounds {
+        looks,
+        claims,
+        due,
+        ends,
+        forgets,
+        blockers,
+        probes,
+        examined,
+        explained,
+        heard,
+        made_from,
+        page,
+    } = Bounds::default();
     let bounds = [
         ("LOOKS", looks as usize),
         ("CLAIMS", claims),

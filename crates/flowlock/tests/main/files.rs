@@ -144,7 +144,7 @@ fn a_process_killed_while_it_makes_the_store_leaves_nothing_in_the_way() {
     }
     let _ = fs::remove_file(place.path());
     write(&place.open(), "a").unwrap();
-    let ours = ["", "-live", "-lock", "-shm", "-wal"].map(|suffix| format!("flowlock.db{suffix}"));
+    let ours = ["", "-live", "-lock", "-shm", "-wake", "-wal"].map(|suffix| format!("flowlock.db{suffix}"));
     assert_eq!(place.files(), ours);
 }
 
@@ -272,7 +272,7 @@ fn sockets_of_dead_processes_do_not_pile_up() {
     drop(store.inbox(&Namespace::default(), ClientId(0)).unwrap());
     let directory = place.beside("-wake");
     for number in 0..100 {
-        let socket = directory.join(format!("dead{number}"));
+        let socket = directory.join(ClientId(1_000 + number).to_string());
         drop(UnixDatagram::bind(&socket).unwrap());
         let long_ago = nix::sys::time::TimeSpec::new(1, 0);
         nix::sys::stat::utimensat(

@@ -4,6 +4,7 @@ mod files;
 mod histories;
 mod servers;
 mod servers_scale;
+mod side_files;
 mod went_back;
 
 #[path = "every/mod.rs"]

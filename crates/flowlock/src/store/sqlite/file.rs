@@ -8,7 +8,8 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::failure::{not_synced, translate, translate_commit};
-use super::open::{self, Identity, with_suffix};
+use super::open::{self, Identity};
+use super::side::{open_itself, sync_directory, with_suffix};
 use crate::store::{StoreError, StoreErrorKind, directory_of};
 
 #[derive(Debug)]
@@ -50,11 +51,12 @@ impl OpenFile {
     pub(super) fn sync(&mut self, path: &Path) -> Result<(), StoreError> {
         let path = with_suffix(path, "-wal");
         let unknown = |error: std::io::Error| not_synced(&path, error);
-        let inode = fs::metadata(&path).map_err(unknown)?.ino();
+        let inode = fs::symlink_metadata(&path).map_err(unknown)?.ino();
         if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
-            let journal = File::options().write(true).open(&path).map_err(unknown)?;
+            let journal = open_itself(&path).map_err(unknown)?;
+            let inode = journal.metadata().map_err(unknown)?.ino();
             // The journal may be new: its name must be on the disk as well.
-            File::open(directory_of(&path)).and_then(|directory| directory.sync_all()).map_err(unknown)?;
+            sync_directory(directory_of(&path)).map_err(unknown)?;
             self.journal = Some((inode, journal));
         }
         self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)

@@ -5,12 +5,13 @@
 //! from every container that shares the volume.
 //!
 //! If the file is removed while it is in use, those who open the store later see another file, in which
-//! nobody holds a lock. So each file has a number of its own written in it, which is part of the number of
-//! every lock in it; in the wrong file nobody is declared dead.
+//! nobody holds a lock. So each file has a number of its own, made of one written in it and of its inode, which
+//! is part of the number of every lock in it; in the wrong file nobody is declared dead, be it a copy of the right
+//! one.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,14 +19,15 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::failure::at_path;
+use super::side::SideFiles;
 use crate::store::{Pulse, StoreError};
 use crate::world::Life;
 
 /// The liveness file of a store.
 #[derive(Debug)]
 pub(super) struct Lives {
+    side: SideFiles,
     path: PathBuf,
-    mode: u32,
     /// For probing: its own open file description, so that this process's locks are seen too.
     probe: Mutex<Probe>,
 }
@@ -36,6 +38,8 @@ struct Probe {
     number: u64,
 }
 
+/// What the file is called, after the store's name.
+const SUFFIX: &str = "-live";
 /// Where a lock's number has the number of its file, which has 30 bits.
 const FILE_SHIFT: u32 = 32;
 const FILE_NUMBERS: u64 = 1 << 30;
@@ -43,14 +47,14 @@ const FILE_NUMBERS: u64 = 1 << 30;
 const NUMBERING: i64 = 1 << 62;
 
 impl Lives {
-    pub(super) fn open(path: PathBuf, mode: u32) -> Result<Self, StoreError> {
-        let probe = Mutex::new(Probe::open(&path, mode)?);
-        Ok(Self { path, mode, probe })
+    pub(super) fn open(side: SideFiles) -> Result<Self, StoreError> {
+        let probe = Mutex::new(Probe::open(&side)?);
+        Ok(Self { path: side.path(SUFFIX), side, probe })
     }
 
     /// A new liveness lock of this process.
     pub(super) fn begin(&self) -> Result<Pulse, StoreError> {
-        let Probe { file, number } = Probe::open(&self.path, self.mode)?;
+        let Probe { file, number } = Probe::open(&self.side)?;
         loop {
             let life = Life(number << FILE_SHIFT | crate::world::random_u64() >> FILE_SHIFT);
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life.0))) {
@@ -69,7 +73,7 @@ impl Lives {
     pub(super) fn is_alive(&self, life: Life) -> bool {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         if probe.number != life.0 >> FILE_SHIFT {
-            match Probe::open(&self.path, self.mode) {
+            match Probe::open(&self.side) {
                 Ok(newer) if newer.number == life.0 >> FILE_SHIFT => *probe = newer,
                 _ => return true,
             }
@@ -87,15 +91,24 @@ impl Lives {
 }
 
 impl Probe {
-    fn open(path: &Path, mode: u32) -> Result<Self, StoreError> {
-        let file = super::side_file(path, mode)?;
-        let number = file_number(&file).map_err(|error| at_path("read the number of", path, error))?;
+    fn open(side: &SideFiles) -> Result<Self, StoreError> {
+        let file = side.open(SUFFIX)?;
+        let number =
+            file_number(&file).map_err(|error| at_path("read the number of", &side.path(SUFFIX), error))?;
         Ok(Self { file, number })
     }
 }
 
-/// The file's number; a new file is given one.
+/// The file's number: a copy of the file, which says the same, has another.
 fn file_number(file: &File) -> std::io::Result<u64> {
+    let inode = file.metadata()?.ino();
+    // Every bit of the inode counts (the multiplier is 2^64 divided by the golden ratio).
+    let spread = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FILE_NUMBERS.trailing_zeros());
+    Ok(said_number(file)? ^ spread)
+}
+
+/// The number written in the file; in a new file one is written.
+fn said_number(file: &File) -> std::io::Result<u64> {
     if let Some(number) = written_number(file)? {
         return Ok(number);
     }

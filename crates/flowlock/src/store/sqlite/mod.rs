@@ -5,17 +5,18 @@
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
 mod alone;
+mod create;
 mod failure;
 mod file;
 mod life;
 mod namespace;
 mod open;
+mod resolve;
 mod rows;
+mod side;
 mod turn;
 mod wake;
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,8 +27,10 @@ use self::alone::{Alone, Inside};
 use self::failure::{at_path, translate};
 use self::file::OpenFile;
 use self::life::Lives;
-use self::open::{Identity, with_suffix};
+use self::open::Identity;
+use self::resolve::resolve;
 use self::rows::Rows;
+use self::side::{SideFiles, with_suffix};
 use self::turn::Turnstile;
 use self::wake::Inboxes;
 use super::{Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks};
@@ -101,15 +104,15 @@ impl SqliteStore {
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
         let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
+        let path = resolve(&path)?;
         let file = OpenFile::open(&path, patience)?;
         let identity = Identity::of(&path)?;
-        let mode =
-            fs::metadata(&path).map_err(|error| at_path("look at the store", &path, error))?.mode() & 0o666;
-        let lives = Arc::new(Lives::open(with_suffix(&path, "-live"), mode)?);
-        let turnstile = Turnstile::open(with_suffix(&path, "-lock"), mode, patience)?;
+        let side = SideFiles::of(&path)?;
+        let lives = Arc::new(Lives::open(side.clone())?);
+        let turnstile = Turnstile::open(side.clone(), patience)?;
         let file = Some(file);
         Ok(Self {
-            inboxes: Inboxes::new(with_suffix(&path, "-wake"), mode),
+            inboxes: Inboxes::new(side),
             world: world(lives.clone()),
             inner: Alone::new(Inner { turnstile, file, identity, owes_sync: false }),
             watermarks: Watermarks::default(),
@@ -128,6 +131,11 @@ impl SqliteStore {
     /// The liveness file beside it.
     pub fn live_path(&self) -> &Path {
         self.lives.path()
+    }
+
+    /// Files beside the store at `path` of processes that died while they made it or a file beside it.
+    pub fn leftovers(path: &Path) -> Vec<PathBuf> {
+        create::leftovers(path)
     }
 
     /// The version of the `SQLite` inside.
@@ -310,22 +318,6 @@ fn confirm_ceiling(
             "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
         sql.execute(confirm, (namespace.as_str(), ceiling as i64)).map_err(translate)
     })
-}
-
-/// Opens a file beside the store, with the store's mode if it has to be made.
-fn side_file(path: &Path, mode: u32) -> Result<File, StoreError> {
-    let mut options = File::options();
-    options.read(true).write(true);
-    let file = match options.open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            options.create(true).truncate(false).mode(mode).open(path).inspect(|file| {
-                // The umask may have taken bits away that the others of a shared store need.
-                let _ = file.set_permissions(fs::Permissions::from_mode(mode));
-            })
-        }
-        opened => opened,
-    };
-    file.map_err(|error| at_path("open", path, error))
 }
 
 /// This machine: its clocks, its boot, its processes.

@@ -1,17 +1,19 @@
-//! Opening the file: what it must be, where it may lie, and how it comes into being.
+//! Opening the file: what it must be, and where it may lie.
 
-use std::fs::{self, File, Metadata};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::statfs::{self, FsType};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::create::create;
 use super::failure::{at_path, translate};
-use super::turn::Turnstile;
-use crate::store::{StoreError, StoreErrorKind, directory_of};
+use super::side::{SideFiles, shown, unusable};
+use crate::store::{StoreError, directory_of};
 
 /// "flow": marks the file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x666c_6f77;
@@ -52,30 +54,32 @@ pub(super) struct Identity {
 impl Identity {
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         // Only stat: opening and closing the file here would drop SQLite's own locks on it.
-        let meta = fs::metadata(path).map_err(|error| at_path("look at the store", path, error))?;
+        let meta = fs::symlink_metadata(path).map_err(|error| at_path("look at the store", path, error))?;
         Ok(Self { device: meta.dev(), inode: meta.ino() })
     }
 }
 
-/// Opens the store at `path`, and makes it first if nothing is there.
+/// Opens the store at `path`, which leads through no link, and makes it first if nothing is there.
 /// `patience` is how long it may take until somebody else has made it.
 pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
     refuse_network(path)?;
-    match fs::metadata(path) {
+    match fs::symlink_metadata(path) {
         Ok(meta) => check_file(path, &meta)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path, patience)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, patience)?,
         Err(error) => return Err(at_path("look at the store", path, error)),
     }
+    check_surroundings(path)?;
     let sql = connect(path)?;
     check_content(path, &sql)?;
     Ok(sql)
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let sql = Connection::open_with_flags(path, flags).map_err(translate)?;
     sql.busy_timeout(BUSY).map_err(translate)?;
     sql.set_prepared_statement_cache_capacity(128);
@@ -127,6 +131,32 @@ fn check_file(path: &Path, meta: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// What `SQLite` opens beside the file, and what we do.
+fn check_surroundings(path: &Path) -> Result<(), StoreError> {
+    refuse_mounted_alone(path)?;
+    let side = SideFiles::of(path)?;
+    side.check_present("-wal")?;
+    side.check_present("-shm")?;
+    side.check_directory("-wake")?;
+    side.guard_journal()
+}
+
+/// A file that is mounted by itself lies in another directory than on the other side of the mount, and so do all
+/// files beside it: two journals and two queues for one store.
+fn refuse_mounted_alone(path: &Path) -> Result<(), StoreError> {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    // A kernel that cannot tell (before 5.8) is taken at its silence.
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
+    if found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
+        return Err(unusable(format!(
+            "{} is mounted by itself, so its journal and locks are not those of the other side of the mount; mount the directory that holds it (with docker: -v DIRECTORY:{})",
+            shown(path),
+            shown(directory_of(path))
+        )));
+    }
+    Ok(())
+}
+
 fn check_content(path: &Path, sql: &Connection) -> Result<(), StoreError> {
     let pragma = |name: &str| sql.query_row(&format!("pragma {name}"), [], |row| row.get::<_, i32>(0));
     let application = pragma("application_id").map_err(|error| match error.sqlite_error_code() {
@@ -152,90 +182,9 @@ fn check_content(path: &Path, sql: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the store beside its place and moves it there whole, so that no process ever sees half of one. One
-/// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
-/// without it, which `SQLite` would write into the new one.
-fn create(path: &Path, patience: Duration) -> Result<(), StoreError> {
-    let directory = directory_of(path);
-    let meta = fs::metadata(directory)
-        .map_err(|error| at_path("use the directory of the store", directory, error))?;
-    let mode = file_mode(&meta);
-    let mut turnstile = Turnstile::open(with_suffix(path, "-lock"), mode, patience)?;
-    let _turn = turnstile.enter(patience)?;
-    if fs::metadata(path).is_ok() {
-        return Ok(());
-    }
-    let draft = with_suffix(path, ".new");
-    clear(path, &["-journal", "-wal", "-shm"])?;
-    clear(&draft, &["", "-journal", "-wal", "-shm"])?;
-    let published = write_draft(&draft, mode).and_then(|()| publish(&draft, path));
-    clear(&draft, &["", "-journal", "-wal", "-shm"]).and(published)
-}
-
-fn clear(path: &Path, suffixes: &[&str]) -> Result<(), StoreError> {
-    for suffix in suffixes {
-        let left = with_suffix(path, suffix);
-        match fs::remove_file(&left) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(at_path("clear away", &left, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn write_draft(draft: &Path, mode: u32) -> Result<(), StoreError> {
-    let file = File::create_new(draft).map_err(|error| at_path("create the store as", draft, error))?;
-    file.set_permissions(fs::Permissions::from_mode(mode))
-        .map_err(|error| at_path("set the mode of", draft, error))?;
-    drop(file);
-    let sql = Connection::open(draft).map_err(translate)?;
-    sql.execute_batch("pragma journal_mode = delete; pragma synchronous = full; begin;")
-        .map_err(translate)?;
-    sql.execute_batch(include_str!("schema.sql")).map_err(translate)?;
-    sql.pragma_update(None, "application_id", APPLICATION_ID).map_err(translate)?;
-    sql.pragma_update(None, "user_version", SCHEMA).map_err(translate)?;
-    sql.execute_batch("commit;").map_err(translate)?;
-    sql.pragma_update(None, "journal_mode", "wal").map_err(translate)?;
-    sql.close().map_err(|(_, error)| translate(error))
-}
-
-/// Moves the draft to its place; somebody else may have been faster, then theirs counts.
-fn publish(draft: &Path, path: &Path) -> Result<(), StoreError> {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    match renameat2(AT_FDCWD, draft, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
-        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
-        Err(error) => return Err(at_path("create the store", path, error.into())),
-    }
-    let directory = directory_of(path);
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| at_path("sync the directory", directory, error))
-}
-
 /// Prepares a connection for steps.
 pub(super) fn tune(sql: &Connection) -> Result<(), StoreError> {
     sql.pragma_update(None, "synchronous", "normal").map_err(translate)?;
     sql.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(translate)?;
     sql.pragma_update(None, "journal_size_limit", LARGEST_WAL).map_err(translate)
-}
-
-/// Group-writable in a group-writable directory, as `doctor --init-shared` makes it; else the user's alone.
-fn file_mode(directory: &Metadata) -> u32 {
-    if directory.mode() & 0o020 != 0 && directory.mode() & 0o2000 != 0 { 0o660 } else { 0o600 }
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn shown(path: &Path) -> String {
-    crate::text::escape(&path.display().to_string())
-}
-
-fn unusable(message: String) -> StoreError {
-    StoreError::new(StoreErrorKind::Unusable, message)
 }

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::failure::at_path;
+use super::side::SideFiles;
 use crate::store::{StoreError, StoreErrorKind};
 
+/// What the file is called, after the store's name.
+const SUFFIX: &str = "-lock";
 /// How long a writer spins before it queues in the kernel: a few transactions' time.
 const SPIN: Duration = Duration::from_millis(1);
 
@@ -20,8 +23,8 @@ const SPIN: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(super) struct Turnstile {
     file: Option<File>,
+    side: SideFiles,
     path: PathBuf,
-    mode: u32,
     /// How long a step may take altogether: what is said if it was not enough.
     patience: Duration,
     /// The thread that still queues for a turn that nobody waited for to the end.
@@ -42,9 +45,9 @@ impl Drop for Turn<'_> {
 }
 
 impl Turnstile {
-    pub(super) fn open(path: PathBuf, mode: u32, patience: Duration) -> Result<Self, StoreError> {
-        let file = super::side_file(&path, mode)?;
-        Ok(Self { file: Some(file), path, mode, patience, line: None })
+    pub(super) fn open(side: SideFiles, patience: Duration) -> Result<Self, StoreError> {
+        let file = side.open(SUFFIX)?;
+        Ok(Self { file: Some(file), path: side.path(SUFFIX), side, patience, line: None })
     }
 
     /// Waits for the turn to write, at most so long.
@@ -54,7 +57,7 @@ impl Turnstile {
         } else {
             let file = match self.file.take() {
                 Some(file) => file,
-                None => super::side_file(&self.path, self.mode)?,
+                None => self.side.open(SUFFIX)?,
             };
             match spin(file) {
                 Ok(lock) => lock,

@@ -1,0 +1,153 @@
+//! How a store comes into being.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::failure::{at_path, translate};
+use super::open::{APPLICATION_ID, SCHEMA};
+use super::side::{DRAFT, DRAFT_DIGITS, SideFiles, draft_of, sync_directory, with_suffix};
+use super::turn::Turnstile;
+use crate::store::{StoreError, directory_of};
+
+/// How long another user may take to make the store that this process began to make too.
+const OTHERS_TURN: Duration = Duration::from_secs(1);
+
+/// Makes the store beside its place and moves it there whole, so that no process ever sees half of one. One
+/// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
+/// without it, which `SQLite` would write into the new one.
+pub(super) fn create(path: &Path, patience: Duration) -> Result<(), StoreError> {
+    let side = SideFiles::of_new(path)?;
+    let Some(mut turnstile) = turnstile(&side, path, patience)? else {
+        return Ok(());
+    };
+    let _turn = turnstile.enter(patience)?;
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(());
+    }
+    for left in leftovers(path) {
+        let _ = fs::remove_file(&left).or_else(|_| fs::remove_dir(&left));
+    }
+    clear(path, &["-journal", "-wal", "-shm"])?;
+    surround(&side)?;
+    let draft = draft_of(path);
+    let published = write_draft(&side, &draft).and_then(|()| publish(&draft, path));
+    clear(&draft, &["", "-journal", "-wal", "-shm"]).and(published)
+}
+
+/// The queue of those who would make the store; none if another user made it meanwhile, who may begin at the same
+/// moment in a directory that both may write.
+fn turnstile(side: &SideFiles, path: &Path, patience: Duration) -> Result<Option<Turnstile>, StoreError> {
+    let begun = Instant::now();
+    loop {
+        let error = match Turnstile::open(side.clone(), patience) {
+            Ok(turnstile) => return Ok(Some(turnstile)),
+            Err(_) if fs::symlink_metadata(path).is_ok() => return Ok(None),
+            Err(error) => error,
+        };
+        let others = fs::symlink_metadata(side.path("-lock"));
+        let others = others.is_ok_and(|meta| meta.is_file() && meta.uid() != nix::unistd::geteuid().as_raw());
+        if !others || begun.elapsed() > patience.min(OTHERS_TURN) {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Makes everything that lies beside the store, before the store: nobody else may have to.
+fn surround(side: &SideFiles) -> Result<(), StoreError> {
+    for suffix in ["-live", "-wal", "-shm"] {
+        side.open(suffix)?;
+    }
+    side.directory("-wake")?;
+    side.guard_journal()
+}
+
+fn clear(path: &Path, suffixes: &[&str]) -> Result<(), StoreError> {
+    for suffix in suffixes {
+        let left = with_suffix(path, suffix);
+        match fs::remove_file(&left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(at_path("clear away", &left, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Files of processes that died while they made the store at `path` or a file beside it.
+pub(super) fn leftovers(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory_of(path)).into_iter().flatten().flatten();
+    let store = path.file_name().unwrap_or_default();
+    let is_draft = |name: &OsStr| {
+        name.as_bytes()
+            .strip_prefix(store.as_bytes())
+            .is_some_and(|rest| is_draft(&String::from_utf8_lossy(rest)))
+    };
+    entries.filter(|entry| is_draft(&entry.file_name())).map(|entry| entry.path()).collect()
+}
+
+/// What follows the store's name in the names that `draft_of` makes, and in those that `SQLite` makes of them.
+/// Anything else may be a store of its own.
+fn is_draft(rest: &str) -> bool {
+    const OF: [&str; 7] = ["", "-journal", "-live", "-lock", "-shm", "-wake", "-wal"];
+    rest.split_once(DRAFT).is_some_and(|(of, rest)| {
+        rest.split_at_checked(DRAFT_DIGITS).is_some_and(|(number, made_of_it)| {
+            let number = number.bytes().all(|digit| digit.is_ascii_hexdigit());
+            number && OF.contains(&of) && OF.contains(&made_of_it)
+        })
+    })
+}
+
+fn write_draft(side: &SideFiles, draft: &Path) -> Result<(), StoreError> {
+    side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft, error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let sql = Connection::open_with_flags(draft, flags).map_err(translate)?;
+    sql.execute_batch("pragma journal_mode = delete; pragma synchronous = full; begin;")
+        .map_err(translate)?;
+    sql.execute_batch(include_str!("schema.sql")).map_err(translate)?;
+    sql.pragma_update(None, "application_id", APPLICATION_ID).map_err(translate)?;
+    sql.pragma_update(None, "user_version", SCHEMA).map_err(translate)?;
+    sql.execute_batch("commit;").map_err(translate)?;
+    sql.pragma_update(None, "journal_mode", "wal").map_err(translate)?;
+    sql.close().map_err(|(_, error)| translate(error))
+}
+
+/// Moves the draft to its place; somebody else may have been faster, then theirs counts.
+fn publish(draft: &Path, path: &Path) -> Result<(), StoreError> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    match renameat2(AT_FDCWD, draft, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        Err(error) => return Err(at_path("create the store", path, error.into())),
+    }
+    let directory = directory_of(path);
+    sync_directory(directory).map_err(|error| at_path("sync the directory", directory, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_flowlock_makes_are_leftovers() {
+        let drafts = [".new-0123456789abcdef", ".new-0123456789abcdef-journal", "-live.new-0123456789abcdef"];
+        assert!(drafts.iter().all(|rest| is_draft(rest)));
+        let others = [
+            "",
+            "-live",
+            ".new",
+            ".new-prod",
+            ".new-0123456789abcdefg",
+            "-old.new-0123456789abcdef",
+            ".new-ä123456789abcdef",
+        ];
+        assert!(!others.iter().any(|rest| is_draft(rest)));
+    }
+}

@@ -1,0 +1,347 @@
+//! Files beside an embedded store that somebody else put there, and stores reached through links.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flowlock::store::sqlite::SqliteStore;
+use flowlock::store::{Store as _, StoreErrorKind};
+use flowlock::{Acquired, Begun, ClientId, Error, Flowlock, Namespace};
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::sys::time::TimeSpec;
+use tempfile::TempDir;
+
+const PATIENT: Duration = Duration::from_secs(2);
+/// A user who owns nothing.
+const STRANGER: u32 = 54_321;
+/// What lies beside a store.
+const BESIDE: [&str; 6] = ["-live", "-lock", "-wal", "-shm", "-journal", "-wake"];
+
+/// What somebody puts in the place of one of flowlock's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Planted {
+    Link,
+    LinkToNothing,
+    Fifo,
+    Socket,
+    Directory,
+    Device,
+    HardLink,
+    OfAStranger,
+    WritableByAll,
+}
+
+use Planted::{Device, Directory, Fifo, HardLink, Link, LinkToNothing, OfAStranger, Socket, WritableByAll};
+
+const KINDS: [Planted; 9] =
+    [Link, LinkToNothing, Fifo, Socket, Directory, Device, HardLink, OfAStranger, WritableByAll];
+
+/// A directory with a place for a store, and one with what must not be touched.
+struct Place {
+    root: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["store", "victim"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        fs::write(root.path().join("victim/file"), "short").unwrap();
+        Self { root }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.root.path().join("store/flowlock.db")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        self.root.path().join(format!("store/flowlock.db{suffix}"))
+    }
+
+    fn victim(&self, name: &str) -> PathBuf {
+        self.root.path().join("victim").join(name)
+    }
+
+    fn open(&self) -> Result<SqliteStore, flowlock::store::StoreError> {
+        SqliteStore::open(&self.path(), PATIENT)
+    }
+
+    /// Puts something in a file's place; false if only root could.
+    fn plant(&self, planted: Planted, suffix: &str) -> bool {
+        let (at, root) = (self.beside(suffix), nix::unistd::geteuid().is_root());
+        let _ = fs::remove_file(&at).or_else(|_| fs::remove_dir(&at));
+        match planted {
+            Link if suffix == "-wake" => symlink(self.victim(""), &at).unwrap(),
+            Link => symlink(self.victim("file"), &at).unwrap(),
+            LinkToNothing => symlink(self.victim("nothing"), &at).unwrap(),
+            Fifo => nix::unistd::mkfifo(&at, Mode::S_IRWXU).unwrap(),
+            Socket => drop(UnixDatagram::bind(&at).unwrap()),
+            Directory if suffix == "-wake" => return false,
+            Directory => fs::create_dir(&at).unwrap(),
+            Device if root => mknod(&at, SFlag::S_IFCHR, Mode::S_IRWXU, nix::libc::makedev(1, 5)).unwrap(),
+            HardLink => fs::hard_link(self.victim("file"), &at).unwrap(),
+            OfAStranger if root => {
+                ordinary(&at, suffix, 0o600);
+                chown(&at, Some(STRANGER), None).unwrap();
+            }
+            WritableByAll => ordinary(&at, suffix, 0o666),
+            Device | OfAStranger => return false,
+        }
+        true
+    }
+
+    /// What must not be touched was not.
+    #[track_caller]
+    fn is_unharmed(&self) {
+        assert_eq!(fs::read_to_string(self.victim("file")).unwrap(), "short");
+        assert_eq!(fs::read_dir(self.victim("")).unwrap().count(), 1);
+    }
+}
+
+/// What flowlock would make there, but for its mode.
+fn ordinary(at: &Path, suffix: &str, mode: u32) {
+    let done = if suffix == "-wake" { fs::create_dir(at) } else { fs::write(at, "") };
+    done.unwrap();
+    fs::set_permissions(at, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Everything that opens files beside the store.
+fn use_everything(place: &Place) -> Result<(), flowlock::store::StoreError> {
+    let store = place.open()?;
+    drop(store.new_life()?);
+    drop(store.inbox(&Namespace::default(), ClientId(1))?);
+    let flowlock = Flowlock::builder().with_store(Arc::new(store));
+    match flowlock.job("job").output("a").acquire().and_then(flowlock::Grant::commit) {
+        Err(Error::Store(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+        Ok(_) => Ok(()),
+    }
+}
+
+#[test]
+fn nothing_is_opened_that_is_not_ours_beside_a_store() {
+    for planted in KINDS {
+        for suffix in BESIDE {
+            let place = Place::new();
+            use_everything(&place).unwrap();
+            if !place.plant(planted, suffix) {
+                continue;
+            }
+            let begun = Instant::now();
+            let said = use_everything(&place).expect_err(&format!("{planted:?} as {suffix}"));
+            assert_eq!(said.kind(), StoreErrorKind::Unusable, "{said}");
+            let shown = place.beside(suffix).display().to_string();
+            assert!(said.to_string().starts_with(&shown), "{planted:?} as {suffix}: {said}");
+            assert!(begun.elapsed() < PATIENT, "{planted:?} as {suffix}");
+            place.is_unharmed();
+        }
+    }
+}
+
+#[test]
+fn nothing_that_is_not_ours_is_opened_or_followed_while_a_store_is_made() {
+    for planted in KINDS {
+        for suffix in BESIDE {
+            let place = Place::new();
+            if !place.plant(planted, suffix) {
+                continue;
+            }
+            // What SQLite would read is cleared away first, since nobody else can have written in it.
+            let cleared = matches!(suffix, "-wal" | "-shm" | "-journal") && planted != Directory;
+            let done = use_everything(&place);
+            assert_eq!(done.is_ok(), cleared, "{planted:?} as {suffix}: {done:?}");
+            place.is_unharmed();
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_no_regular_file_is_refused() {
+    for planted in [Fifo, Socket, Directory, Device, HardLink] {
+        let place = Place::new();
+        if !place.plant(planted, "") {
+            continue;
+        }
+        let said = place.open().expect_err(&format!("{planted:?}"));
+        assert_eq!(said.kind(), StoreErrorKind::Unusable, "{said}");
+        assert!(said.to_string().starts_with(&place.path().display().to_string()), "{said}");
+        place.is_unharmed();
+    }
+}
+
+#[test]
+fn a_journal_that_is_not_empty_is_never_played_into_the_store() {
+    let place = Place::new();
+    use_everything(&place).unwrap();
+    fs::write(place.beside("-journal"), [0xd9; 512]).unwrap();
+    fs::set_permissions(place.beside("-journal"), fs::Permissions::from_mode(0o600)).unwrap();
+    let said = use_everything(&place).unwrap_err();
+    assert!(said.to_string().contains("flowlock.db-journal is not empty"), "{said}");
+    assert_eq!(fs::metadata(place.beside("-journal")).unwrap().len(), 512);
+}
+
+#[test]
+fn where_others_can_make_files_an_empty_journal_keeps_its_place() {
+    let place = Place::new();
+    use_everything(&place).unwrap();
+    assert!(!place.beside("-journal").exists(), "nobody else can make one here");
+    fs::set_permissions(place.path().parent().unwrap(), fs::Permissions::from_mode(0o1777)).unwrap();
+    for _ in 0..2 {
+        use_everything(&place).unwrap();
+        let journal = fs::metadata(place.beside("-journal")).unwrap();
+        assert_eq!((journal.len(), journal.permissions().mode() & 0o777), (0, 0o600));
+    }
+}
+
+#[test]
+fn files_that_others_put_among_the_sockets_are_left_alone() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    drop(store.inbox(&Namespace::default(), ClientId(0)).unwrap());
+    let inboxes = place.beside("-wake");
+    let name = |number: u128| inboxes.join(ClientId(number).to_string());
+    fs::write(name(1), "content").unwrap();
+    fs::create_dir(name(2)).unwrap();
+    symlink(place.victim("file"), name(3)).unwrap();
+    drop(UnixDatagram::bind(inboxes.join("another.socket")).unwrap());
+    for entry in fs::read_dir(&inboxes).unwrap() {
+        grow_old(&entry.unwrap().path());
+    }
+    for client in 10..30 {
+        drop(store.inbox(&Namespace::default(), ClientId(client)).unwrap());
+    }
+    assert_eq!(fs::read_dir(&inboxes).unwrap().count(), 4);
+    assert_eq!(fs::read_to_string(name(1)).unwrap(), "content");
+    place.is_unharmed();
+}
+
+fn grow_old(path: &Path) {
+    let long_ago = TimeSpec::new(1, 0);
+    let flags = nix::sys::stat::UtimensatFlags::NoFollowSymlink;
+    nix::sys::stat::utimensat(nix::fcntl::AT_FDCWD, path, &long_ago, &long_ago, flags).unwrap();
+}
+
+#[test]
+fn a_link_in_the_place_of_a_clients_socket_brings_nothing_to_another() {
+    let place = Place::new();
+    let other = UnixDatagram::bind(place.victim("socket")).unwrap();
+    other.set_nonblocking(true).unwrap();
+    let open = || Flowlock::builder().with_store(Arc::new(place.open().unwrap()));
+    let (ours, theirs) = (open(), open());
+    let first = ours.job("first").lock("a").acquire().unwrap();
+    let Begun::Waiting(second) = theirs.job("second").lock("a").begin().unwrap() else { panic!() };
+    let socket = flowlock_testkit::until("the inbox", PATIENT, || {
+        fs::read_dir(place.beside("-wake")).ok()?.next().map(|entry| entry.unwrap().path())
+    });
+    fs::remove_file(&socket).unwrap();
+    symlink(place.victim("socket"), &socket).unwrap();
+    first.commit().unwrap();
+    assert!(other.recv(&mut [0; 512]).is_err(), "a stranger's socket was written to");
+    drop(second);
+}
+
+#[test]
+fn nobody_is_declared_dead_because_the_liveness_file_was_replaced_by_a_copy() {
+    let place = Place::new();
+    let open = || Flowlock::builder().with_store(Arc::new(place.open().unwrap()));
+    let (ours, theirs) = (open(), open());
+    let held = ours.job("holder").lock("a").acquire().unwrap();
+    fs::copy(place.beside("-live"), place.beside(".copy")).unwrap();
+    fs::rename(place.beside(".copy"), place.beside("-live")).unwrap();
+    for flowlock in [theirs, open()] {
+        let next = flowlock.job("next").lock("a").try_acquire().unwrap();
+        assert!(matches!(next, Acquired::Blocked(_)), "{next:?}");
+    }
+    held.commit().unwrap();
+}
+
+#[test]
+fn a_store_reached_through_a_link_has_the_side_files_of_its_target() {
+    let place = Place::new();
+    let [link, directory] = ["link.db", "directory"].map(|name| place.root.path().join(name));
+    symlink("store/flowlock.db", &link).unwrap();
+    symlink(place.path().parent().unwrap(), &directory).unwrap();
+    let open = |path: &Path| Flowlock::open(&format!("sqlite:{}", path.display())).unwrap();
+    // Through a link that leads to nothing yet the store is made where it leads to.
+    let held = open(&link).job("holder").lock("a").acquire().unwrap();
+    let store = fs::canonicalize(&link).unwrap();
+    assert_eq!(store, fs::canonicalize(place.path()).unwrap());
+    for path in [place.path(), directory.join("flowlock.db"), directory.join("../link.db")] {
+        let flowlock = open(&path);
+        assert_eq!(flowlock.store().url(), format!("sqlite:{}", store.display()));
+        let next = flowlock.job("next").lock("a").try_acquire().unwrap();
+        assert!(matches!(next, Acquired::Blocked(_)), "{next:?}");
+    }
+    held.commit().unwrap();
+    let mut beside: Vec<_> =
+        fs::read_dir(place.root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    beside.sort();
+    assert_eq!(beside, ["directory", "link.db", "store", "victim"]);
+}
+
+#[test]
+fn a_link_that_somebody_else_made_is_not_followed_to_a_store() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can make a link of another user");
+        return;
+    }
+    let place = Place::new();
+    drop(place.open().unwrap());
+    for (link, target, file) in [
+        ("link.db", "store/flowlock.db", "link.db"),
+        ("new.db", "victim/new.db", "new.db"),
+        ("directory", "store", "directory/flowlock.db"),
+    ] {
+        let link = place.root.path().join(link);
+        symlink(target, &link).unwrap();
+        lchown(&link, Some(STRANGER), None).unwrap();
+        let said = SqliteStore::open(&place.root.path().join(file), PATIENT).unwrap_err();
+        assert_eq!(said.kind(), StoreErrorKind::Unusable);
+        let named = format!(
+            "{} is a symbolic link made by user {STRANGER}, neither you nor root, so it is not followed; if its target {target} is the store you mean, name that",
+            link.display()
+        );
+        assert_eq!(said.to_string(), named);
+    }
+    place.is_unharmed();
+}
+
+#[test]
+fn links_that_lead_in_a_circle_are_no_store() {
+    let place = Place::new();
+    symlink("flowlock.db", place.path()).unwrap();
+    let said = place.open().unwrap_err();
+    assert!(said.to_string().contains("Too many levels of symbolic links"), "{said}");
+}
+
+#[test]
+fn what_flowlock_makes_beside_a_store_is_the_users_alone() {
+    let place = Place::new();
+    use_everything(&place).unwrap();
+    let mode = |suffix: &str| fs::metadata(place.beside(suffix)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(["", "-live", "-lock", "-wal", "-shm"].map(mode), [0o600; 5]);
+    assert_eq!(mode("-wake"), 0o700);
+}
+
+#[test]
+fn leftovers_are_found_and_the_next_maker_clears_them_away() {
+    let place = Place::new();
+    let left: Vec<_> = ["", "-journal"]
+        .map(|of| place.beside(&format!(".new-0123456789abcdef{of}")))
+        .into_iter()
+        .chain([place.beside("-live.new-0123456789abcdef")])
+        .collect();
+    let others = [place.beside(".new-prod"), place.beside(".new")];
+    left.iter().chain(&others).for_each(|path| fs::write(path, "").unwrap());
+    let mut found = SqliteStore::leftovers(&place.path());
+    found.sort();
+    let mut expected = left.clone();
+    expected.sort();
+    assert_eq!(found, expected);
+    drop(place.open().unwrap());
+    assert!(left.iter().all(|path| !path.exists()) && others.iter().all(|path| path.exists()));
+}

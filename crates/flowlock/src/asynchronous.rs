@@ -8,6 +8,7 @@ use std::task::Poll;
 
 use crate::error::Error;
 use crate::grant::{Committed, Grant};
+use crate::held::Held;
 use crate::job::{Acquired, Job};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending};
@@ -64,9 +65,11 @@ impl Leaving {
                     if pending.poll_news(context.waker()) { Poll::Ready(News::Told) } else { Poll::Pending }
                 },
             );
-        match pending.left() {
+        let looks = pending.looks_for_itself().map(|at| (at, News::Told));
+        let ends = pending.until().map(|at| (at, News::Over));
+        match [looks, ends].into_iter().flatten().min_by_key(|(at, _)| *at) {
             None => told.await,
-            Some(left) => tokio::time::timeout(left, told).await.unwrap_or(News::Over),
+            Some((at, then)) => tokio::time::timeout_at(at.into(), told).await.unwrap_or(then),
         }
     }
 
@@ -120,13 +123,27 @@ impl Grant {
     /// Completes when the claims are lost.
     pub async fn until_lost(&self) -> crate::error::Lost {
         let (tell, told) = tokio::sync::oneshot::channel();
-        self.on_lost(move |by| {
+        let number = self.held.on_lost(Box::new(move |by| {
             let _ = tell.send(by);
-        });
+        }));
+        // A future that is dropped, as in `select!`, leaves nothing behind.
+        let _listening = Listening { held: &self.held, number };
         match told.await {
             Ok(by) => by,
             Err(_) => self.lost().unwrap_or(crate::error::Lost::Expired),
         }
+    }
+}
+
+/// A registration for the news of a loss, taken back when it is dropped.
+struct Listening<'g> {
+    held: &'g Held,
+    number: u64,
+}
+
+impl Drop for Listening<'_> {
+    fn drop(&mut self) {
+        self.held.forget(self.number);
     }
 }
 
@@ -141,4 +158,23 @@ async fn off_the_runtime<T: Send + 'static>(
 
 fn broken_off() -> Error {
     StoreError::new(StoreErrorKind::Unknown, "the runtime shut down while the store was asked").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    #[test]
+    fn a_cancelled_wait_for_a_loss_leaves_nothing_behind() {
+        let flowlock = crate::Flowlock::open("memory:").unwrap();
+        let grant = flowlock.job("job").lock("a").acquire().unwrap();
+        for _ in 0..3 {
+            let mut until_lost = Box::pin(grant.until_lost());
+            let polled = until_lost.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+            assert_eq!(grant.held.listeners(), 1);
+        }
+        assert_eq!(grant.held.listeners(), 0);
+        grant.commit().unwrap();
+    }
 }

@@ -44,7 +44,7 @@ pub(crate) enum Renewal {
 #[must_use = "a grant that is dropped fails its run"]
 pub struct Grant {
     shared: Arc<Shared>,
-    held: Arc<Held>,
+    pub(crate) held: Arc<Held>,
     spec: Arc<Spec>,
     inputs: Vec<Input>,
     ended: bool,

@@ -23,6 +23,13 @@ const RETRY_MS: i64 = 500;
 
 type Told = Box<dyn FnOnce(Lost) + Send>;
 
+/// Those who want to hear of a loss, by the number of their registration.
+#[derive(Default)]
+struct Listeners {
+    next: u64,
+    waiting: Vec<(u64, Told)>,
+}
+
 /// A grant as the keeper knows it.
 pub(crate) struct Held {
     pub(crate) attempt: Attempt,
@@ -46,7 +53,7 @@ pub(crate) struct Held {
     lost: OnceLock<Lost>,
     /// The caller has ended the run: what the store says of it is no news any more.
     ended: AtomicBool,
-    told: Arc<Mutex<Vec<Told>>>,
+    told: Arc<Mutex<Listeners>>,
 }
 
 /// What a grant needs at some moment.
@@ -195,7 +202,10 @@ impl Held {
     /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
     /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
     pub(crate) fn lose(&self, by: Lost) {
-        if self.ended.load(Ordering::Acquire) || self.lost.set(by).is_err() || lock(&self.told).is_empty() {
+        if self.ended.load(Ordering::Acquire)
+            || self.lost.set(by).is_err()
+            || lock(&self.told).waiting.is_empty()
+        {
             return;
         }
         let told = self.told.clone();
@@ -206,15 +216,30 @@ impl Held {
         }
     }
 
-    pub(crate) fn on_lost(&self, told: Told) {
-        let mut waiting = lock(&self.told);
+    /// Calls `told` when it is lost, at once if it is; the number is for [`Self::forget`].
+    pub(crate) fn on_lost(&self, told: Told) -> u64 {
+        let mut listeners = lock(&self.told);
+        listeners.next += 1;
+        let number = listeners.next;
         match self.lost.get() {
             Some(&by) => {
-                drop(waiting);
+                drop(listeners);
                 told(by);
             }
-            None => waiting.push(told),
+            None => listeners.waiting.push((number, told)),
         }
+        number
+    }
+
+    /// Whoever registered with this number does not want to hear of it any more.
+    #[cfg(feature = "async")]
+    pub(crate) fn forget(&self, number: u64) {
+        lock(&self.told).waiting.retain(|(other, _)| *other != number);
+    }
+
+    #[cfg(all(test, feature = "async"))]
+    pub(crate) fn listeners(&self) -> usize {
+        lock(&self.told).waiting.len()
     }
 
     pub(crate) fn was_refreshed_lately(&self) -> bool {
@@ -255,9 +280,9 @@ impl Held {
     }
 }
 
-fn tell_all(waiting: &Mutex<Vec<Told>>, by: Lost) {
-    let all = std::mem::take(&mut *lock(waiting));
-    for told in all {
+fn tell_all(listeners: &Mutex<Listeners>, by: Lost) {
+    let all = std::mem::take(&mut lock(listeners).waiting);
+    for (_, told) in all {
         // The panic was reported by its hook; the others are told all the same.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| told(by)));
     }

@@ -306,7 +306,9 @@ impl Job {
             }
             Standing::Waiting(waiting) => Ok(Acquired::Blocked(waiting.blocked)),
             Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
-            Standing::Granted { .. } | Standing::AskAgain => Ok(Acquired::Blocked(Blocked::nothing())),
+            Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
+                Ok(Acquired::Blocked(Blocked::nothing()))
+            }
         }
     }
 
@@ -349,7 +351,7 @@ impl Job {
             }
             Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
             Standing::Waiting(waiting) => Ok(Begun::Waiting(self.pending(attempt, spec, waiting))),
-            Standing::Granted { .. } | Standing::AskAgain => {
+            Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
                 Ok(Begun::Waiting(self.pending(attempt, spec, crate::step::Waiting::unknown())))
             }
         }

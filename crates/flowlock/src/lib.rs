@@ -42,6 +42,7 @@ mod parent;
 mod record;
 mod rule;
 mod run;
+mod seat;
 pub mod step;
 pub mod store;
 mod sync;

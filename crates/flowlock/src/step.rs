@@ -47,6 +47,9 @@ pub enum Step {
         client: ClientId,
         /// From this ticket on: the continuation of an earlier answer; 0 for the first.
         from: Ticket,
+        /// The waiting runs of which the answer also says what is in the way: at most
+        /// [`MOST_EXPLAINED`] of them.
+        explain: Vec<RunId>,
     },
     /// Ends runs whose processes were found dead. The store looks for itself before it believes it.
     Bury(Vec<Ticket>),
@@ -94,6 +97,9 @@ impl Step {
         }
     }
 }
+
+/// Of how many waiting runs the answer to a heartbeat says what is in the way.
+pub const MOST_EXPLAINED: usize = 16;
 
 /// A request for claims.
 #[derive(Debug, Clone)]
@@ -167,7 +173,7 @@ pub enum Answer {
     Cancelled(Cancelled),
     /// To a heartbeat: the client's waiting and granted runs, by ticket.
     Heard {
-        /// Where each stands; the blockers are named for the first 16 only.
+        /// Where each stands.
         runs: Vec<(RunId, Standing)>,
         /// The ticket that the next page begins with, if there is one.
         next: Option<Ticket>,
@@ -201,6 +207,13 @@ pub enum Invalid {
 pub enum Standing {
     /// It waits.
     Waiting(Waiting),
+    /// It waits. The heartbeat did not ask what is in the way: what was known of that stands.
+    StillWaiting {
+        /// [`State::AwaitingInput`] or [`State::Queued`].
+        state: State,
+        /// As in [`Waiting::present`].
+        present: bool,
+    },
     /// It was handed its claims and must say [`Step::Claim`] before it begins.
     Granted {
         /// The grant's token.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::coordinator::{Flowlock, Shared};
-use crate::desk::{Desk, Seat, SeatState};
+use crate::desk::{Desk, HEARTBEAT};
 use crate::error::Error;
 use crate::grant::{Grant, Renewal};
 use crate::job::refusal;
 use crate::name::RunId;
 use crate::run::{Attempt, Outcome, Spec, State};
+use crate::seat::{Seat, SeatState};
 use crate::step::{Acquire, Answer, Patience, Standing, Step, Waiting};
 use crate::store::StoreError;
 use crate::sync::lock;
@@ -68,6 +69,8 @@ pub struct Pending {
     begun: Instant,
     until: Option<Instant>,
     next_log: Instant,
+    /// When the store was last asked by this run itself.
+    asked: Instant,
     over: bool,
 }
 
@@ -117,11 +120,9 @@ impl Pending {
         let shared = flowlock.shared.clone();
         let seat = Arc::new(Seat::new(waiting));
         Desk::listen(&shared).seat(&attempt.id, &seat);
-        // What happened before the desk listened for this run is learnt by asking once.
-        seat.tell();
         let begun = Instant::now();
         let (until, next_log) = (wait.map(|wait| later(begun, wait)), begun + FIRST_LOG);
-        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, over: false }
+        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, asked: begun, over: false }
     }
 
     /// The run.
@@ -129,7 +130,8 @@ impl Pending {
         &self.attempt.id
     }
 
-    /// What is in the way, as last heard.
+    /// What is in the way, as last heard. Every 5 s the store is asked anew about 16 of this process's waiting runs, in
+    /// turn.
     pub fn blocked(&self) -> Blocked {
         lock(&self.seat.state).waiting.blocked.clone()
     }
@@ -203,7 +205,9 @@ impl Pending {
                 tracing::info!(run = %self.attempt.id, waited_s = self.begun.elapsed().as_secs(),
                     blocked = self.blocked().summary(), "still waiting");
             }
-            let end = [Some(end), self.until, Some(self.next_log)].into_iter().flatten().min().unwrap_or(end);
+            let alone = self.looks_for_itself();
+            let ends = [Some(end), self.until, Some(self.next_log), alone];
+            let end = ends.into_iter().flatten().min().unwrap_or(end);
             let mut state = lock(&self.seat.state);
             let quiet = |state: &mut SeatState| !state.news && !state.rung;
             let left = end.saturating_duration_since(now);
@@ -213,10 +217,24 @@ impl Pending {
                 .wait_timeout_while(state, left, quiet)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
-            if state.news || state.rung || Instant::now() < self.next_log {
+            let now = Instant::now();
+            if state.news || state.rung {
                 return std::mem::take(&mut state.news);
             }
+            drop(state);
+            if alone.is_some_and(|at| at <= now) {
+                return true;
+            }
+            if now < self.next_log {
+                return false;
+            }
         }
+    }
+
+    /// When to ask the store although nothing was heard: never while the desk listens.
+    pub(crate) fn looks_for_itself(&self) -> Option<Instant> {
+        let is_attended = self.shared.desk.get().is_some_and(Desk::is_attended);
+        (!is_attended).then_some(self.asked + HEARTBEAT)
     }
 
     fn take_ring(&self) -> bool {
@@ -225,6 +243,9 @@ impl Pending {
 
     /// Asks the store where the run stands, which claims the grant if there is one.
     pub(crate) fn ask(&mut self) -> Result<Option<Grant>, Error> {
+        self.asked = Instant::now();
+        // Its thread may not have been there to begin with.
+        Desk::listen(&self.shared);
         loop {
             let sent_ms = crate::world::boot_now_ms();
             let holder = self.shared.holder()?;
@@ -333,12 +354,6 @@ impl Pending {
         }
         state.waker = Some(waker.clone());
         false
-    }
-
-    /// What is left of the wait, if it has an end.
-    #[cfg(feature = "async")]
-    pub(crate) fn left(&self) -> Option<Duration> {
-        self.until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 }
 

@@ -81,7 +81,7 @@ impl Default for Bounds {
             blockers: MOST_BLOCKERS,
             probes: 1_000,
             examined: 64,
-            explained: 16,
+            explained: crate::step::MOST_EXPLAINED,
             heard: 1_000,
             made_from: MOST_MADE_FROM,
             page: 64,

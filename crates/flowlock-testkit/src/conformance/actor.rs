@@ -170,7 +170,8 @@ impl Actor<'_> {
     /// The same from a ticket on; and where the next page begins.
     #[track_caller]
     pub(super) fn beats_from(&self, from: Ticket) -> (Vec<String>, Option<Ticket>) {
-        match self.stage.step(&Step::Heartbeat { client: self.holder.client, from }) {
+        let explain = vec![self.attempt.id.clone()];
+        match self.stage.step(&Step::Heartbeat { client: self.holder.client, from, explain }) {
             Answer::Heard { runs, next } => {
                 let said = |(id, standing)| format!("{id} {}", word(&Answer::Standing(standing)));
                 (runs.into_iter().map(said).collect(), next)

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use flowlock::Ticket;
-use flowlock::step::{Patience, Unlock};
+use flowlock::step::{Answer, Patience, Standing, Step, Unlock};
+use flowlock::{RunId, State, Ticket};
 
 use super::Stage;
 
@@ -97,6 +97,38 @@ pub(super) fn a_heartbeat_speaks_of_a_thousand_runs_and_says_where_to_go_on(stag
     assert_eq!(heard, said(0..=999));
     assert_eq!(first.beats_from(next), (said(1_000..=1_000), None));
     assert_eq!(stranger.beats(), ["stranger awaiting_input"]);
+}
+
+pub(super) fn a_heartbeat_explains_the_sixteen_runs_it_asks_about_and_no_other(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let first = stage.run("00").locks("l").waits();
+    let others: Vec<_> =
+        (1..20).map(|at| stage.run(&format!("{at:02}")).beside(&first).locks("l").waits()).collect();
+    let all = || std::iter::once(&first).chain(&others);
+    let beat = |explain: Vec<RunId>| {
+        let client = first.holder.client;
+        match stage.step(&Step::Heartbeat { client, from: Ticket(0), explain }) {
+            Answer::Heard { runs, .. } => runs,
+            other => panic!("{other:?}"),
+        }
+    };
+    let id = |at: usize| all().nth(at).unwrap().attempt.id.clone();
+    let explained = |heard: &[(RunId, Standing)]| -> Vec<RunId> {
+        heard
+            .iter()
+            .filter(|(_, standing)| matches!(standing, Standing::Waiting(waiting) if !waiting.blocked.by.is_empty()))
+            .map(|(run, _)| run.clone())
+            .collect()
+    };
+    let none = beat(Vec::new());
+    let still = Standing::StillWaiting { state: State::Queued, present: true };
+    assert_eq!(none, all().map(|run| (run.attempt.id.clone(), still.clone())).collect::<Vec<_>>());
+    assert_eq!(explained(&beat(vec![id(19), id(3), id(3)])), [id(3), id(19)]);
+    let asked: Vec<_> = (0..20).rev().map(id).collect();
+    assert_eq!(explained(&beat(asked)), (4..20).map(id).collect::<Vec<_>>());
+    // A grant is told whoever is asked about.
+    assert_eq!(holder.commits(), "committed");
+    assert!(matches!(beat(Vec::new())[0].1, Standing::Granted { .. }));
 }
 
 pub(super) fn a_silent_run_resumes_its_ticket_when_it_asks_again(stage: &Stage) {

@@ -126,6 +126,23 @@ pub(super) fn a_longest_run_time_caps_renewal(stage: &Stage) {
     assert_eq!(a.refreshes(), "lost(taken)");
 }
 
+pub(super) fn past_its_longest_run_time_nothing_is_renewed(stage: &Stage) {
+    let a = stage.run("A").locks("l").lease(10).longest(12).tries();
+    stage.pass(11);
+    let held = Refreshed::Held { lease_left_ms: 1_000, late: true };
+    assert_eq!(stage.step(&Step::Refresh(vec![a.who()])), Answer::Refreshed(vec![held]));
+    // Its lease ends before its run time, and it is late for both.
+    let b = stage.run("B").locks("m").lease(10).longest(12).tries();
+    stage.pass(13);
+    for (run, lease_left_ms) in [(&a, -12_000), (&b, -3_000)] {
+        let over = Refreshed::MaxRuntime { lease_left_ms };
+        for _ in 0..2 {
+            assert_eq!(stage.step(&Step::Refresh(vec![run.who()])), Answer::Refreshed(vec![over]));
+        }
+        run.is("running, lapsed");
+    }
+}
+
 pub(super) fn tokens_rise_even_if_the_wall_clock_goes_back(stage: &Stage) {
     let mut last = Token(0);
     for id in 0..5 {

@@ -112,7 +112,8 @@ impl Stage {
 
     /// A stranger's heartbeat: a step that wants nothing.
     pub(super) fn tick(&self) {
-        self.step(&Step::Heartbeat { client: ClientId(u128::MAX), from: Ticket(0) });
+        let client = ClientId(u128::MAX);
+        self.step(&Step::Heartbeat { client, from: Ticket(0), explain: Vec::new() });
     }
 
     /// Does something to the world.

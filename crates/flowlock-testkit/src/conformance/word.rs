@@ -13,6 +13,8 @@ pub(super) fn word(answer: &Answer) -> String {
     match answer {
         Answer::Standing(Standing::Waiting(waiting)) if waiting.present => waiting.state.as_str().into(),
         Answer::Standing(Standing::Waiting(waiting)) => format!("{}, absent", waiting.state.as_str()),
+        Answer::Standing(Standing::StillWaiting { state, present: true }) => state.as_str().into(),
+        Answer::Standing(Standing::StillWaiting { state, .. }) => format!("{}, absent", state.as_str()),
         Answer::Standing(Standing::Granted { .. }) => "granted".into(),
         Answer::Standing(Standing::Running(_)) => "running".into(),
         Answer::Standing(Standing::AskAgain) | Answer::Finished(Finished::AskAgain) => "ask_again".into(),

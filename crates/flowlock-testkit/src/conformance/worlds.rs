@@ -92,7 +92,11 @@ pub(super) fn two_hosts_are_not_taken_for_a_reboot(stage: &Stage) {
         world.advance(Duration::from_secs(10));
     });
     let error = stage
-        .attempt(&Step::Heartbeat { client: flowlock::ClientId(1), from: flowlock::Ticket(0) })
+        .attempt(&Step::Heartbeat {
+            client: flowlock::ClientId(1),
+            from: flowlock::Ticket(0),
+            explain: Vec::new(),
+        })
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unusable);
     assert!(error.to_string().contains("two hosts share the file"), "{error}");

@@ -69,8 +69,12 @@ impl Play {
     /// A heartbeat, and as many more as there are pages of its answer.
     fn beat(&mut self, at: usize, client: ClientId) -> Verdict {
         let mut from = Ticket(0);
+        // It asks about all its runs: the store answers for as many as it may.
+        let runs = self.books[at].snapshot.runs.iter().filter(|run| run.holder.client == client);
+        let explain: Vec<_> = runs.map(|run| run.attempt.id.clone()).collect();
         loop {
-            match self.step(at, &Step::Heartbeat { client, from })? {
+            let beat = Step::Heartbeat { client, from, explain: explain.clone() };
+            match self.step(at, &beat)? {
                 Answer::Heard { next: Some(next), .. } => {
                     promise!(
                         next > from,
@@ -105,7 +109,7 @@ impl Play {
         }
         for at in 0..2 {
             self.books[at].after_reboot();
-            self.step(at, &Step::Heartbeat { client: ClientId(0), from: Ticket(0) })?;
+            self.step(at, &Step::Heartbeat { client: ClientId(0), from: Ticket(0), explain: Vec::new() })?;
         }
         Ok(())
     }

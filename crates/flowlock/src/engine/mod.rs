@@ -158,7 +158,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             Step::Fail(who) => self.fail(who).map(Answer::Finished),
             Step::Cancel { attempt, latest_ms } => self.cancel(attempt, *latest_ms).map(Answer::Cancelled),
             Step::GiveBack(attempt) => self.give_back(attempt),
-            Step::Heartbeat { client, from } => self.heartbeat(*client, *from),
+            Step::Heartbeat { client, from, explain } => self.heartbeat(*client, *from, explain),
             Step::Bury(tickets) => self.bury(tickets).map(|_| Answer::Done),
             Step::Detach(attempt) => self.detach(attempt),
             Step::Create { names, spec, run, note, holders } => {

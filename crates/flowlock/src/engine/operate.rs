@@ -1,11 +1,13 @@
 //! What holders and operators do: refresh, commit, fail, detach, unlock, heartbeat.
 
+use std::collections::BTreeSet;
+
 use super::Engine;
 use super::tables::{Result, Tables};
 use crate::name::RunId;
 use crate::run::Attempt;
 use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket, Token};
-use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Waiting, Who};
+use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Who};
 use crate::world::Bounds;
 
 impl<T: Tables> Engine<'_, T> {
@@ -37,7 +39,8 @@ impl<T: Tables> Engine<'_, T> {
         }
         let end = self.lease_end(run);
         let capped = end < now.saturating_add_unsigned(run.spec.lease_ms);
-        if capped && run.deadline_ms >= Some(end) {
+        // Past its end there is nothing to renew, even if its lease ended before that.
+        if capped && (run.deadline_ms >= Some(end) || end <= now) {
             let lease_left_ms = run.deadline_ms.unwrap_or(end) - now;
             return Ok(Refreshed::MaxRuntime { lease_left_ms });
         }
@@ -124,27 +127,23 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Answer::Done)
     }
 
-    /// A page of the waiting and granted runs of a client; the blockers only of the first few.
-    pub(super) fn heartbeat(&mut self, client: ClientId, from: Ticket) -> Result<Answer> {
+    /// A page of the waiting and granted runs of a client; the blockers only of those asked about.
+    pub(super) fn heartbeat(&mut self, client: ClientId, from: Ticket, explain: &[RunId]) -> Result<Answer> {
         let Bounds { heard, explained, .. } = self.bounds;
         let mut tickets = self.tables.of_client(client, from, heard + 1)?;
         let next = tickets.get(heard).copied();
         tickets.truncate(heard);
+        let explain: BTreeSet<_> = explain.iter().take(explained).collect();
         let mut runs = Vec::with_capacity(tickets.len());
-        for (position, ticket) in tickets.into_iter().enumerate() {
+        for ticket in tickets {
             let run = self.must_find(ticket)?;
-            let standing = match run.state {
-                State::AwaitingInput | State::Queued if position >= explained => unexplained(&run),
-                _ => self.standing(&run)?,
+            let standing = if run.state.is_waiting() && !explain.contains(&run.attempt.id) {
+                Standing::StillWaiting { state: run.state, present: run.present }
+            } else {
+                self.standing(&run)?
             };
             runs.push((run.attempt.id, standing));
         }
         Ok(Answer::Heard { runs, next })
     }
-}
-
-fn unexplained(run: &Run) -> Standing {
-    let blocked = crate::blocker::Blocked { by: Vec::new(), more: true, ahead: 0, retry_after_ms: None };
-    let (state, present) = (run.state, run.present);
-    Standing::Waiting(Waiting { state, present, blocked, probe: Vec::new(), look_again_ms: None })
 }

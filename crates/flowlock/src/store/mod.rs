@@ -94,8 +94,20 @@ pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
 pub struct News {
     /// Runs of the client that something happened to.
     pub runs: Vec<RunId>,
-    /// Messages may have been lost, or another server took over: something may have happened to any run.
-    pub missed: bool,
+    /// Whether something may have happened to any run.
+    pub missed: Missed,
+}
+
+/// Whether messages may have been lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Missed {
+    /// None.
+    #[default]
+    Nothing,
+    /// More were sent to this client than its inbox had room for.
+    Here,
+    /// All clients may have missed some: the server was away, or another one took over.
+    Everywhere,
 }
 
 /// A client's inbox.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Bell, Inbox, News};
+use super::{Bell, Inbox, Missed, News};
 use crate::name::RunId;
 use crate::sync::lock;
 
@@ -42,7 +42,7 @@ impl Signal {
             match one {
                 Raised::Bell => {}
                 Raised::Run(run) => news.runs.push(run),
-                Raised::Missed => news.missed = true,
+                Raised::Missed => news.missed = Missed::Everywhere,
             }
         }
         news

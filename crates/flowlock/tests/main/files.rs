@@ -107,6 +107,8 @@ fn another_process_plays_its_part() {
             assert!(said.to_string().contains(words), "{said}");
         }
         ("exhausted", _) => use_the_last_descriptor(&path),
+        ("hold", _) => hold(&path),
+        ("threadless", _) => wait_without_a_thread(&path),
         _ => panic!("no such part: {part}"),
     }
 }
@@ -328,6 +330,87 @@ fn use_the_last_descriptor(path: &Path) {
     // Without a socket only the heartbeat tells.
     let Progress::Granted(grant) = second.wait(Duration::from_secs(8)).unwrap() else { panic!() };
     grant.commit().unwrap();
+}
+
+#[test]
+fn a_run_waits_although_no_thread_can_be_started_for_it() {
+    let place = Place::new();
+    // Room for the stack of a new thread is what the part then takes away.
+    succeed([process("threadless", &place.path()).env("RUST_MIN_STACK", "1073741824").spawn().unwrap()]);
+}
+
+fn wait_without_a_thread(path: &Path) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (ours, theirs) = (open(path).unwrap(), open(path).unwrap());
+    let first = ours.job("first").lock("a").acquire().unwrap();
+    let third = theirs.job("third").lock("b").acquire().unwrap();
+    let (_, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+    let pages: u64 =
+        fs::read_to_string("/proc/self/statm").unwrap().split(' ').next().unwrap().parse().unwrap();
+    setrlimit(Resource::RLIMIT_AS, pages * 4_096 + (512 << 20), hard).unwrap();
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+    let Begun::Waiting(mut second) = theirs.job("second").lock("a").begin().unwrap() else { panic!() };
+    let Begun::Waiting(mut fourth) = ours.job("fourth").lock("b").begin().unwrap() else { panic!() };
+    assert!(matches!(second.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+    first.commit().unwrap();
+    // It looks for itself every five seconds.
+    let begin = Instant::now();
+    let granted = loop {
+        // Its caller wants the thread back all the time.
+        match second.wait(Duration::from_secs(1)).unwrap() {
+            Progress::Granted(grant) => break grant,
+            Progress::Waiting => assert!(begin.elapsed() < Duration::from_secs(8)),
+        }
+    };
+    granted.commit().unwrap();
+    // When there is room for it again the thread is tried again.
+    setrlimit(Resource::RLIMIT_AS, hard, hard).unwrap();
+    assert!(matches!(fourth.wait(Duration::from_millis(5_100)).unwrap(), Progress::Waiting));
+    third.commit().unwrap();
+    assert!(matches!(fourth.wait(Duration::from_secs(2)).unwrap(), Progress::Granted(_)));
+}
+
+/// Of the runs of one process the last four wait for a process that dies, and sixteen others were there before.
+#[test]
+fn the_dead_are_found_at_once_however_many_runs_of_a_process_wait() {
+    let place = Place::new();
+    let mut holder = process("hold", &place.path()).stdin(Stdio::piped()).spawn().unwrap();
+    let flowlock = place.open();
+    let names = ["a", "b", "c", "d"];
+    let is_held =
+        |name| matches!(flowlock.job("try").lock(name).try_acquire().unwrap(), Acquired::Blocked(_));
+    let until = Instant::now() + PATIENT;
+    while !names.iter().all(|name| is_held(*name)) {
+        assert!(Instant::now() < until);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let living = flowlock.job("living").lock("e").acquire().unwrap();
+    let wait = |name: &str| match flowlock.job("waits").lock_shared(name).begin().unwrap() {
+        Begun::Waiting(mut run) => {
+            assert!(matches!(run.wait(Duration::ZERO).unwrap(), Progress::Waiting));
+            run
+        }
+        Begun::Granted(_) => panic!("{name} is free"),
+    };
+    let others: Vec<_> = (0..20).map(|_| wait("e")).collect();
+    let waiting: Vec<_> = names.iter().map(|name| wait(name)).collect();
+    // A heartbeat of this process, which asks about those who were there before.
+    std::thread::sleep(Duration::from_millis(5_500));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let dead = Instant::now();
+    for mut run in waiting {
+        assert!(matches!(run.wait(Duration::from_secs(3)).unwrap(), Progress::Granted(_)));
+    }
+    assert!(dead.elapsed() < Duration::from_secs(3), "{:?}", dead.elapsed());
+    drop((others, living));
+}
+
+fn hold(path: &Path) {
+    let flowlock = open(path).unwrap();
+    let _grants = ["a", "b", "c", "d"].map(|name| flowlock.job("holder").lock(name).acquire().unwrap());
+    // Until it is killed.
+    let _ = std::io::stdin().read_line(&mut String::new());
 }
 
 #[test]

@@ -292,6 +292,10 @@ fn standing(mut parts: Parts) -> Result<Standing> {
             })?,
             look_again_ms: parts.optional(Parts::number)?.map(|ms| ms.max(0) as u64),
         }),
+        "still_waiting" => Standing::StillWaiting {
+            state: parts.parsed("state", State::from_word)?,
+            present: parts.number()? == 1,
+        },
         "ended" => Standing::Ended {
             outcome: parts.outcome()?,
             blocked: parts.optional(|parts| blocked(parts.list()?))?,

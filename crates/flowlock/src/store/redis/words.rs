@@ -3,7 +3,7 @@
 use crate::claim::{Mode, Space};
 use crate::name::Name;
 use crate::run::{Holder, IfWritten, OnFail};
-use crate::step::{Acquire, Holders, Patience, Step, Unlock, Who};
+use crate::step::{Acquire, Holders, MOST_EXPLAINED, Patience, Step, Unlock, Who};
 use crate::store::View;
 
 use super::link::Script;
@@ -70,8 +70,11 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
             add_who(words, &Who::from(attempt));
             words.push(latest_ms.to_string().into());
         }
-        Step::Heartbeat { client, from } => {
+        Step::Heartbeat { client, from, explain } => {
             words.extend([client.to_string().into(), ticket_text(*from).into()]);
+            let explain = &explain[..explain.len().min(MOST_EXPLAINED)];
+            words.push(explain.len().to_string().into());
+            words.extend(explain.iter().map(|run| run.as_str().into()));
         }
         Step::Bury(tickets) => {
             words.push(tickets.len().to_string().into());

@@ -23,11 +23,12 @@ use super::side::SideFiles;
 use crate::name::RunId;
 use crate::run::ClientId;
 use crate::step::Wake;
-use crate::store::{Bell, Inbox, News, StoreError};
-use crate::text::LONGEST_NAME;
+use crate::store::{Bell, Inbox, Missed, News, StoreError};
 
 /// What the directory is called, after the store's name.
 const SUFFIX: &str = "-wake";
+/// How many bytes one message has at most: run ids, a line each.
+const LARGEST_MESSAGE: usize = 8_192;
 /// How many sockets an opening tries to reach.
 const SWEPT: usize = 8;
 /// How many names it looks at for that: those of other users' sockets may be many, and only they can remove them.
@@ -47,20 +48,35 @@ impl Inboxes {
         Self { side, sender: Mutex::new(None) }
     }
 
-    /// Tells clients that there is news. Never waits: a full inbox has news already.
+    /// Tells clients that there is news. Never waits: whoever empties a full inbox asks about all its runs.
     pub(super) fn send(&self, wakes: &[Wake]) {
-        if wakes.is_empty() {
-            return;
-        }
         let mut sender = crate::sync::lock(&self.sender);
-        if sender.is_none() {
-            *sender = open_sender(&self.side);
+        for of_one in wakes.chunk_by(|a, b| a.client == b.client) {
+            for message in messages(of_one) {
+                self.deliver(&mut sender, of_one[0].client, &message);
+            }
         }
-        let Some((directory, socket)) = sender.as_ref() else {
-            return;
-        };
-        for wake in wakes {
-            deliver(directory, socket, wake);
+    }
+
+    /// Unread messages count against the socket that sent them: those to processes that stand still must not keep
+    /// the others' from being sent. A new socket has room again.
+    fn deliver(&self, sender: &mut Option<(File, UnixDatagram)>, client: ClientId, message: &[u8]) {
+        for _ in 0..2 {
+            if sender.is_none() {
+                *sender = open_sender(&self.side);
+            }
+            let Some((directory, socket)) = sender.as_ref() else { return };
+            let name = client.to_string();
+            let Ok((inbox, _)) = open_socket(directory, &name) else { return };
+            match socket.send_to(message, through(&inbox)).map_err(|error| error.kind()) {
+                Err(ErrorKind::WouldBlock) => *sender = None,
+                Err(ErrorKind::ConnectionRefused) => {
+                    // Its process is gone and left the socket behind.
+                    remove(directory, &name);
+                    return;
+                }
+                _ => return,
+            }
         }
     }
 
@@ -77,7 +93,7 @@ impl Inboxes {
                 Ok((Arc::new(bell), rung))
             })
             .map_err(|error| at_path("make a bell for", &path, error))?;
-        Ok(SocketInbox { socket, bell, rung, directory, client })
+        Ok(SocketInbox { socket, bell, rung, directory, client, room: queue_length() })
     }
 }
 
@@ -128,15 +144,27 @@ fn is_old_and_ours(directory: &File, name: &str) -> bool {
     })
 }
 
-fn deliver(directory: &File, socket: &UnixDatagram, wake: &Wake) {
-    let name = wake.client.to_string();
-    if let Ok((inbox, _)) = open_socket(directory, &name)
-        && let Err(error) = socket.send_to(wake.run.as_str().as_bytes(), through(&inbox))
-        && error.kind() == ErrorKind::ConnectionRefused
-    {
-        // Its process is gone and left the socket behind.
-        remove(directory, &name);
+/// The ids of the runs of one client, a line each, in as few messages as they fit into.
+fn messages(wakes: &[Wake]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for wake in wakes {
+        let run = wake.run.as_str().as_bytes();
+        match all.last_mut().filter(|message| message.len() + 1 + run.len() <= LARGEST_MESSAGE) {
+            Some(message) => {
+                message.push(b'\n');
+                message.extend_from_slice(run);
+            }
+            None => all.push(run.to_vec()),
+        }
     }
+    all
+}
+
+/// How many messages a socket made now queues before it refuses more; the kernel allows one more.
+fn queue_length() -> usize {
+    let said = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
+    // Where it cannot be known every message is taken for one of too many.
+    said.ok().and_then(|length| length.trim().parse().ok()).unwrap_or(0)
 }
 
 fn open_sender(side: &SideFiles) -> Option<(File, UnixDatagram)> {
@@ -182,6 +210,8 @@ pub(super) struct SocketInbox {
     rung: UnixDatagram,
     directory: File,
     client: ClientId,
+    /// How many messages it holds, at least, before one is lost.
+    room: usize,
 }
 
 impl Drop for SocketInbox {
@@ -191,13 +221,14 @@ impl Drop for SocketInbox {
 }
 
 impl SocketInbox {
-    /// Receives one datagram: a run id.
+    /// Receives one message.
     fn receive(&self, news: &mut Vec<RunId>) -> bool {
-        let mut hint = [0; LONGEST_NAME];
+        let mut hint = [0; LARGEST_MESSAGE];
         let Ok(length) = self.socket.recv(&mut hint) else {
             return false;
         };
-        news.extend(std::str::from_utf8(&hint[..length]).ok().and_then(|text| RunId::parse(text).ok()));
+        let lines = hint[..length].split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok());
+        news.extend(lines.filter_map(|text| RunId::parse(text).ok()));
         true
     }
 }
@@ -210,8 +241,14 @@ impl Inbox for SocketInbox {
             [&self.socket, &self.rung].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
         let _ = poll(&mut both, timeout);
         // One look serves all hints and rings that are there by now.
-        let mut news = News::default();
-        while self.receive(&mut news.runs) {}
+        let (mut news, mut received) = (News::default(), 0);
+        while self.receive(&mut news.runs) {
+            received += 1;
+        }
+        // A message is refused while so many are unread, and all of them are read before the queue is empty.
+        if received > 0 && received >= self.room {
+            news.missed = Missed::Here;
+        }
         while self.rung.recv(&mut [0]).is_ok() {}
         news
     }
@@ -228,5 +265,61 @@ impl Bell for SocketBell {
     fn ring(&self) {
         // If it is full it has been rung.
         let _ = self.0.send(&[1]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inboxes() -> (tempfile::TempDir, Inboxes) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("flowlock.db");
+        File::create(&store).unwrap();
+        fs::create_dir(directory.path().join("flowlock.db-wake")).unwrap();
+        let inboxes = Inboxes::new(SideFiles::of(&store).unwrap());
+        (directory, inboxes)
+    }
+
+    fn wake(client: u128, run: usize) -> Wake {
+        Wake { client: ClientId(client), run: RunId::parse(&format!("run.{run}")).unwrap() }
+    }
+
+    #[test]
+    fn what_one_step_tells_a_client_is_one_message_however_much_it_is() {
+        let (_directory, inboxes) = inboxes();
+        let mut inbox = inboxes.open(ClientId(1)).unwrap();
+        let wakes: Vec<_> = (0..64).map(|run| wake(1, run)).collect();
+        inboxes.send(&wakes);
+        let expected = News { runs: wakes.into_iter().map(|wake| wake.run).collect(), ..News::default() };
+        assert_eq!(inbox.wait(Duration::ZERO), expected);
+    }
+
+    #[test]
+    fn whoever_empties_a_full_inbox_is_told_that_something_may_be_missing() {
+        let (_directory, inboxes) = inboxes();
+        let mut inbox = inboxes.open(ClientId(1)).unwrap();
+        for run in 0..10 * inbox.room {
+            inboxes.send(&[wake(1, run)]);
+        }
+        let news = inbox.wait(Duration::ZERO);
+        assert!(news.runs.len() < 10 * inbox.room, "the kernel took them all");
+        assert_eq!(news.missed, Missed::Here);
+        inboxes.send(&[wake(1, 0)]);
+        assert_eq!(inbox.wait(Duration::ZERO), News { runs: vec![wake(1, 0).run], ..News::default() });
+    }
+
+    #[test]
+    fn processes_that_stand_still_keep_nobody_else_from_being_woken() {
+        let (_directory, inboxes) = inboxes();
+        let still: Vec<_> = (0..60).map(|client| inboxes.open(ClientId(client)).unwrap()).collect();
+        for run in 0..20 {
+            let wakes: Vec<_> = (0..60).map(|client| wake(client, run)).collect();
+            inboxes.send(&wakes);
+        }
+        let mut awake = inboxes.open(ClientId(100)).unwrap();
+        inboxes.send(&[wake(100, 0)]);
+        assert_eq!(awake.wait(Duration::ZERO).runs, [wake(100, 0).run]);
+        drop(still);
     }
 }

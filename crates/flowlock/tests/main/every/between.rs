@@ -11,6 +11,7 @@ use flowlock::{ClientId, Flowlock, Life, Namespace};
 pub(super) struct Between {
     store: Arc<dyn Store>,
     meddle: Box<dyn Meddling>,
+    hear: Box<dyn Hearing>,
 }
 
 /// See [`Between`].
@@ -24,9 +25,31 @@ impl<F> Meddling for F where
 {
 }
 
+/// What is done when the inbox is opened.
+pub(super) trait Hearing:
+    Fn(&dyn Fn() -> Result<Box<dyn Inbox>, StoreError>) -> Result<Box<dyn Inbox>, StoreError> + Send + Sync
+{
+}
+
+impl<F> Hearing for F where
+    F: Fn(&dyn Fn() -> Result<Box<dyn Inbox>, StoreError>) -> Result<Box<dyn Inbox>, StoreError>
+        + Send
+        + Sync
+{
+}
+
 /// A connection to `store` through `meddle`.
 pub(super) fn through(store: &Flowlock, meddle: impl Meddling + 'static) -> Flowlock {
-    let between = Between { store: store.store().clone(), meddle: Box::new(meddle) };
+    through_hearing(store, meddle, |open| open())
+}
+
+/// The same, with a say in what the connection hears.
+pub(super) fn through_hearing(
+    store: &Flowlock,
+    meddle: impl Meddling + 'static,
+    hear: impl Hearing + 'static,
+) -> Flowlock {
+    let between = Between { store: store.store().clone(), meddle: Box::new(meddle), hear: Box::new(hear) };
     let builder = Flowlock::builder().namespace(store.namespace().clone());
     builder.store_timeout(Duration::from_millis(50)).with_store(Arc::new(between))
 }
@@ -57,7 +80,7 @@ impl Store for Between {
         self.store.is_alive(life)
     }
     fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
-        self.store.inbox(namespace, client)
+        (self.hear)(&|| self.store.inbox(namespace, client))
     }
     fn default_lease(&self) -> Duration {
         self.store.default_lease()

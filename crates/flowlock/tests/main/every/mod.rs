@@ -4,8 +4,10 @@
 //! here knows of its store comes from [`Fresh`], so none can be on one store only.
 
 mod between;
+mod ear;
 mod holders;
 mod unreachable;
+mod waiters;
 
 use std::path::Path;
 
@@ -54,5 +56,14 @@ impl Fresh {
     /// A connection with a stranger on the line.
     fn through(&self, meddle: impl between::Meddling + 'static) -> Flowlock {
         between::through(&self.open(), meddle)
+    }
+
+    /// The same, with a say in what it hears.
+    fn through_hearing(
+        &self,
+        meddle: impl between::Meddling + 'static,
+        hear: impl between::Hearing + 'static,
+    ) -> Flowlock {
+        between::through_hearing(&self.open(), meddle, hear)
     }
 }

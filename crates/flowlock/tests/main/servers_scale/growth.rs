@@ -140,7 +140,11 @@ fn commands_of_each_step(remembered: usize) -> Vec<(&'static str, std::collectio
         .for_each(|at| stage.passes(&Run::new(format!("old.{at}"), records(at)).of(at % 4)));
     let (first, second) = (Run::new("first", lock("gate")), Run::new("second", lock("gate")));
     let third = Run::new("third", lock("gate").input(name("output 1")));
-    let beat = Step::Heartbeat { client: ClientId(second.holder.client.0), from: Ticket(0) };
+    let beat = Step::Heartbeat {
+        client: ClientId(second.holder.client.0),
+        from: Ticket(0),
+        explain: vec![second.attempt.id.clone()],
+    };
     let anew = Run::new("old.1", lock("other")).with(|spec| spec.lease_ms = 700_000).renewed();
     let calls = |step: &dyn Fn()| stage.calls(step);
     vec![

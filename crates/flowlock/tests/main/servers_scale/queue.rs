@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Standing, Step, Who};
-use flowlock::{ClaimsBuilder, ClientId, Ticket};
+use flowlock::{ClaimsBuilder, ClientId, RunId, Ticket};
 
 use super::{Run, Stage, lock, name};
 
@@ -94,7 +94,8 @@ fn a_process_with_ten_thousand_waiting_runs_is_heard_a_page_at_a_time_by_short_c
     (0..MANY).for_each(|number| stage.waits(&Run::new(format!("run.{number}"), lock("gate")).of(1)));
     let (mut from, mut heard, mut longest) = (Some(Ticket(0)), 0, Duration::ZERO);
     while let Some(page) = from {
-        let beat = Step::Heartbeat { client: ClientId(1), from: page };
+        let explain = (0..16).map(|number| RunId::parse(&format!("run.{number}")).unwrap()).collect();
+        let beat = Step::Heartbeat { client: ClientId(1), from: page, explain };
         let busy = stage.server_busy_with(&mut || match stage.step(&beat) {
             Answer::Heard { runs, next } => (heard, from) = (heard + runs.len(), next),
             other => panic!("{other:?}"),

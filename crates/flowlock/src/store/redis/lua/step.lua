@@ -16,7 +16,8 @@ local function refresh(id, nonce)
     return { 'ask_again' }
   end
   local ends = F.lease_end(run)
-  if ends < now + run.lease and run.deadline >= ends then
+  -- Past its end there is nothing to renew, even if its lease ended before that.
+  if ends < now + run.lease and (run.deadline >= ends or ends <= now) then
     return { 'max_runtime', run.deadline - now }
   end
   if run.lapsed then
@@ -87,15 +88,18 @@ local function give_back(id, nonce)
   return has_begun(run.state)
 end
 
--- A page of a client's waiting and granted runs; the blockers only of the first few.
-local function heartbeat(client, from)
-  local heard, tickets = {}, F.range('k' .. client, from, nil, HEARD + 1)
+-- A page of a client's waiting and granted runs; the blockers only of those asked about.
+local function heartbeat(client, from, asked)
+  local heard, tickets, explain = {}, F.range('k' .. client, from, nil, HEARD + 1), {}
+  for i = 1, math.min(#asked, EXPLAINED) do
+    explain[asked[i]] = true
+  end
   local next_page = tickets[HEARD + 1]
   for i = 1, math.min(#tickets, HEARD) do
     local run = F.must_find(tickets[i])
     local where
-    if waiting_states[run.state] and i > EXPLAINED then
-      where = { 'waiting', run.state, run.absent and 0 or 1, { {}, 1, 0, false }, {}, false }
+    if waiting_states[run.state] and not explain[run.id] then
+      where = { 'still_waiting', run.state, run.absent and 0 or 1 }
     else
       where = F.standing(run)
     end
@@ -283,7 +287,7 @@ local function act()
   elseif OP == 'give_back' then
     return give_back(ARGV[4], ARGV[5])
   elseif OP == 'heartbeat' then
-    return heartbeat(ARGV[4], ARGV[5])
+    return heartbeat(ARGV[4], ARGV[5], list_at(6))
   elseif OP == 'bury' then
     F.bury(list_at(4))
     return { 'done' }

@@ -1,0 +1,249 @@
+//! The thread of the desk.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use super::{Attended, HEARTBEAT, Room};
+use crate::coordinator::Shared;
+use crate::name::RunId;
+use crate::run::{ClientId, Ticket};
+use crate::seat::Seat;
+use crate::step::{Answer, MOST_EXPLAINED, Standing, Step};
+use crate::store::{Inbox, Missed, News, StoreErrorKind};
+use crate::sync::lock;
+use crate::world::{Life, random_u64};
+
+/// How often it probes whether the processes in its way live.
+const PROBE: Duration = Duration::from_millis(500);
+/// A heartbeat that did not reach the store is sent again so soon: two in a row would be silence.
+const SECOND_TRY: Duration = Duration::from_secs(1);
+
+/// Who listens.
+pub(super) struct Attendant {
+    room: Arc<Room>,
+    shared: Weak<Shared>,
+    client: ClientId,
+    /// None while it could not be opened.
+    inbox: Option<Box<dyn Inbox>>,
+    /// Its thread was started.
+    has_begun: bool,
+    /// It was said that there is no inbox.
+    is_deaf: bool,
+}
+
+impl Drop for Attendant {
+    /// However it ends, by a panic too, nobody relies on it any more.
+    fn drop(&mut self) {
+        if !self.has_begun {
+            lock(&self.room.seats).attended = Attended::No;
+            return;
+        }
+        if std::thread::panicking() {
+            // The runs begin another one when they are told; should that break off too, then not at once.
+            std::thread::sleep(PROBE);
+        }
+        self.room.attend(Attended::No, None);
+    }
+}
+
+impl Attendant {
+    pub(super) fn new(room: Arc<Room>, shared: &Arc<Shared>) -> Self {
+        let (shared, client) = (Arc::downgrade(shared), shared.client);
+        Self { room, shared, client, inbox: None, has_begun: false, is_deaf: false }
+    }
+
+    pub(super) fn attend(mut self) {
+        self.has_begun = true;
+        self.open_inbox();
+        let mut heartbeat = Instant::now() + HEARTBEAT;
+        let mut probe = Instant::now() + PROBE;
+        while !self.room.closed.load(Ordering::Acquire) {
+            let next = self.next_look(heartbeat, probe);
+            let news = self.wait(next.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            let Some(shared) = self.shared.upgrade() else { return };
+            heartbeat = heartbeat.min(self.spread(&shared, news, now));
+            if now >= probe {
+                probe = now + PROBE;
+                if self.bury_the_dead(&shared, now) {
+                    heartbeat = now;
+                }
+            }
+            let seats = self.room.seats();
+            // Every seat is looked at: more than one may be due.
+            if seats.iter().filter(|(_, seat)| seat.grows_stale(now, &[])).count() > 0 {
+                heartbeat = now;
+            }
+            if now >= heartbeat {
+                heartbeat = self.heartbeat(&shared, &seats, now);
+                drop(shared);
+                if self.is_deaf {
+                    self.open_inbox();
+                }
+            }
+        }
+    }
+
+    fn open_inbox(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        match shared.store.inbox(&shared.namespace, self.client) {
+            Ok(inbox) => {
+                self.is_deaf = false;
+                self.room.attend(Attended::Yes, Some(inbox.bell()));
+                self.inbox = Some(inbox);
+            }
+            Err(error) if self.is_deaf => tracing::debug!(%error, "still no inbox for wake-ups"),
+            Err(error) => {
+                self.is_deaf = true;
+                tracing::warn!(%error,
+                    "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
+                self.room.attend(Attended::Yes, None);
+            }
+        }
+    }
+
+    fn wait(&mut self, at_most: Duration) -> News {
+        if let Some(inbox) = &mut self.inbox {
+            return inbox.wait(at_most);
+        }
+        std::thread::sleep(at_most.min(PROBE));
+        News::default()
+    }
+
+    /// Tells who is concerned; answers when to ask about all.
+    fn spread(&self, shared: &Shared, news: News, now: Instant) -> Instant {
+        for run in news.runs {
+            match self.room.seat(&run) {
+                Some(seat) => seat.tell(),
+                None => shared.keeper.look_at(&run),
+            }
+        }
+        if news.missed != Missed::Nothing {
+            shared.keeper.look_at_all();
+        }
+        match news.missed {
+            Missed::Nothing => now + HEARTBEAT,
+            Missed::Here => now,
+            // Everybody is told at once; not everybody need ask at once.
+            Missed::Everywhere => now + Duration::from_millis(random_u64() % 500),
+        }
+    }
+
+    /// Nobody waits: a long sleep. Else the next heartbeat, probe or look.
+    fn next_look(&self, heartbeat: Instant, probe: Instant) -> Instant {
+        let seats = self.room.seats();
+        if seats.is_empty() {
+            return Instant::now() + Duration::from_mins(1);
+        }
+        let mut next = heartbeat;
+        for (_, seat) in seats {
+            let state = lock(&seat.state);
+            next = next.min(state.look_again.unwrap_or(next));
+            if !state.waiting.probe.is_empty() {
+                next = next.min(probe);
+            }
+        }
+        next
+    }
+
+    /// Probes the processes in the way of this one's runs, without reading the store; reports the dead.
+    fn bury_the_dead(&self, shared: &Shared, now: Instant) -> bool {
+        let mut suspects: Vec<(Ticket, Life)> = Vec::new();
+        let seats = self.room.seats();
+        for (_, seat) in &seats {
+            suspects.extend(lock(&seat.state).waiting.probe.iter().copied());
+        }
+        suspects.sort_unstable();
+        suspects.dedup();
+        let dead: Vec<Ticket> = suspects
+            .into_iter()
+            .filter(|(_, life)| !shared.store.is_alive(*life))
+            .map(|(ticket, _)| ticket)
+            .collect();
+        if dead.is_empty() {
+            return false;
+        }
+        for (_, seat) in &seats {
+            seat.grows_stale(now, &dead);
+        }
+        if let Err(error) = shared.store.step(&shared.namespace, &Step::Bury(dead)) {
+            tracing::warn!(%error, "could not report a dead process; trying again");
+        }
+        true
+    }
+
+    /// Tells the store that its process lives, and the runs what the store answers; says when to do so again.
+    fn heartbeat(&self, shared: &Shared, seats: &[(RunId, Arc<Seat>)], now: Instant) -> Instant {
+        let explain = to_explain(seats);
+        if !self.hear(shared, &explain, seats.iter().cloned().collect()) {
+            return now + SECOND_TRY;
+        }
+        // More may have to be asked about than one answer speaks of.
+        if seats.iter().any(|(_, seat)| seat.is_stale()) { now } else { after(now) }
+    }
+
+    /// Answers whether the store was reached.
+    fn hear(&self, shared: &Shared, explain: &[RunId], mut seats: HashMap<RunId, Arc<Seat>>) -> bool {
+        for seat in explain.iter().filter_map(|run| seats.get(run)) {
+            seat.is_asked_about();
+        }
+        let mut from = (!seats.is_empty()).then_some(Ticket(0));
+        while let Some(page) = from {
+            let beat = Step::Heartbeat { client: self.client, from: page, explain: explain.to_vec() };
+            let runs = match shared.store.step(&shared.namespace, &beat) {
+                Ok(Answer::Heard { runs, next }) => {
+                    from = next;
+                    runs
+                }
+                Ok(_) => return true,
+                // There is nothing to wait for in another store: each asks for itself, and hears it.
+                Err(error) if error.kind() == StoreErrorKind::Replaced => break,
+                Err(error) => {
+                    tracing::warn!(%error, "no heartbeat; trying again");
+                    return false;
+                }
+            };
+            for (run, standing) in runs {
+                match (seats.remove(&run), standing) {
+                    (Some(seat), Standing::Waiting(waiting)) => seat.set_waiting(waiting),
+                    (Some(seat), Standing::StillWaiting { state, present }) => {
+                        seat.still_waits(state, present);
+                    }
+                    (Some(seat), _) => asks_for_itself(&seat),
+                    // Somebody took the seat after the list was made, or left it before.
+                    (None, _) => {}
+                }
+            }
+        }
+        // No page speaks of them: they wait no longer.
+        for seat in seats.values() {
+            asks_for_itself(seat);
+        }
+        true
+    }
+}
+
+/// It was granted, or is over.
+fn asks_for_itself(seat: &Seat) {
+    seat.is_asked_about();
+    seat.tell();
+}
+
+/// The runs that a heartbeat asks about: those of which what is known is true no more, then those of which it is
+/// oldest.
+fn to_explain(seats: &[(RunId, Arc<Seat>)]) -> Vec<RunId> {
+    let key = |seat: &Seat| {
+        let state = lock(&seat.state);
+        (!state.stale, state.explained)
+    };
+    let mut all: Vec<_> = seats.iter().map(|(run, seat)| (key(seat), run)).collect();
+    all.sort_unstable();
+    all.into_iter().take(MOST_EXPLAINED).map(|(_, run)| run.clone()).collect()
+}
+
+/// The next heartbeat: the same distance from the last one, not from now, with a little disorder among processes.
+fn after(now: Instant) -> Instant {
+    now + HEARTBEAT.saturating_sub(Duration::from_millis(random_u64() % 200))
+}

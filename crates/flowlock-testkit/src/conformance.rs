@@ -97,6 +97,10 @@ cases! { ($)
         an_exclusive_child_has_no_such_privilege,
         the_privilege_lasts_while_the_parent_is_lapsed_and_ends_when_it_is_revoked,
         slots_deadlock_only_if_the_capacity_cannot_hold_parent_and_child,
+        units_of_all_ancestors_count_together,
+        the_smallest_capacity_that_an_ancestor_states_counts_for_a_deadlock,
+        whoever_may_leave_makes_no_deadlock_on_slots,
+        a_lapsed_ancestor_makes_no_deadlock_on_slots,
         a_lost_parent_does_not_end_its_children,
         a_deadlock_that_arises_later_ends_by_its_time,
     ;

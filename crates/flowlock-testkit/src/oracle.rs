@@ -168,42 +168,29 @@ impl<'s> Scene<'s> {
         queued.iter().filter(free).copied().collect()
     }
 
-    /// Whether a newcomer's wait would be a wait for its own ancestor.
+    /// Whether a newcomer's wait would be a wait for its own ancestors: they are to write a missing input, or their
+    /// claims, all of them together, refuse one of its own; with those of the runs ahead whom they refuse as well.
     pub(crate) fn is_deadlock(&self, asker: &Asker<'_>) -> bool {
+        let holding =
+            || asker.ancestors.iter().filter_map(|ticket| self.run(*ticket)).filter(|run| holds(run));
+        let writes = |name: &Name| {
+            holding().flat_map(|run| run.spec.claims.iter()).any(|claim| {
+                claim.space == flowlock::Space::Data && claim.mode == Mode::Exclusive && claim.name == *name
+            })
+        };
+        let mut inputs = asker.claims.iter().filter(|claim| claim.must_exist);
+        if inputs.any(|claim| !self.is_live(&claim.name) && writes(&claim.name)) {
+            return true;
+        }
+        let standing: Vec<&Run> = holding().filter(|run| !self.is_lapsed(run)).collect();
         let queued = self.truly_queued();
-        asker.ancestors.iter().filter_map(|ticket| self.run(*ticket)).filter(|run| holds(run)).any(
-            |ancestor| {
-                let writes = |name: &Name| {
-                    ancestor.spec.claims.iter().any(|claim| {
-                        claim.space == flowlock::Space::Data
-                            && claim.mode == Mode::Exclusive
-                            && claim.name == *name
-                    })
-                };
-                let writes_missing = asker
-                    .claims
-                    .iter()
-                    .any(|claim| claim.must_exist && !self.is_live(&claim.name) && writes(&claim.name));
-                let in_the_way =
-                    |claim: &Claim| on_same_name(ancestor, claim).any(|held| refuses(held, claim));
-                let behind_one_who_waits_for_it = |claim: &Claim| {
-                    !self.is_exempt(asker.ancestors, claim)
-                        && queued
-                            .iter()
-                            .filter(|ahead| ahead.ticket < asker.ticket)
-                            .filter(|ahead| {
-                                on_same_name(ahead, claim).any(|c| either_slots_or_clash(c, claim))
-                            })
-                            .any(|ahead| ahead.spec.claims.iter().any(in_the_way))
-                };
-                writes_missing
-                    || !self.is_lapsed(ancestor)
-                        && asker
-                            .claims
-                            .iter()
-                            .any(|claim| in_the_way(claim) || behind_one_who_waits_for_it(claim))
-            },
-        )
+        let is_ahead = |run: &&&Run| run.ticket < asker.ticket;
+        let waits_for_them = |run: &&&Run| run.spec.claims.iter().any(|claim| refuses(&standing, &[], claim));
+        let stuck: Vec<&Run> = queued.iter().filter(is_ahead).filter(waits_for_them).copied().collect();
+        asker.claims.iter().any(|claim| {
+            let behind: &[&Run] = if self.is_exempt(asker.ancestors, claim) { &[] } else { &stuck };
+            refuses(&standing, behind, claim)
+        })
     }
 }
 
@@ -252,14 +239,8 @@ pub(crate) fn fits(wanted: &Claim, others: &[&Claim]) -> bool {
     units <= capacity
 }
 
-/// Whether what is held is by itself in the way of what is wanted.
-fn refuses(held: &Claim, wanted: &Claim) -> bool {
-    match (held.mode, wanted.mode) {
-        (Mode::Units { units: held, .. }, Mode::Units { units, capacity }) => held + units > capacity,
-        (held, wanted) => clash(held, wanted),
-    }
-}
-
-fn either_slots_or_clash(a: &Claim, b: &Claim) -> bool {
-    matches!(a.mode, Mode::Units { .. }) || clash(a.mode, b.mode)
+/// Whether what these runs hold, and those ahead want, is by itself in the way of what is wanted.
+fn refuses(holders: &[&Run], ahead: &[&Run], wanted: &Claim) -> bool {
+    let all: Vec<&Claim> = holders.iter().chain(ahead).flat_map(|run| on_same_name(run, wanted)).collect();
+    !fits(wanted, &all) || all.iter().any(|other| clash(other.mode, wanted.mode))
 }

@@ -75,6 +75,12 @@ pub(crate) fn queue_blocks(wanted: Mode, held: Crowd, ahead: Crowd, kinship: Kin
     }
 }
 
+/// Whether a claim never fits as long as the run's ancestors hold what they hold: not even beside them alone, and those in line ahead
+/// who wait for them. Whoever else holds or is ahead may leave, and does not count.
+pub(crate) fn never_fits(wanted: Mode, ancestors: Crowd, stuck_ahead: Crowd, kinship: Kinship) -> bool {
+    holders_block(wanted, ancestors) || queue_blocks(wanted, ancestors, stuck_ahead, kinship)
+}
+
 /// Whether an ancestor of the run holds the same name shared. Such a run passes writers in line for it:
 /// they wait for the ancestor, which waits for this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +215,36 @@ mod tests {
         for (wanted, held, ahead, kinship, blocked) in table {
             let said = queue_blocks(*wanted, crowd(held), crowd(ahead), *kinship);
             assert_eq!(said, *blocked, "{wanted:?} beside {held:?} behind {ahead:?}, {kinship:?}");
+        }
+    }
+
+    #[test]
+    fn truth_table_of_waits_for_ancestors() {
+        let table: &[Row<'_>] = &[
+            (X, &[], &[], Kinship::None, false),
+            (X, &[X], &[], Kinship::None, true),
+            (X, &[S], &[], Kinship::None, true),
+            (S, &[S], &[], Kinship::AncestorShares, false),
+            (S, &[S], &[X], Kinship::AncestorShares, false),
+            (S, &[], &[X], Kinship::None, true),
+            (X, &[], &[S], Kinship::None, true),
+            // All ancestors together, by the smallest capacity that one of them or the request states.
+            (units(1, 9), &[units(4, 4)], &[], Kinship::None, true),
+            (units(1, 4), &[units(2, 4), units(2, 4)], &[], Kinship::None, true),
+            (units(1, 4), &[units(2, 4), units(1, 4)], &[], Kinship::None, false),
+            (units(2, 9), &[units(1, 3), units(1, 9)], &[], Kinship::None, true),
+            (units(2, 3), &[units(1, 9), units(1, 9)], &[], Kinship::None, true),
+            // Units that those ahead want count only if they can never have them either.
+            (units(2, 5), &[units(2, 5)], &[units(1, 5)], Kinship::None, false),
+            (units(2, 5), &[units(2, 5)], &[units(2, 5)], Kinship::None, true),
+            (units(1, 9), &[], &[units(2, 2)], Kinship::None, true),
+        ];
+        for (wanted, ancestors, stuck, kinship, never) in table {
+            let said = never_fits(*wanted, crowd(ancestors), crowd(stuck), *kinship);
+            assert_eq!(
+                said, *never,
+                "{wanted:?} beside ancestors {ancestors:?} behind {stuck:?}, {kinship:?}"
+            );
         }
     }
 

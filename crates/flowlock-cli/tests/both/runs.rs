@@ -185,6 +185,18 @@ fn a_nested_run_on_what_its_parent_holds_is_refused_at_once() {
 }
 
 #[test]
+fn nested_runs_that_want_more_units_than_their_ancestors_leave_are_refused_at_once() {
+    let cli = cli();
+    let program = env!("CARGO_BIN_EXE_flowlock");
+    let inner = format!("{program} run --name inner --slot g:1/9 -- true");
+    let said =
+        "flowlock: inner would wait for ever, because it is part of the run it waits for (deadlock): slot g";
+    cli.run(["run", "--slot", "g:4/4", "--", "sh", "-c", &inner]).code(75).stderr_has(said);
+    let inner = format!("{program} run --slot g:2/4 -- {program} run --name inner --slot g:1/4 -- true");
+    cli.run(["run", "--slot", "g:2/4", "--", "sh", "-c", &inner]).code(75).stderr_has(said);
+}
+
+#[test]
 fn naming_a_run_does_not_let_a_stranger_pass_a_waiting_writer() {
     let cli = cli();
     cli.run(["outputs", "create", "a"]).code(0);

@@ -110,6 +110,47 @@ pub(super) fn slots_deadlock_only_if_the_capacity_cannot_hold_parent_and_child(s
     stage.run("never fits").child_of(&parent).slot("s", 2, 3).waits().is("refused(deadlock)");
 }
 
+pub(super) fn units_of_all_ancestors_count_together(stage: &Stage) {
+    let grandparent = stage.run("grandparent").slot("s", 2, 4).tries();
+    let parent = stage.run("parent").child_of(&grandparent).slot("s", 1, 4).tries();
+    parent.is("running");
+    stage.run("fits").child_of(&parent).slot("s", 1, 4).tries().is("running");
+    stage.run("fits later").child_of(&parent).slot("s", 1, 4).waits().is("queued");
+    // Neither of them is in its way alone.
+    stage.run("never fits").child_of(&parent).slot("s", 2, 4).waits().is("refused(deadlock)");
+    stage.run("beside one").child_of(&grandparent).slot("s", 2, 4).waits().is("queued");
+}
+
+pub(super) fn the_smallest_capacity_that_an_ancestor_states_counts_for_a_deadlock(stage: &Stage) {
+    let grandparent = stage.run("grandparent").slot("s", 1, 3).tries();
+    let parent = stage.run("parent").child_of(&grandparent).slot("s", 1, 9).tries();
+    stage.run("never fits").child_of(&parent).slot("s", 2, 9).waits().is("refused(deadlock)");
+    // Somebody else states less, and may leave.
+    stage.run("other").slot("s", 1, 3).tries().is("running");
+    stage.run("fits later").child_of(&parent).slot("s", 1, 3).waits().is("queued");
+}
+
+pub(super) fn whoever_may_leave_makes_no_deadlock_on_slots(stage: &Stage) {
+    let parent = stage.run("parent").locks("l").slot("s", 2, 5).tries();
+    let other = stage.run("other").slot("s", 2, 5).tries();
+    let ahead = stage.run("ahead").locks("l").slot("s", 1, 5).waits();
+    ahead.is("queued");
+    // The one ahead waits for the parent, but once the other one has left there is room beside both.
+    let child = stage.run("child").child_of(&parent).slot("s", 2, 5).waits();
+    child.is("queued");
+    stage.run("never fits").child_of(&parent).slot("s", 3, 5).waits().is("refused(deadlock)");
+    assert_eq!(other.commits(), "committed");
+    child.is("granted");
+}
+
+pub(super) fn a_lapsed_ancestor_makes_no_deadlock_on_slots(stage: &Stage) {
+    let grandparent = stage.run("grandparent").slot("s", 2, 3).lease(5).tries();
+    let parent = stage.run("parent").child_of(&grandparent).slot("s", 1, 3).lease(600).tries();
+    stage.pass(5);
+    stage.run("child").child_of(&parent).slot("s", 2, 3).waits().is("running");
+    grandparent.is("lost(taken)");
+}
+
 pub(super) fn a_lost_parent_does_not_end_its_children(stage: &Stage) {
     let parent = stage.run("parent").locks("l").lease(3).tries();
     let child = stage.run("child").child_of(&parent).writes("x").lease(600).tries();

@@ -62,6 +62,17 @@ impl Play {
         self.settle(usize::from(elsewhere))
     }
 
+    /// Each of a chain asks on behalf of the one before, for units of the same slot.
+    pub(super) fn nest(&mut self, client: u8, elsewhere: bool, chain: &[(u32, u32)]) -> Verdict {
+        self.settle(usize::from(elsewhere))?;
+        for units in chain {
+            let slot = Some(*units);
+            let patience = Wish::Wait(30);
+            self.admit(&Arrival { client, elsewhere, slot, patience, nested: true, ..Arrival::nothing() })?;
+        }
+        Ok(())
+    }
+
     /// The holder's own step is the first after its deadline.
     pub(super) fn late(&mut self, pick: u16, commits: bool) -> Verdict {
         let holds = |(at, i): &(usize, usize)| {

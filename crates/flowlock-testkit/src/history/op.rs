@@ -12,6 +12,8 @@ pub enum Op {
     Crowd(Vec<Arrival>),
     /// A parent shares a name that somebody waits to write, and its child wants to share it too.
     Family(u8, bool, Fate),
+    /// A chain of nested runs, each of them wants units of the slot, of a capacity of its own.
+    Nest(u8, bool, Vec<(u32, u32)>),
     /// Time passes until just after a running run's deadline, and its own step (refresh or commit) comes first.
     Late(u16, bool),
     /// Somebody cancels a request that the store has not seen; it arrives so much later.
@@ -169,6 +171,8 @@ fn ops() -> impl Strategy<Value = Op> {
         24 => arrivals().prop_map(Op::Arrive),
         3 => prop::collection::vec(arrivals(), 3..7).prop_map(Op::Crowd),
         2 => (0..4_u8, any::<bool>(), fates()).prop_map(|(first, elsewhere, fate)| Op::Family(first, elsewhere, fate)),
+        2 => (0..4_u8, any::<bool>(), prop::collection::vec(units(), 2..5))
+            .prop_map(|(client, elsewhere, chain)| Op::Nest(client, elsewhere, chain)),
         4 => (pick(), any::<bool>()).prop_map(|(run, commits)| Op::Late(run, commits)),
         1 => (arrivals(), 0..4_000_u16).prop_map(|(arrival, delay)| Op::CancelFirst(arrival, delay)),
         40 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Act(run, dice)),
@@ -190,6 +194,11 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Units of a slot, and how many it has.
+fn units() -> impl Strategy<Value = (u32, u32)> {
+    (1..=3_u32, 1..=5_u32).prop_map(|(units, capacity)| (units.min(capacity), capacity))
+}
+
 fn fates() -> impl Strategy<Value = Fate> {
     prop_oneof![Just(Fate::Open), Just(Fate::Lapsed), Just(Fate::Revoked)]
 }
@@ -198,8 +207,7 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
     let uses = || prop_oneof![6 => Just(Use::No), 5 => Just(Use::Read), 6 => Just(Use::Write), 1 => Just(Use::Rewrite)];
     let slot = prop_oneof![
         3 => Just(None),
-        1 => (1..=2_u32).prop_map(|units| Some((units, 2))),
-        1 => (1..=3_u32).prop_map(|units| Some((units, 3))),
+        2 => units().prop_map(Some),
     ];
     let patience = prop_oneof![
         1 => Just(Wish::Try),

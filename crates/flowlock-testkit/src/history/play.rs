@@ -95,6 +95,7 @@ impl Play {
             Op::Arrive(arrival) => self.arrive(arrival),
             Op::Crowd(arrivals) => self.crowd(arrivals),
             Op::Family(first, elsewhere, fate) => self.family(*first, *elsewhere, *fate),
+            Op::Nest(client, elsewhere, chain) => self.nest(*client, *elsewhere, chain),
             Op::Late(pick, commits) => self.late(*pick, *commits),
             Op::CancelFirst(arrival, delay) => self.cancel_first(arrival, *delay),
             Op::Act(pick, dice) => self.act(*pick, *dice),

@@ -1,33 +1,42 @@
-//! A wait for one's own ancestor never ends by itself: it is refused when it arrives.
+//! A wait for one's own ancestors never ends by itself: it is refused when it arrives.
+//!
+//! The rule is asked about a smaller world: the ancestors alone hold, and of those in line only they are there who wait
+//! for an ancestor. What does not fit there fits in no world in which these ancestors hold, whoever else leaves.
+
+use std::collections::BTreeMap;
 
 use super::Engine;
 use super::tables::{Part, Result, Tables};
-use crate::claim::{Claim, Mode, Space};
+use crate::claim::Claim;
 use crate::record::RecordState;
-use crate::rule::{self, Kinship, View as _};
+use crate::rule::{self, Crowd, Kinship, View as _};
 use crate::run::{Place, Run};
 
+/// What a run's ancestors hold together, by place; of those that have not lapsed.
+type HeldByAncestors = BTreeMap<Place, Crowd>;
+
 impl<T: Tables> Engine<'_, T> {
-    /// Whether the run would wait for one of its ancestors: it holds a name the run wants, it is the one to
-    /// write a missing input, or somebody in line ahead waits for it.
+    /// Whether the run would wait for its ancestors: one of them is to write a missing input, or what they hold
+    /// together does not leave room for a claim of the run, by itself or with those ahead who wait for an ancestor.
     pub(super) fn is_deadlock(&mut self, run: &Run) -> Result<bool> {
+        let mut held = HeldByAncestors::new();
         for &ancestor in run.ancestors.iter() {
-            let Some(ancestor) = self.tables.run(ancestor)? else {
+            let Some(ancestor) = self.tables.run(ancestor)?.filter(|run| run.state.is_holding()) else {
                 continue;
             };
-            if !ancestor.state.is_holding() {
-                continue;
-            }
             if self.would_write_missing_input(&ancestor, run)? {
                 return Ok(true);
             }
-            if ancestor.is_late(self.now.boot_ms) {
-                continue;
+            if !ancestor.is_late(self.now.boot_ms) {
+                add_claims(&mut held, &ancestor);
             }
-            for claim in &run.spec.claims {
-                if blocks(&ancestor, claim) || self.blocks_through_line(&ancestor, run, claim)? {
-                    return Ok(true);
-                }
+        }
+        if held.is_empty() {
+            return Ok(false);
+        }
+        for claim in &run.spec.claims {
+            if self.never_fits(run, claim, &held)? {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -44,30 +53,39 @@ impl<T: Tables> Engine<'_, T> {
         Ok(false)
     }
 
-    /// Whether somebody in line ahead of the run for this name waits directly for the ancestor.
-    fn blocks_through_line(&mut self, ancestor: &Run, run: &Run, claim: &Claim) -> Result<bool> {
-        let kinship = super::Eyes { engine: self, run }.kinship(claim)?;
-        if claim.mode == Mode::Shared && kinship == Kinship::AncestorShares {
+    fn never_fits(&mut self, run: &Run, claim: &Claim, held: &HeldByAncestors) -> Result<bool> {
+        let by_ancestors = held_at(held, claim);
+        let ahead = self.ahead_for_an_ancestor(run, claim, held)?;
+        if !rule::never_fits(claim.mode, by_ancestors, ahead, Kinship::None) {
             return Ok(false);
         }
+        let kinship = super::Eyes { engine: self, run }.kinship(claim)?;
+        Ok(rule::never_fits(claim.mode, by_ancestors, ahead, kinship))
+    }
+
+    /// Those in line ahead of the run for this name who wait for an ancestor themselves.
+    fn ahead_for_an_ancestor(&mut self, run: &Run, claim: &Claim, held: &HeldByAncestors) -> Result<Crowd> {
         let place = Place::of(claim.space, &claim.name);
         let part = Part::in_the_way_of(claim.mode, run.ticket);
-        for stake in self.tables.line(&place, part, self.bounds.examined)? {
+        let mut crowd = Crowd::NOBODY;
+        for stake in self.tables.line(&place, part, self.world.bounds().examined)? {
             let ahead = self.must_find(stake.ticket)?;
-            if ahead.spec.claims.iter().any(|wanted| blocks(ancestor, wanted)) {
-                return Ok(true);
+            if ahead.spec.claims.iter().any(|wanted| rule::holders_block(wanted.mode, held_at(held, wanted)))
+            {
+                crowd = crowd.with(stake.mode);
             }
         }
-        Ok(false)
+        Ok(crowd)
     }
 }
 
-/// Whether what `holder` holds is by itself in the way of `wanted`.
-fn blocks(holder: &Run, wanted: &Claim) -> bool {
-    let held = holder.spec.claims.iter().find(|held| held.space == wanted.space && held.name == wanted.name);
-    match (held.map(|held| held.mode), wanted.mode) {
-        (None, _) => false,
-        (Some(Mode::Units { units: held, .. }), Mode::Units { units, capacity }) => held + units > capacity,
-        (Some(held), mode) => wanted.space != Space::Slot && rule::conflicts(held, mode),
+fn add_claims(held: &mut HeldByAncestors, ancestor: &Run) {
+    for claim in &ancestor.spec.claims {
+        let crowd = held.entry(Place::of(claim.space, &claim.name)).or_insert(Crowd::NOBODY);
+        *crowd = crowd.with(claim.mode);
     }
+}
+
+fn held_at(held: &HeldByAncestors, claim: &Claim) -> Crowd {
+    held.get(&Place::of(claim.space, &claim.name)).copied().unwrap_or(Crowd::NOBODY)
 }

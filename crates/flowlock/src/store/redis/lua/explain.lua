@@ -213,20 +213,8 @@ F.waiting = function(run)
   return { 'waiting', run.state, run.absent and 0 or 1, F.blocked(run), probe, look_again(in_the_way) }
 end
 
--- A wait for one's own ancestor never ends by itself: it is refused when it arrives.
-
--- Whether what `holder` holds is by itself in the way of a claim.
-local function blocks(holder, wanted)
-  for _, held in ipairs(F.spec_of(holder).claims) do
-    if held.place == wanted.place then
-      if held.mode == 'u' then
-        return held.units + wanted.units > wanted.capacity
-      end
-      return F.conflicts(held.mode, wanted.mode)
-    end
-  end
-  return false
-end
+-- A wait for one's own ancestors never ends by itself: it is refused when it arrives. The rule is asked about a smaller
+-- world: the ancestors alone hold, and of those in line only they are there who wait for an ancestor.
 
 local function would_write_missing_input(ancestor, run)
   for _, name in ipairs(F.spec_of(run).inputs) do
@@ -241,24 +229,74 @@ local function would_write_missing_input(ancestor, run)
   return false
 end
 
--- Whether somebody in line ahead of the run for this name waits directly for the ancestor.
-local function blocks_through_line(ancestor, run, claim)
-  if claim.mode == 's' and F.has_kin(run, claim.place) then
-    return false
+-- One more in a crowd: whether somebody shares, whether somebody has it alone, units and the smallest capacity stated.
+local function join(crowd, claim)
+  if claim.mode == 'u' then
+    crowd.units, crowd.capacity = crowd.units + claim.units, math.min(crowd.capacity, claim.capacity)
+  else
+    crowd[claim.mode] = true
   end
-  for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, EXAMINED)) do
-    for _, wanted in ipairs(F.spec_of(F.must_find(sub(text, 1, 16))).claims) do
-      if blocks(ancestor, wanted) then
-        return true
-      end
-    end
-  end
-  return false
 end
 
--- Whether the run would wait for one of its ancestors: it holds a name the run wants, it is the one to write a
--- missing input, or somebody in line ahead waits for it.
+local function nobody()
+  return { units = 0, capacity = FAR }
+end
+
+local NOBODY = nobody()
+
+local function add_claims(held, ancestor)
+  for _, claim in ipairs(F.spec_of(ancestor).claims) do
+    held[claim.place] = held[claim.place] or nobody()
+    join(held[claim.place], claim)
+  end
+end
+
+-- Whether what the ancestors hold together is by itself in the way of a claim.
+local function ancestors_block(held, claim)
+  local crowd = held[claim.place] or NOBODY
+  if claim.mode == 'u' then
+    return crowd.units + claim.units > math.min(claim.capacity, crowd.capacity)
+  end
+  return crowd.x or claim.mode == 'x' and crowd.s
+end
+
+-- Those in line ahead of the run for this name who wait for an ancestor themselves.
+local function ahead_for_an_ancestor(run, claim, held)
+  local crowd = nobody()
+  for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, EXAMINED)) do
+    local mine, waits
+    for _, wanted in ipairs(F.spec_of(F.must_find(sub(text, 1, 16))).claims) do
+      if wanted.place == claim.place then
+        mine = wanted
+      end
+      waits = waits or ancestors_block(held, wanted)
+    end
+    if waits then
+      join(crowd, mine)
+    end
+  end
+  return crowd
+end
+
+local function never_fits(run, claim, held)
+  if ancestors_block(held, claim) then
+    return true
+  end
+  local ahead = ahead_for_an_ancestor(run, claim, held)
+  if claim.mode == 's' then
+    return ahead.x and not F.has_kin(run, claim.place)
+  elseif claim.mode == 'x' then
+    return ahead.x or ahead.s
+  end
+  local crowd = held[claim.place] or NOBODY
+  return ahead.units > 0
+    and crowd.units + ahead.units + claim.units > math.min(claim.capacity, crowd.capacity, ahead.capacity)
+end
+
+-- Whether the run would wait for its ancestors: one of them is to write a missing input, or what they hold together does
+-- not leave room for a claim of the run, by itself or with those ahead who wait for an ancestor.
 F.is_deadlock = function(run)
+  local held = {}
   for _, ticket in ipairs(run.ancestors or {}) do
     local ancestor = F.run_of(ticket)
     if ancestor and holding_states[ancestor.state] then
@@ -266,12 +304,13 @@ F.is_deadlock = function(run)
         return true
       end
       if not F.is_late(ancestor) then
-        for _, claim in ipairs(F.spec_of(run).claims) do
-          if blocks(ancestor, claim) or blocks_through_line(ancestor, run, claim) then
-            return true
-          end
-        end
+        add_claims(held, ancestor)
       end
+    end
+  end
+  for _, claim in ipairs(next(held) and F.spec_of(run).claims or {}) do
+    if never_fits(run, claim, held) then
+      return true
     end
   end
   return false

@@ -3,6 +3,7 @@
 
 mod connections;
 mod growth;
+mod half_steps;
 mod queue;
 mod waiting;
 

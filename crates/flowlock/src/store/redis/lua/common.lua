@@ -203,8 +203,25 @@
     return step.unswept or meta.backlog == 1 and F.next_look() ~= nil
   end,
 
+  -- Nothing may fail after a step's first write, or half a step would stand: whether each command is allowed, and each key
+  -- of its kind, is asked before it. What the caller's rights say of the keys themselves the server has asked.
+  must_be_able = function()
+    for _, command in ipairs({
+      'INFO', 'HGET', 'HMGET', 'HSET', 'HDEL', 'HINCRBY', 'ZADD', 'ZREM', 'ZCARD', 'ZSCORE', 'ZRANGEBYLEX',
+      'ZREVRANGEBYLEX', 'ZRANGEBYSCORE',
+    }) do
+      if not redis.acl_check_cmd(command) then
+        error({ err = "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command" })
+      end
+    end
+    for i = 2, #KEYS do
+      call('ZCARD', KEYS[i])
+    end
+  end,
+
   -- Begins a step; answers why not, if it cannot.
   begin = function(client)
+    F.must_be_able()
     local other_schema = F.read_meta()
     if other_schema then
       return { 'schema', other_schema, SCHEMA }
@@ -242,7 +259,7 @@
     call('HSET', KEYS[1], 'm', struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ahead, meta.waiting,
       meta.queued, meta.lapsed, meta.backlog, meta.next_due, meta.next_expiry, meta.next_forget, meta.pause_until,
       meta.reign, meta.epoch, meta.replication))
-    if next(step.wakes) then
+    if step.everybody or next(step.wakes) then
       F.send_wakes()
     end
     return { meta.epoch, meta.sequence, now, answer, meta.reign }

@@ -6,12 +6,15 @@ F.wake = function(run)
   runs[run.id] = true
 end
 
--- Hints, sent with the change itself: nobody can hear of it before it is there.
+-- Hints, sent with the change itself: nobody can hear of it before it is there. One that cannot be sent is none.
 F.send_wakes = function()
   local channel = sub(KEYS[1], 1, -2) .. 'i:'
+  if step.everybody then
+    redis.pcall('SPUBLISH', channel .. 'all', '')
+  end
   for client, runs in pairs(step.wakes) do
     for id in pairs(runs) do
-      call('SPUBLISH', channel .. client, id)
+      redis.pcall('SPUBLISH', channel .. client, id)
     end
   end
 end

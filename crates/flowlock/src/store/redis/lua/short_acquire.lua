@@ -35,7 +35,9 @@ if shared then
     local name = string.sub(argv[19 + names + i], 2)
     parts[2 * i], parts[2 * i + 1], told[i] = name, string.format('%.0f', version), { name, version, raw }
   end
-  if free then
+  -- Nothing may fail after the first write.
+  local may = redis.acl_check_cmd
+  if free and may('HSET') and may('ZADD') and call('ZCARD', KEYS[2]) then
     local token, lease, most = math.max(last_token + 1, wall + ahead), tonumber(argv[16]), tonumber(argv[17])
     local ticket = string.format('%016.0f', last_ticket + 1)
     local deadline = now + math.min(lease, most or lease)
@@ -59,9 +61,9 @@ if shared then
       end
       fields[n + 1], fields[n + 2], n = field, holders, n + 2
     end
-    call('HSET', KEYS[1], unpack(fields))
-    call('ZADD', KEYS[2], unpack(index))
     call('ZADD', KEYS[5], deadline, ticket)
+    call('ZADD', KEYS[2], unpack(index))
+    call('HSET', KEYS[1], unpack(fields))
     return { epoch, sequence + 1, now, { 'running', token, deadline - now, told }, reign }
   end
 end

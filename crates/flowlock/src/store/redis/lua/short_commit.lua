@@ -55,6 +55,10 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         written[#written + 1] = string.sub(fields[i], 2)
       end
     end
+    -- Nothing may fail after the first write.
+    local may = redis.acl_check_cmd
+    free = free and may('HSET') and may('HDEL') and may('ZADD') and may('ZREM') and call('ZCARD', KEYS[2])
+      and (not written[1] or call('ZCARD', KEYS[3]))
     if free and inputs <= MADE_FROM then
       local forget = now + OUTCOME_MEMORY
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
@@ -70,6 +74,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
           changed[n + 1], changed[n + 2], n = fields[i], left and 's' .. left or record, n + 2
         end
       end
+      call('ZADD', KEYS[5], forget - 4503599627370496, ticket)
       call('HSET', KEYS[1], unpack(changed))
       if gone[1] then
         call('HDEL', KEYS[1], unpack(gone))
@@ -78,7 +83,6 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         call('ZADD', KEYS[3], unpack(written))
       end
       call('ZREM', KEYS[2], unpack(index))
-      call('ZADD', KEYS[5], forget - 4503599627370496, ticket)
       return { epoch, sequence + 1, now, { 'ended', 'committed', 0 }, reign }
     end
   end

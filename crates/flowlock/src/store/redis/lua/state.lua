@@ -43,7 +43,8 @@ local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS = {}, {}, {}, {}, {}
 -- claims of theirs, of how many runs in the way it may still speak, whom to tell, whether deadlines are left over, and,
 -- once it was asked, whether anything may be granted.
 local step = {
-  looks = LOOKS, claims = CLAIMS, ends = ENDS, ended_claims = CLAIMS, probes = PROBES, wakes = {}, unswept = false,
+  looks = LOOKS, claims = CLAIMS, ends = ENDS, ended_claims = CLAIMS, probes = PROBES, wakes = {}, everybody = false,
+  unswept = false,
 }
 
 local pack, unpack_row, byte, sub, format = cmsgpack.pack, cmsgpack.unpack, string.byte, string.sub, string.format

@@ -107,6 +107,9 @@ cases! { ($)
     leases:
         a_refresh_restarts_the_lease,
         a_lapsed_run_that_nobody_needs_goes_on_late,
+        a_lapsed_run_that_nobody_needs_ends_by_itself_after_a_day,
+        an_unclaimed_grant_that_nobody_needs_ends_by_itself_after_a_day,
+        a_late_run_whose_process_is_gone_ends_at_once,
         a_lapsed_run_is_lost_in_the_step_that_grants_a_conflicting_run,
         a_lost_claim_is_never_retaken,
         a_request_that_is_not_granted_takes_nothing,

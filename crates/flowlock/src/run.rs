@@ -352,6 +352,8 @@ pub struct Run {
     pub place_end_ms: Option<i64>,
     /// When its process was found silent (boot clock).
     pub absent_since_ms: Option<i64>,
+    /// When it ends by itself, if it is lapsed and nobody needed its names by then (boot clock).
+    pub given_up_ms: Option<i64>,
     /// When its outcome may be forgotten (boot clock).
     pub forget_ms: Option<i64>,
     /// When it reached its state (wall clock).
@@ -363,10 +365,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// When something about it falls due (boot clock): its lease, its claim limit, the end of its wait.
+    /// When something about it falls due (boot clock): its lease, its claim limit, the end of its wait, its end if it is
+    /// lapsed and nobody needs its names.
     pub fn due_ms(&self) -> Option<i64> {
         match self.state {
-            State::Granted | State::Running if self.lapsed => None,
+            State::Granted | State::Running if self.lapsed => self.given_up_ms,
             State::Granted | State::Running => self.deadline_ms,
             State::Ended(_) => None,
             State::AwaitingInput | State::Queued => {

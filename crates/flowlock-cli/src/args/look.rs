@@ -10,6 +10,9 @@ use super::values;
 /// Shows runs.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
+    /// List all runs, not only the first 50 that run and the first 50 that wait; JSON has all of them anyway
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Print JSON
     #[arg(long, help_heading = "Talk")]
     pub(crate) json: bool,

@@ -14,6 +14,9 @@ use crate::json::{self, RunJson};
 use crate::terminal::{self, Screen, Table, emphasized};
 use crate::times;
 
+/// How many running and how many waiting runs are listed, if nobody asks for all.
+const MOST_SHOWN: usize = 50;
+
 #[derive(Serialize)]
 struct StatusJson<'a> {
     version: u32,
@@ -39,34 +42,40 @@ pub(crate) fn status(global: &Global, args: &Status) -> Result<u8, Failure> {
             waiting: all(&waiting),
         })?;
     } else {
-        terminal::print(&text(&door, &running, &waiting, now_us, Screen::detect()))?;
+        let most = if args.all { usize::MAX } else { MOST_SHOWN };
+        terminal::print(&text(&door, &running, &waiting, most, now_us))?;
     }
     Ok(exit::OK)
 }
 
-fn text(door: &Door, running: &[Seen], waiting: &[Seen], now_us: i64, screen: Screen) -> String {
+fn text(door: &Door, running: &[Seen], waiting: &[Seen], most: usize, now_us: i64) -> String {
+    let screen = Screen::detect();
     let mut text = format!("{}\n", door.place);
     if running.is_empty() && waiting.is_empty() {
         text.push_str("\nnothing runs and nothing waits; begin with: flowlock run -o NAME -- COMMAND\n");
         return text;
     }
     if !running.is_empty() {
-        let _ = write!(
-            text,
-            "\n{}\n{}",
-            emphasized("running", screen),
-            running_table(running, now_us).text(screen)
-        );
+        let table = running_table(shown(running, most), now_us).text(screen);
+        let _ = write!(text, "\n{}\n{table}{}", emphasized("running", screen), rest(running, most));
     }
     if !waiting.is_empty() {
-        let _ = write!(
-            text,
-            "\n{}\n{}",
-            emphasized("waiting", screen),
-            waiting_table(waiting, now_us).text(screen)
-        );
+        let table = waiting_table(shown(waiting, most), now_us).text(screen);
+        let _ = write!(text, "\n{}\n{table}{}", emphasized("waiting", screen), rest(waiting, most));
     }
     text
+}
+
+/// The oldest of them: whoever is in the way of others is among these.
+fn shown(runs: &[Seen], most: usize) -> &[Seen] {
+    &runs[..runs.len().min(most)]
+}
+
+fn rest(runs: &[Seen], most: usize) -> String {
+    match runs.len().saturating_sub(most) {
+        0 => String::new(),
+        more => format!("and {more} more; all of them: flowlock status --all\n"),
+    }
 }
 
 fn running_table(running: &[Seen], now_us: i64) -> Table {

@@ -30,6 +30,70 @@ fn an_empty_store_shows_how_to_begin() {
 }
 
 #[test]
+fn long_lists_are_cut_and_say_how_many_more_there_are() {
+    let cli = cli();
+    for n in 0..53 {
+        cli.run([
+            "start",
+            "sales",
+            "--id",
+            &format!("sales.{n}"),
+            "--duration",
+            "1s",
+            "-o",
+            &format!("sales.{n}"),
+        ])
+        .code(0);
+    }
+    until("late runs", PATIENCE, || {
+        let status = cli.run(["status", "--json"]).json();
+        let running = status["running"].as_array().unwrap();
+        running.iter().all(|run| run["state"] == "late").then(|| assert_eq!(running.len(), 53))
+    });
+    let status = cli.run(["status"]);
+    status.code(0).stdout_has("\nand 3 more; all of them: flowlock status --all\n");
+    assert!(status.out().contains("sales.49 ") && !status.out().contains("sales.50 "));
+    let all = cli.run(["status", "--all"]);
+    assert!(all.out().contains("sales.52 ") && !all.out().contains("more; all of them"), "{}", all.out());
+    let doctor = cli.run(["doctor"]);
+    doctor.stdout_has(
+        "53 late or revoked; they end when somebody needs their names, at the latest a day after",
+    );
+    doctor.stdout_has("sales.9 and 43 more\n");
+}
+
+#[test]
+fn a_killed_run_that_nobody_needs_ends_at_its_deadline_on_one_host() {
+    let cli = cli();
+    let job = cli.start([
+        "run",
+        "--name",
+        "gone",
+        "--duration",
+        "1s",
+        "-o",
+        "x",
+        "--",
+        "sh",
+        "-c",
+        "echo $FLOWLOCK_RUN_ID; exec sleep 60",
+    ]);
+    job.says("\n");
+    let run = job.stdout().trim().to_owned();
+    job.signal(nix::sys::signal::Signal::SIGKILL);
+    job.wait();
+    until("the end of its lease, and a step of somebody else", PATIENCE, || {
+        cli.run(["run", "-l", "elsewhere", "--", "true"]).code(0);
+        let state = cli.run(["status", "--json"]).json()["running"][0]["state"].clone();
+        let over = if place().contains("sqlite:") { Value::Null } else { "late".into() };
+        (state == over).then_some(())
+    });
+    if place().contains("sqlite:") {
+        cli.run(["why", &format!("run:{run}")]).stdout_has("lost(died)");
+    }
+}
+
+#[test]
 fn status_as_json_has_its_documented_shape() {
     let cli = cli();
     cli.run(["outputs", "create", "raw"]).code(0);

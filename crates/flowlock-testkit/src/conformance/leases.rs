@@ -26,6 +26,48 @@ pub(super) fn a_lapsed_run_that_nobody_needs_goes_on_late(stage: &Stage) {
     assert_eq!(stage.written(), "x live");
 }
 
+pub(super) fn a_lapsed_run_that_nobody_needs_ends_by_itself_after_a_day(stage: &Stage) {
+    const DAY: u64 = 86_400;
+    let a = stage.run("A").writes("x").lease(10).tries();
+    stage.pass(10);
+    a.is("running, lapsed");
+    stage.pass(DAY - 1);
+    a.is("running, lapsed");
+    // Whoever comes back late begins anew.
+    assert_eq!(a.refreshes(), "held late");
+    stage.pass(10);
+    stage.pass(DAY - 1);
+    a.is("running, lapsed");
+    stage.pass(1);
+    assert_eq!(a.refreshes(), "lost(died)");
+    assert_eq!(a.commits(), "lost(died)");
+    assert_eq!(stage.written(), "");
+    stage.run("B").writes("x").tries().is("running");
+}
+
+pub(super) fn an_unclaimed_grant_that_nobody_needs_ends_by_itself_after_a_day(stage: &Stage) {
+    let first = stage.run("first").locks("l").lease(600).tries();
+    let waiter = stage.run("waiter").locks("l").waits();
+    assert_eq!(first.fails(), "failed");
+    stage.pass(10);
+    waiter.is("granted, lapsed");
+    stage.pass(86_400);
+    waiter.is("timed_out");
+    assert_eq!(waiter.claims(), "timed_out");
+}
+
+pub(super) fn a_late_run_whose_process_is_gone_ends_at_once(stage: &Stage) {
+    let dead = stage.run("dead").writes("x").lease(10).tries();
+    let living = stage.run("living").writes("y").lease(10).tries();
+    dead.dies();
+    stage.pass(9);
+    dead.is("running");
+    stage.pass(1);
+    dead.is("lost(died)");
+    living.is("running, lapsed");
+    assert_eq!(dead.commits(), "lost(died)");
+}
+
 pub(super) fn a_lapsed_run_is_lost_in_the_step_that_grants_a_conflicting_run(stage: &Stage) {
     let a = stage.run("A").writes("x").writes("y").lease(10).tries();
     stage.pass(10);

@@ -152,8 +152,10 @@ fn bounds() -> impl Strategy<Value = Bounds> {
         1 => Just(Bounds { due: 1, ..usual }),
     ];
     let said = prop::option::of((1..=3_usize, 1..=2_usize, 0..=2_usize, 1..=3_usize, 0..=2_usize));
+    let unneeded_ms = prop_oneof![2 => Just(usual.unneeded_ms), 1 => Just(8_000_i64)];
     let read = prop::option::of((1..=3_usize, 1..=3_usize, 1..=2_usize));
-    (work, said, read).prop_map(|(mut bounds, said, read)| {
+    (work, said, read, unneeded_ms).prop_map(|(mut bounds, said, read, unneeded_ms)| {
+        bounds.unneeded_ms = unneeded_ms;
         if let Some((blockers, probes, explained, heard, made_from)) = said {
             bounds = Bounds { blockers, probes, explained, heard, made_from, ..bounds };
         }

@@ -49,6 +49,9 @@ fn in_order(scene: &Scene<'_>) -> Verdict {
         }
         if holds(run) {
             promise!(run.lapsed == scene.is_lapsed(run), "its deadline passed and nobody noticed: {run:?}");
+            promise!(run.lapsed == run.given_up_ms.is_some(), "late, and never given up: {run:?}");
+            let is_over = run.given_up_ms.is_some_and(|end| end <= scene.now.boot_ms);
+            promise!(!is_over, "nobody needed it for long, and it is still there: {run:?}");
         }
     }
     Ok(())

@@ -42,6 +42,7 @@ impl<T: Tables> Engine<'_, T> {
             )?;
         }
         run.lapsed = false;
+        run.given_up_ms = None;
         run.token = Some(self.next_token());
         run.input_versions.clear();
         for input in run.spec.claims.inputs() {
@@ -96,6 +97,7 @@ impl<T: Tables> Engine<'_, T> {
             Which::Lapsed => self.meta.lapsed += 1,
             Which::Standing => self.meta.lapsed -= 1,
         }
+        run.given_up_ms = run.lapsed.then_some(self.now.boot_ms.saturating_add(self.bounds.unneeded_ms));
         for claim in &run.spec.claims {
             let place = Place::of(claim.space, &claim.name);
             let stake = Stake { ticket: run.ticket, mode: claim.mode };
@@ -165,6 +167,7 @@ impl<T: Tables> Engine<'_, T> {
     fn pass_on(&mut self, mut run: Run) -> Result<()> {
         self.release(&mut run)?;
         run.lapsed = false;
+        run.given_up_ms = None;
         run.token = None;
         run.deadline_ms = None;
         run.input_versions.clear();

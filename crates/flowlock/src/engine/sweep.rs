@@ -122,7 +122,19 @@ impl<T: Tables> Engine<'_, T> {
             State::Granted | State::Running if run.revoked => {
                 self.finish(&mut run, Outcome::Lost(LostBy::Broken))
             }
-            State::Granted | State::Running => self.lapse(&mut run),
+            State::Granted | State::Running => self.holder_is_due(run),
+            _ => self.finish(&mut run, Outcome::TimedOut),
+        }
+    }
+
+    /// A late holder lapses. If its process is gone, or nobody needed its names for long, it ends.
+    fn holder_is_due(&mut self, mut run: Run) -> Result<()> {
+        if self.bury(&[run.ticket])? {
+            return Ok(());
+        }
+        match run.state {
+            _ if !run.lapsed => self.lapse(&mut run),
+            State::Running => self.finish(&mut run, Outcome::Lost(LostBy::Died)),
             _ => self.finish(&mut run, Outcome::TimedOut),
         }
     }

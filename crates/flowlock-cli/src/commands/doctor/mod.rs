@@ -108,14 +108,27 @@ fn examine(
     findings
         .push(Finding::good("runs", format!("{} alive in namespace {}", runs.len(), door.place.namespace)));
     if !stuck.is_empty() {
-        let found =
-            format!("late or revoked, they hold until somebody needs their names: {}", stuck.join(", "));
+        let found = format!(
+            "{} late or revoked; they end when somebody needs their names, at the latest a day after their lease: {}",
+            stuck.len(),
+            first_of(&stuck)
+        );
         findings.push(Finding::good("leftover runs", found));
     }
     if embedded {
         findings.push(embedded::clock(runs.iter().filter_map(|seen| seen.run.token).max()));
     }
     Ok(())
+}
+
+/// The first ten of a list, and how many more there are.
+fn first_of(ids: &[String]) -> String {
+    const MOST: usize = 10;
+    let shown = ids.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    match ids.len().saturating_sub(MOST) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 /// A lock taken and given back: everything a run needs of the store.

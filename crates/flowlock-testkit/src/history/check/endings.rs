@@ -35,7 +35,9 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
             None if holds(old) => {
                 let revoked_to_the_end = old.revoked && before.is_lapsed(old);
                 promise!(
-                    revoked_to_the_end || was_needed(old, moment, &before, &after),
+                    revoked_to_the_end
+                        || was_unneeded(old, &before)
+                        || was_needed(old, moment, &before, &after),
                     "a holder was ended for nobody: {old:?}"
                 );
             }
@@ -56,6 +58,11 @@ fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
         Step::Claim { attempt, .. } => *attempt == run.attempt,
         _ => false,
     }
+}
+
+/// Whether the holder was late for so long that it ends by itself.
+fn was_unneeded(old: &Run, before: &Scene<'_>) -> bool {
+    before.is_lapsed(old) && old.given_up_ms.is_some_and(|end| end <= before.now.boot_ms)
 }
 
 /// Whether the holder's deadline had passed and somebody who needs its names was granted.

@@ -89,6 +89,8 @@ struct RunRow {
     #[serde(default)]
     place_end: Option<i64>,
     #[serde(default)]
+    given_up: Option<i64>,
+    #[serde(default)]
     forget: Option<i64>,
     #[serde(default)]
     parked: Option<String>,
@@ -274,6 +276,7 @@ fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {
         wait_end_ms: row.wait_end,
         place_end_ms: row.place_end,
         absent_since_ms: row.absent_since,
+        given_up_ms: row.given_up,
         forget_ms: row.forget,
         since_us: row.since,
         input_versions: versions.into_iter().map(Token).collect(),

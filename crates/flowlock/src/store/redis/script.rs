@@ -112,6 +112,7 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         explained,
         heard,
         made_from,
+        unneeded_ms,
         page,
     } = Bounds::default();
     let bounds = [
@@ -126,6 +127,7 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("EXPLAINED", explained),
         ("HEARD", heard),
         ("MADE_FROM", made_from),
+        ("UNNEEDED_MS", unneeded_ms as usize),
         ("PAGE", page),
     ];
     let bounds = bounds.map(|(word, number)| match clock {

@@ -43,6 +43,7 @@ create table run (
     wait_end_ms     integer,
     place_end_ms    integer,
     absent_since_ms integer,
+    given_up_ms     integer,
     forget_ms       integer,
     due_ms          integer,
     since_us        integer not null,

@@ -156,7 +156,7 @@
   -- When something about a run falls due: its lease, its claim limit, the end of its wait; nothing once it is over.
   due_of = function(run)
     if holding_states[run.state] then
-      return not run.lapsed and run.deadline or nil
+      return run.lapsed and run.given_up or run.deadline
     elseif waiting_states[run.state] then
       return F.end_of_wait(run)
     end

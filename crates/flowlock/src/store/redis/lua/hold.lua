@@ -72,7 +72,7 @@
       F.take_what_lapsed(run)
     end
     F.hold_all(run, also)
-    run.lapsed, run.token = nil, F.next_token()
+    run.lapsed, run.given_up, run.token = nil, nil, F.next_token()
     local inputs = F.spec_of(run).inputs
     local parts = { #inputs }
     for i, name in ipairs(inputs) do

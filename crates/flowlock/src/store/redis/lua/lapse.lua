@@ -47,14 +47,14 @@ end
 F.set_lapsed = function(run, lapsed)
   if lapsed then
     F.unhold_all(run)
-    run.lapsed = true
+    run.lapsed, run.given_up = true, now + UNNEEDED_MS
     meta.lapsed = meta.lapsed + 1
     for _, member in ipairs(lapsed_members(run)) do
       call('ZADD', KEYS[2], 0, member)
     end
   else
     F.unhold_lapsed(run)
-    run.lapsed = nil
+    run.lapsed, run.given_up = nil, nil
     meta.lapsed = meta.lapsed - 1
     F.hold_all(run)
   end
@@ -72,7 +72,7 @@ end
 -- Takes back a grant that was never claimed; the run keeps its ticket and reserves nothing until it is heard of.
 local function pass_on(run)
   F.release(run)
-  run.lapsed, run.token, run.deadline = nil, nil, nil
+  run.lapsed, run.given_up, run.token, run.deadline = nil, nil, nil, nil
   call('HDEL', KEYS[1], 'v' .. run.ticket)
   VERSIONS[run.ticket] = nil
   F.enter(run, 'queued')
@@ -269,6 +269,11 @@ local function run_is_due(run)
     F.finish(run, 'timed_out')
   elseif run.revoked then
     F.finish(run, 'lost(broken)')
+  elseif F.bury({ run.ticket }) then
+    return -- its process is gone
+  elseif run.lapsed then
+    -- Nobody needed its names for long.
+    F.finish(run, run.state == 'running' and 'lost(died)' or 'timed_out')
   else
     lapse(run)
   end

@@ -14,7 +14,7 @@ use crate::world::Life;
 
 pub(super) const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
     began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, life, \
-    origin, ancestors, spec";
+    origin, ancestors, spec, given_up_ms";
 
 pub(super) const RECORD_COLUMNS: &str =
     "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure";
@@ -67,6 +67,7 @@ pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         wait_end_ms: row.get(12)?,
         place_end_ms: row.get(13)?,
         absent_since_ms: row.get(14)?,
+        given_up_ms: row.get(24)?,
         forget_ms: row.get(15)?,
         since_us: row.get(16)?,
         input_versions: from_json(row, 17)?,

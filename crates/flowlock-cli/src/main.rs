@@ -7,6 +7,8 @@ mod dates;
 mod door;
 mod environment;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod held;
 mod hint;
 mod json;

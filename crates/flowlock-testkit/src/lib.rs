@@ -10,11 +10,13 @@
 //! * [`Gate`] keeps a worker inside until the test lets it out.
 //! * [`RedisServer`] is a Redis or Valkey server of a test's own; [`Clock`] moves its time of day.
 //! * [`Proxy`] is a bad line to it; [`Sentinels`] and [`Cluster`] are several of them that replace each other.
+//! * [`Bent`] makes inputs for fuzzing out of good ones.
 //! * [`until`] waits for a condition with a deadline, in place of a sleep and a hope.
 
 // Everything here asserts: a panic is how a test learns of it, and `# Panics` on each item would say nothing.
 #![allow(clippy::missing_panics_doc)]
 
+mod bent;
 mod cli;
 pub mod conformance;
 mod fault;
@@ -35,6 +37,7 @@ pub use self::redis::{
     RedisSetup, Sentinels, SentinelsSetup, SlowCommand, Then, documented_rule, fresh_namespace,
     redis_program,
 };
+pub use bent::Bent;
 pub use cli::{Cli, Finished};
 pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};
 pub use gate::Gate;

@@ -1,5 +1,6 @@
 //! `cargo xtask torture`: random histories of the stores with fresh seeds, the tests with real processes, which kill at
-//! random moments, and those with servers that crash, freeze and replace each other; over and over.
+//! random moments, those with servers that crash, freeze and replace each other, and those that bend every input; over and
+//! over.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ const HISTORIES: &str = "1024";
 /// How many times as long as in `cargo xtask test` the machine is hostile to real processes: 16 of them contend for
 /// 30 seconds, and power goes out several hundred times.
 const EFFORT: &str = "4";
+
+/// How long each parser is fed with bent input in one round, in milliseconds; one second in `cargo xtask test`.
+const FUZZED_MS: &str = "30000";
 
 /// What `cargo xtask torture` takes.
 #[derive(Debug, clap::Args)]
@@ -40,6 +44,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         steps.command(
             &format!("servers that fail, round {round}"),
             servers.args(["--", "servers::"]).env("FLOWLOCK_FAULTS_EFFORT", EFFORT),
+        )?;
+        let mut fuzzing = repo::cargo(["test", "--package", "flowlock", "--package", "flowlock-cli"]);
+        steps.command(
+            &format!("bent input, round {round}"),
+            fuzzing
+                .args(["--all-features", "--", "fuzz::", "altered::"])
+                .env("BOLERO_RANDOM_TEST_TIME_MS", FUZZED_MS),
         )?;
         if Instant::now() >= until {
             break;

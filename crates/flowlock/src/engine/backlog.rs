@@ -131,9 +131,14 @@ impl<T: Tables> Engine<'_, T> {
     fn look(&mut self, mut run: Run, source: &Source) -> Result<()> {
         // A place goes on with the next parked there; a walk goes on behind this ticket.
         let ticket = run.ticket;
+        let is_waiting = run.state.is_waiting() && run.present;
         let was_parked_here = match source {
             Source::Parked(place) => {
                 self.backlog.add(ticket, source.clone());
+                if !is_waiting || run.parked.as_ref() != Some(place) {
+                    // Only a store that somebody altered has such an entry: it would be looked at for ever.
+                    self.tables.unpark(place, ticket)?;
+                }
                 Some(place)
             }
             Source::Readers(_) | Source::Guards(_) => {
@@ -142,7 +147,7 @@ impl<T: Tables> Engine<'_, T> {
             }
             Source::Alone => None,
         };
-        if !run.state.is_waiting() || !run.present {
+        if !is_waiting {
             return Ok(());
         }
         if run.is_over(self.now.boot_ms) {

@@ -1,6 +1,6 @@
 //! Granting: direct, by hand-over, and taking over what lapsed.
 
-use super::tables::{Result, Stake, Tables, Which};
+use super::tables::{Result, Stake, Tables, Which, one_less};
 use super::{Engine, SILENCE_MS};
 use crate::claim::{Claim, Mode};
 use crate::rule;
@@ -95,7 +95,7 @@ impl<T: Tables> Engine<'_, T> {
         run.lapsed = to == Which::Lapsed;
         match to {
             Which::Lapsed => self.meta.lapsed += 1,
-            Which::Standing => self.meta.lapsed -= 1,
+            Which::Standing => one_less(&mut self.meta.lapsed)?,
         }
         run.given_up_ms = run.lapsed.then_some(self.now.boot_ms.saturating_add(self.bounds.unneeded_ms));
         for claim in &run.spec.claims {

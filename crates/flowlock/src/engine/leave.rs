@@ -1,7 +1,7 @@
 //! Leaving: how runs end, fall silent, or give back their names.
 
 use super::grant::Wakes;
-use super::tables::{Result, Source, Stake, Tables, Which};
+use super::tables::{Result, Source, Stake, Tables, Which, one_less};
 use super::{Engine, OUTCOME_MEMORY_MS};
 use crate::run::{IfWritten, LostBy, Outcome, Place, Run, State, Ticket};
 use crate::step::Wake;
@@ -35,7 +35,9 @@ impl<T: Tables> Engine<'_, T> {
     /// Gives back a holder's names.
     pub(super) fn release(&mut self, run: &mut Run) -> Result<()> {
         let which = if run.lapsed { Which::Lapsed } else { Which::Standing };
-        self.meta.lapsed -= u64::from(run.lapsed);
+        if run.lapsed {
+            one_less(&mut self.meta.lapsed)?;
+        }
         for claim in &run.spec.clone().claims {
             let place = Place::of(claim.space, &claim.name);
             self.tables.unhold(&place, Stake { ticket: run.ticket, mode: claim.mode }, which)?;
@@ -61,7 +63,7 @@ impl<T: Tables> Engine<'_, T> {
 
     pub(super) fn remove_from_line(&mut self, run: &mut Run, wakes: Wakes) -> Result<()> {
         run.in_line = false;
-        self.meta.queued -= 1;
+        one_less(&mut self.meta.queued)?;
         for claim in &run.spec.clone().claims {
             let place = Place::of(claim.space, &claim.name);
             self.tables.dequeue(&place, Stake { ticket: run.ticket, mode: claim.mode })?;
@@ -150,7 +152,7 @@ impl<T: Tables> Engine<'_, T> {
 
     pub(super) fn remove_of_client(&mut self, run: &Run) -> Result<()> {
         let client = run.holder.client;
-        self.meta.waiting -= 1;
+        one_less(&mut self.meta.waiting)?;
         self.tables.remove_of_client(client, run.ticket)?;
         if self.tables.of_client(client, Ticket(0), 1)?.is_empty() {
             self.tables.forget_client(client)?;

@@ -66,6 +66,13 @@ impl Default for Meta {
     }
 }
 
+/// Takes one from a count of the namespace's row, which counts at least that one unless the row was altered.
+pub(crate) fn one_less(count: &mut u64) -> Result<()> {
+    let counted = count.checked_sub(1);
+    *count = counted.ok_or_else(|| StoreError::damaged("a namespace's row counts fewer runs than it has"))?;
+    Ok(())
+}
+
 /// One run's claim on one name, held or queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stake {

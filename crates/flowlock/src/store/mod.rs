@@ -1,6 +1,8 @@
 //! Where runs, records and queues are kept: the [`Store`] trait and its contract.
 
 pub mod memory;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+mod plausible;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod signal;

@@ -1,5 +1,6 @@
 //! The library's promises, tried from outside.
 
+mod altered;
 mod files;
 mod histories;
 mod servers;

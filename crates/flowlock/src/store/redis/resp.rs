@@ -78,7 +78,7 @@ impl<R: Read> Reading<'_, R> {
         let (kind, rest) = self.replies.buffer[line.clone()].split_first().ok_or_else(strange)?;
         match kind {
             b'+' if rest == b"OK" => Ok(Value::Okay),
-            b'+' => Ok(Value::SimpleString(String::from_utf8_lossy(rest).into_owned())),
+            b'+' => String::from_utf8(rest.to_vec()).map(Value::SimpleString).map_err(|_| strange()),
             b'-' => {
                 let with_its_end = &self.replies.buffer[line.start..line.end + 2];
                 redis::parse_redis_value(with_its_end).map_err(|_| strange())
@@ -130,7 +130,8 @@ impl<R: Read> Reading<'_, R> {
                 let end = searched + found;
                 let line = self.at..end.saturating_sub(1).max(self.at);
                 self.at = end + 1;
-                return if self.replies.buffer[line.end] == b'\r' { Ok(line) } else { Err(strange()) };
+                let is_line = self.replies.buffer[line.end] == b'\r' && line.len() <= ROOM;
+                return if is_line { Ok(line) } else { Err(strange()) };
             }
             // Whoever speaks another language may never end a line; the first byte is enough to know it.
             let is_ours = unread == self.at || is_kind(self.replies.buffer[self.at]);

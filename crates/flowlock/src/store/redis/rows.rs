@@ -14,6 +14,7 @@ use crate::run::{
 };
 use crate::store::StoreError;
 use crate::store::memory::TestWorld;
+use crate::store::plausible;
 use crate::world::{Bounds, Life, World as _};
 
 /// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life and longest run
@@ -26,9 +27,6 @@ enum Cell<'a> {
     Text(Cow<'a, str>),
 }
 
-/// The largest number that a script counts exactly with: 285,000 years in milliseconds.
-const LARGEST: u64 = (1 << 53) - 1;
-
 impl<'a> From<Option<&'a str>> for Cell<'a> {
     fn from(text: Option<&'a str>) -> Self {
         text.map_or(Self::No(false), |text| Self::Text(text.into()))
@@ -37,7 +35,7 @@ impl<'a> From<Option<&'a str>> for Cell<'a> {
 
 impl From<Option<u64>> for Cell<'_> {
     fn from(number: Option<u64>) -> Self {
-        number.map_or(Self::No(false), |number| Self::Number(number.min(LARGEST)))
+        number.map_or(Self::No(false), |number| Self::Number(number.min(plausible::LARGEST)))
     }
 }
 
@@ -241,7 +239,7 @@ pub(super) fn unpack_run(row: &[u8], spec: &[u8], versions: Option<&[u8]>) -> Re
         None => Vec::new(),
         Some(text) => versions_from(text).ok_or_else(|| unreadable("the versions of inputs"))?,
     };
-    run_from(row, unpack_spec(spec)?, versions).ok_or_else(|| unreadable("a run"))
+    run_from(row, unpack_spec(spec)?, versions).filter(plausible::run).ok_or_else(|| unreadable("a run"))
 }
 
 /// How many inputs, and the name and the version of each; every text ended by NUL.
@@ -289,7 +287,7 @@ fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {
 
 /// A record from its bytes: a head of fixed size, then texts ended by NUL, then the note.
 pub(super) fn unpack_record(name: &Name, raw: &[u8]) -> Result<Record, StoreError> {
-    record_from(name, raw).ok_or_else(|| unreadable(&format!("record {name}")))
+    record_from(name, raw).filter(plausible::record).ok_or_else(|| unreadable(&format!("record {name}")))
 }
 
 const HEAD: usize = 25;

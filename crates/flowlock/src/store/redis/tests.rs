@@ -2,6 +2,7 @@
 
 mod basics;
 mod cluster;
+mod fuzz;
 mod inbox;
 mod loss;
 mod sentinel;

@@ -74,6 +74,9 @@ pub(super) enum Durability {
 impl Options {
     /// Reads a URL. The error says what is wrong with it and holds no secret.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
+        if crate::text::escape(url) != url {
+            return Err("it has a control or invisible character in it; write it as %XX".into());
+        }
         parse::parse(url)
     }
 

@@ -6,8 +6,8 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
 
 use self::cells::{
-    RECORD_COLUMNS, RUN_COLUMNS, all_modes, columns, first_by_ticket, json, modes, most, number, parsed,
-    read_record, read_run, read_stake, source_from_text, source_text, state_word, ticket, unreadable,
+    RECORD_COLUMNS, RUN_COLUMNS, all_modes, columns, first_by_ticket, implausible, json, modes, most, number,
+    parsed, read_record, read_run, read_stake, source_from_text, source_text, state_word, ticket, unreadable,
     unsigned,
 };
 use super::failure::translate;
@@ -17,6 +17,7 @@ use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
 use crate::run::{Attempt, ClientId, Place, Run, Ticket};
+use crate::store::plausible;
 use crate::world::Life;
 
 /// The rows of one namespace, inside the transaction that is open on the connection.
@@ -67,7 +68,7 @@ impl Tables for Rows<'_> {
         let sql = "select boot_id, last_wall_us, sequence, last_ticket, last_token, token_ceiling, safe_ceiling, \
             waiting, queued, lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms from namespace where ns = ?1";
         let meta = self.one(sql, [self.ns], |row| {
-            Ok(Meta {
+            let meta = Meta {
                 boot_id: row.get(0)?,
                 last_wall_us: row.get(1)?,
                 sequence: unsigned(row, 2)?,
@@ -82,7 +83,8 @@ impl Tables for Rows<'_> {
                 next_due_ms: row.get(11)?,
                 next_expiry_us: row.get(12)?,
                 next_forget_ms: row.get(13)?,
-            })
+            };
+            if plausible::meta(&meta) { Ok(meta) } else { Err(implausible("the namespace")) }
         })?;
         Ok(meta.unwrap_or_default())
     }

@@ -240,13 +240,18 @@ end
 -- Grants, refuses, activates or sends back one run; or leaves it where it is.
 local function look(run, source)
   local kind, ticket = sub(source, 1, 1), run.ticket
+  local is_waiting = waiting_states[run.state] and not run.absent
   -- A place goes on with the next parked there; a walk goes on behind this ticket.
   if kind == '1' then
     F.add_hint(ticket, source)
+    if not is_waiting or run.parked ~= sub(source, 2) then
+      -- Only a store that somebody altered has such an entry: it would be looked at for ever.
+      call('ZREM', KEYS[2], 'p' .. sub(source, 2) .. '\0' .. ticket)
+    end
   elseif kind ~= '2' then
     F.add_hint(format('%016.0f', tonumber(ticket) + 1), source)
   end
-  if not waiting_states[run.state] or run.absent then
+  if not is_waiting then
     return
   end
   if F.is_over(run) then

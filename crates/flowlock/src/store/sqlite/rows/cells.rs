@@ -10,6 +10,7 @@ use crate::engine::tables::{Part, Result, Source, Stake};
 use crate::name::{Name, RunId};
 use crate::record::{Record, RecordState};
 use crate::run::{Attempt, ClientId, Holder, Nonce, Place, Run, State, Ticket, Token};
+use crate::store::plausible;
 use crate::world::Life;
 
 pub(super) const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
@@ -31,7 +32,7 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let failure: Option<String> = row.get(9)?;
     let was_live = row.get_ref(1)?.as_bytes()? == WAS_LIVE.as_bytes();
     let state = if was_live { RecordState::Incomplete } else { word(row, 1, RecordState::from_word)? };
-    Ok(Record {
+    let record = Record {
         name: parsed(row, 0, Name::parse)?,
         state,
         was_live,
@@ -43,13 +44,14 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
         note: row.get(7)?,
         made_from: from_json(row, 8)?,
         failure: failure.map(|_| from_json(row, 9)).transpose()?,
-    })
+    };
+    if plausible::record(&record) { Ok(record) } else { Err(implausible(&record.name.to_string())) }
 }
 
 pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let parked: Option<String> = row.get(18)?;
     let ancestors: Vec<Ticket> = from_json(row, 22)?;
-    Ok(Run {
+    let run = Run {
         ticket: ticket(row, 0)?,
         attempt: Attempt {
             id: parsed(row, 1, RunId::parse)?,
@@ -79,7 +81,8 @@ pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         },
         ancestors: ancestors.into(),
         spec: Arc::new(from_json(row, 23)?),
-    })
+    };
+    if plausible::run(&run) { Ok(run) } else { Err(implausible(run.attempt.id.as_str())) }
 }
 
 pub(super) fn read_stake(row: &Row<'_>) -> rusqlite::Result<Stake> {
@@ -180,6 +183,11 @@ pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: u
 
 pub(super) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| crate::store::StoreError::damaged(error.to_string()))
+}
+
+/// An error about the row of `what`.
+pub(super) fn implausible(what: &str) -> rusqlite::Error {
+    unreadable(0, &format!("{what}, with a number out of range"))
 }
 
 pub(super) fn unreadable(column: usize, text: &str) -> rusqlite::Error {

@@ -1,0 +1,81 @@
+//! Whether the numbers of a row can be flowlock's own. A store's content may have been altered by anybody who may write to
+//! it; sums of what is plausible never overflow.
+
+use crate::claim::{Claim, LARGEST_CAPACITY, Mode};
+use crate::engine::tables::Meta;
+use crate::record::{MadeFrom, Record};
+use crate::run::{Run, Token};
+
+/// The largest number that every store, and a script on a server, counts exactly with: 285,000 years in milliseconds,
+/// 285 years in microseconds.
+pub(crate) const LARGEST: u64 = (1 << 53) - 1;
+
+/// Whether all numbers of a run are plausible.
+pub(crate) fn run(run: &Run) -> bool {
+    let times = [
+        run.deadline_ms,
+        run.began_ms,
+        run.wait_end_ms,
+        run.place_end_ms,
+        run.absent_since_ms,
+        run.forget_ms,
+    ];
+    let spec = &run.spec;
+    let lengths = [Some(spec.lease_ms), spec.record_life_ms, spec.max_runtime_ms];
+    is_small(run.ticket.0)
+        && is_time(run.since_us)
+        && times.into_iter().flatten().all(is_time)
+        && lengths.into_iter().flatten().all(is_small)
+        && run.token.iter().chain(&run.input_versions).copied().all(is_token)
+        && run.ancestors.iter().all(|ticket| is_small(ticket.0))
+        && spec.claims.iter().all(is_claim)
+}
+
+/// Whether all numbers of a record are plausible.
+pub(crate) fn record(record: &Record) -> bool {
+    is_token(record.version)
+        && is_time(record.written_at_us)
+        && record.expires_at_us.is_none_or(is_time)
+        && record.failure.as_ref().is_none_or(|failure| is_time(failure.at_us))
+        && match &record.made_from {
+            MadeFrom::Inputs(inputs) => inputs.iter().all(|(_, version)| is_token(*version)),
+            MadeFrom::Digest { .. } => true,
+        }
+}
+
+/// Whether all numbers of a namespace's own row are plausible. What is never due is due at the end of time.
+pub(crate) fn meta(meta: &Meta) -> bool {
+    let counts = [
+        meta.sequence,
+        meta.last_ticket,
+        meta.last_token,
+        meta.token_ceiling,
+        meta.safe_ceiling,
+        meta.waiting,
+        meta.queued,
+        meta.lapsed,
+    ];
+    let due = [meta.next_due_ms, meta.next_expiry_us, meta.next_forget_ms];
+    counts.into_iter().all(is_small)
+        && is_time(meta.last_wall_us)
+        && due.into_iter().all(|due| due == i64::MAX || is_time(due))
+}
+
+fn is_claim(claim: &Claim) -> bool {
+    match claim.mode {
+        Mode::Units { units, capacity } => units <= capacity && capacity <= LARGEST_CAPACITY,
+        Mode::Shared | Mode::Exclusive => true,
+    }
+}
+
+fn is_token(token: Token) -> bool {
+    is_small(token.0)
+}
+
+fn is_small(number: u64) -> bool {
+    number <= LARGEST
+}
+
+fn is_time(time: i64) -> bool {
+    is_small(time.unsigned_abs())
+}

@@ -5,9 +5,9 @@
 //! may keep the older of two states, which costs a little of the memory and nothing else. Nothing that goes wrong here
 //! stops a job.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -182,30 +182,50 @@ fn file(state: &Path, place: &Place) -> PathBuf {
 
 /// The content, and whether it is an old one.
 fn read(path: &Path) -> io::Result<(Kept, bool)> {
-    let file = File::open(path)?;
-    let age = file.metadata()?.modified()?.elapsed();
+    let file = open_itself(path, 0)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || !is_ones_own(&meta) {
+        return Err(io::Error::other("not a file of this user's, or others may write it"));
+    }
+    let age = meta.modified()?.elapsed();
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text)?;
     // A time in the future says nothing.
     Ok((serde_json::from_str(&text)?, age.map_or(true, |age| age > OLD)))
 }
 
-/// Whole or not at all, but not synced: what a power loss takes back of it is noticed a little later, if at all.
+/// Whole or not at all, but not synced: what a power loss takes back of it is noticed a little later, if at all. The
+/// draft has a name that nobody can guess.
 fn write(path: &Path, kept: &Kept) -> io::Result<()> {
-    let draft = path.with_extension(std::process::id().to_string());
-    let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let opened = options.open(&draft).or_else(|error| match path.parent() {
-        Some(directory) if error.kind() == io::ErrorKind::NotFound => {
+    let directory = path.parent().ok_or(io::ErrorKind::NotFound)?;
+    let opened = open_itself(directory, nix::libc::O_DIRECTORY).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            options.open(&draft)
+            open_itself(directory, nix::libc::O_DIRECTORY)
         }
         _ => Err(error),
-    });
-    let text = serde_json::to_vec(kept)?;
-    opened?.write_all(&text).and_then(|()| fs::rename(&draft, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&draft);
-    })
+    })?;
+    if !is_ones_own(&opened.metadata()?) {
+        return Err(io::Error::other("the directory is not this user's, or others may write it"));
+    }
+    let mut draft = tempfile::Builder::new().prefix("draft-").tempfile_in(directory)?;
+    draft.write_all(&serde_json::to_vec(kept)?)?;
+    let draft = draft.into_temp_path();
+    // By the C library, where tests can refuse it.
+    fs::rename(&draft, path)?;
+    draft.keep().map(drop).map_err(io::Error::from)
+}
+
+/// Opens what is there itself: not what a link leads to, and without waiting for the other end of a FIFO.
+fn open_itself(path: &Path, flags: i32) -> io::Result<File> {
+    let flags = flags | nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Whether this user, and nobody but this user and root, can have written it.
+fn is_ones_own(meta: &Metadata) -> bool {
+    let me = nix::unistd::geteuid().as_raw();
+    (meta.uid() == me || meta.uid() == 0) && meta.mode() & 0o022 == 0
 }
 
 fn boot() -> String {

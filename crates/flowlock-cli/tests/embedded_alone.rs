@@ -66,8 +66,13 @@ fn a_shared_store_is_prepared_for_a_group_and_then_used() {
         .code(0)
         .stdout_has("sqlite:~/var/lib/flowlock/flowlock.db");
     let mode = |path: &str| fs::metadata(cli.home().join(path)).unwrap().permissions().mode() & 0o7777;
-    assert_eq!(mode("var/lib/flowlock"), 0o2770);
-    assert_eq!(mode("var/lib/flowlock/flowlock.db"), 0o660);
+    assert_eq!(mode("var/lib/flowlock"), 0o3770);
+    let files = ["", "-live", "-lock", "-wal", "-shm"];
+    assert_eq!(files.map(|suffix| mode(&format!("var/lib/flowlock/flowlock.db{suffix}"))), [0o660; 5]);
+    assert_eq!(mode("var/lib/flowlock/flowlock.db-wake"), 0o3770);
+    assert_eq!(mode("var/lib/flowlock/flowlock.db-journal"), 0o640);
+    let again = ["doctor", "--init-shared", "--group", &group];
+    cli.run(again).code(0).stdout_has("sqlite:~/var/lib/flowlock/flowlock.db");
     cli.run(["run", "-o", "a", "--", "sh", "-c", "echo $FLOWLOCK_STORE"])
         .code(0)
         .stdout("sqlite:~/var/lib/flowlock/flowlock.db\n");

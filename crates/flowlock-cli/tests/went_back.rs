@@ -1,7 +1,7 @@
 //! A store that went back, or another one in its place, is noticed by the next command of the same user.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -242,4 +242,44 @@ fn a_store_in_memory_is_not_remembered() {
         write(&cli, &["a"]);
     }
     assert_eq!(memories(&cli), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn what_somebody_put_in_the_place_of_a_memory_is_neither_read_nor_followed() {
+    let cli = cli();
+    write(&cli, &["a"]);
+    let [path] = &memories(&cli)[..] else { panic!() };
+    let (victim, directory) = (cli.home().join("victim"), path.parent().unwrap());
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("file"), "content").unwrap();
+    for kind in ["link", "FIFO", "directory"] {
+        let _ = fs::remove_file(path);
+        match kind {
+            "link" => symlink(victim.join("file"), path).unwrap(),
+            "FIFO" => nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+            _ => fs::create_dir(path).unwrap(),
+        }
+        write(&cli, &["b"]);
+    }
+    // A draft whose name follows from the process's number could be waited for.
+    let next = std::process::id();
+    fs::remove_dir(path).unwrap();
+    for pid in next..next + 3_000 {
+        symlink(victim.join("file"), path.with_extension(pid.to_string())).unwrap();
+    }
+    write(&cli, &["c"]);
+    assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "content");
+    for everybodys in [false, true] {
+        fs::remove_dir_all(directory).unwrap();
+        if everybodys {
+            fs::create_dir(directory).unwrap();
+            fs::set_permissions(directory, fs::Permissions::from_mode(0o777)).unwrap();
+        } else {
+            symlink(&victim, directory).unwrap();
+        }
+        write(&cli, &["d"]);
+        assert_eq!(fs::read_dir(directory).unwrap().count(), usize::from(!everybodys));
+        let _ = fs::remove_file(directory).map(|()| fs::create_dir(directory).unwrap());
+    }
+    assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "content");
 }

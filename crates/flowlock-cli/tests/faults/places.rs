@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use flowlock_testkit::{Cli, Fault, FileSystem};
+use flowlock_testkit::{Cli, Fault, FileSystem, Finished};
 
 use crate::users::Person;
 use crate::{cli, records, run};
@@ -148,4 +148,37 @@ fn without_a_home_there_is_no_store_and_no_guess() {
         "cannot make the store's directory /dev/null/.local/state/flowlock: Not a directory (os error 20); name a store with --store",
     );
     assert_eq!(files(&person.cli.home()), Vec::<String>::new());
+}
+
+/// Runs a script in a mount namespace of its own; none where this machine does not allow it.
+fn with_mounts(cli: &Cli, script: &str) -> Option<Finished> {
+    let allowed = std::process::Command::new("unshare").args(["--mount", "true"]).status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this user cannot make a mount namespace");
+        return None;
+    }
+    let words = ["--mount", "sh", "-ec", script, env!("CARGO_BIN_EXE_flowlock")];
+    Some(cli.clone().with_program("unshare").run(words))
+}
+
+#[test]
+fn a_store_file_that_is_mounted_by_itself_is_refused_and_a_mounted_directory_is_the_same_store() {
+    let cli = cli();
+    for directory in ["inside", "alone"] {
+        fs::create_dir(cli.home().join(directory)).unwrap();
+    }
+    fs::write(cli.home().join("alone/x.db"), "").unwrap();
+    let holder = cli.start(run("-l x", "echo in; exec sleep 1000"));
+    holder.says("in\n");
+    let mount = "mount --bind ~/store/flowlock.db ~/alone/x.db; mount --bind ~/store ~/inside; ";
+    let alone = "exec \"$0\" --store sqlite:$HOME/alone/x.db run -l x -- echo ran";
+    let Some(ended) = with_mounts(&cli, &format!("{mount}{alone}")) else { return };
+    ended.code(78).stdout("").stderr_has(
+        "~/alone/x.db is mounted by itself, so its journal and locks are not those of the other side of the mount; \
+         mount the directory that holds it (with docker: -v DIRECTORY:~/alone)",
+    );
+    let inside = "exec \"$0\" --store sqlite:$HOME/inside/flowlock.db run -l x --wait 0 -- echo ran";
+    with_mounts(&cli, &format!("{mount}{inside}")).unwrap().code(75).stdout("");
+    holder.signal(nix::sys::signal::Signal::SIGKILL);
+    holder.wait();
 }

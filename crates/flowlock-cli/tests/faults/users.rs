@@ -9,7 +9,7 @@ use std::time::Instant;
 use flowlock_testkit::{Cli, Finished, Gate, Job};
 use nix::sys::signal::Signal;
 
-use crate::{cli, run, starts_at_once};
+use crate::{cli, run, starts_at_once, until_it_is};
 
 /// Somebody without special rights, at home in a test's directory. Only root can become somebody else: others play
 /// themselves.
@@ -40,21 +40,27 @@ impl Person {
         Person { cli, uid, gid, binary }
     }
 
-    fn line(&self, words: &[String]) -> Vec<String> {
-        let mut line: Vec<String> =
-            ["--reuid", &self.uid.to_string(), "--regid", &self.gid.to_string(), "--clear-groups", "--"]
-                .map(str::to_owned)
-                .to_vec();
-        line.push(self.binary.display().to_string());
-        line.extend_from_slice(words);
-        line
+    fn line(&self, program: &str, words: &[String]) -> Vec<String> {
+        let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
+        let me = ["--reuid", &uid, "--regid", &gid, "--clear-groups", "--", program].map(str::to_owned);
+        me.into_iter().chain(words.iter().cloned()).collect()
+    }
+
+    /// Runs a script as this person; only root can ask for that.
+    #[track_caller]
+    fn shell(&self, cli: &Cli, script: &str) -> Finished {
+        let words = ["-c", script].map(str::to_owned);
+        cli.clone().with_program("setpriv").run(self.line("sh", &words))
     }
 
     /// Starts the program as this person.
     #[track_caller]
     pub(crate) fn start(&self, cli: &Cli, words: &[String]) -> Job {
         if nix::unistd::getuid().is_root() {
-            return cli.clone().with_program("setpriv").start(self.line(words));
+            return cli
+                .clone()
+                .with_program("setpriv")
+                .start(self.line(&self.binary.display().to_string(), words));
         }
         cli.start(words)
     }
@@ -164,4 +170,136 @@ fn seen_by(person: &Person, cli: &Cli, words: &[&str]) {
         let plain = status.out().split_whitespace().collect::<Vec<_>>().join(" ");
         words.iter().all(|word| word.split(' ').all(|part| plain.contains(part))).then_some(())
     });
+}
+
+/// Everything that lies in the shared store's directory, with its path relative to the home.
+fn shared_files(cli: &Cli) -> Vec<String> {
+    let directory = cli.home().join("root/var/lib/flowlock");
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn members_can_neither_remove_nor_replace_nor_plant_a_file_of_the_shared_store() {
+    let Some((cli, one, two)) = two_members() else { return };
+    let made =
+        ["", "-journal", "-live", "-lock", "-shm", "-wake", "-wal"].map(|of| format!("flowlock.db{of}"));
+    assert_eq!(shared_files(&cli), made);
+    one.run(&cli, &run("-o data", "true")).code(0);
+    for name in &made {
+        let script = format!(
+            "cd ~/root/var/lib/flowlock && touch mine && ! rm -rf {name} && ! mv {name} away && ! mv -Tf mine {name} && \
+             ! ln -sfT /etc/passwd {name} && ! chmod 666 {name} && rm mine"
+        );
+        one.shell(&cli, &script).code(0);
+    }
+    assert_eq!(shared_files(&cli), made);
+    two.run(&cli, &run("-i data -o more", "true")).code(0);
+    cli.run(["doctor"]).code(0);
+    assert_eq!(shared_files(&cli), made);
+}
+
+#[test]
+fn what_a_member_puts_among_the_sockets_is_neither_removed_nor_written_to_by_root() {
+    let Some((cli, one, _)) = two_members() else { return };
+    let victim = cli.home().join("victim");
+    fs::create_dir(&victim).unwrap();
+    let name = |number: u32| format!("{number:032x}");
+    fs::write(victim.join(name(1)), "content").unwrap();
+    let inboxes = "~/root/var/lib/flowlock/flowlock.db-wake";
+    one.shell(&cli, &format!("! mv -T {inboxes} {inboxes}.away && ! ln -sfT ~/victim {inboxes}")).code(0);
+    let planted = format!(
+        "cd {inboxes} && ln -s ~/victim/{0} {0} && mkdir {1} && echo mine > {2}",
+        name(1),
+        name(2),
+        name(3)
+    );
+    one.shell(&cli, &planted).code(0);
+    one.shell(&cli, &format!("touch -hd 2001-01-01 {inboxes}/*")).code(0);
+    // Who waits looks for sockets of the dead.
+    for _ in 0..3 {
+        wait_once(&cli, None);
+    }
+    assert_eq!(fs::read_to_string(victim.join(name(1))).unwrap(), "content");
+    one.shell(&cli, &format!("test -L {inboxes}/{} && test -f {inboxes}/{}", name(1), name(3))).code(0);
+}
+
+#[test]
+fn sockets_of_members_who_died_are_removed_by_themselves_and_by_root_and_hinder_nobody() {
+    let Some((cli, one, two)) = two_members() else { return };
+    let inboxes = cli.home().join("root/var/lib/flowlock/flowlock.db-wake");
+    for (sweeper, swept) in [(Some(&two), false), (Some(&one), true), (None, true)] {
+        die_waiting(&cli, &one);
+        let dead: Vec<_> = fs::read_dir(&inboxes).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!dead.is_empty());
+        // Old enough to be taken for left behind.
+        let grow_old = format!("touch -hd 2001-01-01 {}/*", inboxes.display());
+        cli.clone().with_program("sh").run(["-c", &grow_old]).code(0);
+        wait_once(&cli, sweeper);
+        let left = dead.iter().any(|socket| socket.exists());
+        assert_eq!(left, !swept, "swept by {:?}", sweeper.map(|person| person.uid));
+    }
+}
+
+/// A process of a person, or of root, waits for another.
+fn wait_once(cli: &Cli, person: Option<&Person>) {
+    let start = |words: &[String]| person.map_or_else(|| cli.start(words), |person| person.start(cli, words));
+    let holder = start(&run("-l door", "echo in; exec sleep 1000"));
+    holder.says("in\n");
+    let waiter = start(&run("-l door --name waiter", "true"));
+    until_it_is(cli, "waiter", "queued");
+    holder.signal(Signal::SIGKILL);
+    waiter.wait().code(0);
+    holder.wait();
+}
+
+/// A person's process dies while it waits, and leaves its socket behind.
+fn die_waiting(cli: &Cli, person: &Person) {
+    let holder = person.start(cli, &run("-l dying", "echo in; exec sleep 1000"));
+    holder.says("in\n");
+    let waiter = person.start(cli, &run("-l dying", "true"));
+    seen_by(person, cli, &["queued"]);
+    waiter.signal(Signal::SIGKILL);
+    holder.signal(Signal::SIGKILL);
+    waiter.wait();
+    holder.wait();
+}
+
+#[test]
+fn two_members_who_make_the_store_of_a_group_at_the_same_moment_both_go_on() {
+    let Some((cli, one, two)) = two_members() else { return };
+    for round in 0..8 {
+        let directory = cli.home().join(format!("group{round}"));
+        fs::create_dir(&directory).unwrap();
+        chown(&directory, None, Some(one.gid)).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o2770)).unwrap();
+        let cli = cli.clone().with("FLOWLOCK_STORE", format!("sqlite:{}/x.db", directory.display()));
+        let started: Vec<_> =
+            (0..6).map(|n| [&one, &two][n % 2].start(&cli, &run(&format!("-o name{n}"), "true"))).collect();
+        for job in started {
+            job.wait().code(0);
+        }
+    }
+}
+
+#[test]
+fn a_stranger_cannot_put_a_journal_beside_a_store_in_a_directory_of_everybody() {
+    let Some((cli, one, two)) = two_members() else { return };
+    let directory = cli.home().join("everybody");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o1777)).unwrap();
+    let cli = cli.with("FLOWLOCK_STORE", format!("sqlite:{}/x.db", directory.display()));
+    one.run(&cli, &run("-o a", "true")).code(0);
+    two.shell(&cli, "cd ~/everybody && ! echo journal > x.db-journal && ! rm -f x.db-journal x.db-wal")
+        .code(0);
+    one.run(&cli, &run("-i a -o b", "true")).code(0);
+    // Before the store is made everything can be planted: it is refused by name.
+    for suffix in ["-live", "-lock", "-wal", "-shm", "-journal"] {
+        let cli = cli.clone().with("FLOWLOCK_STORE", format!("sqlite:{}/y{suffix}", directory.display()));
+        two.shell(&cli, &format!("echo mine > ~/everybody/y{suffix}{suffix}")).code(0);
+        let ended = one.run(&cli, &run("-o a", "echo ran"));
+        ended.code(78).stdout("").stderr_has(&format!("~/everybody/y{suffix}{suffix}"));
+    }
 }

@@ -174,14 +174,30 @@ fn a_store_that_is_no_regular_file_is_refused() {
 }
 
 #[test]
-fn a_journal_that_is_not_empty_is_never_played_into_the_store() {
+fn a_journal_that_others_left_is_not_played_into_the_store_and_deletes_nothing() {
     let place = Place::new();
     use_everything(&place).unwrap();
-    fs::write(place.beside("-journal"), [0xd9; 512]).unwrap();
+    fs::write(place.beside("-journal"), journal_that_deletes(&place.path(), &place.victim("file"))).unwrap();
     fs::set_permissions(place.beside("-journal"), fs::Permissions::from_mode(0o600)).unwrap();
     let said = use_everything(&place).unwrap_err();
     assert!(said.to_string().contains("flowlock.db-journal is not empty"), "{said}");
-    assert_eq!(fs::metadata(place.beside("-journal")).unwrap().len(), 512);
+    place.is_unharmed();
+}
+
+/// A rollback journal as SQLite writes them (sqlite.org/fileformat.html, section 3): no pages to restore, and the name
+/// of the journal over several databases, which is deleted once it is found to be used up.
+fn journal_that_deletes(store: &Path, victim: &Path) -> Vec<u8> {
+    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    const LOCKED_BYTE: u32 = 0x4000_0000;
+    let (page, name) = (4096, victim.to_str().unwrap().as_bytes());
+    let pages = u32::try_from(fs::metadata(store).unwrap().len()).unwrap() / page;
+    let sum: u32 = name.iter().copied().map(u32::from).sum();
+    let numbers =
+        |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<_>>();
+    let mut journal = [&MAGIC[..], &numbers(&[0, 1, pages, 512, page])].concat();
+    journal.resize(512, 0);
+    let length = u32::try_from(name.len()).unwrap();
+    [&journal[..], &numbers(&[LOCKED_BYTE / page + 1]), name, &numbers(&[length, sum]), &MAGIC].concat()
 }
 
 #[test]

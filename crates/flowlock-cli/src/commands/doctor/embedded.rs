@@ -1,7 +1,7 @@
 //! The embedded store's file and all around it.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,14 +28,13 @@ pub(super) fn examine(door: &Door) -> Vec<Finding> {
 fn files(path: &Path) -> Vec<Finding> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut findings = vec![mode("directory", directory), mode("file", path), file_system(directory)];
-    let drafts: Vec<PathBuf> = fs::read_dir(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|entry| is_draft_of(entry, path))
-        .collect();
-    if !drafts.is_empty() {
-        let list = drafts.iter().map(|draft| draft.display().to_string()).collect::<Vec<_>>().join(", ");
+    let old = |left: &PathBuf| {
+        let made = fs::symlink_metadata(left).and_then(|meta| meta.modified());
+        made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > Duration::from_mins(1)))
+    };
+    let left: Vec<_> = SqliteStore::leftovers(path).into_iter().filter(old).collect();
+    if !left.is_empty() {
+        let list = left.iter().map(|left| shown(&left.display().to_string())).collect::<Vec<_>>().join(", ");
         findings.push(Finding::good(
             "leftover files",
             format!("of processes that died while making a store; can be removed: {list}"),
@@ -44,24 +43,16 @@ fn files(path: &Path) -> Vec<Finding> {
     findings
 }
 
-fn is_draft_of(entry: &Path, store: &Path) -> bool {
-    let draft = |name: &std::ffi::OsStr| {
-        let begins = format!("{}.new-", store.file_name().unwrap_or_default().display());
-        name.to_string_lossy().starts_with(&begins)
-    };
-    let old = |meta: fs::Metadata| {
-        meta.modified().ok().and_then(|at| at.elapsed().ok()) > Some(Duration::from_mins(1))
-    };
-    entry.file_name().is_some_and(draft) && entry.metadata().is_ok_and(old)
-}
-
 fn mode(what: &'static str, path: &Path) -> Finding {
     match fs::metadata(path) {
         Ok(meta) => {
             let mode = meta.mode() & 0o7777;
             let found = format!("mode {mode:04o}, owner {}, group {}", meta.uid(), meta.gid());
             if mode & 0o002 == 0 {
-                Finding::good(what, found)
+                // In a directory with the sticky bit members remove and replace only what they made themselves.
+                let open = meta.is_dir() && mode & 0o1020 == 0o020;
+                let hint = if open { "; members of the group can replace the store: chmod +t" } else { "" };
+                Finding::good(what, found + hint)
             } else {
                 Finding::bad(what, format!("{found}: everybody may write it; take that away with chmod o-w"))
             }
@@ -119,27 +110,25 @@ pub(super) fn clock(highest: Option<flowlock::Token>) -> Finding {
     Finding::bad("clock", problem)
 }
 
-/// Makes the directory of the shared store: mode 2770, the group's, files in it 0660.
+/// Makes the shared store: everything belongs to root and the group, members can write it and replace nothing.
 pub(super) fn init_shared(group: &str) -> Result<(), Failure> {
     let root = std::env::var_os("FLOWLOCK_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let directory = root.join("var/lib/flowlock");
     let at = shown(&directory.display().to_string());
-    let cannot = |doing: &str, error: &dyn std::fmt::Display| {
-        Failure::new(exit::CONFIG, "configuration", format!("cannot {doing} {at}: {error}; run this as root"))
-    };
     let gid = match Group::from_name(group) {
-        Ok(Some(found)) => found.gid,
+        Ok(Some(found)) => found.gid.as_raw(),
         Ok(None) => {
             return Err(Failure::usage(format!("there is no group {}; make it with groupadd", shown(group))));
         }
-        Err(error) => return Err(cannot("look up the group for", &error)),
+        Err(error) => return Err(not_shared(&format!("cannot look up the group: {error}"))),
     };
-    fs::create_dir_all(&directory).map_err(|error| cannot("make", &error))?;
-    nix::unistd::chown(&directory, None, Some(gid)).map_err(|error| cannot("set the group of", &error))?;
-    fs::set_permissions(&directory, fs::Permissions::from_mode(0o2770))
-        .map_err(|error| cannot("set the mode of", &error))?;
-    SqliteStore::open(&directory.join("flowlock.db"), Duration::from_secs(30))
-        .map_err(|error| Failure::from(flowlock::Error::from(error)))?;
+    SqliteStore::make_shared(&directory.join("flowlock.db"), gid, Duration::from_secs(30))
+        .map_err(|error| not_shared(&error.to_string()))?;
     terminal::say(&format!("{at} is ready: members of {} share the store in it", shown(group)));
     Ok(())
+}
+
+fn not_shared(problem: &str) -> Failure {
+    let hint = if nix::unistd::geteuid().is_root() { "" } else { "; run this as root" };
+    Failure::new(exit::CONFIG, "configuration", format!("{problem}{hint}"))
 }

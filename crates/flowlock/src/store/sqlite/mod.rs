@@ -13,6 +13,7 @@ mod namespace;
 mod open;
 mod resolve;
 mod rows;
+mod shared;
 mod side;
 mod turn;
 mod wake;
@@ -103,8 +104,7 @@ impl SqliteStore {
         patience: Duration,
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
-        let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
-        let path = resolve(&path)?;
+        let path = resolved(path)?;
         let file = OpenFile::open(&path, patience)?;
         let identity = Identity::of(&path)?;
         let side = SideFiles::of(&path)?;
@@ -131,6 +131,13 @@ impl SqliteStore {
     /// The liveness file beside it.
     pub fn live_path(&self) -> &Path {
         self.lives.path()
+    }
+
+    /// Makes the store at `path` one that all members of the group with this number share: the directory, the store,
+    /// and every file beside it. They belong to this user, who should be root; members can write them, and can
+    /// neither remove nor replace them.
+    pub fn make_shared(path: &Path, group: u32, patience: Duration) -> Result<(), StoreError> {
+        shared::make_shared(path, group, patience)
     }
 
     /// Files beside the store at `path` of processes that died while they made it or a file beside it.
@@ -318,6 +325,11 @@ fn confirm_ceiling(
             "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
         sql.execute(confirm, (namespace.as_str(), ceiling as i64)).map_err(translate)
     })
+}
+
+/// The absolute path, without links.
+fn resolved(path: &Path) -> Result<PathBuf, StoreError> {
+    resolve(&std::path::absolute(path).map_err(|error| at_path("find", path, error))?)
 }
 
 /// This machine: its clocks, its boot, its processes.

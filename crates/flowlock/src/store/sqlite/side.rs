@@ -8,9 +8,9 @@
 
 mod judge;
 
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -19,6 +19,7 @@ use nix::libc;
 use nix::unistd::{Gid, Uid, fchown, getegid, geteuid};
 
 use super::failure::at_path;
+use super::shared;
 use crate::store::{StoreError, StoreErrorKind, directory_of};
 use crate::text::escape;
 
@@ -54,6 +55,11 @@ impl SideFiles {
         let mode = file_mode(&meta);
         let group = if mode & 0o060 == 0 { getegid().as_raw() } else { meta.gid() };
         Ok(Self { store: store.to_owned(), owner: geteuid().as_raw(), group, mode })
+    }
+
+    /// Those of a store that this user makes for a group.
+    pub(super) fn of_shared(store: &Path, group: u32) -> Self {
+        Self { store: store.to_owned(), owner: geteuid().as_raw(), group, mode: 0o660 }
     }
 
     /// The mode of the store and of every file beside it.
@@ -128,9 +134,9 @@ impl SideFiles {
     fn make_directory(&self, path: &Path) -> Result<(), StoreError> {
         self.may_make(path)?;
         let draft = draft_of(path);
-        // Sticky: members of the group can make sockets in it, and remove only their own.
-        let mode = if self.mode & 0o060 == 0 { 0o700 } else { 0o3770 };
-        let whole = fs::create_dir(&draft).and_then(|()| {
+        // Members of the group make sockets in it, and remove only their own.
+        let mode = if self.mode & 0o060 == 0 { 0o700 } else { shared::DIRECTORY };
+        let whole = DirBuilder::new().mode(0o700).create(&draft).and_then(|()| {
             let directory = open_directory(&draft)?;
             self.give(&directory)?;
             directory.set_permissions(Permissions::from_mode(mode))
@@ -170,7 +176,7 @@ pub(super) fn open_itself(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).custom_flags(flags).open(path)
 }
 
-fn open_directory(path: &Path) -> io::Result<File> {
+pub(super) fn open_directory(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
 }
 

@@ -134,13 +134,14 @@ fn is_a_clients(name: &str) -> bool {
     u128::from_str_radix(name, 16).is_ok_and(|number| ClientId(number).to_string() == name)
 }
 
-/// A socket that is just being made has a file before it answers; one of another user can be removed by them, and by
-/// root.
+/// A socket that is just being made has a file before it answers; in a sticky directory one of another user can be
+/// removed by them, by the directory's owner and by root.
 fn is_old_and_ours(directory: &File, name: &str) -> bool {
     let me = geteuid();
+    let all_ours = me.is_root() || directory.metadata().is_ok_and(|meta| meta.uid() == me.as_raw());
     fs::symlink_metadata(through(directory).join(name)).is_ok_and(|meta| {
         let old = meta.modified().is_ok_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED));
-        old && (me.is_root() || meta.uid() == me.as_raw())
+        old && (all_ours || meta.uid() == me.as_raw())
     })
 }
 

@@ -1,6 +1,8 @@
 //! Opening the store that flags, environment and files name.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
@@ -18,6 +20,9 @@ use crate::terminal;
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the end of a command waits for its own thread to tidy up, which may be asking a store that is away.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// Said by every command that is given one.
 const PASSWORD_IN_ARGUMENT: &str = "the password in --store can be read by everybody who lists the processes of this machine; put it into a file and write ?password_file=PATH, or set FLOWLOCK_STORE";
@@ -40,6 +45,8 @@ pub(crate) struct Door {
     pub(crate) place: Place,
     /// How far it had come before.
     pub(crate) seen: Seen,
+    /// Set by signals: requests and commits do not wait for the store any longer.
+    pub(crate) interrupted: Arc<AtomicBool>,
 }
 
 impl Settings {
@@ -105,7 +112,9 @@ impl Settings {
     pub(crate) fn open_whatever_it_is(&self) -> Result<Door, Failure> {
         let timeout = self.duration("store_timeout", values::runtime)?.unwrap_or(STORE_TIMEOUT);
         let commit_wait = self.duration("commit_wait", values::runtime)?.unwrap_or(COMMIT_WAIT);
-        let mut builder = Flowlock::builder().store_timeout(timeout).commit_wait(commit_wait);
+        let interrupted = Arc::new(AtomicBool::default());
+        let builder = Flowlock::builder().store_timeout(timeout).commit_wait(commit_wait);
+        let mut builder = builder.interrupted_by(interrupted.clone());
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }
@@ -115,7 +124,7 @@ impl Settings {
                 let namespace = flowlock.namespace().as_str().to_owned();
                 let place = Place { store: flowlock.store().url(), namespace };
                 let seen = Seen::of(self.state.as_deref(), &place);
-                Ok(Door { flowlock, place, seen })
+                Ok(Door { flowlock, place, seen, interrupted })
             }
             Err(error) => Err(match self.place() {
                 Ok(place) => Failure::from(error).at(&place),
@@ -155,6 +164,7 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
+        self.flowlock.stop_listening(LAST_MOMENT);
         self.pass_notices_on();
         self.seen.keep(&self.flowlock);
     }

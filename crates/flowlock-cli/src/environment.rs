@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 
-use flowlock::{Flowlock, Grant};
+use flowlock::{Flowlock, Grant, LONGEST_NOTE};
 use serde::Serialize;
 use tempfile::{NamedTempFile, TempPath};
 
@@ -13,6 +13,9 @@ use crate::parent;
 
 /// A variable above this size goes into a file: the kernel takes at most 128 KiB for one.
 const LARGEST_VARIABLE: usize = 64 * 1024;
+
+/// What is read of a note: as much as is kept, and as much again in newlines.
+const LARGEST_NOTE_FILE: u64 = 2 * LONGEST_NOTE as u64;
 
 /// Variables for a command, and the files they name. The files go away with this value.
 #[derive(Debug)]
@@ -70,11 +73,15 @@ impl Environment {
     /// What the command wrote into `$FLOWLOCK_NOTE_FILE`, without the newline at its end.
     pub(crate) fn note(&self) -> Result<Option<String>, Failure> {
         let Some(path) = &self.note else { return Ok(None) };
-        let bytes = match std::fs::read(path) {
+        let bytes = match flowlock::named_file::read(path, LARGEST_NOTE_FILE) {
             Ok(bytes) => bytes,
             // A command may remove or replace it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::internal("read $FLOWLOCK_NOTE_FILE", &error)),
+            Err(error) => {
+                return Err(Failure::usage(format!(
+                    "cannot read the note in $FLOWLOCK_NOTE_FILE: {error}; outputs are not recorded as written"
+                )));
+            }
         };
         let text = String::from_utf8(bytes).map_err(|_| {
             Failure::usage(

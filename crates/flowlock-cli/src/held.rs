@@ -13,7 +13,7 @@ use crate::child::{self, Launch};
 use crate::environment::Environment;
 use crate::exit::Failure;
 use crate::signals::Signals;
-use crate::supervise::{Claims, Ended, Verdict, boot_clock, supervise};
+use crate::supervise::{Claims, Ended, Member, Verdict, boot_clock, supervise};
 use crate::terminal;
 
 /// What to do in trouble.
@@ -82,6 +82,9 @@ impl Claims for Watched<'_> {
     fn deadline(&self) -> Option<Duration> {
         let left = self.grant.time_left();
         let deadline = boot_clock() + left;
+        // The store does not know how long the command may run: a claim is renewed for as long as something of it lives
+        // that cannot be ended.
+        let deadline = self.policy.last_end.map_or(deadline, |end| deadline.min(end));
         if !left.is_zero() && deadline.abs_diff(self.deadline.get()) > STILL_THE_SAME {
             self.deadline.set(deadline);
             self.spared.set(false);
@@ -121,6 +124,41 @@ impl Claims for Watched<'_> {
         self.spared.set(verdict == Verdict::Spare);
         verdict
     }
+
+    fn on_unstoppable(&mut self, left: &[Member]) {
+        self.grant.insist();
+        let what_of_its_names = match self.grant.lost() {
+            Some(Lost::Expired | Lost::Unreachable) | None => {
+                "its names are kept as long as the store lets it"
+            }
+            Some(_) => "its names may be another's by now",
+        };
+        terminal::say(&format!(
+            "{} could not be ended: {} may not be signalled by user {} and runs on; {what_of_its_names}. End it as that \
+             user, and next time run flowlock as that user: `sudo flowlock run … -- COMMAND`",
+            self.grant.run_id(),
+            said_of(left),
+            nix::unistd::getuid(),
+        ));
+    }
+
+    fn on_killed(&mut self) {
+        // A hung command must not keep its names for ever, even one that hangs in the kernel and does not die.
+        if self.ran_too_long() {
+            self.grant.stop_renewing();
+        }
+    }
+}
+
+/// How many processes are named.
+const NAMED: usize = 5;
+
+fn said_of(left: &[Member]) -> String {
+    let mut said: Vec<_> = left.iter().take(NAMED).map(ToString::to_string).collect();
+    if left.len() > NAMED {
+        said.push(format!("{} more", left.len() - NAMED));
+    }
+    if said.is_empty() { "a process that cannot be seen from here".to_owned() } else { said.join(", ") }
 }
 
 fn verdict(on_trouble: OnTrouble) -> Verdict {

@@ -80,7 +80,7 @@ fn lines(file: &Path) -> Result<Vec<String>, Failure> {
     let source: Box<dyn std::io::Read> = if file == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
-        Box::new(std::fs::File::open(file).map_err(|error| cannot(error.to_string()))?)
+        Box::new(opened(file).map_err(|error| cannot(error.to_string()))?)
     };
     let most = LARGEST_REQUEST as u64 * 2;
     source.take(most + 1).read_to_string(&mut text).map_err(|error| cannot(error.to_string()))?;
@@ -90,6 +90,15 @@ fn lines(file: &Path) -> Result<Vec<String>, Failure> {
         )));
     }
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// Must be a file. What the shell hands over may be a pipe: `/dev/stdin`, and `<(COMMAND)`.
+fn opened(file: &Path) -> std::io::Result<std::fs::File> {
+    const HANDED_OVER: [&str; 3] = ["/dev/stdin", "/dev/fd", "/proc/self/fd"];
+    if HANDED_OVER.iter().any(|place| file.starts_with(place)) {
+        return std::fs::File::open(file);
+    }
+    flowlock::named_file::open(file)
 }
 
 /// Sets what `run` and `start` have in common.
@@ -114,9 +123,6 @@ pub(crate) fn job(
     }
     if let Some(life) = flags.output_duration {
         job = job.record_life(life);
-    }
-    if let Some(most) = flags.max_runtime {
-        job = job.max_runtime(most);
     }
     // A command of a run asks on behalf of that run.
     if let Some(parent) = parent::from_environment()? {

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 use signal_hook::iterator::backend::SignalDelivery;
@@ -18,16 +20,27 @@ const FORWARDED: [Signal; 6] =
 #[derive(Debug)]
 pub(crate) struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Puts the handlers in place. A signal that was ignored stays ignored: `nohup` keeps its meaning.
-    pub(crate) fn install() -> io::Result<Self> {
+    /// Puts the handlers in place. A signal that was ignored stays ignored: `nohup` keeps its meaning. One that asks a
+    /// waiting process to end sets `interrupted`.
+    pub(crate) fn install(interrupted: &Arc<AtomicBool>) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
-        let handled =
-            FORWARDED.iter().filter(|s| !is_ignored(**s)).chain(&[Signal::SIGCHLD, Signal::SIGCONT]);
-        let numbers = handled.map(|s| *s as i32);
-        Ok(Self { delivery: SignalDelivery::with_pipe(read, write, SignalOnly, numbers)? })
+        let heard: Vec<_> = FORWARDED.into_iter().filter(|s| !is_ignored(*s)).collect();
+        for signal in heard.iter().filter(|signal| Self::ends_a_wait(**signal)) {
+            signal_hook::flag::register(*signal as i32, interrupted.clone())?;
+        }
+        let numbers = heard.into_iter().chain([Signal::SIGCHLD, Signal::SIGCONT]).map(|s| s as i32);
+        let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
+        Ok(Self { delivery, interrupted: interrupted.clone() })
+    }
+
+    /// What came so far was for the command, which has ended: it interrupts nothing any more.
+    pub(crate) fn forget(&mut self) {
+        self.take();
+        self.interrupted.store(false, Ordering::Release);
     }
 
     /// Those that arrived since the last call, each once.

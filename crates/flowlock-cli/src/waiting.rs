@@ -22,7 +22,7 @@ pub(crate) fn acquire(
     signals: &mut Signals,
     global: &Global,
 ) -> Result<Grant, Failure> {
-    match job.begin().map_err(|error| refused(error, door))? {
+    match job.begin().map_err(|error| not_begun(error, door, signals))? {
         Begun::Granted(grant) => Ok(grant),
         Begun::Waiting(pending) => {
             if let Some(doubt) = parent::doubt(door).filter(|_| !global.quiet) {
@@ -40,9 +40,9 @@ pub(crate) fn acquire(
 const MOST_ROUNDS: u32 = 10_000;
 
 /// Asks once.
-pub(crate) fn once(job: &Job, name: &JobName, door: &Door) -> Result<Grant, Failure> {
+pub(crate) fn once(job: &Job, name: &JobName, door: &Door, signals: &mut Signals) -> Result<Grant, Failure> {
     for _ in 0..MOST_ROUNDS {
-        match job.try_acquire().map_err(|error| door.failure(error))? {
+        match job.try_acquire().map_err(|error| not_begun(error, door, signals))? {
             Acquired::Granted(grant) => return Ok(grant),
             Acquired::Blocked(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {}
             Acquired::Blocked(blocked) => {
@@ -52,6 +52,23 @@ pub(crate) fn once(job: &Job, name: &JobName, door: &Door) -> Result<Grant, Fail
     }
     Err(Failure::new(exit::BUSY, "busy", "not started: the store has too much older work to finish first")
         .at(&door.place))
+}
+
+/// A signal that came while the store was asked is the reason, whatever the store says.
+fn not_begun(error: Error, door: &Door, signals: &mut Signals) -> Failure {
+    let arrived = signals.take().into_iter().find(|signal| Signals::ends_a_wait(*signal));
+    match (arrived, &error) {
+        (Some(signal), Error::Store(_)) => {
+            let message = format!("not started after {signal}: {error}");
+            Failure::new(code_of(signal), "cancelled", message).at(&door.place)
+        }
+        _ => refused(error, door),
+    }
+}
+
+/// The code a shell would report.
+fn code_of(signal: Signal) -> u8 {
+    128 + (signal as i32).to_le_bytes()[0]
 }
 
 fn refused(error: Error, door: &Door) -> Failure {
@@ -95,9 +112,8 @@ fn leave(pending: Pending, door: &Door, signal: Signal) -> Failure {
     if let Err(error) = pending.cancel() {
         return door.failure(error);
     }
-    let code = 128 + (signal as i32).to_le_bytes()[0];
     let message = format!("{run} left the line after {signal}: {}", blocked.summary());
-    Failure::new(code, "cancelled", message).because(&blocked).at(&door.place)
+    Failure::new(code_of(signal), "cancelled", message).because(&blocked).at(&door.place)
 }
 
 /// One thread sleeps until a signal arrives, and gives the waiting one back.

@@ -27,6 +27,8 @@ fn doctor_looks_at_the_file_and_all_around_it() {
             "file",
             "file system",
             "content",
+            "journal",
+            "liveness",
             "SQLite",
             "runs",
             "clock"

@@ -1,6 +1,7 @@
 //! [`Flowlock`]: the one front door.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::name::Namespace;
 use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step};
 use crate::store::memory::MemoryStore;
-use crate::store::{Page, Pulse, Store, StoreError, View};
+use crate::store::{Limits, Page, Pulse, Store, StoreError, View};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) origin: Arc<Origin>,
     pub(crate) store_timeout: Duration,
     pub(crate) commit_wait: Duration,
+    interrupted: Option<Arc<AtomicBool>>,
     pulse: Mutex<Option<Arc<Pulse>>>,
     pub(crate) keeper: Keeper,
     pub(crate) desk: OnceLock<Desk>,
@@ -102,6 +104,14 @@ impl Flowlock {
         &self.shared.namespace
     }
 
+    /// Listens for wake-ups no more, and waits up to `at_most` until nothing of that is left in the store's directory. For a
+    /// process that is about to end: its threads may not come to that by themselves.
+    pub fn stop_listening(&self, at_most: Duration) {
+        if let Some(desk) = self.shared.desk.get() {
+            desk.close(at_most);
+        }
+    }
+
     /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
     pub fn pulse(&self) -> Option<Arc<Pulse>> {
         lock(&self.shared.pulse).clone()
@@ -127,6 +137,7 @@ pub struct Builder {
     store_timeout: Duration,
     commit_wait: Duration,
     origin: Option<Origin>,
+    interrupted: Option<Arc<AtomicBool>>,
 }
 
 impl Default for Builder {
@@ -136,6 +147,7 @@ impl Default for Builder {
             store_timeout: STORE_TIMEOUT,
             commit_wait: COMMIT_WAIT,
             origin: None,
+            interrupted: None,
         }
     }
 }
@@ -170,6 +182,14 @@ impl Builder {
         self
     }
 
+    /// While this is set, by a signal handler for example, requests and commits do not wait for the store: they end with
+    /// the trouble it has, or with [`Error::Store`] saying that they were interrupted. Renewals go on.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupted: Arc<AtomicBool>) -> Self {
+        self.interrupted = Some(interrupted);
+        self
+    }
+
     /// Opens the store at a URL; see [`Flowlock::open`].
     pub fn open(self, url: &str) -> Result<Flowlock, Error> {
         let store = open_store(url, self.store_timeout)?;
@@ -185,6 +205,7 @@ impl Builder {
             origin: Arc::new(self.origin.unwrap_or_else(Origin::of_this_process)),
             store_timeout: self.store_timeout,
             commit_wait: self.commit_wait,
+            interrupted: self.interrupted,
             pulse: Mutex::new(None),
             keeper: Keeper::default(),
             desk: OnceLock::new(),
@@ -265,27 +286,43 @@ fn bad_url(url: &str, problem: &str) -> Error {
 impl Shared {
     /// Carries out a step; repeats it while the store has passing trouble, for `store_timeout` at most.
     pub(crate) fn step(&self, step: &Step) -> Result<Answer, StoreError> {
-        self.step_until(step, later(Instant::now(), self.store_timeout))
+        self.step_within(step, &Limits::within(self.store_timeout))
     }
 
-    /// The same with another limit. One repetition is always allowed.
-    pub(crate) fn step_until(&self, step: &Step, until: Instant) -> Result<Answer, StoreError> {
-        repeat_until(until, || self.store.step(&self.namespace, step))
+    /// The same, and no longer than the caller wants to wait.
+    pub(crate) fn step_for_caller(&self, step: &Step) -> Result<Answer, StoreError> {
+        self.step_within(step, &self.callers_limits(later(Instant::now(), self.store_timeout)))
+    }
+
+    /// The same with limits of its own. One repetition is always allowed, unless all the time went into the first try.
+    pub(crate) fn step_within(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
+        repeat(limits, || self.store.step_within(&self.namespace, step, limits))
+    }
+
+    /// Until then, or until the caller says that it will not wait.
+    pub(crate) fn callers_limits(&self, until: Instant) -> Limits {
+        Limits { until, interrupted: self.interrupted.clone() }
+    }
+
+    /// Whether the caller says that it will not wait.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.callers_limits(Instant::now()).is_interrupted()
     }
 
     /// Reads; repeated as a step is.
     pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
-        repeat_until(later(Instant::now(), self.store_timeout), || self.store.view(&self.namespace, view))
+        repeat(&Limits::within(self.store_timeout), || self.store.view(&self.namespace, view))
     }
 
     /// Takes back a request whose answer did not arrive. Should it have been granted, nobody would ever renew
     /// or end it.
     pub(crate) fn withdraw(&self, attempt: &Attempt, until: Instant) -> Result<(), StoreError> {
         let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms: self.latest_ms()? };
-        match self.step_until(&cancel, until)? {
+        let limits = Limits { until, interrupted: None };
+        match self.step_within(&cancel, &limits)? {
             Answer::Cancelled(Cancelled::TooLate(State::Running)) => {
                 tracing::warn!(run = %attempt.id, "granted without an answer; ended again");
-                self.step_until(&Step::GiveBack(attempt.clone()), until).map(drop)
+                self.step_within(&Step::GiveBack(attempt.clone()), &limits).map(drop)
             }
             _ => Ok(()),
         }
@@ -303,15 +340,16 @@ impl Shared {
 
     /// The latest arrival of a step sent now. The first question to a store may be this one.
     pub(crate) fn latest_ms(&self) -> Result<i64, StoreError> {
-        let until = later(Instant::now(), self.store_timeout);
-        Ok(repeat_until(until, || self.store.clock_ms(&self.namespace))?
+        let limits = Limits::within(self.store_timeout);
+        Ok(repeat(&limits, || self.store.clock_ms(&self.namespace))?
             .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
     }
 }
 
-/// Asks again while the store has passing trouble; once more in any case.
-fn repeat_until<T>(until: Instant, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+/// Asks again while the store has passing trouble; once more in any case, unless the first try took all the time or the
+/// caller will not wait.
+fn repeat<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let mut pause = FIRST_PAUSE;
     let (mut repeated, mut unknown) = (false, false);
     loop {
@@ -319,14 +357,14 @@ fn repeat_until<T>(until: Instant, mut ask: impl FnMut() -> Result<T, StoreError
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let now = Instant::now();
         unknown |= error.is_unknown();
-        if !error.is_transient() || (repeated && now >= until) {
+        let last = limits.left().is_zero() && (repeated || error.is_out_of_time());
+        if !error.is_transient() || last || limits.is_interrupted() {
             // A plain refusal now says nothing about the try before it.
             return Err(if unknown { error.into_unknown() } else { error });
         }
         tracing::debug!(%error, "the store did not answer; asking again");
-        std::thread::sleep(pause.min(until.saturating_duration_since(now)).max(Duration::from_millis(1)));
+        limits.sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
         repeated = true;
     }

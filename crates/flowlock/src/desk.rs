@@ -4,7 +4,7 @@ mod attendant;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use self::attendant::Attendant;
@@ -27,6 +27,8 @@ pub(crate) struct Desk {
 struct Room {
     seats: Mutex<Seats>,
     closed: AtomicBool,
+    /// The thread has ended, and its inbox with it.
+    left: Condvar,
     /// That there is no thread was logged.
     is_said: AtomicBool,
 }
@@ -107,6 +109,15 @@ impl Desk {
         lock(&self.room.seats).by_run.remove(run);
     }
 
+    /// Listens no more; waits up to `at_most` until nothing of the inbox is left outside this process.
+    pub(crate) fn close(&self, at_most: Duration) {
+        self.room.closed.store(true, Ordering::Release);
+        self.hurry();
+        let seats = lock(&self.room.seats);
+        let listens = |seats: &mut Seats| seats.attended != Attended::No;
+        drop(self.room.left.wait_timeout_while(seats, at_most, listens));
+    }
+
     /// Makes the attendant look at its times again.
     pub(crate) fn hurry(&self) {
         if let Some(bell) = &lock(&self.room.seats).bell {
@@ -131,6 +142,7 @@ impl Room {
         seats.bell = bell;
         let all: Vec<_> = seats.by_run.values().cloned().collect();
         drop(seats);
+        self.left.notify_all();
         for seat in all {
             seat.tell();
         }

@@ -138,6 +138,12 @@ impl Grant {
         self.held.insist();
     }
 
+    /// Renews no more: the claims are held until the lease is over, and everything else stays as it is. For work that
+    /// was given up but cannot be seen to have ended.
+    pub fn stop_renewing(&self) {
+        self.held.stop_renewing();
+    }
+
     /// Why the last renewal got no answer, if the store could not be asked since.
     pub fn trouble(&self) -> Option<String> {
         self.held.trouble()
@@ -275,7 +281,9 @@ pub(crate) fn commit(
     let until = later(begin, left.max(shared.store_timeout).saturating_add(shared.commit_wait));
     let step = Step::Commit { who: who.clone(), note };
     loop {
-        let answer = shared.step_until(&step, until).map_err(|source| unknown(who, begin, source))?;
+        let answer = shared
+            .step_within(&step, &shared.callers_limits(until))
+            .map_err(|source| unknown(who, begin, source))?;
         match answer {
             Answer::Finished(Finished::AskAgain) => {}
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
@@ -317,7 +325,7 @@ pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
 pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error> {
     let run = || who.run.clone();
     loop {
-        let answer = shared.step(&Step::Refresh(vec![who.clone()]))?;
+        let answer = shared.step_for_caller(&Step::Refresh(vec![who.clone()]))?;
         let Answer::Refreshed(answers) = answer else {
             return Err(Error::NoSuchRun { run: run() });
         };

@@ -185,6 +185,11 @@ impl Held {
             && !self.capped.load(Ordering::Acquire)
     }
 
+    pub(crate) fn stop_renewing(&self) {
+        self.capped.store(true, Ordering::Release);
+        self.next_refresh_ms.store(i64::MAX, Ordering::Release);
+    }
+
     pub(crate) fn insist(&self) {
         self.insists.store(true, Ordering::Release);
     }

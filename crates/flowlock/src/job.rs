@@ -365,10 +365,11 @@ impl Job {
         let shared = &self.flowlock.shared;
         let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
-        let answer = shared.step(&Step::Acquire(request)).inspect_err(|error| {
+        let answer = shared.step_for_caller(&Step::Acquire(request)).inspect_err(|error| {
             // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
             // held is not given up: the next try comes with the same secret.
             if error.is_transient()
+                && !error.is_out_of_time()
                 && !matches!(patience, Patience::HoldPlace(_))
                 && let Err(error) = shared.withdraw(attempt, Instant::now())
             {

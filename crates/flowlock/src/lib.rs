@@ -37,6 +37,8 @@ mod held;
 mod job;
 mod keeper;
 mod name;
+#[doc(hidden)] // for the command line, which reads such files too
+pub mod named_file;
 mod operate;
 mod parent;
 mod record;

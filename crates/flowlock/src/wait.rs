@@ -25,6 +25,9 @@ const NEXT_LOGS: Duration = Duration::from_secs(30);
 /// The pause before a store that did not answer within its time is asked again.
 const STORE_AWAY: Duration = Duration::from_millis(200);
 
+/// How long a caller that was interrupted still tries to say that it leaves; else its silence says it.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// The answer to [`Job::begin`](crate::Job::begin).
 #[derive(Debug)]
 #[must_use = "a grant that is dropped fails its run, and a waiting run leaves the line"]
@@ -71,6 +74,8 @@ pub struct Pending {
     next_log: Instant,
     /// When the store was last asked by this run itself.
     asked: Instant,
+    /// The store did not answer the last question.
+    away: bool,
     over: bool,
 }
 
@@ -122,7 +127,8 @@ impl Pending {
         Desk::listen(&shared).seat(&attempt.id, &seat);
         let begun = Instant::now();
         let (until, next_log) = (wait.map(|wait| later(begun, wait)), begun + FIRST_LOG);
-        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, asked: begun, over: false }
+        let (asked, away, over) = (begun, false, false);
+        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, asked, away, over }
     }
 
     /// The run.
@@ -246,13 +252,19 @@ impl Pending {
         self.asked = Instant::now();
         // Its thread may not have been there to begin with.
         Desk::listen(&self.shared);
+        let asked = self.ask_now();
+        self.away = matches!(&asked, Err(Error::Store(error)) if error.is_transient());
+        asked
+    }
+
+    fn ask_now(&mut self) -> Result<Option<Grant>, Error> {
         loop {
             let sent_ms = crate::world::boot_now_ms();
             let holder = self.shared.holder()?;
             let claim = Step::Claim { attempt: self.attempt.clone(), holder };
-            let answer = match self.shared.step(&claim)? {
+            let answer = match self.shared.step_for_caller(&claim)? {
                 // Another, or an older, store does not know it: it stands in line anew, at the end.
-                Answer::NotFound if !self.is_over() => self.shared.step(&self.request()?)?,
+                Answer::NotFound if !self.is_over() => self.shared.step_for_caller(&self.request()?)?,
                 answer => answer,
             };
             match answer {
@@ -334,8 +346,13 @@ impl Pending {
             return Ok(());
         }
         self.leave_desk();
-        let until = later(Instant::now(), self.shared.store_timeout);
-        Ok(self.shared.withdraw(&self.attempt, until)?)
+        // A store that just took all the time there was is not waited for once more.
+        let patience = match () {
+            () if self.away => Duration::ZERO,
+            () if self.shared.is_interrupted() => self.shared.store_timeout.min(LAST_WORD),
+            () => self.shared.store_timeout,
+        };
+        Ok(self.shared.withdraw(&self.attempt, later(Instant::now(), patience))?)
     }
 
     fn leave_desk(&mut self) {

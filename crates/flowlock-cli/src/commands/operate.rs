@@ -83,7 +83,8 @@ pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
 pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
-    let mut signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
+    let mut signals =
+        Signals::install(&door.interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
     crate::log::begin();
     let seen = door.flowlock.run(&run).map_err(|error| door.failure(error))?;
     let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;

@@ -35,14 +35,18 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
         return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
     }
     let door = settings.open()?;
-    let mut signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
+    let mut signals =
+        Signals::install(&door.interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
     let mut job =
         request::job(&door.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
+    if let Some(most) = args.request.max_runtime {
+        job = job.max_runtime(most);
+    }
     if let Some(id) = args.id {
         job = job.run_id(id);
     }
     let granted = if args.request.is_a_try() {
-        waiting::once(&job, &name, &door)
+        waiting::once(&job, &name, &door, &mut signals)
     } else {
         waiting::acquire(&job, &door, &mut signals, global)
     };

@@ -4,6 +4,8 @@
 //! it looks now and then whether there is a new one. Deadlines are told on the boot clock, which also runs while the
 //! machine is suspended.
 
+mod group;
+
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::getpgrp;
 
+pub(crate) use self::group::Member;
 use crate::child::{self, Child};
 use crate::signals::Signals;
 
@@ -32,6 +35,10 @@ pub(crate) trait Claims {
     fn on_lost(&mut self) -> Verdict;
     /// Called when the deadline is near and was not renewed; answers what to do with the command.
     fn on_deadline(&mut self) -> Verdict;
+    /// Called once if this process may not end what runs on: its names should not become another's if that can be helped.
+    fn on_unstoppable(&mut self, left: &[Member]);
+    /// Called when KILL was sent: whatever does not die of that has no claim on its names.
+    fn on_killed(&mut self);
 }
 
 /// What to do with a command whose names are in danger.
@@ -73,6 +80,7 @@ pub(crate) fn supervise(
         killing: false,
         lost: false,
         spared: None,
+        unstoppable: false,
     };
     let result = watch.until_it_ends(signals);
     watch.take_terminal_back();
@@ -92,6 +100,8 @@ struct Watch<'a> {
     lost: bool,
     /// The deadline that was let pass.
     spared: Option<Duration>,
+    /// Something of the command runs on that this process may not signal.
+    unstoppable: bool,
 }
 
 impl Watch<'_> {
@@ -153,8 +163,10 @@ impl Watch<'_> {
     /// TERM now, KILL then.
     fn end_it(&mut self, kill_at: Duration) {
         self.killing = true;
-        self.signal(Signal::SIGTERM);
-        self.signal(Signal::SIGCONT);
+        if self.signal(Signal::SIGTERM) == Err(Errno::EPERM) {
+            self.cannot_stop();
+        }
+        let _ = self.signal(Signal::SIGCONT);
         self.kill_at = Some(self.kill_at.map_or(kill_at, |earlier| earlier.min(kill_at)));
     }
 
@@ -179,7 +191,7 @@ impl Watch<'_> {
         let now = boot_clock();
         if self.kill_at.is_some_and(|at| at <= now) {
             self.kill_at = None;
-            self.signal(Signal::SIGKILL);
+            self.kill();
         }
         let Some(deadline) = self.own_deadline() else {
             return;
@@ -196,7 +208,9 @@ impl Watch<'_> {
         match signal {
             Signal::SIGCHLD => return,
             Signal::SIGCONT => return self.resume(),
-            _ => self.signal(signal),
+            _ => {
+                let _ = self.signal(signal);
+            }
         }
         if signal == Signal::SIGINT {
             self.interrupts += 1;
@@ -208,8 +222,23 @@ impl Watch<'_> {
     }
 
     /// To the whole group. As long as it has a member its number cannot be another group's.
-    fn signal(&self, signal: Signal) {
-        let _ = killpg(self.child.pid, signal);
+    fn signal(&self, signal: Signal) -> nix::Result<()> {
+        killpg(self.child.pid, signal)
+    }
+
+    fn kill(&mut self) {
+        match self.signal(Signal::SIGKILL) {
+            Err(Errno::EPERM) => self.cannot_stop(),
+            _ if self.killing && !self.unstoppable => self.claims.on_killed(),
+            _ => {}
+        }
+    }
+
+    /// Says so, once: a command that became another user, as under `sudo`, is not ours to end.
+    fn cannot_stop(&mut self) {
+        if !std::mem::replace(&mut self.unstoppable, true) {
+            self.claims.on_unstoppable(&group::members(self.child.pid));
+        }
     }
 
     /// The child's last status, once it has one. A stopped child stops us as well, if it has our terminal.
@@ -231,14 +260,22 @@ impl Watch<'_> {
     }
 
     /// If the command was being ended, what is left of its group gets the same time, and then KILL. Nobody
-    /// tells when a group is empty, hence the short naps; they end with `kill_after`.
-    fn end_the_rest(&self) {
-        let Some(kill_at) = self.kill_at else { return };
-        while killpg(self.child.pid, None).is_ok() {
-            if boot_clock() >= kill_at {
-                return self.signal(Signal::SIGKILL);
+    /// tells when a group is empty, hence the short naps; they end with `kill_after`, unless what is left may not be
+    /// signalled: then they end with it, for the names are kept so long.
+    fn end_the_rest(&mut self) {
+        let Some(kill_at) = self.kill_at.or(self.unstoppable.then(boot_clock)) else { return };
+        let mut nap = Duration::from_millis(10);
+        loop {
+            match killpg(self.child.pid, None) {
+                Ok(()) if boot_clock() >= kill_at => return self.kill(),
+                Err(Errno::EPERM) if boot_clock() >= kill_at => {
+                    self.cannot_stop();
+                    nap = Duration::from_millis(200);
+                }
+                Ok(()) | Err(Errno::EPERM) => {}
+                Err(_) => return,
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(nap);
         }
     }
 
@@ -262,7 +299,7 @@ impl Watch<'_> {
         if self.child.at_terminal && child::foreground() == Some(getpgrp()) {
             let _ = child::take_terminal(self.child.pid);
         }
-        self.signal(Signal::SIGCONT);
+        let _ = self.signal(Signal::SIGCONT);
     }
 
     fn take_terminal_back(&self) {

@@ -42,6 +42,12 @@ impl Claims for Played {
         self.told.push("deadline");
         self.verdict
     }
+    fn on_unstoppable(&mut self, _: &[Member]) {
+        self.told.push("unstoppable");
+    }
+    fn on_killed(&mut self) {
+        self.told.push("killed");
+    }
 }
 
 const SOON: Duration = Duration::from_millis(300);
@@ -49,7 +55,7 @@ const SOON: Duration = Duration::from_millis(300);
 /// Runs a shell script to its end; `held` is open in all its processes.
 fn run(script: &str, claims: &mut Played, kill_after: Duration, held: Option<OwnedFd>) -> Ended {
     let command: Vec<OsString> = ["sh", "-c", script].map(OsString::from).to_vec();
-    let mut signals = Signals::install().unwrap();
+    let mut signals = Signals::install(&std::sync::Arc::default()).unwrap();
     let launch = Launch {
         command: &command,
         environment: vec![],
@@ -77,7 +83,7 @@ fn before_its_deadline_a_command_gets_term_and_at_the_deadline_kill() {
     let began = boot_clock();
     let ended = run("trap '' TERM; while :; do sleep 0.02; done", &mut claims, SOON, None);
     assert_eq!(ended, Ended { code: 137, killed: true });
-    assert_eq!(claims.told, ["deadline"]);
+    assert_eq!(claims.told, ["deadline", "killed"]);
     let took = boot_clock().saturating_sub(began);
     assert!(took + Duration::from_millis(20) >= SOON * 3, "KILL came {took:?} after the start");
 }

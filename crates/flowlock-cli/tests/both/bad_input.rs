@@ -191,6 +191,41 @@ fn too_much_is_refused_before_the_store_is_asked() {
 }
 
 #[test]
+fn what_has_no_end_is_not_read() {
+    let cli = cli();
+    nix::unistd::mkfifo(&cli.home().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::File::create(cli.home().join("vast")).unwrap().set_len(1 << 40).unwrap();
+    for names in ["fifo", "/dev/zero"] {
+        cli.run(["run", "--inputs-from", names, "--", "true"])
+            .code(64)
+            .stderr(&format!("flowlock: --inputs-from {names}: not a regular file\n"));
+    }
+    cli.run(["run", "--inputs-from", "vast", "--", "true"])
+        .code(64)
+        .stderr_has("it has more than 524288 bytes");
+    let bash = cli.clone().with_program("bash");
+    let piped = format!("{} run --inputs-from <(echo a) --wait 0 -- true", env!("CARGO_BIN_EXE_flowlock"));
+    bash.run(["-c", &piped]).code(66).stderr_has("input a is missing");
+    for (note, problem) in [
+        ("rm $FLOWLOCK_NOTE_FILE; mkfifo $FLOWLOCK_NOTE_FILE", "not a regular file"),
+        ("ln -sf /dev/zero $FLOWLOCK_NOTE_FILE", "not a regular file"),
+        ("truncate -s 1T $FLOWLOCK_NOTE_FILE", "longer than 8192 bytes"),
+    ] {
+        cli.run(["run", "-o", "a", "--", "sh", "-c", note]).code(64).stderr_has(&format!(
+            "cannot read the note in $FLOWLOCK_NOTE_FILE: {problem}; outputs are not recorded as written"
+        ));
+        cli.run(["check", "a"]).code(1);
+    }
+    for (secret, problem) in
+        [("fifo", "not a regular file"), ("/dev/zero", "not a regular file"), ("vast", "longer than")]
+    {
+        let path = cli.home().join(secret);
+        let url = format!("redis://localhost/?password_file={}", path.display());
+        cli.run(["--store", &url, "status"]).code(78).stderr_has(problem);
+    }
+}
+
+#[test]
 fn the_same_name_twice_is_one_claim() {
     let cli = cli();
     cli.run(["run", "-o", "a", "-o", "a", "-l", "a", "-l", "a", "--", "true"]).code(0);

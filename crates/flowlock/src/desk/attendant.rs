@@ -40,6 +40,7 @@ impl Drop for Attendant {
             lock(&self.room.seats).attended = Attended::No;
             return;
         }
+        self.inbox = None;
         if std::thread::panicking() {
             // The runs begin another one when they are told; should that break off too, then not at once.
             std::thread::sleep(PROBE);

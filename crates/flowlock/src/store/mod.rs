@@ -1,5 +1,6 @@
 //! Where runs, records and queues are kept: the [`Store`] trait and its contract.
 
+mod limits;
 pub mod memory;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod plausible;
@@ -14,6 +15,7 @@ use std::fmt::Debug;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+pub use self::limits::Limits;
 pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Watermark};
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
@@ -43,6 +45,11 @@ pub trait Store: Debug + Send + Sync {
     fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError>;
     /// Carries out one step.
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError>;
+    /// The same for a caller that does not wait for ever: a store that waits for others (for its turn, for a lock, for an
+    /// answer) keeps to the limits as well as to its own.
+    fn step_within(&self, namespace: &Namespace, step: &Step, _: &Limits) -> Result<Answer, StoreError> {
+        self.step(namespace, step)
+    }
     /// Reads one snapshot.
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError>;
     /// A lock that tells others that this process lives; none where leases alone must do.
@@ -135,12 +142,35 @@ pub struct Pulse {
     pub descriptor: Option<OwnedFd>,
 }
 
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is, in a word or two.
+    pub what: &'static str,
+    /// Whether it is as it should be.
+    pub is_good: bool,
+    /// How it is; if it is not as it should be, what may come of that and what to do.
+    pub found: String,
+}
+
+impl Finding {
+    pub(crate) fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, is_good: true, found: found.into() }
+    }
+
+    pub(crate) fn bad(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, is_good: false, found: found.into() }
+    }
+}
+
 /// Why a step could not be carried out.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
     kind: StoreErrorKind,
     message: String,
+    /// All the time there was went into this try: another one would only begin anew.
+    out_of_time: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -169,7 +199,19 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// An error of a kind, with a message that names the thing, the limit and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), out_of_time: false, source: None }
+    }
+
+    /// The caller's time was up before anything was done.
+    #[must_use]
+    pub(crate) fn out_of_time(mut self) -> Self {
+        self.out_of_time = true;
+        self
+    }
+
+    /// Whether the caller's time was up before anything was done.
+    pub(crate) fn is_out_of_time(&self) -> bool {
+        self.out_of_time
     }
 
     /// With the error that caused it.

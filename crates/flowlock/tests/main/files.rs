@@ -50,7 +50,7 @@ impl Place {
 fn open(path: &Path) -> Result<Flowlock, Error> {
     let patience = Duration::from_millis(300);
     Ok(Flowlock::builder()
-        .store_timeout(Duration::from_millis(1))
+        .store_timeout(patience)
         .commit_wait(Duration::from_millis(1))
         .with_store(Arc::new(SqliteStore::open(path, patience)?)))
 }
@@ -235,6 +235,25 @@ fn a_journal_that_is_removed_while_open_is_noticed() {
 }
 
 #[test]
+fn an_index_that_is_cut_off_while_open_is_made_anew() {
+    let place = Place::new();
+    let flowlock = place.open();
+    write(&flowlock, "a").unwrap();
+    // Touching a part of it that is not there any more would kill this process.
+    let cut = || fs::File::options().write(true).open(place.beside("-shm")).unwrap().set_len(0).unwrap();
+    cut();
+    write(&flowlock, "b").unwrap();
+    cut();
+    assert!(["a", "b"].iter().all(|name| is_written(&flowlock, name)));
+    succeed([process("write c", &place.path()).spawn().unwrap()]);
+    write(&flowlock, "d").unwrap();
+    assert!(["c", "d"].iter().all(|name| is_written(&flowlock, name)));
+    drop(flowlock);
+    let store = SqliteStore::open(&place.path(), PATIENT).unwrap();
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
 fn a_writer_that_stands_still_costs_the_others_their_patience_and_nothing_more() {
     let place = Place::new();
     let flowlock = place.open();
@@ -292,6 +311,23 @@ fn sockets_of_dead_processes_do_not_pile_up() {
     }
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "the living one stays");
     drop(living);
+}
+
+#[test]
+fn a_connection_that_ends_takes_its_socket_with_it() {
+    let place = Place::new();
+    let sockets = || fs::read_dir(place.beside("-wake")).unwrap().count();
+    for _ in 0..20 {
+        let (ours, theirs) = (place.open(), place.open());
+        let first = ours.job("first").lock("a").acquire().unwrap();
+        let Begun::Waiting(second) = theirs.job("second").lock("a").begin().unwrap() else { panic!() };
+        flowlock_testkit::until("a socket", PATIENT, || (sockets() == 1).then_some(()));
+        second.cancel().unwrap();
+        // At once: the thread that listens may not come to it before the process ends.
+        theirs.stop_listening(PATIENT);
+        assert_eq!(sockets(), 0);
+        first.commit().unwrap();
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) fn examine(door: &Door) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(path) = door.place.store.strip_prefix("sqlite:").map(Path::new) {
         findings.extend(files(path));
-        findings.push(integrity(path));
+        findings.extend(content(path));
     }
     findings.push(Finding::good("SQLite", SqliteStore::sqlite_version()));
     findings
@@ -85,15 +85,21 @@ fn file_system(directory: &Path) -> Finding {
     }
 }
 
-fn integrity(path: &Path) -> Finding {
-    let store = SqliteStore::open(path, Duration::from_secs(30));
-    match store.and_then(|store| store.check()) {
+/// What is in the file and beside it.
+fn content(path: &Path) -> Vec<Finding> {
+    let store = match SqliteStore::open(path, Duration::from_secs(30)) {
+        Ok(store) => store,
+        Err(error) => return vec![Finding::bad("content", error.to_string())],
+    };
+    let mut findings = vec![match store.check() {
         Ok(problems) if problems.is_empty() => {
             Finding::good("content", "every page reads, tables and indexes agree")
         }
         Ok(problems) => Finding::bad("content", problems.join("; ")),
         Err(error) => Finding::bad("content", error.to_string()),
-    }
+    }];
+    findings.extend(store.examine().into_iter().map(Finding::from));
+    findings
 }
 
 /// Tokens are at least the wall clock in microseconds: one ahead of it shows a clock that was set back.

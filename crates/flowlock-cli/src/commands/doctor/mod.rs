@@ -43,6 +43,12 @@ impl Finding {
     }
 }
 
+impl From<flowlock::store::Finding> for Finding {
+    fn from(finding: flowlock::store::Finding) -> Self {
+        Self { what: finding.what, ok: finding.is_good, found: finding.found }
+    }
+}
+
 /// Examines, or prepares the shared store first.
 pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
     if let (true, Some(group)) = (args.init_shared, &args.group) {

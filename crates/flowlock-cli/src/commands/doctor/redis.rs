@@ -17,10 +17,6 @@ pub(super) fn examine(url: &str, door: &Door, findings: &mut Vec<Finding>) -> Re
     let found = store
         .examine(door.flowlock.namespace())
         .map_err(|error| door.failure(flowlock::Error::from(error)))?;
-    findings.extend(found.into_iter().map(|finding| Finding {
-        what: finding.what,
-        ok: finding.is_good,
-        found: finding.found,
-    }));
+    findings.extend(found.into_iter().map(Finding::from));
     Ok(())
 }

@@ -62,7 +62,8 @@ fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Fail
     story.job = Some(plan.job.as_str().to_owned());
     let door = settings.open()?;
     // Handlers stand before anything is asked for; until then a signal ends us, and a store that is away is not waited for.
-    let signals = Signals::install().map_err(|error| Failure::internal("handle signals", &error))?;
+    let signals =
+        Signals::install(&door.interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
     story.store = Some(door.place.store.clone());
     story.namespace = Some(door.place.namespace.clone());
     Errand { global, args, door, signals, story }.carry_out(plan)
@@ -89,8 +90,11 @@ impl Errand<'_> {
         let request = &self.args.request;
         let job = request::job(&self.door.flowlock, &plan.job, plan.names, request)?.lease(lease);
         let begun = Instant::now();
-        let granted =
-            if request.is_a_try() { waiting::once(&job, &plan.job, &self.door) } else { self.wait(&job) };
+        let granted = if request.is_a_try() {
+            waiting::once(&job, &plan.job, &self.door, &mut self.signals)
+        } else {
+            self.wait(&job)
+        };
         self.story.waited_ms = begun.elapsed().as_millis() as u64;
         let grant = match granted {
             Ok(grant) => grant,
@@ -168,7 +172,7 @@ impl Errand<'_> {
         Ok(checked)
     }
 
-    fn finish(self, grant: Grant, ended: Ended, environment: &Environment) -> Result<u8, Failure> {
+    fn finish(mut self, grant: Grant, ended: Ended, environment: &Environment) -> Result<u8, Failure> {
         if ended.killed {
             let by = grant.lost().map_or("its lease ended", |by| by.as_str());
             let run = grant.run_id();
@@ -181,6 +185,7 @@ impl Errand<'_> {
             grant.fail();
             return Ok(ended.code);
         }
+        self.signals.forget();
         let note = match environment.note() {
             Ok(note) => note.or_else(|| self.args.note.clone()),
             Err(failure) => {

@@ -17,29 +17,8 @@ use super::RedisStore;
 use super::keys::Keys;
 use super::url::Address;
 use crate::name::Namespace;
-use crate::store::StoreError;
+use crate::store::{Finding, StoreError};
 use crate::world::later;
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What it is, in a word or two.
-    pub what: &'static str,
-    /// Whether it is as it should be.
-    pub is_good: bool,
-    /// How it is; if it is not as it should be, what may come of that and what to do.
-    pub found: String,
-}
-
-impl Finding {
-    fn good(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, is_good: true, found: found.into() }
-    }
-
-    fn bad(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, is_good: false, found: found.into() }
-    }
-}
 
 impl RedisStore {
     /// Looks at the server that has the namespace, and at what it is told to do with what it keeps.

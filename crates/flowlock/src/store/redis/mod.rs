@@ -36,7 +36,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-pub use self::examine::Finding;
 use self::keys::Keys;
 use self::link::{Call, Evaluated, Link, Script};
 use self::reply::Reply;

@@ -49,6 +49,9 @@ pub(super) fn hello(address: &Address) -> Option<Vec<u8>> {
     Some(hello)
 }
 
+/// The longest list of authorities: that of a whole distribution has 250 KB.
+const LARGEST_PEM: u64 = 16 << 20;
+
 fn trusted(files: &TlsFiles) -> Result<RootCertStore, Failure> {
     let mut store = RootCertStore::empty();
     if let Some(path) = &files.authority {
@@ -66,16 +69,21 @@ fn trusted(files: &TlsFiles) -> Result<RootCertStore, Failure> {
 }
 
 fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let pem = pem(what, path)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
-        Ok(found) if Vec::is_empty(&found) => Err(unreadable(what, path, &"it holds no certificate in PEM")),
+        Ok(found) if found.is_empty() => Err(unreadable(what, path, &"it holds no certificate in PEM")),
         Ok(found) => Ok(found),
         Err(error) => Err(unreadable(what, path, &error)),
     }
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| unreadable("key", path, &error))
+    PrivateKeyDer::from_pem_slice(&pem("key", path)?).map_err(|error| unreadable("key", path, &error))
+}
+
+fn pem(what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    crate::named_file::read(path, LARGEST_PEM).map_err(|error| unreadable(what, path, &error))
 }
 
 fn unreadable(what: &str, path: &Path, error: &dyn std::fmt::Display) -> Failure {

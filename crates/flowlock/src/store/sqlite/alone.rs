@@ -2,7 +2,8 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+
+use crate::store::Limits;
 
 /// What only one thread of the process may use at a time.
 #[derive(Debug)]
@@ -23,14 +24,12 @@ impl<T> Alone<T> {
         Self { place: Mutex::new(Some(Box::new(thing))), freed: Condvar::new() }
     }
 
-    /// Waits until no other thread uses it, at most so long.
-    pub(super) fn enter(&self, at_most: Duration) -> Option<Inside<'_, T>> {
-        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut place = self
-            .freed
-            .wait_timeout_while(place, at_most, |place| place.is_none())
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+    /// Waits until no other thread uses it, within these limits.
+    pub(super) fn enter(&self, limits: &Limits) -> Option<Inside<'_, T>> {
+        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        while place.is_none() {
+            place = self.freed.wait_timeout(place, limits.nap()?).unwrap_or_else(PoisonError::into_inner).0;
+        }
         place.take().map(|thing| Inside { thing: Some(thing), home: self })
     }
 }

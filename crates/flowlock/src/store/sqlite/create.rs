@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 
 use super::failure::{at_path, translate};
-use super::open::{APPLICATION_ID, SCHEMA};
+use super::open::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::side::{DRAFT, DRAFT_DIGITS, SideFiles, draft_of, sync_directory, with_suffix};
 use super::turn::Turnstile;
-use crate::store::{StoreError, directory_of};
+use crate::store::{Limits, StoreError, directory_of};
 
 /// How long another user may take to make the store that this process began to make too.
 const OTHERS_TURN: Duration = Duration::from_secs(1);
@@ -22,12 +22,12 @@ const OTHERS_TURN: Duration = Duration::from_secs(1);
 /// Makes the store beside its place and moves it there whole, so that no process ever sees half of one. One
 /// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
 /// without it, which `SQLite` would write into the new one.
-pub(super) fn create(path: &Path, patience: Duration) -> Result<(), StoreError> {
+pub(super) fn create(path: &Path, limits: &Limits) -> Result<(), StoreError> {
     let side = SideFiles::of_new(path)?;
-    let Some(mut turnstile) = turnstile(&side, path, patience)? else {
+    let Some(mut turnstile) = turnstile(&side, path, limits.left())? else {
         return Ok(());
     };
-    let _turn = turnstile.enter(patience)?;
+    let _turn = turnstile.enter(limits)?;
     if fs::symlink_metadata(path).is_ok() {
         return Ok(());
     }
@@ -112,7 +112,7 @@ fn write_draft(side: &SideFiles, draft: &Path) -> Result<(), StoreError> {
     let sql = Connection::open_with_flags(draft, flags).map_err(translate)?;
     sql.execute_batch("pragma journal_mode = delete; pragma synchronous = full; begin;")
         .map_err(translate)?;
-    sql.execute_batch(include_str!("schema.sql")).map_err(translate)?;
+    sql.execute_batch(SCHEMA_TEXT).map_err(translate)?;
     sql.pragma_update(None, "application_id", APPLICATION_ID).map_err(translate)?;
     sql.pragma_update(None, "user_version", SCHEMA).map_err(translate)?;
     sql.execute_batch("commit;").map_err(translate)?;

@@ -34,6 +34,10 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
             StoreErrorKind::Unusable,
             "the store cannot be written: check the owner and mode of the file and its directory, and whether the file system is mounted read-only",
         ),
+        Some(ErrorCode::OperationInterrupted) => (
+            StoreErrorKind::Unreachable,
+            "the step took too long, or was interrupted, and was broken off; nothing was changed",
+        ),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
             StoreErrorKind::Unreachable,
             "another program keeps the store locked; only flowlock may open the file",

@@ -3,35 +3,66 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::clock::{Clock, Timed};
 use super::failure::{not_synced, translate, translate_commit};
 use super::open::{self, Identity};
 use super::side::{open_itself, sync_directory, with_suffix};
-use crate::store::{StoreError, StoreErrorKind, directory_of};
+use crate::store::{Limits, StoreError, StoreErrorKind, directory_of};
 
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) sql: Connection,
+    clock: Clock,
     /// `SQLite`'s own files beside it, as they were: its locks and its newest content are in them.
     beside: [Option<Identity>; 2],
+    /// How much of the journal's index there was: `SQLite` has that mapped into memory.
+    index_bytes: u64,
     /// The write-ahead journal and its inode, opened at the first sync. `SQLite` holds no locks on it, so that
     /// closing this descriptor drops none.
     journal: Option<(u64, File)>,
 }
 
+/// What became of `SQLite`'s own files beside the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// They are those that it was opened with.
+    Whole,
+    /// The journal's index lost its end. To touch what was there would kill the process (`SIGBUS`); who opens the store
+    /// anew makes the index anew from the journal.
+    Cut,
+    /// Others lie in their place.
+    Replaced,
+}
+
 impl OpenFile {
-    pub(super) fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
-        let sql = open::open(path, patience)?;
+    pub(super) fn open(path: &Path, limits: &Limits) -> Result<Self, StoreError> {
+        let clock = Clock::default();
+        let _timed = clock.start(limits);
+        let sql = open::open(path, limits, &clock)?;
         open::tune(&sql)?;
-        Ok(Self { sql, beside: beside(path), journal: None })
+        let (beside, index_bytes) = beside(path);
+        Ok(Self { sql, clock, beside, index_bytes, journal: None })
     }
 
-    /// Whether `SQLite`'s own files are still those that it was opened with.
-    pub(super) fn is_whole(&self, path: &Path) -> bool {
-        self.beside == beside(path)
+    /// From now on, until that is dropped, a transaction has so much time.
+    pub(super) fn timed(&self, limits: &Limits) -> Timed {
+        self.clock.start(limits)
+    }
+
+    /// Looks at `SQLite`'s own files, which it was opened with.
+    pub(super) fn look_beside(&mut self, path: &Path) -> Beside {
+        let (files, index_bytes) = beside(path);
+        if files != self.beside {
+            return Beside::Replaced;
+        }
+        if index_bytes < self.index_bytes {
+            return Beside::Cut;
+        }
+        self.index_bytes = index_bytes;
+        Beside::Whole
     }
 
     /// One transaction. Only with the turn to write.
@@ -78,7 +109,10 @@ impl OpenFile {
     }
 }
 
-/// `SQLite`'s own files beside the store, as they are now.
-fn beside(path: &Path) -> [Option<Identity>; 2] {
-    ["-wal", "-shm"].map(|suffix| Identity::of(&with_suffix(path, suffix)).ok())
+/// `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.
+fn beside(path: &Path) -> ([Option<Identity>; 2], u64) {
+    let [journal, index] =
+        ["-wal", "-shm"].map(|suffix| fs::symlink_metadata(with_suffix(path, suffix)).ok());
+    let index_bytes = index.as_ref().map_or(0, fs::Metadata::len);
+    ([journal, index].map(|meta| meta.as_ref().map(Identity::from)), index_bytes)
 }

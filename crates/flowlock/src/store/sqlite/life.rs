@@ -4,38 +4,66 @@
 //! the descriptor is gone: at once after kill -9, and not before a surviving grandchild ends. It is seen
 //! from every container that shares the volume.
 //!
+//! It is a shared lock on a description that is open for reading only. A command inherits that description,
+//! and must not be able to shut others out with it: an exclusive lock needs one that is open for writing, and
+//! a shared lock is in nobody's way. Whoever probes asks whether an exclusive lock would be possible, without
+//! taking it.
+//!
+//! Whoever may write the file can still lock all of it. That stops nobody: a process that cannot have a
+//! liveness lock lives by its leases, and one that cannot be told to be dead is alive until its lease ends.
+//! Both is said, with the process that keeps the lock.
+//!
 //! If the file is removed while it is in use, those who open the store later see another file, in which
 //! nobody holds a lock. So each file has a number of its own, made of one written in it and of its inode, which
 //! is part of the number of every lock in it; in the wrong file nobody is declared dead, be it a copy of the right
 //! one.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::failure::at_path;
+use super::lockers::{self, Kind};
 use super::side::SideFiles;
-use crate::store::{Pulse, StoreError};
-use crate::world::Life;
+use crate::store::{Pulse, StoreError, StoreErrorKind};
+use crate::world::{Life, later};
 
 /// The liveness file of a store.
 #[derive(Debug)]
 pub(super) struct Lives {
     side: SideFiles,
     path: PathBuf,
+    /// How long it may take until the number of a new file is known.
+    patience: Duration,
     /// For probing: its own open file description, so that this process's locks are seen too.
     probe: Mutex<Probe>,
+    /// Somebody locks more than a liveness lock: to be said once.
+    obstructed: AtomicBool,
+    said: AtomicBool,
 }
 
 #[derive(Debug)]
 struct Probe {
     file: File,
     number: u64,
+}
+
+/// What stands on one byte.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// A lock on this byte alone.
+    Life,
+    /// A lock on more than that: not one of ours.
+    Range,
 }
 
 /// What the file is called, after the store's name.
@@ -45,27 +73,44 @@ const FILE_SHIFT: u32 = 32;
 const FILE_NUMBERS: u64 = 1 << 30;
 /// The byte that is locked while a new file is given its number: behind all liveness locks.
 const NUMBERING: i64 = 1 << 62;
+/// How often another number is tried: two of 2^32 are rarely the same.
+const MOST_TRIES: u32 = 8;
+/// The pause before the number of a new file is asked for again.
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl Lives {
-    pub(super) fn open(side: SideFiles) -> Result<Self, StoreError> {
-        let probe = Mutex::new(Probe::open(&side)?);
-        Ok(Self { path: side.path(SUFFIX), side, probe })
+    pub(super) fn open(side: SideFiles, patience: Duration) -> Result<Self, StoreError> {
+        let probe = Mutex::new(Probe::open(&side, patience)?);
+        let (obstructed, said) = (AtomicBool::default(), AtomicBool::default());
+        Ok(Self { path: side.path(SUFFIX), side, patience, probe, obstructed, said })
     }
 
-    /// A new liveness lock of this process.
-    pub(super) fn begin(&self) -> Result<Pulse, StoreError> {
-        let Probe { file, number } = Probe::open(&self.side)?;
-        loop {
+    /// A new liveness lock of this process; `None` if somebody keeps so much of the file locked that there is none to
+    /// have.
+    pub(super) fn begin(&self) -> Result<Option<Pulse>, StoreError> {
+        let Probe { file, number } = self.readable()?;
+        for _ in 0..MOST_TRIES {
             let life = Life(number << FILE_SHIFT | crate::world::random_u64() >> FILE_SHIFT);
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life.0))) {
-                Ok(_) => {
-                    return Ok(Pulse { life, descriptor: Some(OwnedFd::from(file)) });
-                }
-                // Another process has this number: 2^32 of them make that rare.
-                Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {}
+            let free = look(&file, life).map_err(|error| at_path("lock", &self.path, error.into()))?;
+            if free != Found::Nothing {
+                continue;
+            }
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life.0, libc::F_RDLCK))) {
+                Ok(_) => return Ok(Some(Pulse { life, descriptor: Some(OwnedFd::from(file)) })),
+                Err(Errno::EAGAIN | Errno::EACCES) => {}
                 Err(error) => return Err(at_path("lock", &self.path, error.into())),
             }
         }
+        self.obstructed.store(true, Ordering::Relaxed);
+        Ok(None)
+    }
+
+    /// The file, open for reading only: the same one, whatever has its name by now.
+    fn readable(&self) -> Result<Probe, StoreError> {
+        let Probe { file, number } = Probe::open(&self.side, self.patience)?;
+        let itself = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+        let file = File::open(itself).map_err(|error| at_path("read", &self.path, error))?;
+        Ok(Probe { file, number })
     }
 
     /// Whether some process holds the lock. If it cannot be told, it is alive: nobody is declared dead by
@@ -73,16 +118,43 @@ impl Lives {
     pub(super) fn is_alive(&self, life: Life) -> bool {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         if probe.number != life.0 >> FILE_SHIFT {
-            match Probe::open(&self.side) {
+            match Probe::open(&self.side, Duration::ZERO) {
                 Ok(newer) if newer.number == life.0 >> FILE_SHIFT => *probe = newer,
                 _ => return true,
             }
         }
-        let mut lock = byte(life.0);
-        match fcntl(&probe.file, FcntlArg::F_OFD_GETLK(&mut lock)) {
-            Ok(_) => i32::from(lock.l_type) != libc::F_UNLCK,
-            Err(_) => true,
+        match look(&probe.file, life) {
+            Ok(Found::Nothing) => false,
+            Ok(Found::Life) | Err(_) => true,
+            Ok(Found::Range) => {
+                self.obstructed.store(true, Ordering::Relaxed);
+                true
+            }
         }
+    }
+
+    /// What people are to be told, once: who keeps more of the file locked than a process of flowlock does.
+    pub(super) fn notice(&self) -> Option<String> {
+        if !self.obstructed.load(Ordering::Relaxed) || self.said.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        self.obstruction()
+    }
+
+    /// Who keeps more of the file locked than a process of flowlock does.
+    pub(super) fn obstruction(&self) -> Option<String> {
+        let locks = lockers::locks_on(&self.path, Kind::Bytes);
+        let foreign = locks.iter().find(|lock| lock.bytes.0 != lock.bytes.1 || !lock.shared)?;
+        let who = lockers::by_whom(foreign.pid);
+        Some(format!(
+            "{who} keeps {} locked, so that nobody can tell who is dead: their names are free when their leases end, not \
+             at once; end that process",
+            self.shown()
+        ))
+    }
+
+    fn shown(&self) -> String {
+        crate::text::escape(&self.path.display().to_string())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -91,29 +163,47 @@ impl Lives {
 }
 
 impl Probe {
-    fn open(side: &SideFiles) -> Result<Self, StoreError> {
-        let file = side.open(SUFFIX)?;
-        let number =
-            file_number(&file).map_err(|error| at_path("read the number of", &side.path(SUFFIX), error))?;
-        Ok(Self { file, number })
+    fn open(side: &SideFiles, patience: Duration) -> Result<Self, StoreError> {
+        let (file, path) = (side.open(SUFFIX)?, side.path(SUFFIX));
+        match file_number(&file, later(Instant::now(), patience)) {
+            Ok(Some(number)) => Ok(Self { file, number }),
+            Ok(None) => Err(kept_locked(&path)),
+            Err(error) => Err(at_path("read the number of", &path, error)),
+        }
     }
+}
+
+fn kept_locked(path: &Path) -> StoreError {
+    let keeper = lockers::locks_on(path, Kind::Bytes).into_iter().find(|lock| !lock.shared);
+    let who = lockers::by_whom(keeper.and_then(|lock| lock.pid));
+    let shown = crate::text::escape(&path.display().to_string());
+    let message =
+        format!("the store is busy: {who} keeps {shown} locked, which is new and has no number yet");
+    StoreError::new(StoreErrorKind::Unreachable, message)
 }
 
 /// The file's number: a copy of the file, which says the same, has another.
-fn file_number(file: &File) -> std::io::Result<u64> {
+fn file_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
     let inode = file.metadata()?.ino();
     // Every bit of the inode counts (the multiplier is 2^64 divided by the golden ratio).
     let spread = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FILE_NUMBERS.trailing_zeros());
-    Ok(said_number(file)? ^ spread)
+    Ok(said_number(file, until)?.map(|said| said ^ spread))
 }
 
-/// The number written in the file; in a new file one is written.
-fn said_number(file: &File) -> std::io::Result<u64> {
+/// The number written in the file; in a new file one is written. `None` if somebody kept that from being done in time.
+fn said_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
     if let Some(number) = written_number(file)? {
-        return Ok(number);
+        return Ok(Some(number));
     }
-    let mut lock = byte(NUMBERING as u64);
-    fcntl(file, FcntlArg::F_OFD_SETLKW(&lock))?;
+    while let Err(error) = fcntl(file, FcntlArg::F_OFD_SETLK(&byte(NUMBERING as u64, libc::F_WRLCK))) {
+        if !matches!(error, Errno::EAGAIN | Errno::EACCES) {
+            return Err(error.into());
+        }
+        if Instant::now() >= until {
+            return Ok(None);
+        }
+        std::thread::sleep(PAUSE);
+    }
     let number = if let Some(number) = written_number(file)? {
         number
     } else {
@@ -121,9 +211,8 @@ fn said_number(file: &File) -> std::io::Result<u64> {
         file.write_all_at(&number.to_be_bytes(), 0)?;
         number
     };
-    lock.l_type = libc::F_UNLCK as libc::c_short;
-    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))?;
-    Ok(number)
+    fcntl(file, FcntlArg::F_OFD_SETLK(&byte(NUMBERING as u64, libc::F_UNLCK)))?;
+    Ok(Some(number))
 }
 
 fn written_number(file: &File) -> std::io::Result<Option<u64>> {
@@ -132,9 +221,20 @@ fn written_number(file: &File) -> std::io::Result<Option<u64>> {
     Ok((read == bytes.len()).then(|| u64::from_be_bytes(bytes) % FILE_NUMBERS))
 }
 
-fn byte(number: u64) -> libc::flock {
+/// What others than this description have on a byte.
+fn look(file: &File, life: Life) -> Result<Found, Errno> {
+    let mut lock = byte(life.0, libc::F_WRLCK);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(match (i32::from(lock.l_type), lock.l_len) {
+        (libc::F_UNLCK, _) => Found::Nothing,
+        (libc::F_RDLCK, 1) => Found::Life,
+        _ => Found::Range,
+    })
+}
+
+fn byte(number: u64, kind: libc::c_int) -> libc::flock {
     libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: number as libc::off_t,
         l_len: 1,

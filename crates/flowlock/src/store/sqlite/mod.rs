@@ -5,10 +5,13 @@
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
 mod alone;
+mod clock;
 mod create;
+mod examine;
 mod failure;
 mod file;
 mod life;
+mod lockers;
 mod namespace;
 mod open;
 mod resolve;
@@ -26,7 +29,7 @@ use rusqlite::TransactionBehavior;
 
 use self::alone::{Alone, Inside};
 use self::failure::{at_path, translate};
-use self::file::OpenFile;
+use self::file::{Beside, OpenFile};
 use self::life::Lives;
 use self::open::Identity;
 use self::resolve::resolve;
@@ -34,7 +37,7 @@ use self::rows::Rows;
 use self::side::{SideFiles, with_suffix};
 use self::turn::Turnstile;
 use self::wake::Inboxes;
-use super::{Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks};
+use super::{Inbox, Limits, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks};
 use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
@@ -105,10 +108,10 @@ impl SqliteStore {
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
         let path = resolved(path)?;
-        let file = OpenFile::open(&path, patience)?;
+        let file = OpenFile::open(&path, &Limits::within(patience))?;
         let identity = Identity::of(&path)?;
         let side = SideFiles::of(&path)?;
-        let lives = Arc::new(Lives::open(side.clone())?);
+        let lives = Arc::new(Lives::open(side.clone(), patience)?);
         let turnstile = Turnstile::open(side.clone(), patience)?;
         let file = Some(file);
         Ok(Self {
@@ -152,9 +155,10 @@ impl SqliteStore {
 
     /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
-        let mut inner = self.inner()?;
+        let limits = Limits::within(self.patience);
+        let mut inner = self.inner(&limits)?;
         let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity)?;
+        let file = self.usable(file, *identity, &limits)?;
         let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
         let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
         let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;
@@ -162,7 +166,7 @@ impl SqliteStore {
     }
 
     /// The connection; other threads of this process may use it for as long as other processes may write.
-    fn inner(&self) -> Result<Inside<'_, Inner>, StoreError> {
+    fn inner(&self, limits: &Limits) -> Result<Inside<'_, Inner>, StoreError> {
         if std::process::id() != self.pid {
             let message = format!(
                 "the store was opened by process {}, before a fork; open it anew in this process",
@@ -170,9 +174,11 @@ impl SqliteStore {
             );
             return Err(StoreError::new(StoreErrorKind::Unusable, message));
         }
-        self.inner
-            .enter(self.patience)
-            .ok_or_else(|| turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
+        if let Some(inside) = self.inner.enter(limits) {
+            return Ok(inside);
+        }
+        limits.check()?;
+        Err(turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
     }
 
     /// The open file; opened anew after an error, refused if it is not what it was.
@@ -180,6 +186,7 @@ impl SqliteStore {
         &self,
         file: &'f mut Option<OpenFile>,
         identity: Identity,
+        limits: &Limits,
     ) -> Result<&'f mut OpenFile, StoreError> {
         let gone = |what: &Path| {
             let path = crate::text::escape(&what.display().to_string());
@@ -192,14 +199,17 @@ impl SqliteStore {
             *file = None;
             return Err(gone(&self.path));
         }
+        if file.as_mut().is_some_and(|file| file.look_beside(&self.path) == Beside::Cut) {
+            *file = None;
+        }
         let file = match file {
             Some(file) => file,
-            None => file.insert(OpenFile::open(&self.path, self.patience)?),
+            None => file.insert(OpenFile::open(&self.path, limits)?),
         };
-        if !file.is_whole(&self.path) {
-            return Err(gone(&with_suffix(&self.path, "-wal")));
+        match file.look_beside(&self.path) {
+            Beside::Whole => Ok(file),
+            Beside::Cut | Beside::Replaced => Err(gone(&with_suffix(&self.path, "-wal"))),
         }
-        Ok(file)
     }
 
     fn transact(
@@ -207,11 +217,12 @@ impl SqliteStore {
         inner: &mut Inner,
         namespace: &Namespace,
         step: &Step,
-        until: Instant,
+        limits: &Limits,
     ) -> Result<Effect, StoreError> {
         let Inner { turnstile, file, identity, owes_sync } = inner;
-        let turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
-        let file = self.usable(file, *identity)?;
+        let turn = turnstile.enter(limits)?;
+        let file = self.usable(file, *identity, limits)?;
+        let _timed = file.timed(limits);
         let (effect, epoch) = file.write(|sql| {
             let (ns, epoch) = namespace::enter(sql, namespace)?;
             let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
@@ -234,7 +245,7 @@ impl SqliteStore {
         }
         if let Some(ceiling) = effect.unsafe_ceiling {
             // Unsaid it costs the next process a sync, no more.
-            let _ = confirm_ceiling(turnstile, file, until, (namespace, ceiling));
+            let _ = confirm_ceiling(turnstile, file, limits, (namespace, ceiling));
         }
         Ok(effect)
     }
@@ -250,10 +261,14 @@ impl Store for SqliteStore {
     }
 
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
+        self.step_within(namespace, step, &Limits::within(self.patience))
+    }
+
+    fn step_within(&self, namespace: &Namespace, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
         let effect = {
-            let until = later(Instant::now(), self.patience);
-            let mut inner = self.inner()?;
-            let done = self.transact(&mut inner, namespace, step, until);
+            let limits = limits.clone().no_later_than(later(Instant::now(), self.patience));
+            let mut inner = self.inner(&limits)?;
+            let done = self.transact(&mut inner, namespace, step, &limits);
             if let Err(error) = &done
                 && error.kind() != StoreErrorKind::Unreachable
             {
@@ -267,9 +282,11 @@ impl Store for SqliteStore {
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let mut inner = self.inner()?;
+        let limits = Limits::within(self.patience);
+        let mut inner = self.inner(&limits)?;
         let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity)?;
+        let file = self.usable(file, *identity, &limits)?;
+        let _timed = file.timed(&limits);
         let transaction =
             file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
         let found = namespace::find(&transaction, namespace)?;
@@ -284,7 +301,7 @@ impl Store for SqliteStore {
     }
 
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
-        self.lives.begin().map(Some)
+        self.lives.begin()
     }
 
     fn is_alive(&self, life: Life) -> bool {
@@ -310,16 +327,20 @@ impl Store for SqliteStore {
     fn expect(&self, namespace: &Namespace, watermark: Watermark) {
         self.watermarks.expect(namespace, watermark);
     }
+
+    fn notices(&self) -> Vec<String> {
+        self.lives.notice().into_iter().collect()
+    }
 }
 
 /// Says that a token ceiling is on the disk, so that nobody else need sync for it.
 fn confirm_ceiling(
     turnstile: &mut Turnstile,
     file: &mut OpenFile,
-    until: Instant,
+    limits: &Limits,
     (namespace, ceiling): (&Namespace, u64),
 ) -> Result<usize, StoreError> {
-    let _turn = turnstile.enter(until.saturating_duration_since(Instant::now()))?;
+    let _turn = turnstile.enter(limits)?;
     file.write(|sql| {
         let confirm =
             "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";

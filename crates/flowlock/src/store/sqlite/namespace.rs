@@ -46,9 +46,11 @@ pub(super) fn enter(sql: &Connection, namespace: &Namespace) -> Result<(i64, Epo
     }
     let ns = found.map_or_else(|| insert(sql, namespace), |found| Ok(found.ns))?;
     let epoch = Epoch::fresh();
-    sql.execute_batch("create table if not exists epoch (ns integer primary key, epoch text not null)")
-        .and_then(|()| sql.execute("insert into epoch values (?1, ?2)", (ns, epoch.to_string())))
-        .map_err(translate)?;
+    sql.execute_batch(
+        "create table if not exists epoch (\n    ns    integer primary key,\n    epoch text not null\n)",
+    )
+    .and_then(|()| sql.execute("insert into epoch values (?1, ?2)", (ns, epoch.to_string())))
+    .map_err(translate)?;
     Ok((ns, epoch))
 }
 

@@ -4,21 +4,23 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use nix::sys::statfs::{self, FsType};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate};
 use super::side::{SideFiles, shown, unusable};
-use crate::store::{StoreError, directory_of};
+use crate::store::{Limits, StoreError, directory_of};
 
 /// "flow": marks the file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x666c_6f77;
 /// The schema this release writes. It is the first, so there is no older one to read.
 pub(super) const SCHEMA: i32 = 1;
+/// All tables and indexes.
+pub(super) const SCHEMA_TEXT: &str = include_str!("schema.sql");
 /// The first `SQLite` without the WAL-reset corruption (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// WAL pages after which a commit moves them into the file: small, because the first process to open the
@@ -26,9 +28,6 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const CHECKPOINT_PAGES: u32 = 256;
 /// The WAL is cut back to this many bytes once it was larger: a reader that hangs lets it grow.
 const LARGEST_WAL: u32 = 4 << 20;
-/// How long `SQLite` itself waits for a lock. Writers queue before it; this is for recovery and checkpoints.
-const BUSY: Duration = Duration::from_secs(5);
-
 /// Network file systems by their `statfs` magic number (linux/magic.h and the file systems' own headers).
 const NETWORK: [(i64, &str); 11] = [
     (0x6969, "NFS"),
@@ -55,33 +54,48 @@ impl Identity {
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         // Only stat: opening and closing the file here would drop SQLite's own locks on it.
         let meta = fs::symlink_metadata(path).map_err(|error| at_path("look at the store", path, error))?;
-        Ok(Self { device: meta.dev(), inode: meta.ino() })
+        Ok(Self::from(&meta))
+    }
+}
+
+impl From<&Metadata> for Identity {
+    fn from(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
     }
 }
 
 /// Opens the store at `path`, which leads through no link, and makes it first if nothing is there.
-/// `patience` is how long it may take until somebody else has made it.
-pub(super) fn open(path: &Path, patience: Duration) -> Result<Connection, StoreError> {
+/// `limits` are for waiting until somebody else has made it.
+pub(super) fn open(path: &Path, limits: &Limits, clock: &Clock) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
     refuse_network(path)?;
     match fs::symlink_metadata(path) {
         Ok(meta) => check_file(path, &meta)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, patience)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, limits)?,
         Err(error) => return Err(at_path("look at the store", path, error)),
     }
     check_surroundings(path)?;
-    let sql = connect(path)?;
+    let sql = connect(path, clock)?;
     check_content(path, &sql)?;
     Ok(sql)
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+fn connect(path: &Path, clock: &Clock) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql = Connection::open_with_flags(path, flags).map_err(translate)?;
-    sql.busy_timeout(BUSY).map_err(translate)?;
+    let mut sql = Connection::open_with_flags(path, flags).map_err(translate)?;
+    clock.mind(&mut sql)?;
+    // Nothing runs that stands in the file, whoever wrote it there, and no statement can reach what is not a row.
+    for (setting, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+    ] {
+        sql.set_db_config(setting, on).map_err(translate)?;
+    }
     sql.set_prepared_statement_cache_capacity(128);
     // A checkpoint on close would make every short command pay for two fsyncs.
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(translate)?;
@@ -179,7 +193,41 @@ fn check_content(path: &Path, sql: &Connection) -> Result<(), StoreError> {
             shown(path)
         )));
     }
+    check_objects(path, sql)
+}
+
+/// Refuses what somebody else put into the file: tables, indexes, views and triggers that this schema does not have.
+fn check_objects(path: &Path, sql: &Connection) -> Result<(), StoreError> {
+    let mut statement = sql.prepare("select type, name, sql from sqlite_schema").map_err(translate)?;
+    let mut objects = statement.query([]).map_err(translate)?;
+    while let Some(object) = objects.next().map_err(translate)? {
+        let text = |column| object.get::<_, Option<String>>(column).map(Option::unwrap_or_default);
+        let (kind, name, sql) =
+            (text(0).map_err(translate)?, text(1).map_err(translate)?, text(2).map_err(translate)?);
+        if !is_ours(&name, &sql) {
+            return Err(unusable(format!(
+                "{} holds {} {} that flowlock did not make; only flowlock may write the file: take it out with \
+                 `drop`, or restore a backup, and see who may write the file",
+                shown(path),
+                crate::text::escape(&kind),
+                crate::text::escape(&name)
+            )));
+        }
+    }
     Ok(())
+}
+
+/// Whether an object of the file is one of the schema, word for word. `SQLite` writes the first words anew and keeps the
+/// rest; indexes of its own have no text.
+fn is_ours(name: &str, sql: &str) -> bool {
+    const FIRST_WORDS: [&str; 3] = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "];
+    if sql.is_empty() {
+        return name.starts_with("sqlite_autoindex_");
+    }
+    FIRST_WORDS.iter().any(|words| {
+        sql.strip_prefix(words)
+            .is_some_and(|rest| SCHEMA_TEXT.contains(&format!("{}{rest}", words.to_lowercase())))
+    })
 }
 
 /// Prepares a connection for steps.

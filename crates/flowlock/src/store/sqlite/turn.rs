@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::failure::at_path;
+use super::lockers::{self, Kind};
 use super::side::SideFiles;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Limits, StoreError, StoreErrorKind};
 
 /// What the file is called, after the store's name.
 const SUFFIX: &str = "-lock";
@@ -50,10 +51,10 @@ impl Turnstile {
         Ok(Self { file: Some(file), path: side.path(SUFFIX), side, patience, line: None })
     }
 
-    /// Waits for the turn to write, at most so long.
-    pub(super) fn enter(&mut self, at_most: Duration) -> Result<Turn<'_>, StoreError> {
+    /// Waits for the turn to write, within these limits.
+    pub(super) fn enter(&mut self, limits: &Limits) -> Result<Turn<'_>, StoreError> {
         let lock = if let Some(line) = self.line.take().filter(|line| line.rejoin()) {
-            self.wait_in(line, at_most)?
+            self.wait_in(line, limits)?
         } else {
             let file = match self.file.take() {
                 Some(file) => file,
@@ -61,17 +62,18 @@ impl Turnstile {
             };
             match spin(file) {
                 Ok(lock) => lock,
-                Err(file) => self.wait_in(Line::form(file, &self.path)?, at_most)?,
+                Err(file) => self.wait_in(Line::form(file, &self.path)?, limits)?,
             }
         };
         Ok(Turn { lock: Some(lock), home: &mut self.file })
     }
 
-    fn wait_in(&mut self, line: Arc<Line>, at_most: Duration) -> Result<Flock<File>, StoreError> {
-        if let Some(turn) = line.wait(at_most) {
+    fn wait_in(&mut self, line: Arc<Line>, limits: &Limits) -> Result<Flock<File>, StoreError> {
+        if let Some(turn) = line.wait(limits) {
             return turn.map_err(|error| at_path("lock", &self.path, error));
         }
         self.line = Some(line);
+        limits.check()?;
         Err(busy(&self.path, self.patience))
     }
 }
@@ -80,7 +82,7 @@ impl Turnstile {
 pub(super) fn busy(path: &Path, at_most: Duration) -> StoreError {
     let holder = holder_of(path).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default();
     let message = format!("the store is busy: no turn to write within {} ms{holder}", at_most.as_millis());
-    StoreError::new(StoreErrorKind::Unreachable, message)
+    StoreError::new(StoreErrorKind::Unreachable, message).out_of_time()
 }
 
 /// Tries for a moment: most turns are over in less time than a sleep takes.
@@ -154,12 +156,13 @@ impl Line {
         head.wanted
     }
 
-    fn wait(&self, at_most: Duration) -> Option<std::io::Result<Flock<File>>> {
-        let mut head = self
-            .changed
-            .wait_timeout_while(self.head(), at_most, |head| head.turn.is_none())
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
+    fn wait(&self, limits: &Limits) -> Option<std::io::Result<Flock<File>>> {
+        let mut head = self.head();
+        while head.turn.is_none()
+            && let Some(nap) = limits.nap()
+        {
+            head = self.changed.wait_timeout(head, nap).unwrap_or_else(PoisonError::into_inner).0;
+        }
         head.wanted = head.turn.is_some();
         head.turn.take()
     }
@@ -167,13 +170,5 @@ impl Line {
 
 /// The process that holds the lock, as the kernel tells it.
 fn holder_of(path: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt as _;
-    let inode = std::fs::metadata(path).ok()?.ino();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().filter(|line| line.contains("FLOCK")).find_map(|line| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let at = words.iter().position(|word| *word == "WRITE")?;
-        let held = !line.contains("->") && words.get(at + 2)?.ends_with(&format!(":{inode}"));
-        held.then(|| words.get(at + 1)?.parse().ok()).flatten()
-    })
+    lockers::locks_on(path, Kind::Whole).into_iter().find_map(|lock| lock.pid)
 }

@@ -246,7 +246,7 @@ fn tls(scheme: &Scheme, query: &mut Query<'_>) -> Result<Option<TlsFiles>, Strin
         let path = query.take(what)?.map(PathBuf::from);
         if let Some(path) = &path {
             let shown = crate::text::escape(&path.display().to_string());
-            std::fs::File::open(path).map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
+            crate::named_file::open(path).map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
         }
         Ok(path)
     };

@@ -51,12 +51,15 @@ fn read_file(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| {
         format!("cannot read the password file {shown}: {error}; check its path, owner and mode")
     };
-    if std::fs::metadata(path).map_err(unreadable)?.len() > LONGEST_FILE {
-        return Err(format!(
+    let bytes = crate::named_file::read(path, LONGEST_FILE).map_err(|error| match error.kind() {
+        std::io::ErrorKind::FileTooLarge => format!(
             "the password file {shown} is longer than {LONGEST_FILE} bytes; it holds the password and nothing else"
-        ));
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        ),
+        _ => unreadable(error),
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        format!("the password file {shown} is not UTF-8; it holds the password and nothing else")
+    })?;
     let password = text.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         return Err(format!("the password file {shown} is empty; write the password into it"));

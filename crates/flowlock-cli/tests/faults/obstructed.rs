@@ -1,0 +1,245 @@
+//! Somebody who may write the store's files stands in the way on purpose: nobody else is stopped for longer than they
+//! wait, and who it is gets said.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use flowlock_testkit::{Cli, Gate, PATIENCE, sql, until};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
+use nix::libc;
+use nix::sys::signal::Signal;
+
+use crate::{cli, run, starts_at_once, until_it_is};
+
+/// What every refusal ends with.
+fn place() -> String {
+    format!("(store sqlite:~/store/flowlock.db, namespace default, user id {})", nix::unistd::getuid())
+}
+
+fn beside(cli: &Cli, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", cli.store().display()))
+}
+
+/// A store with a record, and its liveness file.
+fn used() -> Cli {
+    let cli = cli();
+    cli.run(run("-o a", "true")).code(0);
+    cli
+}
+
+/// Locks bytes of a file, for as long as the answer lives.
+fn lock_bytes(path: PathBuf, kind: libc::c_int, begin: i64, length: i64) -> File {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let lock = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: begin,
+        l_len: length,
+        l_pid: 0,
+    };
+    // A process that another test is about to start may still have an earlier one for a moment.
+    until("a lock", PATIENCE, || fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&lock)).ok());
+    file
+}
+
+#[test]
+fn a_try_that_gets_no_turn_is_answered_within_the_stores_time_once() {
+    let cli = used();
+    let cli = cli.with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+    let _still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    for wait in ["--wait 0", "--wait 1h"] {
+        let begun = Instant::now();
+        cli.run(run(&format!("-l x {wait}"), "echo ran")).code(69).stdout("").stderr(&format!(
+            "flowlock: the store is busy: no turn to write within 1000 ms; process {} keeps it {}\n",
+            std::process::id(),
+            place()
+        ));
+        assert!(begun.elapsed() < Duration::from_millis(1_900), "{wait}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_turn_at_once() {
+    let cli = used();
+    let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+    let still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    for wait in ["--wait 0", "--wait 1h"] {
+        let waiting = cli.start(run(&format!("-l x {wait}"), "echo ran"));
+        until("a process in the writers' queue", PATIENCE, || queues(waiting.pid()).then_some(()));
+        waiting.signal(Signal::SIGTERM);
+        let told = Instant::now();
+        waiting
+            .wait()
+            .code(143)
+            .stdout("")
+            .stderr_has("not started after SIGTERM: interrupted while it waited");
+        assert!(told.elapsed() < Duration::from_secs(1), "{wait}: {:?}", told.elapsed());
+    }
+    drop(still);
+    cli.run(run("-l x --wait 0", "echo ran")).code(0).stdout("ran\n");
+}
+
+#[test]
+fn a_signal_ends_the_wait_of_a_commit_whose_outcome_is_then_unknown() {
+    let cli = used();
+    let gate = Gate::new(cli.home().join("gate"));
+    let holder = cli.start(run("-o b", &format!("echo in; {}", gate.wait())));
+    holder.says("in\n");
+    let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+    let still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    gate.open();
+    until("a process in the writers' queue", PATIENCE, || queues(holder.pid()).then_some(()));
+    holder.signal(Signal::SIGINT);
+    holder.wait().code(76).stderr_has(" is unknown: the store did not answer within ");
+    drop(still);
+}
+
+/// Whether a process has a thread in the writers' queue.
+fn queues(pid: nix::unistd::Pid) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.any(|name| name.trim() == "flowlock-turn")
+}
+
+#[test]
+fn a_liveness_file_that_somebody_locked_stops_nobody_and_is_named() {
+    let cli = used();
+    let named = format!("process {} keeps ~/store/flowlock.db-live locked", std::process::id());
+    for kind in [libc::F_WRLCK, libc::F_RDLCK] {
+        let _locked = lock_bytes(beside(&cli, "-live"), kind, 0, 0);
+        let begun = Instant::now();
+        let ended = cli.run(run("-l free --wait 0", "echo ran"));
+        ended.code(0).stdout("ran\n").stderr_has(&named);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        let doctor = cli.run(["doctor"]);
+        doctor.code(1);
+        assert!(doctor.out().contains(&named), "{doctor:#?}");
+    }
+    cli.run(["doctor"]).code(0);
+    cli.run(run("-l free --wait 0", "true")).code(0).stderr("");
+}
+
+#[test]
+fn whoever_cannot_be_told_to_be_dead_is_so_at_the_end_of_its_lease() {
+    let cli = used();
+    let before = cli.start(run("-l kept --duration 2s", "echo in; exec sleep 1000"));
+    before.says("in\n");
+    let _locked = lock_bytes(beside(&cli, "-live"), libc::F_RDLCK, 0, 0);
+    let next = cli.start(run("-l kept --name next", "echo in"));
+    until_it_is(&cli, "next", "queued");
+    before.signal(Signal::SIGKILL);
+    let killed = Instant::now();
+    next.says("in\n");
+    assert!(killed.elapsed() < Duration::from_secs(4), "the lease was over long ago: {:?}", killed.elapsed());
+    next.wait().code(0);
+}
+
+#[test]
+fn a_new_liveness_file_that_somebody_locked_is_an_error_in_time_that_names_them() {
+    let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    File::create(beside(&cli, "-live")).unwrap();
+    let _far_out = lock_bytes(beside(&cli, "-live"), libc::F_WRLCK, 1 << 62, 1);
+    let begun = Instant::now();
+    let ended = cli.run(run("-l x --wait 0", "echo ran"));
+    ended.code(69).stdout("").stderr_has(&format!("process {} keeps ", std::process::id()));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_a_command_inherits_locks_nobody_out() {
+    let cli = used();
+    // It tries everything that its descriptor allows, then lives on beyond its wrapper.
+    let script = "import fcntl, os, struct, sys
+for fd in range(3, 64):
+    try:
+        path = os.readlink(f'/proc/self/fd/{fd}')
+    except OSError:
+        continue
+    if not path.endswith('-live'):
+        continue
+    for kind in (fcntl.F_WRLCK, fcntl.F_RDLCK):
+        try:
+            fcntl.fcntl(fd, 37, struct.pack('hhqqi4x', kind, 0, 0, 0, 0))
+            print('locked', 'exclusive' if kind == fcntl.F_WRLCK else 'shared')
+        except OSError as error:
+            print('refused', error.errno)
+print('in', flush=True)
+sys.stdin.read()
+os.execlp('sleep', 'sleep', '1000')";
+    let holder = cli.start(["run", "-l", "mine", "--name", "holder", "--", "python3", "-c", script]);
+    holder.says("in\n");
+    assert_eq!(holder.stdout(), "refused 9\nlocked shared\nin\n");
+    let begun = Instant::now();
+    cli.run(run("-l free --wait 0", "echo ran")).code(0).stdout("ran\n");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    cli.run(run("-l mine --wait 0", "echo ran")).code(75);
+    holder.signal(Signal::SIGKILL);
+    let next = cli.start(run("-l mine --name next", "echo in"));
+    starts_at_once(&cli, &next, Instant::now());
+    next.wait().code(0);
+}
+
+#[test]
+fn what_somebody_else_put_into_the_file_is_refused_by_name_and_never_run() {
+    let endless = "with recursive n(x) as (select 1 union all select x + 1 from n) select max(x) from n";
+    for (put, named) in [
+        (
+            format!(
+                "create trigger sneaky after update on namespace begin update namespace set name = ({endless}) where 0; end"
+            ),
+            "trigger sneaky",
+        ),
+        (format!("create view seen as {endless}"), "view seen"),
+        ("create table mine (x)".to_owned(), "table mine"),
+        ("create index slow on run (abs(ticket))".to_owned(), "index slow"),
+    ] {
+        let cli = used();
+        let gate = Gate::new(cli.home().join("gate"));
+        let open = cli.start(run("-o b", &format!("echo in; {}", gate.wait())));
+        open.says("in\n");
+        sql(cli.store(), &put);
+        let refused = cli.run(run("-l x --wait 0", "echo ran"));
+        refused
+            .code(78)
+            .stdout("")
+            .stderr_has(&format!("~/store/flowlock.db holds {named} that flowlock did not make"));
+        // Who had the store open before goes on: nothing of it runs.
+        gate.open();
+        open.wait().code(0).stderr("");
+    }
+}
+
+#[test]
+fn doctor_names_who_keeps_the_journal_from_being_cut_back() {
+    let cli = used();
+    let script = "import sqlite3, sys
+file = sqlite3.connect(sys.argv[1])
+file.execute('begin')
+file.execute('select count(*) from run').fetchone()
+print('in', flush=True)
+sys.stdin.read()";
+    let store = cli.store();
+    let reader = cli.clone().with_program("python3").start(["-c", script, store.to_str().unwrap()]);
+    reader.says("in\n");
+    reader.signal(Signal::SIGSTOP);
+    sql(
+        cli.store(),
+        "insert into record values (99, 'x', 'live', 1, 'r', 'j', 0, null, zeroblob(20 << 20), '', null);
+         delete from record where ns = 99",
+    );
+    let doctor = cli.run(["doctor"]);
+    doctor.code(1);
+    let named = format!("is still read by process {} (stopped)", reader.pid());
+    assert!(doctor.out().contains("db-wal has 2"), "{doctor:#?}");
+    assert!(doctor.out().contains(&named), "{doctor:#?}");
+    reader.signal(Signal::SIGKILL);
+    drop(reader.wait());
+    for _ in 0..2 {
+        cli.run(run("-o a", "true")).code(0);
+    }
+    cli.run(["doctor"]).code(0);
+    assert!(fs::metadata(beside(&cli, "-wal")).unwrap().len() < 5 << 20);
+}

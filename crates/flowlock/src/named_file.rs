@@ -1,0 +1,46 @@
+//! Files that a user or a command names: read whole, but only if they are files, and no larger than they may be.
+//!
+//! A FIFO never ends, `/dev/zero` has no end, and a file of some gigabytes would be read into memory before anybody
+//! sees that it is no password.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::libc;
+
+/// Opens a regular file for reading: without waiting for the other end of a FIFO, and without taking a terminal.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Reads a regular file of `most` bytes at most.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_within_its_limit_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, fifo) = (directory.path().join("file"), directory.path().join("fifo"));
+        std::fs::write(&file, "12345").unwrap();
+        assert_eq!(read(&file, 5).unwrap(), b"12345");
+        assert_eq!(read(&file, 4).unwrap_err().to_string(), "longer than 4 bytes");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for other in [&fifo, Path::new("/dev/zero"), directory.path()] {
+            assert_eq!(read(other, 5).unwrap_err().to_string(), "not a regular file", "{other:?}");
+        }
+        assert_eq!(read(&directory.path().join("none"), 5).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

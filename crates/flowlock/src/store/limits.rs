@@ -1,0 +1,78 @@
+//! How long a caller waits for a store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{StoreError, StoreErrorKind};
+use crate::world::later;
+
+/// The longest nap of a wait that can be interrupted from outside.
+const NAP: Duration = Duration::from_millis(50);
+
+/// A pause that is made even if no time is left.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// How long a caller waits for a store, and what ends its wait early.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// When the wait is over.
+    pub until: Instant,
+    /// Set from outside, by a signal handler for example, when the caller will wait no longer.
+    pub interrupted: Option<Arc<AtomicBool>>,
+}
+
+impl Limits {
+    /// Waits for `patience` from now on; nothing ends that early.
+    pub fn within(patience: Duration) -> Self {
+        Self { until: later(Instant::now(), patience), interrupted: None }
+    }
+
+    /// The same, but until `until` at the latest.
+    #[must_use]
+    pub fn no_later_than(mut self, until: Instant) -> Self {
+        self.until = self.until.min(until);
+        self
+    }
+
+    /// What is left of the wait.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether the caller will wait no longer, whatever is left.
+    pub fn is_interrupted(&self) -> bool {
+        self.interrupted.as_ref().is_some_and(|interrupted| interrupted.load(Ordering::Acquire))
+    }
+
+    /// How long to sleep before looking at the limits again; `None` if the wait is over.
+    pub(crate) fn nap(&self) -> Option<Duration> {
+        let left = self.left();
+        if left.is_zero() || self.is_interrupted() {
+            return None;
+        }
+        Some(if self.interrupted.is_some() { left.min(NAP) } else { left })
+    }
+
+    /// Sleeps for `pause`, or until the wait is over: a moment in any case.
+    pub(crate) fn sleep(&self, pause: Duration) {
+        let end = later(Instant::now(), pause);
+        while let Some(nap) = self.nap() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            std::thread::sleep(nap.min(left));
+        }
+        std::thread::sleep(MOMENT);
+    }
+
+    /// What to answer if the caller will wait no longer.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if !self.is_interrupted() {
+            return Ok(());
+        }
+        Err(StoreError::new(StoreErrorKind::Unreachable, "interrupted while it waited for the store")
+            .out_of_time())
+    }
+}

@@ -1,0 +1,73 @@
+//! What `flowlock doctor` looks at: the journal, who keeps it from being cut back, and who is in the way.
+
+use std::fs;
+use std::path::Path;
+
+use super::SqliteStore;
+use super::lockers::{self, Kind};
+use super::side::with_suffix;
+use crate::store::Finding;
+
+/// A journal of this size is not cut back: `SQLite` does that at 4 MiB, unless somebody still reads an old state.
+const LARGE: u64 = 16 << 20;
+/// The bytes of `-shm` that a reader locks, one for each state that is read (`WAL_READ_LOCK` in `SQLite`'s `wal.c`).
+const READ_MARKS: std::ops::RangeInclusive<u64> = 123..=127;
+
+impl SqliteStore {
+    /// Examines what lies beside the file.
+    pub fn examine(&self) -> Vec<Finding> {
+        let liveness = match self.lives.obstruction() {
+            Some(problem) => Finding::bad("liveness", problem),
+            None => Finding::good("liveness", "whoever dies is noticed"),
+        };
+        vec![journal(&self.path), liveness]
+    }
+}
+
+fn journal(store: &Path) -> Finding {
+    const WHAT: &str = "journal";
+    let path = with_suffix(store, "-wal");
+    let bytes = match fs::metadata(&path) {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Finding::bad(WHAT, error.to_string()),
+    };
+    let size = format!("{} MiB", bytes >> 20);
+    if bytes < LARGE {
+        return Finding::good(WHAT, size);
+    }
+    let readers = readers(store);
+    if readers.is_empty() {
+        return Finding::good(
+            WHAT,
+            format!("{size}: nobody reads an old state, so one of the next writes cuts it back"),
+        );
+    }
+    let shown = crate::text::escape(&path.display().to_string());
+    Finding::bad(
+        WHAT,
+        format!(
+            "{shown} has {size} and grows, because an old state of the store is still read by {}; continue or end what \
+             does that",
+            readers.join(", ")
+        ),
+    )
+}
+
+/// The processes in a read transaction, each with what it does.
+fn readers(store: &Path) -> Vec<String> {
+    let locks = lockers::locks_on(&with_suffix(store, "-shm"), Kind::Bytes);
+    let reads =
+        |lock: &&lockers::Lock| lock.bytes.0 <= *READ_MARKS.end() && lock.bytes.1 >= *READ_MARKS.start();
+    let mut pids: Vec<_> = locks.iter().filter(reads).map(|lock| lock.pid).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids.into_iter().map(|pid| format!("{}{}", lockers::by_whom(pid), state_of(pid))).collect()
+}
+
+/// ` (stopped)`, if it is.
+fn state_of(pid: Option<u32>) -> &'static str {
+    let stat = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok()).unwrap_or_default();
+    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    if matches!(state, Some('T' | 't')) { " (stopped)" } else { "" }
+}

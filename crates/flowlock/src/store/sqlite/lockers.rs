@@ -1,0 +1,102 @@
+//! Who keeps a file locked, as far as the kernel tells: for messages and `doctor`, never for a decision.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+/// A lock on a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lock {
+    /// Its first and its last byte.
+    pub(super) bytes: (u64, u64),
+    /// Whether others may share it.
+    pub(super) shared: bool,
+    /// Whose it is; `None` for one of a process of another container or another user.
+    pub(super) pid: Option<u32>,
+}
+
+/// Which kind of lock is looked for: the three do not see each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `flock`, on the whole file.
+    Whole,
+    /// A range of bytes, of a process (`POSIX`) or of an open file description (`OFDLCK`).
+    Bytes,
+}
+
+/// The locks on the file at `path`.
+pub(super) fn locks_on(path: &Path, kind: Kind) -> Vec<Lock> {
+    let Ok(meta) = fs::metadata(path) else { return Vec::new() };
+    locks_of(meta.ino(), kind)
+}
+
+/// Says whose lock it is.
+pub(super) fn by_whom(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "a process that cannot be seen from here".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn locks_of(inode: u64, kind: Kind) -> Vec<Lock> {
+    let all = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let mut locks: Vec<_> = all.lines().filter_map(|line| parse(line, inode, kind)).collect();
+    if locks.iter().any(|lock| lock.pid.is_none()) {
+        let known = locks_by_process(inode, kind);
+        for lock in locks.iter_mut().filter(|lock| lock.pid.is_none()) {
+            let same = |other: &&Lock| other.bytes == lock.bytes && other.shared == lock.shared;
+            lock.pid = known.iter().find(same).and_then(|other| other.pid);
+        }
+    }
+    locks
+}
+
+/// A lock of an open file description belongs to whoever has it open.
+fn locks_by_process(inode: u64, kind: Kind) -> Vec<Lock> {
+    let mut found = Vec::new();
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        for open in fs::read_dir(process.path().join("fdinfo")).into_iter().flatten().flatten() {
+            let info = fs::read_to_string(open.path()).unwrap_or_default();
+            let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+            let locks = lines.filter_map(|line| parse(line, inode, kind));
+            found.extend(locks.map(|lock| Lock { pid: Some(pid), ..lock }));
+        }
+    }
+    found
+}
+
+/// One line: `1: OFDLCK ADVISORY READ -1 00:2d:4711 5 5`. One that only waits has an arrow in it.
+fn parse(line: &str, inode: u64, wanted: Kind) -> Option<Lock> {
+    let mut words = line.split_whitespace().skip(1);
+    let kind = match words.next()? {
+        "FLOCK" => Kind::Whole,
+        "POSIX" | "OFDLCK" => Kind::Bytes,
+        _ => return None,
+    };
+    let shared = words.nth(1)? == "READ";
+    let pid = words.next()?.parse().ok().filter(|pid| *pid > 0);
+    let file = words.next()?.rsplit(':').next()?;
+    let (begin, end) = (words.next()?.parse().ok()?, words.next()?.parse().unwrap_or(u64::MAX));
+    (kind == wanted && file.parse() == Ok(inode)).then_some(Lock { bytes: (begin, end), shared, pid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_kernel_is_read_or_passed_over() {
+        let ofd = "2: OFDLCK ADVISORY  READ -1 00:2d:4711 5 5";
+        assert_eq!(parse(ofd, 4711, Kind::Bytes), Some(Lock { bytes: (5, 5), shared: true, pid: None }));
+        let whole = "1: POSIX  ADVISORY  WRITE 12 08:01:4711 0 EOF";
+        assert_eq!(
+            parse(whole, 4711, Kind::Bytes),
+            Some(Lock { bytes: (0, u64::MAX), shared: false, pid: Some(12) })
+        );
+        for other in
+            ["", "1: -> FLOCK ADVISORY WRITE 12 08:01:4711 0 EOF", "1: LEASE ACTIVE READ 1 0:1:4711 0 EOF"]
+        {
+            assert_eq!(parse(other, 4711, Kind::Whole), None, "{other}");
+        }
+        assert_eq!(parse(whole, 4712, Kind::Bytes), None);
+    }
+}

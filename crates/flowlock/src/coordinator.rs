@@ -314,10 +314,12 @@ impl Shared {
         repeat(&Limits::within(self.store_timeout), || self.store.view(&self.namespace, view))
     }
 
-    /// Takes back a request whose answer did not arrive. Should it have been granted, nobody would ever renew
-    /// or end it.
-    pub(crate) fn withdraw(&self, attempt: &Attempt, until: Instant) -> Result<(), StoreError> {
-        let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms: self.latest_ms()? };
+    /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,
+    /// nobody would ever renew or end it.
+    pub(crate) fn withdraw(&self, attempt: &Attempt, sent_ms: i64, until: Instant) -> Result<(), StoreError> {
+        // The store's clock may have been set back since: what was sent before then arrives in time for longer.
+        let latest_ms = self.latest_ms()?.max(sent_ms);
+        let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms };
         let limits = Limits { until, interrupted: None };
         match self.step_within(&cancel, &limits)? {
             Answer::Cancelled(Cancelled::TooLate(State::Running)) => {

@@ -187,7 +187,7 @@ impl Grant {
         if let Some(by) = self.lost() {
             return Err(self.is_lost(by));
         }
-        verify(&self.shared, self.run_id(), Some(self.token())).map(drop)
+        verify(&self.shared, self.run_id(), &View::Attempt(self.held.attempt.clone())).map(drop)
     }
 
     /// Marks all outputs as written, or none. A handle that thinks it is expired asks the store all the same:
@@ -350,18 +350,15 @@ pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error>
     }
 }
 
-/// Asks the store whether a run holds its claims; with a token, whether it is still that grant.
-pub(crate) fn verify(shared: &Shared, run: &RunId, token: Option<Token>) -> Result<Token, Error> {
-    let page = shared.view(&View::Run(run.clone()))?;
+/// Asks the store whether a run holds its claims: the latest with its id, or one attempt.
+pub(crate) fn verify(shared: &Shared, run: &RunId, view: &View) -> Result<Token, Error> {
+    let page = shared.view(view)?;
     let Content::Run(Some(seen)) = page.content else {
         return Err(Error::NoSuchRun { run: run.clone() });
     };
     let lost = |by| Err(Error::Lost { run: run.clone(), by });
     match seen.run.state {
         State::Running if seen.run.revoked => lost(Lost::By(LostBy::Broken)),
-        State::Running if token.is_some_and(|token| seen.run.token != Some(token)) => {
-            lost(Lost::By(LostBy::Taken))
-        }
         State::Running if seen.lease_left_ms.is_some_and(|left| left <= 0) => lost(Lost::Expired),
         State::Running => Ok(seen.run.token.unwrap_or_default()),
         State::Ended(Outcome::Lost(by)) => lost(Lost::By(by)),

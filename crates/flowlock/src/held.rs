@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::coordinator::Shared;
 use crate::error::Lost;
 use crate::grant::Renewal;
-use crate::run::{Attempt, LostBy, Outcome, Token};
+use crate::run::{Attempt, LostBy, Outcome, Run, State, Token};
 use crate::step::{Answer, Refreshed, Step, Who};
-use crate::store::StoreError;
+use crate::store::{Content, StoreError, View};
 use crate::sync::lock;
 
 /// So long at least a store remembers how a run ended.
@@ -261,10 +261,28 @@ impl Held {
         }
     }
 
-    /// Takes in the store's answer to a refresh sent at `sent_ms`.
-    fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
+    /// Takes in how the run stands in the store, which was not asked to renew it.
+    fn seen(&self, run: Option<Run>) {
+        self.answered();
+        match run {
+            None => self.lose(self.if_not_found()),
+            Some(run) if run.revoked => self.lose(Lost::By(LostBy::Broken)),
+            Some(run) => match run.state {
+                State::Running => {}
+                State::Ended(Outcome::Lost(by)) => self.lose(Lost::By(by)),
+                _ => self.lose(Lost::By(LostBy::Taken)),
+            },
+        }
+    }
+
+    fn answered(&self) {
         self.unanswered.store(false, Ordering::Release);
         *lock(&self.trouble) = None;
+    }
+
+    /// Takes in the store's answer to a refresh sent at `sent_ms`.
+    fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
+        self.answered();
         match answer {
             Refreshed::Held { lease_left_ms, .. } => {
                 // Answers may overtake each other; none takes back what another one gave.
@@ -291,6 +309,29 @@ fn tell_all(listeners: &Mutex<Listeners>, by: Lost) {
         // The panic was reported by its hook; the others are told all the same.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| told(by)));
     }
+}
+
+/// Asks the store about grants: those that the keeper renews are renewed in one call, the others only looked at.
+pub(crate) fn ask(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), StoreError> {
+    let (renewed, looked_at): (Vec<_>, Vec<_>) =
+        grants.iter().cloned().partition(|held| held.renewal == Renewal::Automatic);
+    let renewed = if renewed.is_empty() { Ok(()) } else { refresh(shared, &renewed) };
+    looked_at.iter().map(|held| look_at(shared, held)).fold(renewed, Result::and)
+}
+
+/// Whether a grant is still there. Its lease stays as it is.
+fn look_at(shared: &Shared, held: &Held) -> Result<(), StoreError> {
+    let view = View::Attempt(held.attempt.clone());
+    let page = shared.store.view(&shared.namespace, &view).inspect_err(|error| {
+        held.failed(error);
+        // No renewal will ask for it: the next round does.
+        held.has_news();
+    })?;
+    held.seen(match page.content {
+        Content::Run(seen) => seen.map(|seen| seen.run),
+        _ => None,
+    });
+    Ok(())
 }
 
 /// Refreshes grants in one call.

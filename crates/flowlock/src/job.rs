@@ -362,20 +362,11 @@ impl Job {
     }
 
     fn send(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Standing, Error> {
-        let shared = &self.flowlock.shared;
-        let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
-        let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
-        let answer = shared.step_for_caller(&Step::Acquire(request)).inspect_err(|error| {
-            // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
-            // held is not given up: the next try comes with the same secret.
-            if error.is_transient()
-                && !error.is_out_of_time()
-                && !matches!(patience, Patience::HoldPlace(_))
-                && let Err(error) = shared.withdraw(attempt, Instant::now())
-            {
-                tracing::warn!(run = %attempt.id, %error, "could not take the request back");
-            }
-        })?;
+        let mut answer = self.send_once(attempt, spec, patience)?;
+        if let Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) = answer {
+            // The store's clock may have been set: its answer has just told what it is now.
+            answer = self.send_once(attempt, spec, patience)?;
+        }
         let run = || attempt.id.clone();
         match answer {
             Answer::Standing(standing) => Ok(standing),
@@ -389,6 +380,23 @@ impl Job {
                     .into())
             }
         }
+    }
+
+    fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
+        let shared = &self.flowlock.shared;
+        let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
+        let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
+        Ok(shared.step_for_caller(&Step::Acquire(request)).inspect_err(|error| {
+            // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
+            // held is not given up: the next try comes with the same secret.
+            if error.is_transient()
+                && !error.is_out_of_time()
+                && !matches!(patience, Patience::HoldPlace(_))
+                && let Err(error) = shared.withdraw(attempt, latest_ms, Instant::now())
+            {
+                tracing::warn!(run = %attempt.id, %error, "could not take the request back");
+            }
+        })?)
     }
 
     /// Runs `work` while all claims are held: commits if it answers `Ok`, fails if it answers `Err` or panics.

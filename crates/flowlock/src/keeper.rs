@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::coordinator::Shared;
 use crate::error::Lost;
-use crate::held::{Attention, Held, now_ms, refresh};
+use crate::held::{Attention, Held, ask, now_ms};
 use crate::name::RunId;
 use crate::store::StoreErrorKind;
 use crate::sync::lock;
@@ -152,7 +152,7 @@ fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
 fn renew_now(shared: &Shared, grants: &[Arc<Held>]) {
     let known = grants.iter().all(|held| held.trouble().is_some());
     let run = grants.first().map(|held| held.attempt.id.to_string());
-    match refresh(shared, grants) {
+    match ask(shared, grants) {
         Ok(()) if known => tracing::info!(run, runs = grants.len(), "renewed again"),
         Ok(()) => {}
         Err(error) if error.kind() == StoreErrorKind::Replaced => {

@@ -35,7 +35,7 @@ impl Flowlock {
 
     /// Whether a run holds its claims now; its token if it does.
     pub fn verify(&self, run: &RunId) -> Result<Token, Error> {
-        grant::verify(&self.shared, run, None)
+        grant::verify(&self.shared, run, &View::Run(run.clone()))
     }
 
     /// Reads one page of anything, as one snapshot.

@@ -14,7 +14,7 @@ use crate::job::refusal;
 use crate::name::RunId;
 use crate::run::{Attempt, Outcome, Spec, State};
 use crate::seat::{Seat, SeatState};
-use crate::step::{Acquire, Answer, Patience, Standing, Step, Waiting};
+use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step, Waiting};
 use crate::store::StoreError;
 use crate::sync::lock;
 use crate::world::{later, millis};
@@ -77,6 +77,8 @@ pub struct Pending {
     /// The store did not answer the last question.
     away: bool,
     over: bool,
+    /// The latest arrival of what was sent anew; 0 if nothing was.
+    sent_ms: i64,
 }
 
 impl Waiting {
@@ -127,8 +129,8 @@ impl Pending {
         Desk::listen(&shared).seat(&attempt.id, &seat);
         let begun = Instant::now();
         let (until, next_log) = (wait.map(|wait| later(begun, wait)), begun + FIRST_LOG);
-        let (asked, away, over) = (begun, false, false);
-        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, asked, away, over }
+        let (asked, away, over, sent_ms) = (begun, false, false, 0);
+        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, asked, away, over, sent_ms }
     }
 
     /// The run.
@@ -264,7 +266,10 @@ impl Pending {
             let claim = Step::Claim { attempt: self.attempt.clone(), holder };
             let answer = match self.shared.step_for_caller(&claim)? {
                 // Another, or an older, store does not know it: it stands in line anew, at the end.
-                Answer::NotFound if !self.is_over() => self.shared.step_for_caller(&self.request()?)?,
+                Answer::NotFound if !self.is_over() => {
+                    let request = self.request()?;
+                    self.shared.step_for_caller(&request)?
+                }
                 answer => answer,
             };
             match answer {
@@ -292,20 +297,23 @@ impl Pending {
                 Answer::Standing(Standing::Ended { outcome, blocked }) => {
                     return Err(self.ended(outcome, blocked));
                 }
+                // The store's clock may have been set: its answer has just told what it is now.
+                Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) if !self.is_over() => {}
                 _ => return Err(self.ended(Outcome::TimedOut, None)),
             }
         }
     }
 
     /// The same request once more, for what is left of the wait.
-    fn request(&self) -> Result<Step, StoreError> {
+    fn request(&mut self) -> Result<Step, StoreError> {
+        self.sent_ms = self.shared.latest_ms()?;
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         Ok(Step::Acquire(Acquire {
             attempt: self.attempt.clone(),
             spec: self.spec.clone(),
             holder: self.shared.holder()?,
             patience: Patience::Wait(left.map(millis)),
-            latest_ms: self.shared.latest_ms()?,
+            latest_ms: self.sent_ms,
         }))
     }
 
@@ -352,7 +360,7 @@ impl Pending {
             () if self.shared.is_interrupted() => self.shared.store_timeout.min(LAST_WORD),
             () => self.shared.store_timeout,
         };
-        Ok(self.shared.withdraw(&self.attempt, later(Instant::now(), patience))?)
+        Ok(self.shared.withdraw(&self.attempt, self.sent_ms, later(Instant::now(), patience))?)
     }
 
     fn leave_desk(&mut self) {

@@ -8,7 +8,7 @@ use crate::blocker::{Blocked, By, RecordEvidence};
 use crate::claim::Space;
 use crate::name::{JobName, Name, RunId};
 use crate::record::Record;
-use crate::run::{Place, Run, Ticket, Token};
+use crate::run::{Attempt, Place, Run, Ticket, Token};
 use crate::world::World;
 
 /// What to read.
@@ -25,6 +25,8 @@ pub enum View {
     },
     /// The latest run with this id, ended ones too.
     Run(RunId),
+    /// Exactly this attempt, an ended one too: its id may have been used again since.
+    Attempt(Attempt),
     /// Written records by name.
     Records {
         /// Names beginning so.
@@ -107,7 +109,11 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         View::Runs { job, from, limit } => engine.runs(job.as_ref(), *from, *limit)?,
         View::Run(id) => {
             let run = engine.tables.latest_run(id)?;
-            Content::Run(run.map(|run| engine.seen(run)).transpose()?.map(Box::new))
+            engine.one_run(run)?
+        }
+        View::Attempt(attempt) => {
+            let run = engine.tables.by_attempt(attempt)?;
+            engine.one_run(run)?
         }
         View::Records { prefix, after, limit } => engine.records(prefix, after.as_ref(), *limit)?,
         View::Names(names) => {
@@ -128,6 +134,10 @@ impl<T: Tables> Engine<'_, T> {
             }
         }
         Ok(Content::Runs(seen, next))
+    }
+
+    fn one_run(&mut self, run: Option<Run>) -> Result<Content> {
+        Ok(Content::Run(run.map(|run| self.seen(run)).transpose()?.map(Box::new)))
     }
 
     fn seen(&mut self, run: Run) -> Result<Seen> {

@@ -1,6 +1,7 @@
 //! For the benchmark: the bytes of a step to and fro, and nothing done with them.
 
 use super::link::Script;
+use super::resp::SHORT;
 use super::{RedisStore, words};
 use crate::name::Namespace;
 use crate::step::Step;
@@ -18,6 +19,6 @@ impl RedisStore {
         let script = Script::new("return 1".to_owned());
         let mut words = self.head(words::name_of(step));
         words::add_step(&mut words, step);
-        Ok(move || self.send(&keys, &script, &words, None).map(drop))
+        Ok(move || self.send(&keys, &script, &words, SHORT, None).map(drop))
     }
 }

@@ -16,6 +16,8 @@ use crate::sync::lock;
 
 /// How many namespaces' places are remembered.
 const MOST_ROUTES: usize = 10_000;
+/// The most that a map of all slots may take up: each of 16,384 by itself, with its nodes.
+const LARGEST_MAP: usize = 16 << 20;
 /// How many nodes are remembered.
 const MOST_NODES: usize = 1_000;
 
@@ -123,7 +125,7 @@ impl Cluster {
     /// Learns the other nodes. What cannot be learned costs only choice when a node is lost.
     fn learn(&self, node: &Primary, until: Instant) {
         let head = pack::words(&[b"CLUSTER", b"SLOTS"]);
-        let Ok(replies) = node.shared().ask(Job { head, ..Job::default() }, until) else {
+        let Ok(replies) = node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, until) else {
             return;
         };
         let mut known = lock(&self.known);

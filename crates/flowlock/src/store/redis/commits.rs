@@ -3,7 +3,7 @@
 use super::RedisStore;
 use super::watch::Commit;
 use crate::name::Namespace;
-use crate::run::{Outcome, State};
+use crate::run::{Attempt, Outcome, State};
 use crate::step::{Answer, Finished, Step, Who};
 use crate::store::{Content, Store as _, StoreError, View};
 
@@ -22,7 +22,7 @@ impl RedisStore {
             let run = &commit.run;
             match self.find(namespace, &commit) {
                 Ok(Found::There) => {}
-                Ok(Found::Missing) => self.watch.commit_is_missing(run),
+                Ok(Found::Missing) => self.watch.commit_is_missing(&commit),
                 Ok(Found::AskAgain) => return self.watch.doubt(namespace),
                 Err(error) => {
                     tracing::warn!(%run, %error, "could not check whether its commit is still there; looking again");
@@ -35,11 +35,12 @@ impl RedisStore {
     /// A run whose grant outlived its commit still holds all its names: nobody else was granted them, and the commit is
     /// its own to make.
     fn find(&self, namespace: &Namespace, commit: &Commit) -> Result<Found, StoreError> {
-        let Content::Run(Some(seen)) = self.view(namespace, &View::Run(commit.run.clone()))?.content else {
+        // By attempt: another one may have used the id since.
+        let attempt = Attempt { id: commit.run.clone(), nonce: commit.nonce };
+        let Content::Run(Some(seen)) = self.view(namespace, &View::Attempt(attempt))?.content else {
             return Ok(Found::Missing);
         };
         match seen.run.state {
-            _ if seen.run.attempt.nonce != commit.nonce => Ok(Found::Missing),
             State::Ended(Outcome::Committed) => Ok(Found::There),
             State::Ended(_) => Ok(Found::Missing),
             _ => self.commit_anew(namespace, commit),

@@ -43,6 +43,11 @@ impl From<Failure> for StoreError {
 
 /// What a server answers instead of a reply, by what the caller can do about it.
 pub(super) fn refused(at: &Address, error: &ServerError) -> Failure {
+    refused_in("", at, error)
+}
+
+/// The same to a question about the namespace that is encoded so; nothing, if it was about none.
+pub(super) fn refused_in(tag: &str, at: &Address, error: &ServerError) -> Failure {
     let details = error.details().unwrap_or("");
     let said = quoted(&format!("{} {details}", error.code()));
     let passing = |why: &str| Failure::unreachable(format!("{at} {why}; nothing was changed ({said})"));
@@ -69,17 +74,17 @@ pub(super) fn refused(at: &Address, error: &ServerError) -> Failure {
             unusable("refuses the user or the password; check both, and the password file if one is used")
         }
         "NOAUTH" => unusable("wants a password; write redis://USER:PASSWORD@… or add password_file=PATH"),
-        "NOPERM" => forbidden(at, details, &said),
+        "NOPERM" => forbidden(tag, at, details, &said),
         "DENIED" => unusable(
             "takes connections from its own machine only; set a password there, or protected-mode no",
         ),
         "WRONGTYPE" => damaged(at, &said),
-        _ => refused_plainly(at, details, &said),
+        _ => refused_plainly(tag, at, details, &said),
     }
 }
 
 /// The errors that have no code of their own.
-fn refused_plainly(at: &Address, details: &str, said: &str) -> Failure {
+fn refused_plainly(tag: &str, at: &Address, details: &str, said: &str) -> Failure {
     let has = |text: &str| details.contains(text);
     if has("max number of clients") {
         Failure::unreachable(format!(
@@ -90,7 +95,7 @@ fn refused_plainly(at: &Address, details: &str, said: &str) -> Failure {
             "{at}: somebody ended the script with SCRIPT KILL; nothing was changed ({said})"
         ))
     } else if has("ACL failure in script") || has("user executing the script can't") {
-        forbidden(at, details, said)
+        forbidden(tag, at, details, said)
     } else if has("without any password configured") || has("no password is set") {
         Failure::unusable(format!(
             "{at} has no password set for its default user; leave the password out, or set one there ({said})"
@@ -118,17 +123,19 @@ fn damaged(at: &Address, said: &str) -> Failure {
 }
 
 /// What the server's access list does not allow.
-fn forbidden(at: &Address, details: &str, said: &str) -> Failure {
+fn forbidden(tag: &str, at: &Address, details: &str, said: &str) -> Failure {
     let command = details.split('\'').nth(1).filter(|_| details.contains("run the '"));
+    // What this namespace needs, and no other.
+    let own = if tag.is_empty() { "fl:*".to_owned() } else { format!("fl:{{{tag}}}:*") };
     let missing = match command {
         Some(command) => {
             format!("may not run {}; allow it with ACL SETUSER <user> +{}", quoted(command), quoted(command))
         }
         None if details.contains("channel") => {
-            "may not use flowlock's channels; allow them with ACL SETUSER <user> &fl:*".into()
+            format!("may not use flowlock's channels; allow them with ACL SETUSER <user> &{own}")
         }
         None if details.contains("key") => {
-            "may not use flowlock's keys; allow them with ACL SETUSER <user> ~fl:*".into()
+            format!("may not use flowlock's keys; allow them with ACL SETUSER <user> ~{own}")
         }
         None => "may not run a command that flowlock needs; see the access list in docs/redis.md".into(),
     };
@@ -158,6 +165,7 @@ pub(super) fn unanswered(at: &Address, trouble: &Trouble) -> Failure {
         Trouble::Io(error) => format!("broke the connection ({})", quoted(&error.to_string())),
         Trouble::Closed => "closed the connection".to_owned(),
         Trouble::NotRedis(_) => "answered something that is not Redis".to_owned(),
+        Trouble::TooLarge => "answered more than the step can need".to_owned(),
     };
     let message = format!(
         "{at} {why} after the step was sent; whether it counts is unknown until the store is asked again"
@@ -169,6 +177,9 @@ pub(super) fn unanswered(at: &Address, trouble: &Trouble) -> Failure {
 pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over_tls: bool) -> Failure {
     match trouble {
         Trouble::NotRedis(first) => not_redis(at, first),
+        Trouble::TooLarge => Failure::unusable(format!(
+            "{at} answers a short question with more than any Redis does; give the address of a Redis or Valkey server"
+        )),
         Trouble::Io(error) => match tls_error(error) {
             Some(error) => tls_refused(at, error),
             None if is_timeout(error) => Failure::unreachable(format!(

@@ -179,7 +179,7 @@ impl Listener {
             };
             match self.link.topology().redirected(&self.tag, &primary, &error)? {
                 Some(elsewhere) => primary = elsewhere,
-                None => return Err(failure::refused(primary.address(), &error)),
+                None => return Err(failure::refused_in(&self.tag, primary.address(), &error)),
             }
             asking = error.code() == "ASK";
         }

@@ -18,19 +18,29 @@ use redis::Value;
 use self::lead::Lead;
 use super::dial::{self, Part};
 use super::failure::{self, Failure};
+use super::resp::SHORT;
 use super::url::{Address, Options};
 use super::wire::{Trouble, Wire};
 use crate::sync::lock;
 
 /// Commands that belong together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Job {
     /// Sent first; of its replies only the last counts.
     pub(super) head: Vec<u8>,
     /// How many replies come before the one that counts.
     pub(super) skip: usize,
+    /// The most bytes that the reply which counts may take up; all others are short.
+    pub(super) most: usize,
     /// One command that is sent after the heads of all callers: a WAIT, so that many wait together.
     pub(super) tail: Option<Vec<u8>>,
+}
+
+impl Default for Job {
+    /// Nothing, and a short reply.
+    fn default() -> Self {
+        Self { head: Vec::new(), skip: 0, most: SHORT, tail: None }
+    }
 }
 
 /// The replies to a job.

@@ -17,6 +17,9 @@ use crate::world::later;
 /// How often a step follows from node to node.
 pub(super) const MOST_REDIRECTIONS: usize = 5;
 
+/// The most that the reply to any one command may take up.
+const LARGEST: usize = 16 << 20;
+
 /// A script and the digest by which servers know it.
 #[derive(Debug)]
 pub(super) struct Script {
@@ -47,6 +50,8 @@ pub(super) struct Call<'a> {
     pub script: &'a Script,
     pub keys: &'a [Vec<u8>],
     pub args: &'a [Vec<u8>],
+    /// The most bytes that the reply may take up.
+    pub most: usize,
     /// Wait until so many replicas have what it wrote, at most so long.
     pub replicas: Option<(u32, Duration)>,
 }
@@ -106,7 +111,8 @@ impl Link {
         let mut sent_ms = 0;
         let asked = self.routed(call.tag, until, |primary, asking| {
             sent_ms = crate::world::boot_now_ms();
-            let job = |named| job(pack::eval(call.script, named, call), asking, call.replicas, until);
+            let job =
+                |named| job(pack::eval(call.script, named, call), call.most, asking, call.replicas, until);
             let line = if call.replicas.is_some() { primary.waiting() } else { primary.shared() };
             let replies = line.ask(job(named), until)?;
             if named == Named::BySha && is_error(&replies.head, "NOSCRIPT") {
@@ -129,7 +135,7 @@ impl Link {
     ) -> Result<Value, StoreError> {
         self.same_process()?;
         let (_, replies) = self.routed(tag, until, |primary, asking| {
-            primary.shared().ask(job(command.get_packed_command(), asking, None, until), until)
+            primary.shared().ask(job(command.get_packed_command(), LARGEST, asking, None, until), until)
         })?;
         Ok(replies.head)
     }
@@ -192,7 +198,7 @@ impl Link {
             // again at the next call.
             self.topology.lost(tag, primary);
         }
-        failure::refused(primary.address(), error)
+        failure::refused_in(tag, primary.address(), error)
     }
 
     /// As if another process had opened it.
@@ -216,10 +222,16 @@ impl Link {
 }
 
 /// A command, with what must come before and after it.
-fn job(command: Vec<u8>, asking: bool, replicas: Option<(u32, Duration)>, until: Instant) -> Job {
+fn job(
+    command: Vec<u8>,
+    most: usize,
+    asking: bool,
+    replicas: Option<(u32, Duration)>,
+    until: Instant,
+) -> Job {
     let head = if asking { [pack::words(&[b"ASKING"]), command].concat() } else { command };
     let tail = replicas.map(|(count, within)| wait(count, within, until));
-    Job { head, skip: usize::from(asking), tail }
+    Job { head, skip: usize::from(asking), most, tail }
 }
 
 /// WAIT with 0 ms would wait for ever, and with more than is left nobody would hear the answer.

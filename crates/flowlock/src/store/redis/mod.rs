@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use self::keys::Keys;
 use self::link::{Call, Evaluated, Link, Script};
 use self::reply::Reply;
+use self::resp::SHORT;
 use self::script::{Clock, Scripts};
 use self::url::{Durability, Options};
 use self::watch::Watch;
@@ -129,7 +130,7 @@ impl RedisStore {
             return Ok(keys.clone());
         }
         let keys = Arc::new(Keys::of(namespace));
-        let checked = self.send(&keys, &self.scripts.check, &Words::new(), None)?;
+        let checked = self.send(&keys, &self.scripts.check, &Words::new(), SHORT, None)?;
         keys.set_clock(checked.sent_ms, reply::check(checked.reply)?);
         Ok(lock(&self.namespaces).entry(namespace.clone()).or_insert(keys).clone())
     }
@@ -139,9 +140,10 @@ impl RedisStore {
         keys: &Keys,
         script: &Script,
         args: &Words,
+        most: usize,
         replicas: Option<(u32, Duration)>,
     ) -> Result<Evaluated, StoreError> {
-        let call = Call { tag: &keys.tag, script, keys: &keys.all, args, replicas };
+        let call = Call { tag: &keys.tag, script, keys: &keys.all, args, most, replicas };
         self.link.eval(&call, later(Instant::now(), self.patience))
     }
 
@@ -157,7 +159,8 @@ impl RedisStore {
         self.add_world(&mut words);
         let before = self.watch.newest(namespace);
         let replicas = self.replicas_for(step);
-        let evaluated = self.send(&keys, words::script_of(&self.scripts, step), &words, replicas)?;
+        let script = words::script_of(&self.scripts, step);
+        let evaluated = self.send(&keys, script, &words, words::most_for(step), replicas)?;
         let acknowledged = evaluated.replicas;
         let reply = self.read(namespace, &keys, before, evaluated)?;
         Ok((reply.answer(step)?, acknowledged))
@@ -272,8 +275,9 @@ impl Store for RedisStore {
         words.extend(own);
         self.add_world(&mut words);
         let before = self.watch.newest(namespace);
-        let reply =
-            self.read(namespace, &keys, before, self.send(&keys, &self.scripts.view, &words, None)?)?;
+        let most = words::most_to_see(view);
+        let evaluated = self.send(&keys, &self.scripts.view, &words, most, None)?;
+        let reply = self.read(namespace, &keys, before, evaluated)?;
         Ok(Page { sequence: reply.sequence, content: reply.content(view)? })
     }
 

@@ -79,7 +79,7 @@ mod tests {
     fn a_script_is_called_by_its_digest_or_its_text() {
         let script = Script::new("return 1".into());
         let (keys, args) = (vec![b"k".to_vec()], vec![b"".to_vec(), b"0123456789".to_vec()]);
-        let call = Call { tag: "t", script: &script, keys: &keys, args: &args, replicas: None };
+        let call = Call { tag: "t", script: &script, keys: &keys, args: &args, most: 0, replicas: None };
         let sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
         assert_eq!(
             String::from_utf8(eval(&script, Named::BySha, &call)).unwrap(),

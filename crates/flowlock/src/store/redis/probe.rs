@@ -12,7 +12,7 @@ use super::wire::Trouble;
 /// The failure of a connection that was made and never answered.
 pub(super) fn explain(at: &Address, trouble: &Trouble, over_tls: bool, until: Instant) -> Failure {
     let is_silent = match trouble {
-        Trouble::NotRedis(_) => false,
+        Trouble::NotRedis(_) | Trouble::TooLarge => false,
         Trouble::Closed => true,
         Trouble::Io(error) => failure::tls_error(error).is_none(),
     };

@@ -72,7 +72,9 @@ impl Reply {
             View::Runs { .. } => Content::Runs(parts.list()?.each(|mut run| seen(run.list()?))?, {
                 parts.optional(Parts::ticket)?
             }),
-            View::Run(_) => Content::Run(parts.optional(|parts| Ok(Box::new(seen(parts.list()?)?)))?),
+            View::Run(_) | View::Attempt(_) => {
+                Content::Run(parts.optional(|parts| Ok(Box::new(seen(parts.list()?)?)))?)
+            }
             View::Records { .. } => {
                 let records = parts.list()?.each(|mut record| named_record(record.list()?))?;
                 let more = parts.number()? == 1;

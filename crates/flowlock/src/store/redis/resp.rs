@@ -14,8 +14,8 @@ const ROOM: usize = 16 << 10;
 const TRUSTED: usize = 64 << 10;
 /// Memory that one long reply took is given back above this.
 const KEPT: usize = 1 << 20;
-/// The longest text: the server's own limit.
-const LONGEST: usize = 512 << 20;
+/// The most that the reply to a short question, or a part of the greeting, may take up.
+pub(super) const SHORT: usize = 64 << 10;
 /// How deep lists may lie in lists.
 const DEEPEST: usize = 32;
 
@@ -32,8 +32,9 @@ impl Replies {
         Self { buffer: vec![0; ROOM], here: 0..0 }
     }
 
-    /// The next reply.
-    pub(super) fn next(&mut self, from: &mut impl Read) -> io::Result<Value> {
+    /// The next reply. One that would take up more than `most` bytes is an error of the kind `FileTooLarge`, before memory
+    /// is taken for it.
+    pub(super) fn next(&mut self, from: &mut impl Read, most: usize) -> io::Result<Value> {
         if self.here.is_empty() {
             self.here = 0..0;
             if self.buffer.len() > KEPT {
@@ -43,7 +44,7 @@ impl Replies {
             self.buffer.copy_within(self.here.clone(), 0);
             self.here = 0..self.here.len();
         }
-        let mut reading = Reading { at: self.here.start, replies: self, from };
+        let mut reading = Reading { at: self.here.start, replies: self, from, left: most };
         let value = reading.value(DEEPEST)?;
         self.here.start = reading.at;
         Ok(value)
@@ -70,11 +71,14 @@ struct Reading<'r, R> {
     replies: &'r mut Replies,
     from: &'r mut R,
     at: usize,
+    /// How much more it may take up.
+    left: usize,
 }
 
 impl<R: Read> Reading<'_, R> {
     fn value(&mut self, depth: usize) -> io::Result<Value> {
         let line = self.line()?;
+        self.take_up(size_of::<Value>() + line.len())?;
         let (kind, rest) = self.replies.buffer[line.clone()].split_first().ok_or_else(strange)?;
         match kind {
             b'+' if rest == b"OK" => Ok(Value::Okay),
@@ -86,7 +90,6 @@ impl<R: Read> Reading<'_, R> {
             b':' => number(rest).map(Value::Int),
             b'$' => match length(rest)? {
                 None => Ok(Value::Nil),
-                Some(length) if length > LONGEST => Err(strange()),
                 Some(length) => self.text(length).map(Value::BulkString),
             },
             b'*' => match length(rest)? {
@@ -98,7 +101,16 @@ impl<R: Read> Reading<'_, R> {
         }
     }
 
+    fn take_up(&mut self, bytes: usize) -> io::Result<()> {
+        self.left = self.left.checked_sub(bytes).ok_or(ErrorKind::FileTooLarge)?;
+        Ok(())
+    }
+
     fn list(&mut self, length: usize, depth: usize) -> io::Result<Vec<Value>> {
+        // Its values will take that up: known now, it need not be found out one by one.
+        if length > self.left / size_of::<Value>() {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
         let mut values = Vec::with_capacity(length.min(TRUSTED / size_of::<Value>()));
         for _ in 0..length {
             values.push(self.value(depth)?);
@@ -107,6 +119,7 @@ impl<R: Read> Reading<'_, R> {
     }
 
     fn text(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        self.take_up(length)?;
         let end = self.at + length;
         while self.replies.here.end < end + 2 {
             let left = end + 2 - self.replies.here.end;
@@ -184,7 +197,7 @@ mod tests {
     fn all(bytes: &[u8], at_once: usize) -> (Vec<Value>, ErrorKind) {
         let (mut from, mut replies, mut values) = (Drops(bytes, at_once), Replies::new(), Vec::new());
         loop {
-            match replies.next(&mut from) {
+            match replies.next(&mut from, 1 << 20) {
                 Ok(value) => values.push(value),
                 Err(error) => return (values, error.kind()),
             }
@@ -232,7 +245,7 @@ mod tests {
         let (mut from, mut replies) = (Late(pieces.iter()), Replies::new());
         let mut values = Vec::new();
         for _ in 0..7 {
-            values.extend(replies.next(&mut from).ok());
+            values.extend(replies.next(&mut from, SHORT).ok());
         }
         let list = Value::Array(vec![Value::BulkString(b"abc".into()), Value::Okay]);
         assert_eq!(values, [Value::Int(1), list, Value::Int(2)]);
@@ -242,7 +255,7 @@ mod tests {
     fn what_is_no_reply_is_refused_and_takes_up_no_memory() {
         let deep = "*1\r\n".repeat(40);
         let endless = format!("+{}", "x".repeat(2 * ROOM));
-        let strange: [&[u8]; 12] = [
+        let strange: [&[u8]; 11] = [
             b"HTTP/1.1 400",
             b"\x15\x03\x01",
             b"\r\n",
@@ -252,13 +265,42 @@ mod tests {
             b":1\n",
             b"$-2\r\n",
             b"$1\r\nab\r\n",
-            b"$999999999999\r\n",
             deep.as_bytes(),
             endless.as_bytes(),
         ];
         for bytes in strange {
             assert_eq!(all(bytes, 5), (vec![], ErrorKind::InvalidData), "{}", bytes.escape_ascii());
         }
-        assert_eq!(all(b"*2000000000\r\n:1\r\n", 5), (vec![], ErrorKind::UnexpectedEof));
+    }
+
+    #[test]
+    fn what_takes_up_more_than_the_question_can_need_is_refused_before_memory_is_taken() {
+        struct Endless<'b>(&'b [u8], usize);
+        impl Read for Endless<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                for byte in &mut *buffer {
+                    *byte = self.0[self.1.min(self.0.len() - 1)];
+                    // Once through, then the last value over and over.
+                    self.1 = if self.1 + 1 >= self.0.len() { self.0.len() - 4 } else { self.1 + 1 };
+                }
+                Ok(buffer.len())
+            }
+        }
+        let nested = format!("*9\r\n{}:1\r\n", "*9\r\n".repeat(20));
+        let texts = format!("*1000\r\n{}:1\r\n", format!("$3000\r\n{}\r\n", "x".repeat(3_000)).repeat(50));
+        let too_much: [&[u8]; 6] = [
+            b"$999999999999\r\n:1\r\n",
+            b"$70000\r\n:1\r\n",
+            b"*2000000000\r\n:1\r\n",
+            b"*60000\r\n:1\r\n",
+            nested.as_bytes(),
+            texts.as_bytes(),
+        ];
+        for bytes in too_much {
+            let mut replies = Replies::new();
+            let error = replies.next(&mut Endless(bytes, 0), SHORT).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::FileTooLarge, "{}", bytes[..20].escape_ascii());
+            assert!(replies.buffer.len() < 4 * SHORT, "{} bytes were kept", replies.buffer.len());
+        }
     }
 }

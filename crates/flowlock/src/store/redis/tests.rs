@@ -3,6 +3,7 @@
 mod basics;
 mod cluster;
 mod fuzz;
+mod hostile;
 mod inbox;
 mod loss;
 mod sentinel;

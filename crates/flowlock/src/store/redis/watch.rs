@@ -121,13 +121,14 @@ impl Watch {
         recent.filter(|commit| commit.namespace == *namespace).cloned().collect()
     }
 
-    pub(super) fn commit_is_missing(&self, run: &RunId) {
+    pub(super) fn commit_is_missing(&self, missing: &Commit) {
         let mut commits = lock(&self.commits);
-        let Some(at) = commits.iter().position(|commit| commit.run == *run) else { return };
+        let Some(at) = commits.iter().position(|commit| commit.nonce == missing.nonce) else { return };
         commits.remove(at);
         drop(commits);
         self.tell(format!(
-            "{run} was committed, but the store does not know of it any more: its outputs are not recorded as written; run the job again"
+            "{} was committed, but the store does not know of it any more: its outputs are not recorded as written; run the job again",
+            missing.run
         ));
     }
 

@@ -8,7 +8,7 @@ use redis::Value;
 use rustls::{ClientConnection, StreamOwned};
 
 use super::failure::{self, Failure};
-use super::resp::Replies;
+use super::resp::{Replies, SHORT};
 use super::socket::{Cutter, Socket};
 use super::tls;
 use super::url::{Address, TlsFiles};
@@ -39,6 +39,8 @@ pub(super) enum Trouble {
     Closed,
     /// What came is not Redis's protocol; how the first answer on the connection began.
     NotRedis(Vec<u8>),
+    /// The answer is larger than any to that question.
+    TooLarge,
 }
 
 impl Wire {
@@ -70,14 +72,20 @@ impl Wire {
         .map_err(Trouble::Io)
     }
 
-    /// Receives one reply.
+    /// Receives one short reply.
     pub(super) fn receive(&mut self, until: Instant) -> Result<Value, Trouble> {
+        self.receive_within(SHORT, until)
+    }
+
+    /// Receives one reply that takes up at most so many bytes.
+    pub(super) fn receive_within(&mut self, most: usize, until: Instant) -> Result<Value, Trouble> {
         self.socket().keep_to(until);
         let mut ear = Ear { stream: &mut self.stream, first: &mut self.first, trouble: None };
-        let parsed = self.replies.next(&mut ear);
+        let parsed = self.replies.next(&mut ear, most);
         match (parsed, ear.trouble) {
             (Ok(value), _) => Ok(value),
             (Err(_), Some(trouble)) => Err(trouble),
+            (Err(error), None) if error.kind() == io::ErrorKind::FileTooLarge => Err(Trouble::TooLarge),
             (Err(_), None) => Err(Trouble::NotRedis(self.first.clone())),
         }
     }

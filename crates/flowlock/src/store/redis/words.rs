@@ -10,6 +10,11 @@ use super::link::Script;
 use super::rows::{nonce_text, pack_spec, place_text, ticket_text};
 use super::script::Scripts;
 
+/// The most that an answer may take up which names ten runs, or says what became of five hundred.
+const PLAIN: usize = 1 << 20;
+/// The same for a record.
+const RECORD: usize = 64 << 10;
+
 /// The arguments of a script.
 pub(super) type Words = Vec<Vec<u8>>;
 
@@ -102,6 +107,31 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
     }
 }
 
+/// The most bytes that the answer may take up. A record takes up to 64 KiB: its versions of inputs, its note, names and
+/// ids of 512 bytes.
+pub(super) fn most_for(step: &Step) -> usize {
+    match step {
+        // Why it cannot start, or its inputs.
+        Step::Acquire(request) => PLAIN + RECORD * request.spec.claims.inputs().count(),
+        Step::Claim { .. } => PLAIN + RECORD * 1_000,
+        // A thousand runs; why they wait, of the first few.
+        Step::Heartbeat { .. } => 32 * PLAIN,
+        _ => PLAIN,
+    }
+}
+
+/// The same for a view.
+pub(super) fn most_to_see(view: &View) -> usize {
+    match view {
+        // With their claims of up to 256 KiB.
+        View::Runs { limit, .. } => (*limit).min(1_000) * (PLAIN / 2) + PLAIN,
+        View::Run(_) | View::Attempt(_) => 2 * PLAIN,
+        View::Records { limit, .. } => limit.saturating_mul(RECORD).saturating_add(PLAIN),
+        // With those who hold and wait.
+        View::Names(names) => names.len() * PLAIN + PLAIN,
+    }
+}
+
 fn add_request(words: &mut Words, request: &Acquire) {
     add_who(words, &Who::from(&request.attempt));
     words.push(pack_spec(&request.spec));
@@ -183,7 +213,10 @@ pub(super) fn view_words(view: &View) -> (&'static str, Words) {
             let job = job.as_ref().map_or("", |job| job.as_str());
             ("runs", vec![job.into(), ticket_text(*from).into(), number(*limit)])
         }
-        View::Run(id) => ("run", vec![id.as_str().into()]),
+        View::Run(id) => ("run", vec![format!("i{}", id.as_str()).into()]),
+        View::Attempt(attempt) => {
+            ("run", vec![format!("n{}{}", nonce_text(attempt.nonce), attempt.id.as_str()).into()])
+        }
         View::Records { prefix, after, limit } => {
             let begin = match after {
                 Some(after) if after.as_str() >= prefix.as_str() => format!("({}", after.as_str()),

@@ -2,6 +2,7 @@
 
 mod clusters;
 mod failovers;
+mod reconnects;
 mod replies;
 mod restarts;
 mod scripts;

@@ -173,7 +173,7 @@ fn a_user_with_the_documented_rights_can_do_everything() {
 
 /// What a process does without, or with a warning: names for connections, wake-ups, replicas, another database, clusters;
 /// and what doctor alone asks, whose tests take these words away.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 9] = [
     "client|setname",
     "ssubscribe",
     "wait",
@@ -181,7 +181,6 @@ const OPTIONAL: [&str; 10] = [
     "asking",
     "cluster|slots",
     "cluster|info",
-    "config|get",
     "zlexcount",
     "memory|usage",
 ];

@@ -49,7 +49,7 @@ pub(super) fn persistence(examined: &Examined<'_>) -> Result<Finding, StoreError
         Some(points) => format!(
             "snapshots only (save {points}): a crash takes the records written since the last one; CONFIG SET appendonly yes"
         ),
-        None => "no append-only file, and whether snapshots are made cannot be read (CONFIG GET is refused): records may not survive a restart; turn on the append-only file".to_owned(),
+        None => "no append-only file, and whether snapshots are made is not for this user to see (CONFIG GET, which shows passwords too): records may not survive a restart; turn on the append-only file".to_owned(),
     }))
 }
 
@@ -58,7 +58,7 @@ fn append_only(synced: Option<&str>) -> String {
         Some("always") => "append-only file, synced before each answer".to_owned(),
         Some("everysec") => "append-only file, synced every second: a power loss takes the last second's steps".to_owned(),
         Some(_) => "append-only file, synced when the kernel does: a power loss takes what was not on disk yet".to_owned(),
-        None => "append-only file; how often it is synced cannot be read (CONFIG GET is refused), see appendfsync by hand".to_owned(),
+        None => "append-only file; how often it is synced is not for this user to see (CONFIG GET, which shows passwords too): see appendfsync by hand".to_owned(),
     }
 }
 
@@ -121,23 +121,33 @@ pub(super) fn least_replicas(examined: &Examined<'_>) -> Result<Finding, StoreEr
     const WHAT: &str = "min-replicas";
     let (least, lag) =
         (examined.setting("min-replicas-to-write")?, examined.setting("min-replicas-max-lag")?);
-    let Some(least) = least.as_deref().and_then(|text| text.parse::<u64>().ok()) else {
-        return Ok(Finding::good(
-            WHAT,
-            "cannot be read (CONFIG GET is refused); see min-replicas-to-write by hand if there are replicas",
-        ));
-    };
     let there = examined.number("connected_slaves").unwrap_or(0);
+    let Some(least) = least.as_deref().and_then(|text| text.parse::<u64>().ok()) else {
+        // INFO counts those in step only if some are wanted; how many, it does not say.
+        return Ok(match examined.number("min_slaves_good_slaves") {
+            None => none_wanted(there),
+            Some(0) => {
+                Finding::bad(WHAT, "set, and no replica is in step: every step is refused until one is")
+            }
+            Some(good) => Finding::good(WHAT, format!("set, and {} in step", counted(good, "replica"))),
+        });
+    };
     Ok(match (least, there) {
-        (0, 0) => Finding::good(WHAT, "0, and there is no replica"),
-        (0, _) => Finding::good(
-            WHAT,
-            "0: a primary that is cut off from its replicas goes on, and a failover takes its steps back; consider CONFIG SET min-replicas-to-write 1",
-        ),
+        (0, there) => none_wanted(there),
         _ if examined.number("min_slaves_good_slaves").is_some_and(|good| good < least) => Finding::bad(
             WHAT,
             format!("{least} wanted and fewer are in step: every step is refused until they are back"),
         ),
         _ => Finding::good(WHAT, format!("{least}, heard of within {} s", lag.as_deref().unwrap_or("?"))),
     })
+}
+
+fn none_wanted(there: u64) -> Finding {
+    let found = match there {
+        0 => "0, and there is no replica",
+        _ => {
+            "0: a primary that is cut off from its replicas goes on, and a failover takes its steps back; consider CONFIG SET min-replicas-to-write 1"
+        }
+    };
+    Finding::good("min-replicas", found)
 }

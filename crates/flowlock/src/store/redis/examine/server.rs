@@ -10,6 +10,7 @@ use crate::run::ClientId;
 use crate::store::redis::RedisStore;
 use crate::store::redis::keys::Keys;
 use crate::store::redis::reply;
+use crate::store::redis::resp::SHORT;
 use crate::store::redis::words::Words;
 use crate::store::{Store as _, StoreError};
 use crate::world::{later, system_now};
@@ -35,7 +36,7 @@ pub(super) fn server(examined: &Examined<'_>) -> Finding {
 /// Whether every key is of its kind and every command of the scripts is allowed.
 pub(super) fn rights(store: &RedisStore, keys: &Keys) -> Finding {
     let checked = store
-        .send(keys, &store.scripts.check, &Words::new(), None)
+        .send(keys, &store.scripts.check, &Words::new(), SHORT, None)
         .and_then(|answer| reply::check(answer.reply))
         // A server that knows the scripts does not need their text, until it is started again.
         .and_then(|_| {

@@ -83,6 +83,20 @@ fn every_refusal_has_its_kind_and_says_what_to_do() {
 }
 
 #[test]
+fn a_right_that_is_missing_is_named_for_the_namespace_alone() {
+    for (what, pattern) in
+        [("key", "SETUSER <user> ~fl:{a%20b}:* ("), ("channel", "SETUSER <user> &fl:{a%20b}:* (")]
+    {
+        let text = format!("-NOPERM No permissions to access a {what}\r\n");
+        let Ok(Value::ServerError(error)) = redis::parse_redis_value(text.as_bytes()) else {
+            panic!("{text}")
+        };
+        let failure = refused_in("a%20b", &at(), &error);
+        assert!(failure.kind == Unusable && failure.message.contains(pattern), "{failure:?}");
+    }
+}
+
+#[test]
 fn a_servers_words_are_escaped_and_cut() {
     let failure = said_by_server(&format!("WRONGTYPE \u{1b}[2J{}", "y".repeat(1_000)));
     assert!(failure.message.contains(r"WRONGTYPE \x1b[2Jyyy"), "{failure:?}");
@@ -97,6 +111,7 @@ fn what_was_sent_and_not_answered_is_unknown_and_what_was_not_sent_is_unreachabl
         (Trouble::Io(io::ErrorKind::WouldBlock.into()), "did not answer in time"),
         (Trouble::Io(io::ErrorKind::ConnectionReset.into()), "broke the connection (connection reset)"),
         (Trouble::NotRedis(b"x".to_vec()), "not Redis"),
+        (Trouble::TooLarge, "more than the step can need"),
     ];
     for (trouble, says) in lost {
         let failure = unanswered(&at(), &trouble);

@@ -123,7 +123,7 @@ fn receive_head(wire: &mut Wire, job: &Job, until: Instant) -> Result<Value, Tro
     for _ in 0..job.skip {
         wire.receive(until)?;
     }
-    wire.receive(until)
+    wire.receive_within(job.most, until)
 }
 
 impl Drop for Lead<'_> {

@@ -20,8 +20,9 @@ local function runs(job, from, limit)
   return { found, tickets[limit + 1] or false }
 end
 
-local function one_run(id)
-  local ticket = call('HGET', KEYS[1], 'i' .. id)
+-- ARGV: the field that has its ticket, by its id or by its attempt
+local function one_run(field)
+  local ticket = call('HGET', KEYS[1], field)
   return { ticket and seen(F.must_find(ticket)) or false }
 end
 

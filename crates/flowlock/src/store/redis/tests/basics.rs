@@ -71,8 +71,11 @@ fn replicas_are_waited_for_on_another_connection() {
     let keys = [b"n".to_vec()];
     let ask = |count, within_ms| {
         let replicas = Some((count, Duration::from_millis(within_ms)));
-        link.eval(&Call { tag: "t", script: &script, keys: &keys, args: &[b"w".to_vec()], replicas }, soon())
-            .unwrap()
+        link.eval(
+            &Call { tag: "t", script: &script, keys: &keys, args: &[b"w".to_vec()], most: SHORT, replicas },
+            soon(),
+        )
+        .unwrap()
     };
     let done = ask(1, 1_000);
     assert_eq!((done.reply, done.replicas), (counted(1, "w"), Some(1)));
@@ -101,4 +104,26 @@ fn a_child_does_not_use_its_parents_sockets() {
         StoreErrorKind::Unusable,
         "opened by process 1, before a fork",
     );
+}
+
+#[test]
+fn a_connection_made_anew_is_to_the_same_database() {
+    let server = Server::start(&[]);
+    for (parameters, waiting) in
+        [("", None), ("?durability=replicas(1,5)", Some((0, Duration::from_millis(5))))]
+    {
+        let (link, script) = (linked(&format!("{}/3{parameters}", server.url())), counter());
+        let (keys, args) = ([b"{t}:n".to_vec()], [b"x".to_vec()]);
+        let call =
+            Call { tag: "t", script: &script, keys: &keys, args: &args, most: SHORT, replicas: waiting };
+        for number in 1..=3 {
+            assert_eq!(link.eval(&call, soon()).unwrap().reply, counted(number, "x"));
+            server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+            // The loss may be found out by the step that meets it.
+            eventually("a new connection", || link.command("t", &redis::cmd("PING"), soon()).is_ok());
+        }
+        assert_eq!(server.cli(&["-n", "3", "GET", "{t}:n"]), "3");
+        assert_eq!(server.cli(&["-n", "0", "DBSIZE"]), "0", "nothing went to another database");
+        server.cli(&["-n", "3", "DEL", "{t}:n"]);
+    }
 }

@@ -109,7 +109,8 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(2, "x"));
     // A key that is there and one that is not: neither node can run that now.
     let two = [b"{t}:n".to_vec(), b"{t}:other".to_vec()];
-    let both = Call { tag: "t", script: &script, keys: &two, args: &[b"x".to_vec()], replicas: None };
+    let both =
+        Call { tag: "t", script: &script, keys: &two, args: &[b"x".to_vec()], most: SHORT, replicas: None };
     assert_error(link.eval(&both, soon()), StoreErrorKind::Unreachable, "handing the namespace's slot");
     // The key is on the other side: ASK, with the script unknown there.
     let port = new.port.to_string();
@@ -152,6 +153,19 @@ fn a_failover_and_a_dead_primary_are_survived() {
     eventually("the inbox has followed", || cluster.nodes[last].cli(&["SPUBLISH", channel, "job.1"]) == "1");
     assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
     assert_eq!(inbox.wait(Duration::ZERO).runs, []);
+}
+
+#[test]
+fn nodes_that_nobody_named_are_known_when_the_named_one_dies() {
+    let mut cluster = Cluster::start(0);
+    for node in &cluster.nodes {
+        assert_eq!(node.cli(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]), "OK");
+    }
+    let link = linked(&format!("redis+cluster://127.0.0.1:{}", cluster.nodes[0].port));
+    let elsewhere = (0..).map(|number| format!("tag{number}")).find(|tag| cluster.owner(tag) != 0).unwrap();
+    // Before any step was sent on: what is known was learnt when the link was opened.
+    cluster.nodes[0].kill();
+    assert_eq!(count_until_it_works(&link, &elsewhere), counted(1, "x"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use flowlock_testkit::Bent;
 use redis::Value;
 
 use super::super::reply::Reply;
-use super::super::resp::Replies;
+use super::super::resp::{Replies, SHORT};
 use super::super::rows;
 use super::super::url::Options;
 use crate::name::{Name, RunId};
@@ -60,7 +60,7 @@ impl Read for Drops<'_> {
 /// All replies that `bytes` begin with.
 fn replies(bytes: &[u8], at_once: usize) -> Vec<Value> {
     let (mut from, mut replies) = (Drops(bytes, at_once), Replies::new());
-    std::iter::from_fn(|| replies.next(&mut from).ok()).collect()
+    std::iter::from_fn(|| replies.next(&mut from, SHORT).ok()).collect()
 }
 
 const REPLIES: [&str; 8] = [

@@ -18,6 +18,8 @@ use crate::store::redis::link::{Call, Evaluated, Link, Script};
 use crate::store::redis::url::Options;
 use crate::store::{Inbox as _, Missed, StoreError, StoreErrorKind};
 
+pub(in crate::store::redis) use crate::store::redis::resp::SHORT;
+
 /// How long a test waits for what must come.
 pub(in crate::store::redis) const LONG: Duration = Duration::from_secs(20);
 /// The patience of the links under test.
@@ -157,7 +159,7 @@ pub(in crate::store::redis) fn count(
     until: Instant,
 ) -> Result<Evaluated, StoreError> {
     let (keys, args) = ([format!("{{{tag}}}:n").into_bytes()], [word.as_bytes().to_vec()]);
-    link.eval(&Call { tag, script, keys: &keys, args: &args, replicas: None }, until)
+    link.eval(&Call { tag, script, keys: &keys, args: &args, most: SHORT, replicas: None }, until)
 }
 
 /// What the counter should have answered.

@@ -6,12 +6,12 @@ use super::server::*;
 use crate::store::StoreErrorKind::Unusable;
 
 /// An authority, with a server's and a client's certificate of it, as files.
-struct Papers {
+pub(super) struct Papers {
     directory: tempfile::TempDir,
 }
 
 impl Papers {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let papers = Self { directory: tempfile::tempdir().unwrap() };
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "authority");
@@ -30,7 +30,7 @@ impl Papers {
         papers
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 

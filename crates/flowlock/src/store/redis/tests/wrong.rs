@@ -155,7 +155,7 @@ fn a_server_without_room_is_full_and_one_with_foreign_keys_is_damaged() {
     server.cli(&["LPUSH", "{a}:n", "x"]);
     assert_error(count(&link, &script, "a", "x", soon()), Damaged, "WRONGTYPE");
     let broken = Script::new("local t = nil; return t.x".into());
-    let call = Call { tag: "a", script: &broken, keys: &[], args: &[], replicas: None };
+    let call = Call { tag: "a", script: &broken, keys: &[], args: &[], most: SHORT, replicas: None };
     assert_error(link.eval(&call, soon()), Damaged, "attempt to index local 't'");
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_error(count(&link, &script, "b", "x", soon()), Full, "raise maxmemory");

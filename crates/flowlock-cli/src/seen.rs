@@ -28,7 +28,14 @@ struct Kept {
     boot: String,
     newest: Watermark,
     durable: Option<Watermark>,
+    /// What the store's clock was, and this machine's boot clock then, in milliseconds.
+    #[serde(default)]
+    clock: Option<(i64, i64)>,
 }
+
+/// Two machines' clocks may drift apart by a twentieth of a percent, as much as NTP slews, and a moment.
+const DRIFT: i64 = 2_000;
+const MOMENT_MS: u64 = 2_000;
 
 const VERSION: u32 = 1;
 /// More than any file of this kind has.
@@ -115,12 +122,21 @@ impl Seen {
     pub(crate) fn accept(&mut self, flowlock: &Flowlock) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let newest = flowlock.store().seen(flowlock.namespace());
-        self.kept = newest.map(|newest| Kept { durable: None, ..self.kept(newest, None) });
+        self.kept = newest.map(|newest| self.kept(newest, None, clock(flowlock)));
         self.old = false;
         match &self.kept {
             Some(kept) => write(path, kept),
             None => fs::remove_file(path),
         }
+    }
+
+    /// By how many milliseconds the store's clock was set since a command last saw it, if it was: ahead, or back.
+    pub(crate) fn clock_step(&self, flowlock: &Flowlock) -> Option<i64> {
+        let kept = self.kept.as_ref().filter(|kept| kept.boot == self.boot)?;
+        let ((store_ms, boot_ms), (store_now_ms, boot_now_ms)) = (kept.clock?, clock(flowlock)?);
+        let passed_ms = boot_now_ms - boot_ms;
+        let step_ms = store_now_ms - store_ms - passed_ms;
+        (step_ms.unsigned_abs() > MOMENT_MS + (passed_ms / DRIFT).unsigned_abs()).then_some(step_ms)
     }
 
     /// Whether the store is behind what it was told, without refusing to go on.
@@ -129,15 +145,15 @@ impl Seen {
         self.told.is_some_and(|told| now.is_none_or(|now| told.or_later(now) != now))
     }
 
-    fn kept(&self, newest: Watermark, durable: Option<Watermark>) -> Kept {
+    fn kept(&self, newest: Watermark, durable: Option<Watermark>, clock: Option<(i64, i64)>) -> Kept {
         let Place { store, namespace } = self.place.clone();
-        Kept { version: VERSION, store, namespace, boot: self.boot.clone(), newest, durable }
+        Kept { version: VERSION, store, namespace, boot: self.boot.clone(), newest, durable, clock }
     }
 
     /// What is known by now: from the store, and from before.
     fn found(&self, flowlock: &Flowlock) -> Option<Kept> {
         let (store, namespace) = (flowlock.store(), flowlock.namespace());
-        let now = self.kept(store.seen(namespace)?, store.durable(namespace));
+        let now = self.kept(store.seen(namespace)?, store.durable(namespace), clock(flowlock));
         Some(match &self.kept {
             Some(was) => now.or_later(was),
             None => now,
@@ -226,6 +242,13 @@ fn open_itself(path: &Path, flags: i32) -> io::Result<File> {
 fn is_ones_own(meta: &Metadata) -> bool {
     let me = nix::unistd::geteuid().as_raw();
     (meta.uid() == me || meta.uid() == 0) && meta.mode() & 0o022 == 0
+}
+
+/// The store's clock, and this machine's boot clock, in milliseconds.
+fn clock(flowlock: &Flowlock) -> Option<(i64, i64)> {
+    let store_ms = flowlock.store().clock_ms(flowlock.namespace()).ok()?;
+    let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
+    Some((store_ms, i64::try_from(Duration::from(boot).as_millis()).ok()?))
 }
 
 fn boot() -> String {

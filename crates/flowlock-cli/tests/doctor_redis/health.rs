@@ -140,3 +140,16 @@ fn replicas_are_told_with_how_far_behind_they_are() {
     let report = Report::of(&cli_at(primary.url()));
     report.code(69).bad("min-replicas", "2 wanted and fewer are in step: every step is refused");
 }
+
+#[test]
+fn a_clock_that_was_set_since_a_command_last_saw_it_is_told() {
+    let clock = Clock::new();
+    let server = RedisServer::setup().persistence(Persistence::AofAlways).clock(&clock).start();
+    let cli = cli_at(server.url());
+    cli.run(["run", "-l", "x", "--", "true"]).code(0);
+    Report::of(&cli).only_bad(&[]).code(0);
+    clock.advance(Duration::from_secs(200));
+    Report::of(&cli).only_bad(&["clock step"]).code(1).bad("clock step", "was set ahead by 200 s");
+    clock.shift_back(Duration::from_secs(400));
+    Report::of(&cli).only_bad(&["clock step"]).code(1).bad("clock step", "was set back by 200 s");
+}

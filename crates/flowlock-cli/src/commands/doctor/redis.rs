@@ -18,5 +18,20 @@ pub(super) fn examine(url: &str, door: &Door, findings: &mut Vec<Finding>) -> Re
         .examine(door.flowlock.namespace())
         .map_err(|error| door.failure(flowlock::Error::from(error)))?;
     findings.extend(found.into_iter().map(Finding::from));
+    findings.extend(door.seen.clock_step(&door.flowlock).map(clock_step));
     Ok(())
+}
+
+fn clock_step(step_ms: i64) -> Finding {
+    let (way, harm) = if step_ms > 0 {
+        ("ahead", "leases that had less left are over, and two jobs may have run at once")
+    } else {
+        ("back", "what dead jobs hold is free that much later")
+    };
+    let seconds = step_ms.unsigned_abs() / 1_000;
+    let remedy = "let NTP slew it instead of setting it";
+    Finding::bad(
+        "clock step",
+        format!("the server's clock was set {way} by {seconds} s since it was last seen: {harm}; {remedy}"),
+    )
 }

@@ -286,7 +286,7 @@ mod tests {
                 Ok(buffer.len())
             }
         }
-        let nested = format!("*9\r\n{}:1\r\n", "*9\r\n".repeat(20));
+        let nested = format!("{}:1\r\n", "*300\r\n".repeat(20));
         let texts = format!("*1000\r\n{}:1\r\n", format!("$3000\r\n{}\r\n", "x".repeat(3_000)).repeat(50));
         let too_much: [&[u8]; 6] = [
             b"$999999999999\r\n:1\r\n",

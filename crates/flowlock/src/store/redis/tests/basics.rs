@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::server::*;
 use crate::store::StoreErrorKind;
-use crate::store::redis::link::Call;
+use crate::store::redis::link::{Call, Script};
 
 #[test]
 fn a_script_runs_whether_the_server_knows_it_or_not() {
@@ -108,7 +108,7 @@ fn a_child_does_not_use_its_parents_sockets() {
 
 #[test]
 fn a_connection_made_anew_is_to_the_same_database() {
-    let server = Server::start(&[]);
+    let (server, asks) = (Server::start(&[]), Script::new("return 1".into()));
     for (parameters, waiting) in
         [("", None), ("?durability=replicas(1,5)", Some((0, Duration::from_millis(5))))]
     {
@@ -120,7 +120,7 @@ fn a_connection_made_anew_is_to_the_same_database() {
             assert_eq!(link.eval(&call, soon()).unwrap().reply, counted(number, "x"));
             server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
             // The loss may be found out by the step that meets it.
-            eventually("a new connection", || link.command("t", &redis::cmd("PING"), soon()).is_ok());
+            eventually("a new connection", || link.eval(&Call { script: &asks, ..call }, soon()).is_ok());
         }
         assert_eq!(server.cli(&["-n", "3", "GET", "{t}:n"]), "3");
         assert_eq!(server.cli(&["-n", "0", "DBSIZE"]), "0", "nothing went to another database");

@@ -24,7 +24,7 @@ fn fake(talk: impl Fn(TcpStream) + Send + 'static) -> u16 {
 }
 
 fn converse(mut stream: impl Read + Write, answer: impl Fn(&str) -> Vec<u8>) {
-    let mut heard = [0; 64 << 10];
+    let mut heard = vec![0; 64 << 10];
     while let Ok(count @ 1..) = stream.read(&mut heard) {
         let answer = answer(&String::from_utf8_lossy(&heard[..count]));
         if stream.write_all(&answer).and_then(|()| stream.flush()).is_err() {
@@ -35,18 +35,19 @@ fn converse(mut stream: impl Read + Write, answer: impl Fn(&str) -> Vec<u8>) {
 
 #[test]
 fn an_endless_greeting_is_refused_and_an_endless_answer_to_a_step_too() {
-    for endless in
-        ["*1000000000\r\n:1\r\n", "$999999999999\r\nx", "*9\r\n*9\r\n*9\r\n*9\r\n*9\r\n*9\r\n:1\r\n"]
-    {
+    for endless in ["*1000000000\r\n:1\r\n", "$999999999999\r\nx"] {
         let port =
             fake(move |mut stream| while stream.write_all(&endless.repeat(4_000).into_bytes()).is_ok() {});
         let says = "more than any Redis does";
         assert_error(open(&format!("redis://127.0.0.1:{port}")), Unusable, says);
 
         let port = fake(move |stream| {
-            converse(stream, move |heard| match heard.contains("ROLE") {
-                true => greeting("redis_version:7.0.0"),
-                false => endless.repeat(20_000).into_bytes(),
+            converse(stream, move |heard| {
+                if heard.contains("ROLE") {
+                    greeting("redis_version:7.0.0")
+                } else {
+                    endless.repeat(20_000).into_bytes()
+                }
             });
         });
         let link = linked(&format!("redis://127.0.0.1:{port}"));

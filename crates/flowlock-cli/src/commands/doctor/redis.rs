@@ -28,7 +28,7 @@ fn clock_step(step_ms: i64) -> Finding {
     } else {
         ("back", "what dead jobs hold is free that much later")
     };
-    let seconds = step_ms.unsigned_abs() / 1_000;
+    let seconds = (step_ms.unsigned_abs() + 500) / 1_000;
     let remedy = "let NTP slew it instead of setting it";
     Finding::bad(
         "clock step",

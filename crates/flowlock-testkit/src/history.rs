@@ -41,19 +41,17 @@ const ENOUGH_TO_SEE_EVERYTHING: u32 = 200;
 /// Plays random histories of up to `longest` events and panics with the smallest one that breaks a promise.
 ///
 /// `FLOWLOCK_HISTORIES` sets how many in place of `cases`, `FLOWLOCK_SEED` (a number) which ones; without it they
-/// differ each time.
+/// differ each time, and the seed that was drawn is printed.
 pub fn histories_keep_their_promises(cases: u32, longest: usize) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let cases = number("FLOWLOCK_HISTORIES").map_or(cases, |n| n as u32);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
-    let mut runner = match number("FLOWLOCK_SEED") {
-        None => TestRunner::new(config),
-        Some(seed) => {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&seed.to_le_bytes());
-            TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
-        }
-    };
+    let fresh = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
+    let seed = number("FLOWLOCK_SEED").unwrap_or_else(fresh);
+    eprintln!("FLOWLOCK_SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let result = runner
         .run(&scripts(longest), |script| play(&script).map_err(|failed| TestCaseError::fail(failed.verdict)));
     match result {

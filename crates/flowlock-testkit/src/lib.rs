@@ -45,5 +45,5 @@ pub use job::Job;
 pub use sql::sql;
 pub use subject::Subject;
 pub use terminal::Terminal;
-pub use wait::{PATIENCE, effort, until};
+pub use wait::{Over, PATIENCE, effort, until, until_or};
 pub use witness::{Inside, Mode, Overlap, Stay, Witness};

@@ -1,5 +1,6 @@
 //! Waiting for something that must happen, with a deadline.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what should take milliseconds: long enough for a loaded machine, short enough to notice.
@@ -11,14 +12,53 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 ///
 /// After `patience`, with `what` in the message.
 #[track_caller]
-pub fn until<T>(what: &str, patience: Duration, mut ready: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, patience: Duration, ready: impl FnMut() -> Option<T>) -> T {
+    until_or(what, patience, ready, String::new)
+}
+
+/// The same; `evidence` says in the message what was found instead.
+///
+/// # Panics
+///
+/// After `patience`.
+#[track_caller]
+pub fn until_or<T>(
+    what: &str,
+    patience: Duration,
+    mut ready: impl FnMut() -> Option<T>,
+    evidence: impl Fn() -> String,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = ready() {
             return found;
         }
-        assert!(start.elapsed() < patience, "waited {patience:?} in vain for: {what}");
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain for: {what}\n{}", evidence());
         std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Tells the threads of a scope that it is over, when it is dropped: by a panic too, else the scope would wait for them
+/// for ever, and nobody would see the message.
+#[derive(Debug, Default)]
+pub struct Over(AtomicBool);
+
+impl Over {
+    /// To be made inside the scope, and dropped when its threads are to end.
+    #[must_use = "the threads end when it is dropped"]
+    pub fn when_dropped(&self) -> impl Drop + '_ {
+        struct Sets<'o>(&'o AtomicBool);
+        impl Drop for Sets<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        Sets(&self.0)
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 

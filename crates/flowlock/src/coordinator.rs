@@ -1,5 +1,6 @@
 //! [`Flowlock`]: the one front door.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -287,6 +288,16 @@ impl Shared {
     /// Carries out a step; repeats it while the store has passing trouble, for `store_timeout` at most.
     pub(crate) fn step(&self, step: &Step) -> Result<Answer, StoreError> {
         self.step_within(step, &Limits::within(self.store_timeout))
+    }
+
+    /// The same; sets `unsure` if an earlier try may have taken effect: then the answer may be about what that did.
+    pub(crate) fn step_noting(&self, step: &Step, unsure: &Cell<bool>) -> Result<Answer, StoreError> {
+        let limits = Limits::within(self.store_timeout);
+        repeat(&limits, || {
+            self.store
+                .step_within(&self.namespace, step, &limits)
+                .inspect_err(|error| unsure.set(unsure.get() || error.is_unknown()))
+        })
     }
 
     /// The same, and no longer than the caller wants to wait.

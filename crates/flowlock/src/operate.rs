@@ -1,5 +1,6 @@
 //! Looking at a namespace and operating it by hand: status, records, runs by id, unlock.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,13 +138,12 @@ impl Flowlock {
             note: settings.note,
             holders: settings.holders,
         };
-        self.administer(&step).map(drop)
+        self.administer(&step, &Cell::default()).map(drop)
     }
 
     /// Removes records by hand; answers whether there was one. Runs that queue to read them wait again.
     pub fn remove(&self, names: &[&str], holders: Holders) -> Result<bool, Error> {
-        let step = Step::Remove { names: checked(names)?, holders };
-        Ok(self.administer(&step)? == Answer::Done)
+        self.took_effect(&Step::Remove { names: checked(names)?, holders })
     }
 
     /// Revokes exactly one grant: this run with this token; answers whether it was still there.
@@ -156,13 +156,19 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
-        let step = Step::Unlock { run: run.clone(), token, how };
-        Ok(self.administer(&step)? == Answer::Done)
+        self.took_effect(&Step::Unlock { run: run.clone(), token, how })
     }
 
-    fn administer(&self, step: &Step) -> Result<Answer, Error> {
+    /// Whether there was something to act on; if an answer was lost, what that try acted on is gone by now.
+    fn took_effect(&self, step: &Step) -> Result<bool, Error> {
+        let unsure = Cell::default();
+        let answer = self.administer(step, &unsure)?;
+        Ok(answer == Answer::Done || unsure.get())
+    }
+
+    fn administer(&self, step: &Step, unsure: &Cell<bool>) -> Result<Answer, Error> {
         for _ in 0..MOST_ROUNDS {
-            match self.shared.step(step)? {
+            match self.shared.step_noting(step, unsure)? {
                 // Older work comes first, or the store pauses after a failover.
                 Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
                     std::thread::sleep(Duration::from_millis(ms));

@@ -11,6 +11,7 @@ mod steps;
 mod test;
 mod tools;
 mod torture;
+mod watchdog;
 
 use std::process::ExitCode;
 

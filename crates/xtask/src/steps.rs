@@ -1,10 +1,11 @@
 //! Titled, timed steps, one after the other, stopping at the first that fails.
 
 use std::fmt;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use crate::paint::{self, BOLD, DIM, GREEN, RED};
+use crate::watchdog;
 
 /// Why a command of ours could not go on, in words for the person who started it.
 #[derive(Debug)]
@@ -48,6 +49,23 @@ impl Steps {
         self.step(title, || run(command))
     }
 
+    /// The same for a command that may hang: after `at_most` all its threads are printed and it is ended.
+    pub(crate) fn command_within(
+        &mut self,
+        title: &str,
+        command: &mut Command,
+        at_most: Duration,
+    ) -> Result<(), Failure> {
+        self.step(title, || {
+            let line = announce(command);
+            match watchdog::run(command, at_most) {
+                Ok(Some(status)) => judge(&line, status),
+                Ok(None) => Err(Failure::new(format!("`{line}` was not done after {}", seconds(at_most)))),
+                Err(error) => Err(Failure::new(format!("cannot start `{line}`: {error}"))),
+            }
+        })
+    }
+
     /// Runs one step written in Rust.
     pub(crate) fn step(
         &mut self,
@@ -81,9 +99,18 @@ impl Drop for Steps {
 
 /// Runs a command with its output shown; its failure names the command and how it ended.
 pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
+    let line = announce(command);
+    let status = command.status().map_err(|error| Failure::new(format!("cannot start `{line}`: {error}")))?;
+    judge(&line, status)
+}
+
+fn announce(command: &Command) -> String {
     let line = line_of(command);
     anstream::println!("{DIM}$ {line}{DIM:#}");
-    let status = command.status().map_err(|error| Failure::new(format!("cannot start `{line}`: {error}")))?;
+    line
+}
+
+fn judge(line: &str, status: ExitStatus) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(Failure::new(format!("`{line}` ended with {status}"))) }
 }
 

@@ -1,22 +1,29 @@
 //! A cluster of three primaries and three replicas.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::RedisResult;
 
 use super::RedisServer;
 use super::address::NO_PAUSE;
-use crate::until;
+use crate::{until, until_or};
 
 /// How long elections and gossip may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 const NODES: usize = 6;
+/// How long a node counts the votes it once got. Asked to replace its primary again before that is over, it may take
+/// over by them at once, believe itself the primary, and be put right by the others: what it took meanwhile is lost.
+const VOTES_COUNT: Duration = Duration::from_secs(7);
 
 /// Three primaries with a replica each, which notice a dead node after a second and a half.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<RedisServer>,
+    /// When each node, by its port, was last made a primary.
+    elected: Mutex<BTreeMap<u16, Instant>>,
 }
 
 /// How a replica becomes a primary.
@@ -46,7 +53,8 @@ impl Cluster {
             .line("cluster-node-timeout 1500")
             .line("cluster-replica-validity-factor 0");
         let node = lines.iter().fold(node, |node, line| node.line(*line));
-        let cluster = Cluster { nodes: (0..NODES).map(|_| node.clone().start()).collect() };
+        let nodes = (0..NODES).map(|_| node.clone().start()).collect();
+        let cluster = Cluster { nodes, elected: Mutex::default() };
         cluster.join();
         cluster.wait_until_ready();
         cluster
@@ -110,7 +118,8 @@ impl Cluster {
         until("a replica of the primary", PATIENCE, || self.nodes.iter().find(replica))
     }
 
-    /// Makes this replica a primary in place of its own, and waits until every node that answers knows.
+    /// Makes this replica a primary in place of its own, and waits until every node that answers knows. A replica
+    /// whose last election is too fresh is first left in peace for some seconds.
     ///
     /// Nodes remember an election for six seconds and may win by its votes again: leave a pair that long in peace
     /// before its primary is to die.
@@ -121,19 +130,28 @@ impl Cluster {
             Promotion::Forced => &["CLUSTER", "FAILOVER", "FORCE"],
             Promotion::TakenOver => &["CLUSTER", "FAILOVER", "TAKEOVER"],
         };
+        self.let_votes_fade(replica);
         // A vote can be denied, for one because the last one is too fresh; the replica then gives up after a while.
         let mut asked: Option<Instant> = None;
-        until("a new primary", PATIENCE, || {
-            if asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(2)) {
+        let knows = |node: &RedisServer| View::of(node).map_or(true, |view| view.owns(replica.port()));
+        let promoted = || {
+            let is_primary = replica.info("role") == "master";
+            if !is_primary && asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(2)) {
                 let _ = replica.try_command(words);
                 asked = Some(Instant::now());
             }
-            (replica.info("role") == "master").then_some(())
-        });
-        until("a cluster that knows", PATIENCE, || {
-            let knows = |node: &RedisServer| View::of(node).map_or(true, |view| view.owns(replica.port()));
-            self.nodes.iter().all(knows).then_some(())
-        });
+            (is_primary && self.nodes.iter().all(knows)).then_some(())
+        };
+        until_or("a new primary that all nodes know", PATIENCE, promoted, || self.views());
+        let mut elected = self.elected.lock().unwrap_or_else(PoisonError::into_inner);
+        elected.insert(replica.port(), Instant::now());
+    }
+
+    fn let_votes_fade(&self, replica: &RedisServer) {
+        let elected = self.elected.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = elected.get(&replica.port()).map(|at| VOTES_COUNT.saturating_sub(at.elapsed()));
+        drop(elected);
+        std::thread::sleep(fresh.unwrap_or_default());
     }
 
     /// Begins to move a slot: its owner asks for keys it has not (`ASK`), the other takes what it is asked for.
@@ -182,6 +200,15 @@ impl Cluster {
                 (view.is_whole && view.ranges.len() >= 3 && view.nodes == NODES && in_step).then_some(())
             });
         }
+    }
+
+    /// What each node thinks of the others, for who waits in vain.
+    fn views(&self) -> String {
+        let view = |node: &RedisServer| match node.try_command(&["CLUSTER", "NODES"]) {
+            Ok(answer) => redis::from_redis_value(answer).unwrap_or_else(|error| format!("{error}\n")),
+            Err(error) => format!("{error}\n"),
+        };
+        self.nodes.iter().map(|node| format!("node {}:\n{}", node.port(), view(node))).collect()
     }
 
     fn node(&self, port: u16) -> Option<&RedisServer> {

@@ -14,11 +14,11 @@ mod waiting;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use common::{Trouble, crowd, handoff, machine, stats, table};
+use common::{Trouble, crowd, handoff, machine, released, stats, table};
 use table::Row;
 
 /// What can be measured by itself, in the order of the table.
-const PARTS: [&str; 5] = ["processes", "transactions", "handoff", "contention", "waiting"];
+const PARTS: [&str; 6] = ["processes", "transactions", "handoff", "released", "contention", "waiting"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +54,7 @@ fn measure(flowlock: &Path, rounds: &str, parts: &[&str]) -> Result<(), Trouble>
             "processes" => rows.push(processes_row(flowlock, disk.path(), rounds)?),
             "transactions" => rows.extend(transaction_rows(disk.path(), rounds)?),
             "handoff" => rows.push(handoff_row(disk.path())?),
+            "released" => rows.extend(released_rows(disk.path())?),
             "contention" => rows.push(contention_row(disk.path())?),
             "waiting" => rows.extend(waiting_rows(flowlock, disk.path())?),
             other => return Err(format!("there is no part `{other}`, only {}", PARTS.join(", ")).into()),
@@ -89,6 +90,11 @@ fn handoff_row(disk: &Path) -> Result<Row, Trouble> {
     let measured = format!("p50 **{}**, p99 **{}**", table::short(p50), table::short(p99));
     let what = "hand-off between processes: release sent → the next claim answered";
     Ok(Row::new(what, measured, "1 / 5 ms", "0.4 / 1 ms"))
+}
+
+fn released_rows(disk: &Path) -> Result<[Row; 2], Trouble> {
+    let open = || flowlock::Flowlock::open(&format!("sqlite:{}/released.db", disk.display()));
+    released::rows(&open()?, &open()?)
 }
 
 fn contention_row(disk: &Path) -> Result<Row, Trouble> {

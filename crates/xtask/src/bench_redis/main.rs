@@ -17,12 +17,12 @@ mod threads;
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::{Trouble, crowd, handoff, machine, stats, table};
+use common::{Trouble, crowd, handoff, machine, released, stats, table};
 use rows::Bench;
 use server::Server;
 
 /// What can be measured by itself, in the order of the table.
-const PARTS: [&str; 7] = ["cycle", "script", "handoff", "queue", "idle", "records", "threads"];
+const PARTS: [&str; 8] = ["cycle", "script", "handoff", "released", "queue", "idle", "records", "threads"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

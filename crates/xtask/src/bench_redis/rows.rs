@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::server::Server;
 use crate::table::{Row, short};
-use crate::{PARTS, Trouble, cycle, handoff, idle, queue, records, script, threads};
+use crate::{PARTS, Trouble, cycle, handoff, idle, queue, records, released, script, threads};
 
 /// What the parts are measured with.
 pub(crate) struct Bench<'p> {
@@ -23,6 +23,7 @@ impl Bench<'_> {
             "cycle" => self.cycle(),
             "script" => self.script(),
             "handoff" => self.handoff(),
+            "released" => self.released(),
             "queue" => self.queue(),
             "idle" => self.idle(),
             "records" => self.records(),
@@ -57,6 +58,11 @@ impl Bench<'_> {
         let measured = format!("p50 **{}**, p99 **{}**", short(p50), short(p99));
         let what = "hand-off between processes: release sent → the next claim answered";
         Ok(vec![Row::new(what, measured, "1 / 5 ms", "0.4 / 1 ms")])
+    }
+
+    fn released(&self) -> Result<Vec<Row>, Trouble> {
+        let open = || flowlock::Flowlock::open(&self.server.tcp());
+        Ok(released::rows(&open()?, &open()?)?.into())
     }
 
     fn queue(&self) -> Result<Vec<Row>, Trouble> {

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use flowlock::step::Step;
+use flowlock::step::{Holders, Step, Unlock};
 use flowlock::store::{StoreError, StoreErrorKind};
 use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, Ticket};
 
@@ -173,6 +173,31 @@ fn a_commit_whose_first_try_may_count_is_unknown_even_if_the_next_one_is_refused
     });
     let error = flowlock.job("job").output("a").acquire().unwrap().commit().unwrap_err();
     assert!(matches!(error, Error::Unknown { .. }), "{error:?}");
+}
+
+#[test]
+fn what_was_removed_or_unlocked_by_a_try_without_an_answer_was_there() {
+    let store = Fresh::new();
+    let lost = AtomicUsize::new(0);
+    let flowlock = store.through(move |carry_out, step| {
+        let answer = carry_out();
+        let first = matches!(step, Step::Remove { .. } | Step::Unlock { .. })
+            && lost.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        if first { Err(unknown()) } else { answer }
+    });
+    flowlock.create(&["a"], flowlock::Creation::default()).unwrap();
+    assert!(flowlock.remove(&["a"], Holders::Respect).unwrap());
+    let grant = flowlock.job("job").lock("b").acquire().unwrap();
+    assert!(flowlock.unlock(grant.run_id(), grant.token(), Unlock::Now).unwrap());
+}
+
+#[test]
+fn what_was_not_there_is_neither_removed_nor_unlocked() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    assert!(!flowlock.remove(&["a"], Holders::Respect).unwrap());
+    let run = flowlock::RunId::parse("job.1").unwrap();
+    assert!(!flowlock.unlock(&run, flowlock::Token(1), Unlock::Now).unwrap());
 }
 
 #[test]

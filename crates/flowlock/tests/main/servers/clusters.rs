@@ -1,10 +1,9 @@
 //! A cluster whose nodes replace each other and whose slots move while jobs run.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flowlock::{Begun, Error, Flowlock, Lost, Namespace, Progress, Token};
-use flowlock_testkit::{Cluster, PATIENCE, Promotion, RedisServer, until};
+use flowlock_testkit::{Cluster, Over, PATIENCE, Promotion, RedisServer, until};
 
 use super::{PATIENT, namespace, notices, open, rounds, version, write};
 
@@ -25,15 +24,10 @@ fn spread(cluster: &Cluster) -> Vec<Namespace> {
 
 /// Writes the same name over and over until it is told to stop. What a replica does not know that takes over without
 /// asking is lost, and said to be.
-fn keep_writing(
-    url: &str,
-    namespace: &Namespace,
-    how: Promotion,
-    over: &AtomicBool,
-) -> (Flowlock, Vec<Token>) {
+fn keep_writing(url: &str, namespace: &Namespace, how: Promotion, over: &Over) -> (Flowlock, Vec<Token>) {
     let flowlock = open(url, namespace);
     let mut tokens = Vec::new();
-    while !over.load(Ordering::Relaxed) {
+    while !over.is_over() {
         // Outcomes are kept for ten minutes: without a breath the copies to new replicas grow by the second.
         std::thread::sleep(Duration::from_millis(5));
         let grant = flowlock.job("write").output("out").acquire().unwrap();
@@ -50,8 +44,9 @@ fn keep_writing(
 /// Changes primaries while jobs run on all of them; answers what the writers were told.
 fn jobs_go_on(how: Promotion, times: usize) -> Vec<String> {
     let cluster = Cluster::start();
-    let (namespaces, url, over) = (spread(&cluster), cluster.url(), AtomicBool::new(false));
+    let (namespaces, url, over) = (spread(&cluster), cluster.url(), Over::default());
     std::thread::scope(|scope| {
+        let writing = over.when_dropped();
         let writers: Vec<_> = namespaces
             .iter()
             .map(|namespace| scope.spawn(|| keep_writing(&url, namespace, how, &over)))
@@ -60,7 +55,7 @@ fn jobs_go_on(how: Promotion, times: usize) -> Vec<String> {
             let primary = cluster.owner_of(&key_of(&namespaces[round % 3]));
             cluster.failover(cluster.replica_of(primary), how);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(writing);
         let ended = writers.into_iter().map(|writer| writer.join().unwrap());
         let told = ended.zip(&namespaces).map(|((flowlock, tokens), namespace)| {
             assert!(tokens.is_sorted_by(|a, b| a < b), "versions rise over every change");

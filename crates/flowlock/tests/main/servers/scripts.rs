@@ -1,21 +1,21 @@
 //! Scripts that vanish from the server, servers without memory, without rights, busy with something else.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flowlock::store::StoreErrorKind;
 use flowlock::{Acquired, Begun, Error, Flowlock, Progress};
-use flowlock_testkit::{PATIENCE, RedisServer, documented_rule, fresh_namespace, until};
+use flowlock_testkit::{Over, PATIENCE, RedisServer, documented_rule, fresh_namespace, until};
 
 use super::{PATIENT, impatient, namespace, open, rounds, version, write};
 
 #[test]
 fn commits_count_exactly_once_while_scripts_vanish_all_the_time() {
-    let (server, namespace, over) = (RedisServer::start(), namespace(), AtomicBool::new(false));
+    let (server, namespace, over) = (RedisServer::start(), namespace(), Over::default());
     let flowlock = open(&server.url(), &namespace);
     let tokens = std::thread::scope(|scope| {
+        let _vanishing = over.when_dropped();
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
+            while !over.is_over() {
                 server.command(&["SCRIPT", "FLUSH"]);
             }
         });
@@ -25,9 +25,7 @@ fn commits_count_exactly_once_while_scripts_vanish_all_the_time() {
                 (0..rounds(20)).map(|_| write(&own, "out")).collect::<Vec<_>>()
             })
         });
-        let tokens: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
-        over.store(true, Ordering::Relaxed);
-        tokens
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<_>>()
     });
     let mut distinct = tokens.clone();
     distinct.sort();
@@ -235,16 +233,16 @@ fn a_server_that_is_busy_paused_or_hangs_up_on_listeners_only_delays_those_who_w
     });
     hand_over(&|| drop(server.command(&["CLIENT", "PAUSE", "1000", "WRITE"])));
     hand_over(&|| drop(server.command(&["CLIENT", "PAUSE", "1000", "ALL"])));
-    let over = AtomicBool::new(false);
+    let over = Over::default();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
+            while !over.is_over() {
                 server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
             }
         });
+        let _killing = over.when_dropped();
         for _ in 0..3 {
             hand_over(&|| ());
         }
-        over.store(true, Ordering::Relaxed);
     });
 }

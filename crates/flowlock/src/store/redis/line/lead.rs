@@ -33,6 +33,10 @@ impl<'l> Lead<'l> {
 
     /// Carries the leader's own job, and the jobs of all who wait by now.
     pub(super) fn carry(mut self, own: &Job, until: Instant) -> Result<Replies, Failure> {
+        if until <= Instant::now() {
+            // It got the line when its time was over: the next one gets it, with the connection as it is.
+            return Err(self.line.not_served());
+        }
         let mut wire = match self.wire.take().filter(|wire| !wire.is_stale()) {
             Some(wire) => wire,
             None => match self.line.dial(until) {

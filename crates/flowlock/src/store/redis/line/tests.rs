@@ -108,6 +108,30 @@ fn who_was_sent_with_others_and_leaves_first_does_not_know() {
 }
 
 #[test]
+fn who_gets_the_line_too_late_leaves_the_connection_to_the_next() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", soon()).unwrap();
+    let ended = Instant::now();
+    let wire = lock(&line.place).wire.take();
+    lock(&line.place).led = true;
+    std::thread::scope(|scope| {
+        let next = scope.spawn(|| echo(&line, "next", soon()));
+        eventually("one waits", || waiting(&line) == 1);
+        let too_late = Lead::new(&line, wire).carry(&Job::default(), ended).map(drop);
+        assert_error(
+            too_late.map_err(StoreError::from),
+            StoreErrorKind::Unreachable,
+            "nothing was sent for it",
+        );
+        assert_eq!(next.join().unwrap().unwrap(), "next");
+    });
+    assert_error(echo(&line, "y", ended), StoreErrorKind::Unreachable, "nothing was sent for it");
+    assert_eq!(echo(&line, "z", soon()).unwrap(), "z");
+    assert_eq!(line.dials(), 1, "it is the first connection still");
+}
+
+#[test]
 fn a_panic_of_one_does_not_block_the_others() {
     let server = Server::start(&[]);
     let line = line(&server);

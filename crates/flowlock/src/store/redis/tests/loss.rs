@@ -54,13 +54,14 @@ fn a_connection_that_was_closed_while_idle_costs_no_error() {
 fn calls_of_many_threads_end_in_time_while_the_server_is_frozen_killed_and_restarted() {
     let mut server = Server::start(&[]);
     let (link, script) = (linked(&server.url()), counter());
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let over = flowlock_testkit::Over::default();
     let good = std::sync::atomic::AtomicU64::new(0);
     std::thread::scope(|scope| {
+        let _calling = over.when_dropped();
         for thread in 0..8 {
             let (link, script, over, good) = (&link, &script, &over, &good);
             scope.spawn(move || {
-                while !over.load(std::sync::atomic::Ordering::SeqCst) {
+                while !over.is_over() {
                     let begun = Instant::now();
                     let word = thread.to_string();
                     match count(link, script, "a", &word, begun + Duration::from_millis(200)) {
@@ -87,7 +88,6 @@ fn calls_of_many_threads_end_in_time_while_the_server_is_frozen_killed_and_resta
         }
         let before = good.load(std::sync::atomic::Ordering::SeqCst);
         eventually("steps succeed again", || good.load(std::sync::atomic::Ordering::SeqCst) > before + 100);
-        over.store(true, std::sync::atomic::Ordering::SeqCst);
     });
 }
 

@@ -10,8 +10,8 @@ use flowlock::store::redis::RedisStore;
 use flowlock::store::without_password;
 use flowlock::{Error, Flowlock, Origin};
 
-use crate::args::Global;
-use crate::args::values;
+use crate::args::{DateFlags, Global};
+use crate::dates::{self, BadDate, Dates};
 use crate::exit::{self, Failure, Place};
 use crate::seen::Seen;
 use crate::terminal;
@@ -53,21 +53,18 @@ impl Settings {
     /// Reads the environment and the configuration files.
     pub(crate) fn read(global: &Global) -> Result<Self, Failure> {
         let mut surroundings = Surroundings::of_this_process();
-        // Flags are nearer than everything else.
-        for (variable, flag) in [("FLOWLOCK_STORE", &global.store), ("FLOWLOCK_NAMESPACE", &global.namespace)]
-        {
+        for (key, flag) in [("store", &global.store), ("namespace", &global.namespace)] {
             if let Some(value) = flag {
-                surroundings.environment.insert(variable.to_owned(), value.clone());
+                surroundings.flags.insert(key, value.clone());
             }
         }
         let config = Config::read(&surroundings)?;
-        if !global.quiet {
-            config.warnings.iter().for_each(|warning| terminal::say(warning));
-            if global.store.as_deref().is_some_and(RedisStore::has_password_in) {
-                terminal::say(PASSWORD_IN_ARGUMENT);
-            }
+        // Said to the quiet too: with another setting than the one that was written, a job does something else.
+        config.warnings.iter().for_each(|warning| terminal::say(warning));
+        if !global.quiet && global.store.as_deref().is_some_and(RedisStore::has_password_in) {
+            terminal::say(PASSWORD_IN_ARGUMENT);
         }
-        Ok(Self { config, state: surroundings.state_directory() })
+        Ok(Self { config, state: surroundings.state_directory()? })
     }
 
     /// The configuration itself.
@@ -75,24 +72,24 @@ impl Settings {
         &self.config
     }
 
-    /// A setting, if something sets it.
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.config.get(key).map(|setting| setting.value.as_str())
+    /// The lease: as typed, else as set; none is the store's own.
+    pub(crate) fn lease(&self, typed: Option<Duration>) -> Result<Option<Duration>, Failure> {
+        match typed {
+            Some(lease) => Ok(Some(lease)),
+            None => Ok(self.config.duration("duration")?),
+        }
     }
 
-    /// A setting that is a duration, within the limits of `parse`.
-    pub(crate) fn duration(
-        &self,
-        key: &str,
-        parse: fn(&str) -> Result<Duration, String>,
-    ) -> Result<Option<Duration>, Failure> {
-        let Some(setting) = self.config.get(key) else {
-            return Ok(None);
-        };
-        parse(&setting.value).map(Some).map_err(|problem| {
-            let shown = terminal::shown(&setting.value);
-            Error::Configuration(format!("{key} \"{shown}\" from {}: {problem}", setting.source)).into()
-        })
+    /// The dates that names are filled in with: their zone as typed, else as set, else UTC.
+    pub(crate) fn dates(&self, typed: &DateFlags) -> Result<Dates, Failure> {
+        let (now, date) = (jiff::Timestamp::now(), typed.date.as_deref());
+        if let (None, Some(set)) = (&typed.tz, self.config.get("tz")) {
+            dates::time_zone(&set.value).map_err(|BadDate(problem)| {
+                Failure::from(Error::Configuration(format!("tz from {}: {problem}", set.source)))
+            })?;
+        }
+        let set = self.config.get("tz").map(|setting| setting.value.as_str());
+        Ok(Dates::new(now, date, typed.tz.as_deref().or(set))?)
     }
 
     /// The store's URL and the namespace, as far as they can be told without opening anything.
@@ -110,10 +107,8 @@ impl Settings {
 
     /// Opens the store, however far back it is.
     pub(crate) fn open_whatever_it_is(&self) -> Result<Door, Failure> {
-        let timeout = self.duration("store_timeout", values::runtime)?.unwrap_or(STORE_TIMEOUT);
-        let commit_wait = self.duration("commit_wait", values::runtime)?.unwrap_or(COMMIT_WAIT);
         let interrupted = Arc::new(AtomicBool::default());
-        let builder = Flowlock::builder().store_timeout(timeout).commit_wait(commit_wait);
+        let builder = Flowlock::builder().store_timeout(STORE_TIMEOUT).commit_wait(COMMIT_WAIT);
         let mut builder = builder.interrupted_by(interrupted.clone());
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });

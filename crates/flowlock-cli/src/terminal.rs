@@ -3,7 +3,8 @@
 //! Data goes to standard output, talk to standard error. All text that came from a user, a store or another
 //! program passes through [`shown`] first: no name can move the cursor or hide a part of itself.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
@@ -31,16 +32,32 @@ impl Screen {
     }
 }
 
-/// Prints one JSON value and a newline; indented for people, on one line for programs.
+/// Prints one JSON value and a newline; indented and without hidden characters for people, on one line for programs.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if out.is_terminal() {
-        serde_json::to_writer_pretty(&mut out, value)?;
+        out.write_all(escaped_json(&serde_json::to_string_pretty(value)?).as_bytes())?;
     } else {
         serde_json::to_writer(&mut out, value)?;
     }
     out.write_all(b"\n")?;
     out.flush()
+}
+
+/// The same value, every character that could move the cursor or hide written as `\u202e`. They stand in its texts
+/// alone, where that means the same; the newline alone stands between them.
+fn escaped_json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '\n' || shown(&c.to_string()) == c.to_string() {
+            escaped.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    }
+    escaped
 }
 
 /// Prints data.
@@ -166,6 +183,18 @@ mod tests {
         let mut table = Table::new(&["NAME"]);
         table.row(&["\u{1b}]0;owned\u{7}\r\u{202e}x\u{200b}"]);
         assert_eq!(table.text(PLAIN), "NAME\n\\x1b]0;owned\\x07\\r\\u{202e}x\\u{200b}\n");
+    }
+
+    #[test]
+    fn json_for_people_means_the_same_and_hides_nothing() {
+        let text = "\u{1b}[2J\u{7f}\u{9b}\u{202e}\u{200b}\u{e0041}é日\\\"\n\t";
+        let pretty = serde_json::to_string_pretty(&[text]).unwrap();
+        let escaped = escaped_json(&pretty);
+        assert_eq!(
+            escaped,
+            "[\n  \"\\u001b[2J\\u007f\\u009b\\u202e\\u200b\\udb40\\udc41é日\\\\\\\"\\n\\t\"\n]"
+        );
+        assert_eq!(serde_json::from_str::<Vec<String>>(&escaped).unwrap(), [text]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli_with_a_file as cli;
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &[],
     &["run"],
     &["start"],
@@ -24,6 +24,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["doctor"],
     &["config"],
     &["config", "show"],
+    &["trust"],
     &["completions"],
     &["man"],
     &["demo"],

@@ -6,6 +6,7 @@ mod embedded_alone;
 mod help;
 mod on_a_server;
 mod passwords;
+mod projects;
 mod server_went_back;
 mod several_hosts;
 mod unreachable;

@@ -77,3 +77,49 @@ fn a_nested_command_is_told_why_it_has_no_password() {
         .stderr_has("the store's URL has *** in place of its password")
         .stderr_has("password_file=PATH");
 }
+
+/// Passwords that make a URL another one than was meant, and passwords in the wrong place.
+#[test]
+fn a_password_in_a_broken_url_is_nowhere_to_be_read() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock"));
+    for url in [
+        "redis://user:12/s3cret@h",
+        "redis:/user:s3cret@h",
+        "redis://s3cret@h",
+        "redis://h/0?password=s3cret",
+        "redis://h/s3cret",
+        "redis+sentinel://user:12/s3cret@h/master",
+        "user:s3cret@h",
+        "sqlite:redis://:s3cret@h",
+    ] {
+        let variable = cli.clone().with("FLOWLOCK_STORE", url);
+        let flag = cli.clone().without("FLOWLOCK_STORE");
+        let file = cli.home().join("flowlock.toml");
+        for line in [
+            &["config", "show", "--json"][..],
+            &["config", "show", "--origin"],
+            &["status", "--json"],
+            &["doctor", "--json"],
+            &["run", "-vv", "-l", "x", "--json-result", "/dev/stdout", "--", "env"],
+        ] {
+            let ended = variable.run(line);
+            assert!(line[0] == "config" || ended.status().code() == Some(78), "{url} {ended:?}");
+            keeps_the_secret(&ended);
+            let ended = flag.run(line.iter().take(1).chain(&["--store", url]).chain(&line[1..]));
+            keeps_the_secret(&ended);
+            std::fs::write(&file, format!("store = '{url}'\n")).unwrap();
+            keeps_the_secret(&flag.run(line));
+            keeps_the_secret(&flag.run(["trust"]));
+            keeps_the_secret(&flag.run(line));
+            std::fs::remove_file(&file).unwrap();
+        }
+        // What was typed where nothing belongs is repeated without it.
+        for line in [&["status", url][..], &["--stor", url, "status"], &[url]] {
+            let ended = cli.run(line);
+            ended.code(64);
+            if url.contains("://") && url != "redis://h/s3cret" {
+                keeps_the_secret(&ended);
+            }
+        }
+    }
+}

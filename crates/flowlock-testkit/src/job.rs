@@ -16,7 +16,7 @@ use crate::cli::Plain;
 use crate::{Finished, PATIENCE, until};
 
 /// Marks a process and everything that descends from it, so that all of it can be found again.
-const MARK: &str = "FLOWLOCK_TEST_PROCESS";
+const MARK: &str = "TESTKIT_PROCESS";
 
 /// A background process. Dropping it kills it and everything it started.
 #[derive(Debug)]

@@ -436,7 +436,7 @@ impl Job {
     }
 
     pub(crate) fn spec(&self) -> Result<Arc<Spec>, Error> {
-        let lease = self.lease.unwrap_or_else(|| self.flowlock.shared.store.default_lease());
+        let lease = self.lease.unwrap_or_else(|| self.flowlock.shared.default_lease());
         if !LEASES.contains(&lease) {
             let problem = format!("{}; use 1 s to 7 d", crate::error::show(&lease));
             return Err(Error::InvalidRequest { what: "duration", problem });

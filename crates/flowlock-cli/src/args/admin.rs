@@ -75,6 +75,33 @@ pub(crate) enum ConfigCommand {
     },
 }
 
+/// Trusts a project's file.
+#[derive(Debug, Args)]
+#[command(after_help = TRUST_EXAMPLES)]
+pub(crate) struct Trust {
+    /// The project's flowlock.toml, or its directory [default: the file that counts here]
+    #[arg(value_name = "FILE", conflicts_with = "list")]
+    pub(crate) file: Option<PathBuf>,
+    /// Trust it no longer
+    #[arg(long, conflicts_with = "list")]
+    pub(crate) remove: bool,
+    /// List what is trusted, and what was changed since
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print the list as JSON
+    #[arg(long, requires = "list", help_heading = "Talk")]
+    pub(crate) json: bool,
+}
+
+const TRUST_EXAMPLES: &str = "\
+Examples:
+  flowlock trust                      the flowlock.toml of this directory, or the nearest above it
+  flowlock trust /srv/etl --remove
+
+By itself a project's flowlock.toml may set a namespace, the time zone of names and a sqlite:
+store below its own directory. Trusted, all its settings count, until its content changes. Read it
+first: with it, its author decides which server is asked, and which files are read for that.";
+
 /// Prints completions.
 #[derive(Debug, Args)]
 #[command(

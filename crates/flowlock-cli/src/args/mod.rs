@@ -9,7 +9,7 @@ pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use admin::{Completions, Config, ConfigCommand, Demo, Doctor, Man, Unlock};
+pub(crate) use admin::{Completions, Config, ConfigCommand, Demo, Doctor, Man, Trust, Unlock};
 pub(crate) use look::{Check, Outputs, OutputsCommand, OutputsCreate, OutputsList, OutputsRm, Status, Why};
 pub(crate) use operate::{Commit, Keep, OneRun, Verify};
 pub(crate) use run::{
@@ -39,7 +39,7 @@ Exit codes: the command's own, or
   79 lost                 125 internal error    126 cannot execute     127 not found";
 
 /// Flags that every command takes.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Clone, Default, Args)]
 pub(crate) struct Global {
     /// Where runs and records are kept, as in sqlite:/srv/flow.db [default: from FLOWLOCK_STORE or configuration]
     #[arg(long, global = true, value_name = "URL", value_parser = values::text(), help_heading = "Store")]
@@ -53,6 +53,13 @@ pub(crate) struct Global {
     /// Say more: log lines while waiting; twice, the library's log
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Talk")]
     pub(crate) verbose: u8,
+}
+
+impl std::fmt::Debug for Global {
+    /// Without the store: its URL may have a password in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Global").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
 }
 
 /// The commands.
@@ -87,6 +94,8 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Show the settings in force
     Config(Config),
+    /// Let a project's flowlock.toml set everything
+    Trust(Trust),
     /// Print completions for a shell
     Completions(Completions),
     /// Print the manual page
@@ -103,10 +112,22 @@ pub(crate) fn explain(error: &clap::Error) -> u8 {
         let _ = error.print();
         return crate::exit::OK;
     }
-    let text = error.render().to_string();
+    let text = without_passwords(error.render().to_string());
     let lines: Vec<_> = text.trim_end().lines().map(crate::terminal::shown).collect();
     crate::terminal::add(&lines.join("\n"));
     crate::exit::USAGE
+}
+
+/// The parser repeats what was typed where it did not belong; a store's URL among that loses its password.
+fn without_passwords(mut text: String) -> String {
+    for argument in std::env::args_os() {
+        let argument = argument.to_string_lossy();
+        let url = argument.strip_prefix("--store=").unwrap_or(&argument);
+        if url.contains(':') && url.contains(['@', '/']) {
+            text = text.replace(url, &flowlock::store::without_password(url));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

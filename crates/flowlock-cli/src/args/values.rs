@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use jiff::SpanRelativeTo;
-use jiff::fmt::friendly::SpanParser;
+use flowlock::config::duration_within;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -83,27 +82,7 @@ pub(crate) fn wait(text: &str) -> Result<Wait, String> {
 }
 
 fn within(text: &str, least: Duration, most: Duration, limits: &str) -> Result<Duration, String> {
-    let duration = duration(text)
-        .map_err(|problem| format!("{problem}; give {limits}, as in 90, 90s, 15m, 1h30m or 7d"))?;
-    if duration < least || duration > most {
-        return Err(format!("out of range; give {limits}"));
-    }
-    Ok(duration)
-}
-
-/// Bare seconds or units after numbers; days are 24 hours and weeks 7 days.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        return text.parse().map(Duration::from_secs).map_err(|_| "out of range");
-    }
-    if text.trim_start().starts_with(['-', '+']) || text.ends_with("ago") {
-        return Err("a duration has no sign");
-    }
-    let span = SpanParser::new().parse_span(text).map_err(|_| "not a duration")?;
-    let exact = span
-        .to_duration(SpanRelativeTo::days_are_24_hours())
-        .map_err(|_| "months and years vary in length")?;
-    Duration::try_from(exact).map_err(|_| "a duration has no sign")
+    duration_within(text, &(least..=most), limits)
 }
 
 /// `NAME:CAP` or `NAME:N/CAP`, split at the last colon, since names may contain colons.
@@ -124,6 +103,8 @@ fn slot(text: &str) -> Result<Slot, String> {
 
 #[cfg(test)]
 mod tests {
+    use flowlock::config::duration;
+
     use super::*;
 
     #[test]

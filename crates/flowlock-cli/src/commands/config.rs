@@ -27,7 +27,7 @@ struct SettingJson {
 pub(crate) fn config(global: &Global, args: &Config) -> Result<u8, Failure> {
     let ConfigCommand::Show { origin, json } = &args.command;
     let settings = Settings::read(global)?;
-    let shown = KEYS.iter().map(|key| setting(&settings, global, key)).collect::<Result<Vec<_>, _>>()?;
+    let shown = KEYS.iter().map(|key| setting(&settings, key)).collect::<Result<Vec<_>, _>>()?;
     if *json {
         terminal::print_json(&ConfigJson { version: json::VERSION, settings: shown })?;
         return Ok(exit::OK);
@@ -41,22 +41,16 @@ pub(crate) fn config(global: &Global, args: &Config) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn setting(settings: &Settings, global: &Global, name: &'static str) -> Result<SettingJson, Failure> {
-    let flag = match name {
-        "store" => global.store.as_deref(),
-        "namespace" => global.namespace.as_deref(),
-        _ => None,
-    };
-    let (value, origin) = match (flag, name, settings.config().get(name)) {
-        (Some(value), ..) => (without_password(value), format!("--{name}")),
-        (None, "store", _) => {
+fn setting(settings: &Settings, name: &'static str) -> Result<SettingJson, Failure> {
+    let (value, source) = match (name, settings.config().get(name)) {
+        ("store", _) => {
             let store = settings.config().store()?;
-            (without_password(&store.value), store.source.to_string())
+            (without_password(&store.value), store.source)
         }
-        (None, _, Some(setting)) => (setting.value.clone(), setting.source.to_string()),
-        (None, _, None) => (default(name).to_owned(), Source::Default.to_string()),
+        (_, Some(setting)) => (setting.value.clone(), setting.source.clone()),
+        (_, None) => (default(name).to_owned(), Source::Default),
     };
-    Ok(SettingJson { name, value, origin })
+    Ok(SettingJson { name, value, origin: source.to_string() })
 }
 
 fn default(name: &str) -> &'static str {

@@ -11,6 +11,7 @@ mod outputs;
 mod run;
 mod start;
 mod status;
+mod trust;
 mod unlock;
 mod why;
 
@@ -39,6 +40,7 @@ pub(crate) fn carry_out(global: &Global, command: Command) -> Result<u8, Failure
         Command::Unlock(args) => unlock::unlock(global, &args),
         Command::Doctor(args) => doctor::doctor(global, &args),
         Command::Config(args) => config::config(global, &args),
+        Command::Trust(args) => trust::trust(global, &args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => man::man(&args),
         Command::Demo(_) => demo::demo(),

@@ -6,7 +6,6 @@ use flowlock::{Creation, Name, Record, RecordState};
 use serde::Serialize;
 
 use crate::args::{DateFlags, Global, OutputsCreate, OutputsList, OutputsRm};
-use crate::dates::Dates;
 use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::json::{self, RecordJson};
@@ -138,9 +137,7 @@ pub(super) fn opened(
     dates: &DateFlags,
 ) -> Result<(Door, Vec<String>), Failure> {
     let settings = Settings::read(global)?;
-    let zone = dates.tz.as_deref().or(settings.get("tz"));
-    let dates = Dates::new(jiff::Timestamp::now(), dates.date.as_deref(), zone)?;
-    let names = request::fill(names, &dates)?;
+    let names = request::fill(names, &settings.dates(dates)?)?;
     Ok((settings.open()?, names))
 }
 

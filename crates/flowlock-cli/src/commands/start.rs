@@ -4,7 +4,6 @@ use flowlock::JobName;
 use serde::Serialize;
 
 use crate::args::{Global, IfWritten, Start};
-use crate::dates::Dates;
 use crate::door::Settings;
 use crate::exit::{self, Failure};
 use crate::json;
@@ -27,8 +26,7 @@ struct Started<'a> {
 /// Acquires, detaches as the last step, and prints the run id: before that the run dies with this process.
 pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
     let settings = Settings::read(global)?;
-    let zone = args.dates.tz.as_deref().or(settings.get("tz"));
-    let dates = Dates::new(jiff::Timestamp::now(), args.dates.date.as_deref(), zone)?;
+    let dates = settings.dates(&args.dates)?;
     let name = JobName::parse(&args.job)?;
     let names = Names::new(&args.claims, &dates, &name)?;
     if names.is_empty() {

@@ -69,7 +69,8 @@ impl Dates {
     }
 }
 
-fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
+/// The zone of that name.
+pub(crate) fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
     match name {
         "" | "UTC" | "Z" => Ok(TimeZone::UTC),
         "local" => Ok(TimeZone::system()),

@@ -51,12 +51,13 @@ fn doctor_finds_a_healthy_store_healthy() {
 fn settings_show_where_they_come_from() {
     let cli = cli();
     fs::write(cli.home().join("flowlock.toml"), "namespace = 'prod'\nduration = '5m'\n").unwrap();
+    cli.run(["trust"]).code(0);
     let shown = cli.run(["config", "show", "--origin", "--store", "memory:"]);
     shown.code(0).stderr("").stdout(
         "SETTING        VALUE    ORIGIN\n\
          store          memory:  --store\n\
-         namespace      prod     ~/flowlock.toml\n\
-         duration       5m       ~/flowlock.toml\n\
+         namespace      prod     ~/flowlock.toml:1\n\
+         duration       5m       ~/flowlock.toml:2\n\
          tz             UTC      default\n\
          store_timeout  30s      default\n\
          commit_wait    30s      default\n",
@@ -69,7 +70,8 @@ fn settings_show_where_they_come_from() {
 fn a_setting_out_of_its_limits_names_its_file() {
     let cli = cli();
     fs::write(cli.home().join("flowlock.toml"), "duration = '8d'\n").unwrap();
+    cli.run(["trust", "-q"]).code(0).stderr("");
     cli.run(["run", "-l", "x", "--", "true"])
         .code(78)
-        .stderr("flowlock: duration \"8d\" from ~/flowlock.toml: out of range; give 1s to 7d\n");
+        .stderr("flowlock: duration \"8d\" from ~/flowlock.toml:1: out of range; give 1s to 7d\n");
 }

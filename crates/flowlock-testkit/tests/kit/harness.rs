@@ -13,7 +13,7 @@ fn sh() -> Cli {
 fn a_process_gets_a_fresh_home_and_nothing_else() {
     let done = sh().run(["-c", "cd; pwd; env | sed 's/=.*//' | sort | tr '\\n' ' '"]);
     done.code(0).stderr("");
-    assert_eq!(done.out(), "~\nFLOWLOCK_STORE FLOWLOCK_TEST_PROCESS HOME LC_ALL OLDPWD PATH PWD TERM TZ ");
+    assert_eq!(done.out(), "~\nFLOWLOCK_STORE HOME LC_ALL OLDPWD PATH PWD TERM TESTKIT_PROCESS TZ ");
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod memory;
 mod plausible;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod shown;
 mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -16,6 +17,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use self::limits::Limits;
+pub use self::shown::without_password;
 pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Watermark};
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
@@ -76,18 +78,6 @@ pub trait Store: Debug + Send + Sync {
     fn notices(&self) -> Vec<String> {
         Vec::new()
     }
-}
-
-/// A store's URL with its password, if it has one, replaced. A `/` or `?` in a password breaks the URL, but does not
-/// show the password: it goes on to the last `@`.
-pub fn without_password(url: &str) -> String {
-    let shown = || {
-        let (scheme, rest) = url.split_once("://")?;
-        let (before, hosts) = rest.rsplit_once('@')?;
-        let (user, _) = before.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{hosts}"))
-    };
-    shown().unwrap_or_else(|| url.to_owned())
 }
 
 /// The directory a file lies in.

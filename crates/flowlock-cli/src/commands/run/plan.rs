@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flowlock::JobName;
 
-use crate::args::{Run, values};
+use crate::args::Run;
 use crate::child;
 use crate::dates::Dates;
 use crate::door::Settings;
@@ -33,8 +33,7 @@ pub(super) struct Plan {
 impl Plan {
     /// Checks the names, the job, the command and the lease.
     pub(super) fn new(settings: &Settings, args: &Run) -> Result<Self, Failure> {
-        let zone = args.dates.tz.as_deref().or(settings.get("tz"));
-        let dates = Dates::new(jiff::Timestamp::now(), args.dates.date.as_deref(), zone)?;
+        let dates = settings.dates(&args.dates)?;
         let command = if args.expand { expanded(&args.command, &dates)? } else { args.command.clone() };
         child::find(&command[0]).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
         let job = match &args.name {
@@ -47,10 +46,7 @@ impl Plan {
                 "nothing is claimed, so this would only run the command; give -i, -o, -l, --lock-shared, --slot or --single",
             ));
         }
-        let lease = match args.duration {
-            Some(lease) => Some(lease),
-            None => settings.duration("duration", values::lease)?,
-        };
+        let lease = settings.lease(args.duration)?;
         Ok(Self { job, names, day: dates.day(), command, lease })
     }
 }

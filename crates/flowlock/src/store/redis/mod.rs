@@ -63,6 +63,11 @@ const LONG_ATTEMPT: Duration = Duration::from_secs(5);
 /// How many runs one refresh call speaks of; more are refreshed in several calls, so that each stays short.
 const MOST_REFRESHED: usize = 500;
 
+/// A URL without its password, if it is well-formed.
+pub(crate) fn shown(url: &str) -> Option<String> {
+    Options::parse_only(url).ok().map(|options| options.shown())
+}
+
 /// Redis or Valkey as the store.
 ///
 /// ```no_run
@@ -121,7 +126,12 @@ impl RedisStore {
 
     /// Whether the URL has a password in it, for all to see who see the arguments of a process.
     pub fn has_password_in(url: &str) -> bool {
-        Options::parse(url).is_ok_and(|options| options.has_password_in_url())
+        Options::parse_only(url).is_ok_and(|options| options.has_password_in_url())
+    }
+
+    /// The files of the URL that have a secret in them, each with the parameter that names it.
+    pub fn secret_files(&self) -> Vec<(&'static str, std::path::PathBuf)> {
+        self.link.options().secret_files()
     }
 
     /// The namespace's keys. The first time, the server is asked whether it can be used.

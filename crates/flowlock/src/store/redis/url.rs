@@ -72,12 +72,52 @@ pub(super) enum Durability {
 }
 
 impl Options {
-    /// Reads a URL. The error says what is wrong with it and holds no secret.
+    /// Reads a URL, and looks whether the files that it names can be read. The error says what is wrong and holds no
+    /// secret.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let options = Self::parse_only(url)?;
+        options.find_files()?;
+        Ok(options)
+    }
+
+    /// The same, whatever files there are.
+    pub(super) fn parse_only(url: &str) -> Result<Self, String> {
         if crate::text::escape(url) != url {
             return Err("it has a control or invisible character in it; write it as %XX".into());
         }
         parse::parse(url)
+    }
+
+    fn find_files(&self) -> Result<(), String> {
+        for password in [&self.password, &self.sentinel_password].into_iter().flatten() {
+            password.read()?;
+        }
+        let tls = self.tls.iter().flat_map(|tls| {
+            let client = tls.client.iter().flat_map(|(cert, key)| [("cert", cert), ("key", key)]);
+            tls.authority.iter().map(|authority| ("ca", authority)).chain(client)
+        });
+        for (what, path) in tls {
+            let shown = crate::text::escape(&path.display().to_string());
+            crate::named_file::open(path).map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The files with a secret in them, by the parameter that names them.
+    pub(super) fn secret_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let file = |password: &Option<Password>| match password {
+            Some(Password::File(path)) => Some(path.clone()),
+            _ => None,
+        };
+        let key = self.tls.as_ref().and_then(|tls| tls.client.as_ref()).map(|(_, key)| key.clone());
+        [
+            ("password_file", file(&self.password)),
+            ("sentinel_password_file", file(&self.sentinel_password)),
+            ("key", key),
+        ]
+        .into_iter()
+        .filter_map(|(what, path)| Some((what, path?)))
+        .collect()
     }
 
     /// The URL without any secret.

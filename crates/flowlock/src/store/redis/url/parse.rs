@@ -34,6 +34,8 @@ struct Parts<'u> {
     query: Query<'u>,
 }
 
+/// Reads a URL without touching any file that it names. The error repeats nothing of it: any part may be a password in
+/// the wrong place.
 pub(super) fn parse(url: &str) -> Result<Options, String> {
     let Parts { scheme, user, password, around, hosts, path, mut query } = take_apart(url)?;
     let (deployment, db) = deployment(&scheme, hosts, path, &mut query)?;
@@ -89,11 +91,10 @@ fn take_apart(url: &str) -> Result<Parts<'_>, String> {
         Some((userinfo, hosts)) => (Some(userinfo), hosts),
         None => (None, authority),
     };
-    let swallowed =
-        userinfo.is_none() && (path.contains('@') || query.is_some_and(|text| text.contains('@')));
-    if (swallowed && looks_like_a_password(authority)) || url.contains('#') {
+    let swallowed = path.contains('@') || query.is_some_and(|text| text.contains('@'));
+    if swallowed || url.contains('#') {
         return Err(
-            "a '/', '?' or '#' in a user, password, path or parameter must be written as %2F, %3F or %23"
+            "a '/', '?' or '#' in a user, password, path or parameter must be written as %2F, %3F or %23, and an '@' that is not the one before the host as %40"
                 .into(),
         );
     }
@@ -106,11 +107,6 @@ fn take_apart(url: &str) -> Result<Parts<'_>, String> {
     let before = &url[..url.len() - after.len() - password.map_or(0, |text| text.len() + 2)];
     let query = Query::split(query.unwrap_or(""))?;
     Ok(Parts { scheme, user, password, around: (before, after), hosts, path, query })
-}
-
-/// Whether what should be hosts is the beginning of a password that has a slash in it.
-fn looks_like_a_password(authority: &str) -> bool {
-    authority.split(',').any(|host| split_port(host).is_err())
 }
 
 fn scheme(text: &str) -> Result<Scheme, String> {
@@ -164,15 +160,14 @@ fn deployment(
         _ => return Err("the database is given twice, in the path and as db=; leave one out".into()),
     };
     if scheme.kind == Kind::Cluster && db != 0 {
-        return Err(format!("a cluster has only database 0, not {db}; use namespaces to keep things apart"));
+        return Err("a cluster has only database 0; use namespaces to keep things apart".into());
     }
     Ok((deployment, db))
 }
 
 fn database(text: &str) -> Result<u32, String> {
-    text.parse().ok().filter(|db| *db <= HIGHEST_DB).ok_or_else(|| {
-        format!("the database \"{}\" is not a number from 0 to {HIGHEST_DB}", crate::text::escape(text))
-    })
+    let number = text.parse().ok().filter(|db| *db <= HIGHEST_DB);
+    number.ok_or_else(|| format!("the database is not a number from 0 to {HIGHEST_DB}"))
 }
 
 fn socket(hosts: &str, path: &str) -> Result<Address, String> {
@@ -229,27 +224,17 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
 }
 
 fn password_of(given: Option<String>, query: &mut Query<'_>, file: &str) -> Result<Option<Password>, String> {
-    let password = match (given, query.take(file)?) {
-        (Some(_), Some(_)) => {
-            return Err(format!("there is a password and a {file}; leave the password out"));
-        }
-        (Some(given), None) => Password::Given(Secret::new(given)),
-        (None, Some(path)) => Password::File(path.into()),
-        (None, None) => return Ok(None),
-    };
-    password.read()?;
-    Ok(Some(password))
+    match (given, query.take(file)?) {
+        (Some(_), Some(_)) => Err(format!("there is a password and a {file}; leave the password out")),
+        (Some(given), None) => Ok(Some(Password::Given(Secret::new(given)))),
+        (None, Some(path)) => Ok(Some(Password::File(path.into()))),
+        (None, None) => Ok(None),
+    }
 }
 
 fn tls(scheme: &Scheme, query: &mut Query<'_>) -> Result<Option<TlsFiles>, String> {
-    let mut file = |what: &str| -> Result<Option<PathBuf>, String> {
-        let path = query.take(what)?.map(PathBuf::from);
-        if let Some(path) = &path {
-            let shown = crate::text::escape(&path.display().to_string());
-            crate::named_file::open(path).map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
-        }
-        Ok(path)
-    };
+    let mut file =
+        |what: &str| -> Result<Option<PathBuf>, String> { Ok(query.take(what)?.map(PathBuf::from)) };
     let (authority, certificate, key) = (file("ca")?, file("cert")?, file("key")?);
     if !scheme.tls {
         return match authority.or(certificate).or(key) {

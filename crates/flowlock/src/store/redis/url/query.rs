@@ -9,6 +9,18 @@ use super::{Durability, LONGEST_PAUSE};
 const MOST_REPLICAS: u32 = 100;
 const LONGEST_WITHIN_MS: u64 = 600_000;
 
+const KNOWN: [&str; 9] = [
+    "password_file",
+    "sentinel_user",
+    "sentinel_password_file",
+    "ca",
+    "cert",
+    "key",
+    "durability",
+    "failover_pause",
+    "db",
+];
+
 /// The parameters, each of which is taken once.
 pub(super) struct Query<'u>(Vec<(&'u str, &'u str)>);
 
@@ -18,7 +30,9 @@ impl<'u> Query<'u> {
         for part in text.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             if pairs.iter().any(|(other, _)| *other == name) {
-                return Err(format!("the parameter {} is given twice", crate::text::escape(name)));
+                // The name is not repeated unless it is one: it may be a part of a password.
+                let known = KNOWN.iter().find(|known| **known == name).unwrap_or(&"of that name");
+                return Err(format!("the parameter {known} is given twice"));
             }
             pairs.push((name, value));
         }
@@ -39,13 +53,14 @@ impl<'u> Query<'u> {
 
     /// An error if a parameter was not taken: it is unknown.
     pub(super) fn nothing_left(&self) -> Result<(), String> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((name, _)) => Err(format!(
-                "unknown parameter \"{}\"; there are password_file, sentinel_user, sentinel_password_file, ca, cert, key, durability, failover_pause and db",
-                crate::text::escape(name)
-            )),
+        if self.0.is_empty() {
+            return Ok(());
         }
+        let (last, others) = KNOWN.split_last().expect("there are parameters");
+        Err(format!(
+            "it has an unknown parameter; there are {} and {last}; a password stands before the host, or better in a password_file",
+            others.join(", ")
+        ))
     }
 }
 

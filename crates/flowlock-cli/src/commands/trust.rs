@@ -1,0 +1,87 @@
+//! `flowlock trust`: which projects' files may set everything.
+
+use std::path::PathBuf;
+
+use flowlock::config::{Surroundings, Trust, TrustState};
+use flowlock::store::without_password;
+use serde::Serialize;
+
+use crate::args::{self, Global};
+use crate::exit::{self, Failure};
+use crate::json;
+use crate::terminal::{self, Screen, Table, shown};
+
+#[derive(Serialize)]
+struct Report {
+    version: u32,
+    trusted: Vec<TrustedJson>,
+}
+
+#[derive(Serialize)]
+struct TrustedJson {
+    path: String,
+    state: &'static str,
+}
+
+/// Trusts a file, no longer trusts it, or lists all. Settings are not read: they may be what is wrong.
+pub(crate) fn trust(global: &Global, args: &args::Trust) -> Result<u8, Failure> {
+    let surroundings = Surroundings::of_this_process();
+    let Some(trust) = Trust::of(&surroundings)? else {
+        let message = "there is no home directory to keep that in; set HOME or XDG_STATE_HOME";
+        return Err(Failure::new(exit::CONFIG, "configuration", message));
+    };
+    if args.list {
+        return list(&trust, args.json);
+    }
+    let file = match &args.file {
+        Some(file) => Trust::file(file)?,
+        None => nearest(&surroundings)?,
+    };
+    let path = shown(&file.display().to_string());
+    let said = if args.remove {
+        match trust.remove(&file)? {
+            true => format!("{path} is not trusted any more"),
+            false => format!("{path} was not trusted"),
+        }
+    } else {
+        let settings = trust.add(&file)?;
+        let settings = settings.iter().map(|(key, setting)| match *key {
+            "store" => format!("store {}", without_password(&setting.value)),
+            key => format!("{key} {}", setting.value),
+        });
+        let settings = shown(&settings.collect::<Vec<_>>().join(", "));
+        format!("{path} is trusted until it changes; it sets {settings}")
+    };
+    if !global.quiet {
+        terminal::say(&said);
+    }
+    Ok(exit::OK)
+}
+
+fn nearest(surroundings: &Surroundings) -> Result<PathBuf, Failure> {
+    Trust::nearest(&surroundings.directory)?
+        .ok_or_else(|| Failure::usage("there is no flowlock.toml in this directory or above it; name one"))
+}
+
+fn list(trust: &Trust, json: bool) -> Result<u8, Failure> {
+    let trusted: Vec<TrustedJson> = trust
+        .list()?
+        .into_iter()
+        .map(|trusted| TrustedJson {
+            path: trusted.path.display().to_string(),
+            state: match trusted.state {
+                TrustState::Unchanged => "trusted",
+                TrustState::Changed => "changed",
+                TrustState::Gone => "gone",
+            },
+        })
+        .collect();
+    if json {
+        terminal::print_json(&Report { version: json::VERSION, trusted })?;
+        return Ok(exit::OK);
+    }
+    let mut table = Table::new(&["STATE", "FILE"]);
+    trusted.iter().for_each(|trusted| table.row(&[trusted.state, &trusted.path]));
+    terminal::print(&table.text(Screen::detect()))?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,277 @@
+//! Configuration from the surroundings (feature `config`): the environment, `flowlock.toml` files, and the
+//! default place of the embedded store. Nothing else in this crate looks at them.
+//!
+//! The nearest wins: flags, `FLOWLOCK_*` variables, `flowlock.toml` in the current directory or one above it,
+//! `$XDG_CONFIG_HOME/flowlock/config.toml`, `/etc/flowlock/config.toml`, the default.
+//!
+//! A project's `flowlock.toml` is not trusted by itself: it may set a namespace, a time zone and a `sqlite:` store
+//! below its own directory. Everything else needs [`Trust`], or `trusted_projects` in one of the other two files. Where
+//! `/etc` sets the store or the namespace, no project changes them.
+//!
+//! What is misspelt, has the wrong type, or can be changed by others is an error that names file and line. A setting
+//! that is passed over in silence would be another store, and two jobs that do not meet.
+
+mod duration;
+mod file;
+mod paths;
+mod places;
+mod project;
+mod spelling;
+mod surroundings;
+mod table;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::duration::{duration, duration_within};
+pub use self::surroundings::{OF_A_RUN, Surroundings};
+pub use self::trust::{Trust, TrustState, Trusted};
+
+use self::file::Links;
+use self::paths::Base;
+use self::project::Around;
+use self::table::{Table, Whose};
+use crate::coordinator::{Builder, Flowlock};
+use crate::error::Error;
+use crate::job::LEASES;
+use crate::name::Namespace;
+use crate::text::escape;
+
+/// The settings there are, as they stand in files; the variable is `FLOWLOCK_` and the same in capitals.
+pub const KEYS: [&str; 6] = ["store", "namespace", "duration", "tz", "store_timeout", "commit_wait"];
+
+/// How long a store may be asked, and a commit repeated.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
+
+fn variable_of(key: &str) -> String {
+    format!("FLOWLOCK_{}", key.to_uppercase())
+}
+
+fn is_duration(key: &str) -> bool {
+    limits_of(key).is_some()
+}
+
+/// The least and the most of a setting that is a duration, also in words.
+fn limits_of(key: &str) -> Option<(RangeInclusive<Duration>, &'static str)> {
+    match key {
+        "duration" => Some((LEASES, "1s to 7d")),
+        "store_timeout" | "commit_wait" => Some((TIMEOUTS, "1s to 366d")),
+        _ => None,
+    }
+}
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// A flag.
+    Flag(&'static str),
+    /// An environment variable.
+    Variable(String),
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// Nothing said otherwise.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(key) => write!(f, "--{key}"),
+            Self::Variable(name) => write!(f, "${name}"),
+            Self::File { path, line } => write!(f, "{}:{line}", file::shown(path)),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A setting and where it comes from.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Its value.
+    pub value: String,
+    /// Its source.
+    pub source: Source,
+}
+
+impl fmt::Debug for Setting {
+    /// Without the value: a store's URL may have a password in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+/// The settings in force.
+///
+/// ```
+/// use flowlock::config::{Config, Surroundings};
+///
+/// let mut surroundings = Surroundings::of_this_process();
+/// surroundings.environment = [("FLOWLOCK_STORE".into(), "memory:".into())].into();
+/// let config = Config::read(&surroundings)?;
+/// assert_eq!(config.get("store").unwrap().source.to_string(), "$FLOWLOCK_STORE");
+/// let flowlock = config.open(flowlock::Flowlock::builder())?;
+/// assert_eq!(flowlock.store().url(), "memory:");
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    settings: BTreeMap<&'static str, Setting>,
+    /// What a project's file sets that does not count, and why: a sentence each, to be said to whoever runs the job.
+    pub warnings: Vec<String>,
+    default_store: Option<Result<PathBuf, String>>,
+}
+
+impl Config {
+    /// Reads the flags, the environment and all files.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for anything that cannot be taken as it is meant.
+    pub fn read(surroundings: &Surroundings) -> Result<Self, Error> {
+        surroundings.check()?;
+        let given = given(surroundings)?;
+        let system = own_file(surroundings, Some(surroundings.system_file()))?;
+        let user = own_file(surroundings, surroundings.user_file()?)?;
+        let trusted = [system.trusted_projects, user.trusted_projects].concat();
+        let around = Around { given: &given, system: &system.settings, trusted: &trusted };
+        let (project, warnings) = project::settings(surroundings, &around)?;
+        let mut settings = system.settings;
+        settings.extend(user.settings);
+        settings.extend(project);
+        settings.extend(given);
+        for (key, setting) in &settings {
+            check(key, setting)?;
+        }
+        let default_store = places::default_store(surroundings).map_err(|error| error.to_string());
+        Ok(Self { settings, warnings, default_store: Some(default_store) })
+    }
+
+    /// A setting, if something sets it.
+    pub fn get(&self, key: &str) -> Option<&Setting> {
+        self.settings.get(key)
+    }
+
+    /// A setting that is a duration, if something sets it.
+    pub fn duration(&self, key: &str) -> Result<Option<Duration>, Error> {
+        self.get(key).map(|setting| duration_of(key, setting)).transpose()
+    }
+
+    /// The store's URL: as set, or the default place of the embedded store.
+    pub fn store(&self) -> Result<Setting, Error> {
+        if let Some(setting) = self.get("store") {
+            return Ok(setting.clone());
+        }
+        match &self.default_store {
+            Some(Ok(path)) => {
+                Ok(Setting { value: format!("sqlite:{}", path.display()), source: Source::Default })
+            }
+            Some(Err(problem)) => Err(Error::Configuration(problem.clone())),
+            None => Err(Error::Configuration("no store is set; use --store or FLOWLOCK_STORE".into())),
+        }
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> Result<Namespace, Error> {
+        Ok(self
+            .get("namespace")
+            .map_or_else(|| Ok(Namespace::default()), |s| Namespace::parse_or_default(&s.value))?)
+    }
+
+    /// Opens the store in force, with the lease and the time limits that are set; makes the directory of the default
+    /// store if it is not there yet.
+    pub fn open(&self, mut builder: Builder) -> Result<Flowlock, Error> {
+        let store = self.store()?;
+        if let (Source::Default, Some(Ok(path))) = (&store.source, &self.default_store) {
+            places::make_private(crate::store::directory_of(path))?;
+        }
+        if let Some(lease) = self.duration("duration")? {
+            builder = builder.lease(lease);
+        }
+        if let Some(timeout) = self.duration("store_timeout")? {
+            builder = builder.store_timeout(timeout);
+        }
+        if let Some(wait) = self.duration("commit_wait")? {
+            builder = builder.commit_wait(wait);
+        }
+        builder.namespace(self.namespace()?).open(&store.value).map_err(|error| match (error, store.source) {
+            // Little of a wrong URL is shown, so it is said where it stands.
+            (Error::Configuration(problem), source @ (Source::Variable(_) | Source::File { .. })) => {
+                Error::Configuration(format!("{source}: {problem}"))
+            }
+            (error, _) => error,
+        })
+    }
+}
+
+/// What flags and variables say.
+fn given(surroundings: &Surroundings) -> Result<BTreeMap<&'static str, Setting>, Error> {
+    let mut given = BTreeMap::new();
+    for key in KEYS {
+        let (value, source) = match surroundings.flags.get(key) {
+            Some(value) => (value.clone(), Source::Flag(key)),
+            None => match surroundings.setting(key)? {
+                Some(said) => said,
+                None => continue,
+            },
+        };
+        given.insert(key, Setting { value, source });
+    }
+    if let Some(store) = given.get_mut("store") {
+        // A flag means what it means where it is typed. A variable is there in every directory.
+        let base = match store.source {
+            Source::Flag(_) => Base::Directory(&surroundings.directory),
+            _ => Base::Nothing,
+        };
+        store.value = paths::absolute(&store.value, base)
+            .map_err(|problem| Error::Configuration(format!("{}: {problem}", store.source)))?;
+    }
+    Ok(given)
+}
+
+/// The settings of the machine's or the user's file; nothing, if there is none.
+fn own_file(surroundings: &Surroundings, path: Option<PathBuf>) -> Result<Table, Error> {
+    let Some(path) = path else { return Ok(Table::default()) };
+    let Some(found) = file::read(&path, surroundings.uid, Links::Followed)? else {
+        return Ok(Table::default());
+    };
+    match &found.weakness {
+        Some(weakness) => {
+            Err(Error::Configuration(format!("{} is not taken: {weakness}", file::shown(&path))))
+        }
+        None => Table::parse(&found, Whose::Own),
+    }
+}
+
+fn check(key: &str, setting: &Setting) -> Result<(), Error> {
+    if is_duration(key) {
+        duration_of(key, setting)?;
+    }
+    if key == "namespace"
+        && let Err(error) = Namespace::parse_or_default(&setting.value)
+    {
+        return Err(match setting.source {
+            // As for every name that is typed.
+            Source::Flag(_) => error.into(),
+            _ => Error::Configuration(format!("{}: {error}", setting.source)),
+        });
+    }
+    Ok(())
+}
+
+fn duration_of(key: &str, Setting { value, source }: &Setting) -> Result<Duration, Error> {
+    let (allowed, limits) = limits_of(key).unwrap_or((TIMEOUTS, "1s to 366d"));
+    duration_within(value, &allowed, limits).map_err(|problem| {
+        Error::Configuration(format!("{key} \"{}\" from {source}: {problem}", escape(value)))
+    })
+}

@@ -1,0 +1,46 @@
+//! Where the embedded store lies if nothing else is said.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use super::surroundings::Surroundings;
+use crate::error::Error;
+use crate::text::escape;
+
+/// Shared by all users if the machine has been prepared for that, else the user's own. Never one in place of the other.
+pub(super) fn default_store(surroundings: &Surroundings) -> Result<PathBuf, Error> {
+    let shared = surroundings.root.join("var/lib/flowlock");
+    if shared.is_dir() {
+        let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+        return match nix::unistd::access(&shared, access) {
+            Ok(()) => Ok(shared.join("flowlock.db")),
+            Err(error) => Err(Error::Configuration(format!(
+                "the shared store's directory {} cannot be written by user {}: {}; join its group, or name another store with --store",
+                escape(&shared.display().to_string()),
+                surroundings.uid,
+                error.desc()
+            ))),
+        };
+    }
+    match surroundings.state_directory()? {
+        Some(state) => Ok(state.join("flowlock.db")),
+        None => Err(Error::Configuration(format!(
+            "user {} has no home directory for the store; set HOME or XDG_STATE_HOME, or name a store with --store",
+            surroundings.uid
+        ))),
+    }
+}
+
+/// Makes the directory of the user's own store.
+pub(super) fn make_private(directory: &Path) -> Result<(), Error> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+        let shown = escape(&directory.display().to_string());
+        Error::Configuration(format!(
+            "cannot make the store's directory {shown}: {error}; name a store with --store"
+        ))
+    })
+}

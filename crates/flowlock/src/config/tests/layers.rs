@@ -1,0 +1,129 @@
+//! Which of several sources wins.
+
+use super::*;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    System,
+    User,
+    Project,
+    Variable,
+    Flag,
+}
+
+const LAYERS: [Layer; 5] = [Layer::System, Layer::User, Layer::Project, Layer::Variable, Layer::Flag];
+
+/// A value of this setting that no other layer has.
+fn value(key: &str, layer: Layer) -> String {
+    let number = layer as u32 + 1;
+    match key {
+        "store" => format!("sqlite:/of/{layer:?}"),
+        "namespace" => format!("{layer:?}"),
+        "tz" => format!("Etc/GMT+{number}"),
+        _ => format!("{number}m"),
+    }
+}
+
+fn set(house: House, key: &'static str, layer: Layer) -> House {
+    let value = value(key, layer);
+    let line = format!("{key} = '{value}'\n");
+    match layer {
+        Layer::System => house.file(SYSTEM, &line),
+        Layer::User => house.file(USER, &line),
+        Layer::Project => {
+            let house = house.file(PROJECT, &line);
+            house.trust().add(&house.at(PROJECT)).unwrap();
+            house
+        }
+        Layer::Variable => house.variable(&variable_of(key), &value),
+        Layer::Flag => house.flag(key, &value),
+    }
+}
+
+#[test]
+fn the_nearer_of_every_two_wins_for_every_setting() {
+    for key in KEYS {
+        for far in LAYERS {
+            for near in LAYERS.into_iter().filter(|near| *near > far) {
+                let house = set(set(House::new(), key, far), key, near);
+                // What the machine's file fixes, no project changes.
+                let fixed = far == Layer::System && near == Layer::Project;
+                let wins = if fixed && matches!(key, "store" | "namespace") { far } else { near };
+                let got = house.read().get(key).unwrap().clone();
+                assert_eq!(got.value, value(key, wins), "{key}: {far:?} and {near:?}");
+                let source = match wins {
+                    Layer::Flag => Source::Flag(key),
+                    Layer::Variable => Source::Variable(variable_of(key)),
+                    Layer::Project => Source::File { path: house.at(PROJECT), line: 1 },
+                    Layer::User => Source::File { path: house.at(USER), line: 1 },
+                    Layer::System => Source::File { path: house.at(SYSTEM), line: 1 },
+                };
+                assert_eq!(got.source, source, "{key}: {far:?} and {near:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_setting_has_its_default_where_nobody_sets_it() {
+    let config = House::new().read();
+    assert!(KEYS.iter().all(|key| config.get(key).is_none()));
+    assert_eq!(config.namespace().unwrap().as_str(), "default");
+}
+
+#[test]
+fn what_the_machine_fixes_no_project_moves_even_if_the_users_file_sets_it_too() {
+    for key in ["store", "namespace"] {
+        let house = set(set(set(House::new(), key, Layer::System), key, Layer::User), key, Layer::Project);
+        let config = house.read();
+        assert_eq!(config.get(key).unwrap().value, value(key, Layer::User));
+        let said: Vec<String> = config.warnings.iter().map(|said| house.plain(said)).collect();
+        let fixed = format!("/{PROJECT}:1: {key} is not taken, because /{SYSTEM}:1 fixes it");
+        assert_eq!(said, [fixed]);
+    }
+    // The same value is no reason to say anything.
+    let house = House::new().file(SYSTEM, "namespace = 'prod'").file(PROJECT, "namespace = 'prod'");
+    assert_eq!(house.read().warnings, Vec::<String>::new());
+}
+
+#[test]
+fn relative_paths_count_from_the_file_they_stand_in() {
+    let house = House::new().file(PROJECT, "store = 'sqlite:jobs.db'");
+    assert_eq!(house.store(), "sqlite:/home/project/jobs.db");
+    let house = House::new().file(USER, "store = 'sqlite:jobs.db'");
+    assert_eq!(house.store(), "sqlite:/home/.config/flowlock/jobs.db");
+    let url = "rediss://h?password_file=pass%20word&ca=/etc/ca.pem&cert=c&key=k&db=1";
+    let house = House::new().file(SYSTEM, &format!("store = '{url}'"));
+    assert_eq!(
+        house.store(),
+        "rediss://h?password_file=/etc/flowlock/pass%20word&ca=/etc/ca.pem&cert=/etc/flowlock/c&key=/etc/flowlock/k&db=1"
+    );
+    // A flag means what it says where it is typed.
+    assert_eq!(House::new().flag("store", "sqlite:jobs.db").store(), "sqlite:/home/project/deep/jobs.db");
+}
+
+#[test]
+fn the_default_store_is_the_prepared_shared_one_or_the_users_own() {
+    let house = House::new();
+    assert_eq!(house.store(), "sqlite:/home/.local/state/flowlock/flowlock.db");
+    fs::create_dir_all(house.at("var/lib/flowlock")).unwrap();
+    assert_eq!(house.store(), "sqlite:/var/lib/flowlock/flowlock.db");
+}
+
+#[test]
+fn without_a_home_there_is_no_store_and_no_guess() {
+    let mut house = House::new();
+    house.surroundings.home = None;
+    let said = house.read().store().unwrap_err().to_string();
+    assert!(said.contains("has no home directory for the store"), "{said}");
+}
+
+#[test]
+fn the_lease_and_the_time_limits_that_are_set_are_those_of_the_library() {
+    let house = House::new().variable("FLOWLOCK_STORE", "memory:").variable("FLOWLOCK_DURATION", "5m");
+    let house = house.variable("FLOWLOCK_STORE_TIMEOUT", "7s").variable("FLOWLOCK_COMMIT_WAIT", "8");
+    let flowlock = house.read().open(Flowlock::builder()).unwrap();
+    let shared = &flowlock.shared;
+    let seconds = [shared.default_lease(), shared.store_timeout, shared.commit_wait].map(|d| d.as_secs());
+    assert_eq!(seconds, [300, 7, 8]);
+}

@@ -1,0 +1,166 @@
+//! Files that somebody else owns, may write, or led here.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+#[test]
+fn a_file_that_others_may_write_is_refused_whoever_owns_it() {
+    for file in [SYSTEM, USER, PROJECT] {
+        for (bits, who) in [(0o646, "everybody"), (0o666, "everybody"), (0o602, "everybody")] {
+            let house = House::new().file(file, "namespace = 'trap'");
+            mode(&house.at(file), bits);
+            let said = house.refusal();
+            assert!(said.starts_with(&format!("/{file} is not taken: it can be written by {who}")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_a_group_of_several_may_write_is_refused() {
+    let house = House::new().file(PROJECT, "namespace = 'trap'");
+    // A group that is nobody's own.
+    if nix::unistd::getuid().is_root() {
+        std::os::unix::fs::chown(house.at(PROJECT), None, Some(12_345)).unwrap();
+        mode(&house.at(PROJECT), 0o664);
+        assert!(house.refusal().contains("it can be written by group 12345 (mode 0664"));
+        mode(&house.at(PROJECT), 0o644);
+        assert_eq!(house.read().get("namespace").unwrap().value, "trap");
+        // Root's own group, as every person's own elsewhere, has nobody else in it.
+        std::os::unix::fs::chown(house.at(PROJECT), None, Some(0)).unwrap();
+        mode(&house.at(PROJECT), 0o664);
+        assert_eq!(house.read().get("namespace").unwrap().value, "trap");
+    } else {
+        eprintln!("not root, so no file can be given to a group: skipped");
+    }
+}
+
+#[test]
+fn a_strangers_file_is_refused_and_hides_nothing_further_up_in_silence() {
+    let house = House::new().file(PROJECT, "namespace = 'mine'").file("home/project/deep/flowlock.toml", "");
+    if !give_away(&house.at("home/project/deep/flowlock.toml")) {
+        return;
+    }
+    assert_eq!(
+        house.refusal(),
+        "/home/project/deep/flowlock.toml is not taken: it belongs to user 12345, neither you nor root; mend that, or \
+         read the file and type: flowlock trust /home/project/deep/flowlock.toml"
+    );
+    for file in [SYSTEM, USER] {
+        let house = House::new().file(file, "namespace = 'trap'");
+        give_away(&house.at(file));
+        assert_eq!(
+            house.refusal(),
+            format!("/{file} is not taken: it belongs to user 12345, neither you nor root")
+        );
+    }
+}
+
+#[test]
+fn a_directory_in_which_others_may_put_another_file_is_named() {
+    for directory in ["home/project", "home"] {
+        let house = House::new().file(PROJECT, "namespace = 'trap'");
+        mode(&house.at(directory), 0o777);
+        let said = house.refusal();
+        let expected = format!("the directory /{directory} can be written by everybody (mode 0777");
+        assert!(said.contains(&expected), "{said}");
+        // In a sticky one, as /tmp is, nobody takes away what is another's.
+        mode(&house.at(directory), 0o1777);
+        assert_eq!(house.read().get("namespace").unwrap().value, "trap");
+    }
+    let house = House::new().file(PROJECT, "namespace = 'trap'");
+    if give_away(&house.at("home")) {
+        assert!(house.refusal().contains("the directory /home belongs to user 12345"), "{}", house.refusal());
+    }
+}
+
+#[test]
+fn what_was_trusted_as_it_is_may_be_anybodys() {
+    let house = House::new().file(PROJECT, "namespace = 'n'");
+    mode(&house.at(PROJECT), 0o666);
+    house.trust().add(&house.at(PROJECT)).unwrap();
+    assert_eq!(house.read().get("namespace").unwrap().value, "n");
+    fs::write(house.at(PROJECT), "namespace = 'trap'").unwrap();
+    assert!(house.refusal().contains("it can be written by everybody"));
+    // A list trusts a place, not a content: it does not make up for that.
+    let list = format!("trusted_projects = [\"{}\"]", house.at("home").display());
+    assert!(house.file(USER, &list).refusal().contains("it can be written by everybody"));
+}
+
+#[test]
+fn a_projects_file_is_no_link_and_the_users_own_only_through_ones_own() {
+    let house = House::new().file("home/elsewhere.toml", "namespace = 'own'");
+    symlink(house.at("home/elsewhere.toml"), house.at(PROJECT)).unwrap();
+    assert!(house.refusal().starts_with("/home/project/flowlock.toml is a link"), "{}", house.refusal());
+    fs::remove_file(house.at(PROJECT)).unwrap();
+
+    let house = house.file(USER, "");
+    fs::remove_file(house.at(USER)).unwrap();
+    symlink("../../elsewhere.toml", house.at(USER)).unwrap();
+    let got = house.read().get("namespace").unwrap().clone();
+    assert_eq!(got.source, Source::File { path: house.at("home/elsewhere.toml"), line: 1 });
+    if give_away(&house.at(USER)) {
+        assert_eq!(
+            house.refusal(),
+            format!("/{USER} is not taken: the link /{USER} belongs to user 12345, neither you nor root")
+        );
+    }
+}
+
+#[test]
+fn a_link_on_the_way_to_the_users_file_that_another_planted_is_refused() {
+    let house = House::new().file("home/dot/flowlock/config.toml", "namespace = 'own'");
+    symlink("dot", house.at("home/.config")).unwrap();
+    assert_eq!(house.read().get("namespace").unwrap().value, "own");
+    if give_away(&house.at("home/.config")) {
+        assert!(house.refusal().contains("the link /home/.config belongs to user 12345"));
+    }
+}
+
+#[test]
+fn what_is_no_file_is_never_read_nor_passed_over() {
+    let make = |house: &House, kind: &str| {
+        fs::create_dir_all(house.at(USER).parent().unwrap()).unwrap();
+        for file in [USER, PROJECT] {
+            let path = house.at(file);
+            match kind {
+                "directory" => fs::create_dir(&path).unwrap(),
+                "fifo" => {
+                    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap()
+                }
+                "socket" => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+                _ => symlink("/dev/zero", &path).unwrap(),
+            }
+            mode_of_own(&path);
+        }
+    };
+    for kind in ["directory", "fifo", "socket", "device"] {
+        let house = House::new();
+        make(&house, kind);
+        let said = house.refusal();
+        assert!(said.contains("config.toml ") && !said.contains("no setting"), "{kind}: {said}");
+        fs::remove_dir_all(house.at("home/.config")).unwrap();
+        let said = house.refusal();
+        assert!(said.contains("flowlock.toml "), "{kind}: {said}");
+    }
+}
+
+/// Takes others' right to write away, so that only the kind of the file is wrong with it.
+fn mode_of_own(path: &Path) {
+    if !path.is_symlink() {
+        mode(path, 0o755);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error() {
+    if nix::unistd::getuid().is_root() {
+        eprintln!("root reads everything: skipped");
+        return;
+    }
+    for file in [SYSTEM, USER, PROJECT] {
+        let house = House::new().file(file, "namespace = 'n'");
+        mode(&house.at(file), 0o200);
+        assert!(house.refusal().contains("cannot be read: Permission denied"));
+    }
+}

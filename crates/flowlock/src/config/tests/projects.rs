@@ -1,0 +1,178 @@
+//! What a project's file may set by itself, and what it takes for the rest.
+
+use super::*;
+
+const SERVER: &str = "store = 'redis://there.example?password_file=/home/you/.ssh/id_ed25519'\n";
+
+#[test]
+fn by_itself_a_project_sets_a_namespace_a_zone_and_a_file_below_it() {
+    let text = "namespace = 'n'\ntz = 'Europe/Berlin'\nstore = 'sqlite:.cache/jobs.db'";
+    let house = House::new().file(PROJECT, text);
+    let config = house.read();
+    assert_eq!(
+        (config.get("namespace").unwrap().value.as_str(), house.store()),
+        ("n", "sqlite:/home/project/.cache/jobs.db".into())
+    );
+    assert_eq!(config.get("tz").unwrap().value, "Europe/Berlin");
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn a_server_of_an_untrusted_project_is_never_asked_and_no_other_store_in_its_place() {
+    for store in [
+        "redis://there.example",
+        "redis://there.example?password_file=/home/you/.ssh/id_ed25519",
+        "rediss://h?ca=ca.pem",
+        "redis+unix:///run/redis.sock",
+        "memory:",
+        "sqlite:../jobs.db",
+        "sqlite:.cache/../../jobs.db",
+        "sqlite:/home/jobs.db",
+        "sqlite:/home/project",
+        "sqlite:.",
+        "sqlite:sub/",
+        "nonsense",
+    ] {
+        let house = House::new();
+        let store = store.replace("/home/", &format!("{}/", house.at("home").display()));
+        let house = house.file(PROJECT, &format!("namespace = 'n'\nstore = '{store}'"));
+        assert_eq!(
+            house.refusal(),
+            "/home/project/flowlock.toml:2: this store is not taken, because nobody trusts the file: by itself a \
+             project's file may only name a sqlite: file below its own directory that no link leads to; read the file \
+             and type: flowlock trust /home/project/flowlock.toml",
+            "{store}"
+        );
+        // What is said nearer decides, and the file has no say.
+        assert_eq!(house.variable("FLOWLOCK_STORE", "memory:").store(), "memory:");
+    }
+}
+
+#[test]
+fn a_file_that_a_link_leads_to_is_not_below_the_project() {
+    use std::os::unix::fs::symlink;
+    for link in ["cache", "cache/jobs.db", "cache/jobs.db-wake", "cache/jobs.db-live", "cache/jobs.db-wal"] {
+        let house = House::new().file(PROJECT, "store = 'sqlite:cache/jobs.db'");
+        fs::create_dir_all(house.at("home/victim")).unwrap();
+        if link.contains('/') {
+            fs::create_dir(house.at("home/project/cache")).unwrap();
+        }
+        symlink(house.at("home/victim"), house.at("home/project").join(link)).unwrap();
+        assert!(house.refusal().contains("no link leads to"), "{link}");
+        house.trust().add(&house.at(PROJECT)).unwrap();
+        assert_eq!(house.store(), "sqlite:/home/project/cache/jobs.db", "{link}");
+    }
+    // Any other name may be a link.
+    let house = House::new().file(PROJECT, "store = 'sqlite:cache/jobs.db'");
+    fs::create_dir(house.at("home/project/cache")).unwrap();
+    symlink("/", house.at("home/project/cache/else")).unwrap();
+    assert_eq!(house.store(), "sqlite:/home/project/cache/jobs.db");
+}
+
+#[test]
+fn what_is_no_place_is_left_out_with_one_sentence() {
+    let house = House::new().file(PROJECT, "duration = '5m'\nstore_timeout = 3\ntz = 'UTC'");
+    let config = house.read();
+    assert_eq!((config.get("duration"), config.get("store_timeout")), (None, None));
+    let said: Vec<String> = config.warnings.iter().map(|said| house.plain(said)).collect();
+    assert_eq!(
+        said,
+        [
+            "/home/project/flowlock.toml: duration, store_timeout are not taken, because nobody trusts the file; read it \
+          and type: flowlock trust /home/project/flowlock.toml"
+        ]
+    );
+}
+
+#[test]
+fn trust_lasts_until_the_content_changes() {
+    let house = House::new().file(PROJECT, SERVER);
+    let set = house.trust().add(&house.at(PROJECT)).unwrap();
+    assert_eq!(set.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["store"]);
+    assert!(house.store().starts_with("redis://there.example?"));
+    house.write(PROJECT, &format!("{SERVER}# and more\n"));
+    assert!(house.refusal().contains("nobody trusts the file"));
+    let state =
+        |house: &House| house.trust().list().unwrap().into_iter().map(|t| t.state).collect::<Vec<_>>();
+    assert_eq!(state(&house), [TrustState::Changed]);
+    house.write(PROJECT, SERVER);
+    assert_eq!(state(&house), [TrustState::Unchanged]);
+    assert!(house.store().starts_with("redis://there.example?"));
+    assert!(house.trust().remove(&house.at("home/project")).unwrap());
+    assert!(!house.trust().remove(&house.at("home/project")).unwrap());
+    assert!(house.refusal().contains("nobody trusts the file"));
+}
+
+#[test]
+fn a_copy_elsewhere_is_not_trusted_and_a_newer_trust_replaces_the_older() {
+    let house = House::new().file(PROJECT, SERVER).file("home/project/deep/flowlock.toml", SERVER);
+    house.trust().add(&house.at(PROJECT)).unwrap();
+    assert!(house.refusal().starts_with("/home/project/deep/flowlock.toml:1: this store is not taken"));
+    fs::remove_file(house.at("home/project/deep/flowlock.toml")).unwrap();
+    house.write(PROJECT, "store = 'redis://other.example'\n");
+    house.trust().add(&house.at("home/project")).unwrap();
+    assert_eq!(house.store(), "redis://other.example");
+    assert_eq!(house.trust().list().unwrap().len(), 1);
+    // What it was before is not trusted any more.
+    house.write(PROJECT, SERVER);
+    assert!(house.refusal().contains("nobody trusts the file"));
+}
+
+#[test]
+fn trust_is_kept_where_only_the_user_can_write() {
+    let house = House::new().file(PROJECT, SERVER);
+    house.trust().add(&house.at(PROJECT)).unwrap();
+    let directory = house.at("home/.local/state/flowlock/trusted");
+    let bits = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let entry = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+    assert_eq!((bits(&directory), bits(&entry)), (0o700, 0o600));
+    mode(&entry, 0o666);
+    assert!(house.refusal().contains("does not count as trust: it can be written by everybody"));
+}
+
+#[test]
+fn directories_on_a_list_of_the_user_or_the_machine_are_trusted_with_all_below_them() {
+    for list in [USER, SYSTEM] {
+        for (entry, trusted) in [
+            ("/home/project", true),
+            ("/home", true),
+            ("/home/project/deep", false),
+            ("/home/proj", false),
+            ("/no/such", false),
+        ] {
+            let house = House::new().file(PROJECT, SERVER);
+            let entry = house.at(entry.trim_start_matches('/'));
+            let house = house.file(list, &format!("trusted_projects = [\"{}\"]", entry.display()));
+            assert_eq!(Config::read(&house.surroundings).is_ok(), trusted, "{list} {}", entry.display());
+        }
+    }
+    // It counts from the file it stands in.
+    let house = House::new().file(PROJECT, SERVER).file(USER, "trusted_projects = ['../../project']");
+    assert!(house.store().starts_with("redis://there.example?"));
+}
+
+#[test]
+fn a_project_cannot_put_itself_on_the_list() {
+    let house = House::new().file(PROJECT, "trusted_projects = ['.']");
+    assert_eq!(
+        house.refusal(),
+        "/home/project/flowlock.toml:1: trusted_projects is for the user's file or the one in /etc to say, not for a \
+         project's"
+    );
+    for bad in ["'.'", "['~/src']", "[1]", "['']", "true"] {
+        let house = House::new().file(USER, &format!("trusted_projects = {bad}"));
+        assert!(house.refusal().contains("trusted_projects is a list of directories"), "{bad}");
+    }
+}
+
+#[test]
+fn only_a_projects_file_that_could_be_used_is_trusted() {
+    let house = House::new().file(USER, "").file("home/project/broken/flowlock.toml", "stor = 1");
+    let said = |path: &str| house.plain(&house.trust().add(&house.at(path)).unwrap_err().to_string());
+    assert_eq!(
+        said(USER),
+        "/home/.config/flowlock/config.toml is not called flowlock.toml, so it is no project's file"
+    );
+    assert_eq!(said("home/project"), "there is no file /home/project/flowlock.toml");
+    assert!(said("home/project/broken").contains("did you mean store?"));
+}

@@ -1,0 +1,122 @@
+//! Passwords in URLs, well-formed or not: nobody sees any part of one.
+
+use super::*;
+use crate::store::without_password;
+
+/// Where a password stands, or would stand if the URL were right; `S` is the password.
+const SHAPES: [&str; 38] = [
+    "redis://u:S@h:6379/0",
+    "redis://:S@h",
+    "redis://S@h",
+    "redis://S:@h",
+    "redis://u:12/S@h",
+    "redis://u:12?S@h",
+    "redis://u:12#S@h",
+    "redis://u:S",
+    "redis://:S",
+    "redis:/u:S@h",
+    "redis:u:S@h",
+    "redis:S@h",
+    "redis:///u:S@h",
+    "redis//u:S@h",
+    "redis u:S@h",
+    "u:S@h",
+    "S@h",
+    "S",
+    "redis://h?password=S",
+    "redis://h/0?S",
+    "redis://h?S=1&S=2",
+    "redis://h?auth=p@S",
+    "redis://h/S",
+    "redis://h:S",
+    "redis://h:6379:S",
+    "redis+unix://u:S@",
+    "redis+unix://S/run/redis",
+    "redis+sentinel://u:12/S@h/master",
+    "redis+sentinel://u:S@h",
+    "redis+cluster://u:S@a,,b",
+    "redis+cluster://u:12/S",
+    "redis+foo://u:S@h",
+    "rediss+unix://u:S@/run/x",
+    "redis://u:S@h/notanumber",
+    "redis://u:S@h:0",
+    "redis://u:S@h?colour=red",
+    "mysql://u:S@h/db",
+    "sqlite:redis://u:S@h",
+];
+
+const PASSWORDS: [&str; 12] = [
+    "QXZJKWV",
+    "QXZ/JKW",
+    "QXZ?JKW",
+    "QXZ#JKW",
+    "QXZ@JKW",
+    "QXZ:JKW",
+    "QXZ%JKW",
+    "QXZ%2FJKW",
+    "/QXZJKW",
+    "QXZ JKW",
+    "QXZ&JKW",
+    "QXZ=JKW",
+];
+
+/// That no three letters of the password in a row are in a text.
+#[track_caller]
+fn keeps(text: &str, url: &str) {
+    for part in ["QXZ", "XZJ", "ZJK", "JKW", "KWV"] {
+        assert!(!text.contains(part), "{url}\n{text}");
+    }
+}
+
+/// Whether such a URL is another one that is right: after an `@` in the password comes a host, before a `:` a user.
+fn means_another(shape: &str, password: &str) -> bool {
+    let ends_in_a_host = shape.ends_with(":S") || shape.ends_with("://S");
+    (password.contains('@') && ends_in_a_host) || (password.contains(':') && shape.contains("//S"))
+}
+
+#[test]
+fn no_part_of_a_password_is_shown_however_the_url_is_broken() {
+    let mut tried = 0;
+    for shape in SHAPES {
+        for password in PASSWORDS.into_iter().filter(|password| !means_another(shape, password)) {
+            let url = shape.replace('S', password);
+            keeps(&without_password(&url), &url);
+            let flag = House::new().flag("store", &url);
+            let said = match Config::read(&flag.surroundings) {
+                Ok(config) => format!("{config:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            keeps(&said, &url);
+            keeps(&format!("{:?}", flag.surroundings), &url);
+            for file in [USER, PROJECT] {
+                let house = House::new().file(file, &format!("store = \"{url}\""));
+                let said = match Config::read(&house.surroundings) {
+                    Ok(config) => format!("{config:?}"),
+                    Err(error) => format!("{error} {error:?}"),
+                };
+                keeps(&said, &url);
+            }
+            // A URL that is right would be asked for over the network.
+            if crate::store::redis::shown(&url).is_none() {
+                let error = Flowlock::open(&url).unwrap_err();
+                keeps(&format!("{error} {error:?}"), &url);
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 400, "{tried}");
+}
+
+#[test]
+fn what_is_right_is_shown_whole_but_for_the_password() {
+    for (url, shown) in [
+        ("redis://u:p@h:1/2?failover_pause=0s", "redis://u:***@h:1/2?failover_pause=0s"),
+        ("rediss://h?password_file=/no/such/file", "rediss://h?password_file=/no/such/file"),
+        ("redis+sentinel://u:p@a,b:5/m", "redis+sentinel://u:***@a,b:5/m"),
+        ("redis+unix://:p@/run/x", "redis+unix://:***@/run/x"),
+        ("sqlite:/srv/a@b:c.db", "sqlite:/srv/a@b:c.db"),
+        ("memory:", "memory:"),
+    ] {
+        assert_eq!(without_password(url), shown);
+    }
+}

@@ -1,0 +1,212 @@
+//! Which projects' files a user trusts: each by its path and its content, so that one that changes is not trusted any
+//! more.
+//!
+//! A small file for each, as direnv keeps them, in the user's state directory: its name is the digest of path and
+//! content, its content the path.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::Setting;
+use super::file::{self, Found, Links};
+use super::project;
+use super::surroundings::Surroundings;
+use super::table::{Table, Whose};
+use crate::error::Error;
+
+/// What a user trusts.
+#[derive(Debug)]
+pub struct Trust {
+    directory: PathBuf,
+    uid: u32,
+}
+
+/// A project's file that was trusted once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trusted {
+    /// The file.
+    pub path: PathBuf,
+    /// What became of it.
+    pub state: TrustState,
+}
+
+/// What became of a file since it was trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrustState {
+    /// It is as it was, and its settings count.
+    Unchanged,
+    /// It has another content, which nobody trusts.
+    Changed,
+    /// It is not there, or cannot be read.
+    Gone,
+}
+
+impl Trust {
+    /// Where this user keeps it; none without a home.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a home that is a relative path.
+    pub fn of(surroundings: &Surroundings) -> Result<Option<Self>, Error> {
+        let state = surroundings.state_directory()?;
+        Ok(state.map(|state| Self { directory: state.join("trusted"), uid: surroundings.uid }))
+    }
+
+    /// The project's file that counts in a directory: the nearest, there or above it.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if that cannot be told.
+    pub fn nearest(directory: &Path) -> Result<Option<PathBuf>, Error> {
+        project::find(directory)
+    }
+
+    /// The project's file that a path means, links on the way to it followed: the file itself, or that in a directory.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if it is another file.
+    pub fn file(path: &Path) -> Result<PathBuf, Error> {
+        resolved(path)
+    }
+
+    /// Trusts a file as it is now, and answers what it sets.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a file that could not be used anyway, or if that cannot be kept.
+    pub fn add(&self, path: &Path) -> Result<Vec<(&'static str, Setting)>, Error> {
+        let path = resolved(path)?;
+        let Some(found) = file::read(&path, self.uid, Links::Refused)? else {
+            return Err(Error::Configuration(format!("there is no file {}", file::shown(&path))));
+        };
+        let table = Table::parse(&found, Whose::Project)?;
+        self.forget(&found.path)?;
+        self.keep(&found).map_err(|error| {
+            let shown = file::shown(&self.directory);
+            Error::Configuration(format!("cannot keep that in {shown}: {error}"))
+        })?;
+        Ok(table.settings.into_iter().collect())
+    }
+
+    /// Trusts a file no longer, whatever its content; answers whether it was trusted.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if that cannot be written.
+    pub fn remove(&self, path: &Path) -> Result<bool, Error> {
+        self.forget(&resolved(path)?)
+    }
+
+    /// Every file that was trusted, by its path.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] if what is kept cannot be read.
+    pub fn list(&self) -> Result<Vec<Trusted>, Error> {
+        let mut all = Vec::new();
+        for (entry, path) in self.entries()? {
+            let state = match file::read(&path, self.uid, Links::Refused) {
+                Ok(Some(found)) if entry.file_name() == Some(OsStr::new(&digest(&found))) => {
+                    TrustState::Unchanged
+                }
+                Ok(Some(_)) => TrustState::Changed,
+                Ok(None) | Err(_) => TrustState::Gone,
+            };
+            all.push(Trusted { path, state });
+        }
+        all.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(all)
+    }
+
+    /// Whether a file is trusted with the content that was read.
+    pub(super) fn knows(&self, found: &Found) -> Result<bool, Error> {
+        let entry = self.directory.join(digest(found));
+        match file::read(&entry, self.uid, Links::Refused)? {
+            Some(kept) => match kept.weakness {
+                None => Ok(true),
+                Some(weakness) => {
+                    let shown = file::shown(&entry);
+                    Err(Error::Configuration(format!("{shown} does not count as trust: {weakness}")))
+                }
+            },
+            None => Ok(false),
+        }
+    }
+
+    fn keep(&self, found: &Found) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        let entry = self.directory.join(digest(found));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(entry)?;
+        file.write_all(found.path.as_os_str().as_bytes())
+    }
+
+    fn forget(&self, path: &Path) -> Result<bool, Error> {
+        let mut was_there = false;
+        for (entry, of) in self.entries()? {
+            if of == path {
+                fs::remove_file(&entry).map_err(|error| self.cannot_read(&error))?;
+                was_there = true;
+            }
+        }
+        Ok(was_there)
+    }
+
+    /// What is kept: each file, and the path it is about.
+    fn entries(&self) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+        let listed = match fs::read_dir(&self.directory) {
+            Ok(listed) => listed,
+            Err(error) if file::is_absence(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(self.cannot_read(&error)),
+        };
+        let mut entries = Vec::new();
+        for entry in listed {
+            let entry = entry.map_err(|error| self.cannot_read(&error))?.path();
+            let about = fs::read(&entry).map_err(|error| self.cannot_read(&error))?;
+            entries.push((entry, PathBuf::from(OsStr::from_bytes(&about))));
+        }
+        Ok(entries)
+    }
+
+    fn cannot_read(&self, error: &io::Error) -> Error {
+        Error::Configuration(format!("{} cannot be used: {error}", file::shown(&self.directory)))
+    }
+}
+
+/// What to type to trust a file.
+pub(super) fn command(path: &Path) -> String {
+    let shown = file::shown(path);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@%".contains(c);
+    if shown.chars().all(plain) {
+        return format!("flowlock trust {shown}");
+    }
+    format!("flowlock trust '{}'", shown.replace('\'', r"'\''"))
+}
+
+/// The file itself, its directory without links; what is a directory means the file in it.
+fn resolved(path: &Path) -> Result<PathBuf, Error> {
+    let path = if path.is_dir() { path.join(project::NAME) } else { path.to_owned() };
+    if path.file_name() != Some(OsStr::new(project::NAME)) {
+        let (shown, name) = (file::shown(&path), project::NAME);
+        return Err(Error::Configuration(format!(
+            "{shown} is not called {name}, so it is no project's file"
+        )));
+    }
+    let directory = crate::store::directory_of(&path);
+    match fs::canonicalize(directory) {
+        Ok(directory) => Ok(directory.join(project::NAME)),
+        // A project that is gone can still be forgotten.
+        Err(error) if file::is_absence(&error) => Ok(path),
+        Err(error) => {
+            Err(Error::Configuration(format!("{} cannot be found: {error}", file::shown(directory))))
+        }
+    }
+}
+
+fn digest(found: &Found) -> String {
+    let mut digest = Sha256::new();
+    digest.update(found.path.as_os_str().as_bytes());
+    digest.update([0]);
+    digest.update(found.text.as_bytes());
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

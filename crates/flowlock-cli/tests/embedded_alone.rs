@@ -45,6 +45,46 @@ fn doctor_finds_a_directory_that_everybody_may_write() {
     cli.run(["doctor"]).code(1).stdout_has("everybody may write it; take that away with chmod o-w");
 }
 
+/// Alone: a server has no directory of ours.
+#[test]
+fn doctor_does_not_advise_to_close_a_directory_that_is_open_to_all_by_purpose() {
+    let cli = cli();
+    cli.run(["doctor"]).code(0);
+    fs::set_permissions(cli.home().join("store"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let told = cli.run(["doctor"]);
+    told.code(1).stdout_has("keep the store in a directory of its own");
+    assert!(!told.out().contains("chmod"), "{told:?}");
+}
+
+/// Alone: a server has no owner.
+#[test]
+fn doctor_finds_a_store_that_belongs_to_another_user() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("not root, so no file can be given to another user: skipped");
+        return;
+    }
+    let cli = cli();
+    cli.run(["doctor"]).code(0);
+    std::os::unix::fs::chown(cli.home().join("store"), Some(12_345), None).unwrap();
+    cli.run(["doctor"]).stdout_has("user 12345 may change, replace or remove the directory as they like");
+}
+
+/// Alone: JSON comes from one place whatever the store.
+#[test]
+fn json_on_a_terminal_hides_nothing_and_in_a_file_is_as_it_was() {
+    let cli = cli();
+    let note = "\u{1b}]0;x\u{7} \u{7f}\u{9b}2J \u{202e}\u{2066}\u{200b}end";
+    cli.run(["run", "-o", "a", "--note", note, "--", "true"]).code(0);
+    assert_eq!(cli.run(["outputs", "--json"]).json()["records"][0]["note"], note);
+    let terminal = cli.terminal(["outputs", "--json"]);
+    terminal.shows("end");
+    let raw = String::from_utf8(terminal.raw()).unwrap();
+    for hidden in ['\u{1b}', '\u{7}', '\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}'] {
+        assert!(!raw.contains(hidden), "{hidden:?} in {raw:?}");
+    }
+    terminal.wait().code(0).stdout_has(r"\u202e");
+}
+
 /// Alone: a server has no file that could be something else.
 #[test]
 fn doctor_says_why_a_store_cannot_be_used() {

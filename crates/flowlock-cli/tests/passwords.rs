@@ -78,6 +78,28 @@ fn a_nested_command_is_told_why_it_has_no_password() {
         .stderr_has("password_file=PATH");
 }
 
+#[test]
+fn doctor_finds_a_password_file_that_every_user_can_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::setup().password("s3cret").start());
+    let file = cli.home().join("password");
+    std::fs::write(&file, "s3cret\n").unwrap();
+    let url = format!("redis://127.0.0.1:{}/0?password_file={}", cli.server().port(), file.display());
+    let cli = cli.with("FLOWLOCK_STORE", url + "&failover_pause=0s");
+    let finding = |mode| {
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let report = cli.run(["doctor", "--json"]).json();
+        let findings = report["findings"].as_array().unwrap().clone();
+        findings.into_iter().find(|finding| finding["what"] == "password_file").unwrap()
+    };
+    assert_eq!(finding(0o600)["ok"], true);
+    // A group that is meant to use the server.
+    assert_eq!(finding(0o640)["ok"], true);
+    let open = finding(0o644);
+    assert_eq!(open["ok"], false);
+    assert!(open["found"].as_str().unwrap().contains("every user of this machine can read it"), "{open}");
+}
+
 /// Passwords that make a URL another one than was meant, and passwords in the wrong place.
 #[test]
 fn a_password_in_a_broken_url_is_nowhere_to_be_read() {

@@ -1,8 +1,19 @@
 //! A store's URL as people may see it.
 
 /// The schemes that may be repeated: what stands before the first colon may be a password, if it is none of these.
-const SCHEMES: [&str; 8] =
-    ["redis", "rediss", "valkey", "valkeys", "postgres", "postgresql", "mysql", "http"];
+const SCHEMES: [&str; 11] = [
+    "sqlite",
+    "memory",
+    "redis",
+    "rediss",
+    "valkey",
+    "valkeys",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "http",
+    "https",
+];
 /// What is shown in place of a text of which nothing can be told.
 const NOTHING: &str = "…";
 

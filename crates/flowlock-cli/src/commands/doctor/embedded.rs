@@ -48,16 +48,36 @@ fn mode(what: &'static str, path: &Path) -> Finding {
         Ok(meta) => {
             let mode = meta.mode() & 0o7777;
             let found = format!("mode {mode:04o}, owner {}, group {}", meta.uid(), meta.gid());
-            if mode & 0o002 == 0 {
-                // In a directory with the sticky bit members remove and replace only what they made themselves.
-                let open = meta.is_dir() && mode & 0o1020 == 0o020;
-                let hint = if open { "; members of the group can replace the store: chmod +t" } else { "" };
-                Finding::good(what, found + hint)
-            } else {
-                Finding::bad(what, format!("{found}: everybody may write it; take that away with chmod o-w"))
+            match who_else(what, &meta) {
+                None => {
+                    // In a directory with the sticky bit members remove and replace only what they made themselves.
+                    let open = meta.is_dir() && mode & 0o1020 == 0o020;
+                    let hint =
+                        if open { "; members of the group can replace the store: chmod +t" } else { "" };
+                    Finding::good(what, found + hint)
+                }
+                Some(problem) => Finding::bad(what, format!("{found}: {problem}")),
             }
         }
         Err(error) => Finding::bad(what, error.to_string()),
+    }
+}
+
+/// Who else could spoil or replace the store, and what to do about that.
+fn who_else(what: &str, meta: &fs::Metadata) -> Option<String> {
+    let (mode, owner) = (meta.mode(), meta.uid());
+    let is_ours = owner == 0 || owner == nix::unistd::getuid().as_raw();
+    match () {
+        // As /tmp is: that is right for such a directory, and it is none for a store.
+        () if meta.is_dir() && mode & 0o1002 == 0o1002 => Some(
+            "everybody may make files in it, as in /tmp, also those that belong beside the store; keep the store in a directory of its own"
+                .to_owned(),
+        ),
+        () if mode & 0o002 != 0 => Some("everybody may write it; take that away with chmod o-w".to_owned()),
+        () if !is_ours => Some(format!(
+            "user {owner} may change, replace or remove the {what} as they like; keep the store where its owner is you or root, as doctor --init-shared makes it"
+        )),
+        () => None,
     }
 }
 

@@ -1,5 +1,8 @@
 //! The server, and what it does with what it is told.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use flowlock::store::redis::RedisStore;
@@ -14,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Asks the server over a connection of its own.
 pub(super) fn examine(url: &str, door: &Door, findings: &mut Vec<Finding>) -> Result<(), Failure> {
     let store = RedisStore::open(url, PATIENCE).map_err(|error| door.failure(error))?;
+    findings.extend(store.secret_files().iter().map(|(what, path)| secret(what, path)));
     let found = store
         .examine(door.flowlock.namespace())
         .map_err(|error| door.failure(flowlock::Error::from(error)))?;
@@ -34,4 +38,22 @@ fn clock_step(step_ms: i64) -> Finding {
         "clock step",
         format!("the server's clock was set {way} by {seconds} s since it was last seen: {harm}; {remedy}"),
     )
+}
+
+/// Whether others than their owner and a group can read a file with a password or a key in it.
+fn secret(what: &'static str, path: &Path) -> Finding {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Ok(meta) if meta.mode() & 0o006 != 0 => Finding::bad(
+            what,
+            format!(
+                "{shown}, mode {:04o}: every user of this machine can read it, and then do to the store what you can; take that away with chmod o-rwx",
+                meta.mode() & 0o7777
+            ),
+        ),
+        Ok(meta) => {
+            Finding::good(what, format!("{shown}, mode {:04o}, owner {}", meta.mode() & 0o7777, meta.uid()))
+        }
+        Err(error) => Finding::bad(what, format!("{shown}: {error}")),
+    }
 }

@@ -162,6 +162,33 @@ fn a_stranger_is_told_to_join_the_group() {
     );
 }
 
+#[test]
+fn in_a_user_namespace_the_machines_own_directories_are_no_strangers() {
+    if !Command::new("unshare").args(["-r", "true"]).status().is_ok_and(|status| status.success()) {
+        eprintln!("no user namespaces here: skipped");
+        return;
+    }
+    let person = Person::new(12_345);
+    let file = person.cli.home().join("flowlock.toml");
+    fs::write(&file, "namespace = 'inside'\n").unwrap();
+    if nix::unistd::getuid().is_root() {
+        chown(&file, Some(person.uid), Some(person.gid)).unwrap();
+    }
+    let line = ["config", "show"].map(str::to_owned);
+    let inside = ["unshare", "-r"].map(str::to_owned);
+    let ended = if nix::unistd::getuid().is_root() {
+        let mut words = person.line(&line);
+        let command = words.iter().position(|word| word == "--").unwrap() + 1;
+        words.splice(command..command, inside);
+        person.cli.clone().with_program("setpriv").run(words)
+    } else {
+        let binary = person.binary.display().to_string();
+        let words = [&inside[1..], &[binary], &line[..]].concat();
+        person.cli.clone().with_program("unshare").run(words)
+    };
+    assert!(ended.code(0).out().contains("inside"), "{ended:?}");
+}
+
 /// Waits until a person's `status` has these words.
 #[track_caller]
 fn seen_by(person: &Person, cli: &Cli, words: &[&str]) {

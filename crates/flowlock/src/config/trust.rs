@@ -208,5 +208,5 @@ fn digest(found: &Found) -> String {
     digest.update(found.path.as_os_str().as_bytes());
     digest.update([0]);
     digest.update(found.text.as_bytes());
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }

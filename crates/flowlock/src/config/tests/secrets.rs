@@ -68,10 +68,13 @@ fn keeps(text: &str, url: &str) {
     }
 }
 
-/// Whether such a URL is another one that is right: after an `@` in the password comes a host, before a `:` a user.
+/// Whether such a URL is another one that is right: after an `@` in the password comes a host, before a `:` a user, and
+/// from a `/` on a socket's path.
 fn means_another(shape: &str, password: &str) -> bool {
     let ends_in_a_host = shape.ends_with(":S") || shape.ends_with("://S");
-    (password.contains('@') && ends_in_a_host) || (password.contains(':') && shape.contains("//S"))
+    (password.contains('@') && ends_in_a_host)
+        || (password.contains(':') && shape.contains("//S"))
+        || (password.starts_with('/') && shape.contains("unix://S"))
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn every_variable_that_a_run_gives_its_command_is_known_to_a_flowlock_inside_it(
     cli.run(["outputs", "create", "a"]).code(0);
     let inside = format!("{} config show", env!("CARGO_BIN_EXE_flowlock"));
     cli.run(["run", "-i", "a", "-o", "b", "--", "sh", "-c", &inside]).code(0).stderr("");
-    let many = (0..1000).map(|n| format!("{n:0>200}\n")).collect::<String>();
+    let many = (0..1000).map(|n| format!("{n:0>200}\n")).collect::<Vec<_>>().concat();
     fs::write(cli.home().join("many"), &many).unwrap();
     for name in many.lines().collect::<Vec<_>>().chunks(200) {
         cli.run(["outputs", "create"].iter().chain(name)).code(0);

@@ -39,10 +39,8 @@ pub(crate) fn trust(global: &Global, args: &args::Trust) -> Result<u8, Failure> 
     };
     let path = shown(&file.display().to_string());
     let said = if args.remove {
-        match trust.remove(&file)? {
-            true => format!("{path} is not trusted any more"),
-            false => format!("{path} was not trusted"),
-        }
+        let what = if trust.remove(&file)? { "is not trusted any more" } else { "was not trusted" };
+        format!("{path} {what}")
     } else {
         let settings = trust.add(&file)?;
         let settings = settings.iter().map(|(key, setting)| match *key {
@@ -81,7 +79,9 @@ fn list(trust: &Trust, json: bool) -> Result<u8, Failure> {
         return Ok(exit::OK);
     }
     let mut table = Table::new(&["STATE", "FILE"]);
-    trusted.iter().for_each(|trusted| table.row(&[trusted.state, &trusted.path]));
+    for trusted in &trusted {
+        table.row(&[trusted.state, &trusted.path]);
+    }
     terminal::print(&table.text(Screen::detect()))?;
     Ok(exit::OK)
 }

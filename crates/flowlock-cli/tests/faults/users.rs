@@ -174,16 +174,10 @@ fn in_a_user_namespace_the_machines_own_directories_are_no_strangers() {
     if nix::unistd::getuid().is_root() {
         chown(&file, Some(person.uid), Some(person.gid)).unwrap();
     }
-    let line = ["config", "show"].map(str::to_owned);
-    let inside = ["unshare", "-r"].map(str::to_owned);
+    let words = ["-r", &person.binary.display().to_string(), "config", "show"].map(str::to_owned);
     let ended = if nix::unistd::getuid().is_root() {
-        let mut words = person.line(&line);
-        let command = words.iter().position(|word| word == "--").unwrap() + 1;
-        words.splice(command..command, inside);
-        person.cli.clone().with_program("setpriv").run(words)
+        person.cli.clone().with_program("setpriv").run(person.line("unshare", &words))
     } else {
-        let binary = person.binary.display().to_string();
-        let words = [&inside[1..], &[binary], &line[..]].concat();
         person.cli.clone().with_program("unshare").run(words)
     };
     assert!(ended.code(0).out().contains("inside"), "{ended:?}");

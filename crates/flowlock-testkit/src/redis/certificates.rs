@@ -1,5 +1,7 @@
 //! An authority, a server's certificate and a client's, valid for the loopback address.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
@@ -29,6 +31,7 @@ impl Certificates {
         let write = |name: &str, text: String| {
             let path = directory.join(name);
             std::fs::write(&path, text).expect("room for a certificate");
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a file of ours");
             path
         };
         let pair = |name: &str, params: CertificateParams| {

@@ -126,7 +126,7 @@ fn what_is_no_file_is_never_read_nor_passed_over() {
             match kind {
                 "directory" => fs::create_dir(&path).unwrap(),
                 "fifo" => {
-                    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap()
+                    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o644)).unwrap();
                 }
                 "socket" => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
                 _ => symlink("/dev/zero", &path).unwrap(),

@@ -79,7 +79,7 @@ impl SideFiles {
         if meta.nlink() > 1 {
             let links = meta.nlink();
             return Err(unusable(format!(
-                "{} has {links} hard links, so it may be another program's file; remove it and run again",
+                "{} has {links} hard links, so it may be another program's file; keep one of its names",
                 shown(path)
             )));
         }
@@ -101,9 +101,10 @@ impl SideFiles {
     fn judge_owner(&self, path: &Path, meta: &Metadata) -> Result<(), StoreError> {
         if meta.uid() != self.owner && meta.uid() != 0 {
             return Err(unusable(format!(
-                "{} belongs to user {}, neither to user {}, who owns the store, nor to root; remove it and run again",
+                "{} belongs to user {}, neither to user {}, who owns the store, nor to root; if you trust what is in it, chown it to user {}, else remove it",
                 shown(path),
                 meta.uid(),
+                self.owner,
                 self.owner
             )));
         }

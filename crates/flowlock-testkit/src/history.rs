@@ -60,8 +60,8 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize) {
         Err(TestError::Fail(_, script)) => {
             let failed = play(&script).expect_err("the smallest history fails again");
             panic!(
-                "{}\nbounds {:?}, written {:03b}\n{}",
-                failed.verdict, script.bounds, script.written, failed.trace
+                "{}\nbounds {:?}, ways {:?}, written {:03b}\n{}",
+                failed.verdict, script.bounds, script.ways, script.written, failed.trace
             );
         }
         Err(TestError::Abort(reason)) => panic!("the histories could not be drawn: {reason}"),

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 7)]
     rounds: u32,
     /// Measure only this part: processes, transactions, handoff, released, contention, waiting; on Redis cycle, script,
-    /// handoff, released, queue, idle, records, threads
+    /// elsewhere, handoff, released, queue, idle, records, threads
     #[arg(long, value_name = "PART")]
     only: Option<String>,
 }

@@ -1,6 +1,7 @@
 //! What can happen in a history, as data that proptest can draw and shrink.
 
 use flowlock::Bounds;
+use flowlock::store::memory::Ways;
 use proptest::prelude::*;
 
 /// One event. Numbers pick among whatever there is at that moment.
@@ -125,6 +126,8 @@ pub enum Wish {
 pub struct Script {
     /// How much a step may do, and an answer say.
     pub bounds: Bounds,
+    /// Which ways the scripts of the Redis store take.
+    pub ways: Ways,
     /// Which names are written before anything happens.
     pub written: u8,
     /// What happens.
@@ -133,11 +136,9 @@ pub struct Script {
 
 /// All scripts of up to `longest` events.
 pub fn scripts(longest: usize) -> impl Strategy<Value = Script> {
-    (bounds(), 0..8_u8, prop::collection::vec(ops(), 1..longest)).prop_map(|(bounds, written, ops)| Script {
-        bounds,
-        written,
-        ops,
-    })
+    let ways = prop_oneof![2 => Just(Ways::Short), 1 => Just(Ways::Long)];
+    (bounds(), ways, 0..8_u8, prop::collection::vec(ops(), 1..longest))
+        .prop_map(|(bounds, ways, written, ops)| Script { bounds, ways, written, ops })
 }
 
 /// Those of every day, or some of them so small that a few runs are enough to leave work over, to fill pages and to be

@@ -55,6 +55,7 @@ impl Play {
     fn new(script: &Script) -> Self {
         let world = Arc::new(TestWorld::default());
         world.bound_steps(script.bounds);
+        world.take_ways(script.ways);
         let subjects = vec![
             Subject::memory(world.clone()),
             Subject::sqlite(world.clone()),

@@ -5,6 +5,7 @@
 #[path = "../bench_common/mod.rs"]
 mod common;
 mod cycle;
+mod elsewhere;
 mod idle;
 mod queue;
 mod records;
@@ -22,7 +23,8 @@ use rows::Bench;
 use server::Server;
 
 /// What can be measured by itself, in the order of the table.
-const PARTS: [&str; 8] = ["cycle", "script", "handoff", "released", "queue", "idle", "records", "threads"];
+const PARTS: [&str; 9] =
+    ["cycle", "script", "elsewhere", "handoff", "released", "queue", "idle", "records", "threads"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::server::Server;
 use crate::table::{Row, short};
-use crate::{PARTS, Trouble, cycle, handoff, idle, queue, records, released, script, threads};
+use crate::{PARTS, Trouble, cycle, elsewhere, handoff, idle, queue, records, released, script, threads};
 
 /// What the parts are measured with.
 pub(crate) struct Bench<'p> {
@@ -22,6 +22,7 @@ impl Bench<'_> {
         match part {
             "cycle" => self.cycle(),
             "script" => self.script(),
+            "elsewhere" => self.elsewhere(),
             "handoff" => self.handoff(),
             "released" => self.released(),
             "queue" => self.queue(),
@@ -51,6 +52,16 @@ impl Bench<'_> {
         let seen = script::against_jobs_py(&self.server, self.python, self.rounds)?;
         let what = "the server's time for acquire + commit, against jobs.py 0.31 with history";
         Ok(vec![Row::ratio(what, seen, "1.2 ×", "0.8 ×")])
+    }
+
+    fn elsewhere(&self) -> Result<Vec<Row>, Trouble> {
+        let seen = elsewhere::with_others(&self.server, self.rounds)?;
+        let what = "acquire + commit with one lapsed run and one waiting run elsewhere in the namespace, against none";
+        let of_server = "the server's time for it";
+        Ok(vec![
+            Row::ratio(what, seen.cycle, "1.3 ×", "1.1 ×"),
+            Row::ratio(of_server, seen.server, "1.3 ×", "1.1 ×"),
+        ])
     }
 
     fn handoff(&self) -> Result<Vec<Row>, Trouble> {

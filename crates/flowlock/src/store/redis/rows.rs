@@ -13,7 +13,7 @@ use crate::run::{
     Attempt, ClientId, Holder, IfWritten, Nonce, OnFail, Outcome, Place, Run, Spec, State, Ticket, Token,
 };
 use crate::store::StoreError;
-use crate::store::memory::TestWorld;
+use crate::store::memory::{TestWorld, Ways};
 use crate::store::plausible;
 use crate::world::{Bounds, Life, World as _};
 
@@ -383,9 +383,11 @@ pub(super) fn pack_world(world: &TestWorld) -> Vec<u8> {
         boot_id: String,
         bounds: Bounds,
         dead: Vec<String>,
+        ways: Ways,
     }
     let (now, bounds) = (world.now(), world.bounds());
     let dead = world.dead().iter().map(|life| life.0.to_string()).collect();
-    let row = WorldRow { wall_us: now.wall_us, boot_ms: now.boot_ms, boot_id: world.boot_id(), bounds, dead };
+    let (boot_id, ways) = (world.boot_id(), world.ways());
+    let row = WorldRow { wall_us: now.wall_us, boot_ms: now.boot_ms, boot_id, bounds, dead, ways };
     rmp_serde::to_vec_named(&row).unwrap_or_default()
 }

@@ -61,6 +61,30 @@ fn long_after_the_last_run_only_the_namespaces_own_row_is_left() {
 }
 
 #[test]
+fn a_cycle_costs_the_same_whatever_others_do_at_other_names() {
+    let (stage, clock) = stage();
+    let data = |read: &str, write: &str| ClaimsBuilder::default().input(name(read)).output(name(write));
+    stage.passes(&Run::new("writer", ClaimsBuilder::default().output(name("in"))));
+    stage.runs(&Run::new("lapses", lock("elsewhere")).with(|spec| spec.lease_ms = 1_000));
+    let cycle = |number: usize| stage.passes(&Run::new(format!("cycle.{number}"), data("in", "out")));
+    cycle(0);
+    let alone = stage.calls(|| cycle(1));
+    stage.runs(&Run::new("holder", lock("somewhere")));
+    stage.waits(&Run::new("waits", lock("somewhere").output(name("w"))));
+    stage.send(&Run::new("awaits", data("never written", "x")), Patience::Wait(None));
+    clock.advance(Duration::from_secs(2));
+    stage.ticks(2);
+    let mut beside = stage.calls(|| cycle(2));
+    // Whether the process itself waits for something is looked up once more.
+    *beside.entry("zrangebylex".into()).or_default() -= 1;
+    beside.retain(|_, calls| *calls > 0);
+    assert_eq!(beside, alone);
+    // At their own names they do matter.
+    let reader = Run::new("reader", ClaimsBuilder::default().lock(name("elsewhere")).input(name("in")));
+    assert!(stage.calls(|| stage.passes(&reader)).values().sum::<u64>() > alone.values().sum());
+}
+
+#[test]
 fn records_are_what_outlasts_the_runs_that_wrote_them() {
     let (stage, clock) = stage();
     for number in 0..100 {

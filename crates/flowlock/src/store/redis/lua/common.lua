@@ -137,9 +137,28 @@
     if missing then
       local found = call('HMGET', KEYS[1], unpack(missing))
       for i, field in ipairs(missing) do
-        HOLDERS[sub(field, 2)] = found[i]
+        F.holders_from(sub(field, 2), found[i])
       end
     end
+  end,
+
+  -- Takes in who holds a place, and how many others have to do with it.
+  holders_from = function(place, raw)
+    local count, holders = string.match(raw or '', '^(%d+):(.*)$')
+    OTHERS[place] = tonumber(count or 0)
+    if count then
+      raw = holders ~= '' and holders
+    end
+    HOLDERS[place] = raw
+  end,
+
+  -- How a place stands in the hash; false if nobody has to do with it.
+  crowd_of = function(place)
+    local others, holders = OTHERS[place], HOLDERS[place]
+    if others > 0 then
+      return format('%d:', others) .. (holders or '')
+    end
+    return holders
   end,
 
   -- How a name stands in the hash with so many more, or fewer, who share it; false if nobody is left.
@@ -254,6 +273,9 @@
       if call('ZCARD', KEYS[7]) == 0 then
         meta.backlog = 0
       end
+    end
+    if step.others then
+      F.write_others()
     end
     meta.sequence = meta.sequence + 1
     call('HSET', KEYS[1], 'm', struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ahead, meta.waiting,

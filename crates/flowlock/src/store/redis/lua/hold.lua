@@ -43,9 +43,9 @@
         F.hold_units(run, claim)
       else
         local holders = mode == 'x' and run.ticket or F.sharers(place, 1)
-        fields[#fields + 1] = 'h' .. place
-        fields[#fields + 1] = holders
         HOLDERS[place] = holders
+        fields[#fields + 1] = 'h' .. place
+        fields[#fields + 1] = F.crowd_of(place)
         if mode == 's' then
           index[#index + 1] = 0
           index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'

@@ -35,12 +35,20 @@ local function lapsed_members(run)
   return members
 end
 
+local function note_lapsed(run, more)
+  F.prefetch_holders(F.spec_of(run).claims)
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    F.note_others(claim.place, more)
+  end
+end
+
 F.unhold_lapsed = function(run, also)
   local members = lapsed_members(run)
   members[#members + 1] = also
   if #members > 0 then
     call('ZREM', KEYS[2], unpack(members))
   end
+  note_lapsed(run, -1)
 end
 
 -- Moves a holder's claims between the standing and the lapsed.
@@ -52,6 +60,7 @@ F.set_lapsed = function(run, lapsed)
     for _, member in ipairs(lapsed_members(run)) do
       call('ZADD', KEYS[2], 0, member)
     end
+    note_lapsed(run, 1)
   else
     F.unhold_lapsed(run)
     run.lapsed, run.given_up = nil, nil

@@ -49,9 +49,10 @@
         if mode == 's' then
           index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
         end
-        if holders then
+        local crowd = F.crowd_of(place)
+        if crowd then
           left[#left + 1] = 'h' .. place
-          left[#left + 1] = holders
+          left[#left + 1] = crowd
         else
           gone[#gone + 1] = 'h' .. place
         end

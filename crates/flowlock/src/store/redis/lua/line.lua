@@ -46,6 +46,46 @@ F.remove_of_client = function(run)
   end
 end
 
+-- So many more, or fewer, others have to do with a place, or with its record.
+F.note_others = function(place, more)
+  local letter = byte(place)
+  if letter == 115 then
+    return
+  elseif letter == 97 then
+    place = 'd' .. sub(place, 2)
+  end
+  F.exclusive_holder(place)
+  OTHERS[place] = OTHERS[place] + more
+  step.others = step.others or {}
+  step.others[place] = true
+end
+
+-- Writes what `note_others` noted, a thousand places at a time.
+F.write_others = function()
+  local left, gone = {}, {}
+  local function write(most)
+    if #left > most then
+      call('HSET', KEYS[1], unpack(left))
+      left = {}
+    end
+    if #gone > most then
+      call('HDEL', KEYS[1], unpack(gone))
+      gone = {}
+    end
+  end
+  for place in pairs(step.others) do
+    local crowd = F.crowd_of(place)
+    if crowd then
+      left[#left + 1] = 'h' .. place
+      left[#left + 1] = crowd
+    else
+      gone[#gone + 1] = 'h' .. place
+    end
+    write(2000)
+  end
+  write(0)
+end
+
 local function members_in_line(run)
   local members = {}
   for _, claim in ipairs(F.spec_of(run).claims) do
@@ -66,6 +106,10 @@ F.enter_line = function(run)
   if #scored > 0 then
     call('ZADD', KEYS[2], unpack(scored))
   end
+  F.prefetch_holders(F.spec_of(run).claims)
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    F.note_others(claim.place, 1)
+  end
   run.in_line = true
   meta.queued = meta.queued + 1
 end
@@ -76,6 +120,10 @@ local function remove_from_line(run)
   local members = members_in_line(run)
   if #members > 0 then
     call('ZREM', KEYS[2], unpack(members))
+  end
+  F.prefetch_holders(F.spec_of(run).claims)
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    F.note_others(claim.place, -1)
   end
 end
 
@@ -92,6 +140,7 @@ end
 F.unpark = function(run)
   if run.parked then
     call('ZREM', KEYS[2], 'p' .. run.parked .. '\0' .. run.ticket)
+    F.note_others(run.parked, -1)
     run.parked = nil
   end
 end
@@ -102,6 +151,7 @@ F.add_guards = function(run)
   if spec.if_written then
     for _, name in ipairs(spec.outputs) do
       call('ZADD', KEYS[2], 0, 'g' .. name .. '\0' .. run.ticket)
+      F.note_others('d' .. name, 1)
     end
   end
 end
@@ -111,6 +161,7 @@ F.remove_guards = function(run)
   if spec.if_written then
     for _, name in ipairs(spec.outputs) do
       call('ZREM', KEYS[2], 'g' .. name .. '\0' .. run.ticket)
+      F.note_others('d' .. name, -1)
     end
   end
 end
@@ -206,6 +257,7 @@ F.wait_at = function(run, place)
   if run.parked ~= place then
     F.unpark(run)
     call('ZADD', KEYS[2], 0, 'p' .. place .. '\0' .. run.ticket)
+    F.note_others(place, 1)
     run.parked = place
   end
   F.save(run)

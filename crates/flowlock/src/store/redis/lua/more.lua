@@ -245,8 +245,8 @@ end
 F.exclusive_holder = function(place)
   local known = HOLDERS[place]
   if known == nil then
-    known = call('HGET', KEYS[1], 'h' .. place)
-    HOLDERS[place] = known
+    F.holders_from(place, call('HGET', KEYS[1], 'h' .. place))
+    known = HOLDERS[place]
   end
   return known and byte(known) ~= 115 and known
 end

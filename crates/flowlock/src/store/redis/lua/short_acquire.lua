@@ -1,4 +1,5 @@
--- The short way of a request: all its inputs are there, nobody holds or waits for anything that matters, nothing is due.
+-- The short way of a request: all its inputs are there, nobody is in its way or has lapsed at any of its names, nothing is
+-- due or left over. What goes on at other names does not matter.
 -- What this grants, the engine below would grant in the same way; whatever is out of the ordinary is left to it, before
 -- anything is written.
 --
@@ -19,7 +20,7 @@ if shared then
       pause_until, reign, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
   end
   local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
-  free = free and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
+  free = free and backlog == 0 and now < next_due and wall < next_expiry
     and now < next_forget + SLACK and latest >= now and latest <= now + LATEST_AHEAD
   free = free and (PAUSE == 0 or now >= pause_until)
     and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
@@ -37,6 +38,9 @@ if shared then
   end
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
+  -- Who waits for something elsewhere is heard, which the engine sees to.
+  local mine = 'k' .. argv[7]
+  free = free and (waiting == 0 or not call('ZRANGEBYLEX', KEYS[2], '[' .. mine, '(' .. mine .. '\255', 'LIMIT', 0, 1)[1])
   if free and may('HSET') and may('ZADD') and call('ZCARD', KEYS[2]) then
     local token, lease, most = math.max(last_token + 1, wall + ahead), tonumber(argv[16]), tonumber(argv[17])
     local ticket = string.format('%016.0f', last_ticket + 1)
@@ -47,7 +51,7 @@ if shared then
       deadline = deadline, due = deadline,
     }
     local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
-      ahead, 0, 0, 0, 0, math.min(next_due, deadline), next_expiry, next_forget, pause_until, reign, epoch, replication)
+      ahead, waiting, queued, lapsed, 0, math.min(next_due, deadline), next_expiry, next_forget, pause_until, reign, epoch, replication)
     local fields = {
       'm', row, ticket, struct.pack('>c1dd', 'R', token, deadline) .. cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
       inputs > 0 and 'v' .. ticket or nil, inputs > 0 and table.concat(parts, '\0') .. '\0' or nil,

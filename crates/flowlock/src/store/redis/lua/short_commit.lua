@@ -1,5 +1,5 @@
--- The short way of a commit: the run holds all its names under a standing lease, nobody waits for any of them, nothing is
--- due. What this writes, the engine below would write in the same way; whatever is out of the ordinary is left to it,
+-- The short way of a commit: the run holds all its names under a standing lease, nobody waits for any of them or has lapsed
+-- at one, nothing is due or left over. What goes on at other names does not matter. What this writes, the engine below would write in the same way; whatever is out of the ordinary is left to it,
 -- before anything is written.
 
 if ordinary and OP == 'commit' and ARGV[5] ~= '' then
@@ -10,7 +10,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   if free then
     schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
       pause_until, reign, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
-    free = schema == 1 and waiting == 0 and lapsed == 0 and backlog == 0 and now < next_due and wall < next_expiry
+    free = schema == 1 and backlog == 0 and now < next_due and wall < next_expiry
       and now < next_forget + SLACK
   end
   local whole = free and call('HMGET', KEYS[1], ticket, 's' .. ticket, 'v' .. ticket)
@@ -45,7 +45,13 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         fields[last], index[#index + 1] = field, field .. '\0' .. ticket .. 's'
       end
     end
-    local old, written = last > 0 and call('HMGET', KEYS[1], unpack(fields)) or {}, {}
+    for i = 1, #gone do
+      fields[last + i] = gone[i]
+    end
+    local old, written = fields[1] and call('HMGET', KEYS[1], unpack(fields)) or {}, {}
+    for i = outputs + 1, #fields do
+      free = free and (old[i] == ticket or i <= last and old[i] and string.byte(old[i]) == 115)
+    end
     for i = 1, outputs do
       if old[i] then
         local state, version, _, due = struct.unpack('>c1ddd', old[i])
@@ -63,7 +69,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local forget = now + OUTCOME_MEMORY
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
         .. '\0' .. (whole[3] or '0\0') .. argv[6]
-      local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ahead, 0, 0, 0, 0, next_due,
+      local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ahead, waiting, queued, lapsed, 0, next_due,
         next_expiry, math.min(next_forget, forget), pause_until, reign, epoch, replication)
       local changed, n = { 'm', row, ticket, struct.pack('>c1dd', 'C', wall, forget) .. string.sub(whole[1], 18) }, 4
       for i = 1, last do

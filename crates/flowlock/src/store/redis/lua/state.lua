@@ -3,7 +3,8 @@
 --  KEYS[1] hash    m            the namespace's own row
 --                  <ticket>     a run · s<ticket> what it asked for · v<ticket> versions of its inputs
 --                  n<nonce><id> ticket of an attempt · i<id> ticket of the living, or else the latest run with an id
---                  h<place>     ticket of the exclusive holder, or s and how many share it · u<place> units in use
+--                  h<place>     ticket of the exclusive holder, or s and how many share it; before that, if others have to
+--                               do with the place, how many, and a colon · u<place> units in use
 --                  o<name>      a record
 --  KEYS[2] zset    the index, by bytes; the first letter says of what:
 --                  h<place> NUL ticket mode   shared holders and units     r<ticket>               living runs
@@ -23,6 +24,10 @@
 -- (s shared, x exclusive, u units), must (its record must exist), units and capacity. What is not there is none, or no.
 -- A number that is written as a word (LOOKS, SILENCE) has its home in Rust; script.rs puts it in its place.
 --
+-- Others who have to do with a place, for who holds it or asks for it: those in line, parked there or at its record, lapsed
+-- holders, and those who may not overwrite it; slots aside. Without any, and without deadlines that are due, a request and
+-- a commit take the short way whatever goes on elsewhere.
+--
 -- A record's state is L live, I incomplete, J incomplete only since its present holder began, E expired, R removed, N
 -- never written. Its first 25 bytes are fixed: state, version, when it was written, when it is due (-1: never). Behind them,
 -- each ended by NUL: the failed attempt (run, job, outcome, time), the run, the job, what it was made from; then `-`,
@@ -37,7 +42,7 @@ local FAR, FIRST, FORGET = 9007199254740991, '0000000000000000', 450359962737049
 local holding_states, waiting_states = { granted = true, running = true }, { awaiting_input = true, queued = true }
 
 -- What was read in this step, as it is by now.
-local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS = {}, {}, {}, {}, {}
+local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS, OTHERS = {}, {}, {}, {}, {}, {}
 
 -- What this step has done: looks and claims it may still look at, holders in the way that it may still end and how many
 -- claims of theirs, of how many runs in the way it may still speak, whom to tell, whether deadlines are left over, and,

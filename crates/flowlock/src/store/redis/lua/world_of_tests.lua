@@ -1,4 +1,5 @@
--- In tests the world is the last argument: both clocks, the boot of the machine, the bounds of a step, the dead.
+-- In tests the world is the last argument: both clocks, the boot of the machine, the bounds of a step, the dead, and whether
+-- the short ways are taken.
 local world = cmsgpack.unpack(ARGV[#ARGV])
 local wall, now = world.wall_us, world.boot_ms
 local SLACK = 0
@@ -13,5 +14,5 @@ end
 local check_boot -- see boot_of_tests.lua
 -- The short way knows of no ceiling: where it must rise the long way is taken.
 local tests = redis.call('HMGET', KEYS[1], '!boot', '!ceiling', 'm')
-local ordinary = tests[1] == world.boot_id and tests[2] and tests[3]
+local ordinary = world.ways == 'short' and tests[1] == world.boot_id and tests[2] and tests[3]
   and math.max(wall, (select(4, struct.unpack('>Bddd', tests[3]))) + 1) <= tonumber(tests[2])

@@ -4,7 +4,7 @@ use flowlock::Flowlock;
 use flowlock::store::{Content, View};
 
 /// How many names are compared.
-const MOST_COMPARED: usize = 5_000;
+const MOST_COMPARED: usize = 1_000;
 
 /// `did you mean X?` Trouble with the store is no reason to say more.
 pub(crate) fn near(flowlock: &Flowlock, wrong: &str) -> Option<String> {

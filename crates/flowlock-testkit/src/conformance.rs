@@ -219,6 +219,7 @@ cases! { ($)
         two_hosts_are_not_taken_for_a_reboot,
         the_wall_clock_touches_no_lease,
         a_page_is_one_snapshot_with_its_sequence_number,
+        a_page_that_is_too_large_is_cut_and_says_where_the_next_one_begins,
     ;
 }
 

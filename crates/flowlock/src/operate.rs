@@ -54,7 +54,7 @@ impl Flowlock {
         Ok(self.shared.view(view)?)
     }
 
-    /// Runs that wait or hold, by arrival, in pages of at most 1,000.
+    /// Runs that wait or hold, by arrival, in pages.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -101,10 +101,14 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn names(&self, names: &[Name]) -> Result<Vec<NameSeen>, Error> {
-        match self.view(&View::Names(names.to_vec()))?.content {
-            Content::Names(seen) => Ok(seen),
-            _ => Ok(Vec::new()),
+        let mut all = Vec::with_capacity(names.len());
+        while let Some(rest) = names.get(all.len()..).filter(|rest| !rest.is_empty()) {
+            match self.view(&View::Names(rest.to_vec()))?.content {
+                Content::Names(seen) if !seen.is_empty() => all.extend(seen),
+                _ => break,
+            }
         }
+        Ok(all)
     }
 
     /// Marks names as written, by hand. Runs that waited for them may start.

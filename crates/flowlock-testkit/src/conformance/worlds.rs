@@ -112,6 +112,36 @@ pub(super) fn the_wall_clock_touches_no_lease(stage: &Stage) {
     }
 }
 
+pub(super) fn a_page_that_is_too_large_is_cut_and_says_where_the_next_one_begins(stage: &Stage) {
+    let names: Vec<String> = (0..2_100).map(|at| format!("n{at:04}")).collect();
+    for some in names.chunks(1_000) {
+        assert_eq!(stage.create(&some.iter().map(String::as_str).collect::<Vec<_>>()), "done");
+    }
+    let mut pages = Vec::new();
+    let mut after = None;
+    loop {
+        let view = View::Records { prefix: "n".into(), after, limit: 12_000 };
+        let Content::Records(records, next) = stage.view(&view) else { panic!("not records") };
+        pages.push(records.len());
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [1_000, 1_000, 100]);
+    let asked: Vec<_> = names.iter().map(|name| flowlock::Name::parse(name).unwrap()).collect();
+    let Content::Names(seen) = stage.view(&View::Names(asked)) else { panic!("not names") };
+    assert_eq!((seen.len(), seen[249].name.as_str()), (250, "n0249"));
+    for at in 0..260 {
+        stage.run(&format!("r{at:03}")).locks(&format!("l{at}")).tries();
+    }
+    let all = View::Runs { job: None, from: flowlock::Ticket(0), limit: 12_000 };
+    let Content::Runs(runs, Some(next)) = stage.view(&all) else { panic!("not cut") };
+    assert_eq!(runs.len(), 250);
+    let rest = View::Runs { job: None, from: next, limit: 12_000 };
+    assert!(matches!(stage.view(&rest), Content::Runs(runs, None) if runs.len() == 10));
+}
+
 pub(super) fn a_page_is_one_snapshot_with_its_sequence_number(stage: &Stage) {
     for at in 0..5 {
         stage.run(&format!("{at}")).writes(&format!("x{at}")).tries();

@@ -20,7 +20,7 @@ pub enum View {
         job: Option<JobName>,
         /// From this ticket on: the continuation of an earlier page.
         from: Ticket,
-        /// How many at most.
+        /// How many at most; never more than 250.
         limit: usize,
     },
     /// The latest run with this id, ended ones too.
@@ -33,10 +33,10 @@ pub enum View {
         prefix: String,
         /// Behind this name: the continuation of an earlier page.
         after: Option<Name>,
-        /// How many at most.
+        /// How many at most; never more than 1,000.
         limit: usize,
     },
-    /// Everything about some names.
+    /// Everything about some names: about the first 250 of them.
     Names(Vec<Name>),
 }
 
@@ -58,7 +58,7 @@ pub enum Content {
     Run(Option<Box<Seen>>),
     /// Records; and behind which name the next page begins, if there is one.
     Records(Vec<Record>, Option<Name>),
-    /// Names.
+    /// Names: as many of those asked for as fit into a page.
     Names(Vec<NameSeen>),
 }
 
@@ -88,6 +88,13 @@ pub struct NameSeen {
     pub line: Vec<(Space, By)>,
 }
 
+/// How many records a page has at most.
+pub(crate) const MOST_RECORDS: usize = 1_000;
+/// How many runs: of each that waits everything in its way is looked up.
+pub(crate) const MOST_RUNS: usize = 250;
+/// Of how many names a page says everything.
+pub(crate) const MOST_NAMES: usize = 250;
+
 /// Reads without changing anything. Deadlines that passed unswept show as negative time left.
 pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) -> Result<Page> {
     let meta = tables.meta()?;
@@ -105,8 +112,9 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         must_sync: false,
         records: std::collections::BTreeMap::new(),
     };
+    // A larger page is cut: whoever wants more asks for the next one.
     let content = match view {
-        View::Runs { job, from, limit } => engine.runs(job.as_ref(), *from, *limit)?,
+        View::Runs { job, from, limit } => engine.runs(job.as_ref(), *from, (*limit).min(MOST_RUNS))?,
         View::Run(id) => {
             let run = engine.tables.latest_run(id)?;
             engine.one_run(run)?
@@ -115,10 +123,12 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
             let run = engine.tables.by_attempt(attempt)?;
             engine.one_run(run)?
         }
-        View::Records { prefix, after, limit } => engine.records(prefix, after.as_ref(), *limit)?,
-        View::Names(names) => {
-            Content::Names(names.iter().map(|name| engine.name_seen(name)).collect::<Result<_>>()?)
+        View::Records { prefix, after, limit } => {
+            engine.records(prefix, after.as_ref(), (*limit).min(MOST_RECORDS))?
         }
+        View::Names(names) => Content::Names(
+            names.iter().take(MOST_NAMES).map(|name| engine.name_seen(name)).collect::<Result<_>>()?,
+        ),
     };
     Ok(Page { sequence, content })
 }

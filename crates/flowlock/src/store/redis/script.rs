@@ -135,6 +135,9 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         Clock::Argument => (word, format!("world.bounds.{}", word.to_ascii_lowercase())),
     });
     let times = [
+        ("MOST_RECORDS", engine::view::MOST_RECORDS.to_string()),
+        ("MOST_RUNS", engine::view::MOST_RUNS.to_string()),
+        ("MOST_NAMES", engine::view::MOST_NAMES.to_string()),
         ("SILENCE", engine::SILENCE_MS.to_string()),
         ("OUTCOME_MEMORY", engine::OUTCOME_MEMORY_MS.to_string()),
         ("ABANDONED_AFTER", engine::ABANDONED_AFTER_MS.to_string()),

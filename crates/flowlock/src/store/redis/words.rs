@@ -1,6 +1,7 @@
 //! A step, or a view, as the words a script takes.
 
 use crate::claim::{Mode, Space};
+use crate::engine::view::MOST_NAMES;
 use crate::name::Name;
 use crate::run::{Holder, IfWritten, OnFail};
 use crate::step::{Acquire, Holders, MOST_EXPLAINED, Patience, Step, Unlock, Who};
@@ -226,7 +227,7 @@ pub(super) fn view_words(view: &View) -> (&'static str, Words) {
         }
         View::Names(names) => {
             let mut words = Vec::new();
-            add_names(&mut words, names);
+            add_names(&mut words, &names[..names.len().min(MOST_NAMES)]);
             ("names", words)
         }
     }

@@ -64,14 +64,14 @@ end
 
 local function look()
   if OP == 'runs' then
-    return runs(ARGV[4], ARGV[5], tonumber(ARGV[6]))
+    return runs(ARGV[4], ARGV[5], math.min(tonumber(ARGV[6]), MOST_RUNS))
   elseif OP == 'run' then
     return one_run(ARGV[4])
   elseif OP == 'records' then
-    return records(ARGV[4], ARGV[5], tonumber(ARGV[6]))
+    return records(ARGV[4], ARGV[5], math.min(tonumber(ARGV[6]), MOST_RECORDS))
   end
   local found = {}
-  for i = 1, tonumber(ARGV[4]) do
+  for i = 1, math.min(tonumber(ARGV[4]), MOST_NAMES) do
     found[i] = name_seen(ARGV[4 + i])
   end
   return found

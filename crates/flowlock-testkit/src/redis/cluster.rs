@@ -208,7 +208,8 @@ impl Cluster {
             Ok(answer) => redis::from_redis_value(answer).unwrap_or_else(|error| format!("{error}\n")),
             Err(error) => format!("{error}\n"),
         };
-        self.nodes.iter().map(|node| format!("node {}:\n{}", node.port(), view(node))).collect()
+        let told = self.nodes.iter().map(|node| format!("node {}:\n{}", node.port(), view(node)));
+        told.collect::<Vec<_>>().concat()
     }
 
     fn node(&self, port: u16) -> Option<&RedisServer> {

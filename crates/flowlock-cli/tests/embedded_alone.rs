@@ -181,3 +181,27 @@ fn with_close_a_surviving_grandchild_keeps_nothing() {
     assert!(is_alive(pid));
     drop(leftover);
 }
+
+/// Alone: the file, and every process of it, is in the same time namespace; a server would not be.
+#[test]
+fn deadlines_are_kept_where_the_time_since_boot_is_not_the_time_without_sleep() {
+    let cli = cli().with_program("unshare");
+    // As after a day of being suspended.
+    let elsewhen = ["--time", "--boottime", "100000", "--monotonic", "5000"];
+    let is_allowed = std::process::Command::new("unshare").args(elsewhen).arg("true").output();
+    if !is_allowed.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this user may not make a time namespace");
+        return;
+    }
+    let flowlock = env!("CARGO_BIN_EXE_flowlock");
+    let run = |flags: &[&str]| {
+        let line = [&elsewhen[..], &[flowlock, "run", "-o", "a"], flags].concat();
+        let begun = std::time::Instant::now();
+        (cli.run(line), begun.elapsed())
+    };
+    let (hung, took) = run(&["--duration", "1s", "--max-runtime", "2s", "--", "sleep", "60"]);
+    hung.code(79).stderr_has("ran as long as --max-runtime lets it; ending the command");
+    assert!(took < std::time::Duration::from_secs(6), "{took:?}");
+    // Its lease of 1 s is renewed all the time.
+    run(&["--duration", "1s", "--", "sleep", "2.5"]).0.code(0).stderr("");
+}

@@ -389,3 +389,38 @@ impl Drop for Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::{MemoryStore, TestWorld};
+
+    /// As a process that was stopped, and goes on while what it waits for is still held.
+    #[test]
+    fn a_run_that_was_silent_too_long_comes_back_by_itself() {
+        let world = Arc::new(TestWorld::default());
+        let store = Arc::new(MemoryStore::with_world(world.clone()));
+        let [ours, theirs] = [(); 2].map(|()| Flowlock::with_store(store.clone()));
+        let first = theirs.job("first").lock("a").lease(Duration::from_hours(1)).acquire().unwrap();
+        let Begun::Waiting(mut second) = ours.job("second").lock("a").begin().unwrap() else { panic!() };
+        assert!(matches!(second.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+        world.advance(Duration::from_secs(11));
+        // Any step of another process finds that it was silent.
+        theirs.job("third").lock("b").acquire().unwrap().commit().unwrap();
+        let is_present = || theirs.run(second.run_id()).unwrap().unwrap().run.present;
+        assert!(!is_present());
+        // The next heartbeat, now.
+        lock(&second.seat.state).look_again = Some(Instant::now());
+        ours.shared.desk.get().unwrap().hurry();
+        let until = Instant::now() + Duration::from_secs(4);
+        while !lock(&second.seat.state).news {
+            assert!(Instant::now() < until, "it was not told to ask for itself");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(matches!(second.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+        assert!(theirs.run(second.run_id()).unwrap().unwrap().run.present);
+        first.commit().unwrap();
+        let Progress::Granted(grant) = second.wait(Duration::from_secs(4)).unwrap() else { panic!() };
+        grant.commit().unwrap();
+    }
+}

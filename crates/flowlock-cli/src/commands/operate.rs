@@ -1,7 +1,7 @@
 //! `keep`, `refresh`, `commit`, `fail` and `verify`: a run operated by its id.
 
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowlock::{Error, RunId};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,7 +12,13 @@ use crate::door::Door;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::signals::Signals;
+use crate::supervise::boot_clock;
 use crate::terminal;
+
+/// `keep` asks again so soon while the store is in trouble.
+const AFTER_TROUBLE: Duration = Duration::from_secs(1);
+/// After a suspended machine wakes up the time is noticed within it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -89,27 +95,30 @@ pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
     let seen = door.flowlock.run(&run).map_err(|error| door.failure(error))?;
     let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;
     let every = args.every.unwrap_or(Duration::from_millis(seen.run.spec.lease_ms) / 3);
-    let mut deadline = Instant::now();
+    let left = Duration::from_millis(seen.lease_left_ms.unwrap_or_default().max(0).cast_unsigned());
+    let mut deadline = boot_clock() + left;
     loop {
+        let mut pause = every;
         match door.flowlock.refresh(&run) {
-            Ok(left) => deadline = Instant::now() + left,
+            Ok(left) => deadline = boot_clock() + left,
             Err(Error::Over { .. }) => return Ok(exit::OK),
-            Err(Error::Store(error)) if error.is_transient() && Instant::now() < deadline => {
+            Err(Error::Store(error)) if error.is_transient() && boot_clock() < deadline => {
+                pause = every.min(AFTER_TROUBLE);
                 tracing::warn!(%error, "could not renew; trying again until the lease is over");
             }
             Err(error) => return Err(door.failure(error)),
         }
-        if sleep(&mut signals, every)? {
+        if sleep(&mut signals, pause)? {
             return Ok(exit::OK);
         }
     }
 }
 
-/// Sleeps; true if a signal asked to end.
+/// Sleeps; true if a signal asked to end. Time goes on while the machine is suspended, as leases do.
 fn sleep(signals: &mut Signals, time: Duration) -> Result<bool, Failure> {
-    let until = Instant::now() + time;
+    let until = boot_clock() + time;
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_sub(boot_clock()).min(LONGEST_SLEEP);
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         let mut ready = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ready, timeout) {
@@ -121,7 +130,7 @@ fn sleep(signals: &mut Signals, time: Duration) -> Result<bool, Failure> {
             }
             Err(error) => return Err(Failure::internal("wait for signals", &error)),
         }
-        if Instant::now() >= until {
+        if boot_clock() >= until {
             return Ok(false);
         }
     }

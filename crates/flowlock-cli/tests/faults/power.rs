@@ -188,3 +188,18 @@ fn a_token_is_not_given_again_if_the_process_that_was_to_sync_its_ceiling_died()
     }
     assert_eq!(told, 14, "every history told somebody a token");
 }
+
+#[test]
+fn what_was_created_and_removed_by_hand_is_so_after_a_power_loss() {
+    let cli = cli();
+    let below = cli.home().join("store");
+    let faults = Fault::below(&below).journal().inject();
+    let by_hand = cli.clone().with_faults(&faults);
+    by_hand.run(["outputs", "create", "a", "b"]).code(0);
+    by_hand.run(["outputs", "rm", "a"]).code(0);
+    let journal = faults.journal();
+    let disk = TempDir::with_prefix("disk-").expect("room for a disk");
+    journal.after_power_loss(journal.len(), Luck::None, &below, disk.path());
+    let (cli, _faults) = rebooted(disk.path(), &Told::default());
+    assert_eq!(records(&cli).into_keys().collect::<Vec<_>>(), ["b"]);
+}

@@ -88,6 +88,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
+pub(super) fn a_record_written_anew_for_ever_outlives_the_time_of_the_old_one(stage: &Stage) {
+    assert_eq!(stage.run("A").writes("x").records_for(60).tries().commits(), "committed");
+    assert_eq!(stage.run("B").writes("x").tries().commits(), "committed");
+    stage.create_for(&["y"], 60);
+    stage.create(&["y"]);
+    // Past the old time, and then past the seven days for which a record that is no more is remembered.
+    for days in [1, 7, 7, 30] {
+        stage.world(|world| world.advance(std::time::Duration::from_hours(24 * days)));
+        stage.tick();
+        stage.tick();
+        assert_eq!(stage.written(), "x live, y live");
+    }
+    stage.run("reader").reads("x").reads("y").tries().is("running");
+}
+
 pub(super) fn a_record_expires(stage: &Stage) {
     assert_eq!(stage.run("A").writes("x").records_for(60).tries().commits(), "committed");
     stage.pass(59);

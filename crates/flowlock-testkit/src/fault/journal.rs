@@ -174,6 +174,8 @@ impl Disk {
                 self.files[file].changes.push((index, entry.event.clone()));
             }
             Event::Sync { began } => self.sync(&entry.path, all.partition_point(|e| e.start < *began)),
+            // A directory: the journal knows files only, and a directory that is missing is made again.
+            Event::Rename { .. } if !self.names_now.contains_key(&entry.path) => {}
             Event::Rename { to } => {
                 let file = self.file(index, &entry.path);
                 self.name(index, to, Some(file));

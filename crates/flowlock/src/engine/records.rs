@@ -181,11 +181,12 @@ impl<T: Tables> Engine<'_, T> {
         if let Some(refused) = self.clear_the_way(names, holders)? {
             return Ok(refused);
         }
+        // Also if nothing is left to remove: an earlier try may have failed at the disk, and this one promises the same.
+        self.must_sync = true;
         let mut any = false;
         for name in names {
             if let Some(record) = self.record(name)?.filter(|record| record.state.is_written()) {
                 self.end_record(record, RecordState::Removed)?;
-                self.must_sync = true;
                 any = true;
             }
         }

@@ -192,6 +192,16 @@ fn what_was_removed_or_unlocked_by_a_try_without_an_answer_was_there() {
 }
 
 #[test]
+fn nobody_renews_a_detached_run() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let detached = flowlock.job("build").lock("a").lease(SHORT).acquire().unwrap().detach().unwrap();
+    let next = flowlock.job("next").lock("a").wait(SHORT * 4).acquire().unwrap();
+    assert!(matches!(flowlock.refresh(&detached), Err(Error::Lost { .. })));
+    next.commit().unwrap();
+}
+
+#[test]
 fn what_was_not_there_is_neither_removed_nor_unlocked() {
     let store = Fresh::new();
     let flowlock = store.open();

@@ -1,4 +1,4 @@
-//! Starting COMMAND: the one place where this crate steps outside safe Rust.
+//! Starting COMMAND: outside safe Rust, as only `lost_memory.rs` is too.
 //!
 //! Between `fork` and `exec` only async-signal-safe calls are allowed; every closure here keeps to thin
 //! wrappers of system calls. Linux only: the parent-death signal and the order of events rely on it.

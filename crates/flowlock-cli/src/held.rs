@@ -6,12 +6,14 @@ use std::io::PipeReader;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
+use flowlock::store::Store;
 use flowlock::{Grant, Lost};
 
 use crate::args::OnTrouble;
 use crate::child::{self, Launch};
 use crate::environment::Environment;
 use crate::exit::Failure;
+use crate::lost_memory::Watching;
 use crate::signals::Signals;
 use crate::supervise::{Claims, Ended, Member, Verdict, boot_clock, supervise};
 use crate::terminal;
@@ -33,6 +35,7 @@ pub(crate) struct Policy {
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
     grant: &'a Grant,
+    store: &'a dyn Store,
     policy: Policy,
     lost: PipeReader,
     deadline: Cell<Duration>,
@@ -45,7 +48,7 @@ const STILL_THE_SAME: Duration = Duration::from_millis(100);
 
 impl<'a> Watched<'a> {
     /// Listens for the loss of `grant`.
-    pub(crate) fn new(grant: &'a Grant, policy: Policy) -> Result<Self, Failure> {
+    pub(crate) fn new(grant: &'a Grant, store: &'a dyn Store, policy: Policy) -> Result<Self, Failure> {
         let (lost, tell) = std::io::pipe().map_err(|error| Failure::internal("make a pipe", &error))?;
         // Closing one side makes the other readable.
         grant.on_lost(move |_| drop(tell));
@@ -53,7 +56,7 @@ impl<'a> Watched<'a> {
             grant.insist();
         }
         let deadline = Cell::new(boot_clock() + grant.time_left());
-        Ok(Self { grant, policy, lost, deadline, spared: Cell::new(false) })
+        Ok(Self { grant, store, policy, lost, deadline, spared: Cell::new(false) })
     }
 
     /// Runs one process to its end.
@@ -65,6 +68,7 @@ impl<'a> Watched<'a> {
         signals: &mut Signals,
     ) -> Result<Ended, Failure> {
         let launch = Launch { command, environment: environment.variables(), inherit };
+        let _watching = Watching::begin();
         let child = child::start(launch).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
         crate::log::begin();
         let kill_after = self.policy.kill_after;
@@ -139,6 +143,15 @@ impl Claims for Watched<'_> {
             self.grant.run_id(),
             said_of(left),
             nix::unistd::getuid(),
+        ));
+    }
+
+    fn on_store_gone(&mut self) {
+        self.store.abandon();
+        let run = self.grant.run_id();
+        terminal::say(&format!(
+            "{run}: the index of the store's journal was cut off while it was used; its lease cannot be renewed, nothing \
+             more can be recorded"
         ));
     }
 

@@ -13,6 +13,7 @@ mod held;
 mod hint;
 mod json;
 mod log;
+mod lost_memory;
 mod parent;
 mod request;
 mod seen;

@@ -20,6 +20,7 @@ use nix::unistd::getpgrp;
 
 pub(crate) use self::group::Member;
 use crate::child::{self, Child};
+use crate::lost_memory;
 use crate::signals::Signals;
 
 /// How soon the loop looks for a new deadline after one was let pass.
@@ -37,6 +38,8 @@ pub(crate) trait Claims {
     fn on_deadline(&mut self) -> Verdict;
     /// Called once if this process may not end what runs on: its names should not become another's if that can be helped.
     fn on_unstoppable(&mut self, left: &[Member]);
+    /// Called once if no step can be carried out any more.
+    fn on_store_gone(&mut self);
     /// Called when KILL was sent: whatever does not die of that has no claim on its names.
     fn on_killed(&mut self);
 }
@@ -109,7 +112,7 @@ impl Watch<'_> {
         let timer =
             TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         let mut armed = None;
-        let mut lost = false;
+        let (mut lost, mut store_gone) = (false, false);
         loop {
             // Taken before looking: a SIGCHLD that comes between the look and the sleep must end the sleep.
             let arrived = signals.take();
@@ -119,6 +122,10 @@ impl Watch<'_> {
             }
             if lost {
                 self.names_lost();
+            }
+            if !store_gone && lost_memory::happened() {
+                store_gone = true;
+                self.claims.on_store_gone();
             }
             for signal in arrived {
                 self.pass_on(signal);

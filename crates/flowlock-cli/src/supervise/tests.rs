@@ -45,6 +45,9 @@ impl Claims for Played {
     fn on_unstoppable(&mut self, _: &[Member]) {
         self.told.push("unstoppable");
     }
+    fn on_store_gone(&mut self) {
+        self.told.push("store gone");
+    }
     fn on_killed(&mut self) {
         self.told.push("killed");
     }

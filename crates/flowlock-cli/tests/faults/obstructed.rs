@@ -243,3 +243,27 @@ sys.stdin.read()";
     cli.run(["doctor"]).code(0);
     assert!(fs::metadata(beside(&cli, "-wal")).unwrap().len() < 5 << 20);
 }
+
+#[test]
+fn an_index_cut_off_in_the_middle_of_a_renewal_ends_no_command() {
+    let cli = used();
+    let gate = Gate::new(cli.home().join("gate"));
+    let holder = cli.start(run("-o b --duration 6s", &format!("echo in; {}; echo done", gate.wait())));
+    holder.says("in\n");
+    let index = File::options().write(true).open(beside(&cli, "-shm")).unwrap();
+    // Again and again, until it happens between two accesses.
+    until("a renewal without its index", PATIENCE, || {
+        (0..2_000).for_each(|_| index.set_len(0).unwrap());
+        holder
+            .stderr()
+            .contains("the index of the store's journal was cut off while it was used")
+            .then_some(())
+    });
+    // Whoever wants a turn gets it, and the names are still held.
+    cli.run(run("-l other --wait 0", "echo ran")).code(0).stdout("ran\n");
+    cli.run(run("-o b --wait 0", "echo ran")).code(75);
+    gate.open();
+    holder.wait().code(74).stdout("in\ndone\n").stderr_has("nothing more can be recorded");
+    cli.run(["check", "b"]).code(1);
+    cli.run(["doctor"]).code(0);
+}

@@ -73,6 +73,9 @@ pub trait Store: Debug + Send + Sync {
     }
     /// What an earlier process saw: from now on an older state, or another epoch, is noticed.
     fn expect(&self, _: &Namespace, _: Watermark) {}
+    /// A thread of this process stands still for ever in the middle of a step: gives back what it keeps from others. From
+    /// now on every step of this process is an error.
+    fn abandon(&self) {}
     /// Takes what the store has to tell people since the last call, a sentence each: that it went back, which recent
     /// commits are missing.
     fn notices(&self) -> Vec<String> {

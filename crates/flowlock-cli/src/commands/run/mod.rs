@@ -18,6 +18,7 @@ use crate::environment::Environment;
 use crate::exit::{self, Failure};
 use crate::held::{Policy, Watched};
 use crate::json::{self, ResultJson};
+use crate::lost_memory;
 use crate::request;
 use crate::signals::Signals;
 use crate::supervise::{Ended, boot_clock};
@@ -61,6 +62,7 @@ fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Fail
     let plan = Plan::new(&settings, args)?;
     story.job = Some(plan.job.as_str().to_owned());
     let door = settings.open()?;
+    lost_memory::install().map_err(|error| Failure::internal("handle signals", &error))?;
     // Handlers stand before anything is asked for; until then a signal ends us, and a store that is away is not waited for.
     let signals =
         Signals::install(&door.interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
@@ -155,7 +157,7 @@ impl Errand<'_> {
     ) -> Result<Ended, Failure> {
         let pulse = self.door.flowlock.pulse().filter(|_| !self.args.close);
         let descriptor = pulse.as_ref().and_then(|pulse| pulse.descriptor.as_ref()).map(|held| held.as_fd());
-        let mut watched = Watched::new(grant, policy)?;
+        let mut watched = Watched::new(grant, self.door.flowlock.store().as_ref(), policy)?;
         let ended = watched.run(command, environment, descriptor, &mut self.signals)?;
         self.story.command_exit_code = Some(ended.code);
         let (Some(check), Ended { code: 0, killed: false }) = (&self.args.check, ended) else {

@@ -23,6 +23,7 @@ mod wake;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::TransactionBehavior;
@@ -34,8 +35,8 @@ use self::life::Lives;
 use self::open::Identity;
 use self::resolve::resolve;
 use self::rows::Rows;
-use self::side::{SideFiles, with_suffix};
-use self::turn::Turnstile;
+use self::side::{SideFiles, open_itself, with_suffix};
+use self::turn::{Key, Turnstile};
 use self::wake::Inboxes;
 use super::{Inbox, Limits, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks};
 use crate::engine::{self, Effect};
@@ -69,6 +70,10 @@ pub struct SqliteStore {
     inner: Alone<Inner>,
     /// How far each namespace had come: a store never goes back.
     watermarks: Watermarks,
+    /// Gives back the turn of a thread that stands still for ever.
+    key: Key,
+    /// Some thread does.
+    abandoned: AtomicBool,
     /// The process that opened it: neither `SQLite` nor the locks survive a fork.
     pid: u32,
 }
@@ -113,8 +118,10 @@ impl SqliteStore {
         let side = SideFiles::of(&path)?;
         let lives = Arc::new(Lives::open(side.clone(), patience)?);
         let turnstile = Turnstile::open(side.clone(), patience)?;
-        let file = Some(file);
+        let (file, key) = (Some(file), turnstile.key());
         Ok(Self {
+            key,
+            abandoned: AtomicBool::default(),
             inboxes: Inboxes::new(side),
             world: world(lives.clone()),
             inner: Alone::new(Inner { turnstile, file, identity, owes_sync: false }),
@@ -174,11 +181,24 @@ impl SqliteStore {
             );
             return Err(StoreError::new(StoreErrorKind::Unusable, message));
         }
+        self.is_not_abandoned()?;
         if let Some(inside) = self.inner.enter(limits) {
             return Ok(inside);
         }
+        self.is_not_abandoned()?;
         limits.check()?;
         Err(turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
+    }
+
+    fn is_not_abandoned(&self) -> Result<(), StoreError> {
+        if !self.abandoned.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let message = format!(
+            "the journal's index beside {} was cut off while this process used it; nothing more can be recorded",
+            crate::text::escape(&self.path.display().to_string())
+        );
+        Err(StoreError::new(StoreErrorKind::Damaged, message))
     }
 
     /// The open file; opened anew after an error, refused if it is not what it was.
@@ -208,7 +228,11 @@ impl SqliteStore {
         };
         match file.look_beside(&self.path) {
             Beside::Whole => Ok(file),
-            Beside::Cut | Beside::Replaced => Err(gone(&with_suffix(&self.path, "-wal"))),
+            Beside::Replaced => Err(gone(&with_suffix(&self.path, "-wal"))),
+            Beside::Cut => {
+                let message = "the index of the store's journal is cut off again and again; see who may write the store";
+                Err(StoreError::new(StoreErrorKind::Unreachable, message))
+            }
         }
     }
 
@@ -326,6 +350,15 @@ impl Store for SqliteStore {
 
     fn expect(&self, namespace: &Namespace, watermark: Watermark) {
         self.watermarks.expect(namespace, watermark);
+    }
+
+    fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.key.unlock();
+        // A process's own locks on a file go when it closes any descriptor of it: a trap elsewhere, the only way here.
+        for suffix in ["-shm", ""] {
+            drop(open_itself(&with_suffix(&self.path, suffix)));
+        }
     }
 
     fn notices(&self) -> Vec<String> {

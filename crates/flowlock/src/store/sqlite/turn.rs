@@ -20,6 +20,24 @@ const SUFFIX: &str = "-lock";
 /// How long a writer spins before it queues in the kernel: a few transactions' time.
 const SPIN: Duration = Duration::from_millis(1);
 
+/// Gives a turn back from outside, for a thread that never will. A lock belongs to the open file description, which this
+/// shares with whoever holds it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Key(Arc<Mutex<Option<File>>>);
+
+impl Key {
+    fn fit(&self, file: &File) {
+        *crate::sync::lock(&self.0) = file.try_clone().ok();
+    }
+
+    /// Gives the turn back, if this store has it.
+    pub(super) fn unlock(&self) {
+        if let Some(file) = crate::sync::lock(&self.0).take() {
+            let _ = file.unlock();
+        }
+    }
+}
+
 /// The lock file of a store.
 #[derive(Debug)]
 pub(super) struct Turnstile {
@@ -28,6 +46,7 @@ pub(super) struct Turnstile {
     path: PathBuf,
     /// How long a step may take altogether: what is said if it was not enough.
     patience: Duration,
+    key: Key,
     /// The thread that still queues for a turn that nobody waited for to the end.
     line: Option<Arc<Line>>,
 }
@@ -47,8 +66,14 @@ impl Drop for Turn<'_> {
 
 impl Turnstile {
     pub(super) fn open(side: SideFiles, patience: Duration) -> Result<Self, StoreError> {
-        let file = side.open(SUFFIX)?;
-        Ok(Self { file: Some(file), path: side.path(SUFFIX), side, patience, line: None })
+        let (file, key) = (side.open(SUFFIX)?, Key::default());
+        key.fit(&file);
+        Ok(Self { file: Some(file), path: side.path(SUFFIX), side, patience, key, line: None })
+    }
+
+    /// What gives its turns back from outside.
+    pub(super) fn key(&self) -> Key {
+        self.key.clone()
     }
 
     /// Waits for the turn to write, within these limits.
@@ -56,10 +81,14 @@ impl Turnstile {
         let lock = if let Some(line) = self.line.take().filter(|line| line.rejoin()) {
             self.wait_in(line, limits)?
         } else {
+            let fresh = self.file.is_none();
             let file = match self.file.take() {
                 Some(file) => file,
                 None => self.side.open(SUFFIX)?,
             };
+            if fresh {
+                self.key.fit(&file);
+            }
             match spin(file) {
                 Ok(lock) => lock,
                 Err(file) => self.wait_in(Line::form(file, &self.path)?, limits)?,

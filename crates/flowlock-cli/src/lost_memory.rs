@@ -1,0 +1,72 @@
+//! `SIGBUS`: the memory under a step was taken away.
+//!
+//! SQLite maps its journal's index, and whoever may write that file can cut it off between two accesses. The kernel then
+//! kills the process, and with it a command that still holds its names. So while a command runs, the thread that met
+//! this stands still for ever: it can neither go on nor be unwound. What it kept from others is given back
+//! (`Store::abandon`), the lease is renewed no more, and the command is treated as under a store that does not answer.
+//! Without a command, and in the thread that would record its outputs, the process says what happened and ends.
+#![allow(unsafe_code, reason = "a handler for a signal that a memory access raises, and `_exit` in it")]
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::unistd::{getpid, gettid, pause};
+
+use crate::exit;
+
+const SAID: &[u8] =
+    b"flowlock: the index of the store's journal was cut off while it was used; what was begun may or may not count\n";
+
+/// The thread that records outputs.
+static MAIN: AtomicI32 = AtomicI32::new(0);
+/// Whether a command runs, which the main thread watches and nothing else.
+static WATCHING: AtomicBool = AtomicBool::new(false);
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Puts the handler in place. To be called by the main thread.
+pub(crate) fn install() -> nix::Result<()> {
+    MAIN.store(gettid().as_raw(), Ordering::Release);
+    let action = SigAction::new(SigHandler::Handler(on_bus_error), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler calls only async-signal-safe functions.
+    unsafe { sigaction(Signal::SIGBUS, &action) }.map(drop)
+}
+
+/// Marks the time in which a command runs, until dropped.
+#[derive(Debug)]
+pub(crate) struct Watching;
+
+impl Watching {
+    pub(crate) fn begin() -> Self {
+        WATCHING.store(true, Ordering::Release);
+        Self
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        WATCHING.store(false, Ordering::Release);
+    }
+}
+
+/// Whether a thread stands still.
+pub(crate) fn happened() -> bool {
+    LOST.load(Ordering::Acquire)
+}
+
+/// Only async-signal-safe calls: `gettid`, `write`, `_exit`, `kill`, `pause`.
+extern "C" fn on_bus_error(_: libc::c_int) {
+    if !WATCHING.load(Ordering::Acquire) || gettid().as_raw() == MAIN.load(Ordering::Acquire) {
+        // SAFETY: standard error is not closed by this program.
+        let _ = nix::unistd::write(unsafe { BorrowedFd::borrow_raw(2) }, SAID);
+        // SAFETY: ends the process without running anything of it.
+        unsafe { libc::_exit(exit::STORE.into()) }
+    }
+    LOST.store(true, Ordering::Release);
+    // The loop that watches the command looks around at every signal.
+    let _ = kill(getpid(), Signal::SIGCHLD);
+    loop {
+        pause();
+    }
+}

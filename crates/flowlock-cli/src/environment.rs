@@ -83,13 +83,7 @@ impl Environment {
                 )));
             }
         };
-        let text = String::from_utf8(bytes).map_err(|_| {
-            Failure::usage(
-                "the note in $FLOWLOCK_NOTE_FILE is not UTF-8; outputs are not recorded as written",
-            )
-        })?;
-        let text = text.trim_end_matches(['\n', '\r']);
-        Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
+        note_in(bytes)
     }
 
     fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
@@ -115,6 +109,15 @@ impl Environment {
         self.files.push(path);
         Ok(())
     }
+}
+
+/// The note that a file of these bytes holds.
+pub(crate) fn note_in(bytes: Vec<u8>) -> Result<Option<String>, Failure> {
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Failure::usage("the note in $FLOWLOCK_NOTE_FILE is not UTF-8; outputs are not recorded as written")
+    })?;
+    let text = text.trim_end_matches(['\n', '\r']);
+    Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
 }
 
 fn new_file() -> Result<NamedTempFile, Failure> {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::args::values;
 use crate::dates::Dates;
+use crate::environment;
 
 const TEMPLATES: [&str; 8] = [
     "sales.{date}",
@@ -80,6 +81,18 @@ fn durations_waits_and_slots_of_any_shape_are_understood_within_their_limits_or_
                 slot.units,
                 slot.capacity
             );
+        }
+    });
+}
+
+#[test]
+fn a_note_of_any_bytes_is_taken_as_it_is_or_refused() {
+    let notes = ["s3://bucket/1\n", "zwei Zeilen\r\nhier\n", "é日本", "\n\n"];
+    bolero::check!().with_generator(Bent::new(notes, ["\u{0}", "\n", "\r"])).for_each(|bytes: &Vec<u8>| {
+        match environment::note_in(bytes.clone()) {
+            Ok(Some(note)) => assert!(bytes.starts_with(note.as_bytes()) && !note.is_empty()),
+            Ok(None) => assert!(bytes.iter().all(|byte| b"\r\n".contains(byte))),
+            Err(failure) => assert!(std::str::from_utf8(bytes).is_err(), "{}", failure.message),
         }
     });
 }

@@ -1,5 +1,6 @@
 //! Homes, projects and machines made of files, and what comes of them.
 
+mod fuzz;
 mod layers;
 mod others;
 mod projects;

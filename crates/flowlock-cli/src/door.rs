@@ -8,11 +8,12 @@ use std::time::Duration;
 use flowlock::config::{Config, Surroundings};
 use flowlock::store::redis::RedisStore;
 use flowlock::store::without_password;
-use flowlock::{Error, Flowlock, Origin};
+use flowlock::{Error, Flowlock, Lost, LostBy, Origin, RunId};
 
 use crate::args::{DateFlags, Global};
 use crate::dates::{self, BadDate, Dates};
 use crate::exit::{self, Failure, Place};
+use crate::json;
 use crate::seen::Seen;
 use crate::terminal;
 
@@ -146,7 +147,18 @@ impl Door {
 
     /// An error of the store, or about what is in it, with the place it happened at.
     pub(crate) fn failure(&self, error: Error) -> Failure {
-        Failure::from(error).at(&self.place)
+        let by_hand = match &error {
+            Error::Lost { run, by: Lost::By(LostBy::Broken) } => self.by_hand(run),
+            _ => None,
+        };
+        let mut failure = Failure::from(error).at(&self.place);
+        failure.details.extend(by_hand);
+        failure
+    }
+
+    /// Who unlocked a run, or ended it by hand, as far as the store remembers.
+    pub(crate) fn by_hand(&self, run: &RunId) -> Option<String> {
+        json::by_hand(&self.flowlock.run(run).ok()??.run)
     }
 
     /// Says what the store has to tell by now.

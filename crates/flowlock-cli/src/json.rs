@@ -2,7 +2,9 @@
 //! larger than what many JSON readers hold exactly.
 
 use flowlock::store::Seen;
-use flowlock::{Blocked, Blocker, Claim, Input, Mode, Record, Run, Space, Token};
+use flowlock::{
+    Actor, Blocked, Blocker, Claim, Input, Mode, Origin, Outcome, Record, Run, Space, State, Token,
+};
 use serde::Serialize;
 
 use crate::times::rfc3339;
@@ -44,6 +46,33 @@ pub(crate) fn blockers(blocked: Option<&Blocked>) -> Vec<BlockerJson> {
     blocked.iter().flat_map(|blocked| &blocked.by).map(BlockerJson::from).collect()
 }
 
+/// Who acted by hand on a run or a record that is not its own, and when.
+#[derive(Debug, Serialize)]
+pub(crate) struct ActorJson {
+    user: String,
+    host: String,
+    pid: u32,
+    at: String,
+}
+
+impl From<&Actor> for ActorJson {
+    fn from(actor: &Actor) -> Self {
+        let Origin { host, pid, user, .. } = actor.origin.as_ref();
+        Self { user: user.clone(), host: host.clone(), pid: *pid, at: rfc3339(actor.at_us) }
+    }
+}
+
+/// What somebody did by hand to a run, in words: `unlocked by you@vm1 pid 123 at …`.
+pub(crate) fn by_hand(run: &Run) -> Option<String> {
+    let actor = run.actor.as_ref()?;
+    let what = match run.state {
+        State::Ended(Outcome::Committed) => "committed",
+        State::Ended(Outcome::Failed) => "failed",
+        _ => "unlocked",
+    };
+    Some(format!("{what} by {actor}"))
+}
+
 /// A run that holds its names or waits for them.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunJson {
@@ -62,6 +91,9 @@ pub(crate) struct RunJson {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     blockers: Option<Vec<BlockerJson>>,
+    /// Who unlocked it, or ended it by its id alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_hand: Option<ActorJson>,
 }
 
 impl RunJson {
@@ -87,6 +119,7 @@ impl RunJson {
             user: run.holder.origin.user.clone(),
             state: state(run, seen.lease_left_ms),
             blockers: run.state.is_waiting().then(|| blockers(seen.blocked.as_ref())),
+            by_hand: run.actor.as_ref().map(ActorJson::from),
         }
     }
 }
@@ -118,6 +151,9 @@ pub(crate) struct RecordJson {
     written_at: String,
     expires_at: Option<String>,
     note: Option<String>,
+    /// Who wrote it by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_hand: Option<ActorJson>,
 }
 
 impl From<&Record> for RecordJson {
@@ -130,6 +166,7 @@ impl From<&Record> for RecordJson {
             written_at: rfc3339(record.written_at_us),
             expires_at: record.expires_at_us.map(rfc3339),
             note: record.note.clone(),
+            by_hand: record.actor.as_ref().map(ActorJson::from),
         }
     }
 }

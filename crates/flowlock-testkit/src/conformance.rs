@@ -107,6 +107,8 @@ cases! { ($)
     leases:
         a_refresh_restarts_the_lease,
         a_lapsed_run_that_nobody_needs_goes_on_late,
+        who_unlocks_or_ends_a_run_by_hand_is_written_down,
+        who_makes_and_removes_records_by_hand_is_written_down,
         a_lapsed_run_that_nobody_needs_ends_by_itself_after_a_day,
         an_unclaimed_grant_that_nobody_needs_ends_by_itself_after_a_day,
         a_late_run_whose_process_is_gone_ends_at_once,

@@ -2,7 +2,7 @@
 
 use crate::name::{JobName, Name, RunId};
 use crate::record::{Failure, RecordState};
-use crate::run::Origin;
+use crate::run::{Actor, Origin};
 
 /// How many blockers an answer names; the rest is "10+".
 pub const MOST_BLOCKERS: usize = 10;
@@ -96,6 +96,8 @@ pub struct RecordEvidence {
     pub last_written: Option<(RunId, JobName, i64)>,
     /// The last attempt to rewrite it that failed or was lost.
     pub failure: Option<Failure>,
+    /// Who wrote or removed it by hand, or committed its run by the run's id alone.
+    pub actor: Option<Actor>,
 }
 
 /// Why a request was not granted.
@@ -181,12 +183,20 @@ impl std::fmt::Display for RecordEvidence {
         match self.state {
             RecordState::NeverWritten => f.write_str(": it was never written")?,
             RecordState::Expired => f.write_str(": its record expired")?,
-            RecordState::Removed => f.write_str(": its record was removed")?,
+            RecordState::Removed => {
+                f.write_str(": its record was removed")?;
+                if let Some(actor) = &self.actor {
+                    write!(f, " by {actor}")?;
+                }
+            }
             RecordState::Incomplete => f.write_str(": a rewrite of it did not commit")?,
             RecordState::Live => {}
         }
         if let Some((run, _, at_us)) = &self.last_written {
             write!(f, ", last written by {run} at {}", time(*at_us))?;
+        }
+        if let Some(actor) = self.actor.as_ref().filter(|_| self.state != RecordState::Removed) {
+            write!(f, ", by hand of {actor}")?;
         }
         if let Some(failure) = &self.failure {
             write!(
@@ -202,7 +212,7 @@ impl std::fmt::Display for RecordEvidence {
 }
 
 /// RFC 3339 in UTC, to the second.
-fn time(us: i64) -> String {
+pub(crate) fn time(us: i64) -> String {
     jiff::Timestamp::from_second(us.div_euclid(1_000_000))
         .map_or_else(|_| us.to_string(), |time| time.to_string())
 }

@@ -65,8 +65,8 @@ pub use crate::operate::Creation;
 pub use crate::parent::Parent;
 pub use crate::record::{Failure, Input, LONGEST_NOTE, MOST_MADE_FROM, MadeFrom, Record, RecordState};
 pub use crate::run::{
-    Attempt, ClientId, Holder, IfWritten, LostBy, Nonce, OnFail, Origin, Outcome, Place, Run, Spec, State,
-    Ticket, Token,
+    Actor, Attempt, ClientId, Holder, IfWritten, LostBy, Nonce, OnFail, Origin, Outcome, Place, Run, Spec,
+    State, Ticket, Token,
 };
 pub use crate::text::{InvalidText, LONGEST_NAME, escape};
 pub use crate::wait::{Begun, Pending, Progress, Ringer};

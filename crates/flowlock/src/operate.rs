@@ -20,18 +20,18 @@ const MOST_ROUNDS: usize = 10_000;
 impl Flowlock {
     /// Renews the lease of a detached run; answers what is left of it.
     pub fn refresh(&self, run: &RunId) -> Result<Duration, Error> {
-        grant::refresh_one(&self.shared, &detached(run))
+        grant::refresh_one(&self.shared, &self.detached(run))
     }
 
     /// Commits a detached run; answers whether its deadline had passed.
     pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
         note.map_or(Ok(()), grant::check_note)?;
-        grant::commit(&self.shared, &detached(run), note.map(str::to_owned), Duration::ZERO, TAKEN)
+        grant::commit(&self.shared, &self.detached(run), note.map(str::to_owned), Duration::ZERO, TAKEN)
     }
 
     /// Fails a detached run.
     pub fn fail(&self, run: &RunId) -> Result<(), Error> {
-        grant::fail(&self.shared, &detached(run))
+        grant::fail(&self.shared, &self.detached(run))
     }
 
     /// Whether a run holds its claims now; its token if it does.
@@ -141,13 +141,15 @@ impl Flowlock {
             }),
             note: settings.note,
             holders: settings.holders,
+            by: self.shared.origin.clone(),
         };
         self.administer(&step, &Cell::default()).map(drop)
     }
 
     /// Removes records by hand; answers whether there was one. Runs that queue to read them wait again.
     pub fn remove(&self, names: &[&str], holders: Holders) -> Result<bool, Error> {
-        self.took_effect(&Step::Remove { names: checked(names)?, holders })
+        let step = Step::Remove { names: checked(names)?, holders, by: self.shared.origin.clone() };
+        self.took_effect(&step)
     }
 
     /// Revokes exactly one grant: this run with this token; answers whether it was still there.
@@ -160,7 +162,12 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
-        self.took_effect(&Step::Unlock { run: run.clone(), token, how })
+        let step = Step::Unlock { run: run.clone(), token, how, by: self.shared.origin.clone() };
+        self.took_effect(&step)
+    }
+
+    fn detached(&self, run: &RunId) -> Who {
+        Who { run: run.clone(), nonce: None, by: Some(self.shared.origin.clone()) }
     }
 
     /// Whether there was something to act on; if an answer was lost, what that try acted on is gone by now.
@@ -206,10 +213,6 @@ impl Default for Creation {
     fn default() -> Self {
         Self { record_life: None, note: None, holders: Holders::Respect }
     }
-}
-
-fn detached(run: &RunId) -> Who {
-    Who { run: run.clone(), nonce: None }
 }
 
 fn checked(names: &[&str]) -> Result<Vec<Name>, Error> {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
 
 use crate::name::{JobName, Name, RunId};
-use crate::run::{Outcome, Token};
+use crate::run::{Actor, Outcome, Token};
 
 /// The longest note, in bytes.
 pub const LONGEST_NOTE: usize = 4_096;
@@ -78,6 +78,8 @@ pub struct Record {
     pub made_from: MadeFrom,
     /// The last attempt to rewrite it that failed or was lost.
     pub failure: Option<Failure>,
+    /// Who wrote or removed it by hand, or committed its run by the run's id alone.
+    pub actor: Option<Actor>,
 }
 
 /// The inputs a record was made from, with their versions.

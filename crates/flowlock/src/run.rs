@@ -160,6 +160,24 @@ pub struct Origin {
     pub ci: Option<String>,
 }
 
+/// Who did something by hand to a run or a record that is not their own, and when: evidence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The process that did it.
+    #[serde(flatten)]
+    pub origin: Arc<Origin>,
+    /// When, in microseconds since 1970.
+    pub at_us: i64,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { host, pid, user, .. } = self.origin.as_ref();
+        let (user, host) = (crate::text::escape(user), crate::text::escape(host));
+        write!(f, "{user}@{host} pid {pid} at {}", crate::blocker::time(self.at_us))
+    }
+}
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -354,6 +372,8 @@ pub struct Run {
     pub absent_since_ms: Option<i64>,
     /// When it ends by itself, if it is lapsed and nobody needed its names by then (boot clock).
     pub given_up_ms: Option<i64>,
+    /// Who unlocked it, broke it off, or ended it by its id alone.
+    pub actor: Option<Actor>,
     /// When its outcome may be forgotten (boot clock).
     pub forget_ms: Option<i64>,
     /// When it reached its state (wall clock).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::blocker::Blocked;
 use crate::name::{Name, RunId};
 use crate::record::Input;
-use crate::run::{Attempt, ClientId, Holder, Nonce, Outcome, Run, Spec, State, Ticket, Token};
+use crate::run::{Attempt, ClientId, Holder, Nonce, Origin, Outcome, Run, Spec, State, Ticket, Token};
 use crate::world::Life;
 
 /// One atomic change of a namespace.
@@ -67,6 +67,8 @@ pub enum Step {
         note: Option<String>,
         /// What to do about holders.
         holders: Holders,
+        /// Who does it.
+        by: Arc<Origin>,
     },
     /// Removes records by hand.
     Remove {
@@ -74,6 +76,8 @@ pub enum Step {
         names: Vec<Name>,
         /// What to do about holders.
         holders: Holders,
+        /// Who does it.
+        by: Arc<Origin>,
     },
     /// Revokes exactly one grant.
     Unlock {
@@ -83,10 +87,21 @@ pub enum Step {
         token: Token,
         /// Whether to wait for its acknowledgement.
         how: Unlock,
+        /// Who does it.
+        by: Arc<Origin>,
     },
 }
 
 impl Step {
+    /// Who acts, where that is recorded: by hand, on runs and records that are not their own.
+    pub(crate) fn actor(&self) -> Option<&Arc<Origin>> {
+        match self {
+            Self::Commit { who, .. } | Self::Fail(who) => who.by.as_ref(),
+            Self::Create { by, .. } | Self::Remove { by, .. } | Self::Unlock { by, .. } => Some(by),
+            _ => None,
+        }
+    }
+
     /// The waiting client that this step is a sign of life of.
     pub(crate) fn client(&self) -> Option<ClientId> {
         match self {
@@ -134,11 +149,13 @@ pub struct Who {
     pub run: RunId,
     /// The proof of ownership.
     pub nonce: Option<Nonce>,
+    /// Who operates it by its id alone: recorded if that ends it.
+    pub by: Option<Arc<Origin>>,
 }
 
 impl From<&Attempt> for Who {
     fn from(attempt: &Attempt) -> Self {
-        Self { run: attempt.id.clone(), nonce: Some(attempt.nonce) }
+        Self { run: attempt.id.clone(), nonce: Some(attempt.nonce), by: None }
     }
 }
 

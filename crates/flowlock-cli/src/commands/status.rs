@@ -92,7 +92,11 @@ fn running_table(running: &[Seen], now_us: i64) -> Table {
             &wanted(run),
             &times::relative(now_us, run.since_us),
             &left,
-            json::state(run, *lease_left_ms),
+            &if run.revoked {
+                json::by_hand(run).unwrap_or_else(|| "revoked".to_owned())
+            } else {
+                json::state(run, *lease_left_ms).to_owned()
+            },
             &origin.host,
             &pid,
             &origin.user,

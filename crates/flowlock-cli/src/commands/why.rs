@@ -140,6 +140,9 @@ fn tell_blockers<'a>(
         run.attempt.id,
         shown(&super::status::wanted(run))
     );
+    if let Some(by_hand) = json::by_hand(run) {
+        let _ = writeln!(text, "{indent}  {by_hand}");
+    }
     if !told.insert(run.attempt.id.as_str()) {
         return;
     }
@@ -194,6 +197,9 @@ pub(super) fn hint(door: &Door, seen: &NameSeen) -> String {
 fn tell_record(text: &mut String, record: &Record) {
     let written = times::local(record.written_at_us);
     let _ = writeln!(text, "{}: written at {written} by {} (job {})", record.name, record.run, record.job);
+    if let Some(actor) = &record.actor {
+        let _ = writeln!(text, "  by hand of {actor}");
+    }
     if let Some(note) = &record.note {
         let _ = writeln!(text, "  note: {}", shown(note));
     }

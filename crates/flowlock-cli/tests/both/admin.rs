@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{cli, cli_that_keeps, place};
+use crate::Told as _;
 
 #[test]
 fn unlock_asks_only_on_a_terminal() {
@@ -19,6 +20,57 @@ fn unlock_asks_only_on_a_terminal() {
     ));
     cli.run(["unlock", "x", "--yes"]).code(1).stderr(&format!("flowlock: nobody holds x {}", place()));
     cli.run(["commit", &run]).code(79).stderr_has("lost its claims (unlocked by hand)");
+}
+
+#[test]
+fn the_loser_and_everybody_else_is_told_who_did_it() {
+    let cli = cli();
+    let started = |name: &str| {
+        let line = ["start", "build", "--duration", "10m", "-o", name];
+        cli.run(line).out().trim_end().to_owned()
+    };
+    let me = format!("{}@{} pid ", user(), host());
+    let script = "echo $FLOWLOCK_RUN_ID; sleep 60";
+    let lost = cli.start(["run", "--name", "loser", "--duration", "3s", "-o", "x", "--", "sh", "-c", script]);
+    lost.says("\n");
+    let loser = lost.stdout().trim().to_owned();
+    cli.run(["unlock", &loser, "--yes"]).code(0);
+    lost.wait()
+        .code(79)
+        .stderr_has("(unlocked by hand); its outputs are not recorded as written")
+        .stderr_has(&format!("\n  unlocked by {me}"));
+    cli.run(["why", &format!("run:{loser}")]).stdout_has(&format!("\n  unlocked by {me}"));
+
+    let (committed, failed, revoked) = (started("a"), started("b"), started("c"));
+    cli.run(["commit", &committed]).code(0);
+    cli.run(["fail", &failed]).code(0);
+    cli.run(["unlock", &revoked, "--yes"]).code(0);
+    cli.run(["why", &format!("run:{committed}")]).stdout_has(&format!("\n  committed by {me}"));
+    cli.run(["why", &format!("run:{failed}")]).stdout_has(&format!("\n  failed by {me}"));
+    cli.run(["status"]).stdout_has(&format!("unlocked by {me}"));
+    let running = cli.run(["status", "--json"]).json()["running"][0]["by_hand"].clone();
+    assert_eq!(
+        (running["user"].as_str(), running["host"].as_str()),
+        (Some(user().as_str()), Some(host().as_str()))
+    );
+    cli.run(["commit", &revoked]).code(79).stderr_has(&format!("\n  unlocked by {me}"));
+
+    cli.run(["outputs", "create", "made"]).code(0);
+    let record = cli.run(["outputs", "made", "--json"]).json()["records"][0].clone();
+    assert!(record["by_hand"]["pid"].is_number() && record["by_hand"]["at"].is_string(), "{record}");
+    cli.run(["why", "name:made"]).stdout_has(&format!("\n  by hand of {me}"));
+    cli.run(["outputs", "rm", "made"]).code(0);
+    cli.run(["why", "name:made"]).stdout_has(&format!("its record was removed by {me}"));
+    let run = ["run", "--wait", "0", "-i", "made", "--", "true"];
+    cli.run(run).code(66).stderr_has(&format!("its record was removed by {me}"));
+}
+
+fn user() -> String {
+    flowlock::Origin::of_this_process().user
+}
+
+fn host() -> String {
+    flowlock::Origin::of_this_process().host
 }
 
 #[test]

@@ -110,6 +110,14 @@ impl Actor<'_> {
         }
     }
 
+    /// Who unlocked or ended it by hand, and how many milliseconds ago.
+    pub(super) fn acted_on_by(&self) -> Option<(String, i64)> {
+        match self.stage.view(&View::Run(self.attempt.id.clone())) {
+            Content::Run(Some(seen)) => seen.run.actor.map(|actor| self.stage.told(&actor)),
+            other => panic!("not a run: {other:?}"),
+        }
+    }
+
     pub(super) fn token(&self) -> Token {
         self.seen().and_then(|run| run.token).expect("it holds a grant")
     }
@@ -183,7 +191,12 @@ impl Actor<'_> {
     #[track_caller]
     pub(super) fn is_unlocked(&self, how: Unlock) -> String {
         let token = self.token();
-        word(&self.stage.step(&Step::Unlock { run: self.attempt.id.clone(), token, how }))
+        word(&self.stage.step(&Step::Unlock {
+            run: self.attempt.id.clone(),
+            token,
+            how,
+            by: crate::by_hand(),
+        }))
     }
 
     #[track_caller]

@@ -26,6 +26,52 @@ pub(super) fn a_lapsed_run_that_nobody_needs_goes_on_late(stage: &Stage) {
     assert_eq!(stage.written(), "x live");
 }
 
+pub(super) fn who_unlocks_or_ends_a_run_by_hand_is_written_down(stage: &Stage) {
+    let ann = |ms| Some(("ann@desk pid 7".to_owned(), ms));
+    let by_id = |who: Who| Who { nonce: None, by: Some(crate::by_hand()), ..who };
+    let [revoked, broken, committed, failed, own] = ["revoked", "broken", "committed", "failed", "own"]
+        .map(|id| stage.run(id).writes(id).lease(600).tries());
+    assert_eq!(revoked.is_unlocked(Unlock::WhenAcknowledged), "done");
+    assert_eq!(broken.is_unlocked(Unlock::Now), "done");
+    for run in [&committed, &failed] {
+        stage.step(&Step::Detach(run.attempt.clone()));
+    }
+    stage.step(&Step::Commit { who: by_id(committed.who()), note: Some("here".to_owned()) });
+    stage.step(&Step::Fail(by_id(failed.who())));
+    assert_eq!(own.commits(), "committed");
+    stage.pass(2);
+    for run in [&revoked, &broken, &committed, &failed] {
+        assert_eq!(run.acted_on_by(), ann(2_000), "{:?}", run.attempt.id);
+    }
+    assert_eq!(own.acted_on_by(), None);
+    // What the holder does afterwards is its own.
+    assert_eq!(revoked.fails(), "lost(broken)");
+    assert_eq!(revoked.acted_on_by(), ann(2_000));
+    assert_eq!(stage.written_or_removed_by("committed"), ann(2_000));
+    assert_eq!(stage.record("committed").and_then(|record| record.note), Some("here".to_owned()));
+    assert_eq!(stage.written_or_removed_by("own"), None);
+}
+
+pub(super) fn who_makes_and_removes_records_by_hand_is_written_down(stage: &Stage) {
+    let ann = |ms| Some(("ann@desk pid 7".to_owned(), ms));
+    stage.create(&["made", "gone", "expired", "rewritten"]);
+    stage.pass(1);
+    assert_eq!(stage.written_or_removed_by("made"), ann(1_000));
+    let holder = stage.run("holder").reads("gone").lease(600).tries();
+    let failing = stage.run("failing").writes("made").tries();
+    assert_eq!(failing.fails(), "failed");
+    assert_eq!(stage.run("1").writes("rewritten").tries().commits(), "committed");
+    assert_eq!(stage.remove_by_force(&["gone"]), "done");
+    stage.pass(1);
+    // A failed attempt and a commit by the run itself change nothing about that, or all of it.
+    assert_eq!(stage.written_or_removed_by("made"), ann(2_000));
+    assert_eq!(stage.written_or_removed_by("rewritten"), None);
+    assert_eq!(stage.written_or_removed_by("gone"), ann(1_000));
+    holder.is("lost(broken)");
+    assert_eq!(holder.acted_on_by(), ann(1_000));
+    assert_eq!(stage.written_or_removed_by("never"), None);
+}
+
 pub(super) fn a_lapsed_run_that_nobody_needs_ends_by_itself_after_a_day(stage: &Stage) {
     const DAY: u64 = 86_400;
     let a = stage.run("A").writes("x").lease(10).tries();
@@ -126,7 +172,7 @@ pub(super) fn a_commit_needs_the_right_nonce(stage: &Stage) {
     let a = stage.run("A").writes("x").tries();
     let stranger = Attempt { nonce: Nonce(u128::MAX), ..a.attempt.clone() };
     let who = Who::from(&stranger);
-    let by_id = Who { nonce: None, ..who.clone() };
+    let by_id = Who { nonce: None, by: Some(crate::by_hand()), ..who.clone() };
     for who in [who, by_id] {
         for step in [
             Step::Commit { who: who.clone(), note: None },
@@ -203,7 +249,7 @@ pub(super) fn one_refresh_serves_many_runs(stage: &Stage) {
     let over = stage.run("over").locks("c").tries();
     assert_eq!(over.fails(), "failed");
     let waiting = stage.run("waiting").locks("a").waits();
-    let stranger = Who { run: flowlock::RunId::parse("stranger").unwrap(), nonce: Some(Nonce(7)) };
+    let stranger = Who { run: flowlock::RunId::parse("stranger").unwrap(), nonce: Some(Nonce(7)), by: None };
     let answer = stage.step(&Step::Refresh(vec![b.who(), stranger, over.who(), a.who(), waiting.who()]));
     let held = |lease_left_ms| Refreshed::Held { lease_left_ms, late: false };
     assert_eq!(
@@ -220,7 +266,7 @@ pub(super) fn one_refresh_serves_many_runs(stage: &Stage) {
 
 pub(super) fn a_detached_run_is_operated_by_its_id_alone(stage: &Stage) {
     let a = stage.run("A").writes("x").tries();
-    let by_id = Who { nonce: None, ..a.who() };
+    let by_id = Who { nonce: None, by: Some(crate::by_hand()), ..a.who() };
     assert_eq!(super::word::word(&stage.step(&Step::Refresh(vec![by_id.clone()]))), "not_found");
     assert_eq!(a.detaches(), "done");
     a.dies();
@@ -282,7 +328,8 @@ pub(super) fn unlock_ends_at_once_what_does_not_run(stage: &Stage) {
 
 pub(super) fn unlock_needs_the_token_of_the_grant(stage: &Stage) {
     let a = stage.run("A").locks("l").tries();
-    let step = |token| Step::Unlock { run: a.attempt.id.clone(), token, how: Unlock::Now };
+    let step =
+        |token| Step::Unlock { run: a.attempt.id.clone(), token, how: Unlock::Now, by: crate::by_hand() };
     assert_eq!(stage.step(&step(Token(a.token().0 - 1))), Answer::NotFound);
     a.is("running");
     assert_eq!(stage.step(&step(a.token())), Answer::Done);

@@ -163,17 +163,18 @@ impl Stage {
             run: request.attempt.id,
             note: None,
             holders,
+            by: crate::by_hand(),
         }))
     }
 
     pub(super) fn remove(&self, names: &[&str]) -> String {
         let names = names.iter().map(|text| name(text)).collect();
-        word(&self.step(&Step::Remove { names, holders: Holders::Respect }))
+        word(&self.step(&Step::Remove { names, holders: Holders::Respect, by: crate::by_hand() }))
     }
 
     pub(super) fn remove_by_force(&self, names: &[&str]) -> String {
         let names = names.iter().map(|text| name(text)).collect();
-        word(&self.step(&Step::Remove { names, holders: Holders::Break }))
+        word(&self.step(&Step::Remove { names, holders: Holders::Break, by: crate::by_hand() }))
     }
 
     /// The record of a name, if one is written.
@@ -182,6 +183,21 @@ impl Stage {
             Content::Names(mut seen) => seen.remove(0).record,
             other => panic!("not names: {other:?}"),
         }
+    }
+
+    /// Who wrote or removed the record of a name by hand, and how many milliseconds ago.
+    pub(super) fn written_or_removed_by(&self, text: &str) -> Option<(String, i64)> {
+        match self.view(&View::Names(vec![name(text)])) {
+            Content::Names(mut seen) => seen.remove(0).evidence.actor.map(|actor| self.told(&actor)),
+            other => panic!("not names: {other:?}"),
+        }
+    }
+
+    pub(super) fn told(&self, actor: &flowlock::Actor) -> (String, i64) {
+        let now_us = self.world(|world| world.now().wall_us);
+        let shown = actor.to_string();
+        let (who, _) = shown.split_once(" at ").expect("who and when");
+        (who.to_owned(), (now_us - actor.at_us) / 1_000)
     }
 
     /// Names with records, in order, with the state of each: `"a live, b incomplete"`.

@@ -70,7 +70,8 @@ impl Play {
         let Some((at, run)) = all.get(usize::from(pick) % all.len().max(1)) else { return Ok(()) };
         let how = if now { Unlock::Now } else { Unlock::WhenAcknowledged };
         let token = run.token.unwrap_or_default();
-        self.step(*at, &Step::Unlock { run: run.attempt.id.clone(), token, how }).map(drop)
+        self.step(*at, &Step::Unlock { run: run.attempt.id.clone(), token, how, by: crate::by_hand() })
+            .map(drop)
     }
 
     pub(super) fn detach(&mut self, pick: u16) -> Verdict {

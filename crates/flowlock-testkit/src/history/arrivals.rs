@@ -104,9 +104,9 @@ impl Play {
                 let record_life = [None, Some(15), Some(60)][number as usize % 3];
                 let spec = Arrival { record_life, ..Arrival::nothing() }.spec(None);
                 let run = RunId::parse(&format!("hand.{number}")).expect("a plain id");
-                Step::Create { names, spec, run, note: None, holders }
+                Step::Create { names, spec, run, note: None, holders, by: crate::by_hand() }
             }
-            _ => Step::Remove { names, holders },
+            _ => Step::Remove { names, holders, by: crate::by_hand() },
         };
         self.step(usize::from(*elsewhere), &step).map(drop)
     }

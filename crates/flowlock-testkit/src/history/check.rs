@@ -44,7 +44,7 @@ impl Moment<'_> {
             Step::Cancel { attempt, .. } | Step::GiveBack(attempt) => *attempt == run.attempt,
             Step::Claim { attempt, .. } => *attempt == run.attempt && run.revoked,
             Step::Unlock { run, .. } => run == id,
-            Step::Create { names, holders, .. } | Step::Remove { names, holders } => {
+            Step::Create { names, holders, .. } | Step::Remove { names, holders, .. } => {
                 let forced = *holders == Holders::Break;
                 let touches = run
                     .spec

@@ -55,7 +55,10 @@ impl Play {
                 let run = book.snapshot.runs.iter().find(|run| run.attempt == parent);
                 let Some(token) = run.and_then(|run| run.token) else { return Ok(()) };
                 let how = Unlock::WhenAcknowledged;
-                self.step(usize::from(elsewhere), &Step::Unlock { run: parent.id, token, how })?;
+                self.step(
+                    usize::from(elsewhere),
+                    &Step::Unlock { run: parent.id, token, how, by: crate::by_hand() },
+                )?;
             }
         }
         self.step(usize::from(elsewhere), &Step::Fail(other))?;

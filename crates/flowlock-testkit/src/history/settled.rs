@@ -15,7 +15,8 @@ impl Play {
     /// Makes steps until nothing is left over, then looks whether everything is in its place.
     pub(super) fn settle(&mut self, at: usize) -> Verdict {
         // Removing a record that never was changes nothing, and is refused while work is left over.
-        let step = Step::Remove { names: vec![name("nobody's")], holders: Holders::Respect };
+        let step =
+            Step::Remove { names: vec![name("nobody's")], holders: Holders::Respect, by: crate::by_hand() };
         for _ in 0..MOST_STEPS {
             if self.step(at, &step)? == Answer::NotFound {
                 let now = self.now();

@@ -55,6 +55,7 @@ impl<T: Tables> Engine<'_, T> {
             place_end_ms: None,
             absent_since_ms: None,
             given_up_ms: None,
+            actor: None,
             forget_ms: None,
             since_us: self.now.wall_us,
             input_versions: Vec::new(),

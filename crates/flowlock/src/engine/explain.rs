@@ -234,7 +234,12 @@ impl<T: Tables> Engine<'_, T> {
 /// What a record, or its absence, says.
 pub(crate) fn evidence(record: Option<Record>) -> RecordEvidence {
     match record {
-        None => RecordEvidence { state: RecordState::NeverWritten, last_written: None, failure: None },
+        None => RecordEvidence {
+            state: RecordState::NeverWritten,
+            last_written: None,
+            failure: None,
+            actor: None,
+        },
         Some(record) => RecordEvidence {
             state: record.state,
             last_written: (record.state != RecordState::NeverWritten).then_some((
@@ -243,6 +248,7 @@ pub(crate) fn evidence(record: Option<Record>) -> RecordEvidence {
                 record.written_at_us,
             )),
             failure: record.failure,
+            actor: record.actor,
         },
     }
 }

@@ -28,7 +28,7 @@ use crate::claim::Claim;
 use crate::name::Name;
 use crate::record::{Record, RecordState};
 use crate::rule::{self, Crowd, Kinship, Obstacle};
-use crate::run::{Place, Run, State, Ticket, Token};
+use crate::run::{Actor, Place, Run, State, Ticket, Token};
 use crate::step::{Answer, Step, Wake};
 use crate::store::StoreError;
 use crate::world::{Bounds, Now, World};
@@ -120,6 +120,8 @@ struct Engine<'a, T> {
     unswept: bool,
     wakes: BTreeSet<Wake>,
     must_sync: bool,
+    /// Who acts by hand in this step.
+    actor: Option<Actor>,
     /// The records read in this step, as they are by now.
     records: BTreeMap<Name, Option<Record>>,
 }
@@ -143,11 +145,14 @@ impl<'a, T: Tables> Engine<'a, T> {
             unswept: false,
             wakes: BTreeSet::new(),
             must_sync: false,
+            actor: None,
             records: BTreeMap::new(),
         })
     }
 
     fn act(&mut self, step: &Step) -> Result<Answer> {
+        let now_us = self.now.wall_us;
+        self.actor = step.actor().map(|origin| Actor { origin: origin.clone(), at_us: now_us });
         match step {
             Step::Acquire(request) => self.acquire(request),
             Step::Claim { attempt, holder } => self.claim(attempt, holder),
@@ -161,11 +166,11 @@ impl<'a, T: Tables> Engine<'a, T> {
             Step::Heartbeat { client, from, explain } => self.heartbeat(*client, *from, explain),
             Step::Bury(tickets) => self.bury(tickets).map(|_| Answer::Done),
             Step::Detach(attempt) => self.detach(attempt),
-            Step::Create { names, spec, run, note, holders } => {
+            Step::Create { names, spec, run, note, holders, .. } => {
                 self.create(names, spec, run, note.as_deref(), *holders)
             }
-            Step::Remove { names, holders } => self.remove(names, *holders),
-            Step::Unlock { run, token, how } => self.unlock(run, *token, *how),
+            Step::Remove { names, holders, .. } => self.remove(names, *holders),
+            Step::Unlock { run, token, how, .. } => self.unlock(run, *token, *how),
         }
     }
 

@@ -73,6 +73,7 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(Finished::AskAgain);
         }
         self.write_outputs(&run, note)?;
+        self.sign(&mut run);
         self.finish(&mut run, Outcome::Committed)?;
         for output in run.spec.claims.outputs() {
             self.mark_written(&output.name)?;
@@ -93,6 +94,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         let outcome = if run.revoked { Outcome::Lost(LostBy::Broken) } else { Outcome::Failed };
         let late = run.is_late(self.now.boot_ms);
+        self.sign(&mut run);
         self.finish(&mut run, outcome)?;
         Ok(Finished::Ended { outcome, late })
     }
@@ -109,6 +111,13 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
+    /// Writes down who acts on a run by hand, if somebody does.
+    pub(super) fn sign(&self, run: &mut Run) {
+        if self.actor.is_some() {
+            run.actor.clone_from(&self.actor);
+        }
+    }
+
     pub(super) fn unlock(&mut self, id: &RunId, token: Token, how: Unlock) -> Result<Answer> {
         let Some(mut run) = self.tables.living(id)?.filter(|run| run.token == Some(token)) else {
             return Ok(Answer::NotFound);
@@ -116,6 +125,7 @@ impl<T: Tables> Engine<'_, T> {
         if !run.state.is_holding() {
             return Ok(Answer::NotFound);
         }
+        self.sign(&mut run);
         // Only a process that runs under a standing lease can be waited for.
         if how == Unlock::Now || run.state == State::Granted || run.is_late(self.now.boot_ms) {
             self.finish(&mut run, Outcome::Lost(LostBy::Broken))?;

@@ -60,6 +60,7 @@ impl<T: Tables> Engine<'_, T> {
             note: note.map(str::to_owned),
             made_from,
             failure: None,
+            actor: self.actor.clone(),
         })
     }
 
@@ -120,6 +121,7 @@ impl<T: Tables> Engine<'_, T> {
                     note: None,
                     made_from: MadeFrom::Inputs(Vec::new()),
                     failure: Some(failure.clone()),
+                    actor: None,
                 },
             };
             self.put(&record)?;
@@ -185,7 +187,8 @@ impl<T: Tables> Engine<'_, T> {
         self.must_sync = true;
         let mut any = false;
         for name in names {
-            if let Some(record) = self.record(name)?.filter(|record| record.state.is_written()) {
+            if let Some(mut record) = self.record(name)?.filter(|record| record.state.is_written()) {
+                record.actor.clone_from(&self.actor);
                 self.end_record(record, RecordState::Removed)?;
                 any = true;
             }
@@ -274,11 +277,11 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn break_off(&mut self, ticket: Ticket) -> Result<()> {
-        match self.tables.run(ticket)? {
-            Some(run) if run.lapsed && run.state.is_holding() => self.lose(run),
-            Some(mut run) if run.state.is_holding() => self.finish(&mut run, Outcome::Lost(LostBy::Broken)),
-            _ => Ok(()),
-        }
+        let Some(mut run) = self.tables.run(ticket)?.filter(|run| run.state.is_holding()) else {
+            return Ok(());
+        };
+        self.sign(&mut run);
+        if run.lapsed { self.lose(run) } else { self.finish(&mut run, Outcome::Lost(LostBy::Broken)) }
     }
 }
 

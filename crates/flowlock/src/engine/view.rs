@@ -110,6 +110,7 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         unswept: false,
         wakes: std::collections::BTreeSet::new(),
         must_sync: false,
+        actor: None,
         records: std::collections::BTreeMap::new(),
     };
     // A larger page is cut: whoever wants more asks for the next one.

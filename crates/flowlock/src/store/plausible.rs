@@ -18,12 +18,14 @@ pub(crate) fn run(run: &Run) -> bool {
         run.wait_end_ms,
         run.place_end_ms,
         run.absent_since_ms,
+        run.given_up_ms,
         run.forget_ms,
     ];
     let spec = &run.spec;
     let lengths = [Some(spec.lease_ms), spec.record_life_ms, spec.max_runtime_ms];
     is_small(run.ticket.0)
         && is_time(run.since_us)
+        && run.actor.as_ref().is_none_or(|actor| is_time(actor.at_us))
         && times.into_iter().flatten().all(is_time)
         && lengths.into_iter().flatten().all(is_small)
         && run.token.iter().chain(&run.input_versions).copied().all(is_token)
@@ -36,6 +38,7 @@ pub(crate) fn record(record: &Record) -> bool {
     is_token(record.version)
         && is_time(record.written_at_us)
         && record.expires_at_us.is_none_or(is_time)
+        && record.actor.as_ref().is_none_or(|actor| is_time(actor.at_us))
         && record.failure.as_ref().is_none_or(|failure| is_time(failure.at_us))
         && match &record.made_from {
             MadeFrom::Inputs(inputs) => inputs.iter().all(|(_, version)| is_token(*version)),

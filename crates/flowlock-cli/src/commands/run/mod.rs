@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use flowlock::{Error, Grant, Job};
+use flowlock::{Error, Grant, Job, Lost, LostBy};
 
 use self::plan::Plan;
 use crate::args::{Global, IfLocked, IfWritten, Run};
@@ -178,9 +178,13 @@ impl Errand<'_> {
         if ended.killed {
             let by = grant.lost().map_or("its lease ended", |by| by.as_str());
             let run = grant.run_id();
+            let unlocked = grant.lost() == Some(Lost::By(LostBy::Broken));
+            let by_hand = if unlocked { self.door.by_hand(run) } else { None };
             let message = format!("{run} lost its names ({by}); its outputs are not recorded as written");
             grant.fail();
-            return Err(Failure::new(exit::LOST, "lost", message).at(&self.door.place));
+            let mut failure = Failure::new(exit::LOST, "lost", message).at(&self.door.place);
+            failure.details.extend(by_hand);
+            return Err(failure);
         }
         if ended.code != 0 {
             self.story.outcome = "failed";

@@ -49,7 +49,7 @@ impl RedisStore {
 
     fn commit_anew(&self, namespace: &Namespace, commit: &Commit) -> Result<Found, StoreError> {
         let Commit { run, nonce, note, .. } = commit;
-        let who = Who { run: run.clone(), nonce: Some(*nonce) };
+        let who = Who { run: run.clone(), nonce: Some(*nonce), by: None };
         match self.carry_out(namespace, &Step::Commit { who, note: note.clone() })?.0 {
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }) => {
                 tracing::warn!(%run, "the store had lost its commit and kept its grant; committed anew");

@@ -269,7 +269,7 @@ impl Store for RedisStore {
         }
         let (answer, acknowledged) = self.carry_out(namespace, step)?;
         if let (
-            Step::Commit { who: Who { run, nonce: Some(nonce) }, note },
+            Step::Commit { who: Who { run, nonce: Some(nonce), .. }, note },
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
         ) = (step, &answer)
         {

@@ -10,7 +10,8 @@ use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
 use crate::record::{Failure, MadeFrom, Record, RecordState};
 use crate::run::{
-    Attempt, ClientId, Holder, IfWritten, Nonce, OnFail, Outcome, Place, Run, Spec, State, Ticket, Token,
+    Actor, Attempt, ClientId, Holder, IfWritten, Nonce, OnFail, Outcome, Place, Run, Spec, State, Ticket,
+    Token,
 };
 use crate::store::StoreError;
 use crate::store::memory::{TestWorld, Ways};
@@ -88,6 +89,8 @@ struct RunRow {
     place_end: Option<i64>,
     #[serde(default)]
     given_up: Option<i64>,
+    #[serde(default)]
+    actor: Option<String>,
     #[serde(default)]
     forget: Option<i64>,
     #[serde(default)]
@@ -275,6 +278,10 @@ fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {
         place_end_ms: row.place_end,
         absent_since_ms: row.absent_since,
         given_up_ms: row.given_up,
+        actor: match row.actor {
+            None => None,
+            Some(text) => Some(actor_from(&text)?),
+        },
         forget_ms: row.forget,
         since_us: row.since,
         input_versions: versions.into_iter().map(Token).collect(),
@@ -296,6 +303,7 @@ fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
     let (head, tail) = raw.split_at_checked(HEAD)?;
     let number = |at: usize| Some(f64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?));
     let mut texts = Texts(tail);
+    let actor = texts.next()?;
     let failed = [texts.next()?, texts.next()?, texts.next()?, texts.next()?];
     let (run, job) = (texts.next()?, texts.next()?);
     let made_from = made_from(&mut texts)?;
@@ -312,6 +320,7 @@ fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
         note: texts.note().ok()?,
         made_from,
         failure: if failed[0].is_empty() { None } else { Some(failure_from(failed)?) },
+        actor: if actor.is_empty() { None } else { Some(actor_from(actor)?) },
     })
 }
 
@@ -328,6 +337,12 @@ pub(super) fn record_state(letter: u8) -> Option<RecordState> {
         b'N' => RecordState::NeverWritten,
         _ => return None,
     })
+}
+
+/// When somebody acted by hand (microseconds), a space, who.
+fn actor_from(text: &str) -> Option<Actor> {
+    let (at, origin) = text.split_once(' ')?;
+    Some(Actor { origin: Arc::new(serde_json::from_str(origin).ok()?), at_us: at.parse().ok()? })
 }
 
 fn failure_from([run, job, outcome, at]: [&str; 4]) -> Option<Failure> {

@@ -3,7 +3,7 @@
 use crate::claim::{Mode, Space};
 use crate::engine::view::MOST_NAMES;
 use crate::name::Name;
-use crate::run::{Holder, IfWritten, OnFail};
+use crate::run::{Holder, IfWritten, OnFail, Origin};
 use crate::step::{Acquire, Holders, MOST_EXPLAINED, Patience, Step, Unlock, Who};
 use crate::store::View;
 
@@ -87,24 +87,32 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
             words.extend(tickets.iter().map(|ticket| ticket_text(*ticket).into()));
         }
         Step::Detach(attempt) | Step::GiveBack(attempt) => add_who(words, &Who::from(attempt)),
-        Step::Create { names, spec, run, note, holders } => {
+        Step::Create { names, spec, run, note, holders, .. } => {
             let life = spec.record_life_ms.map_or(String::new(), |ms| ms.to_string());
             words.push(holders_word(*holders));
             words.extend([run.as_str().into(), spec.job.as_str().into(), life.into()]);
             words.push(note_word(note.as_deref()));
             add_names(words, names);
         }
-        Step::Remove { names, holders } => {
+        Step::Remove { names, holders, .. } => {
             words.push(holders_word(*holders));
             add_names(words, names);
         }
-        Step::Unlock { run, token, how } => {
+        Step::Unlock { run, token, how, .. } => {
             let how = match how {
                 Unlock::Now => "now",
                 Unlock::WhenAcknowledged => "when_acknowledged",
             };
             words.extend([run.as_str().into(), token.to_string().into(), how.into()]);
         }
+    }
+    if let Step::Commit { .. }
+    | Step::Fail(_)
+    | Step::Create { .. }
+    | Step::Remove { .. }
+    | Step::Unlock { .. } = step
+    {
+        words.push(step.actor().map(|origin| origin_word(origin)).unwrap_or_default());
     }
 }
 
@@ -186,8 +194,12 @@ fn add_who(words: &mut Words, who: &Who) {
 fn add_holder(words: &mut Words, holder: &Holder) {
     words.push(holder.client.to_string().into());
     words.push(holder.life.map_or(String::new(), |life| life.0.to_string()).into());
+    words.push(origin_word(&holder.origin));
+}
+
+fn origin_word(origin: &Origin) -> Vec<u8> {
     // A host, two numbers and two texts: there is nothing that could fail.
-    words.push(serde_json::to_vec(holder.origin.as_ref()).unwrap_or_default());
+    serde_json::to_vec(origin).unwrap_or_default()
 }
 
 fn add_names(words: &mut Words, names: &[Name]) {

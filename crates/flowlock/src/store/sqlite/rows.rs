@@ -145,8 +145,8 @@ impl Tables for Rows<'_> {
         self.write_run(
             "insert into run (ns, ticket, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
              began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, due_ms, since_us, input_versions, parked, \
-             client, life, origin, given_up_ms, id, nonce, ancestors, spec) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27)",
+             client, life, origin, given_up_ms, actor, id, nonce, ancestors, spec) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
             run,
             &[&id, &nonce, &ancestors, &spec],
         )
@@ -157,7 +157,7 @@ impl Tables for Rows<'_> {
             "update run set state = ?3, present = ?4, in_line = ?5, lapsed = ?6, revoked = ?7, detached = ?8, token = ?9, \
              deadline_ms = ?10, began_ms = ?11, wait_end_ms = ?12, place_end_ms = ?13, absent_since_ms = ?14, \
              forget_ms = ?15, due_ms = ?16, since_us = ?17, input_versions = ?18, parked = ?19, client = ?20, life = ?21, \
-             origin = ?22, given_up_ms = ?23 where ns = ?1 and ticket = ?2",
+             origin = ?22, given_up_ms = ?23, actor = ?24 where ns = ?1 and ticket = ?2",
             run,
             &[],
         )
@@ -327,7 +327,7 @@ impl Tables for Rows<'_> {
     fn put_record(&mut self, record: &Record) -> Result<()> {
         self.execute(
             "insert or replace into record (ns, name, state, version, run, job, written_at_us, expires_at_us, note, \
-             made_from, failure) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+             made_from, failure, actor) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 self.ns,
                 record.name.as_str(),
@@ -340,6 +340,7 @@ impl Tables for Rows<'_> {
                 record.note,
                 json(&record.made_from)?,
                 record.failure.as_ref().map(json).transpose()?,
+                record.actor.as_ref().map(json).transpose()?,
             ],
         )
     }
@@ -455,11 +456,11 @@ impl Tables for Rows<'_> {
 }
 
 impl Rows<'_> {
-    /// Executes `sql` with a run's key as ?1 and ?2, what can change about it as ?3 to ?23, and `more` behind.
+    /// Executes `sql` with a run's key as ?1 and ?2, what can change about it as ?3 to ?24, and `more` behind.
     fn write_run(&self, sql: &str, run: &Run, more: &[&dyn ToSql]) -> Result<()> {
         let token = run.token.map(|token| token.0 as i64);
         let life = run.holder.life.map(|life| life.0 as i64);
-        let own: [&dyn ToSql; 23] = [
+        let own: [&dyn ToSql; 24] = [
             &self.ns,
             &number(run.ticket),
             &run.state.as_str(),
@@ -483,6 +484,7 @@ impl Rows<'_> {
             &life,
             &json(run.holder.origin.as_ref())?,
             &run.given_up_ms,
+            &run.actor.as_ref().map(json).transpose()?,
         ];
         let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
         for (index, value) in own.iter().chain(more).enumerate() {

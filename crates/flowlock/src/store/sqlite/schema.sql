@@ -44,6 +44,7 @@ create table run (
     place_end_ms    integer,
     absent_since_ms integer,
     given_up_ms     integer,
+    actor           text,
     forget_ms       integer,
     due_ms          integer,
     since_us        integer not null,
@@ -111,6 +112,7 @@ create table record (
     note          text,
     made_from     text    not null,
     failure       text,
+    actor         text,
     primary key (ns, name)
 ) without rowid;
 create index record_due on record (ns, expires_at_us, name) where expires_at_us is not null;

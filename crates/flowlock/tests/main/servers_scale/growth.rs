@@ -97,7 +97,7 @@ fn records_are_what_outlasts_the_runs_that_wrote_them() {
     let names: Vec<_> =
         (0..100).map(|number| name(&format!("output {number}"))).chain([name("hot")]).collect();
     let holders = flowlock::step::Holders::Respect;
-    assert_eq!(stage.step(&Step::Remove { names, holders }), Answer::Done);
+    assert_eq!(stage.step(&Step::Remove { names, holders, by: std::sync::Arc::default() }), Answer::Done);
     clock.advance(Duration::from_hours(24 * 8));
     stage.ticks(100 / A_STEP + 1);
     assert_eq!(stage.left(), ("h".to_owned(), 1), "evidence of a removed record goes after a week");

@@ -1,5 +1,6 @@
 //! A step that fails has changed nothing, whichever right or key was taken away since the first use.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Acquire, Holders, Patience, Step, Unlock, Who};
@@ -88,7 +89,14 @@ impl Scene {
             ("cancel", Step::Cancel { attempt: waits.attempt, latest_ms: i64::MAX / 2 }),
             ("detach", Step::Detach(behind.attempt)),
             ("bury", Step::Bury(Vec::new())),
-            ("remove", Step::Remove { names: vec![name("mortal"), name("out")], holders: Holders::Break }),
+            (
+                "remove",
+                Step::Remove {
+                    names: vec![name("mortal"), name("out")],
+                    holders: Holders::Break,
+                    by: Arc::default(),
+                },
+            ),
             (
                 "create",
                 Step::Create {
@@ -97,9 +105,18 @@ impl Scene {
                     run: alone.attempt.id,
                     note: None,
                     holders: Holders::Break,
+                    by: Arc::default(),
                 },
             ),
-            ("unlock", Step::Unlock { run: commits.attempt.id, token: flowlock::Token(1), how: Unlock::Now }),
+            (
+                "unlock",
+                Step::Unlock {
+                    run: commits.attempt.id,
+                    token: flowlock::Token(1),
+                    how: Unlock::Now,
+                    by: Arc::default(),
+                },
+            ),
         ]
     }
 

@@ -177,8 +177,13 @@ local function mark_readers(name)
   end
 end
 
-F.end_record = function(name, state)
-  put_record(name, changed(F.record_of(name), state, wall + EVIDENCE))
+-- Its time is up, or somebody removes it by hand.
+F.end_record = function(name, state, actor)
+  local record = changed(F.record_of(name), state, wall + EVIDENCE)
+  if actor then
+    record.tail = actor .. string.match(record.tail, '^%Z*(%z.*)$')
+  end
+  put_record(name, record)
   mark_readers(name)
 end
 
@@ -207,6 +212,12 @@ F.restore_records = function(run)
   end
 end
 
+-- What a record says behind its head, with another failed attempt.
+local function with_failure(tail, failure)
+  local actor, rest = string.match(tail, '^(%Z*%z)%Z*%z%Z*%z%Z*%z%Z*%z(.*)$')
+  return actor .. failure .. rest
+end
+
 -- A run ended without writing what it was to write.
 F.note_failure = function(run, outcome)
   local spec = F.spec_of(run)
@@ -216,10 +227,10 @@ F.note_failure = function(run, outcome)
     local record = F.record_of(name)
     if record then
       local after = changed(record, record.state == 'J' and 'I' or record.state, record.due)
-      after.tail = failure .. string.match(after.tail, '^%Z*%z%Z*%z%Z*%z%Z*%z(.*)$')
+      after.tail = with_failure(after.tail, failure)
       put_record(name, after)
     else
-      local tail = failure .. sub(F.tail_of(run.id, spec.job, '0\0'), 5)
+      local tail = '\0' .. failure .. run.id .. '\0' .. spec.job .. '\0' .. '0\0-'
       put_record(name, { state = 'N', version = 0, written = 0, due = wall + EVIDENCE, tail = tail })
     end
   end

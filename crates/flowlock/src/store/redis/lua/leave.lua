@@ -99,9 +99,14 @@
     F.save(run)
   end,
 
-  -- What a record says behind its head: no failed attempt, who wrote it, what it was made from, a note.
+  -- Writes down who acts on a run by hand, if somebody does.
+  sign = function(run)
+    run.actor = step.actor or run.actor
+  end,
+
+  -- What a record says behind its head: who acts by hand, no failed attempt, who wrote it, what it was made from, a note.
   tail_of = function(run, job, made_from, note)
-    return '\0\0\0\0' .. run .. '\0' .. job .. '\0' .. made_from .. (note and '+' .. note or '-')
+    return (step.actor or '') .. '\0\0\0\0\0' .. run .. '\0' .. job .. '\0' .. made_from .. (note and '+' .. note or '-')
   end,
 
   -- Writes records of the same kind and age for all names. Those there must be older: if one is not, nothing is
@@ -161,6 +166,7 @@
         return contradiction
       end
     end
+    F.sign(run)
     F.finish(run, 'committed')
     if meta.waiting > 0 then
       for _, name in ipairs(spec.outputs) do

@@ -67,7 +67,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       and (not written[1] or call('ZCARD', KEYS[3]))
     if free and inputs <= MADE_FROM then
       local forget = now + OUTCOME_MEMORY
-      local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
+      local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
         .. '\0' .. (whole[3] or '0\0') .. argv[6]
       local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ahead, waiting, queued, lapsed, 0, next_due,
         next_expiry, math.min(next_forget, forget), pause_until, reign, epoch, replication)

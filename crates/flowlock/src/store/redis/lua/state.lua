@@ -30,7 +30,7 @@
 --
 -- A record's state is L live, I incomplete, J incomplete only since its present holder began, E expired, R removed, N
 -- never written. Its first 25 bytes are fixed: state, version, when it was written, when it is due (-1: never). Behind them,
--- each ended by NUL: the failed attempt (run, job, outcome, time), the run, the job, what it was made from; then `-`,
+-- each ended by NUL: who acted by hand (when, a space, JSON), the failed attempt (run, job, outcome, time), the run, the job, what it was made from; then `-`,
 -- or `+` and the note.
 --
 -- Functions cost a moment of every call to define, and more so the more locals they capture: what every step needs

@@ -39,6 +39,7 @@ local function fail(id, nonce)
   end
   local outcome = run.revoked and 'lost(broken)' or 'failed'
   local late = F.is_late(run)
+  F.sign(run)
   F.finish(run, outcome)
   return { 'ended', outcome, late and 1 or 0 }
 end
@@ -123,6 +124,7 @@ local function unlock(id, token, how)
   if not run or run.token ~= token or not holding_states[run.state] then
     return { 'not_found' }
   end
+  F.sign(run)
   -- Only a process that runs under a standing lease can be waited for.
   if how == 'now' or run.state == 'granted' or F.is_late(run) then
     F.finish(run, 'lost(broken)')
@@ -139,6 +141,7 @@ end
 local function break_off(ticket)
   local run = F.run_of(ticket)
   if run and holding_states[run.state] then
+    F.sign(run)
     if run.lapsed then
       F.lose(run)
     else
@@ -248,7 +251,7 @@ local function remove(names, respect)
   for _, name in ipairs(names) do
     local record = F.record_of(name)
     if record and F.is_written(record.state) then
-      F.end_record(name, 'R')
+      F.end_record(name, 'R', step.actor)
       any = true
     end
   end
@@ -269,8 +272,16 @@ local function note_from(text)
   return byte(text) == 43 and sub(text, 2) or nil
 end
 
+-- Who acts by hand, if it is said: when, a space, who as JSON.
+local function act_as(at)
+  if ARGV[at] ~= '' then
+    step.actor = format('%.0f ', wall) .. ARGV[at]
+  end
+end
+
 local function act()
   if OP == 'commit' then
+    act_as(7)
     return F.commit(ARGV[4], ARGV[5], note_from(ARGV[6]))
   elseif OP == 'refresh' then
     local answers, runs = {}, list_at(4)
@@ -281,6 +292,7 @@ local function act()
   elseif OP == 'claim' then
     return F.claim(ARGV[4], ARGV[5], ARGV[6], F.life_from(ARGV[7]), ARGV[8])
   elseif OP == 'fail' then
+    act_as(6)
     return fail(ARGV[4], ARGV[5])
   elseif OP == 'cancel' then
     return cancel(ARGV[4], ARGV[5], tonumber(ARGV[6]))
@@ -294,12 +306,16 @@ local function act()
   elseif OP == 'detach' then
     return detach(ARGV[4], ARGV[5])
   elseif OP == 'unlock' then
+    act_as(7)
     return unlock(ARGV[4], tonumber(ARGV[5]), ARGV[6])
   elseif OP == 'create' then
-    local record_life = tonumber(ARGV[7])
-    return create(list_at(9), ARGV[4] == 'respect', ARGV[5], ARGV[6], record_life, note_from(ARGV[8]))
+    local record_life, names = tonumber(ARGV[7]), list_at(9)
+    act_as(10 + #names)
+    return create(names, ARGV[4] == 'respect', ARGV[5], ARGV[6], record_life, note_from(ARGV[8]))
   elseif OP == 'remove' then
-    return remove(list_at(5), ARGV[4] == 'respect')
+    local names = list_at(5)
+    act_as(6 + #names)
+    return remove(names, ARGV[4] == 'respect')
   end
   F.damaged('no step ' .. #OP)
 end

@@ -119,7 +119,7 @@ fn replies_are_read_the_same_however_they_are_cut_and_as_the_general_parser_read
 #[test]
 fn an_answer_of_any_shape_is_understood_or_refused() {
     let id = RunId::parse("job.1").unwrap();
-    let who = Who { run: id.clone(), nonce: None };
+    let who = Who { run: id.clone(), nonce: None, by: None };
     let steps = [
         Step::Claim {
             attempt: Attempt { id: id.clone(), nonce: Nonce(1) },
@@ -164,7 +164,7 @@ fn a_row_of_any_shape_is_read_or_said_to_be_damaged() {
     let row = rmp_serde::to_vec_named(&row).unwrap();
     let mut record = b"L".to_vec();
     record.extend([17.0_f64, 1_000.0, -1.0].map(f64::to_be_bytes).concat());
-    record.extend_from_slice(b"job.0\0job\0failed\x001000\0job.1\0job\x001\0y\x009\0+a note");
+    record.extend_from_slice(b"1000 {\"host\":\"vm1\",\"pid\":7,\"user\":\"ann\"}\0job.0\0job\0failed\x001000\0job.1\0job\x001\0y\x009\0+a note");
     assert!(
         rows::unpack_record(&name, &record).is_ok()
             && rows::unpack_run(&row, &spec, Some(b"1\0x\x0017\0")).is_ok()

@@ -15,10 +15,10 @@ use crate::world::Life;
 
 pub(super) const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
     began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, life, \
-    origin, ancestors, spec, given_up_ms";
+    origin, ancestors, spec, given_up_ms, actor";
 
 pub(super) const RECORD_COLUMNS: &str =
-    "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure";
+    "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure, actor";
 
 /// The state of a record that is incomplete only since its present holder began.
 const WAS_LIVE: &str = "was_live";
@@ -30,6 +30,7 @@ pub(super) fn state_word(record: &Record) -> &'static str {
 
 pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let failure: Option<String> = row.get(9)?;
+    let actor: Option<String> = row.get(10)?;
     let was_live = row.get_ref(1)?.as_bytes()? == WAS_LIVE.as_bytes();
     let state = if was_live { RecordState::Incomplete } else { word(row, 1, RecordState::from_word)? };
     let record = Record {
@@ -44,12 +45,14 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
         note: row.get(7)?,
         made_from: from_json(row, 8)?,
         failure: failure.map(|_| from_json(row, 9)).transpose()?,
+        actor: actor.map(|_| from_json(row, 10)).transpose()?,
     };
     if plausible::record(&record) { Ok(record) } else { Err(implausible(&record.name.to_string())) }
 }
 
 pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let parked: Option<String> = row.get(18)?;
+    let actor: Option<String> = row.get(25)?;
     let ancestors: Vec<Ticket> = from_json(row, 22)?;
     let run = Run {
         ticket: ticket(row, 0)?,
@@ -70,6 +73,7 @@ pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         place_end_ms: row.get(13)?,
         absent_since_ms: row.get(14)?,
         given_up_ms: row.get(24)?,
+        actor: actor.map(|_| from_json(row, 25)).transpose()?,
         forget_ms: row.get(15)?,
         since_us: row.get(16)?,
         input_versions: from_json(row, 17)?,

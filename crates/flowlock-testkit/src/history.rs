@@ -15,11 +15,13 @@ mod play;
 mod processes;
 mod request;
 mod settled;
+mod takeovers;
 mod tally;
+mod wakes;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
-pub use op::{Arrival, Fate, Names, Op, Script, Use, Wish, scripts};
+pub use op::{Arrival, Fate, Names, Op, Script, Takeovers, Use, Wish, scripts};
 pub use play::play;
 
 /// A promise that was not kept, in words.
@@ -36,32 +38,44 @@ macro_rules! promise {
 use promise;
 
 /// A set of this many histories that never lapses, hands over or loses is badly drawn.
-const ENOUGH_TO_SEE_EVERYTHING: u32 = 200;
+const ENOUGH_TO_SEE_EVERYTHING: u32 = 150;
+
+/// How long a history that fails is made smaller.
+const LONGEST_SHRINKING_MS: u32 = 60_000;
 
 /// Plays random histories of up to `longest` events and panics with the smallest one that breaks a promise.
 ///
 /// `FLOWLOCK_HISTORIES` sets how many in place of `cases`, `FLOWLOCK_SEED` (a number) which ones; without it they
 /// differ each time, and the seed that was drawn is printed.
-pub fn histories_keep_their_promises(cases: u32, longest: usize) {
+pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Takeovers) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let cases = number("FLOWLOCK_HISTORIES").map_or(cases, |n| n as u32);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 4_000,
+        max_shrink_time: LONGEST_SHRINKING_MS,
+        ..Config::default()
+    };
     let fresh = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
     let seed = number("FLOWLOCK_SEED").unwrap_or_else(fresh);
     eprintln!("FLOWLOCK_SEED={seed}");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let result = runner
-        .run(&scripts(longest), |script| play(&script).map_err(|failed| TestCaseError::fail(failed.verdict)));
+    let result = runner.run(&scripts(longest, takeovers), |script| {
+        play(&script, takeovers).map_err(|failed| TestCaseError::fail(failed.verdict))
+    });
     match result {
-        Ok(()) if cases >= ENOUGH_TO_SEE_EVERYTHING => tally::must_have_seen_everything(),
+        Ok(()) if takeovers == Takeovers::Never && cases >= ENOUGH_TO_SEE_EVERYTHING => {
+            tally::must_have_seen_everything();
+        }
         Ok(()) => {}
         Err(TestError::Fail(_, script)) => {
-            let failed = play(&script).expect_err("the smallest history fails again");
+            let failed = play(&script, takeovers).expect_err("the smallest history fails again");
             panic!(
-                "{}\nbounds {:?}, ways {:?}, written {:03b}\n{}",
-                failed.verdict, script.bounds, script.ways, script.written, failed.trace
+                "{}\n{} processes, {:?}, ways {:?}, written {:05b}\n{}",
+                failed.verdict, script.clients, script.bounds, script.ways, script.written, failed.trace
             );
         }
         Err(TestError::Abort(reason)) => panic!("the histories could not be drawn: {reason}"),

@@ -12,6 +12,9 @@ use flowlock::{
 /// How long a waiter may be silent, in milliseconds.
 pub(crate) const SILENCE_MS: i64 = 10_000;
 
+/// How long a run is kept that nobody speaks for, in milliseconds.
+const ABANDONED_AFTER_MS: i64 = 600_000;
+
 /// What a namespace holds at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Snapshot {
@@ -86,6 +89,11 @@ impl<'s> Scene<'s> {
     pub(crate) fn is_over(&self, run: &Run) -> bool {
         let patience = self.patience(run);
         [patience.wait_end, patience.place_end].into_iter().flatten().any(|end| end <= self.now.boot_ms)
+    }
+
+    /// Whether nobody has asked for it for so long that it is given up.
+    pub(crate) fn is_abandoned(&self, run: &Run) -> bool {
+        run.absent_since_ms.is_some_and(|since| since + ABANDONED_AFTER_MS <= self.now.boot_ms)
     }
 
     /// Whether its process was silent too long. A held place is there to its end.

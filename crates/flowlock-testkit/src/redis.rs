@@ -14,6 +14,7 @@ mod setup;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -181,6 +182,16 @@ impl RedisServer {
         connection.set_read_timeout(Some(PATIENCE))?;
         connection.set_write_timeout(Some(PATIENCE))?;
         Ok(connection)
+    }
+
+    /// How long it has been up, in whole seconds.
+    #[track_caller]
+    pub fn uptime(&self) -> Duration {
+        let info = self.command(&["INFO", "server"]);
+        let info: String = redis::from_redis_value(info).expect("INFO is text");
+        let seconds =
+            info.lines().find_map(|line| line.strip_prefix("uptime_in_seconds:")?.trim().parse().ok());
+        Duration::from_secs(seconds.expect("the server says how long it has been up"))
     }
 
     /// Freezes it (SIGSTOP). Its sockets stay open and nobody answers.

@@ -17,12 +17,16 @@ use crate::RedisServer;
 /// How many stores one process can have on its server.
 const DATABASES: u32 = 65_536;
 
+/// How long nothing is granted after another server took over, where that happens.
+pub(crate) const FAILOVER_PAUSE: Duration = Duration::from_secs(3);
+
 /// A fresh, empty store in a world whose time stands still until it is moved, and how to open it again.
 pub struct Subject {
     name: &'static str,
     world: Arc<TestWorld>,
     open: Box<dyn Fn() -> Arc<dyn Store>>,
     forget: fn(),
+    take_over: fn(),
     store: Option<Arc<dyn Store>>,
 }
 
@@ -40,7 +44,7 @@ impl Subject {
         open: impl Fn() -> Arc<dyn Store> + 'static,
     ) -> Self {
         let store = Some(open());
-        Subject { name, world, open: Box::new(open), forget: || (), store }
+        Subject { name, world, open: Box::new(open), forget: || (), take_over: || (), store }
     }
 
     /// The memory store. It cannot be closed: reopening keeps it.
@@ -68,16 +72,45 @@ impl Subject {
             static SERVER: OnceLock<RedisServer> = OnceLock::new();
             SERVER.get_or_init(|| RedisServer::setup().line(format!("databases {DATABASES}")).start())
         }
+        let subject = Self::on(server(), Duration::ZERO, world);
+        Subject { forget: || drop(server().command(&["SCRIPT", "FLUSH"])), ..subject }
+    }
+
+    /// The Redis store on a server of which every subject of its kind sees the takeovers, with a pause after each.
+    pub fn redis_with_takeovers(world: Arc<TestWorld>) -> Self {
+        fn server() -> &'static RedisServer {
+            static SERVER: OnceLock<RedisServer> = OnceLock::new();
+            SERVER.get_or_init(|| {
+                let setup = RedisServer::setup().line(format!("databases {DATABASES}"));
+                let server = setup.line("enable-debug-command local").start();
+                // The first steps in a namespace on a server that has just started would pause too.
+                crate::until("a server that is up for long enough", crate::PATIENCE, || {
+                    (server.uptime() > FAILOVER_PAUSE).then_some(())
+                });
+                server
+            })
+        }
+        let subject = Self::on(server(), FAILOVER_PAUSE, world);
+        Subject {
+            forget: || drop(server().command(&["SCRIPT", "FLUSH"])),
+            take_over: || drop(server().command(&["DEBUG", "CHANGE-REPL-ID"])),
+            ..subject
+        }
+    }
+
+    /// The Redis store, in a database of its own.
+    fn on(server: &'static RedisServer, pause: Duration, world: Arc<TestWorld>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let database = NEXT.fetch_add(1, Ordering::Relaxed);
         assert!(database < DATABASES, "no database is left for one more store");
-        let url = format!("redis+unix://{}?db={database}&failover_pause=0s", server().socket().display());
+        let socket = server.socket();
+        let url =
+            format!("redis+unix://{}?db={database}&failover_pause={}s", socket.display(), pause.as_secs());
         let its_world = world.clone();
-        let subject = Self::new("redis", world, move || {
+        Self::new("redis", world, move || {
             let store = RedisStore::open_with_world(&url, Duration::from_secs(10), its_world.clone());
             Arc::new(store.expect("the store opens"))
-        });
-        Subject { forget: || drop(server().command(&["SCRIPT", "FLUSH"])), ..subject }
+        })
     }
 
     /// Its name in messages.
@@ -98,6 +131,11 @@ impl Subject {
     /// Lets its server forget what it need not keep: scripts. Nothing may come of it.
     pub fn forget(&self) {
         (self.forget)();
+    }
+
+    /// Another server takes over from its own, with everything the old one had; nothing on stores that have none.
+    pub fn take_over(&self) {
+        (self.take_over)();
     }
 
     /// Closes the store without a word, as a crash would, and opens it again.

@@ -20,7 +20,7 @@ impl Play {
 
     /// Somebody asks for claims, whatever is left over; answers which request it became.
     pub(super) fn admit(&mut self, arrival: &Arrival) -> Result<Option<usize>, String> {
-        if !self.clients[usize::from(arrival.client)].awake {
+        if !self.clients[self.client(arrival.client)].awake {
             return Ok(None);
         }
         let at = usize::from(arrival.elsewhere);
@@ -32,7 +32,7 @@ impl Play {
     }
 
     pub(super) fn request_of(&mut self, arrival: &Arrival, at: usize) -> Known {
-        let client = usize::from(arrival.client);
+        let client = self.client(arrival.client);
         let now = self.now();
         let scene = self.books[at].scene(now);
         let parents = scene
@@ -101,7 +101,7 @@ impl Play {
         let step = match op {
             Op::Create(..) => {
                 let number = self.number();
-                let record_life = [None, Some(15), Some(60)][number as usize % 3];
+                let record_life = [None, Some(15), Some(60), None, Some(3 * 86_400)][number as usize % 5];
                 let spec = Arrival { record_life, ..Arrival::nothing() }.spec(None);
                 let run = RunId::parse(&format!("hand.{number}")).expect("a plain id");
                 Step::Create { names, spec, run, note: None, holders, by: crate::by_hand() }

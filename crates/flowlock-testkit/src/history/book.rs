@@ -1,10 +1,14 @@
 //! What a test writes down about one namespace while a history is played.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use flowlock::store::{Content, Store, View};
-use flowlock::{Attempt, Claims, Name, Namespace, Now, Outcome, Run, Spec, Ticket, Token};
+use flowlock::{Attempt, Claims, JobName, Name, Namespace, Now, Outcome, Record, Run, Spec, Ticket, Token};
+
+use super::promise;
+use super::request::JOBS;
+use super::takeovers::Takeover;
 
 use crate::oracle::{Knowledge, Patience, Scene, Snapshot};
 
@@ -42,6 +46,12 @@ pub(super) struct Book {
     pub(super) grants: Vec<GrantMade>,
     /// The clocks at the last step, if that step left nothing over.
     pub(super) settled_at: Option<Now>,
+    /// A step was made.
+    pub(super) has_begun: bool,
+    /// The last takeover.
+    pub(super) takeover: Option<Takeover>,
+    /// Another server took over, and not everything has gone on since.
+    pub(super) is_taken_over: bool,
     /// The machine restarted since the last step.
     pub(super) rebooted: bool,
 }
@@ -57,6 +67,9 @@ impl Book {
             versions: HashMap::new(),
             grants: Vec::new(),
             settled_at: None,
+            has_begun: false,
+            takeover: None,
+            is_taken_over: false,
             rebooted: false,
         }
     }
@@ -64,6 +77,7 @@ impl Book {
     /// The lease clock began anew; tokens and versions must go on rising.
     pub(super) fn after_reboot(&mut self) {
         self.rebooted = true;
+        self.takeover = None;
         self.settled_at = None;
         self.knowledge = Knowledge::default();
         self.grants.clear();
@@ -93,19 +107,66 @@ impl Book {
     }
 }
 
-/// Everything a store says about a namespace.
-pub(super) fn snapshot(store: &dyn Store, namespace: &Namespace) -> Result<Snapshot, String> {
-    let all = 10_000;
-    let read = |view: View| store.view(namespace, &view).map_err(|error| format!("a view failed: {error}"));
-    let runs = match read(View::Runs { job: None, from: Ticket(0), limit: all })?.content {
-        Content::Runs(seen, None) => seen.into_iter().map(|seen| seen.run).collect(),
-        other => return Err(format!("not a whole list of runs: {other:?}")),
-    };
-    let records = match read(View::Records { prefix: String::new(), after: None, limit: all })?.content {
-        Content::Records(records, None) => {
-            records.into_iter().map(|record| (record.name.clone(), record)).collect()
+/// A page that has room for everything in a history.
+pub(super) const WHOLE: usize = 10_000;
+
+/// Everything a store says about a namespace, read in pages of this many.
+pub(super) fn snapshot(store: &dyn Store, namespace: &Namespace, page: usize) -> Result<Snapshot, String> {
+    let reader = Reader { store, namespace, page };
+    let runs = reader.runs(None)?;
+    let records = reader.records()?;
+    if page < WHOLE {
+        for job in JOBS {
+            let job = JobName::parse(job).expect("a plain job");
+            let expected = runs.iter().filter(|run| run.spec.job == job);
+            let of_job = reader.runs(Some(&job))?;
+            promise!(of_job.iter().eq(expected), "not all runs of {job}, and no others: {of_job:?}");
         }
-        other => return Err(format!("not a whole list of records: {other:?}")),
-    };
+    }
     Ok(Snapshot { runs, records })
+}
+
+struct Reader<'r> {
+    store: &'r dyn Store,
+    namespace: &'r Namespace,
+    page: usize,
+}
+
+impl Reader<'_> {
+    fn read(&self, view: &View) -> Result<Content, String> {
+        let page = self.store.view(self.namespace, view);
+        page.map(|page| page.content).map_err(|error| format!("a view failed: {error}"))
+    }
+
+    fn runs(&self, job: Option<&JobName>) -> Result<Vec<Run>, String> {
+        let (mut all, mut from) = (Vec::new(), Ticket(0));
+        loop {
+            let view = View::Runs { job: job.cloned(), from, limit: self.page };
+            let Content::Runs(seen, next) = self.read(&view)? else {
+                return Err("not a list of runs".into());
+            };
+            promise!(seen.len() <= self.page, "a page of {} has {}", self.page, seen.len());
+            all.extend(seen.into_iter().map(|seen| seen.run));
+            let Some(next) = next else { return Ok(all) };
+            promise!(next > from, "the list of runs goes back from {from} to {next}");
+            from = next;
+        }
+    }
+
+    fn records(&self) -> Result<BTreeMap<Name, Record>, String> {
+        let (mut all, mut after) = (BTreeMap::new(), None);
+        loop {
+            let view = View::Records { prefix: String::new(), after: after.clone(), limit: self.page };
+            let Content::Records(records, next) = self.read(&view)? else {
+                return Err("not a list of records".into());
+            };
+            promise!(records.len() <= self.page, "a page of {} has {}", self.page, records.len());
+            all.extend(records.into_iter().map(|record| (record.name.clone(), record)));
+            if next.is_none() {
+                return Ok(all);
+            }
+            promise!(next > after, "the list of records goes back from {after:?} to {next:?}");
+            after = next;
+        }
+    }
 }

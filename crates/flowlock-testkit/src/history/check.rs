@@ -21,6 +21,8 @@ pub(super) struct Moment<'m> {
     pub(super) now: Now,
     /// Nothing was left over, and nothing due, before it.
     pub(super) settled: bool,
+    /// Another server took over, and not everything has gone on since.
+    pub(super) was_taken_over: bool,
     /// How many runs in line for a name a step examines for a deadlock.
     pub(super) examined: usize,
     /// Processes that died.

@@ -6,7 +6,7 @@ use flowlock::State;
 use flowlock::step::{Step, Unlock, Who};
 
 use super::Verdict;
-use super::op::{Arrival, Fate, Op, Use, Wish};
+use super::op::{Arrival, Fate, NAMES, Op, Use, Wish};
 use super::play::Play;
 use crate::oracle::holds;
 
@@ -18,27 +18,42 @@ impl Play {
         let elsewhere = newcomer.elsewhere;
         self.by_hand(&Op::Remove((elsewhere, 1), false))?;
         for arrival in crowd {
-            let [_, second, third] = arrival.data;
+            let mut data = arrival.data;
+            data[0] = Use::Read;
             let patience = if arrival.patience == Wish::Try { Wish::Wait(30) } else { arrival.patience };
-            let data = [Use::Read, second, third];
             self.arrive(&Arrival { elsewhere, data, patience, nested: false, ..arrival.clone() })?;
         }
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
-        let [_, second, third] = newcomer.data;
-        self.admit(&Arrival { data: [Use::No, second, third], ..newcomer.clone() }).map(drop)
+        let mut data = newcomer.data;
+        data[0] = Use::No;
+        self.admit(&Arrival { data, ..newcomer.clone() }).map(drop)
+    }
+
+    /// Everybody reads the first name; all but the last die, and nobody has found them yet when it is written or removed
+    /// by hand. The last one must keep what it has.
+    pub(super) fn graveyard(&mut self, readers: &[u8], elsewhere: bool, creates: bool) -> Verdict {
+        let mut readers: Vec<u8> = readers.iter().map(|reader| reader % self.clients.len() as u8).collect();
+        readers.dedup();
+        self.by_hand(&Op::Create((elsewhere, 1), false))?;
+        for &client in &readers {
+            self.admit(&Arrival { client, elsewhere, data: shares_the_first(), ..Arrival::nothing() })?;
+        }
+        if let Some((last, others)) = readers.split_last() {
+            others.iter().filter(|dead| *dead != last).for_each(|dead| self.kill(usize::from(*dead)));
+        }
+        let op = if creates { Op::Create((elsewhere, 1), false) } else { Op::Remove((elsewhere, 1), false) };
+        self.by_hand(&op)
     }
 
     /// A parent, its child and somebody else share the first name; a writer stands between them in line; the child
     /// also wants what another one has. Then the parent lapses or is revoked, and that other one ends.
     pub(super) fn family(&mut self, first: u8, elsewhere: bool, fate: Fate) -> Verdict {
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
-        let member = |place: u8, lease: u8, data: [Use; 3]| Arrival {
-            client: (first + place) % 4,
-            elsewhere,
-            data,
-            lease,
-            patience: Wish::WaitForEver,
-            ..Arrival::nothing()
+        let member = |place: u8, lease: u8, uses: [Use; 3]| {
+            let mut data = Arrival::nothing().data;
+            data[..uses.len()].copy_from_slice(&uses);
+            let client = first + place;
+            Arrival { client, elsewhere, data, lease, patience: Wish::WaitForEver, ..Arrival::nothing() }
         };
         let parent = self.admit(&member(0, 3, [Use::Read, Use::No, Use::No]))?;
         self.admit(&member(3, 20, [Use::Read, Use::No, Use::No]))?;
@@ -69,9 +84,9 @@ impl Play {
     pub(super) fn nest(&mut self, client: u8, elsewhere: bool, chain: &[(u32, u32)]) -> Verdict {
         self.settle(usize::from(elsewhere))?;
         for units in chain {
-            let slot = Some(*units);
+            let slots = [Some(*units), None];
             let patience = Wish::Wait(30);
-            self.admit(&Arrival { client, elsewhere, slot, patience, nested: true, ..Arrival::nothing() })?;
+            self.admit(&Arrival { client, elsewhere, slots, patience, nested: true, ..Arrival::nothing() })?;
         }
         Ok(())
     }
@@ -96,4 +111,10 @@ impl Play {
         };
         self.step(at, &step).map(drop)
     }
+}
+
+fn shares_the_first() -> [Use; NAMES] {
+    let mut data = [Use::No; NAMES];
+    data[0] = Use::Read;
+    data
 }

@@ -11,6 +11,10 @@ pub enum Op {
     Arrive(Arrival),
     /// Many ask at once for what one name stands in the way of; then that name is written.
     Crowd(Vec<Arrival>),
+    /// Readers of a name die, all but one; then the name is written or removed by hand.
+    Graveyard(Vec<u8>, bool, bool),
+    /// Another server takes over, with everything the old one had.
+    Takeover,
     /// A parent shares a name that somebody waits to write, and its child wants to share it too.
     Family(u8, bool, Fate),
     /// A chain of nested runs, each of them wants units of the slot, of a capacity of its own.
@@ -62,8 +66,15 @@ pub enum Fate {
     Revoked,
 }
 
-/// Which namespace, and which of three data names, as bits.
+/// Which namespace, and which of the data names, as bits.
 pub type Names = (bool, u8);
+
+/// How many data names and slots there are.
+pub(super) const NAMES: usize = 5;
+pub(super) const SLOTS: usize = 2;
+/// The most processes there are.
+const CROWDED: u8 = 24;
+const DAY_MS: u32 = 24 * 3_600_000;
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -74,11 +85,11 @@ pub struct Arrival {
     /// Whether in the second namespace.
     pub elsewhere: bool,
     /// Per data name: nothing, read, write, or both.
-    pub data: [Use; 3],
+    pub data: [Use; NAMES],
     /// Whether the lock is wanted, exclusive or shared.
     pub lock: Option<bool>,
-    /// Units and capacity of the slot.
-    pub slot: Option<(u32, u32)>,
+    /// Units and capacity, per slot.
+    pub slots: [Option<(u32, u32)>; SLOTS],
     /// How long it waits.
     pub patience: Wish,
     /// Whether it is a child of a running run of the same process.
@@ -90,7 +101,7 @@ pub struct Arrival {
     /// Its lease, in seconds.
     pub lease: u8,
     /// The life of its records, in seconds.
-    pub record_life: Option<u8>,
+    pub record_life: Option<u32>,
     /// Its longest run time, in seconds.
     pub max_runtime: Option<u8>,
 }
@@ -128,6 +139,8 @@ pub struct Script {
     pub bounds: Bounds,
     /// Which ways the scripts of the Redis store take.
     pub ways: Ways,
+    /// How many processes there are.
+    pub clients: u8,
     /// Which names are written before anything happens.
     pub written: u8,
     /// What happens.
@@ -135,10 +148,23 @@ pub struct Script {
 }
 
 /// All scripts of up to `longest` events.
-pub fn scripts(longest: usize) -> impl Strategy<Value = Script> {
+///
+/// Only where a server can take over from another, `takeovers` happen.
+pub fn scripts(longest: usize, takeovers: Takeovers) -> impl Strategy<Value = Script> {
     let ways = prop_oneof![2 => Just(Ways::Short), 1 => Just(Ways::Long)];
-    (bounds(), ways, 0..8_u8, prop::collection::vec(ops(), 1..longest))
-        .prop_map(|(bounds, ways, written, ops)| Script { bounds, ways, written, ops })
+    let clients = prop_oneof![6 => Just(4_u8), 2 => Just(8), 1 => 20..=CROWDED];
+    let ops = prop::collection::vec(ops(takeovers), 1..longest);
+    (bounds(), ways, clients, 0..1_u8 << NAMES, ops)
+        .prop_map(|(bounds, ways, clients, written, ops)| Script { bounds, ways, clients, written, ops })
+}
+
+/// Whether another server takes over now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeovers {
+    /// No.
+    Never,
+    /// Yes.
+    Happen,
 }
 
 /// Those of every day, or some of them so small that a few runs are enough to leave work over, to fill pages and to be
@@ -167,14 +193,25 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     })
 }
 
-fn ops() -> impl Strategy<Value = Op> {
+fn ops(takeovers: Takeovers) -> BoxedStrategy<Op> {
+    match takeovers {
+        Takeovers::Never => usual_ops().boxed(),
+        Takeovers::Happen => prop_oneof![20 => usual_ops(), 1 => Just(Op::Takeover)].boxed(),
+    }
+}
+
+fn usual_ops() -> impl Strategy<Value = Op> {
     let pick = any::<u16>;
-    let names = || (prop::bool::weighted(0.2), 1..8_u8);
+    let names = || (prop::bool::weighted(0.2), 1..1_u8 << NAMES);
+    let alive = prop::bool::weighted(0.3);
+    let time = prop_oneof![20 => silences(), 1 => Just(700_000_u32), 1 => (1..20_u32).prop_map(|days| days * DAY_MS)];
     prop_oneof![
+        1 => (prop::collection::vec(0..CROWDED, 1..6), alive, any::<bool>())
+            .prop_map(|(readers, elsewhere, creates)| Op::Graveyard(readers, elsewhere, creates)),
         24 => arrivals().prop_map(Op::Arrive),
         3 => prop::collection::vec(arrivals(), 3..7).prop_map(Op::Crowd),
-        2 => (0..4_u8, any::<bool>(), fates()).prop_map(|(first, elsewhere, fate)| Op::Family(first, elsewhere, fate)),
-        2 => (0..4_u8, any::<bool>(), prop::collection::vec(units(), 2..5))
+        2 => (0..CROWDED, any::<bool>(), fates()).prop_map(|(first, elsewhere, fate)| Op::Family(first, elsewhere, fate)),
+        2 => (0..CROWDED, any::<bool>(), prop::collection::vec(units(), 2..5))
             .prop_map(|(client, elsewhere, chain)| Op::Nest(client, elsewhere, chain)),
         4 => (pick(), any::<bool>()).prop_map(|(run, commits)| Op::Late(run, commits)),
         1 => (arrivals(), 0..4_000_u16).prop_map(|(arrival, delay)| Op::CancelFirst(arrival, delay)),
@@ -182,13 +219,13 @@ fn ops() -> impl Strategy<Value = Op> {
         4 => (pick(), any::<u8>()).prop_map(|(run, dice)| Op::Disturb(run, dice)),
         14 => prop_oneof![Just(0), Just(500), Just(1_000), Just(2_000), Just(5_000), 2_000..12_000_u32, Just(25_000)]
             .prop_map(Op::Pass),
-        4 => prop_oneof![1_000..6_000_u32, Just(9_000), 9_000..30_000_u32].prop_map(Op::Sleep),
+        4 => time.prop_map(Op::Sleep),
         2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Create(names, by_force)),
         2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Remove(names, by_force)),
         2 => (pick(), any::<bool>()).prop_map(|(run, now)| Op::Unlock(run, now)),
         1 => pick().prop_map(Op::Detach),
-        3 => (0..4_u8, any::<bool>()).prop_map(|(client, awake)| Op::Pause(client, awake)),
-        1 => (0..4_u8).prop_map(Op::Kill),
+        3 => (0..CROWDED, any::<bool>()).prop_map(|(client, awake)| Op::Pause(client, awake)),
+        1 => (0..CROWDED).prop_map(Op::Kill),
         1 => Just(Op::Bury),
         1 => Just(Op::Reopen),
         2 => Just(Op::Forget),
@@ -202,37 +239,40 @@ fn units() -> impl Strategy<Value = (u32, u32)> {
     (1..=3_u32, 1..=5_u32).prop_map(|(units, capacity)| (units.min(capacity), capacity))
 }
 
+fn silences() -> impl Strategy<Value = u32> {
+    prop_oneof![1_000..6_000_u32, Just(9_000), 9_000..30_000_u32]
+}
+
 fn fates() -> impl Strategy<Value = Fate> {
     prop_oneof![Just(Fate::Open), Just(Fate::Lapsed), Just(Fate::Revoked)]
 }
 
 fn arrivals() -> impl Strategy<Value = Arrival> {
     let uses = || prop_oneof![6 => Just(Use::No), 5 => Just(Use::Read), 6 => Just(Use::Write), 1 => Just(Use::Rewrite)];
-    let slot = prop_oneof![
-        3 => Just(None),
-        2 => units().prop_map(Some),
-    ];
+    let rarely = || prop_oneof![16 => Just(Use::No), 2 => Just(Use::Read), 2 => Just(Use::Write), 1 => Just(Use::Rewrite)];
+    let slot = |weight| prop::option::weighted(weight, units());
     let patience = prop_oneof![
         1 => Just(Wish::Try),
         2 => prop_oneof![Just(5), Just(30), Just(60)].prop_map(Wish::Place),
         3 => prop_oneof![Just(8), Just(30), Just(60)].prop_map(Wish::Wait),
         3 => Just(Wish::WaitForEver),
     ];
-    let who = (0..4_u8, prop::bool::weighted(0.15), prop::bool::weighted(0.4));
-    let what = (uses(), uses(), uses(), prop::option::weighted(0.2, any::<bool>()), slot);
+    let who = (0..CROWDED, prop::bool::weighted(0.15), prop::bool::weighted(0.4));
+    let data = (uses(), uses(), uses(), rarely(), rarely());
+    let what = (data, prop::option::weighted(0.2, any::<bool>()), (slot(0.4), slot(0.1)));
     let how = (patience, prop::bool::weighted(0.25), prop::bool::weighted(0.3));
     let times = (
         prop_oneof![Just(3_u8), Just(20)],
-        prop::option::weighted(0.4, prop_oneof![Just(15_u8), Just(60)]),
+        prop::option::weighted(0.4, prop_oneof![Just(15_u32), Just(60), Just(3 * 86_400)]),
         prop::option::weighted(0.1, prop_oneof![Just(4_u8), Just(30)]),
     );
     (who, what, how, times).prop_map(|(who, what, how, times)| Arrival {
         client: who.0,
         elsewhere: who.1,
         nested: who.2,
-        data: [what.0, what.1, what.2],
-        lock: what.3,
-        slot: what.4,
+        data: what.0.into(),
+        lock: what.1,
+        slots: what.2.into(),
         patience: how.0,
         keeps_old: how.1,
         spoils_old: how.2,

@@ -1,6 +1,5 @@
 //! Playing a script: events become steps, steps go to every store, answers are compared and judged.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +8,11 @@ use flowlock::step::{Answer, Step};
 use flowlock::store::memory::TestWorld;
 use flowlock::{Life, Namespace, Now, World as _};
 
-use super::book::{Book, snapshot};
+use super::book::{Book, WHOLE, snapshot};
 use super::check::{self, Moment};
-use super::op::{Op, Script};
-use super::processes::{Client, Inboxes, wakes_are_sent};
+use super::op::{Op, Script, Takeovers};
+use super::processes::Client;
+use super::wakes::Inboxes;
 use super::{Verdict, tally};
 use crate::oracle::Snapshot;
 use crate::subject::Subject;
@@ -26,9 +26,10 @@ pub struct Failed {
     pub trace: String,
 }
 
-/// Plays a script on the memory store, the embedded store and the Redis store.
-pub fn play(script: &Script) -> Result<(), Failed> {
-    let mut play = Play::new(script);
+/// Plays a script: on the memory store, the embedded store and the Redis store, or, if servers take over from each other,
+/// on the Redis store alone.
+pub fn play(script: &Script, takeovers: Takeovers) -> Result<(), Failed> {
+    let mut play = Play::new(script, takeovers);
     let verdict = play.all(script);
     verdict.map_err(|verdict| Failed { verdict, trace: play.trace.join("\n") })
 }
@@ -46,21 +47,24 @@ pub(super) struct Play {
     pub(super) dead: Vec<Life>,
     pub(super) made: u64,
     steps: u64,
-    /// Of every process, in the first store.
+    /// Of every process, in every store.
     pub(super) inboxes: Inboxes,
     trace: Vec<String>,
 }
 
 impl Play {
-    fn new(script: &Script) -> Self {
+    fn new(script: &Script, takeovers: Takeovers) -> Self {
         let world = Arc::new(TestWorld::default());
         world.bound_steps(script.bounds);
         world.take_ways(script.ways);
-        let subjects = vec![
-            Subject::memory(world.clone()),
-            Subject::sqlite(world.clone()),
-            Subject::redis(world.clone()),
-        ];
+        let subjects = match takeovers {
+            Takeovers::Never => vec![
+                Subject::memory(world.clone()),
+                Subject::sqlite(world.clone()),
+                Subject::redis(world.clone()),
+            ],
+            Takeovers::Happen => vec![Subject::redis_with_takeovers(world.clone())],
+        };
         let mut play = Play {
             world,
             subjects,
@@ -69,10 +73,10 @@ impl Play {
             dead: Vec::new(),
             made: 0,
             steps: 0,
-            inboxes: HashMap::new(),
+            inboxes: Inboxes::default(),
             trace: Vec::new(),
         };
-        for _ in 0..4 {
+        for _ in 0..script.clients {
             let client = play.new_client();
             play.clients.push(client);
         }
@@ -97,6 +101,11 @@ impl Play {
             Op::Crowd(arrivals) => self.crowd(arrivals),
             Op::Family(first, elsewhere, fate) => self.family(*first, *elsewhere, *fate),
             Op::Nest(client, elsewhere, chain) => self.nest(*client, *elsewhere, chain),
+            Op::Graveyard(readers, elsewhere, creates) => self.graveyard(readers, *elsewhere, *creates),
+            Op::Takeover => {
+                self.take_over();
+                Ok(())
+            }
             Op::Late(pick, commits) => self.late(*pick, *commits),
             Op::CancelFirst(arrival, delay) => self.cancel_first(arrival, *delay),
             Op::Act(pick, dice) => self.act(*pick, *dice),
@@ -110,11 +119,12 @@ impl Play {
             Op::Unlock(pick, now) => self.unlock(*pick, *now),
             Op::Detach(pick) => self.detach(*pick),
             Op::Pause(client, awake) => {
-                self.clients[usize::from(*client)].awake = *awake;
+                let client = self.client(*client);
+                self.clients[client].awake = *awake;
                 Ok(())
             }
             Op::Kill(client) => {
-                self.kill(usize::from(*client));
+                self.kill(self.client(*client));
                 Ok(())
             }
             Op::Bury => self.bury(),
@@ -148,10 +158,22 @@ impl Play {
         let before = std::mem::replace(&mut book.snapshot, after);
         let settled = book.settled_at.take() == Some(now);
         let examined = self.world.bounds().examined;
-        let moment =
-            Moment { before: &before, step, answer: &answer, now, settled, examined, dead: &self.dead };
+        let moment = Moment {
+            before: &before,
+            step,
+            answer: &answer,
+            now,
+            settled,
+            was_taken_over: book.is_taken_over,
+            examined,
+            dead: &self.dead,
+        };
         check::step(book, &moment)?;
-        wakes_are_sent(&mut self.inboxes, &before, &book.snapshot)?;
+        self.inboxes.wakes_are_sent(at, &before, &book.snapshot)?;
+        book.has_begun = true;
+        if let Some(takeover) = book.takeover {
+            takeover.nothing_is_granted(now, &before, &book.snapshot)?;
+        }
         tally::count(&moment, &book.scene(now));
         self.unchanged(Some(at))?;
         Ok(answer)
@@ -160,9 +182,10 @@ impl Play {
     /// What the first store holds; now and then, what all of them hold, which must be the same.
     fn snapshot_of(&self, namespace: &Namespace) -> Result<Snapshot, String> {
         if self.steps.is_multiple_of(COMPARED_EVERY) {
-            return self.on_all(|subject| snapshot(subject.store(), namespace));
+            let page = self.world.bounds().page;
+            return self.on_all(|subject| snapshot(subject.store(), namespace, page));
         }
-        snapshot(self.subjects[0].store(), namespace)
+        snapshot(self.subjects[0].store(), namespace, WHOLE)
     }
 
     /// The same answer from every store, or an account of the difference.
@@ -196,6 +219,11 @@ impl Play {
 
     pub(super) fn now(&self) -> Now {
         self.world.now()
+    }
+
+    /// The index of a process that was drawn.
+    pub(super) fn client(&self, drawn: u8) -> usize {
+        usize::from(drawn) % self.clients.len()
     }
 
     pub(super) fn number(&mut self) -> u64 {

@@ -1,19 +1,13 @@
 //! Time, and the processes that live and die in it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::store::Inbox;
-use flowlock::{ClientId, Holder, Life, Origin, Run, RunId, State, Ticket};
+use flowlock::{ClientId, Holder, Life, Origin, Run, State, Ticket};
 
 use super::play::Play;
 use super::{Verdict, promise};
-use crate::oracle::Snapshot;
-
-/// Where wake-ups arrive.
-pub(super) type Inboxes = HashMap<ClientId, Box<dyn Inbox>>;
 
 /// A process: what it is called in the store, and whether it is stopped.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +22,7 @@ impl Play {
     pub(super) fn new_client(&mut self) -> Client {
         let number = self.number();
         let last_beat_ms = self.now().boot_ms;
-        let inbox = self.subjects[0]
-            .store()
-            .inbox(&self.books[0].namespace, ClientId(number.into()))
-            .expect("memory has room for an inbox");
-        self.inboxes.insert(ClientId(number.into()), inbox);
+        self.inboxes.open(&self.subjects, &self.books[0].namespace, ClientId(number.into()));
         Client { id: ClientId(number.into()), life: Life(number), awake: true, last_beat_ms }
     }
 
@@ -113,22 +103,4 @@ impl Play {
         }
         Ok(())
     }
-}
-
-/// Whoever is handed a grant is told so; nobody has to find out by asking.
-pub(super) fn wakes_are_sent(inboxes: &mut Inboxes, before: &Snapshot, after: &Snapshot) -> Verdict {
-    let mut told: HashMap<ClientId, Vec<RunId>> = HashMap::new();
-    for (client, inbox) in inboxes {
-        told.insert(*client, inbox.wait(Duration::ZERO).runs);
-    }
-    for run in after.runs.iter().filter(|run| run.state == State::Granted) {
-        let old = before.runs.iter().find(|old| old.ticket == run.ticket);
-        let Some(old) = old.filter(|old| old.token != run.token) else { continue };
-        // In this very step another process may have taken the run over.
-        let is_told = [old, run]
-            .iter()
-            .any(|run| told.get(&run.holder.client).is_some_and(|runs| runs.contains(&run.attempt.id)));
-        promise!(is_told, "L4: nobody was told of the grant of {run:?}");
-    }
-    Ok(())
 }

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use flowlock::{Claims, IfWritten, JobName, Name, OnFail, Parent, Spec};
 
-use super::op::{Arrival, Use, Wish};
+use super::op::{Arrival, NAMES, SLOTS, Use, Wish};
 use crate::oracle::Patience;
 use flowlock::step;
 
-/// The three data names all histories are about.
-pub(super) const DATA: [&str; 3] = ["a", "b", "c"];
+/// The data names and slots all histories are about.
+pub(super) const DATA: [&str; NAMES] = ["a", "b", "c", "d", "e"];
+const COUNTED: [&str; SLOTS] = ["s", "t"];
+
+/// The jobs that the requests are of.
+pub(super) const JOBS: [&str; 2] = ["job", "other job"];
 
 pub(super) fn name(text: &str) -> Name {
     Name::parse(text).expect("a plain name")
@@ -36,8 +40,10 @@ impl Arrival {
             Some(true) => builder.lock(name("l")),
             Some(false) => builder.lock_shared(name("l")),
         };
-        if let Some((units, capacity)) = self.slot {
-            builder = builder.slot(name("s"), units, capacity);
+        for (wanted, text) in self.slots.iter().zip(COUNTED) {
+            if let Some((units, capacity)) = *wanted {
+                builder = builder.slot(name(text), units, capacity);
+            }
         }
         builder.build().expect("few claims")
     }
@@ -45,13 +51,13 @@ impl Arrival {
     pub(super) fn spec(&self, parent: Option<Parent>) -> Arc<Spec> {
         let ms = |seconds: u8| u64::from(seconds) * 1_000;
         Arc::new(Spec {
-            job: JobName::parse("job").expect("a plain job"),
+            job: JobName::parse(JOBS[usize::from(self.client) % JOBS.len()]).expect("a plain job"),
             claims: self.claims(),
             lease_ms: ms(self.lease),
             if_written: if self.keeps_old { IfWritten::Fail } else { IfWritten::Overwrite },
             on_fail: if self.spoils_old { OnFail::Incomplete } else { OnFail::Keep },
             parent,
-            record_life_ms: self.record_life.map(ms),
+            record_life_ms: self.record_life.map(|seconds| u64::from(seconds) * 1_000),
             max_runtime_ms: self.max_runtime.map(ms),
         })
     }
@@ -88,9 +94,9 @@ impl Arrival {
         Arrival {
             client: 0,
             elsewhere: false,
-            data: [Use::No; 3],
+            data: [Use::No; NAMES],
             lock: None,
-            slot: None,
+            slots: [None; SLOTS],
             patience: Wish::Try,
             nested: false,
             keeps_old: false,

@@ -18,10 +18,18 @@ impl Play {
         let step =
             Step::Remove { names: vec![name("nobody's")], holders: Holders::Respect, by: crate::by_hand() };
         for _ in 0..MOST_STEPS {
-            if self.step(at, &step)? == Answer::NotFound {
-                let now = self.now();
-                self.books[at].settled_at = Some(now);
-                return in_order(&self.books[at].scene(now));
+            match self.step(at, &step)? {
+                Answer::NotFound => {
+                    let now = self.now();
+                    self.books[at].settled_at = Some(now);
+                    self.books[at].is_taken_over = false;
+                    return in_order(&self.books[at].scene(now));
+                }
+                Answer::Refused(blocked) if blocked.retry_after_ms > Some(0) => {
+                    promise!(self.books[at].is_taken_over, "a pause though nobody took over: {blocked:?}");
+                    self.pass(blocked.retry_after_ms.unwrap_or_default() as u32)?;
+                }
+                _ => {}
             }
         }
         Err(format!("work is still left over after {MOST_STEPS} steps"))

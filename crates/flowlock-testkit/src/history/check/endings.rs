@@ -44,7 +44,11 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
             None => {
                 let may_not = before.output_exists(&old.spec.claims, old.spec.if_written)
                     || after.output_exists(&old.spec.claims, old.spec.if_written);
-                promise!(before.is_over(old) || may_not, "a waiting run was ended too early: {old:?}");
+                let abandoned = before.is_abandoned(old);
+                promise!(
+                    before.is_over(old) || abandoned || may_not,
+                    "a waiting run was ended too early: {old:?}"
+                );
             }
         }
     }

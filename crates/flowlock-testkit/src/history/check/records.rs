@@ -1,7 +1,7 @@
 //! Records are written by commits and by hand, all or none, in rising versions: S2 and S3.
 
 use flowlock::step::{Answer, Finished, Refreshed, Standing, Step};
-use flowlock::{Name, Outcome, Record, RecordState, Run, State, Token};
+use flowlock::{Name, OnFail, Outcome, Record, RecordState, Run, State, Token};
 
 use super::Moment;
 use crate::history::book::{Book, GrantMade};
@@ -40,7 +40,27 @@ pub(super) fn judge(book: &mut Book, grants_so_far: usize, moment: &Moment<'_>) 
         );
         book.last_token = book.last_token.max(record.version);
     }
-    late_success_harms_nobody(book, moment)
+    records_leave_for_a_reason(book, moment)?;
+    // During a pause a late holder harms nobody: nobody could be granted its names.
+    if moment.was_taken_over { Ok(()) } else { late_success_harms_nobody(book, moment) }
+}
+
+/// A record that was live is so until its time is up, somebody removes it or a run begins that promised to replace it.
+fn records_leave_for_a_reason(book: &Book, moment: &Moment<'_>) -> Verdict {
+    let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
+    let after = book.scene(moment.now);
+    for (name, record) in &moment.before.records {
+        let is_removed = matches!(moment.step, Step::Remove { names, .. } if names.contains(name));
+        let spoils = |run: &Run| {
+            run.spec.on_fail == OnFail::Incomplete
+                && run.spec.claims.outputs().any(|output| output.name == *name)
+        };
+        let is_spoiled = matches!(moment.step, Step::Acquire(_) | Step::Claim { .. })
+            && after.holders().any(|run| run.state == State::Running && spoils(run));
+        let is_live = !before.is_live(name) || after.is_live(name);
+        promise!(is_live || is_removed || is_spoiled, "the record is gone for no reason: {record:?}");
+    }
+    Ok(())
 }
 
 /// Names to be written, and their version if that is known.

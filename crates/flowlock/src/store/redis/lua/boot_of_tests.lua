@@ -25,7 +25,7 @@ local function void_everything()
     F.save(run)
   end
   call('DEL', KEYS[6])
-  meta.next_due, meta.next_forget = FAR, now + OUTCOME_MEMORY
+  meta.next_due, meta.next_forget, meta.pause_until = FAR, now + OUTCOME_MEMORY, 0
 end
 
 check_boot = function()

@@ -1,0 +1,117 @@
+//! Wake-ups: whoever is handed a grant is told so, on every store, and nobody is told of what is not his.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use flowlock::store::Inbox;
+use flowlock::{ClientId, Namespace, Run, RunId, State};
+
+use super::{Verdict, promise};
+use crate::PATIENCE;
+use crate::oracle::Snapshot;
+use crate::subject::Subject;
+
+/// The store whose inboxes hear of one namespace alone, and a moment later.
+const REDIS: &str = "redis";
+
+/// Where the wake-ups of all processes arrive; one inbox per store for each.
+#[derive(Debug, Default)]
+pub(super) struct Inboxes {
+    of: BTreeMap<ClientId, Vec<Listener>>,
+}
+
+impl Inboxes {
+    /// Listens for a process on every store.
+    pub(super) fn open(&mut self, subjects: &[Subject], namespace: &Namespace, client: ClientId) {
+        let listener = |subject: &Subject| {
+            let inbox = subject.store().inbox(namespace, client).expect("there is room for an inbox");
+            Listener { store: subject.name(), inbox, told: BTreeSet::new() }
+        };
+        self.of.insert(client, subjects.iter().map(listener).collect());
+    }
+
+    /// Whoever is handed a grant is told so; nobody has to find out by asking. What the first store tells a process is
+    /// what all others tell it, and nothing else.
+    pub(super) fn wakes_are_sent(&mut self, at: usize, before: &Snapshot, after: &Snapshot) -> Verdict {
+        for listeners in self.of.values_mut() {
+            let (first, others) = listeners.split_first_mut().expect("there are stores");
+            let news = first.listen(Duration::ZERO);
+            for other in others.iter_mut().filter(|other| at == 0 || other.store != REDIS) {
+                other.is_told(&news)?;
+            }
+        }
+        for (run, old) in handed_over(before, after) {
+            // In this very step another process may have taken the run over.
+            let owners = [old, run].map(|run| run.holder.client);
+            let is_told = self.is_told(at, owners, &run.attempt.id);
+            promise!(is_told, "L4: nobody was told of the grant of {run:?}");
+        }
+        Ok(())
+    }
+
+    /// Whether the first store told one of the processes of the run; the Redis store is given a moment.
+    fn is_told(&mut self, at: usize, clients: [ClientId; 2], run: &RunId) -> bool {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            for client in clients {
+                let Some(first) = self.of.get_mut(&client).and_then(|listeners| listeners.first_mut()) else {
+                    continue;
+                };
+                if first.told.contains(run) || first.store == REDIS && at != 0 {
+                    return true;
+                } else if first.store != REDIS {
+                    continue;
+                }
+                let before = std::mem::take(&mut first.told);
+                first.listen(Duration::from_millis(10));
+                first.told.extend(before);
+            }
+            if Instant::now() > until || clients.iter().any(|client| self.is_in_this_process(*client)) {
+                return false;
+            }
+        }
+    }
+
+    /// Whether the first store tells its processes in the step itself: then there is nothing to wait for.
+    fn is_in_this_process(&self, client: ClientId) -> bool {
+        self.of.get(&client).is_some_and(|listeners| listeners[0].store != REDIS)
+    }
+}
+
+/// One process's inbox on one store.
+#[derive(Debug)]
+struct Listener {
+    store: &'static str,
+    inbox: Box<dyn Inbox>,
+    /// What it was told of since the last step.
+    told: BTreeSet<RunId>,
+}
+
+impl Listener {
+    /// Takes in what has arrived; waits for so long for news if there is none.
+    fn listen(&mut self, at_most: Duration) -> BTreeSet<RunId> {
+        self.told = self.inbox.wait(at_most).runs.into_iter().collect();
+        self.told.clone()
+    }
+
+    /// Waits until it is told of what the first store told, and sees that it is told of nothing else.
+    fn is_told(&mut self, news: &BTreeSet<RunId>) -> Verdict {
+        let until = Instant::now() + PATIENCE;
+        let mut heard = self.listen(Duration::ZERO);
+        while !news.is_subset(&heard) {
+            promise!(Instant::now() < until, "L4: the {} store tells {heard:?}, not {news:?}", self.store);
+            heard.extend(self.listen(Duration::from_millis(50)));
+        }
+        let too_much: Vec<_> = heard.difference(news).collect();
+        promise!(too_much.is_empty(), "the {} store tells a process of {too_much:?} too", self.store);
+        Ok(())
+    }
+}
+
+/// Runs that were granted in a step, and what they were before.
+fn handed_over<'s>(before: &'s Snapshot, after: &'s Snapshot) -> impl Iterator<Item = (&'s Run, &'s Run)> {
+    after.runs.iter().filter(|run| run.state == State::Granted).filter_map(|run| {
+        let old = before.runs.iter().find(|old| old.ticket == run.ticket)?;
+        (old.token != run.token).then_some((run, old))
+    })
+}

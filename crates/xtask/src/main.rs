@@ -4,6 +4,7 @@ mod bench;
 mod demo;
 mod docs;
 mod licences;
+mod mutants;
 mod paint;
 mod repo;
 mod shell;

@@ -37,6 +37,9 @@ const JOBS_PY: &str = "jobspy==0.31.0";
 /// The licence checker, pinned: a new release must not fail yesterday's commit.
 const CARGO_DENY: &str = "0.20.2";
 
+/// What breaks the library on purpose, pinned for the same reason.
+const CARGO_MUTANTS: &str = "27.1.0";
+
 pub(crate) use servers::{redis_8, valkey};
 
 /// Installs the packages of the programs that are missing; nothing happens where all are there.
@@ -62,10 +65,19 @@ pub(crate) fn install_missing() -> Result<(), Failure> {
 
 /// The licence checker, built once into the target folder (two minutes on two cores).
 pub(crate) fn cargo_deny() -> Result<PathBuf, Failure> {
+    cargo_tool("cargo-deny", CARGO_DENY)
+}
+
+/// What changes one thing after the other in the code, built once into the target folder.
+pub(crate) fn cargo_mutants() -> Result<PathBuf, Failure> {
+    cargo_tool("cargo-mutants", CARGO_MUTANTS)
+}
+
+fn cargo_tool(name: &str, version: &str) -> Result<PathBuf, Failure> {
     let folder = repo::target().join("tools");
-    let program = folder.join("bin/cargo-deny");
-    if !has_version(&program, CARGO_DENY) {
-        let version = format!("cargo-deny@{CARGO_DENY}");
+    let program = folder.join("bin").join(name);
+    if !has_version(&program, version) {
+        let version = format!("{name}@{version}");
         run(repo::cargo(["install", "--locked", "--force", "--quiet", &version])
             .arg("--root")
             .arg(&folder)

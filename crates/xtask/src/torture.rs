@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::repo;
 use crate::steps::{Failure, Steps};
+use crate::{mutants, repo};
 
 /// Random histories in one round; a round is what a change of mind (Ctrl-C) loses at most.
 const HISTORIES: &str = "1024";
@@ -28,12 +28,21 @@ pub(crate) struct Args {
     /// The seed of the first round, as an earlier torture printed it
     #[arg(long)]
     seed: Option<u64>,
+    /// Instead: change one thing after the other in what decides, and see that a test notices (many hours)
+    #[arg(long)]
+    mutants: bool,
+    /// Of the mutants only part K of N
+    #[arg(long, value_name = "K/N", requires = "mutants")]
+    shard: Option<String>,
 }
 
 /// Goes on until the time is over or something breaks.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     let mut steps = Steps::default();
+    if args.mutants {
+        return steps.step("mutants", || mutants::run(args.shard.as_deref()));
+    }
     let mut seed = args.seed.unwrap_or_else(fresh_seed);
     for round in 1.. {
         anstream::println!("round {round}; `cargo xtask torture --minutes 0 --seed {seed}` plays it again");

@@ -34,6 +34,9 @@ fn main() -> ExitCode {
         Err(error) => return ExitCode::from(args::explain(&error)),
     };
     log::set_level(cli.global.quiet, cli.global.verbose);
+    if let Err(error) = signals::outlive_file_size_limits() {
+        return report(&exit::Failure::internal("handle signals", &error));
+    }
     // A panic has said what happened and failed the run by unwinding; what is left is the exit code.
     let carried_out = std::panic::catch_unwind(|| commands::carry_out(&cli.global, cli.command));
     match carried_out {

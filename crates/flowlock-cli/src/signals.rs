@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -15,6 +15,15 @@ use crate::child::is_ignored;
 /// What is passed on to the command.
 const FORWARDED: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// Turns the end by a limit on file sizes (`ulimit -f`) into an error of the write. The command gets the limit's usual
+/// consequence: handlers do not outlive an exec.
+pub(crate) fn outlive_file_size_limits() -> io::Result<()> {
+    if !is_ignored(Signal::SIGXFSZ) {
+        signal_hook::flag::register(Signal::SIGXFSZ as i32, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
 
 /// Handlers for what is forwarded, for the end of children, and for `fg` after a stop.
 #[derive(Debug)]
@@ -32,8 +41,12 @@ impl Signals {
         for signal in heard.iter().filter(|signal| Self::ends_a_wait(**signal)) {
             signal_hook::flag::register(*signal as i32, interrupted.clone())?;
         }
-        let numbers = heard.into_iter().chain([Signal::SIGCHLD, Signal::SIGCONT]).map(|s| s as i32);
+        let handled: Vec<_> = heard.into_iter().chain([Signal::SIGCHLD, Signal::SIGCONT]).collect();
+        let numbers = handled.iter().map(|signal| *signal as i32);
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
+        // Whoever started us may have blocked them, and that lasts over an exec: nothing would be heard, nor the command's
+        // end. The command itself begins with none blocked.
+        SigSet::from_iter(handled).thread_unblock()?;
         Ok(Self { delivery, interrupted: interrupted.clone() })
     }
 

@@ -63,6 +63,33 @@ fn what_nohup_ignores_stays_ignored() {
 }
 
 #[test]
+fn signals_that_were_blocked_by_whoever_started_flowlock_are_heard() {
+    let cli = cli().with_program("env");
+    let blocked =
+        ["--block-signal=CHLD", "--block-signal=TERM", env!("CARGO_BIN_EXE_flowlock"), "run", "-l", "x"];
+    cli.run(blocked.iter().chain(&["--", "true"])).code(0);
+    let holder = cli.start(blocked.iter().chain(&["--", "sh", "-c", "echo held; sleep 60"]));
+    holder.says("held");
+    let waiter = cli.start(blocked.iter().chain(&["--", "true"]));
+    let status = [env!("CARGO_BIN_EXE_flowlock"), "status"];
+    until("a waiter", PATIENCE, || cli.run(status).out().contains("queued").then_some(()));
+    waiter.signal(Signal::SIGTERM);
+    waiter.wait().code(143);
+    holder.signal(Signal::SIGTERM);
+    holder.wait().code(143);
+}
+
+#[test]
+fn a_limit_on_file_sizes_is_an_error_of_the_store_and_the_commands_own_affair() {
+    let cli = cli();
+    cli.run(["run", "-l", "x", "--", "sh", "-c", "kill -XFSZ $$"]).code(128 + Signal::SIGXFSZ as i32);
+    if cli.store().exists() {
+        let script = format!("ulimit -f 0; exec {} run -o a -- true", env!("CARGO_BIN_EXE_flowlock"));
+        cli.with_program("/bin/sh").run(["-c", &script]).code(74);
+    }
+}
+
+#[test]
 fn a_signal_while_waiting_leaves_the_line_at_once() {
     let cli = cli();
     let holder = cli.start(["run", "-l", "x", "--", "sh", "-c", "echo held; sleep 60"]);

@@ -12,32 +12,22 @@ pub(crate) const LARGEST: u64 = (1 << 53) - 1;
 
 /// Whether all numbers of a run are plausible.
 pub(crate) fn run(run: &Run) -> bool {
-    let times = [
-        run.deadline_ms,
-        run.began_ms,
-        run.wait_end_ms,
-        run.place_end_ms,
-        run.absent_since_ms,
-        run.given_up_ms,
-        run.forget_ms,
-    ];
-    let spec = &run.spec;
-    let lengths = [Some(spec.lease_ms), spec.record_life_ms, spec.max_runtime_ms];
+    let past = [run.began_ms, run.absent_since_ms, Some(run.since_us)];
+    let ends = [run.deadline_ms, run.wait_end_ms, run.place_end_ms, run.given_up_ms, run.forget_ms];
     is_small(run.ticket.0)
-        && is_time(run.since_us)
         && run.actor.as_ref().is_none_or(|actor| is_time(actor.at_us))
-        && times.into_iter().flatten().all(is_time)
-        && lengths.into_iter().flatten().all(is_small)
+        && past.into_iter().flatten().all(is_time)
+        && ends.into_iter().flatten().all(is_end)
         && run.token.iter().chain(&run.input_versions).copied().all(is_token)
         && run.ancestors.iter().all(|ticket| is_small(ticket.0))
-        && spec.claims.iter().all(is_claim)
+        && run.spec.claims.iter().all(is_claim)
 }
 
 /// Whether all numbers of a record are plausible.
 pub(crate) fn record(record: &Record) -> bool {
     is_token(record.version)
         && is_time(record.written_at_us)
-        && record.expires_at_us.is_none_or(is_time)
+        && record.expires_at_us.is_none_or(is_end)
         && record.actor.as_ref().is_none_or(|actor| is_time(actor.at_us))
         && record.failure.as_ref().is_none_or(|failure| is_time(failure.at_us))
         && match &record.made_from {
@@ -46,7 +36,7 @@ pub(crate) fn record(record: &Record) -> bool {
         }
 }
 
-/// Whether all numbers of a namespace's own row are plausible. What is never due is due at the end of time.
+/// Whether all numbers of a namespace's own row are plausible.
 pub(crate) fn meta(meta: &Meta) -> bool {
     let counts = [
         meta.sequence,
@@ -59,9 +49,7 @@ pub(crate) fn meta(meta: &Meta) -> bool {
         meta.lapsed,
     ];
     let due = [meta.next_due_ms, meta.next_expiry_us, meta.next_forget_ms];
-    counts.into_iter().all(is_small)
-        && is_time(meta.last_wall_us)
-        && due.into_iter().all(|due| due == i64::MAX || is_time(due))
+    counts.into_iter().all(is_small) && is_time(meta.last_wall_us) && due.into_iter().all(is_end)
 }
 
 fn is_claim(claim: &Claim) -> bool {
@@ -81,4 +69,9 @@ fn is_small(number: u64) -> bool {
 
 fn is_time(time: i64) -> bool {
     is_small(time.unsigned_abs())
+}
+
+/// What ends is compared and never added to. A length that is too long for a sum ends at the end of time.
+fn is_end(time: i64) -> bool {
+    time >= 0 || is_time(time)
 }

@@ -40,11 +40,13 @@ pub(super) fn dial(
     if let Value::BulkString(info) = &answers.info {
         check_kind(address, part, &String::from_utf8_lossy(info))?;
     }
+    if let Some(Value::ServerError(error)) = &answers.auth {
+        return Err(failure::refused_password(address, error));
+    }
     let ok = |value: Value| match value {
         Value::ServerError(error) => Err(failure::refused(address, &error)),
         value => Ok(value),
     };
-    answers.auth.map(ok).transpose()?;
     if part == Part::Sentinel {
         // Who may ask a sentinel for the primary need not be allowed anything else.
         return Ok(wire);
@@ -95,6 +97,7 @@ impl Hello {
         if let Err(trouble) = self.converse(wire, &mut answers, count, until) {
             return Err(match answers.first() {
                 // A server that wants nobody says why before it hangs up.
+                Some(Value::ServerError(error)) if self.has_auth => failure::refused_password(at, error),
                 Some(Value::ServerError(error)) => failure::refused(at, error),
                 _ => probe::explain(at, &trouble, wire.is_encrypted(), until),
             });

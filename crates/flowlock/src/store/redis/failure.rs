@@ -46,10 +46,20 @@ pub(super) fn refused(at: &Address, error: &ServerError) -> Failure {
     refused_in("", at, error)
 }
 
+/// The same to a password. Its words are not repeated: they may have the password in them, in any form.
+pub(super) fn refused_password(at: &Address, error: &ServerError) -> Failure {
+    explained("", at, error, &quoted(error.code()))
+}
+
 /// The same to a question about the namespace that is encoded so; nothing, if it was about none.
 pub(super) fn refused_in(tag: &str, at: &Address, error: &ServerError) -> Failure {
+    let said = quoted(&format!("{} {}", error.code(), error.details().unwrap_or("")));
+    explained(tag, at, error, &said)
+}
+
+/// `said` is what of the server's words is repeated.
+fn explained(tag: &str, at: &Address, error: &ServerError, said: &str) -> Failure {
     let details = error.details().unwrap_or("");
-    let said = quoted(&format!("{} {details}", error.code()));
     let passing = |why: &str| Failure::unreachable(format!("{at} {why}; nothing was changed ({said})"));
     let unusable = |why: &str| Failure::unusable(format!("{at} {why} ({said})"));
     let full =
@@ -74,12 +84,12 @@ pub(super) fn refused_in(tag: &str, at: &Address, error: &ServerError) -> Failur
             unusable("refuses the user or the password; check both, and the password file if one is used")
         }
         "NOAUTH" => unusable("wants a password; write redis://USER:PASSWORD@… or add password_file=PATH"),
-        "NOPERM" => forbidden(tag, at, details, &said),
+        "NOPERM" => forbidden(tag, at, details, said),
         "DENIED" => unusable(
             "takes connections from its own machine only; set a password there, or protected-mode no",
         ),
-        "WRONGTYPE" => damaged(at, &said),
-        _ => refused_plainly(tag, at, details, &said),
+        "WRONGTYPE" => damaged(at, said),
+        _ => refused_plainly(tag, at, details, said),
     }
 }
 
@@ -243,9 +253,9 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-/// A server's own words, safe to show.
+/// A server's own words, safe to show: without the passwords it was told, which it may repeat.
 pub(super) fn quoted(text: &str) -> String {
-    let text = crate::text::escape(text.trim());
+    let text = crate::text::escape(&super::url::strike_out(text.trim()));
     match text.char_indices().nth(LONGEST_QUOTE) {
         None => text,
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use self::secret::{Password, Secret};
+pub(super) use self::secret::{Password, Secret, strike_out};
 
 /// The longest time during which nothing new is granted after a failover.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
@@ -144,10 +144,11 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // A server may have named it.
             Self::Tcp { host, port } if host.contains(':') => {
-                write!(f, "[{}]:{port}", crate::text::escape(host))
+                write!(f, "[{}]:{port}", crate::text::escape(&strike_out(host)))
             }
-            Self::Tcp { host, port } => write!(f, "{}:{port}", crate::text::escape(host)),
+            Self::Tcp { host, port } => write!(f, "{}:{port}", crate::text::escape(&strike_out(host))),
             Self::Unix(path) => f.write_str(&crate::text::escape(&path.display().to_string())),
         }
     }

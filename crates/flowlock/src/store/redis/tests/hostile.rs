@@ -55,6 +55,46 @@ fn an_endless_greeting_is_refused_and_an_endless_answer_to_a_step_too() {
     }
 }
 
+#[test]
+fn a_server_that_repeats_the_password_is_not_quoted_with_it() {
+    let says = |info: &'static str, auth: &'static str, role: &'static str, step: &'static str| {
+        let port = fake(move |stream| {
+            converse(stream, move |heard| {
+                if !heard.contains("ROLE") {
+                    return step.as_bytes().to_vec();
+                }
+                let info = format!("${}\r\n{info}\r\n", info.len());
+                format!("{auth}+OK\r\n{role}{info}").into_bytes()
+            });
+        });
+        let url = format!("redis://:{PASSWORD}@127.0.0.1:{port}");
+        let error = match open(&url) {
+            Err(error) => error,
+            Ok(link) => count(&link, &counter(), "t", "x", soon()).unwrap_err(),
+        };
+        let said = format!("{error} {error:?}");
+        assert!(!said.contains("horse"), "{said}");
+        assert!(said.contains("127.0.0.1"), "{said}");
+    };
+    let (good, ok, primary) = ("redis_version:7.0.0", "+OK\r\n", "*1\r\n$6\r\nmaster\r\n");
+    says(good, "-ERR unknown command 'AUTH', with args beginning with: 'correct-horse' \r\n", primary, "");
+    says(good, "-WRONGPASS no: Y29ycmVjdC1ob3JzZQ== horse\r\n", primary, "");
+    says("redis_version:1.0 correct-horse", ok, primary, "");
+    says(good, ok, "*3\r\n$5\r\nslave\r\n$13\r\ncorrect-horse\r\n:6379\r\n", "");
+    says(good, ok, primary, "-ERR correct-horse, correct-horse\r\n");
+    says(good, ok, primary, "-ERR cut off: correct-h\r\n");
+}
+
+#[test]
+fn a_server_without_auth_tells_nobody_the_password() {
+    let server = Server::start(&["--rename-command", "AUTH", ""]);
+    let error = open(&format!("redis://:{PASSWORD}@127.0.0.1:{}", server.port)).unwrap_err();
+    assert!(
+        error.to_string().contains("does not know a command") && !error.to_string().contains("horse"),
+        "{error}"
+    );
+}
+
 /// Listens without TLS, and tells the first bytes of everybody who calls.
 fn eavesdropper() -> (u16, mpsc::Receiver<Vec<u8>>) {
     let (tell, told) = mpsc::channel();

@@ -1,10 +1,21 @@
 //! Passwords, which nobody sees.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// The longest password file.
 const LONGEST_FILE: u64 = 64 * 1024;
+/// How many passwords of this process are looked for in what servers say: the latest.
+const REMEMBERED: usize = 16;
+/// A server may cut a password off in its words: this many bytes of one are struck out too.
+const TELLTALE: usize = 8;
+/// What is shorter is no secret, and words without it would only be hard to read.
+const SHORTEST: usize = 4;
+
+/// The passwords that servers were told.
+static TOLD: Mutex<VecDeque<Secret>> = Mutex::new(VecDeque::new());
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,10 +26,37 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the server's eyes.
+    /// The text itself, for the server's eyes. It is struck out of whatever a server says from now on.
     pub(in crate::store::redis) fn reveal(&self) -> &str {
+        let mut told = crate::sync::lock(&TOLD);
+        if !told.contains(self) {
+            told.truncate(REMEMBERED - 1);
+            told.push_front(self.clone());
+        }
         &self.0
     }
+
+    /// The text without this secret, and without the beginning of it where the text breaks off in it.
+    fn struck_out_of(&self, text: &str) -> String {
+        if self.0.len() < SHORTEST {
+            return text.to_owned();
+        }
+        let first = self.0.get(..TELLTALE).unwrap_or(&self.0);
+        let (mut kept, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some(at) = rest.find(first) {
+            let same = rest[at..].chars().zip(self.0.chars()).take_while(|(ours, its)| ours == its);
+            let end = at + same.map(|(c, _)| c.len_utf8()).sum::<usize>();
+            kept.push_str(&rest[..at]);
+            kept.push_str("***");
+            rest = &rest[end..];
+        }
+        kept + rest
+    }
+}
+
+/// The words of a server without the passwords that this process told to any: it may repeat them.
+pub(in crate::store::redis) fn strike_out(text: &str) -> String {
+    crate::sync::lock(&TOLD).iter().fold(text.to_owned(), |text, secret| secret.struck_out_of(&text))
 }
 
 impl fmt::Debug for Secret {
@@ -65,4 +103,25 @@ fn read_file(path: &Path) -> Result<String, String> {
         return Err(format!("the password file {shown} is empty; write the password into it"));
     }
     Ok(password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_struck_out_whole_cut_off_and_repeated() {
+        let secret = Secret::new("SeKret47é");
+        for (said, shown) in [
+            ("args beginning with: 'SeKret47é' ", "args beginning with: '***' "),
+            ("SeKret47éSeKret47é", "******"),
+            ("cut off: SeKret47", "cut off: ***"),
+            ("SeKret", "SeKret"),
+            ("", ""),
+        ] {
+            assert_eq!(secret.struck_out_of(said), shown);
+        }
+        assert_eq!(Secret::new("abcd").struck_out_of("abcd abc a"), "*** abc a");
+        assert_eq!(Secret::new("abc").struck_out_of("abc"), "abc");
+    }
 }

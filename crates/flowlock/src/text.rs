@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, NoncharacterCodePoint};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::is_nfc;
 
 /// The longest name, job, run id or namespace, in bytes of UTF-8.
@@ -12,7 +14,7 @@ pub const LONGEST_NAME: usize = 512;
 /// The message names what was given (escaped, cut to 80 characters), the problem and the limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid {what} \"{shown}\": {problem}; use 1 to {LONGEST_NAME} bytes of UTF-8 without control, zero-width or bidirectional characters"
+    "invalid {what} \"{shown}\": {problem}; use 1 to {LONGEST_NAME} bytes of UTF-8 without control or invisible characters, and no blank but the space"
 )]
 pub struct InvalidText {
     /// What it should have been: `name`, `job`, `run id` or `namespace`.
@@ -42,12 +44,11 @@ fn problem(text: &str) -> Option<String> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
-    if text.chars().all(char::is_whitespace) {
-        return Some("it has only spaces".into());
+    if let Some((at, bad, kind)) = text.char_indices().find_map(|(at, c)| Some((at, c, hidden(c)?))) {
+        return Some(format!("{kind} U+{:04X} at byte {at}", u32::from(bad)));
     }
-    if let Some((at, bad)) = text.char_indices().find(|&(_, c)| is_hidden(c)) {
-        let kind = if bad.is_control() { "control" } else { "invisible" };
-        return Some(format!("{kind} character U+{:04X} at byte {at}", u32::from(bad)));
+    if text.bytes().all(|byte| byte == b' ') {
+        return Some("it has only spaces".into());
     }
     if !is_nfc(text) {
         return Some("it is not in Unicode normal form C, so it would look like another name".into());
@@ -55,15 +56,33 @@ fn problem(text: &str) -> Option<String> {
     None
 }
 
-/// Characters that change how the text around them looks, or that cannot be seen at all.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+/// Names the kind of a character that changes how the text around it looks, or that cannot be seen or told from a space.
+///
+/// Unicode's own tables decide, so that none is forgotten. Characters for private use and those that Unicode has not
+/// assigned yet are shown by a terminal as something, and stay.
+fn hidden(c: char) -> Option<&'static str> {
+    /// A pattern without a dot, which Unicode counts among the symbols: it looks like a space.
+    const BLANK_BRAILLE: char = '\u{2800}';
+    if c.is_ascii() {
+        return c.is_ascii_control().then_some("control character");
+    }
+    if CodePointSetData::new::<NoncharacterCodePoint>().contains(c) {
+        return Some("noncharacter");
+    }
+    if CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) {
+        return Some("invisible character");
+    }
+    match CodePointMapData::<GeneralCategory>::new().get(c) {
+        GeneralCategory::Control => Some("control character"),
+        GeneralCategory::Format => Some("formatting character"),
+        GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator => Some("line break"),
+        GeneralCategory::SpaceSeparator => Some("blank"),
+        _ => (c == BLANK_BRAILLE).then_some("blank"),
+    }
 }
 
-/// Makes user text safe for a terminal or a log line: hidden characters become `\x1b` or `\u{202e}`.
+/// Makes user text safe for a terminal or a log line: hidden characters, and every blank but the space, become `\x1b` or
+/// `\u{202e}`.
 ///
 /// ```
 /// assert_eq!(flowlock::escape("a\u{1b}[2Jb"), r"a\x1b[2Jb");
@@ -75,10 +94,10 @@ pub fn escape(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if is_hidden(c) && u32::from(c) < 0x80 => {
+            c if hidden(c).is_some() && c.is_ascii() => {
                 let _ = write!(out, "\\x{:02x}", u32::from(c));
             }
-            c if is_hidden(c) => {
+            c if hidden(c).is_some() => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             c => out.push(c),
@@ -103,6 +122,75 @@ mod tests {
     fn ordinary_characters_of_every_kind_are_names() {
         for name in ["a", "a b", "a/b:c{d}*", "../../etc/passwd", "-rf", "é", "日本", "a.2026-11-24"] {
             assert_eq!(check("name", name), Ok(()), "{name}");
+        }
+        for name in
+            [" a ", "๑ ที่", "हिन्दी", "서울", "שלום", "🐘👍🏽", "a\u{e000}", "a\u{378}", "a\u{fffd}", "a\u{2801}"]
+        {
+            assert_eq!(check("name", name), Ok(()), "{name}");
+            assert_eq!(escape(name), name);
+        }
+    }
+
+    #[test]
+    fn nothing_that_cannot_be_seen_or_told_from_a_space_is_in_a_name_or_shown_as_it_is() {
+        let ranges = [
+            ("control character", vec!['\0'..='\u{1f}', '\u{7f}'..='\u{9f}']),
+            (
+                "blank",
+                vec![
+                    '\u{a0}'..='\u{a0}',
+                    '\u{1680}'..='\u{1680}',
+                    '\u{2000}'..='\u{200a}',
+                    '\u{202f}'..='\u{202f}',
+                    '\u{205f}'..='\u{205f}',
+                    '\u{2800}'..='\u{2800}',
+                    '\u{3000}'..='\u{3000}',
+                ],
+            ),
+            ("line break", vec!['\u{2028}'..='\u{2029}']),
+            (
+                "formatting character",
+                vec!['\u{600}'..='\u{605}', '\u{fff9}'..='\u{fffb}', '\u{13430}'..='\u{1343f}'],
+            ),
+            (
+                "noncharacter",
+                vec![
+                    '\u{fdd0}'..='\u{fdef}',
+                    '\u{fffe}'..='\u{ffff}',
+                    '\u{1fffe}'..='\u{1ffff}',
+                    '\u{10fffe}'..='\u{10ffff}',
+                ],
+            ),
+            (
+                "invisible character",
+                vec![
+                    '\u{ad}'..='\u{ad}',
+                    '\u{34f}'..='\u{34f}',
+                    '\u{61c}'..='\u{61c}',
+                    '\u{115f}'..='\u{1160}',
+                    '\u{17b4}'..='\u{17b5}',
+                    '\u{180b}'..='\u{180f}',
+                    '\u{200b}'..='\u{200f}',
+                    '\u{202a}'..='\u{202e}',
+                    '\u{2060}'..='\u{206f}',
+                    '\u{3164}'..='\u{3164}',
+                    '\u{fe00}'..='\u{fe0f}',
+                    '\u{feff}'..='\u{feff}',
+                    '\u{ffa0}'..='\u{ffa0}',
+                    '\u{fff0}'..='\u{fff8}',
+                    '\u{1bca0}'..='\u{1bca3}',
+                    '\u{1d173}'..='\u{1d17a}',
+                    '\u{e0000}'..='\u{e0fff}',
+                ],
+            ),
+        ];
+        for (kind, ranges) in ranges {
+            for c in ranges.into_iter().flatten() {
+                let (name, code) = (format!("a{c}b"), u32::from(c));
+                let problem = check("name", &name).map_err(|error| error.problem);
+                assert_eq!(problem, Err(format!("{kind} U+{code:04X} at byte 1")));
+                assert!(!escape(&name).contains(c), "U+{code:04X}");
+            }
         }
     }
 

@@ -5,12 +5,13 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::{cli, was_asked};
 
-const RULE: &str = "; use 1 to 512 bytes of UTF-8 without control, zero-width or bidirectional characters\n";
+const RULE: &str =
+    "; use 1 to 512 bytes of UTF-8 without control or invisible characters, and no blank but the space\n";
 
 #[test]
 fn names_that_are_none_are_refused_with_the_character() {
     let cli = cli();
-    let cases: [(&str, &str); 12] = [
+    let cases: [(&str, &str); 16] = [
         ("", "invalid name \"\": it is empty"),
         ("  ", "invalid name \"  \": it has only spaces"),
         ("a\u{1b}[2J", r#"invalid name "a\x1b[2J": control character U+001B at byte 1"#),
@@ -22,6 +23,10 @@ fn names_that_are_none_are_refused_with_the_character() {
         ("\u{202e}gnp.exe", r#"invalid name "\u{202e}gnp.exe": invisible character U+202E at byte 0"#),
         ("a\u{200b}b", r#"invalid name "a\u{200b}b": invisible character U+200B at byte 1"#),
         ("\u{feff}a", r#"invalid name "\u{feff}a": invisible character U+FEFF at byte 0"#),
+        ("a\u{3164}", r#"invalid name "a\u{3164}": invisible character U+3164 at byte 1"#),
+        ("a\u{fe0f}", r#"invalid name "a\u{fe0f}": invisible character U+FE0F at byte 1"#),
+        ("a\u{a0}b", r#"invalid name "a\u{a0}b": blank U+00A0 at byte 1"#),
+        ("\u{3000}", r#"invalid name "\u{3000}": blank U+3000 at byte 0"#),
         (
             "e\u{301}",
             "invalid name \"e\u{301}\": it is not in Unicode normal form C, so it would look like another name",

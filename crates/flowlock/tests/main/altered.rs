@@ -27,6 +27,10 @@ fn a_name_that_is_taken_shows_as_itself_and_a_refusal_shows_nothing_hidden() {
         "\u{85}",
         "\u{3164}",
         "\u{e0100}",
+        "\u{a0}",
+        "\u{3000}",
+        "\u{2800}",
+        "\u{ffff}",
     ];
     bolero::check!().with_generator(Bent::new(seeds, pieces)).for_each(|input: &Vec<u8>| {
         let text = String::from_utf8_lossy(input);

@@ -83,7 +83,7 @@ impl Options {
     /// The same, whatever files there are.
     pub(super) fn parse_only(url: &str) -> Result<Self, String> {
         if crate::text::escape(url) != url {
-            return Err("it has a control or invisible character in it; write it as %XX".into());
+            return Err("it has a control character, an invisible one or a blank that is no space in it; write it as %XX".into());
         }
         parse::parse(url)
     }

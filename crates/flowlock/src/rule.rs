@@ -58,7 +58,7 @@ pub(crate) fn holders_block(wanted: Mode, held: Crowd) -> bool {
         Mode::Shared => held.exclusive,
         Mode::Exclusive => held.exclusive || held.shared,
         Mode::Units { units, capacity } => {
-            held.units + u64::from(units) > u64::from(capacity.min(held.capacity))
+            held.units.saturating_add(units.into()) > u64::from(capacity.min(held.capacity))
         }
     }
 }
@@ -70,7 +70,8 @@ pub(crate) fn queue_blocks(wanted: Mode, held: Crowd, ahead: Crowd, kinship: Kin
         Mode::Exclusive => ahead.exclusive || ahead.shared,
         Mode::Units { units, capacity } => {
             let smallest = capacity.min(held.capacity).min(ahead.capacity);
-            ahead.units > 0 && held.units + ahead.units + u64::from(units) > u64::from(smallest)
+            let together = held.units.saturating_add(ahead.units).saturating_add(units.into());
+            ahead.units > 0 && together > u64::from(smallest)
         }
     }
 }

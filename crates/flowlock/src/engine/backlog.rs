@@ -142,7 +142,7 @@ impl<T: Tables> Engine<'_, T> {
                 Some(place)
             }
             Source::Readers(_) | Source::Guards(_) => {
-                self.backlog.add(Ticket(ticket.0 + 1), source.clone());
+                self.backlog.add(Ticket(ticket.0.saturating_add(1)), source.clone());
                 None
             }
             Source::Alone => None,

@@ -25,7 +25,7 @@ impl<T: Tables> Engine<'_, T> {
         let now = self.now.boot_ms;
         run.deadline_ms = Some(match run.place_end_ms {
             Some(end) => end.max(now),
-            None => self.tables.heard(run.holder.client)?.unwrap_or(now) + SILENCE_MS,
+            None => self.tables.heard(run.holder.client)?.unwrap_or(now).saturating_add(SILENCE_MS),
         });
         self.enter(run, State::Granted);
         self.wakes.insert(Wake::for_run(run));

@@ -39,7 +39,7 @@ impl<T: Tables> Engine<'_, T> {
         loop {
             let runs = self.tables.living_runs(from, self.bounds.page)?;
             let Some(last) = runs.last() else { break };
-            from = Ticket(last.ticket.0 + 1);
+            from = Ticket(last.ticket.0.saturating_add(1));
             for mut run in runs {
                 let outcome =
                     if run.state.is_holding() { Outcome::Lost(LostBy::Died) } else { Outcome::Cancelled };
@@ -89,13 +89,13 @@ impl<T: Tables> Engine<'_, T> {
         let limit = self.bounds.due + 1;
         let mut due = Vec::new();
         for (at, ticket) in self.tables.due_runs(now.boot_ms, limit)? {
-            due.push((at - now.boot_ms, Due::Run(ticket)));
+            due.push((at.saturating_sub(now.boot_ms), Due::Run(ticket)));
         }
         for (at, client) in self.tables.silent_clients(now.boot_ms - SILENCE_MS, limit)? {
-            due.push((at + SILENCE_MS - now.boot_ms, Due::Client(client)));
+            due.push((at.saturating_add(SILENCE_MS).saturating_sub(now.boot_ms), Due::Client(client)));
         }
         for (at, name) in self.tables.due_records(now.wall_us, limit)? {
-            due.push(((at - now.wall_us) / 1_000, Due::Record(name)));
+            due.push((at.saturating_sub(now.wall_us) / 1_000, Due::Record(name)));
         }
         due.sort_by_key(|(overdue, _)| *overdue);
         Ok(due.into_iter().map(|(_, due)| due).collect())
@@ -146,7 +146,7 @@ impl<T: Tables> Engine<'_, T> {
         loop {
             let tickets = self.tables.of_client(client, from, self.bounds.page)?;
             let Some(&last) = tickets.last() else { break };
-            from = Ticket(last.0 + 1);
+            from = Ticket(last.0.saturating_add(1));
             for ticket in tickets {
                 let mut run = self.must_find(ticket)?;
                 // A held place reserves to its end, whoever is silent.

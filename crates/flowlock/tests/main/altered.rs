@@ -142,7 +142,7 @@ fn a_store_that_somebody_altered_is_used_as_it_is_or_refused() {
         "x",
     ];
     let values =
-        (0_usize..1_000, Bent::new(texts, ["\0", "{", "[", "9", "\u{202e}"]), i64::MIN..i64::MAX, 0_u8..6);
+        (0_usize..1_000, Bent::new(texts, ["\0", "{", "[", "9", "\u{202e}"]), i64::MIN..i64::MAX, 0_u8..8);
     let used = Mutex::new(0);
     bolero::check!().with_generator(values).for_each(
         |(column, text, number, kind): &(usize, Vec<u8>, i64, u8)| {
@@ -155,6 +155,9 @@ fn a_store_that_somebody_altered_is_used_as_it_is_or_refused() {
                 1 => number.to_string(),
                 2 => format!("{column} + {}", number % 3),
                 3 => format!("x'{hex}'"),
+                4 => ["-9223372036854775808", "9223372036854775807", "1e308", "-1"]
+                    [number.rem_euclid(4) as usize]
+                    .into(),
                 _ => format!("cast(x'{hex}' as text)"),
             };
             alter(&file, &format!("update or ignore \"{table}\" set \"{column}\" = {value}"));

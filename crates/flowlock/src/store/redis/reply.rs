@@ -8,6 +8,7 @@ use crate::name::{JobName, Name, RunId};
 use crate::record::{Input, Record, RecordState};
 use crate::run::{Origin, Outcome, State, Ticket, Token};
 use crate::step::{Answer, Cancelled, Finished, Invalid, Refreshed, Running, Standing, Step, Waiting};
+use crate::store::plausible::LARGEST;
 use crate::store::{StoreError, StoreErrorKind, View};
 use crate::world::Life;
 
@@ -154,7 +155,8 @@ impl Parts {
 
     fn number(&mut self) -> Result<i64> {
         match self.next()? {
-            Value::Int(number) => Ok(number),
+            // Larger ones are none of the scripts', and sums of them would overflow.
+            Value::Int(number) if number.unsigned_abs() <= LARGEST => Ok(number),
             _ => Err(strange("number")),
         }
     }

@@ -440,7 +440,7 @@ impl Tables for Rows<'_> {
             self.number("select min(due_ms) from run where ns = ?1 and due_ms is not null", [self.ns])?;
         let clients: Option<i64> =
             self.number("select min(heard_ms) from client where ns = ?1", [self.ns])?;
-        Ok([runs, clients.map(|heard| heard + silence_ms)].into_iter().flatten().min())
+        Ok([runs, clients.map(|heard| heard.saturating_add(silence_ms))].into_iter().flatten().min())
     }
 
     fn next_expiry(&mut self) -> Result<Option<i64>> {

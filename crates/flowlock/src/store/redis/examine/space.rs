@@ -72,7 +72,7 @@ fn bytes(examined: &Examined<'_>, row: &[u8]) -> Result<String, StoreError> {
     let mut sum = 0;
     for key in &examined.keys.all {
         match examined.ask(&[b"MEMORY", b"USAGE", key])? {
-            Some(redis::Value::Int(bytes)) => sum += bytes.unsigned_abs(),
+            Some(redis::Value::Int(bytes)) => sum = u64::saturating_add(sum, bytes.unsigned_abs()),
             Some(_) => {}
             None => {
                 let keys = String::from_utf8_lossy(row);

@@ -94,6 +94,8 @@ impl Attendant {
                 self.is_deaf = false;
                 self.room.attend(Attended::Yes, Some(inbox.bell()));
                 self.inbox = Some(inbox);
+                // What was told before reached nobody: an unlock, or a store that another server took over.
+                shared.keeper.look_at_all();
             }
             Err(error) if self.is_deaf => tracing::debug!(%error, "still no inbox for wake-ups"),
             Err(error) => {

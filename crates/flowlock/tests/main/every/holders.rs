@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use flowlock::step::{Holders, Step, Unlock};
 use flowlock::store::{StoreError, StoreErrorKind};
-use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, Progress, Ticket};
+use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, LostBy, Progress, Ticket};
 
 use super::Fresh;
 
@@ -373,4 +373,16 @@ fn a_panic_inside_a_closure_fails_the_run_and_forgets_that_we_were_inside() {
     let grant = flowlock.job("next").output("a").acquire().unwrap();
     assert_eq!(grant.spec().parent, None);
     assert!(grant.commit().is_ok());
+}
+
+/// It listens after a second only, so that short runs need not; the next renewal is a third of ten minutes away.
+#[test]
+fn what_happened_to_a_run_before_its_process_listened_is_asked_for_once() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let grant = flowlock.job("job").lock("a").lease(Duration::from_mins(10)).acquire().unwrap();
+    let (tell, told) = mpsc::channel();
+    grant.on_lost(move |by| tell.send(by).unwrap());
+    assert!(flowlock.unlock(grant.run_id(), grant.token(), Unlock::Now).unwrap());
+    assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::By(LostBy::Broken)));
 }

@@ -5,13 +5,14 @@
 //! may keep the older of two states, which costs a little of the memory and nothing else. Nothing that goes wrong here
 //! stops a job.
 
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flowlock::Flowlock;
+use flowlock::config::{make_private, open_private};
 use flowlock::store::Watermark;
 use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
@@ -126,7 +127,7 @@ impl Seen {
         self.old = false;
         match &self.kept {
             Some(kept) => write(path, kept),
-            None => fs::remove_file(path),
+            None => open_private(directory_of(path)?, me()).and_then(|_| fs::remove_file(path)),
         }
     }
 
@@ -198,7 +199,8 @@ fn file(state: &Path, place: &Place) -> PathBuf {
 
 /// The content, and whether it is an old one.
 fn read(path: &Path) -> io::Result<(Kept, bool)> {
-    let file = open_itself(path, 0)?;
+    open_private(directory_of(path)?, me())?;
+    let file = open_itself(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() || !is_ones_own(&meta) {
         return Err(io::Error::other("not a file of this user's, or others may write it"));
@@ -213,14 +215,8 @@ fn read(path: &Path) -> io::Result<(Kept, bool)> {
 /// Whole or not at all, but not synced: what a power loss takes back of it is noticed a little later, if at all. The
 /// draft has a name that nobody can guess.
 fn write(path: &Path, kept: &Kept) -> io::Result<()> {
-    let directory = path.parent().ok_or(io::ErrorKind::NotFound)?;
-    let opened = open_itself(directory, nix::libc::O_DIRECTORY).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            open_itself(directory, nix::libc::O_DIRECTORY)
-        }
-        _ => Err(error),
-    })?;
+    let directory = directory_of(path)?;
+    let opened = make_private(directory, me())?;
     if !is_ones_own(&opened.metadata()?) {
         return Err(io::Error::other("the directory is not this user's, or others may write it"));
     }
@@ -233,15 +229,22 @@ fn write(path: &Path, kept: &Kept) -> io::Result<()> {
 }
 
 /// Opens what is there itself: not what a link leads to, and without waiting for the other end of a FIFO.
-fn open_itself(path: &Path, flags: i32) -> io::Result<File> {
-    let flags = flags | nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+fn open_itself(path: &Path) -> io::Result<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
     File::options().read(true).custom_flags(flags).open(path)
 }
 
 /// Whether this user, and nobody but this user and root, can have written it.
 fn is_ones_own(meta: &Metadata) -> bool {
-    let me = nix::unistd::geteuid().as_raw();
-    (meta.uid() == me || meta.uid() == 0) && meta.mode() & 0o022 == 0
+    (meta.uid() == me() || meta.uid() == 0) && meta.mode() & 0o022 == 0
+}
+
+fn me() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+fn directory_of(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// The store's clock, and this machine's boot clock, in milliseconds.

@@ -283,3 +283,32 @@ fn what_somebody_put_in_the_place_of_a_memory_is_neither_read_nor_followed() {
     }
     assert_eq!(fs::read_to_string(victim.join("file")).unwrap(), "content");
 }
+
+#[test]
+fn a_memory_is_kept_by_way_of_nobody_elses_link_or_directory() {
+    let own = cli();
+    fs::create_dir_all(own.home().join("elsewhere")).unwrap();
+    fs::create_dir(own.home().join(".local")).unwrap();
+    symlink("../elsewhere", own.home().join(".local/state")).unwrap();
+    write(&own, &["a"]);
+    assert_eq!(memories(&own).len(), 1, "one's own link above is followed");
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("not root, so nothing can be given to another user: this part is skipped");
+        return;
+    }
+    for (link, way) in [("..", ".local/state"), ("../..", ".local/state/flowlock"), ("", ".local/state")] {
+        let cli = cli();
+        let (victim, way) = (cli.home().join("victim"), cli.home().join(way));
+        fs::create_dir(&victim).unwrap();
+        fs::create_dir_all(way.parent().unwrap()).unwrap();
+        if link.is_empty() {
+            fs::create_dir(&way).unwrap();
+        } else {
+            symlink(Path::new(link).join("victim"), &way).unwrap();
+        }
+        std::os::unix::fs::lchown(&way, Some(12_345), None).unwrap();
+        write(&cli, &["a"]);
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 0, "{}", way.display());
+        assert_eq!(memories(&cli), Vec::<PathBuf>::new(), "{}", way.display());
+    }
+}

@@ -44,34 +44,36 @@ pub(crate) fn unlock(global: &Global, args: &Unlock) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// The one run that holds `what`: a run id, or a name in any space.
+/// The one run that holds `what`: a run id, or a name in any space. If it could be either, the user has to say which.
 fn holder(door: &Door, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
     let (run, name) = match what.split_once(':') {
         Some(("run", run)) => (Some(run), None),
         Some(("name", name)) => (None, Some(name)),
         _ => (Some(what), Some(what)),
     };
-    if let Some(run) = run
-        && let Some(held) = holding(door, &RunId::parse(run)?)?
-    {
-        return Ok(Some(held));
-    }
-    let Some(name) = name else { return Ok(None) };
+    let run = match run {
+        Some(run) => holding(door, &RunId::parse(run)?)?,
+        None => None,
+    };
+    let Some(name) = name else { return Ok(run) };
     let seen = door.flowlock.names(&[Name::parse(name)?]).map_err(|error| door.failure(error))?;
     let mut holders: Vec<_> =
         seen.iter().flat_map(|seen| &seen.holders).map(|(_, by, _)| by.run.clone()).collect();
     holders.sort();
     holders.dedup();
-    match holders.as_slice() {
-        [] => Ok(None),
-        [one] => holding(door, one),
-        many => {
-            let list = many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let message =
-                format!("{} is held by several runs; unlock them by their ids: {list}", shown(name));
-            Err(Failure::usage(message).at(&door.place))
+    let list = || holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let name = shown(name);
+    let problem = match (run, holders.as_slice()) {
+        (run, []) => return Ok(run),
+        (Some(run), [one]) if run.0.run.attempt.id == *one => return Ok(Some(run)),
+        (None, [one]) => return holding(door, one),
+        // Whoever starts a run chooses its id, another's name among them.
+        (Some(_), _) => {
+            format!("{name} is a run, and a name held by {}; say which: run:{name} or name:{name}", list())
         }
-    }
+        (None, _) => format!("{name} is held by several runs; unlock them by their ids: {}", list()),
+    };
+    Err(Failure::usage(problem).at(&door.place))
 }
 
 fn holding(door: &Door, run: &RunId) -> Result<Option<(Seen, Token)>, Failure> {

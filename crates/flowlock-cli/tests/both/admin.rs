@@ -87,6 +87,25 @@ fn unlock_wants_the_run_if_several_hold_a_name() {
 }
 
 #[test]
+fn unlock_takes_no_run_for_a_name_that_another_holds() {
+    let cli = cli();
+    let held = cli.run(["start", "build", "--duration", "1m", "-l", "backup"]).out().trim_end().to_owned();
+    cli.run(["start", "evil", "--id", "backup", "--duration", "1m", "-l", "other"]).code(0);
+    cli.run(["unlock", "backup", "--yes", "--now"]).code(64).stderr_has(&format!(
+        "backup is a run, and a name held by {held}; say which: run:backup or name:backup"
+    ));
+    cli.run(["verify", &held]).code(0);
+    cli.run(["verify", "backup"]).code(0);
+    cli.run(["unlock", "name:backup", "--yes", "--now"]).code(0);
+    cli.run(["verify", &held]).code(79);
+    // Nobody holds the name now, so only the run can be meant; and a run may hold its own name.
+    cli.run(["unlock", "backup", "--yes", "--now"]).code(0);
+    cli.run(["verify", "backup"]).code(79);
+    cli.run(["start", "build", "--id", "both", "--duration", "1m", "-l", "both"]).code(0);
+    cli.run(["unlock", "both", "--yes", "--now"]).code(0);
+}
+
+#[test]
 fn doctor_finds_a_healthy_store_healthy() {
     let cli = cli_that_keeps();
     let told = cli.run(["doctor", "--json"]);

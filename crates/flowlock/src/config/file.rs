@@ -86,7 +86,7 @@ pub(super) fn shown(path: &Path) -> String {
 /// Looks at each directory and link on the way to a file, and at the file: the first that somebody other than the user
 /// and root owns or may write, in words. Whoever may write a directory can put another file in the place of this one,
 /// unless the directory is sticky.
-fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
+pub(super) fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
     let mut ahead: Vec<OsString> = parts(path);
     let mut at = PathBuf::from("/");
     let mut links = 0;

@@ -15,6 +15,7 @@ mod duration;
 mod file;
 mod paths;
 mod places;
+mod private;
 mod project;
 mod spelling;
 mod surroundings;
@@ -30,6 +31,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::duration::{duration, duration_within};
+pub use self::private::{make_private, open_private};
 pub use self::surroundings::{OF_A_RUN, Surroundings};
 pub use self::trust::{Trust, TrustState, Trusted};
 

@@ -5,20 +5,25 @@
 //! content, its content the path.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use sha2::{Digest as _, Sha256};
 
 use super::Setting;
 use super::file::{self, Found, Links};
+use super::private::{make_private, open_private};
 use super::project;
 use super::surroundings::Surroundings;
 use super::table::{Table, Whose};
 use crate::error::Error;
+
+/// How many digits a digest has.
+const DIGITS: usize = 64;
 
 /// What a user trusts.
 #[derive(Debug)]
@@ -82,6 +87,12 @@ impl Trust {
         let Some(found) = file::read(&path, self.uid, Links::Refused)? else {
             return Err(Error::Configuration(format!("there is no file {}", file::shown(&path))));
         };
+        if found.path.to_string_lossy().contains(char::is_control) {
+            return Err(Error::Configuration(format!(
+                "{} has control characters in its path, so it is not trusted; rename its directory",
+                file::shown(&found.path)
+            )));
+        }
         let table = Table::parse(&found, Whose::Project)?;
         self.forget(&found.path)?;
         self.keep(&found).map_err(|error| {
@@ -135,7 +146,7 @@ impl Trust {
     }
 
     fn keep(&self, found: &Found) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        make_private(&self.directory, self.uid)?;
         let entry = self.directory.join(digest(found));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(entry)?;
         file.write_all(found.path.as_os_str().as_bytes())
@@ -152,18 +163,24 @@ impl Trust {
         Ok(was_there)
     }
 
-    /// What is kept: each file, and the path it is about.
+    /// What is kept: each file, and the path it is about. Whatever else is there is left alone.
     fn entries(&self) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
-        let listed = match fs::read_dir(&self.directory) {
+        let opened = open_private(&self.directory, self.uid);
+        let listed = match opened.and_then(|_| fs::read_dir(&self.directory)) {
             Ok(listed) => listed,
             Err(error) if file::is_absence(&error) => return Ok(Vec::new()),
             Err(error) => return Err(self.cannot_read(&error)),
         };
         let mut entries = Vec::new();
         for entry in listed {
-            let entry = entry.map_err(|error| self.cannot_read(&error))?.path();
-            let about = fs::read(&entry).map_err(|error| self.cannot_read(&error))?;
-            entries.push((entry, PathBuf::from(OsStr::from_bytes(&about))));
+            let entry = entry.map_err(|error| self.cannot_read(&error))?;
+            let is_file = entry.file_type().map_err(|error| self.cannot_read(&error))?.is_file();
+            if !is_file || !is_a_digest(&entry.file_name()) {
+                continue;
+            }
+            if let Some(about) = about(&entry.path()).map_err(|error| self.cannot_read(&error))? {
+                entries.push((entry.path(), about));
+            }
         }
         Ok(entries)
     }
@@ -201,6 +218,25 @@ fn resolved(path: &Path) -> Result<PathBuf, Error> {
             Err(Error::Configuration(format!("{} cannot be found: {error}", file::shown(directory))))
         }
     }
+}
+
+/// The path that is kept in a file; none if it is longer than a path, or gone by now.
+fn about(entry: &Path) -> io::Result<Option<PathBuf>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(entry) {
+        Ok(file) => file,
+        Err(error) if file::is_absence(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut about = Vec::new();
+    file.take(libc::PATH_MAX as u64).read_to_end(&mut about)?;
+    let is_whole = about.len() < libc::PATH_MAX as usize;
+    Ok(is_whole.then(|| PathBuf::from(OsStr::from_bytes(&about))))
+}
+
+fn is_a_digest(name: &OsStr) -> bool {
+    let digits = name.as_bytes();
+    digits.len() == DIGITS && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn digest(found: &Found) -> String {

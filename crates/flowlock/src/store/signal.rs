@@ -7,6 +7,9 @@ use super::{Bell, Inbox, Missed, News};
 use crate::name::RunId;
 use crate::sync::lock;
 
+/// How many pieces are kept between two waits: whoever may wake the client could do so without end.
+const MOST: usize = 1_024;
+
 /// One piece of news.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Raised {
@@ -16,6 +19,8 @@ pub(super) enum Raised {
     Run(RunId),
     /// Something may have happened to any run.
     Missed,
+    /// There was more news than is kept.
+    TooMuch,
 }
 
 /// What one side raises and the other waits for.
@@ -29,7 +34,14 @@ pub(super) struct Signal {
 impl Signal {
     /// Ends the wait that is under way, or the next one.
     pub(super) fn raise(&self, news: Raised) {
-        lock(&self.raised).push(news);
+        let mut raised = lock(&self.raised);
+        if raised.len() >= MOST {
+            // All runs are asked about then, these among them.
+            raised.clear();
+            raised.push(Raised::TooMuch);
+        }
+        raised.push(news);
+        drop(raised);
         self.changed.notify_all();
     }
 
@@ -43,6 +55,7 @@ impl Signal {
                 Raised::Bell => {}
                 Raised::Run(run) => news.runs.push(run),
                 Raised::Missed => news.missed = Missed::Everywhere,
+                Raised::TooMuch => news.missed = Missed::Here,
             }
         }
         news
@@ -79,5 +92,24 @@ struct SignalBell {
 impl Bell for SignalBell {
     fn ring(&self) {
         self.signal.raise(Raised::Bell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_without_end_is_not_kept_without_end() {
+        let signal = Signal::default();
+        let run = |number: usize| RunId::parse(&format!("run.{number}")).unwrap();
+        (0..MOST).for_each(|number| signal.raise(Raised::Run(run(number))));
+        let all = News { runs: (0..MOST).map(run).collect(), ..News::default() };
+        assert_eq!(signal.wait(Duration::ZERO), all);
+        (0..10 * MOST).for_each(|number| signal.raise(Raised::Run(run(number))));
+        let news = signal.wait(Duration::ZERO);
+        assert!(news.runs.len() <= MOST, "{}", news.runs.len());
+        assert_eq!(news.missed, Missed::Here);
+        assert_eq!(signal.wait(Duration::ZERO), News::default());
     }
 }

@@ -131,6 +131,75 @@ fn trust_is_kept_where_only_the_user_can_write() {
 }
 
 #[test]
+fn trust_is_kept_through_nobody_elses_link_or_directory() {
+    for (link, only_if_anothers) in
+        [("home/state/flowlock/trusted", false), ("home/state/flowlock", true), ("home/state", true)]
+    {
+        let house = House::new().file(PROJECT, SERVER).file("precious/important", "content");
+        let state = house.at("home/state").display().to_string();
+        let house = house.variable("XDG_STATE_HOME", &state);
+        fs::create_dir_all(house.at(link).parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(house.at("precious"), house.at(link)).unwrap();
+        if !give_away(&house.at(link)) && only_if_anothers {
+            continue;
+        }
+        nothing_is_done_by_way_of(&house, "link");
+    }
+    let house = House::new().file(PROJECT, SERVER).file("precious/important", "content");
+    let state = house.at("precious").display().to_string();
+    let house = house.variable("XDG_STATE_HOME", &state);
+    if give_away(&house.at("precious")) {
+        nothing_is_done_by_way_of(&house, "belongs to user 12345");
+    }
+}
+
+#[track_caller]
+fn nothing_is_done_by_way_of(house: &House, why: &str) {
+    let (trust, project) = (house.trust(), house.at(PROJECT));
+    let said = [
+        trust.list().map(drop).unwrap_err(),
+        trust.remove(&project).map(drop).unwrap_err(),
+        trust.add(&project).map(drop).unwrap_err(),
+    ];
+    for said in said {
+        assert!(said.to_string().contains(why), "{said}");
+    }
+    let left: Vec<_> = fs::read_dir(house.at("precious")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["important"]);
+}
+
+#[test]
+fn what_is_no_regular_file_named_by_a_digest_is_neither_read_nor_removed() {
+    let house = House::new().file(PROJECT, SERVER);
+    house.trust().add(&house.at(PROJECT)).unwrap();
+    let kept = house.at("home/.local/state/flowlock/trusted");
+    let named = |digit: &str| kept.join(digit.repeat(64));
+    fs::write(kept.join("important"), house.at(PROJECT).to_str().unwrap()).unwrap();
+    fs::write(named("e"), "long/".repeat(1_000)).unwrap();
+    fs::create_dir(named("a")).unwrap();
+    std::os::unix::fs::symlink(kept.join("important"), named("c")).unwrap();
+    assert_eq!(house.trust().list().unwrap().len(), 1);
+    // This one would be waited for without end.
+    nix::unistd::mkfifo(&named("d"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(house.trust().remove(&house.at(PROJECT)).unwrap());
+    assert!(house.trust().list().unwrap().is_empty());
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 5);
+}
+
+#[test]
+fn no_path_with_control_characters_is_trusted() {
+    let path = "home/project/a\n* * * * * root id\n#/flowlock.toml";
+    let house = House::new().file(path, SERVER);
+    let said = house.plain(&house.trust().add(&house.at(path)).unwrap_err().to_string());
+    assert_eq!(
+        said,
+        "/home/project/a\\n* * * * * root id\\n#/flowlock.toml has control characters in its path, so it is not \
+         trusted; rename its directory"
+    );
+    assert!(!house.at("home/.local").exists());
+}
+
+#[test]
 fn directories_on_a_list_of_the_user_or_the_machine_are_trusted_with_all_below_them() {
     for list in [USER, SYSTEM] {
         for (entry, trusted) in [

@@ -29,6 +29,9 @@ use crate::store::{Bell, Inbox, Missed, News, StoreError};
 const SUFFIX: &str = "-wake";
 /// How many bytes one message has at most: run ids, a line each.
 const LARGEST_MESSAGE: usize = 8_192;
+/// How many messages one look reads at most, and how many ids it keeps: whoever may send could do so without end.
+const MESSAGES: usize = 64;
+const IDS: usize = 1_024;
 /// How many sockets an opening tries to reach.
 const SWEPT: usize = 8;
 /// How many names it looks at for that: those of other users' sockets may be many, and only they can remove them.
@@ -222,14 +225,15 @@ impl Drop for SocketInbox {
 }
 
 impl SocketInbox {
-    /// Receives one message.
+    /// Receives one message, as far as its ids can be kept.
     fn receive(&self, news: &mut Vec<RunId>) -> bool {
         let mut hint = [0; LARGEST_MESSAGE];
         let Ok(length) = self.socket.recv(&mut hint) else {
             return false;
         };
         let lines = hint[..length].split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok());
-        news.extend(lines.filter_map(|text| RunId::parse(text).ok()));
+        let room = IDS - news.len();
+        news.extend(lines.filter_map(|text| RunId::parse(text).ok()).take(room));
         true
     }
 }
@@ -241,13 +245,14 @@ impl Inbox for SocketInbox {
         let mut both =
             [&self.socket, &self.rung].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
         let _ = poll(&mut both, timeout);
-        // One look serves all hints and rings that are there by now.
+        // One look serves all hints and rings that are there by now; what comes without end is left for the next.
         let (mut news, mut received) = (News::default(), 0);
-        while self.receive(&mut news.runs) {
+        let full = self.room.min(MESSAGES);
+        while received <= full && self.receive(&mut news.runs) {
             received += 1;
         }
-        // A message is refused while so many are unread, and all of them are read before the queue is empty.
-        if received > 0 && received >= self.room {
+        // A message is refused while as many are unread as there is room for, and so many are read then.
+        if received > 0 && (received >= full || news.runs.len() >= IDS) {
             news.missed = Missed::Here;
         }
         while self.rung.recv(&mut [0]).is_ok() {}
@@ -306,8 +311,31 @@ mod tests {
         let news = inbox.wait(Duration::ZERO);
         assert!(news.runs.len() < 10 * inbox.room, "the kernel took them all");
         assert_eq!(news.missed, Missed::Here);
+        // A queue may hold more than one look reads.
+        while inbox.wait(Duration::ZERO) != News::default() {}
         inboxes.send(&[wake(1, 0)]);
         assert_eq!(inbox.wait(Duration::ZERO), News { runs: vec![wake(1, 0).run], ..News::default() });
+    }
+
+    #[test]
+    fn hints_without_end_cost_a_bounded_number_of_messages_and_ids() {
+        let (_directory, inboxes) = inboxes();
+        let mut inbox = inboxes.open(ClientId(1)).unwrap();
+        inbox.room = 2;
+        let most: Vec<_> = (0..5).map(|run| wake(1, run)).collect();
+        for wake in &most {
+            inboxes.send(std::slice::from_ref(wake));
+        }
+        let runs: Vec<_> = most.into_iter().map(|wake| wake.run).collect();
+        assert_eq!(inbox.wait(Duration::ZERO), News { runs: runs[..3].to_vec(), missed: Missed::Here });
+        assert_eq!(inbox.wait(Duration::ZERO), News { runs: runs[3..].to_vec(), missed: Missed::Here });
+
+        inbox.room = 10;
+        let (directory, socket) = open_sender(&inboxes.side).unwrap();
+        let name = through(&directory).join(ClientId(1).to_string());
+        socket.send_to(&b"a\n".repeat(LARGEST_MESSAGE / 2), name).unwrap();
+        let news = inbox.wait(Duration::ZERO);
+        assert_eq!((news.runs.len(), news.missed), (IDS, Missed::Here));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is promised of the embedded store alone. Each test says why it is not in `both/`.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use flowlock_testkit::{PATIENCE, until};
 use nix::sys::signal::Signal;
@@ -118,6 +118,29 @@ fn a_shared_store_is_prepared_for_a_group_and_then_used() {
     cli.run(["run", "-o", "a", "--", "sh", "-c", "echo $FLOWLOCK_STORE"])
         .code(0)
         .stdout("sqlite:~/var/lib/flowlock/flowlock.db\n");
+}
+
+/// Alone: the same.
+#[test]
+fn what_another_user_made_is_not_taken_into_a_shared_store() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("not root, so no file can be given to another user: skipped");
+        return;
+    }
+    for suffix in ["", "-live", "-lock", "-wal", "-shm", "-journal"] {
+        let cli = cli();
+        let cli = cli.clone().with("FLOWLOCK_SYSTEM_ROOT", cli.home()).without("FLOWLOCK_STORE");
+        let directory = cli.home().join("var/lib/flowlock");
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join(format!("flowlock.db{suffix}"));
+        fs::write(&file, "").unwrap();
+        std::os::unix::fs::chown(&file, Some(12_345), None).unwrap();
+        let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
+        let said = format!("~/var/lib/flowlock/flowlock.db{suffix} belongs to user 12345");
+        cli.run(["doctor", "--init-shared", "--group", &group]).code(78).stderr_has(&said);
+        let meta = fs::metadata(&file).unwrap();
+        assert_eq!((meta.uid(), meta.permissions().mode() & 0o020), (12_345, 0), "{suffix}");
+    }
 }
 
 /// Alone: the demo brings a store of its own, a file in a temporary directory.

@@ -395,22 +395,38 @@ mod tests {
     use super::*;
     use crate::store::memory::{MemoryStore, TestWorld};
 
-    /// As a process that was stopped, and goes on while what it waits for is still held.
     #[test]
     fn a_run_that_was_silent_too_long_comes_back_by_itself() {
+        comes_back_after_silence(0);
+    }
+
+    /// Of more runs than an answer explains, the last one hears no more than that it waits.
+    #[test]
+    fn a_run_that_was_silent_too_long_comes_back_though_nobody_explains_why_it_waits() {
+        comes_back_after_silence(crate::step::MOST_EXPLAINED);
+    }
+
+    /// As a process that was stopped, and goes on while what it waits for is still held.
+    fn comes_back_after_silence(others: usize) {
         let world = Arc::new(TestWorld::default());
         let store = Arc::new(MemoryStore::with_world(world.clone()));
         let [ours, theirs] = [(); 2].map(|()| Flowlock::with_store(store.clone()));
         let first = theirs.job("first").lock("a").lease(Duration::from_hours(1)).acquire().unwrap();
-        let Begun::Waiting(mut second) = ours.job("second").lock("a").begin().unwrap() else { panic!() };
+        let waits = |job: &str| match ours.job(job).lock("a").begin().unwrap() {
+            Begun::Waiting(run) => run,
+            Begun::Granted(_) => panic!("{job} got what the first one holds"),
+        };
+        let mut second = waits("second");
         assert!(matches!(second.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+        let others: Vec<_> = (0..others).map(|_| waits("other")).collect();
         world.advance(Duration::from_secs(11));
         // Any step of another process finds that it was silent.
         theirs.job("third").lock("b").acquire().unwrap().commit().unwrap();
         let is_present = || theirs.run(second.run_id()).unwrap().unwrap().run.present;
         assert!(!is_present());
-        // The next heartbeat, now.
-        lock(&second.seat.state).look_again = Some(Instant::now());
+        // The next heartbeat, now; those of whom nothing was said for longest come first.
+        lock(&second.seat.state).explained = Instant::now();
+        lock(&others.last().unwrap_or(&second).seat.state).look_again = Some(Instant::now());
         ours.shared.desk.get().unwrap().hurry();
         let until = Instant::now() + Duration::from_secs(4);
         while !lock(&second.seat.state).news {

@@ -62,6 +62,25 @@ fn a_try_that_gets_no_turn_is_answered_within_the_stores_time_once() {
 }
 
 #[test]
+fn keep_outlasts_a_store_that_does_not_answer_for_a_while() {
+    let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let run = cli.run(["start", "build", "--duration", "30s", "-o", "b"]).code(0).out().trim().to_owned();
+    let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+    let still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    let keeper = cli.start(["keep", &run, "--every", "1s"]);
+    keeper.warns("could not renew; trying again until the lease is over");
+    let left = || {
+        let status = cli.run(["status", "--json"]).json();
+        status["running"][0]["deadline"].as_str().unwrap().to_owned()
+    };
+    let before = left();
+    drop(still);
+    until("a renewal", PATIENCE, || (left() > before).then_some(()));
+    keeper.signal(Signal::SIGTERM);
+    keeper.wait().code(0);
+}
+
+#[test]
 fn a_signal_ends_the_wait_for_a_turn_at_once() {
     let cli = used();
     let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();

@@ -306,6 +306,26 @@ fn two_members_who_make_the_store_of_a_group_at_the_same_moment_both_go_on() {
 }
 
 #[test]
+fn what_is_missing_beside_a_store_is_made_by_its_owner_or_root_alone() {
+    let Some((cli, one, two)) = two_members() else { return };
+    let directory = cli.home().join("group");
+    fs::create_dir(&directory).unwrap();
+    chown(&directory, None, Some(one.gid)).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o2770)).unwrap();
+    let cli = cli.with("FLOWLOCK_STORE", format!("sqlite:{}/x.db", directory.display()));
+    one.run(&cli, &run("-o a", "true")).code(0);
+    two.run(&cli, &run("-i a", "true")).code(0);
+    for suffix in ["-live", "-lock"] {
+        fs::remove_file(directory.join(format!("x.db{suffix}"))).unwrap();
+        let said =
+            format!("~/group/x.db{suffix} is missing, and only user 12345, who owns the store, or root");
+        two.run(&cli, &run("-i a", "echo ran")).code(78).stdout("").stderr_has(&said);
+        one.run(&cli, &run("-i a", "true")).code(0);
+        two.run(&cli, &run("-i a", "true")).code(0);
+    }
+}
+
+#[test]
 fn a_stranger_cannot_put_a_journal_beside_a_store_in_a_directory_of_everybody() {
     let Some((cli, one, two)) = two_members() else { return };
     let directory = cli.home().join("everybody");

@@ -246,7 +246,8 @@ sys.stdin.read()";
     reader.signal(Signal::SIGSTOP);
     sql(
         cli.store(),
-        "insert into record values (99, 'x', 'live', 1, 'r', 'j', 0, null, zeroblob(20 << 20), '', null);
+        "insert into record (ns, name, state, version, run, job, written_at_us, note, made_from)
+           values (99, 'x', 'live', 1, 'r', 'j', 0, zeroblob(20 << 20), '');
          delete from record where ns = 99",
     );
     let doctor = cli.run(["doctor"]);

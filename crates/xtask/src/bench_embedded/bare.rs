@@ -34,7 +34,8 @@ impl Bare {
         )?;
         for name in INPUTS {
             sql.execute(
-                "insert into record values (1, ?1, 'written', 1, 'run', 'job', 1, null, null, '[]', null)",
+                "insert into record (ns, name, state, version, run, job, written_at_us, made_from)
+                 values (1, ?1, 'written', 1, 'run', 'job', 1, '[]')",
                 [name],
             )?;
         }
@@ -68,8 +69,9 @@ fn take(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
         holders.query_row([name], |row| row.get::<_, i64>(0)).optional()?;
     }
     sql.prepare_cached(
-        "insert into run values (1, ?1, ?2, ?3, 'running', 1, 0, 0, 0, 0, ?1, ?1, ?1, null, null, null, null, ?1, ?1, \
-         '[1,2,3]', null, ?3, 1, ?4, '[]', ?5)",
+        "insert into run (ns, ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms,
+           began_ms, due_ms, since_us, input_versions, client, life, origin, ancestors, spec)
+         values (1, ?1, ?2, ?3, 'running', 1, 0, 0, 0, 0, ?1, ?1, ?1, ?1, ?1, '[1,2,3]', ?3, 1, ?4, '[]', ?5)",
     )?
     .execute(params![ticket, id(ticket), nonce(ticket), ORIGIN, SPEC])?;
     for (name, mode) in INPUTS.into_iter().zip([0; 3]).chain(OUTPUTS.into_iter().zip([1; 2])) {
@@ -83,8 +85,11 @@ fn record(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
     read_namespace(sql)?;
     read_run(sql, ticket)?;
     for name in OUTPUTS {
-        sql.prepare_cached("insert or replace into record values (1, ?1, 'written', ?2, ?3, 'bench', ?2, null, null, '[]', null)")?
-            .execute(params![name, ticket, id(ticket)])?;
+        sql.prepare_cached(
+            "insert or replace into record (ns, name, state, version, run, job, written_at_us, made_from)
+             values (1, ?1, 'written', ?2, ?3, 'bench', ?2, '[]')",
+        )?
+        .execute(params![name, ticket, id(ticket)])?;
     }
     for (name, mode) in INPUTS.into_iter().zip([0; 3]).chain(OUTPUTS.into_iter().zip([1; 2])) {
         sql.prepare_cached(

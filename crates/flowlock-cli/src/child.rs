@@ -23,8 +23,8 @@ use nix::unistd::{Pid, getpgrp, getpid, getppid, tcgetpgrp, tcsetpgrp};
 pub(crate) struct Launch<'a> {
     /// The command and its arguments.
     pub(crate) command: &'a [OsString],
-    /// Variables added to the environment.
-    pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// Variables added to the environment; those without a value are taken out of it.
+    pub(crate) environment: Vec<(&'static str, Option<OsString>)>,
     /// A descriptor that the child's whole process tree shall hold open.
     pub(crate) inherit: Option<BorrowedFd<'a>>,
 }
@@ -90,7 +90,13 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     let wrapper = getpid();
     let inherit = launch.inherit.map(|descriptor| descriptor.as_raw_fd());
     let mut command = Command::new(&launch.command[0]);
-    command.args(&launch.command[1..]).envs(launch.environment).process_group(0);
+    command.args(&launch.command[1..]).process_group(0);
+    for (name, value) in launch.environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     // SAFETY: the closure runs between fork and exec. It allocates nothing and calls only
     // async-signal-safe functions: prctl, getppid, sigprocmask, tcsetpgrp, fcntl.
     unsafe {

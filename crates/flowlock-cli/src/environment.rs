@@ -17,6 +17,15 @@ const LARGEST_VARIABLE: usize = 64 * 1024;
 /// What is read of a note: as much as is kept, and as much again in newlines.
 const LARGEST_NOTE_FILE: u64 = 2 * LONGEST_NOTE as u64;
 
+/// What not every run has. Those of a run around it would be taken for its own.
+const NOT_OF_EVERY_RUN: [&str; 5] = [
+    "FLOWLOCK_INPUTS",
+    "FLOWLOCK_INPUTS_FILE",
+    "FLOWLOCK_OUTPUTS",
+    "FLOWLOCK_OUTPUTS_FILE",
+    "FLOWLOCK_NOTE_FILE",
+];
+
 /// Variables for a command, and the files they name. The files go away with this value.
 #[derive(Debug)]
 pub(crate) struct Environment {
@@ -65,9 +74,12 @@ impl Environment {
         Ok(environment)
     }
 
-    /// The variables, once for each process to be started.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, OsString)> {
-        self.variables.clone()
+    /// The variables, once for each process to be started; one without a value is taken away.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, Option<OsString>)> {
+        let not_set =
+            NOT_OF_EVERY_RUN.into_iter().filter(|name| self.variables.iter().all(|(set, _)| set != name));
+        let set = self.variables.iter().map(|(name, value)| (*name, Some(value.clone())));
+        not_set.map(|name| (name, None)).chain(set).collect()
     }
 
     /// What the command wrote into `$FLOWLOCK_NOTE_FILE`, without the newline at its end.

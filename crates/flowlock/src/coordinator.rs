@@ -14,7 +14,7 @@ use crate::name::Namespace;
 use crate::run::{Attempt, ClientId, Holder, Origin, State};
 use crate::step::{Answer, Cancelled, Step};
 use crate::store::memory::MemoryStore;
-use crate::store::{Limits, Page, Pulse, Store, StoreError, View};
+use crate::store::{Limits, Page, Pulse, Store, StoreError, View, pages};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -338,7 +338,8 @@ impl Shared {
 
     /// Reads; repeated as a step is.
     pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
-        repeat(&Limits::within(self.store_timeout), || self.store.view(&self.namespace, view))
+        let limits = Limits::within(self.store_timeout);
+        pages::checked(view, repeat(&limits, || self.store.view(&self.namespace, view))?)
     }
 
     /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,

@@ -184,6 +184,27 @@ fn a_nested_run_on_what_its_parent_holds_is_refused_at_once() {
         .stdout("nested\n");
 }
 
+/// A run without outputs has no note, and one whose lists are short has no files: those of the run around it are not its
+/// own.
+#[test]
+fn a_nested_commands_note_and_lists_are_never_those_of_the_run_around_it() {
+    let cli = cli();
+    let program = env!("CARGO_BIN_EXE_flowlock");
+    let show = r#"echo "${FLOWLOCK_NOTE_FILE-none} ${FLOWLOCK_INPUTS_FILE-none} ${FLOWLOCK_OUTPUTS_FILE-none} $FLOWLOCK_INPUTS $FLOWLOCK_OUTPUTS""#;
+    fs::write(cli.home().join("show"), show).unwrap();
+    let inner = format!("{program} run -l inner -- sh show");
+    cli.run(["run", "-o", "a", "--", "sh", "-c", &inner]).code(0).stdout("none none none [] []\n");
+    let names: Vec<String> = (0..900).map(|n| format!("{}{n}", "long.".repeat(20))).collect();
+    fs::write(cli.home().join("names"), names.join("\n")).unwrap();
+    let create = ["outputs".to_owned(), "create".to_owned()];
+    cli.run(create.iter().chain(&names)).code(0);
+    // And the other way: who has a list in a file has none beside it.
+    let all = format!("test -n \"$FLOWLOCK_INPUTS_FILE\" && echo \"${{FLOWLOCK_INPUTS-none}}\"; {inner}");
+    fs::write(cli.home().join("all"), all).unwrap();
+    let outer = format!("{program} run --inputs-from names -- sh all");
+    cli.run(["run", "-o", "b", "--", "sh", "-c", &outer]).code(0).stdout("none\nnone none none [] []\n");
+}
+
 #[test]
 fn nested_runs_that_want_more_units_than_their_ancestors_leave_are_refused_at_once() {
     let cli = cli();

@@ -11,7 +11,7 @@ use crate::name::RunId;
 use crate::run::{ClientId, Ticket};
 use crate::seat::Seat;
 use crate::step::{Answer, MOST_EXPLAINED, Standing, Step};
-use crate::store::{Inbox, Missed, News, StoreErrorKind};
+use crate::store::{Inbox, Missed, News, StoreErrorKind, pages};
 use crate::sync::lock;
 use crate::world::{Life, random_u64};
 
@@ -195,12 +195,17 @@ impl Attendant {
         let mut from = (!seats.is_empty()).then_some(Ticket(0));
         while let Some(page) = from {
             let beat = Step::Heartbeat { client: self.client, from: page, explain: explain.to_vec() };
-            let runs = match shared.store.step(&shared.namespace, &beat) {
-                Ok(Answer::Heard { runs, next }) => {
+            let heard = shared.store.step(&shared.namespace, &beat);
+            let heard = heard.and_then(|answer| match answer {
+                Answer::Heard { runs, next } => Ok(Some((runs, pages::next_ticket(page, next)?))),
+                _ => Ok(None),
+            });
+            let runs = match heard {
+                Ok(Some((runs, next))) => {
                     from = next;
                     runs
                 }
-                Ok(_) => return true,
+                Ok(None) => return true,
                 // There is nothing to wait for in another store: each asks for itself, and hears it.
                 Err(error) if error.kind() == StoreErrorKind::Replaced => break,
                 Err(error) => {

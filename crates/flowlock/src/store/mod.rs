@@ -2,6 +2,7 @@
 
 mod limits;
 pub mod memory;
+pub(crate) mod pages;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod plausible;
 #[cfg(feature = "redis")]

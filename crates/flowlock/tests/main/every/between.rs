@@ -12,6 +12,7 @@ pub(super) struct Between {
     store: Arc<dyn Store>,
     meddle: Box<dyn Meddling>,
     hear: Box<dyn Hearing>,
+    look: Box<dyn Looking>,
 }
 
 /// See [`Between`].
@@ -38,6 +39,17 @@ impl<F> Hearing for F where
 {
 }
 
+/// What is done with each look: what is said may be another thing than what was found.
+pub(super) trait Looking:
+    Fn(&dyn Fn(&View) -> Result<Page, StoreError>, &View) -> Result<Page, StoreError> + Send + Sync
+{
+}
+
+impl<F> Looking for F where
+    F: Fn(&dyn Fn(&View) -> Result<Page, StoreError>, &View) -> Result<Page, StoreError> + Send + Sync
+{
+}
+
 /// A connection to `store` through `meddle`.
 pub(super) fn through(store: &Flowlock, meddle: impl Meddling + 'static) -> Flowlock {
     through_hearing(store, meddle, |open| open())
@@ -49,7 +61,22 @@ pub(super) fn through_hearing(
     meddle: impl Meddling + 'static,
     hear: impl Hearing + 'static,
 ) -> Flowlock {
-    let between = Between { store: store.store().clone(), meddle: Box::new(meddle), hear: Box::new(hear) };
+    through_looking(store, meddle, hear, |look: &dyn Fn(&View) -> _, view: &View| look(view))
+}
+
+/// The same, with a say in what it sees.
+pub(super) fn through_looking(
+    store: &Flowlock,
+    meddle: impl Meddling + 'static,
+    hear: impl Hearing + 'static,
+    look: impl Looking + 'static,
+) -> Flowlock {
+    let between = Between {
+        store: store.store().clone(),
+        meddle: Box::new(meddle),
+        hear: Box::new(hear),
+        look: Box::new(look),
+    };
     let builder = Flowlock::builder().namespace(store.namespace().clone());
     builder.store_timeout(Duration::from_millis(50)).with_store(Arc::new(between))
 }
@@ -71,7 +98,7 @@ impl Store for Between {
         (self.meddle)(&|| self.store.step(namespace, step), step)
     }
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        self.store.view(namespace, view)
+        (self.look)(&|view| self.store.view(namespace, view), view)
     }
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
         self.store.new_life()

@@ -1,0 +1,60 @@
+//! Whether what a store says of itself is an answer to what was asked. Whoever follows pages ends only if each of them
+//! begins behind the one before: a server that is not what it should be could otherwise be read for ever.
+
+use super::{Content, Page, StoreError, View};
+use crate::name::Name;
+use crate::record::Record;
+use crate::run::Ticket;
+
+/// The page, if it lies where the view says and its parts follow each other.
+///
+/// # Errors
+/// [`Damaged`](super::StoreErrorKind::Damaged) if it does not.
+pub(crate) fn checked(view: &View, page: Page) -> Result<Page, StoreError> {
+    match (view, &page.content) {
+        (View::Runs { from, limit, .. }, Content::Runs(runs, next)) => {
+            let tickets = runs.iter().map(|seen| seen.run.ticket);
+            // A page of nothing goes on where it began.
+            let behind = if *limit == 0 { None } else { next_ticket(*from, *next)? };
+            if !ascend(tickets.clone().chain(behind)) || tickets.min().is_some_and(|first| first < *from) {
+                return Err(strange("runs"));
+            }
+        }
+        (View::Records { prefix, after, .. }, Content::Records(records, next)) => {
+            if !lie_behind(after.as_ref(), prefix, records)
+                || next.as_ref().is_some_and(|next| Some(next) != records.last().map(|last| &last.name))
+            {
+                return Err(strange("records"));
+            }
+        }
+        (View::Names(asked), Content::Names(seen)) => {
+            let in_order =
+                seen.len() <= asked.len() && seen.iter().zip(asked).all(|(s, name)| s.name == *name);
+            if !in_order || (seen.is_empty() && !asked.is_empty()) {
+                return Err(strange("names"));
+            }
+        }
+        (View::Run(_) | View::Attempt(_), Content::Run(_)) => {}
+        _ => return Err(StoreError::damaged("the answer is none to what was asked")),
+    }
+    Ok(page)
+}
+
+/// Where the next page of runs begins, if there is one: behind where this one began.
+pub(crate) fn next_ticket(from: Ticket, next: Option<Ticket>) -> Result<Option<Ticket>, StoreError> {
+    if next.is_some_and(|next| next <= from) { Err(strange("runs")) } else { Ok(next) }
+}
+
+fn lie_behind(after: Option<&Name>, prefix: &str, records: &[Record]) -> bool {
+    let names = records.iter().map(|record| &record.name);
+    ascend(after.into_iter().chain(names.clone()))
+        && names.clone().all(|name| name.as_str().starts_with(prefix))
+}
+
+fn ascend<T: PartialOrd>(items: impl Iterator<Item = T>) -> bool {
+    items.is_sorted_by(|one, next| one < next)
+}
+
+fn strange(what: &str) -> StoreError {
+    StoreError::damaged(format!("a page of {what} does not follow the one before, or is not in order"))
+}

@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 /// A process, and whose it is.
@@ -13,6 +15,13 @@ pub(crate) struct Member {
     pub(crate) pid: i32,
     /// Its user.
     pub(crate) uid: u32,
+}
+
+impl Member {
+    /// Whether it is another user's, so that it can be neither signalled nor ended.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        kill(Pid::from_raw(self.pid), None) == Err(Errno::EPERM)
+    }
 }
 
 impl fmt::Display for Member {

@@ -234,10 +234,14 @@ impl Watch<'_> {
     }
 
     fn kill(&mut self) {
-        match self.signal(Signal::SIGKILL) {
-            Err(Errno::EPERM) => self.cannot_stop(),
-            _ if self.killing && !self.unstoppable => self.claims.on_killed(),
-            _ => {}
+        let refused = self.signal(Signal::SIGKILL) == Err(Errno::EPERM);
+        // A signal to a group succeeds if one member may be signalled.
+        if refused
+            || self.killing && group::members(self.child.pid).iter().any(group::Member::is_out_of_reach)
+        {
+            self.cannot_stop();
+        } else if self.killing && !self.unstoppable {
+            self.claims.on_killed();
         }
     }
 
@@ -274,7 +278,12 @@ impl Watch<'_> {
         let mut nap = Duration::from_millis(10);
         loop {
             match killpg(self.child.pid, None) {
-                Ok(()) if boot_clock() >= kill_at => return self.kill(),
+                Ok(()) if boot_clock() >= kill_at => {
+                    self.kill();
+                    if !self.unstoppable {
+                        return;
+                    }
+                }
                 Err(Errno::EPERM) if boot_clock() >= kill_at => {
                     self.cannot_stop();
                     nap = Duration::from_millis(200);

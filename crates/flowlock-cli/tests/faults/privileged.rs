@@ -38,10 +38,13 @@ fn as_root(program: &Path, gate: &Path) -> String {
 #[test]
 fn a_command_that_cannot_be_ended_is_named_and_keeps_its_names() {
     let Some((person, program)) = person_with_a_privileged_program() else { return };
-    let gates = ["itself", "started"].map(|name| person.cli.home().join(name));
-    // The command itself, and one that it started and that is left when the command has been ended.
-    let scripts =
-        [format!("exec {}", as_root(&program, &gates[0])), format!("{}; true", as_root(&program, &gates[1]))];
+    let gates = ["itself", "started", "awaited"].map(|name| person.cli.home().join(name));
+    // The command itself; one that it started and that is left when the command has been ended by TERM; and by KILL.
+    let scripts = [
+        format!("exec {}", as_root(&program, &gates[0])),
+        format!("{}; true", as_root(&program, &gates[1])),
+        format!("trap '' TERM; {}; true", as_root(&program, &gates[2])),
+    ];
     for (script, gate) in scripts.iter().zip(&gates) {
         let claims = "-l x --name held --duration 1s --max-runtime 1s --kill-after 200ms";
         let held = person.start(&person.cli, &run(claims, script));

@@ -150,13 +150,87 @@ fn nothing_that_is_not_ours_is_opened_or_followed_while_a_store_is_made() {
             if !place.plant(planted, suffix) {
                 continue;
             }
-            // What SQLite would read is cleared away first, since nobody else can have written in it.
-            let cleared = matches!(suffix, "-wal" | "-shm" | "-journal") && planted != Directory;
+            // An empty file under a name that SQLite uses is cleared away first.
+            let cleared = matches!(suffix, "-wal" | "-shm" | "-journal")
+                && matches!(planted, OfAStranger | WritableByAll);
             let done = use_everything(&place);
             assert_eq!(done.is_ok(), cleared, "{planted:?} as {suffix}: {done:?}");
+            assert!(cleared || place.beside(suffix).symlink_metadata().is_ok(), "{planted:?} as {suffix}");
             place.is_unharmed();
         }
     }
+}
+
+#[test]
+fn only_what_sqlite_left_is_cleared_away_for_a_new_store() {
+    const INDEX: usize = 32 << 10;
+    let padded = |beginning: &[u8], length: usize| [beginning, &vec![0; length - beginning.len()]].concat();
+    let version = 3_007_000_u32.to_ne_bytes();
+    for (suffix, content, cleared) in [
+        ("-wal", b"my notes".to_vec(), false),
+        ("-wal", padded(&[0], INDEX + 1), false),
+        ("-wal", padded(&[0x37, 0x7f, 0x06, 0x82], 32), true),
+        ("-wal", padded(&[0x37, 0x7f, 0x06, 0x83], 32), true),
+        ("-shm", b"my notes".to_vec(), false),
+        ("-shm", padded(&version, INDEX + 1), false),
+        ("-shm", padded(&[0], 4096), true),
+        ("-shm", padded(&version, INDEX), true),
+        ("-journal", b"my notes".to_vec(), false),
+        ("-journal", journal_that_deletes(Path::new("/etc/passwd"), Path::new("nothing")), true),
+    ] {
+        let place = Place::new();
+        // What is not refused stays too, if another file is.
+        fs::write(place.beside("-journal"), "").unwrap();
+        fs::write(place.beside(suffix), &content).unwrap();
+        match (place.open(), cleared) {
+            (Ok(_), true) => {}
+            (Err(said), false) => {
+                assert_eq!(said.kind(), StoreErrorKind::Unusable, "{said}");
+                let named = format!("{} is in the way of a new store", place.beside(suffix).display());
+                assert!(said.to_string().starts_with(&named), "{said}");
+                assert_eq!(fs::read(place.beside(suffix)).unwrap(), content);
+                assert!(place.beside("-journal").exists() && !place.path().exists());
+            }
+            (done, _) => panic!("{suffix} of {} bytes: {done:?}", content.len()),
+        }
+    }
+}
+
+#[test]
+fn root_makes_and_gives_away_nothing_beside_a_store_of_somebody_else() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can give a store away");
+        return;
+    }
+    for suffix in ["-live", "-lock", "-wal", "-shm", "-wake"] {
+        let place = Place::new();
+        use_everything(&place).unwrap();
+        let directory = place.path().parent().unwrap().to_owned();
+        let all = || fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+        all()
+            .chain([directory.clone()])
+            .for_each(|path| chown(path, Some(STRANGER), Some(STRANGER)).unwrap());
+        use_everything(&place).unwrap();
+        let at = place.beside(suffix);
+        fs::remove_file(&at).or_else(|_| fs::remove_dir(&at)).unwrap();
+        let said = use_everything(&place).expect_err(suffix);
+        assert_eq!(said.kind(), StoreErrorKind::Unusable, "{said}");
+        let named = format!(
+            "{} is missing, and only user {STRANGER}, who owns the store, can make it: let them run `flowlock doctor`",
+            at.display()
+        );
+        assert_eq!(said.to_string(), named);
+        assert!(all().all(|path| !path.starts_with(&at) && !path.display().to_string().contains(".new-")));
+    }
+}
+
+#[test]
+fn a_store_without_its_directory_for_wake_ups_gets_it_from_its_owners_next_command() {
+    let place = Place::new();
+    use_everything(&place).unwrap();
+    fs::remove_dir(place.beside("-wake")).unwrap();
+    drop(place.open().unwrap());
+    assert!(place.beside("-wake").is_dir());
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::clear::{clear_journals, remove};
 use super::failure::{at_path, translate};
 use super::open::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::side::{DRAFT, DRAFT_DIGITS, SideFiles, draft_of, sync_directory, with_suffix};
@@ -34,11 +34,12 @@ pub(super) fn create(path: &Path, limits: &Limits) -> Result<(), StoreError> {
     for left in leftovers(path) {
         let _ = fs::remove_file(&left).or_else(|_| fs::remove_dir(&left));
     }
-    clear(path, &["-journal", "-wal", "-shm"])?;
+    clear_journals(path)?;
     surround(&side)?;
     let draft = draft_of(path);
     let published = write_draft(&side, &draft).and_then(|()| publish(&draft, path));
-    clear(&draft, &["", "-journal", "-wal", "-shm"]).and(published)
+    let draft_and_its_own = ["", "-journal", "-wal", "-shm"].map(|suffix| with_suffix(&draft, suffix));
+    draft_and_its_own.iter().try_for_each(|path| remove(path)).and(published)
 }
 
 /// The queue of those who would make the store; none if another user made it meanwhile, who may begin at the same
@@ -67,19 +68,6 @@ fn surround(side: &SideFiles) -> Result<(), StoreError> {
     }
     side.directory("-wake")?;
     side.guard_journal()
-}
-
-fn clear(path: &Path, suffixes: &[&str]) -> Result<(), StoreError> {
-    for suffix in suffixes {
-        let left = with_suffix(path, suffix);
-        match fs::remove_file(&left) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(at_path("clear away", &left, error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Files of processes that died while they made the store at `path` or a file beside it.

@@ -5,6 +5,7 @@
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
 mod alone;
+mod clear;
 mod clock;
 mod create;
 mod examine;

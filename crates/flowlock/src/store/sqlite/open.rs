@@ -152,6 +152,10 @@ fn check_surroundings(path: &Path) -> Result<(), StoreError> {
     side.check_present("-wal")?;
     side.check_present("-shm")?;
     side.check_directory("-wake")?;
+    if side.is_the_users() && fs::symlink_metadata(side.path("-wake")).is_err() {
+        // Nobody else can make it.
+        side.directory("-wake")?;
+    }
     side.guard_journal()
 }
 

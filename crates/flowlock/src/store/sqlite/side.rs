@@ -3,8 +3,9 @@
 //! Whoever may write the directory can put anything under these names before the store's owner does: a link to
 //! another file, a FIFO that never answers, a file of their own. So nothing is opened through a link, and what
 //! was opened is judged by its descriptor: a regular file with one name, which belongs to the store's owner or to
-//! root and which nobody may write who may not write the store. What is missing is made by those two alone, under
-//! a name that cannot be guessed, and moved into place with its owner and mode.
+//! root and which nobody may write who may not write the store. What is missing is made by the owner alone, under a
+//! name that cannot be guessed, and moved into place with its mode. Root makes nothing in another user's store: what
+//! it made would have to be given away, and they can put something else in its place, or in that of a directory above.
 
 mod judge;
 
@@ -12,11 +13,13 @@ use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
-use nix::unistd::{Gid, Uid, fchown, getegid, geteuid};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{Gid, fchown, getegid, geteuid};
 
 use super::failure::at_path;
 use super::shared;
@@ -136,10 +139,9 @@ impl SideFiles {
         let draft = draft_of(path);
         // Members of the group make sockets in it, and remove only their own.
         let mode = if self.mode & 0o060 == 0 { 0o700 } else { shared::DIRECTORY };
-        let whole = DirBuilder::new().mode(0o700).create(&draft).and_then(|()| {
-            let directory = open_directory(&draft)?;
-            self.give(&directory)?;
-            directory.set_permissions(Permissions::from_mode(mode))
+        let whole = now().and_then(|begun| {
+            DirBuilder::new().mode(0o700).create(&draft)?;
+            self.share(&draft, mode, begun)
         });
         let placed = whole.and_then(|()| place(&draft, path));
         placed.map_err(|error| {
@@ -148,23 +150,43 @@ impl SideFiles {
         })
     }
 
+    /// Gives a directory that was just made its group and mode. Opening it by its name may open another one, which
+    /// somebody put there since `begun`: that one is never opened to more users.
+    fn share(&self, draft: &Path, mode: u32, begun: SystemTime) -> io::Result<()> {
+        let directory = open_directory(draft)?;
+        let meta = directory.metadata()?;
+        if meta.mode() & 0o777 == mode {
+            return Ok(());
+        }
+        let is_made_since = || meta.created().is_ok_and(|made| made >= begun);
+        if meta.uid() != geteuid().as_raw() || !(is_settled(draft) || is_made_since()) {
+            return Err(io::Error::other("somebody else replaced it while it was made"));
+        }
+        self.give(&directory)?;
+        directory.set_permissions(Permissions::from_mode(mode))
+    }
+
     /// A file of anybody else would be refused by the others.
     fn may_make(&self, path: &Path) -> Result<(), StoreError> {
-        let me = geteuid();
-        if me.is_root() || me.as_raw() == self.owner {
+        if self.is_the_users() {
             return Ok(());
         }
         Err(unusable(format!(
-            "{} is missing, and only user {}, who owns the store, or root can make it: let one of them run `flowlock doctor`",
+            "{} is missing, and only user {}, who owns the store, can make it: let them run `flowlock doctor`",
             shown(path),
             self.owner
         )))
     }
 
-    /// Root makes files for the store's owner and group, as `SQLite` does.
+    /// Whether the store belongs to the user of this process.
+    pub(super) fn is_the_users(&self) -> bool {
+        geteuid().as_raw() == self.owner
+    }
+
+    /// Root's files are the group's of the store, as `SQLite` makes them.
     fn give(&self, file: &File) -> io::Result<()> {
         if geteuid().is_root() {
-            fchown(file, Some(Uid::from_raw(self.owner)), Some(Gid::from_raw(self.group)))?;
+            fchown(file, None, Some(Gid::from_raw(self.group)))?;
         }
         Ok(())
     }
@@ -202,6 +224,22 @@ fn place(draft: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether nobody but this user and root can put something else in a path's place, or in that of a directory in it.
+fn is_settled(path: &Path) -> bool {
+    let trusted = [0, geteuid().as_raw()];
+    let is_settled = |meta: Metadata| {
+        trusted.contains(&meta.uid()) && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0)
+    };
+    path.ancestors().skip(1).all(|directory| fs::metadata(directory).is_ok_and(is_settled))
+}
+
+/// The time that the kernel would write into a file made now, which lags behind by a tick.
+fn now() -> io::Result<SystemTime> {
+    let time = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?);
+    // Not all file systems keep nanoseconds.
+    Ok(SystemTime::UNIX_EPOCH + Duration::new(time.as_secs(), time.subsec_micros() * 1_000))
+}
+
 /// Group-writable in a group-writable directory, as `doctor --init-shared` makes it; else the user's alone.
 fn file_mode(directory: &Metadata) -> u32 {
     if directory.mode() & 0o020 != 0 && directory.mode() & 0o2000 != 0 { 0o660 } else { 0o600 }
@@ -219,4 +257,26 @@ pub(super) fn shown(path: &Path) -> String {
 
 pub(super) fn unusable(message: String) -> StoreError {
     StoreError::new(StoreErrorKind::Unusable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_there_before_is_not_shared_in_place_of_the_one_just_made() {
+        let place = tempfile::tempdir().unwrap();
+        let private = place.path().join("private");
+        DirBuilder::new().mode(0o700).create(&private).unwrap();
+        fs::set_permissions(place.path(), Permissions::from_mode(0o2777)).unwrap();
+        let side = SideFiles::of_shared(&place.path().join("x.db"), getegid().as_raw());
+        let made = fs::metadata(&private).unwrap().created();
+        let begun = made.map_or_else(|_| now().unwrap(), |made| made + Duration::from_millis(1));
+        assert!(side.share(&private, shared::DIRECTORY, begun).is_err());
+        assert_eq!(fs::metadata(&private).unwrap().mode() & 0o777, 0o700);
+        // Where nobody could have put it there it is the one just made.
+        fs::set_permissions(place.path(), Permissions::from_mode(0o1777)).unwrap();
+        side.share(&private, shared::DIRECTORY, begun).unwrap();
+        assert_eq!(fs::metadata(&private).unwrap().mode() & 0o7777, shared::DIRECTORY);
+    }
 }

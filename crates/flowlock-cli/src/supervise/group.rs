@@ -19,7 +19,7 @@ pub(crate) struct Member {
 
 impl Member {
     /// Whether it is another user's, so that it can be neither signalled nor ended.
-    pub(super) fn is_out_of_reach(&self) -> bool {
+    pub(super) fn is_out_of_reach(self) -> bool {
         kill(Pid::from_raw(self.pid), None) == Err(Errno::EPERM)
     }
 }

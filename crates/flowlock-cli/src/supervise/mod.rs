@@ -237,7 +237,7 @@ impl Watch<'_> {
         let refused = self.signal(Signal::SIGKILL) == Err(Errno::EPERM);
         // A signal to a group succeeds if one member may be signalled.
         if refused
-            || self.killing && group::members(self.child.pid).iter().any(group::Member::is_out_of_reach)
+            || self.killing && group::members(self.child.pid).into_iter().any(group::Member::is_out_of_reach)
         {
             self.cannot_stop();
         } else if self.killing && !self.unstoppable {

@@ -233,6 +233,21 @@ fn a_store_without_its_directory_for_wake_ups_gets_it_from_its_owners_next_comma
     assert!(place.beside("-wake").is_dir());
 }
 
+/// Copied back from a backup, say: nobody gets more rights to what is beside it.
+#[test]
+fn a_store_that_others_may_read_is_used_with_side_files_of_the_owners_alone() {
+    let place = Place::new();
+    drop(place.open().unwrap());
+    let whole = fs::read(place.path()).unwrap();
+    fs::remove_dir_all(place.path().parent().unwrap()).unwrap();
+    fs::create_dir(place.path().parent().unwrap()).unwrap();
+    fs::write(place.path(), whole).unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    use_everything(&place).unwrap();
+    let mode = fs::metadata(place.beside("-wake")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+}
+
 #[test]
 fn a_store_that_is_no_regular_file_is_refused() {
     for planted in [Fifo, Socket, Directory, Device, HardLink] {

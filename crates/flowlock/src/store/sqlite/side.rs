@@ -138,7 +138,7 @@ impl SideFiles {
         self.may_make(path)?;
         let draft = draft_of(path);
         // Members of the group make sockets in it, and remove only their own.
-        let mode = if self.mode & 0o060 == 0 { 0o700 } else { shared::DIRECTORY };
+        let mode = if self.mode & 0o020 == 0 { 0o700 } else { shared::DIRECTORY };
         let whole = now().and_then(|begun| {
             DirBuilder::new().mode(0o700).create(&draft)?;
             self.share(&draft, mode, begun)

@@ -57,6 +57,14 @@ const IN_SCRIPTS: [&str; 25] = [
     "zscore",
 ];
 
+/// A key's content, the fields of a hash in order: a hash that is spread anew is dumped in another one.
+const SORTED: &str = "
+    if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return redis.call('DUMP', KEYS[1]) end
+    local all, fields = redis.call('HGETALL', KEYS[1]), {}
+    for i = 1, #all, 2 do fields[#fields + 1] = #all[i] .. ':' .. all[i] .. '=' .. all[i + 1] end
+    table.sort(fields)
+    return table.concat(fields, '\\n')";
+
 impl RedisServer {
     /// A field of `INFO`, as in `role`.
     ///
@@ -87,7 +95,7 @@ impl RedisServer {
     /// Every key with all that is in it, as the server would write it into a snapshot.
     #[track_caller]
     pub fn dump(&self) -> BTreeMap<String, Vec<u8>> {
-        let dumped = |name: String| (name.clone(), self.read(&["DUMP", &name]));
+        let dumped = |name: String| (name.clone(), self.read(&["EVAL", SORTED, "1", &name]));
         self.key_names("*").into_iter().map(dumped).collect()
     }
 

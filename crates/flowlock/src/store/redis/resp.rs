@@ -178,11 +178,14 @@ fn strange() -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    /// Gives so many bytes at a time.
-    struct Drops<'b>(&'b [u8], usize);
+    /// Gives a fixed number of bytes at a time.
+    pub(in crate::store::redis) struct Drops<'b>(
+        pub(in crate::store::redis) &'b [u8],
+        pub(in crate::store::redis) usize,
+    );
 
     impl Read for Drops<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

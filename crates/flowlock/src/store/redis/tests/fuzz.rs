@@ -3,12 +3,11 @@
 //! `cargo test` tries good inputs that are bent, for a second each; `cargo xtask torture` does so for longer, and
 //! `cargo bolero test` guided by coverage.
 
-use std::io::{self, Read};
-
 use flowlock_testkit::Bent;
 use redis::Value;
 
 use super::super::reply::Reply;
+use super::super::resp::tests::Drops;
 use super::super::resp::{Replies, SHORT};
 use super::super::rows;
 use super::super::url::Options;
@@ -42,19 +41,6 @@ fn a_url_of_any_shape_is_read_or_refused_and_what_is_shown_of_it_reads_the_same(
             Err(problem) => assert!(!problem.chars().any(char::is_control), "{problem:?}"),
         }
     });
-}
-
-/// Gives a fixed number of bytes at a time.
-struct Drops<'b>(&'b [u8], usize);
-
-impl Read for Drops<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.1.min(self.0.len()).min(buffer.len());
-        let (now, later) = self.0.split_at(count);
-        buffer[..count].copy_from_slice(now);
-        self.0 = later;
-        Ok(count)
-    }
 }
 
 /// All replies that `bytes` begin with.

@@ -98,7 +98,15 @@ static const char *path_of(int fd, char *into) {
     return into;
 }
 
+/* A name in a directory that the process holds open is that directory's. */
 static const char *absolute(int dir, const char *path, char *into) {
+    int held, rest = 0;
+    if (sscanf(path, "/proc/self/fd/%d/%n", &held, &rest) == 1 && rest > 0) {
+        const char *name = path + rest;
+        size_t n = strlen(path_of(held, into));
+        if (strcmp(name, ".") != 0 && snprintf(into + n, PATH_MAX - n, "/%s", name) >= (int)(PATH_MAX - n)) into[0] = 0;
+        return into;
+    }
     if (path[0] == '/') {
         snprintf(into, PATH_MAX, "%s", path);
         return into;

@@ -6,6 +6,7 @@
 mod contention;
 mod crash_points;
 mod disk;
+mod exchanged;
 mod file;
 mod idle;
 mod killed;

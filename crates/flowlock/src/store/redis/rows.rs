@@ -18,6 +18,9 @@ use crate::store::memory::{TestWorld, Ways};
 use crate::store::plausible;
 use crate::world::{Bounds, Life, World as _};
 
+/// How deep values of a row may lie inside of each other; no deeper than a list in a table ever does.
+const DEEPEST: usize = 8;
+
 /// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life and longest run
 /// time, and behind them a text for each claim. None is `false`, which a script can keep in an array.
 #[derive(Serialize, Deserialize)]
@@ -179,9 +182,17 @@ pub(super) fn place_text(claim: &Claim) -> String {
     format!("{}{}", letter(Some(claim.space)), claim.name.as_str())
 }
 
+/// Reads what was packed. Values inside of each other cost stack, and whoever may write the store could nest them by
+/// the thousand.
+fn unpacked<'b, T: serde::Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, rmp_serde::decode::Error> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
+    reader.set_max_depth(DEEPEST);
+    T::deserialize(&mut reader)
+}
+
 fn unpack_spec(text: &[u8]) -> Result<Spec, StoreError> {
     let cells: Vec<Cell<'_>> =
-        rmp_serde::from_slice(text).map_err(|e| unreadable("a request").caused_by(e))?;
+        unpacked(text).map_err(|e| unreadable("a request").caused_by(e))?;
     spec_from(&cells).ok_or_else(|| unreadable("a request"))
 }
 
@@ -237,7 +248,7 @@ fn claim_from(text: &str) -> Option<Claim> {
 
 /// A run from its row, what it asked for, and the versions of its inputs.
 pub(super) fn unpack_run(row: &[u8], spec: &[u8], versions: Option<&[u8]>) -> Result<Run, StoreError> {
-    let row: RunRow = rmp_serde::from_slice(row).map_err(|e| unreadable("a run").caused_by(e))?;
+    let row: RunRow = unpacked(row).map_err(|e| unreadable("a run").caused_by(e))?;
     let versions = match versions {
         None => Vec::new(),
         Some(text) => versions_from(text).ok_or_else(|| unreadable("the versions of inputs"))?,

@@ -3,15 +3,12 @@
 //! A cloned project may name its store, and so which files these are. So nothing is removed that may be anything but
 //! a journal: what is in the way stays, and is named.
 
-use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
-
-use nix::libc;
+use std::os::unix::fs::MetadataExt as _;
 
 use super::failure::at_path;
-use super::side::{shown, unusable, with_suffix};
+use super::place::Place;
+use super::side::unusable;
 use crate::store::StoreError;
 
 /// Whether bytes are the beginning of a file of some kind and length.
@@ -26,41 +23,32 @@ const INDEX_UNIT: u64 = 32 << 10;
 const INDEX_VERSION: u32 = 3_007_000;
 
 /// Removes the journals of a store that is not there any more; nothing at all if one of them may be another's file.
-pub(super) fn clear_journals(store: &Path) -> Result<(), StoreError> {
-    let left: Vec<_> = KINDS.map(|(suffix, begins)| (with_suffix(store, suffix), begins)).into();
-    for (path, begins) in &left {
-        judge(path, *begins)?;
+pub(super) fn clear_journals(store: &Place) -> Result<(), StoreError> {
+    let left = KINDS.map(|(suffix, begins)| (store.beside(suffix), begins));
+    for (place, begins) in &left {
+        judge(place, *begins)?;
     }
-    left.iter().try_for_each(|(path, _)| remove(path))
+    left.iter().try_for_each(|(place, _)| place.remove())
 }
 
-/// Removes a file, if it is there.
-pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at_path("clear away", path, error)),
-        _ => Ok(()),
-    }
-}
-
-fn judge(path: &Path, begins: Begins) -> Result<(), StoreError> {
-    let is_left_behind = match fs::symlink_metadata(path) {
+fn judge(place: &Place, begins: Begins) -> Result<(), StoreError> {
+    let is_left_behind = match place.look() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // A device is not even opened.
-        found => found.and_then(|meta| Ok(meta.is_file() && meta.nlink() == 1 && is_one(path, begins)?)),
+        found => found.and_then(|meta| Ok(meta.is_file() && meta.nlink() == 1 && is_one(place, begins)?)),
     };
     match is_left_behind {
         Ok(true) => Ok(()),
         Ok(false) => Err(unusable(format!(
             "{} is in the way of a new store, and is left alone, since it is not what SQLite leaves under this name; move it away, or name another store",
-            shown(path)
+            place.shown()
         ))),
-        Err(error) => Err(at_path("look at", path, error)),
+        Err(error) => Err(at_path("look at", place.path(), error)),
     }
 }
 
-fn is_one(path: &Path, begins: Begins) -> io::Result<bool> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
+fn is_one(place: &Place, begins: Begins) -> io::Result<bool> {
+    let file = place.open_to_read()?;
     let length = file.metadata()?.len();
     let mut beginning = Vec::new();
     file.take(INDEX_UNIT).read_to_end(&mut beginning)?;

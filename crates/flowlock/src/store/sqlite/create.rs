@@ -1,20 +1,21 @@
 //! How a store comes into being.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::clear::{clear_journals, remove};
+use super::clear::clear_journals;
 use super::failure::{at_path, translate};
 use super::open::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
-use super::side::{DRAFT, DRAFT_DIGITS, SideFiles, draft_of, sync_directory, with_suffix};
+use super::place::{DRAFT, DRAFT_DIGITS, Place};
+use super::side::SideFiles;
 use super::turn::Turnstile;
-use crate::store::{Limits, StoreError, directory_of};
+use super::vfs;
+use crate::store::{Limits, StoreError};
 
 /// How long another user may take to make the store that this process began to make too.
 const OTHERS_TURN: Duration = Duration::from_secs(1);
@@ -22,37 +23,35 @@ const OTHERS_TURN: Duration = Duration::from_secs(1);
 /// Makes the store beside its place and moves it there whole, so that no process ever sees half of one. One
 /// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
 /// without it, which `SQLite` would write into the new one.
-pub(super) fn create(path: &Path, limits: &Limits) -> Result<(), StoreError> {
-    let side = SideFiles::of_new(path)?;
-    let Some(mut turnstile) = turnstile(&side, path, limits.left())? else {
+pub(super) fn create(store: &Place, limits: &Limits) -> Result<(), StoreError> {
+    let side = SideFiles::of_new(store)?;
+    let Some(mut turnstile) = turnstile(&side, store, limits.left())? else {
         return Ok(());
     };
     let _turn = turnstile.enter(limits)?;
-    if fs::symlink_metadata(path).is_ok() {
+    if store.is_there() {
         return Ok(());
     }
-    for left in leftovers(path) {
-        let _ = fs::remove_file(&left).or_else(|_| fs::remove_dir(&left));
-    }
-    clear_journals(path)?;
+    leftovers(store).iter().for_each(Place::discard);
+    clear_journals(store)?;
     surround(&side)?;
-    let draft = draft_of(path);
-    let published = write_draft(&side, &draft).and_then(|()| publish(&draft, path));
-    let draft_and_its_own = ["", "-journal", "-wal", "-shm"].map(|suffix| with_suffix(&draft, suffix));
-    draft_and_its_own.iter().try_for_each(|path| remove(path)).and(published)
+    let draft = store.draft();
+    let published = write_draft(&side, &draft).and_then(|()| publish(&draft, store));
+    let draft_and_its_own = ["", "-journal", "-wal", "-shm"].map(|suffix| draft.beside(suffix));
+    draft_and_its_own.iter().try_for_each(Place::remove).and(published)
 }
 
 /// The queue of those who would make the store; none if another user made it meanwhile, who may begin at the same
 /// moment in a directory that both may write.
-fn turnstile(side: &SideFiles, path: &Path, patience: Duration) -> Result<Option<Turnstile>, StoreError> {
+fn turnstile(side: &SideFiles, store: &Place, patience: Duration) -> Result<Option<Turnstile>, StoreError> {
     let begun = Instant::now();
     loop {
         let error = match Turnstile::open(side.clone(), patience) {
             Ok(turnstile) => return Ok(Some(turnstile)),
-            Err(_) if fs::symlink_metadata(path).is_ok() => return Ok(None),
+            Err(_) if store.is_there() => return Ok(None),
             Err(error) => error,
         };
-        let others = fs::symlink_metadata(side.path("-lock"));
+        let others = side.place("-lock").look();
         let others = others.is_ok_and(|meta| meta.is_file() && meta.uid() != nix::unistd::geteuid().as_raw());
         if !others || begun.elapsed() > patience.min(OTHERS_TURN) {
             return Err(error);
@@ -70,16 +69,11 @@ fn surround(side: &SideFiles) -> Result<(), StoreError> {
     side.guard_journal()
 }
 
-/// Files of processes that died while they made the store at `path` or a file beside it.
-pub(super) fn leftovers(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory_of(path)).into_iter().flatten().flatten();
-    let store = path.file_name().unwrap_or_default();
-    let is_draft = |name: &OsStr| {
-        name.as_bytes()
-            .strip_prefix(store.as_bytes())
-            .is_some_and(|rest| is_draft(&String::from_utf8_lossy(rest)))
-    };
-    entries.filter(|entry| is_draft(&entry.file_name())).map(|entry| entry.path()).collect()
+/// Files of processes that died while they made the store or a file beside it.
+pub(super) fn leftovers(store: &Place) -> Vec<Place> {
+    let length = store.path().file_name().unwrap_or_default().len();
+    let longer = store.longer_names().map(|name| OsStr::from_bytes(&name.as_bytes()[length..]).to_owned());
+    longer.filter(|rest| is_draft(&rest.to_string_lossy())).map(|rest| store.beside(&rest.to_string_lossy())).collect()
 }
 
 /// What follows the store's name in the names that `draft_of` makes, and in those that `SQLite` makes of them.
@@ -94,10 +88,11 @@ fn is_draft(rest: &str) -> bool {
     })
 }
 
-fn write_draft(side: &SideFiles, draft: &Path) -> Result<(), StoreError> {
-    side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft, error))?;
+fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
+    side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql = Connection::open_with_flags(draft, flags).map_err(translate)?;
+    let sql =
+        Connection::open_with_flags_and_vfs(draft.inside(), flags, vfs::name()?).map_err(translate)?;
     sql.execute_batch("pragma journal_mode = delete; pragma synchronous = full; begin;")
         .map_err(translate)?;
     sql.execute_batch(SCHEMA_TEXT).map_err(translate)?;
@@ -109,14 +104,14 @@ fn write_draft(side: &SideFiles, draft: &Path) -> Result<(), StoreError> {
 }
 
 /// Moves the draft to its place; somebody else may have been faster, then theirs counts.
-fn publish(draft: &Path, path: &Path) -> Result<(), StoreError> {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    match renameat2(AT_FDCWD, draft, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
-        Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
-        Err(error) => return Err(at_path("create the store", path, error.into())),
+fn publish(draft: &Place, store: &Place) -> Result<(), StoreError> {
+    match draft.rename(store) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(at_path("create the store", store.path(), error));
+        }
+        _ => {}
     }
-    let directory = directory_of(path);
-    sync_directory(directory).map_err(|error| at_path("sync the directory", directory, error))
+    store.sync_directory().map_err(|error| at_path("sync the directory", store.directory_path(), error))
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
 //! What `flowlock doctor` looks at: the journal, who keeps it from being cut back, and who is in the way.
 
 use std::fs;
-use std::path::Path;
 
 use super::SqliteStore;
 use super::lockers::{self, Kind};
-use super::side::with_suffix;
+use super::place::Place;
 use crate::store::Finding;
 
 /// A journal of this size is not cut back: `SQLite` does that at 4 MiB, unless somebody still reads an old state.
@@ -20,14 +19,14 @@ impl SqliteStore {
             Some(problem) => Finding::bad("liveness", problem),
             None => Finding::good("liveness", "whoever dies is noticed"),
         };
-        vec![journal(&self.path), liveness]
+        vec![journal(&self.place), liveness]
     }
 }
 
-fn journal(store: &Path) -> Finding {
+fn journal(store: &Place) -> Finding {
     const WHAT: &str = "journal";
-    let path = with_suffix(store, "-wal");
-    let bytes = match fs::metadata(&path) {
+    let wal = store.beside("-wal");
+    let bytes = match wal.look() {
         Ok(meta) => meta.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => return Finding::bad(WHAT, error.to_string()),
@@ -43,7 +42,7 @@ fn journal(store: &Path) -> Finding {
             format!("{size}: nobody reads an old state, so one of the next writes cuts it back"),
         );
     }
-    let shown = crate::text::escape(&path.display().to_string());
+    let shown = wal.shown();
     Finding::bad(
         WHAT,
         format!(
@@ -55,8 +54,8 @@ fn journal(store: &Path) -> Finding {
 }
 
 /// The processes in a read transaction, each with what it does.
-fn readers(store: &Path) -> Vec<String> {
-    let locks = lockers::locks_on(&with_suffix(store, "-shm"), Kind::Bytes);
+fn readers(store: &Place) -> Vec<String> {
+    let locks = lockers::locks_on(store.beside("-shm").inside(), Kind::Bytes);
     let reads =
         |lock: &&lockers::Lock| lock.bytes.0 <= *READ_MARKS.end() && lock.bytes.1 >= *READ_MARKS.start();
     let mut pids: Vec<_> = locks.iter().filter(reads).map(|lock| lock.pid).collect();

@@ -1,16 +1,15 @@
 //! The open file: a connection, what it was opened with, and how its content reaches the disk.
 
-use std::fs::{self, File};
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::clock::{Clock, Timed};
 use super::failure::{not_synced, translate, translate_commit};
 use super::open::{self, Identity};
-use super::side::{open_itself, sync_directory, with_suffix};
-use crate::store::{Limits, StoreError, StoreErrorKind, directory_of};
+use super::place::Place;
+use crate::store::{Limits, StoreError, StoreErrorKind};
 
 #[derive(Debug)]
 pub(super) struct OpenFile {
@@ -38,12 +37,12 @@ pub(super) enum Beside {
 }
 
 impl OpenFile {
-    pub(super) fn open(path: &Path, limits: &Limits) -> Result<Self, StoreError> {
+    pub(super) fn open(store: &Place, limits: &Limits) -> Result<Self, StoreError> {
         let clock = Clock::default();
         let _timed = clock.start(limits);
-        let sql = open::open(path, limits, &clock)?;
+        let sql = open::open(store, limits, &clock)?;
         open::tune(&sql)?;
-        let (beside, index_bytes) = beside(path);
+        let (beside, index_bytes) = beside(store);
         Ok(Self { sql, clock, beside, index_bytes, journal: None })
     }
 
@@ -53,8 +52,8 @@ impl OpenFile {
     }
 
     /// Looks at `SQLite`'s own files, which it was opened with.
-    pub(super) fn look_beside(&mut self, path: &Path) -> Beside {
-        let (files, index_bytes) = beside(path);
+    pub(super) fn look_beside(&mut self, store: &Place) -> Beside {
+        let (files, index_bytes) = beside(store);
         if files != self.beside {
             return Beside::Replaced;
         }
@@ -79,15 +78,15 @@ impl OpenFile {
 
     /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
     /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
-    pub(super) fn sync(&mut self, path: &Path) -> Result<(), StoreError> {
-        let path = with_suffix(path, "-wal");
-        let unknown = |error: std::io::Error| not_synced(&path, error);
-        let inode = fs::symlink_metadata(&path).map_err(unknown)?.ino();
+    pub(super) fn sync(&mut self, store: &Place) -> Result<(), StoreError> {
+        let wal = store.beside("-wal");
+        let unknown = |error: std::io::Error| not_synced(wal.path(), error);
+        let inode = wal.look().map_err(unknown)?.ino();
         if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
-            let journal = open_itself(&path).map_err(unknown)?;
+            let journal = wal.open().map_err(unknown)?;
             let inode = journal.metadata().map_err(unknown)?.ino();
             // The journal may be new: its name must be on the disk as well.
-            sync_directory(directory_of(&path)).map_err(unknown)?;
+            wal.sync_directory().map_err(unknown)?;
             self.journal = Some((inode, journal));
         }
         self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)
@@ -110,9 +109,9 @@ impl OpenFile {
 }
 
 /// `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.
-fn beside(path: &Path) -> ([Option<Identity>; 2], u64) {
+fn beside(store: &Place) -> ([Option<Identity>; 2], u64) {
     let [journal, index] =
-        ["-wal", "-shm"].map(|suffix| fs::symlink_metadata(with_suffix(path, suffix)).ok());
-    let index_bytes = index.as_ref().map_or(0, fs::Metadata::len);
+        ["-wal", "-shm"].map(|suffix| store.beside(suffix).look().ok());
+    let index_bytes = index.as_ref().map_or(0, Metadata::len);
     ([journal, index].map(|meta| meta.as_ref().map(Identity::from)), index_bytes)
 }

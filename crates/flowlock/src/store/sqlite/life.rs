@@ -19,9 +19,9 @@
 //! one.
 
 use std::fs::File;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,6 +32,7 @@ use nix::libc;
 
 use super::failure::at_path;
 use super::lockers::{self, Kind};
+use super::place::{Place, way_to};
 use super::side::SideFiles;
 use crate::store::{Pulse, StoreError, StoreErrorKind};
 use crate::world::{Life, later};
@@ -40,7 +41,7 @@ use crate::world::{Life, later};
 #[derive(Debug)]
 pub(super) struct Lives {
     side: SideFiles,
-    path: PathBuf,
+    place: Place,
     /// How long it may take until the number of a new file is known.
     patience: Duration,
     /// For probing: its own open file description, so that this process's locks are seen too.
@@ -82,7 +83,7 @@ impl Lives {
     pub(super) fn open(side: SideFiles, patience: Duration) -> Result<Self, StoreError> {
         let probe = Mutex::new(Probe::open(&side, patience)?);
         let (obstructed, said) = (AtomicBool::default(), AtomicBool::default());
-        Ok(Self { path: side.path(SUFFIX), side, patience, probe, obstructed, said })
+        Ok(Self { place: side.place(SUFFIX), side, patience, probe, obstructed, said })
     }
 
     /// A new liveness lock of this process; `None` if somebody keeps so much of the file locked that there is none to
@@ -91,14 +92,14 @@ impl Lives {
         let Probe { file, number } = self.readable()?;
         for _ in 0..MOST_TRIES {
             let life = Life(number << FILE_SHIFT | crate::world::random_u64() >> FILE_SHIFT);
-            let free = look(&file, life).map_err(|error| at_path("lock", &self.path, error.into()))?;
+            let free = look(&file, life).map_err(|error| at_path("lock", self.place.path(), error.into()))?;
             if free != Found::Nothing {
                 continue;
             }
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life.0, libc::F_RDLCK))) {
                 Ok(_) => return Ok(Some(Pulse { life, descriptor: Some(OwnedFd::from(file)) })),
                 Err(Errno::EAGAIN | Errno::EACCES) => {}
-                Err(error) => return Err(at_path("lock", &self.path, error.into())),
+                Err(error) => return Err(at_path("lock", self.place.path(), error.into())),
             }
         }
         self.obstructed.store(true, Ordering::Relaxed);
@@ -108,8 +109,7 @@ impl Lives {
     /// The file, open for reading only: the same one, whatever has its name by now.
     fn readable(&self) -> Result<Probe, StoreError> {
         let Probe { file, number } = Probe::open(&self.side, self.patience)?;
-        let itself = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
-        let file = File::open(itself).map_err(|error| at_path("read", &self.path, error))?;
+        let file = File::open(way_to(&file)).map_err(|error| at_path("read", self.place.path(), error))?;
         Ok(Probe { file, number })
     }
 
@@ -143,40 +143,36 @@ impl Lives {
 
     /// Who keeps more of the file locked than a process of flowlock does.
     pub(super) fn obstruction(&self) -> Option<String> {
-        let locks = lockers::locks_on(&self.path, Kind::Bytes);
+        let locks = lockers::locks_on(self.place.inside(), Kind::Bytes);
         let foreign = locks.iter().find(|lock| lock.bytes.0 != lock.bytes.1 || !lock.shared)?;
         let who = lockers::by_whom(foreign.pid);
         Some(format!(
             "{who} keeps {} locked, so that nobody can tell who is dead: their names are free when their leases end, not \
              at once; end that process",
-            self.shown()
+            self.place.shown()
         ))
     }
 
-    fn shown(&self) -> String {
-        crate::text::escape(&self.path.display().to_string())
-    }
-
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 }
 
 impl Probe {
     fn open(side: &SideFiles, patience: Duration) -> Result<Self, StoreError> {
-        let (file, path) = (side.open(SUFFIX)?, side.path(SUFFIX));
+        let (file, place) = (side.open(SUFFIX)?, side.place(SUFFIX));
         match file_number(&file, later(Instant::now(), patience)) {
             Ok(Some(number)) => Ok(Self { file, number }),
-            Ok(None) => Err(kept_locked(&path)),
-            Err(error) => Err(at_path("read the number of", &path, error)),
+            Ok(None) => Err(kept_locked(&place)),
+            Err(error) => Err(at_path("read the number of", place.path(), error)),
         }
     }
 }
 
-fn kept_locked(path: &Path) -> StoreError {
-    let keeper = lockers::locks_on(path, Kind::Bytes).into_iter().find(|lock| !lock.shared);
+fn kept_locked(place: &Place) -> StoreError {
+    let keeper = lockers::locks_on(place.inside(), Kind::Bytes).into_iter().find(|lock| !lock.shared);
     let who = lockers::by_whom(keeper.and_then(|lock| lock.pid));
-    let shown = crate::text::escape(&path.display().to_string());
+    let shown = place.shown();
     let message =
         format!("the store is busy: {who} keeps {shown} locked, which is new and has no number yet");
     StoreError::new(StoreErrorKind::Unreachable, message)

@@ -15,11 +15,12 @@ mod life;
 mod lockers;
 mod namespace;
 mod open;
-mod resolve;
+mod place;
 mod rows;
 mod shared;
 mod side;
 mod turn;
+mod vfs;
 mod wake;
 
 use std::path::{Path, PathBuf};
@@ -34,9 +35,9 @@ use self::failure::{at_path, translate};
 use self::file::{Beside, OpenFile};
 use self::life::Lives;
 use self::open::Identity;
-use self::resolve::resolve;
+use self::place::{Missing, Place};
 use self::rows::Rows;
-use self::side::{SideFiles, open_itself, with_suffix};
+use self::side::SideFiles;
 use self::turn::{Key, Turnstile};
 use self::wake::Inboxes;
 use super::{Inbox, Limits, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks};
@@ -63,7 +64,7 @@ use crate::world::{Bounds, Life, Now, World, later};
 /// ```
 #[derive(Debug)]
 pub struct SqliteStore {
-    path: PathBuf,
+    place: Place,
     patience: Duration,
     lives: Arc<Lives>,
     inboxes: Inboxes,
@@ -113,10 +114,18 @@ impl SqliteStore {
         patience: Duration,
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
-        let path = resolved(path)?;
-        let file = OpenFile::open(&path, &Limits::within(patience))?;
-        let identity = Identity::of(&path)?;
-        let side = SideFiles::of(&path)?;
+        let place = Place::find(path, Missing::Refused)?;
+        Self::open_at(place, patience, world)
+    }
+
+    fn open_at(
+        place: Place,
+        patience: Duration,
+        world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
+    ) -> Result<Self, StoreError> {
+        let file = OpenFile::open(&place, &Limits::within(patience))?;
+        let identity = Identity::of(place.inside())?;
+        let side = SideFiles::of(&place)?;
         let lives = Arc::new(Lives::open(side.clone(), patience)?);
         let turnstile = Turnstile::open(side.clone(), patience)?;
         let (file, key) = (Some(file), turnstile.key());
@@ -128,7 +137,7 @@ impl SqliteStore {
             inner: Alone::new(Inner { turnstile, file, identity, owes_sync: false }),
             watermarks: Watermarks::default(),
             pid: std::process::id(),
-            path,
+            place,
             patience,
             lives,
         })
@@ -136,7 +145,7 @@ impl SqliteStore {
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.place.path()
     }
 
     /// The liveness file beside it.
@@ -153,7 +162,9 @@ impl SqliteStore {
 
     /// Files beside the store at `path` of processes that died while they made it or a file beside it.
     pub fn leftovers(path: &Path) -> Vec<PathBuf> {
-        create::leftovers(path)
+        let store = Place::find(path, Missing::Refused);
+        let left = store.map(|store| create::leftovers(&store)).unwrap_or_default();
+        left.iter().map(|place| place.path().to_owned()).collect()
     }
 
     /// The version of the `SQLite` inside.
@@ -188,7 +199,7 @@ impl SqliteStore {
         }
         self.is_not_abandoned()?;
         limits.check()?;
-        Err(turn::busy(&with_suffix(&self.path, "-lock"), self.patience))
+        Err(turn::busy(&self.place.beside("-lock"), self.patience))
     }
 
     fn is_not_abandoned(&self) -> Result<(), StoreError> {
@@ -197,7 +208,7 @@ impl SqliteStore {
         }
         let message = format!(
             "the journal's index beside {} was cut off while this process used it; nothing more can be recorded",
-            crate::text::escape(&self.path.display().to_string())
+            self.place.shown()
         );
         Err(StoreError::new(StoreErrorKind::Damaged, message))
     }
@@ -209,27 +220,27 @@ impl SqliteStore {
         identity: Identity,
         limits: &Limits,
     ) -> Result<&'f mut OpenFile, StoreError> {
-        let gone = |what: &Path| {
-            let path = crate::text::escape(&what.display().to_string());
+        let gone = |what: &Place| {
+            let path = what.shown();
             let message = format!(
                 "{path} was removed or replaced by another file while it was open; start again to use what is there now"
             );
             StoreError::new(StoreErrorKind::Replaced, message)
         };
-        if Identity::of(&self.path).ok() != Some(identity) {
+        if Identity::of(self.path()).ok() != Some(identity) {
             *file = None;
-            return Err(gone(&self.path));
+            return Err(gone(&self.place));
         }
-        if file.as_mut().is_some_and(|file| file.look_beside(&self.path) == Beside::Cut) {
+        if file.as_mut().is_some_and(|file| file.look_beside(&self.place) == Beside::Cut) {
             *file = None;
         }
         let file = match file {
             Some(file) => file,
-            None => file.insert(OpenFile::open(&self.path, limits)?),
+            None => file.insert(OpenFile::open(&self.place, limits)?),
         };
-        match file.look_beside(&self.path) {
+        match file.look_beside(&self.place) {
             Beside::Whole => Ok(file),
-            Beside::Replaced => Err(gone(&with_suffix(&self.path, "-wal"))),
+            Beside::Replaced => Err(gone(&self.place.beside("-wal"))),
             Beside::Cut => {
                 let message = "the index of the store's journal is cut off again and again; see who may write the store";
                 Err(StoreError::new(StoreErrorKind::Unreachable, message))
@@ -261,7 +272,7 @@ impl SqliteStore {
         if effect.must_sync {
             let first = !std::mem::replace(owes_sync, true);
             if first {
-                file.sync(&self.path)?;
+                file.sync(&self.place)?;
             } else {
                 file.write_anew()?;
             }
@@ -278,7 +289,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn url(&self) -> String {
-        format!("sqlite:{}", self.path.display())
+        format!("sqlite:{}", self.path().display())
     }
 
     fn clock_ms(&self, _: &Namespace) -> Result<i64, StoreError> {
@@ -358,7 +369,7 @@ impl Store for SqliteStore {
         self.key.unlock();
         // A process's own locks on a file go when it closes any descriptor of it: a trap elsewhere, the only way here.
         for suffix in ["-shm", ""] {
-            drop(open_itself(&with_suffix(&self.path, suffix)));
+            drop(self.place.beside(suffix).open());
         }
     }
 
@@ -380,11 +391,6 @@ fn confirm_ceiling(
             "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
         sql.execute(confirm, (namespace.as_str(), ceiling as i64)).map_err(translate)
     })
-}
-
-/// The absolute path, without links.
-fn resolved(path: &Path) -> Result<PathBuf, StoreError> {
-    resolve(&std::path::absolute(path).map_err(|error| at_path("find", path, error))?)
 }
 
 /// This machine: its clocks, its boot, its processes.

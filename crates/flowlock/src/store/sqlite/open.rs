@@ -12,8 +12,11 @@ use rusqlite::{Connection, OpenFlags};
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate};
-use super::side::{SideFiles, shown, unusable};
-use crate::store::{Limits, StoreError, directory_of};
+use super::place::Place;
+use super::side::{SideFiles, unusable};
+use super::vfs;
+use crate::store::{Limits, StoreError};
+use crate::text::escape;
 
 /// "flow": marks the file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x666c_6f77;
@@ -51,6 +54,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    /// Of what the path leads to now.
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         // Only stat: opening and closing the file here would drop SQLite's own locks on it.
         let meta = fs::symlink_metadata(path).map_err(|error| at_path("look at the store", path, error))?;
@@ -64,28 +68,28 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// Opens the store at `path`, which leads through no link, and makes it first if nothing is there.
-/// `limits` are for waiting until somebody else has made it.
-pub(super) fn open(path: &Path, limits: &Limits, clock: &Clock) -> Result<Connection, StoreError> {
+/// Opens the store, and makes it first if nothing is there. `limits` are for waiting until somebody else has made it.
+pub(super) fn open(store: &Place, limits: &Limits, clock: &Clock) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
-    refuse_network(path)?;
-    match fs::symlink_metadata(path) {
-        Ok(meta) => check_file(path, &meta)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path, limits)?,
-        Err(error) => return Err(at_path("look at the store", path, error)),
+    refuse_network(store)?;
+    match store.look() {
+        Ok(meta) => check_file(store, &meta)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(store, limits)?,
+        Err(error) => return Err(at_path("look at the store", store.path(), error)),
     }
-    check_surroundings(path)?;
-    let sql = connect(path, clock)?;
-    check_content(path, &sql)?;
+    check_surroundings(store)?;
+    let sql = connect(store, clock)?;
+    check_content(store, &sql)?;
     Ok(sql)
 }
 
-fn connect(path: &Path, clock: &Clock) -> Result<Connection, StoreError> {
+fn connect(store: &Place, clock: &Clock) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let mut sql = Connection::open_with_flags(path, flags).map_err(translate)?;
+    let mut sql =
+        Connection::open_with_flags_and_vfs(store.inside(), flags, vfs::name()?).map_err(translate)?;
     clock.mind(&mut sql)?;
     // Nothing runs that stands in the file, whoever wrote it there, and no statement can reach what is not a row.
     for (setting, on) in [
@@ -102,10 +106,9 @@ fn connect(path: &Path, clock: &Clock) -> Result<Connection, StoreError> {
     Ok(sql)
 }
 
-fn refuse_network(path: &Path) -> Result<(), StoreError> {
-    let directory = directory_of(path);
-    let found = statfs::statfs(directory)
-        .map_err(|error| at_path("use the directory of the store", directory, std::io::Error::from(error)))?;
+fn refuse_network(store: &Place) -> Result<(), StoreError> {
+    let found = statfs::statfs(&store.directory_inside())
+        .map_err(|error| at_path("use the directory of the store", store.directory_path(), error.into()))?;
     let FsType(magic) = found.filesystem_type();
     #[allow(clippy::unnecessary_cast)] // its width differs between architectures
     let magic = (magic as i64) & 0xffff_ffff;
@@ -113,32 +116,32 @@ fn refuse_network(path: &Path) -> Result<(), StoreError> {
         None => Ok(()),
         Some((_, kind)) => Err(unusable(format!(
             "{} lies on a network file system ({kind}), where locks do not reach other hosts; use a local disk, or a server for many hosts",
-            shown(path)
+            store.shown()
         ))),
     }
 }
 
-fn check_file(path: &Path, meta: &Metadata) -> Result<(), StoreError> {
+fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
     if meta.is_dir() {
         return Err(unusable(format!(
             "{} is a directory; name a file in it, e.g. {}/flowlock.db",
-            shown(path),
-            shown(path)
+            store.shown(),
+            store.shown()
         )));
     }
     if !meta.is_file() {
-        return Err(unusable(format!("{} is not a regular file", shown(path))));
+        return Err(unusable(format!("{} is not a regular file", store.shown())));
     }
     if meta.len() == 0 {
         return Err(unusable(format!(
             "{} is empty, so it is not a flowlock store; remove it if a new store is wanted there",
-            shown(path)
+            store.shown()
         )));
     }
     if meta.nlink() > 1 {
         return Err(unusable(format!(
             "{} has {} hard links; two names for one store do not share their journal: keep one",
-            shown(path),
+            store.shown(),
             meta.nlink()
         )));
     }
@@ -146,13 +149,13 @@ fn check_file(path: &Path, meta: &Metadata) -> Result<(), StoreError> {
 }
 
 /// What `SQLite` opens beside the file, and what we do.
-fn check_surroundings(path: &Path) -> Result<(), StoreError> {
-    refuse_mounted_alone(path)?;
-    let side = SideFiles::of(path)?;
+fn check_surroundings(store: &Place) -> Result<(), StoreError> {
+    refuse_mounted_alone(store)?;
+    let side = SideFiles::of(store)?;
     side.check_present("-wal")?;
     side.check_present("-shm")?;
     side.check_directory("-wake")?;
-    if side.is_the_users() && fs::symlink_metadata(side.path("-wake")).is_err() {
+    if side.is_the_users() && !side.place("-wake").is_there() {
         // Nobody else can make it.
         side.directory("-wake")?;
     }
@@ -161,25 +164,25 @@ fn check_surroundings(path: &Path) -> Result<(), StoreError> {
 
 /// A file that is mounted by itself lies in another directory than on the other side of the mount, and so do all
 /// files beside it: two journals and two queues for one store.
-fn refuse_mounted_alone(path: &Path) -> Result<(), StoreError> {
+fn refuse_mounted_alone(store: &Place) -> Result<(), StoreError> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
     // A kernel that cannot tell (before 5.8) is taken at its silence.
-    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
+    let found = statx(CWD, store.inside(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
     if found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
         return Err(unusable(format!(
             "{} is mounted by itself, so its journal and locks are not those of the other side of the mount; mount the directory that holds it (with docker: -v DIRECTORY:{})",
-            shown(path),
-            shown(directory_of(path))
+            store.shown(),
+            escape(&store.directory_path().display().to_string())
         )));
     }
     Ok(())
 }
 
-fn check_content(path: &Path, sql: &Connection) -> Result<(), StoreError> {
+fn check_content(store: &Place, sql: &Connection) -> Result<(), StoreError> {
     let pragma = |name: &str| sql.query_row(&format!("pragma {name}"), [], |row| row.get::<_, i32>(0));
     let application = pragma("application_id").map_err(|error| match error.sqlite_error_code() {
         Some(rusqlite::ffi::ErrorCode::NotADatabase) => {
-            unusable(format!("{} is not a flowlock store: it is not an SQLite file", shown(path)))
+            unusable(format!("{} is not a flowlock store: it is not an SQLite file", store.shown()))
                 .caused_by(error)
         }
         _ => translate(error),
@@ -187,21 +190,21 @@ fn check_content(path: &Path, sql: &Connection) -> Result<(), StoreError> {
     if application != APPLICATION_ID {
         return Err(unusable(format!(
             "{} belongs to another program (application id {application:#x}); name another file",
-            shown(path)
+            store.shown()
         )));
     }
     let schema = pragma("user_version").map_err(translate)?;
     if schema != SCHEMA {
         return Err(unusable(format!(
             "{} has schema {schema}; this flowlock reads and writes schema {SCHEMA}: use the flowlock that made it",
-            shown(path)
+            store.shown()
         )));
     }
-    check_objects(path, sql)
+    check_objects(store, sql)
 }
 
 /// Refuses what somebody else put into the file: tables, indexes, views and triggers that this schema does not have.
-fn check_objects(path: &Path, sql: &Connection) -> Result<(), StoreError> {
+fn check_objects(store: &Place, sql: &Connection) -> Result<(), StoreError> {
     let mut statement = sql.prepare("select type, name, sql from sqlite_schema").map_err(translate)?;
     let mut objects = statement.query([]).map_err(translate)?;
     while let Some(object) = objects.next().map_err(translate)? {
@@ -212,9 +215,9 @@ fn check_objects(path: &Path, sql: &Connection) -> Result<(), StoreError> {
             return Err(unusable(format!(
                 "{} holds {} {} that flowlock did not make; only flowlock may write the file: take it out with \
                  `drop`, or restore a backup, and see who may write the file",
-                shown(path),
-                crate::text::escape(&kind),
-                crate::text::escape(&name)
+                store.shown(),
+                escape(&kind),
+                escape(&name)
             )));
         }
     }

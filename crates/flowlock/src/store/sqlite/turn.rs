@@ -4,7 +4,6 @@
 //! got one transaction in four seconds. The kernel's lock queue does not.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::failure::at_path;
 use super::lockers::{self, Kind};
+use super::place::Place;
 use super::side::SideFiles;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
@@ -43,7 +43,7 @@ impl Key {
 pub(super) struct Turnstile {
     file: Option<File>,
     side: SideFiles,
-    path: PathBuf,
+    place: Place,
     /// How long a step may take altogether: what is said if it was not enough.
     patience: Duration,
     key: Key,
@@ -68,7 +68,7 @@ impl Turnstile {
     pub(super) fn open(side: SideFiles, patience: Duration) -> Result<Self, StoreError> {
         let (file, key) = (side.open(SUFFIX)?, Key::default());
         key.fit(&file);
-        Ok(Self { file: Some(file), path: side.path(SUFFIX), side, patience, key, line: None })
+        Ok(Self { file: Some(file), place: side.place(SUFFIX), side, patience, key, line: None })
     }
 
     /// What gives its turns back from outside.
@@ -91,7 +91,7 @@ impl Turnstile {
             }
             match spin(file) {
                 Ok(lock) => lock,
-                Err(file) => self.wait_in(Line::form(file, &self.path)?, limits)?,
+                Err(file) => self.wait_in(Line::form(file, &self.place)?, limits)?,
             }
         };
         Ok(Turn { lock: Some(lock), home: &mut self.file })
@@ -99,17 +99,17 @@ impl Turnstile {
 
     fn wait_in(&mut self, line: Arc<Line>, limits: &Limits) -> Result<Flock<File>, StoreError> {
         if let Some(turn) = line.wait(limits) {
-            return turn.map_err(|error| at_path("lock", &self.path, error));
+            return turn.map_err(|error| at_path("lock", self.place.path(), error));
         }
         self.line = Some(line);
         limits.check()?;
-        Err(busy(&self.path, self.patience))
+        Err(busy(&self.place, self.patience))
     }
 }
 
 /// No turn came in time.
-pub(super) fn busy(path: &Path, at_most: Duration) -> StoreError {
-    let holder = holder_of(path).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default();
+pub(super) fn busy(lock: &Place, at_most: Duration) -> StoreError {
+    let holder = holder_of(lock).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default();
     let message = format!("the store is busy: no turn to write within {} ms{holder}", at_most.as_millis());
     StoreError::new(StoreErrorKind::Unreachable, message).out_of_time()
 }
@@ -146,7 +146,7 @@ struct Head {
 }
 
 impl Line {
-    fn form(mut file: File, path: &Path) -> Result<Arc<Self>, StoreError> {
+    fn form(mut file: File, place: &Place) -> Result<Arc<Self>, StoreError> {
         let line = Arc::new(Self::default());
         line.head().wanted = true;
         let mine = line.clone();
@@ -161,7 +161,7 @@ impl Line {
         };
         match std::thread::Builder::new().name("flowlock-turn".into()).spawn(queue) {
             Ok(_) => Ok(line),
-            Err(error) => Err(at_path("wait for", path, error)),
+            Err(error) => Err(at_path("wait for", place.path(), error)),
         }
     }
 
@@ -198,6 +198,6 @@ impl Line {
 }
 
 /// The process that holds the lock, as the kernel tells it.
-fn holder_of(path: &Path) -> Option<u32> {
-    lockers::locks_on(path, Kind::Whole).into_iter().find_map(|lock| lock.pid)
+fn holder_of(lock: &Place) -> Option<u32> {
+    lockers::locks_on(lock.inside(), Kind::Whole).into_iter().find_map(|lock| lock.pid)
 }

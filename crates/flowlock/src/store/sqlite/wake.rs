@@ -6,10 +6,9 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::failure::at_path;
+// A socket's address has room for 107 bytes only; this way is a short one.
+use super::place::way_to;
 use super::side::SideFiles;
 use crate::name::RunId;
 use crate::run::ClientId;
@@ -71,7 +72,7 @@ impl Inboxes {
             let Some((directory, socket)) = sender.as_ref() else { return };
             let name = client.to_string();
             let Ok((inbox, _)) = open_socket(directory, &name) else { return };
-            match socket.send_to(message, through(&inbox)).map_err(|error| error.kind()) {
+            match socket.send_to(message, way_to(&inbox)).map_err(|error| error.kind()) {
                 Err(ErrorKind::WouldBlock) => *sender = None,
                 Err(ErrorKind::ConnectionRefused) => {
                     // Its process is gone and left the socket behind.
@@ -85,36 +86,36 @@ impl Inboxes {
 
     /// Opens a client's inbox.
     pub(super) fn open(&self, client: ClientId) -> Result<SocketInbox, StoreError> {
-        let path = self.side.path(SUFFIX);
+        let place = self.side.place(SUFFIX);
         let directory = self.side.directory(SUFFIX)?;
         sweep(&directory);
         let socket = bind(&directory, client, self.side.mode())
-            .map_err(|error| at_path("make a socket in", &path, error))?;
+            .map_err(|error| at_path("make a socket in", place.path(), error))?;
         let (bell, rung) = UnixDatagram::pair()
             .and_then(|(bell, rung)| {
                 [&socket, &bell, &rung].iter().try_for_each(|socket| socket.set_nonblocking(true))?;
                 Ok((Arc::new(bell), rung))
             })
-            .map_err(|error| at_path("make a bell for", &path, error))?;
+            .map_err(|error| at_path("make a bell for", place.path(), error))?;
         Ok(SocketInbox { socket, bell, rung, directory, client, room: queue_length() })
     }
 }
 
 /// Makes a client's socket, which others of a shared store may send to.
 fn bind(directory: &File, client: ClientId, mode: u32) -> io::Result<UnixDatagram> {
-    let socket = UnixDatagram::bind(through(directory).join(client.to_string()))?;
+    let socket = UnixDatagram::bind(way_to(directory).join(client.to_string()))?;
     let (inbox, meta) = open_socket(directory, &client.to_string())?;
     if meta.uid() != geteuid().as_raw() {
         return Err(io::Error::other("another user replaced it"));
     }
-    fs::set_permissions(through(&inbox), Permissions::from_mode(mode))?;
+    fs::set_permissions(way_to(&inbox), Permissions::from_mode(mode))?;
     Ok(socket)
 }
 
 /// Removes some sockets whose processes are gone; a few at every opening keep their number small, however
 /// many die without having tidied up.
 fn sweep(directory: &File) {
-    let (Ok(entries), Ok(probe)) = (fs::read_dir(through(directory)), UnixDatagram::unbound()) else {
+    let (Ok(entries), Ok(probe)) = (fs::read_dir(way_to(directory)), UnixDatagram::unbound()) else {
         return;
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -124,7 +125,7 @@ fn sweep(directory: &File) {
     for name in looked_at.filter(|name| is_old_and_ours(directory, name)).take(SWEPT) {
         if let Ok((socket, _)) = open_socket(directory, name)
             && probe
-                .connect(through(&socket))
+                .connect(way_to(&socket))
                 .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         {
             remove(directory, name);
@@ -142,7 +143,7 @@ fn is_a_clients(name: &str) -> bool {
 fn is_old_and_ours(directory: &File, name: &str) -> bool {
     let me = geteuid();
     let all_ours = me.is_root() || directory.metadata().is_ok_and(|meta| meta.uid() == me.as_raw());
-    fs::symlink_metadata(through(directory).join(name)).is_ok_and(|meta| {
+    fs::symlink_metadata(way_to(directory).join(name)).is_ok_and(|meta| {
         let old = meta.modified().is_ok_and(|made| made.elapsed().is_ok_and(|age| age > SETTLED));
         old && (all_ours || meta.uid() == me.as_raw())
     })
@@ -179,7 +180,7 @@ fn open_sender(side: &SideFiles) -> Option<(File, UnixDatagram)> {
 
 /// A socket in the directory, itself: whatever takes its name later, this is what is used.
 fn open_socket(directory: &File, name: &str) -> io::Result<(File, Metadata)> {
-    let path = through(directory).join(name);
+    let path = way_to(directory).join(name);
     let socket = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
     let meta = socket.metadata()?;
     // A second name would be that of another program's socket.
@@ -198,11 +199,6 @@ fn remove(directory: &File, name: &str) {
     if is_socket && is_a_clients(name) {
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
-}
-
-/// The path of what is open: a socket address has room for 107 bytes only.
-fn through(open: &File) -> PathBuf {
-    Path::new("/proc/self/fd").join(open.as_raw_fd().to_string())
 }
 
 /// A client's socket.
@@ -276,6 +272,7 @@ impl Bell for SocketBell {
 
 #[cfg(test)]
 mod tests {
+    use super::super::place::{Missing, Place};
     use super::*;
 
     fn inboxes() -> (tempfile::TempDir, Inboxes) {
@@ -283,7 +280,7 @@ mod tests {
         let store = directory.path().join("flowlock.db");
         File::create(&store).unwrap();
         fs::create_dir(directory.path().join("flowlock.db-wake")).unwrap();
-        let inboxes = Inboxes::new(SideFiles::of(&store).unwrap());
+        let inboxes = Inboxes::new(SideFiles::of(&Place::find(&store, Missing::Refused).unwrap()).unwrap());
         (directory, inboxes)
     }
 
@@ -332,7 +329,7 @@ mod tests {
 
         inbox.room = 10;
         let (directory, socket) = open_sender(&inboxes.side).unwrap();
-        let name = through(&directory).join(ClientId(1).to_string());
+        let name = way_to(&directory).join(ClientId(1).to_string());
         socket.send_to(&b"a\n".repeat(LARGEST_MESSAGE / 2), name).unwrap();
         let news = inbox.wait(Duration::ZERO);
         assert_eq!((news.runs.len(), news.missed), (IDS, Missed::Here));

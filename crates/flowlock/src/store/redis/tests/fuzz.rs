@@ -138,6 +138,20 @@ fn an_answer_of_any_shape_is_understood_or_refused() {
 }
 
 #[test]
+fn values_inside_of_each_other_without_end_are_no_row_and_cost_no_stack() {
+    const A_LITTLE_STACK: usize = 256 << 10;
+    let nested = |begin: &[u8]| [begin, b"\x91".repeat(100_000).as_slice()].concat();
+    let rows = [nested(b""), nested(b"\x81\xa5other"), nested(b"\x81\xa9ancestors")];
+    let read = move || {
+        for row in &rows {
+            assert!(rows::unpack_run(row, b"\x90", None).is_err());
+            assert!(rows::unpack_run(b"\x80", row, None).is_err());
+        }
+    };
+    std::thread::Builder::new().stack_size(A_LITTLE_STACK).spawn(read).unwrap().join().unwrap();
+}
+
+#[test]
 fn a_row_of_any_shape_is_read_or_said_to_be_damaged() {
     let name = Name::parse("x").unwrap();
     let spec =

@@ -3,13 +3,13 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::path::Path;
 
 use nix::unistd::geteuid;
 
 use super::super::failure::at_path;
-use super::{SideFiles, shown, unusable};
-use crate::store::{StoreError, directory_of};
+use super::super::place::Place;
+use super::{SideFiles, unusable};
+use crate::store::StoreError;
 
 /// Who may write, besides the owner.
 const OTHERS_WRITE: u32 = 0o022;
@@ -17,11 +17,11 @@ const OTHERS_WRITE: u32 = 0o022;
 impl SideFiles {
     /// Refuses a file that is not what it must be; one that is missing is fine.
     pub(in crate::store::sqlite) fn check(&self, suffix: &str) -> Result<(), StoreError> {
-        let path = self.path(suffix);
-        match fs::symlink_metadata(&path) {
-            Ok(meta) => self.judge(&path, &meta),
+        let place = self.place(suffix);
+        match place.look() {
+            Ok(meta) => self.judge(&place, &meta),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(at_path("look at", &path, error)),
+            Err(error) => Err(at_path("look at", place.path(), error)),
         }
     }
 
@@ -29,94 +29,94 @@ impl SideFiles {
     /// others refuse.
     pub(in crate::store::sqlite) fn check_present(&self, suffix: &str) -> Result<(), StoreError> {
         self.check(suffix)?;
-        let path = self.path(suffix);
-        if fs::symlink_metadata(&path).is_ok() { Ok(()) } else { self.may_make(&path) }
+        let place = self.place(suffix);
+        if place.is_there() { Ok(()) } else { self.may_make(&place) }
     }
 
     /// Refuses a rollback journal, which `SQLite` would play into the store, and whose last line names a file that it
     /// would then delete. A store of ours never has one. Where others can make files, an empty one keeps its place:
     /// `SQLite` ignores it, and nobody else can remove it from a sticky directory.
     pub(in crate::store::sqlite) fn guard_journal(&self) -> Result<(), StoreError> {
-        let path = self.path("-journal");
-        let meta = match fs::symlink_metadata(&path) {
+        let place = self.place("-journal");
+        let meta = match place.look() {
             Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.keep_journals_place(&path),
-            Err(error) => return Err(at_path("look at", &path, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.keep_journals_place(&place),
+            Err(error) => return Err(at_path("look at", place.path(), error)),
         };
-        self.judge(&path, &meta)?;
+        self.judge(&place, &meta)?;
         if meta.len() > 0 || meta.mode() & OTHERS_WRITE != 0 {
             return Err(unusable(format!(
                 "{} is not empty, or others may write it: flowlock makes no such journal, and SQLite would change the store by it; remove it and run again",
-                shown(&path)
+                place.shown()
             )));
         }
         Ok(())
     }
 
-    fn keep_journals_place(&self, path: &Path) -> Result<(), StoreError> {
-        let directory = fs::metadata(directory_of(path))
-            .map_err(|error| at_path("use the directory of the store", path, error))?;
-        if directory.mode() & OTHERS_WRITE == 0 || self.may_make(path).is_err() {
+    fn keep_journals_place(&self, place: &Place) -> Result<(), StoreError> {
+        let directory = fs::metadata(place.directory_inside())
+            .map_err(|error| at_path("use the directory of the store", place.directory_path(), error))?;
+        if directory.mode() & OTHERS_WRITE == 0 || self.may_make(place).is_err() {
             return Ok(());
         }
-        self.make(path, self.mode & !OTHERS_WRITE)
+        self.make(place, self.mode & !OTHERS_WRITE)
     }
 
     /// Refuses a directory that is not what it must be; one that is missing is fine.
     pub(in crate::store::sqlite) fn check_directory(&self, suffix: &str) -> Result<(), StoreError> {
-        let path = self.path(suffix);
-        match fs::symlink_metadata(&path) {
-            Ok(meta) => self.judge_directory(&path, &meta),
+        let place = self.place(suffix);
+        match place.look() {
+            Ok(meta) => self.judge_directory(&place, &meta),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(at_path("look at", &path, error)),
+            Err(error) => Err(at_path("look at", place.path(), error)),
         }
     }
 
-    pub(in crate::store::sqlite) fn judge(&self, path: &Path, meta: &Metadata) -> Result<(), StoreError> {
+    pub(in crate::store::sqlite) fn judge(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
         if !meta.is_file() {
-            return Err(is_not(path, meta, "a regular file"));
+            return Err(is_not(place, meta, "a regular file"));
         }
         if meta.nlink() > 1 {
             let links = meta.nlink();
             return Err(unusable(format!(
                 "{} has {links} hard links, so it may be another program's file; keep one of its names",
-                shown(path)
+                place.shown()
             )));
         }
-        self.judge_owner(path, meta)
+        self.judge_owner(place, meta)
     }
 
     pub(in crate::store::sqlite) fn judge_directory(
         &self,
-        path: &Path,
+        place: &Place,
         meta: &Metadata,
     ) -> Result<(), StoreError> {
         if !meta.is_dir() {
-            return Err(is_not(path, meta, "a directory"));
+            return Err(is_not(place, meta, "a directory"));
         }
         let mine = meta.uid() == geteuid().as_raw();
-        if mine { self.judge_mode(path, meta) } else { self.judge_owner(path, meta) }
+        if mine { self.judge_mode(place, meta) } else { self.judge_owner(place, meta) }
     }
 
-    fn judge_owner(&self, path: &Path, meta: &Metadata) -> Result<(), StoreError> {
+    fn judge_owner(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
         if meta.uid() != self.owner && meta.uid() != 0 {
             return Err(unusable(format!(
                 "{} belongs to user {}, neither to user {}, who owns the store, nor to root; if you trust what is in it, chown it to user {}, else remove it",
-                shown(path),
+                place.shown(),
                 meta.uid(),
                 self.owner,
                 self.owner
             )));
         }
-        self.judge_mode(path, meta)
+        self.judge_mode(place, meta)
     }
 
-    fn judge_mode(&self, path: &Path, meta: &Metadata) -> Result<(), StoreError> {
+    fn judge_mode(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
         let mode = self.mode;
         if meta.mode() & OTHERS_WRITE & !mode != 0 {
             return Err(unusable(format!(
                 "{} may be written by users who may not write the store (mode {:04o}, the store's is {mode:04o}); take that away with chmod",
-                shown(path),
+                place.shown(),
                 meta.mode() & 0o7777,
             )));
         }
@@ -125,10 +125,10 @@ impl SideFiles {
 }
 
 /// What it is instead of what it must be, and who put it there.
-fn is_not(path: &Path, meta: &Metadata, wanted: &str) -> StoreError {
+fn is_not(place: &Place, meta: &Metadata, wanted: &str) -> StoreError {
     unusable(format!(
         "{} is {} of user {}, not {wanted} as flowlock makes it; remove it and run again",
-        shown(path),
+        place.shown(),
         kind(meta),
         meta.uid()
     ))

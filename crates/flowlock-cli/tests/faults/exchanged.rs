@@ -1,0 +1,98 @@
+//! The owner of a directory exchanges it for a link to another, again and again, while somebody uses a store in it.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use flowlock_testkit::Cli;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use crate::{cli, rounds, run};
+
+/// Another user, who owns a directory that the store lies below.
+const OTHER: u32 = 12_345;
+
+/// Exchanges two names while `body` runs.
+fn exchanging<T>(one: &Path, two: &Path, body: impl FnOnce() -> T) -> T {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                renameat2(AT_FDCWD, one, AT_FDCWD, two, RenameFlags::RENAME_EXCHANGE).unwrap();
+            }
+        });
+        let _stop = Stop(&stop);
+        body()
+    })
+}
+
+/// Every file below a directory, with what tells whether it is still the same.
+fn inventory(directory: &Path) -> Vec<(PathBuf, u64, u32, u32)> {
+    let mut found: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.path(), entry.metadata().unwrap()))
+        .map(|(path, meta)| (path, meta.ino(), meta.uid(), meta.mode()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn in_store(cli: &Cli, store: &Path) -> Cli {
+    cli.clone().with("FLOWLOCK_STORE", format!("sqlite:{}", store.display()))
+}
+
+#[test]
+fn whoever_exchanges_a_directory_decides_about_nobody_elses_files() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("skipped: only root can play two users");
+        return;
+    }
+    let cli = cli();
+    let [theirs, mine] = ["theirs", "mine"].map(|name| cli.home().join(name));
+    let [sub, link] = ["sub", "link"].map(|name| theirs.join(name));
+    for directory in [&theirs, &mine, &sub] {
+        fs::create_dir(directory).unwrap();
+    }
+    symlink(&mine, &link).unwrap();
+    for theirs in [&theirs, &sub] {
+        chown(theirs, Some(OTHER), Some(OTHER)).unwrap();
+    }
+    lchown(&link, Some(OTHER), Some(OTHER)).unwrap();
+
+    let my_cli = in_store(&cli, &mine.join("s.db"));
+    let holder = my_cli.start(run("-l held -o record", "echo in; exec sleep 1000"));
+    holder.says("in\n");
+    my_cli.run(run("-o kept", "true")).code(0);
+    let before = inventory(&mine);
+
+    let their_cli = in_store(&cli, &sub.join("s.db"));
+    let their_directory = File::open(&sub).unwrap();
+    let inside = PathBuf::from(format!("/proc/self/fd/{}/.", their_directory.as_raw_fd()));
+    let codes: Vec<_> = exchanging(&sub, &link, || {
+        let once = |_| {
+            // Their store is gone before each run, so that the run makes it anew and clears away what is left of it.
+            for (path, ..) in inventory(&inside).into_iter().filter(|(path, ..)| path.is_file()) {
+                if path.file_name().unwrap() == "s.db" {
+                    fs::remove_file(path).unwrap();
+                }
+            }
+            their_cli.run(run("-l x --wait 0", "true")).status().code()
+        };
+        (0..rounds(60)).map(once).collect()
+    });
+    assert!(codes.contains(&Some(0)), "none got as far as the store: {codes:?}");
+    assert!(codes.iter().all(|code| [Some(0), Some(78)].contains(code)), "{codes:?}");
+    assert_eq!(inventory(&mine), before);
+    my_cli.run(["check", "kept"]).code(0);
+    holder.signal(nix::sys::signal::Signal::SIGTERM);
+    holder.wait();
+}

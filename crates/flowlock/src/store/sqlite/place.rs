@@ -1,0 +1,374 @@
+//! Where a store lies: its directory, held open, and its name there.
+//!
+//! A path leads to another place as soon as somebody who may write a directory on the way puts another directory or a
+//! link there, be it for a moment. So the way is walked once, link by link and directory by directory, each opened and
+//! judged by its descriptor; from then on everything beside the store is reached through the descriptor of its
+//! directory, by `SQLite` as well. The path itself is for people, and for noticing that it leads elsewhere by now.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, readlinkat, renameat2};
+use nix::libc;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::geteuid;
+
+use super::failure::at_path;
+use super::side::unusable;
+use crate::store::{StoreError, directory_of};
+use crate::text::escape;
+
+/// As many links as the kernel follows.
+const LINKS: usize = 40;
+/// What a file is called until it is whole: the store's or side file's name, this, and a random number.
+pub(super) const DRAFT: &str = ".new-";
+/// How long that number is, in hexadecimal digits.
+pub(super) const DRAFT_DIGITS: usize = 16;
+
+/// A name in a directory that is held open: the store's, or that of something beside it.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    directory: Arc<Directory>,
+    /// The same directory's path and this name: for people.
+    path: PathBuf,
+    /// The way through the descriptor: for the kernel.
+    inside: PathBuf,
+}
+
+#[derive(Debug)]
+struct Directory {
+    held: File,
+    /// Nobody but this user and root can put something else in its place, or in that of a name in it.
+    is_settled: bool,
+}
+
+/// What becomes of a directory that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The store cannot be there.
+    Refused,
+    /// It is made, as `mkdir -p` does.
+    Made,
+}
+
+impl Place {
+    /// Follows every link in `path`, as long as this user or root made it: a link of somebody else leads to a store of
+    /// their choice, or to a file that is no store.
+    pub(super) fn find(path: &Path, missing: Missing) -> Result<Self, StoreError> {
+        let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
+        Walk::begin(&path, missing)?.finish()
+    }
+
+    /// The path, for people.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path, as it can be printed.
+    pub(super) fn shown(&self) -> String {
+        escape(&self.path.display().to_string())
+    }
+
+    /// The way to it through its directory's descriptor, good for as long as this or a clone of it is there.
+    pub(super) fn inside(&self) -> &Path {
+        &self.inside
+    }
+
+    /// What has this name and more in the same directory.
+    pub(super) fn beside(&self, suffix: &str) -> Self {
+        let with_suffix = |path: &Path| {
+            let mut longer = path.as_os_str().to_owned();
+            longer.push(suffix);
+            PathBuf::from(longer)
+        };
+        Self {
+            directory: self.directory.clone(),
+            path: with_suffix(&self.path),
+            inside: with_suffix(&self.inside),
+        }
+    }
+
+    /// A name beside this one that cannot be guessed.
+    pub(super) fn draft(&self) -> Self {
+        self.beside(&format!("{DRAFT}{:0DRAFT_DIGITS$x}", crate::world::random_u64()))
+    }
+
+    /// The directory's path, for people.
+    pub(super) fn directory_path(&self) -> &Path {
+        directory_of(&self.path)
+    }
+
+    /// The way to the directory itself. What opens no links opens this.
+    pub(super) fn directory_inside(&self) -> PathBuf {
+        way_to(&self.directory.held).join(".")
+    }
+
+    /// Whether nobody but this user and root can put something else in its place, or in that of a directory above.
+    pub(super) fn is_settled(&self) -> bool {
+        self.directory.is_settled
+    }
+
+    /// What is there: a link itself, not what it leads to.
+    pub(super) fn look(&self) -> io::Result<Metadata> {
+        fs::symlink_metadata(&self.inside)
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.look().is_ok()
+    }
+
+    /// Opens a file: not through a link, and without waiting for the other end of a FIFO.
+    pub(super) fn open(&self) -> io::Result<File> {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        File::options().read(true).write(true).custom_flags(flags).open(&self.inside)
+    }
+
+    /// Opens a file for reading only, in the same way.
+    pub(super) fn open_to_read(&self) -> io::Result<File> {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        File::options().read(true).custom_flags(flags).open(&self.inside)
+    }
+
+    /// Opens a directory, not through a link.
+    pub(super) fn open_directory(&self) -> io::Result<File> {
+        open_directory(&self.inside)
+    }
+
+    /// Removes a file, if it is there.
+    pub(super) fn remove(&self) -> Result<(), StoreError> {
+        match fs::remove_file(&self.inside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(at_path("clear away", &self.path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes a draft, be it a file or a directory.
+    pub(super) fn discard(&self) {
+        let _ = fs::remove_file(&self.inside).or_else(|_| fs::remove_dir(&self.inside));
+    }
+
+    /// Moves what is here to another name in the same directory; `AlreadyExists` if something has that name.
+    pub(super) fn rename(&self, other: &Self) -> io::Result<()> {
+        Ok(renameat2(AT_FDCWD, &self.inside, AT_FDCWD, &other.inside, RenameFlags::RENAME_NOREPLACE)?)
+    }
+
+    /// Brings the names in the directory to the disk.
+    pub(super) fn sync_directory(&self) -> io::Result<()> {
+        open_directory(&self.directory_inside())?.sync_all()
+    }
+
+    /// What else the directory holds, whose names begin with this one.
+    pub(super) fn longer_names(&self) -> impl Iterator<Item = OsString> {
+        let name = self.path.file_name().unwrap_or_default().to_owned();
+        let entries = fs::read_dir(self.directory_inside()).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name()).filter(move |other| is_longer(other, &name))
+    }
+}
+
+fn is_longer(other: &OsStr, name: &OsStr) -> bool {
+    other != name && other.as_encoded_bytes().starts_with(name.as_encoded_bytes())
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
+}
+
+/// On the way to a store.
+struct Walk<'p> {
+    /// As it was given.
+    path: &'p Path,
+    missing: Missing,
+    /// The directory that it has come to, and its path.
+    at: File,
+    done: PathBuf,
+    /// Nobody but this user and root can exchange what it has come through.
+    is_settled: bool,
+    /// What is ahead, the next one last.
+    rest: Vec<OsString>,
+    links: usize,
+}
+
+impl<'p> Walk<'p> {
+    fn begin(path: &'p Path, missing: Missing) -> Result<Self, StoreError> {
+        let at = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open("/");
+        let at = at.map_err(|error| at_path("open", Path::new("/"), error))?;
+        let is_settled = at.metadata().is_ok_and(|meta| is_settled(&meta));
+        let done = PathBuf::from("/");
+        Ok(Self { path, missing, at, done, is_settled, rest: names(path), links: 0 })
+    }
+
+    fn finish(mut self) -> Result<Place, StoreError> {
+        while let Some(name) = self.rest.pop() {
+            let found = match self.open(&name) {
+                Ok(found) => Some(found),
+                Err(Errno::ENOENT) if self.rest.is_empty() => None,
+                Err(Errno::ENOENT) => Some(self.make(&name)?),
+                Err(error) => return Err(at_path("look at", &self.done.join(name), error.into())),
+            };
+            let meta = match &found {
+                Some(found) => Some(
+                    found.metadata().map_err(|error| at_path("look at", &self.done.join(&name), error))?,
+                ),
+                None => None,
+            };
+            match (found, meta) {
+                (Some(link), Some(meta)) if meta.is_symlink() => self.follow(&name, &link, &meta)?,
+                (Some(directory), Some(meta)) if !self.rest.is_empty() || name == ".." => {
+                    self.enter(&name, directory, &meta)?;
+                }
+                _ => return Ok(self.arrive(&name)),
+            }
+        }
+        Err(unusable(format!("{} is a directory; name a file in it", escape(&self.path.display().to_string()))))
+    }
+
+    fn open(&self, name: &OsStr) -> Result<File, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.at, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// Makes a directory on the way, if it may be made.
+    fn make(&self, name: &OsStr) -> Result<File, StoreError> {
+        if self.missing == Missing::Refused {
+            let rest = self.rest.iter().skip(1).rev();
+            let directory = rest.fold(self.done.join(name), |path, name| path.join(name));
+            return Err(at_path("use the directory of the store", &directory, Errno::ENOENT.into()));
+        }
+        let made = match mkdirat(&self.at, name, Mode::from_bits_truncate(0o777)) {
+            Ok(()) | Err(Errno::EEXIST) => self.open(name),
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| at_path("make", &self.done.join(name), error.into()))
+    }
+
+    fn enter(&mut self, name: &OsStr, directory: File, meta: &Metadata) -> Result<(), StoreError> {
+        if !meta.is_dir() {
+            return Err(at_path("use", &self.done.join(name), Errno::ENOTDIR.into()));
+        }
+        if name == ".." {
+            self.done.pop();
+        } else {
+            self.done.push(name);
+        }
+        self.is_settled &= is_settled(meta);
+        self.at = directory;
+        Ok(())
+    }
+
+    /// Goes where a link leads to. Its maker and its target are asked of one descriptor: it cannot be replaced in between.
+    fn follow(&mut self, name: &OsStr, link: &File, meta: &Metadata) -> Result<(), StoreError> {
+        let path = self.done.join(name);
+        self.links += 1;
+        if self.links > LINKS {
+            return Err(at_path("find", self.path, Errno::ELOOP.into()));
+        }
+        let target = readlinkat(link.as_fd(), "").map_err(|error| at_path("follow", &path, error.into()))?;
+        let target = PathBuf::from(target);
+        if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
+            return Err(unusable(format!(
+                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is the store you mean, name that",
+                escape(&path.display().to_string()),
+                meta.uid(),
+                escape(&target.display().to_string())
+            )));
+        }
+        if target.is_absolute() {
+            let root = Self::begin(self.path, self.missing)?;
+            (self.at, self.done) = (root.at, root.done);
+        }
+        self.rest.extend(names(&target));
+        Ok(())
+    }
+
+    fn arrive(self, name: &OsStr) -> Place {
+        let inside = way_to(&self.at).join(name);
+        let directory = Arc::new(Directory { held: self.at, is_settled: self.is_settled });
+        Place { directory, path: self.done.join(name), inside }
+    }
+}
+
+/// The path of what is open, whatever has its name by now.
+pub(super) fn way_to(open: &File) -> PathBuf {
+    Path::new("/proc/self/fd").join(open.as_raw_fd().to_string())
+}
+
+/// What stands between the slashes, the last first; with `..`, which counts from where a link led to.
+fn names(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    });
+    let mut names: Vec<_> = names.collect();
+    names.reverse();
+    names
+}
+
+/// Whether nobody but this user and root can exchange what lies in a directory.
+fn is_settled(meta: &Metadata) -> bool {
+    let is_trusted = [0, geteuid().as_raw()].contains(&meta.uid());
+    is_trusted && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::time::Duration;
+
+    use super::super::file::OpenFile;
+    use super::*;
+    use crate::store::Limits;
+
+    fn names_in(directory: &Path) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_store_is_made_and_opened_where_it_was_found_whatever_has_its_directorys_name_by_now() {
+        let root = tempfile::tempdir().unwrap();
+        let [way, found, other] = ["way", "found", "other"].map(|name| root.path().join(name));
+        fs::create_dir(&way).unwrap();
+        fs::create_dir(&other).unwrap();
+        // Of a store that is gone: what would be cleared away.
+        let journal = 0x377f_0682_u32.to_be_bytes();
+        fs::write(other.join("s.db-wal"), journal).unwrap();
+        fs::write(way.join("s.db-wal"), journal).unwrap();
+        let store = Place::find(&way.join("s.db"), Missing::Refused).unwrap();
+        fs::rename(&way, &found).unwrap();
+        symlink(&other, &way).unwrap();
+
+        let file = OpenFile::open(&store, &Limits::within(Duration::from_secs(5))).unwrap();
+        assert_eq!(names_in(&other), ["s.db-wal"]);
+        assert_eq!(fs::read(other.join("s.db-wal")).unwrap(), journal);
+        let made = names_in(&found);
+        assert!(["s.db", "s.db-live", "s.db-lock", "s.db-wal"].iter().all(|name| made.contains(&name.into())), "{made:?}");
+        // SQLite does not look for another path either.
+        assert_eq!(file.sql.path(), store.inside().to_str());
+    }
+
+    #[test]
+    fn a_place_is_settled_if_nobody_else_can_exchange_a_directory_on_the_way() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("inner");
+        let deeper = Place::find(&inner.join("deeper").join("s.db"), Missing::Made).unwrap();
+        for (mode, is_settled) in [(0o700, true), (0o770, false), (0o757, false), (0o3770, true), (0o1777, true)] {
+            fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
+            let found = Place::find(deeper.path(), Missing::Refused).unwrap();
+            assert_eq!(found.is_settled(), is_settled, "{mode:o}");
+        }
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&inner, Some(12_345), None).unwrap();
+            assert!(!Place::find(deeper.path(), Missing::Refused).unwrap().is_settled());
+        }
+    }
+}

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -15,6 +16,9 @@ use crate::child::is_ignored;
 /// What is passed on to the command.
 const FORWARDED: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// How long a signal that was noticed may take until it can be taken: its handler runs meanwhile.
+const A_MOMENT_MS: u16 = 1_000;
 
 /// Turns the end by a limit on file sizes (`ulimit -f`) into an error of the write. The command gets the limit's usual
 /// consequence: handlers do not outlive an exec.
@@ -59,6 +63,19 @@ impl Signals {
     /// Those that arrived since the last call, each once.
     pub(crate) fn take(&mut self) -> Vec<Signal> {
         self.delivery.pending().filter_map(|number| Signal::try_from(number).ok()).collect()
+    }
+
+    /// The signal that ended a wait, if one did. What it set is seen a moment before it can be taken itself.
+    pub(crate) fn take_what_interrupted(&mut self) -> Option<Signal> {
+        let mut last = !self.interrupted.load(Ordering::Acquire);
+        loop {
+            let found = self.take().into_iter().find(|signal| Self::ends_a_wait(*signal));
+            if found.is_some() || last {
+                return found;
+            }
+            last = true;
+            let _ = poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::from(A_MOMENT_MS));
+        }
     }
 
     /// Whether a signal asks a waiting process to end.

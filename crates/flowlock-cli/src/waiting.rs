@@ -56,8 +56,7 @@ pub(crate) fn once(job: &Job, name: &JobName, door: &Door, signals: &mut Signals
 
 /// A signal that came while the store was asked is the reason, whatever the store says.
 fn not_begun(error: Error, door: &Door, signals: &mut Signals) -> Failure {
-    let arrived = signals.take().into_iter().find(|signal| Signals::ends_a_wait(*signal));
-    match (arrived, &error) {
+    match (signals.take_what_interrupted(), &error) {
         (Some(signal), Error::Store(_)) => {
             let message = format!("not started after {signal}: {error}");
             Failure::new(code_of(signal), "cancelled", message).at(&door.place)
@@ -94,7 +93,7 @@ fn wait(mut pending: Pending, door: &Door, signals: &mut Signals, talk: &mut Tal
         match pending.wait(talk.pause()) {
             Ok(Progress::Granted(grant)) => return Ok(grant),
             Ok(Progress::Waiting) => {}
-            Err(error) => return Err(refused(error, door)),
+            Err(error) => return Err(not_begun(error, door, signals)),
         }
         let arrived = signals.take();
         if let Some(signal) = arrived.iter().find(|signal| Signals::ends_a_wait(**signal)) {
@@ -109,10 +108,13 @@ fn wait(mut pending: Pending, door: &Door, signals: &mut Signals, talk: &mut Tal
 
 fn leave(pending: Pending, door: &Door, signal: Signal) -> Failure {
     let (run, blocked) = (pending.run_id().clone(), pending.blocked());
-    if let Err(error) = pending.cancel() {
-        return door.failure(error);
-    }
-    let message = format!("{run} left the line after {signal}: {}", blocked.summary());
+    let message = match pending.cancel() {
+        Ok(()) => format!("{run} left the line after {signal}: {}", blocked.summary()),
+        // Those behind it pass a run that is silent.
+        Err(error) => {
+            format!("{run} waits no longer after {signal}, which the store could not be told: {error}")
+        }
+    };
     Failure::new(code_of(signal), "cancelled", message).because(&blocked).at(&door.place)
 }
 

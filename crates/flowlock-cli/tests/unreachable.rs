@@ -60,7 +60,7 @@ fn a_command_is_ended_before_its_names_may_be_somebody_elses() {
     let hog = Hog::new(&cli);
     let ended = job.wait();
     ended.code(79).stdout("ready\n");
-    ended.stderr_has("could not renew its lease in time: the store is busy: no turn to write within 1000 ms");
+    ended.stderr_has("could not renew its lease in time: the store is busy: no turn to write within 1 s");
     ended.stderr_has("; ending the command");
     assert_eq!(outcome(&cli), "lost");
     hog.lets_go();

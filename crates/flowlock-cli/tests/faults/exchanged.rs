@@ -90,7 +90,8 @@ fn whoever_exchanges_a_directory_decides_about_nobody_elses_files() {
         (0..rounds(60)).map(once).collect()
     });
     assert!(codes.contains(&Some(0)), "none got as far as the store: {codes:?}");
-    assert!(codes.iter().all(|code| [Some(0), Some(78)].contains(code)), "{codes:?}");
+    // Else a link of theirs was on the way, or the path led to another store by the time of a step.
+    assert!(codes.iter().all(|code| [Some(0), Some(74), Some(78)].contains(code)), "{codes:?}");
     assert_eq!(inventory(&mine), before);
     my_cli.run(["check", "kept"]).code(0);
     holder.signal(nix::sys::signal::Signal::SIGTERM);

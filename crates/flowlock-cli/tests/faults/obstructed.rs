@@ -53,11 +53,33 @@ fn a_try_that_gets_no_turn_is_answered_within_the_stores_time_once() {
     for wait in ["--wait 0", "--wait 1h"] {
         let begun = Instant::now();
         cli.run(run(&format!("-l x {wait}"), "echo ran")).code(69).stdout("").stderr(&format!(
-            "flowlock: the store is busy: no turn to write within 1000 ms; process {} keeps it {}\n",
+            "flowlock: the store is busy: no turn to write within 1 s; process {} keeps it {}\n",
             std::process::id(),
             place()
         ));
         assert!(begun.elapsed() < Duration::from_millis(1_900), "{wait}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_signal_ends_a_wait_also_if_the_store_cannot_be_told_of_it() {
+    let cli = used();
+    let holder = cli.start(run("-l x", "echo in; exec sleep 1000"));
+    holder.says("in\n");
+    for (signal, code) in [(Signal::SIGHUP, 129), (Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let waiter = cli.start(run("-l x --name waiter", "echo ran"));
+        until_it_is(&cli, "waiter", "queued");
+        let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+        let still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+        let begun = Instant::now();
+        waiter.signal(signal);
+        let ended = waiter.wait();
+        ended
+            .code(code)
+            .stdout("")
+            .stderr_has(&format!("waits no longer after {signal}, which the store could not"));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        drop(still);
     }
 }
 
@@ -234,12 +256,12 @@ fn what_somebody_else_put_into_the_file_is_refused_by_name_and_never_run() {
 #[test]
 fn doctor_names_who_keeps_the_journal_from_being_cut_back() {
     let cli = used();
-    let script = "import sqlite3, sys
+    let script = "import signal, sqlite3, sys
 file = sqlite3.connect(sys.argv[1])
 file.execute('begin')
 file.execute('select count(*) from run').fetchone()
 print('in', flush=True)
-sys.stdin.read()";
+signal.pause()";
     let store = cli.store();
     let reader = cli.clone().with_program("python3").start(["-c", script, store.to_str().unwrap()]);
     reader.says("in\n");

@@ -122,7 +122,7 @@ fn a_writer_stopped_in_the_middle_of_a_step_is_named_to_whoever_wants_to_write()
     let place =
         format!("(store sqlite:~/store/flowlock.db, namespace default, user id {})", nix::unistd::getuid());
     other.code(69).stdout("").stderr(&format!(
-        "flowlock: the store is busy: no turn to write within 1000 ms; process {} keeps it {place}\n",
+        "flowlock: the store is busy: no turn to write within 1 s; process {} keeps it {place}\n",
         stopped.pid()
     ));
     assert!(took < Duration::from_secs(5), "answered after {took:?}");

@@ -191,8 +191,7 @@ fn unpacked<'b, T: serde::Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, rmp_ser
 }
 
 fn unpack_spec(text: &[u8]) -> Result<Spec, StoreError> {
-    let cells: Vec<Cell<'_>> =
-        unpacked(text).map_err(|e| unreadable("a request").caused_by(e))?;
+    let cells: Vec<Cell<'_>> = unpacked(text).map_err(|e| unreadable("a request").caused_by(e))?;
     spec_from(&cells).ok_or_else(|| unreadable("a request"))
 }
 

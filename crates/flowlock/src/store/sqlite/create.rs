@@ -46,7 +46,7 @@ pub(super) fn create(store: &Place, limits: &Limits) -> Result<(), StoreError> {
 fn turnstile(side: &SideFiles, store: &Place, patience: Duration) -> Result<Option<Turnstile>, StoreError> {
     let begun = Instant::now();
     loop {
-        let error = match Turnstile::open(side.clone(), patience) {
+        let error = match Turnstile::open(side.clone()) {
             Ok(turnstile) => return Ok(Some(turnstile)),
             Err(_) if store.is_there() => return Ok(None),
             Err(error) => error,
@@ -73,7 +73,10 @@ fn surround(side: &SideFiles) -> Result<(), StoreError> {
 pub(super) fn leftovers(store: &Place) -> Vec<Place> {
     let length = store.path().file_name().unwrap_or_default().len();
     let longer = store.longer_names().map(|name| OsStr::from_bytes(&name.as_bytes()[length..]).to_owned());
-    longer.filter(|rest| is_draft(&rest.to_string_lossy())).map(|rest| store.beside(&rest.to_string_lossy())).collect()
+    longer
+        .filter(|rest| is_draft(&rest.to_string_lossy()))
+        .map(|rest| store.beside(&rest.to_string_lossy()))
+        .collect()
 }
 
 /// What follows the store's name in the names that `draft_of` makes, and in those that `SQLite` makes of them.
@@ -91,8 +94,7 @@ fn is_draft(rest: &str) -> bool {
 fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
     side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let sql =
-        Connection::open_with_flags_and_vfs(draft.inside(), flags, vfs::name()?).map_err(translate)?;
+    let sql = Connection::open_with_flags_and_vfs(draft.inside(), flags, vfs::name()?).map_err(translate)?;
     sql.execute_batch("pragma journal_mode = delete; pragma synchronous = full; begin;")
         .map_err(translate)?;
     sql.execute_batch(SCHEMA_TEXT).map_err(translate)?;

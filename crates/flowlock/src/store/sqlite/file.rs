@@ -110,8 +110,7 @@ impl OpenFile {
 
 /// `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.
 fn beside(store: &Place) -> ([Option<Identity>; 2], u64) {
-    let [journal, index] =
-        ["-wal", "-shm"].map(|suffix| store.beside(suffix).look().ok());
+    let [journal, index] = ["-wal", "-shm"].map(|suffix| store.beside(suffix).look().ok());
     let index_bytes = index.as_ref().map_or(0, Metadata::len);
     ([journal, index].map(|meta| meta.as_ref().map(Identity::from)), index_bytes)
 }

@@ -127,7 +127,7 @@ impl SqliteStore {
         let identity = Identity::of(place.inside())?;
         let side = SideFiles::of(&place)?;
         let lives = Arc::new(Lives::open(side.clone(), patience)?);
-        let turnstile = Turnstile::open(side.clone(), patience)?;
+        let turnstile = Turnstile::open(side.clone())?;
         let (file, key) = (Some(file), turnstile.key());
         Ok(Self {
             key,
@@ -194,12 +194,13 @@ impl SqliteStore {
             return Err(StoreError::new(StoreErrorKind::Unusable, message));
         }
         self.is_not_abandoned()?;
+        let begun = Instant::now();
         if let Some(inside) = self.inner.enter(limits) {
             return Ok(inside);
         }
         self.is_not_abandoned()?;
         limits.check()?;
-        Err(turn::busy(&self.place.beside("-lock"), self.patience))
+        Err(turn::busy(&self.place.beside("-lock"), begun.elapsed()))
     }
 
     fn is_not_abandoned(&self) -> Result<(), StoreError> {

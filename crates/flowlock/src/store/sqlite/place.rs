@@ -227,7 +227,10 @@ impl<'p> Walk<'p> {
                 _ => return Ok(self.arrive(&name)),
             }
         }
-        Err(unusable(format!("{} is a directory; name a file in it", escape(&self.path.display().to_string()))))
+        Err(unusable(format!(
+            "{} is a directory; name a file in it",
+            escape(&self.path.display().to_string())
+        )))
     }
 
     fn open(&self, name: &OsStr) -> Result<File, Errno> {
@@ -328,7 +331,8 @@ mod tests {
     use crate::store::Limits;
 
     fn names_in(directory: &Path) -> Vec<OsString> {
-        let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     }
@@ -351,7 +355,10 @@ mod tests {
         assert_eq!(names_in(&other), ["s.db-wal"]);
         assert_eq!(fs::read(other.join("s.db-wal")).unwrap(), journal);
         let made = names_in(&found);
-        assert!(["s.db", "s.db-live", "s.db-lock", "s.db-wal"].iter().all(|name| made.contains(&name.into())), "{made:?}");
+        assert!(
+            ["s.db", "s.db-live", "s.db-lock", "s.db-wal"].iter().all(|name| made.contains(&name.into())),
+            "{made:?}"
+        );
         // SQLite does not look for another path either.
         assert_eq!(file.sql.path(), store.inside().to_str());
     }
@@ -361,7 +368,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let inner = root.path().join("inner");
         let deeper = Place::find(&inner.join("deeper").join("s.db"), Missing::Made).unwrap();
-        for (mode, is_settled) in [(0o700, true), (0o770, false), (0o757, false), (0o3770, true), (0o1777, true)] {
+        for (mode, is_settled) in
+            [(0o700, true), (0o770, false), (0o757, false), (0o3770, true), (0o1777, true)]
+        {
             fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
             let found = Place::find(deeper.path(), Missing::Refused).unwrap();
             assert_eq!(found.is_settled(), is_settled, "{mode:o}");

@@ -44,8 +44,6 @@ pub(super) struct Turnstile {
     file: Option<File>,
     side: SideFiles,
     place: Place,
-    /// How long a step may take altogether: what is said if it was not enough.
-    patience: Duration,
     key: Key,
     /// The thread that still queues for a turn that nobody waited for to the end.
     line: Option<Arc<Line>>,
@@ -65,10 +63,10 @@ impl Drop for Turn<'_> {
 }
 
 impl Turnstile {
-    pub(super) fn open(side: SideFiles, patience: Duration) -> Result<Self, StoreError> {
+    pub(super) fn open(side: SideFiles) -> Result<Self, StoreError> {
         let (file, key) = (side.open(SUFFIX)?, Key::default());
         key.fit(&file);
-        Ok(Self { file: Some(file), place: side.place(SUFFIX), side, patience, key, line: None })
+        Ok(Self { file: Some(file), place: side.place(SUFFIX), side, key, line: None })
     }
 
     /// What gives its turns back from outside.
@@ -98,19 +96,25 @@ impl Turnstile {
     }
 
     fn wait_in(&mut self, line: Arc<Line>, limits: &Limits) -> Result<Flock<File>, StoreError> {
+        let begun = Instant::now();
         if let Some(turn) = line.wait(limits) {
             return turn.map_err(|error| at_path("lock", self.place.path(), error));
         }
         self.line = Some(line);
         limits.check()?;
-        Err(busy(&self.place, self.patience))
+        Err(busy(&self.place, begun.elapsed()))
     }
 }
 
 /// No turn came in time.
-pub(super) fn busy(lock: &Place, at_most: Duration) -> StoreError {
+pub(super) fn busy(lock: &Place, waited: Duration) -> StoreError {
     let holder = holder_of(lock).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default();
-    let message = format!("the store is busy: no turn to write within {} ms{holder}", at_most.as_millis());
+    // Nobody cares for the milliseconds it took to begin, and to notice the end.
+    let waited = match waited.as_millis() {
+        few @ 0..900 => format!("{few} ms"),
+        many => format!("{} s", (many + 500) / 1_000),
+    };
+    let message = format!("the store is busy: no turn to write within {waited}{holder}");
     StoreError::new(StoreErrorKind::Unreachable, message).out_of_time()
 }
 

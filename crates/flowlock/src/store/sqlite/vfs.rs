@@ -24,7 +24,9 @@ pub(super) fn name() -> Result<&'static CStr, StoreError> {
     if *REGISTERED.get_or_init(register) {
         Ok(NAME)
     } else {
-        Err(unusable("SQLite cannot be given the directory of the store: it has no file layer \"unix\"".into()))
+        Err(unusable(
+            "SQLite cannot be given the directory of the store: it has no file layer \"unix\"".into(),
+        ))
     }
 }
 

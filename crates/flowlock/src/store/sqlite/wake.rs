@@ -124,9 +124,7 @@ fn sweep(directory: &File) {
     let looked_at = names.iter().cycle().skip(begin).take(names.len().min(SEEN));
     for name in looked_at.filter(|name| is_old_and_ours(directory, name)).take(SWEPT) {
         if let Ok((socket, _)) = open_socket(directory, name)
-            && probe
-                .connect(way_to(&socket))
-                .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+            && probe.connect(way_to(&socket)).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         {
             remove(directory, name);
         }

@@ -8,6 +8,7 @@ mod on_a_server;
 mod passwords;
 mod projects;
 mod server_went_back;
+mod settings;
 mod several_hosts;
 mod unreachable;
 mod went_back;

@@ -6,14 +6,20 @@
 
 mod admin;
 mod bad_input;
+mod codes;
 mod looks;
 mod operated;
+mod pages;
 mod runs;
 mod signals;
 mod terminal;
 mod waits;
 
-use flowlock_testkit::{Cli, Persistence, RedisServer};
+use std::fs::File;
+
+use flowlock_testkit::{Call, Cli, Fault, Injected, Persistence, RedisServer};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::{Backing, place_of};
 
@@ -64,5 +70,60 @@ fn was_asked(cli: &Cli) -> bool {
             let ours = |command: &String| command == "ping" || command == "info";
             !cli.server().command_counts().keys().all(ours)
         }
+    }
+}
+
+/// A store that lets nobody write, until it goes on.
+enum Hung<'c> {
+    Embedded { _turn: Flock<File> },
+    Redis(&'c RedisServer),
+}
+
+/// Nobody gets an answer to what would change something.
+fn hangs(cli: &Cli) -> Hung<'_> {
+    match BACKING {
+        Backing::Embedded => {
+            let queue = File::open(format!("{}-lock", cli.store().display())).unwrap();
+            Hung::Embedded { _turn: Flock::lock(queue, FlockArg::LockExclusive).unwrap() }
+        }
+        Backing::Redis => {
+            cli.server().stop();
+            Hung::Redis(cli.server())
+        }
+    }
+}
+
+impl Hung<'_> {
+    fn goes_on(self) {
+        if let Hung::Redis(server) = self {
+            server.cont();
+        }
+    }
+}
+
+/// The program with the same store, which has no room for anything more; for as long as the other part lives.
+fn filled(cli: &Cli) -> (Cli, Option<Injected>) {
+    match BACKING {
+        Backing::Embedded => {
+            let below = Fault::below(cli.home().join("store"));
+            let full = below.calls(&[Call::Write]).refuse_from(1, Errno::ENOSPC).inject();
+            (cli.clone().with_faults(&full), Some(full))
+        }
+        Backing::Redis => {
+            cli.server().command(&["CONFIG", "SET", "maxmemory", "1"]);
+            (cli.clone(), None)
+        }
+    }
+}
+
+/// The URL of what answers and is no store.
+fn unusable(cli: &Cli) -> String {
+    match BACKING {
+        Backing::Embedded => {
+            let other = cli.home().join("other");
+            std::fs::write(&other, "no store").unwrap();
+            format!("sqlite:{}", other.display())
+        }
+        Backing::Redis => cli.server().url().replace("/0?", "/9999?"),
     }
 }

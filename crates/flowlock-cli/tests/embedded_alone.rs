@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use flowlock_testkit::{PATIENCE, until};
+use flowlock_testkit::{Fault, PATIENCE, until};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -34,6 +34,18 @@ fn doctor_looks_at_the_file_and_all_around_it() {
             "clock"
         ]
     );
+}
+
+/// Alone: on a server it is the server's clock that counts.
+#[test]
+fn doctor_finds_a_clock_that_was_set_back() {
+    let cli = cli();
+    let ahead = Fault::below(cli.home().join("store")).inject();
+    ahead.shift_wall_clock(7_200_000);
+    let start = ["start", "j", "--duration", "1d", "-o", "a"];
+    cli.clone().with_faults(&ahead).run(start).code(0);
+    let told = cli.run(["doctor"]);
+    told.code(1).stdout_has("but the newest grant is 1h 59m ahead: the clock was set back");
 }
 
 /// Alone: a server has no directory of ours.

@@ -148,6 +148,7 @@ cases! { ($)
         a_held_place_reserves_to_its_end_and_each_return_renews_it,
         a_grant_to_a_held_place_is_claimed_by_coming_back,
         a_held_place_ends_by_itself,
+        a_process_that_has_its_liveness_lock_later_is_found_dead_all_the_same,
         a_cancelled_waiter_makes_room,
     ;
     records:
@@ -218,6 +219,7 @@ cases! { ($)
         namespaces_do_not_touch,
         everything_is_there_again_after_a_crash,
         a_reboot_voids_every_grant_and_keeps_every_record,
+        a_wall_clock_that_was_set_back_makes_no_reboot_one_of_another_host,
         tokens_rise_over_a_reboot,
         two_hosts_are_not_taken_for_a_reboot,
         the_wall_clock_touches_no_lease,

@@ -19,6 +19,8 @@ mod takeovers;
 mod tally;
 mod wakes;
 
+use std::cell::Cell;
+
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 pub use op::{Arrival, Fate, Names, Op, Script, Takeovers, Use, Wish, scripts};
@@ -63,8 +65,14 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Take
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    let (played, failed) = (Cell::new(0_u32), Cell::new(false));
     let result = runner.run(&scripts(longest, takeovers), |script| {
-        play(&script, takeovers).map_err(|failed| TestCaseError::fail(failed.verdict))
+        // Those played after the first that fails are smaller forms of it.
+        played.set(played.get() + u32::from(!failed.get()));
+        play(&script, takeovers).map_err(|it| {
+            failed.set(true);
+            TestCaseError::fail(it.verdict)
+        })
     });
     match result {
         Ok(()) if takeovers == Takeovers::Never && cases >= ENOUGH_TO_SEE_EVERYTHING => {
@@ -74,8 +82,14 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Take
         Err(TestError::Fail(_, script)) => {
             let failed = play(&script, takeovers).expect_err("the smallest history fails again");
             panic!(
-                "{}\n{} processes, {:?}, ways {:?}, written {:05b}\n{}",
-                failed.verdict, script.clients, script.bounds, script.ways, script.written, failed.trace
+                "{}\nin history {}; the smallest form of it, with {} processes, {:?}, ways {:?}, written {:05b}\n{}",
+                failed.verdict,
+                played.get(),
+                script.clients,
+                script.bounds,
+                script.ways,
+                script.written,
+                failed.trace
             );
         }
         Err(TestError::Abort(reason)) => panic!("the histories could not be drawn: {reason}"),

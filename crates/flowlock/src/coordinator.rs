@@ -423,4 +423,29 @@ mod tests {
             assert!(matches!(open_store(url, STORE_TIMEOUT), Err(Error::Configuration(_))), "{url}");
         }
     }
+
+    /// A sending that is on its way arrives in time for as long as the clock needs to come there again.
+    #[test]
+    fn what_is_withdrawn_stays_so_though_the_stores_clock_was_set_back() {
+        use crate::store::memory::TestWorld;
+        let world = Arc::new(TestWorld::default());
+        let flowlock = Flowlock::with_store(Arc::new(MemoryStore::with_world(world.clone())));
+        world.advance(Duration::from_secs(200));
+        let sent_ms = flowlock.shared.latest_ms().unwrap();
+        world.reboot();
+        let attempt = Attempt { id: crate::RunId::parse("job.1").unwrap(), nonce: crate::run::Nonce(1) };
+        flowlock.shared.withdraw(&attempt, sent_ms, later(Instant::now(), STORE_TIMEOUT)).unwrap();
+        world.advance(Duration::from_mins(1));
+        let request = crate::step::Acquire {
+            attempt,
+            spec: flowlock.job("job").lock("a").spec().unwrap(),
+            holder: flowlock.shared.holder().unwrap(),
+            patience: crate::step::Patience::Try,
+            latest_ms: sent_ms,
+        };
+        let answer = flowlock.shared.step(&Step::Acquire(request)).unwrap();
+        let cancelled = crate::run::Outcome::Cancelled;
+        let ended = crate::step::Standing::Ended { outcome: cancelled, blocked: None };
+        assert_eq!(answer, Answer::Standing(ended));
+    }
 }

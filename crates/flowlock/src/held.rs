@@ -350,3 +350,35 @@ pub(crate) fn refresh(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), Store
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::RunId;
+    use crate::run::Nonce;
+
+    fn held(renewal: Renewal) -> (Held, i64) {
+        let attempt = Attempt { id: RunId::parse("job.1").unwrap(), nonce: Nonce(1) };
+        let now = now_ms();
+        (Held::new(&attempt, Token(1), 60_000, now + 60_000, renewal), now)
+    }
+
+    #[test]
+    fn an_answer_that_was_overtaken_takes_nothing_back() {
+        let (held, now) = held(Renewal::Automatic);
+        let lease = |lease_left_ms| Refreshed::Held { lease_left_ms, late: false };
+        held.refreshed(lease(60_000), now + 40_000);
+        held.refreshed(lease(60_000), now + 20_000);
+        assert!(held.time_left() > Duration::from_secs(90), "{:?}", held.time_left());
+        assert_eq!(held.attention(now + 99_999), Attention::Due);
+        assert_eq!(held.attention(now + 100_001), Attention::Expired);
+    }
+
+    #[test]
+    fn a_store_that_has_older_work_first_is_asked_again_at_once() {
+        let (held, now) = held(Renewal::Automatic);
+        assert_eq!(held.attention(now + 1), Attention::Later);
+        held.refreshed(Refreshed::AskAgain, now);
+        assert_eq!(held.attention(now + 1), Attention::Due);
+    }
+}

@@ -101,6 +101,16 @@ fn what_cannot_be_filled_in_is_named() {
 }
 
 #[test]
+fn a_thousand_names_are_not_too_many() {
+    for text in ["{date-999d..date}", "{date-9d..date}{hour-99h..hour}"] {
+        assert_eq!(filled(text).len(), 1_000, "{text}");
+    }
+    for text in ["{date-1000d..date}", "{date-9d..date}{hour-100h..hour}"] {
+        assert_eq!(problem(text), format!("\"{text}\": it stands for more than 1000 names"));
+    }
+}
+
+#[test]
 fn a_bad_offset_is_named() {
     for bad in ["-", "-1", "-d", "-1x", "--1d", "-+1d", "-1.5d", "-1000000d", "+é", "-1d-1d"] {
         let said = problem(&format!("{{date{bad}}}"));

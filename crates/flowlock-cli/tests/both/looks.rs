@@ -63,6 +63,17 @@ fn long_lists_are_cut_and_say_how_many_more_there_are() {
 }
 
 #[test]
+fn doctor_names_runs_that_were_unlocked_and_have_not_ended() {
+    let cli = cli();
+    for run in ["kept.1", "unlocked.1"] {
+        cli.run(["start", "j", "--id", run, "--duration", "1h", "-o", run]).code(0);
+    }
+    cli.run(["unlock", "unlocked.1", "--yes"]).code(0);
+    let doctor = cli.run(["doctor"]);
+    doctor.stdout_has("1 late or revoked; ").stdout_has(" after their lease: unlocked.1\n");
+}
+
+#[test]
 fn a_killed_run_that_nobody_needs_ends_at_its_deadline_on_one_host() {
     let cli = cli();
     let job = cli.start([
@@ -129,6 +140,33 @@ fn status_as_json_has_its_documented_shape() {
         (&blocker["kind"], &blocker["name"], &blocker["job"]),
         (&"input_being_written".into(), &"sales".into(), &"clean".into())
     );
+}
+
+/// It is told as a moment, which stays where it is while the lease runs.
+#[test]
+fn a_deadline_is_the_end_of_the_lease() {
+    let cli = cli();
+    let begun = jiff::Timestamp::now();
+    cli.run(["start", "j", "--duration", "1h", "-o", "a"]).code(0);
+    let deadline = || {
+        let status = cli.run(["status", "--json"]).json();
+        let told: jiff::Timestamp = status["running"][0]["deadline"].as_str().unwrap().parse().unwrap();
+        told.duration_since(begun).as_millis()
+    };
+    let first = deadline();
+    assert!((3_600_000..3_660_000).contains(&first), "{first}");
+    std::thread::sleep(Duration::from_millis(1_200));
+    assert!(deadline().abs_diff(first) < 1_000, "{} and {first}", deadline());
+}
+
+#[test]
+fn what_a_rewrite_left_incomplete_is_marked_in_the_list() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a", "b"]).code(0);
+    cli.run(["run", "-o", "a", "--on-fail", "incomplete", "--", "false"]).code(1);
+    let listed = cli.run(["outputs"]);
+    let lines: Vec<&str> = listed.out().lines().collect();
+    assert!(lines[1].starts_with("a (incomplete)  ") && lines[2].starts_with("b  "), "{listed:?}");
 }
 
 #[test]

@@ -87,6 +87,10 @@ fn long_lists_reach_the_command_in_a_file() {
     let (count, file) = seen.out().trim_end().split_once('\n').unwrap();
     assert_eq!(count.trim(), "900");
     assert!(!fs::exists(file).unwrap(), "{file} was left behind");
+    let show = r#"grep -o '"name"' "$FLOWLOCK_OUTPUTS_FILE" | wc -l; echo "$FLOWLOCK_INPUTS ${FLOWLOCK_INPUTS_FILE-none} ${FLOWLOCK_OUTPUTS-none}""#;
+    let outputs = names.iter().flat_map(|name| ["-o", name]);
+    let line = ["run"].into_iter().chain(outputs).chain(["--", "sh", "-c", show]);
+    cli.run(line).code(0).stdout("900\n[] none none\n");
 }
 
 #[test]
@@ -121,6 +125,10 @@ fn a_check_that_fails_keeps_the_outputs_unwritten() {
     with("echo x > j.out").code(0).stderr("");
     cli.run(["check", "a"]).code(0);
     with("exit 3").code(3).stderr("");
+    cli.run(["run", "-o", "a", "--json-result", "result", "--check", "exit 9", "--", "true"]).code(9);
+    let result: serde_json::Value =
+        serde_json::from_slice(&fs::read(cli.home().join("result")).unwrap()).unwrap();
+    assert_eq!((&result["exit_code"], &result["command_exit_code"]), (&9.into(), &0.into()));
 }
 
 #[test]

@@ -39,6 +39,68 @@ fn a_signal_the_command_does_not_handle_ends_it_with_128_and_the_number() {
     job.wait().code(143);
 }
 
+/// It was for the command, which ended well: the store is asked as long as it would have been without it.
+#[test]
+fn a_signal_that_the_command_took_well_cuts_no_commit_short() {
+    let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let script = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    let job = cli.start(["run", "--duration", "30s", "-o", "a", "--", "sh", "-c", script]);
+    job.says("ready");
+    let hung = super::hangs(&cli);
+    job.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(2_500));
+    hung.goes_on();
+    job.wait().code(0);
+    cli.run(["check", "a"]).code(0);
+}
+
+/// Its names are nobody else's before its lease is over, so there is time for the commit until then, and for the wait
+/// that is set beyond that.
+#[test]
+fn a_commit_is_asked_for_while_the_lease_lasts() {
+    let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "1s").with("FLOWLOCK_COMMIT_WAIT", "1s");
+    let script = "echo ready; while [ ! -e done ]; do sleep 0.02; done";
+    let job = cli.start(["run", "--duration", "30s", "-o", "a", "--", "sh", "-c", script]);
+    job.says("ready");
+    let hung = super::hangs(&cli);
+    std::fs::write(cli.home().join("done"), "").unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    hung.goes_on();
+    job.wait().code(0);
+}
+
+/// A command that was stopped ends as another does: it is continued, so that it hears of its end.
+#[test]
+fn a_stopped_command_that_is_ended_can_still_tidy_up() {
+    let cli = cli();
+    let script = "trap 'echo tidied; exit' TERM; echo ready $$; while :; do sleep 0.02; done";
+    let job =
+        cli.start(["run", "--name", "victim", "--duration", "30s", "-o", "a", "--", "sh", "-c", script]);
+    job.says("\n");
+    let command = nix::unistd::Pid::from_raw(crate::number(&job, "ready "));
+    nix::sys::signal::kill(command, Signal::SIGSTOP).unwrap();
+    cli.run(["unlock", "a", "--yes"]).code(0);
+    job.wait().code(79).stdout(&format!("ready {command}\ntidied\n"));
+}
+
+/// The loss of its names gives a command that is about to be killed no more time.
+#[test]
+fn a_command_is_killed_when_that_is_first_due() {
+    let cli = cli();
+    let script = "trap '' INT TERM; echo ready; while :; do sleep 0.02; done";
+    let line = ["run", "--duration", "30s", "--kill-after", "5s", "-o", "a", "--", "sh", "-c", script];
+    let job = cli.start(line);
+    job.says("ready");
+    job.signal(Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(100));
+    job.signal(Signal::SIGINT);
+    let second = Instant::now();
+    std::thread::sleep(Duration::from_secs(3));
+    cli.run(["unlock", "a", "--yes"]).code(0);
+    job.wait().code(79);
+    assert!(second.elapsed() < Duration::from_millis(7_500), "{:?}", second.elapsed());
+}
+
 #[test]
 fn a_second_interrupt_kills_after_a_while() {
     let script = "trap '' INT; echo ready; while :; do sleep 0.02; done";

@@ -250,6 +250,19 @@ pub(super) fn a_held_place_ends_by_itself(stage: &Stage) {
     assert_eq!(super::word::word(&placed.sends(Patience::HoldPlace(5_000))), "timed_out");
 }
 
+/// As where somebody kept the liveness file locked when the run was sent first.
+pub(super) fn a_process_that_has_its_liveness_lock_later_is_found_dead_all_the_same(stage: &Stage) {
+    stage.run("holder").locks("l").tries();
+    let mut waiter = stage.run("waiter").locks("l").unsent(Patience::Wait(None));
+    let life = waiter.holder.life.take();
+    assert_eq!(waiter.again(), "queued");
+    waiter.holder.life = life;
+    assert_eq!(waiter.again(), "queued");
+    waiter.dies();
+    assert_eq!(waiter.is_buried(), "done");
+    waiter.is("cancelled");
+}
+
 pub(super) fn a_cancelled_waiter_makes_room(stage: &Stage) {
     stage.create(&["x"]);
     let reader = stage.run("reader").reads("x").tries();

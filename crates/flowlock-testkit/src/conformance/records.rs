@@ -63,6 +63,10 @@ pub(super) fn a_record_names_what_it_was_made_from(stage: &Stage) {
 
     let names: Vec<_> = (0..65).map(|n| format!("many.{n:03}")).collect();
     stage.create(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let most = names[..64].iter().fold(stage.run("most"), |run, name| run.reads(name)).writes("most").tries();
+    assert_eq!(most.commits(), "committed");
+    let listed = |made_from| matches!(made_from, MadeFrom::Inputs(inputs) if inputs.len() == 64);
+    assert!(listed(stage.record("most").unwrap().made_from));
     let digest = |id: &str| {
         let run = names.iter().fold(stage.run(id), |run, name| run.reads(name)).writes(id).tries();
         let text = run

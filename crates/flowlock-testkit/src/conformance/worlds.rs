@@ -65,9 +65,27 @@ pub(super) fn a_reboot_voids_every_grant_and_keeps_every_record(stage: &Stage) {
         waiter.is("cancelled");
     }
     assert_eq!(over.refreshes(), "failed");
+    assert!(over.is_remembered());
     assert_eq!(stage.written(), "x live");
     let again = stage.run("again").reads("x").writes("z").locks("l").tries();
     assert_eq!(again.is("running").commits(), "committed");
+    // What was remembered over it is so for its time, and no longer.
+    stage.world(|world| world.advance(Duration::from_secs(599)));
+    stage.tick();
+    assert!(over.is_remembered());
+    stage.world(|world| world.advance(Duration::from_secs(2)));
+    stage.tick();
+    assert!(!over.is_remembered());
+}
+
+pub(super) fn a_wall_clock_that_was_set_back_makes_no_reboot_one_of_another_host(stage: &Stage) {
+    stage.pass(600);
+    stage.run("before").writes("x").tries().is("running");
+    stage.world(|world| world.shift_wall_clock(-7_200_000_000));
+    stage.tick();
+    stage.world(flowlock::store::memory::TestWorld::reboot);
+    stage.reopen();
+    stage.run("after").writes("x").tries().is("running");
 }
 
 pub(super) fn tokens_rise_over_a_reboot(stage: &Stage) {

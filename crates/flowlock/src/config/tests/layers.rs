@@ -65,6 +65,17 @@ fn the_nearer_of_every_two_wins_for_every_setting() {
 }
 
 #[test]
+fn an_empty_variable_sets_nothing() {
+    for key in KEYS {
+        let house = set(House::new(), key, Layer::User).variable(&variable_of(key), "");
+        assert_eq!(house.read().get(key).unwrap().value, value(key, Layer::User), "{key}");
+    }
+    let house = House::new().variable("XDG_CONFIG_HOME", "").variable("XDG_STATE_HOME", "");
+    assert_eq!(house.store(), House::new().store());
+    assert_eq!(house.file(USER, "store = 'memory:'").store(), "memory:");
+}
+
+#[test]
 fn every_setting_has_its_default_where_nobody_sets_it() {
     let config = House::new().read();
     assert!(KEYS.iter().all(|key| config.get(key).is_none()));

@@ -73,6 +73,22 @@ fn nonsense_in_a_setting_names_where_it_stands() {
 }
 
 #[test]
+fn the_limits_that_are_named_are_within_the_limits() {
+    for key in KEYS.into_iter().filter(|key| is_duration(key)) {
+        let (allowed, _) = limits_of(key).unwrap();
+        for (seconds, fits) in [
+            (allowed.start().as_secs(), true),
+            (allowed.end().as_secs(), true),
+            (allowed.start().as_secs() - 1, false),
+            (allowed.end().as_secs() + 1, false),
+        ] {
+            let house = House::new().variable(&variable_of(key), &seconds.to_string());
+            assert_eq!(Config::read(&house.surroundings).is_ok(), fits, "{key} {seconds}");
+        }
+    }
+}
+
+#[test]
 fn a_variable_that_nothing_reads_is_an_error_with_a_guess() {
     let said = House::new().variable("FLOWLOCK_STOR", "sqlite:/x").refusal();
     assert_eq!(

@@ -430,3 +430,32 @@ impl World for Borrowed {
         self.0.bounds()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another process may have raised it since, and not have synced that yet.
+    #[test]
+    fn only_the_ceiling_that_was_synced_is_confirmed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flowlock.db");
+        let store = SqliteStore::open(&path, Duration::from_secs(5)).unwrap();
+        let namespace = Namespace::default();
+        let limits = Limits::within(Duration::from_secs(5));
+        let mut inner = store.inner(&limits).unwrap();
+        let Inner { turnstile, file, .. } = &mut *inner;
+        let file = file.as_mut().unwrap();
+        file.write(|sql| {
+            namespace::enter(sql, &namespace)?;
+            sql.execute("update namespace set token_ceiling = 7, safe_ceiling = 3", []).map_err(translate)
+        })
+        .unwrap();
+        let mut confirmed = |ceiling| {
+            confirm_ceiling(turnstile, file, &limits, (&namespace, ceiling)).unwrap();
+            let safe = "select safe_ceiling from namespace";
+            file.sql.query_row(safe, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!((confirmed(5), confirmed(9), confirmed(7)), (3, 3, 7));
+    }
+}

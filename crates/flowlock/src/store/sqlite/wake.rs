@@ -296,6 +296,22 @@ mod tests {
         assert_eq!(inbox.wait(Duration::ZERO), expected);
     }
 
+    /// However their lengths fall on the end of a message.
+    #[test]
+    fn every_id_arrives_whole() {
+        let (_directory, inboxes) = inboxes();
+        let mut inbox = inboxes.open(ClientId(1)).unwrap();
+        for longest in 1..=64 {
+            let id = |at: usize| format!("{at:02}{}", "x".repeat(500 + (at * longest) % 11));
+            let run = |at| RunId::parse(&id(at)).unwrap();
+            let wakes: Vec<_> = (0..40).map(|at| Wake { client: ClientId(1), run: run(at) }).collect();
+            assert!(messages(&wakes).iter().all(|message| message.len() <= LARGEST_MESSAGE));
+            inboxes.send(&wakes);
+            let runs: Vec<_> = wakes.into_iter().map(|wake| wake.run).collect();
+            assert_eq!(inbox.wait(Duration::ZERO).runs, runs, "{longest}");
+        }
+    }
+
     #[test]
     fn whoever_empties_a_full_inbox_is_told_that_something_may_be_missing() {
         let (_directory, inboxes) = inboxes();

@@ -6,6 +6,7 @@
 mod between;
 mod ear;
 mod holders;
+mod kept;
 mod pages;
 mod unreachable;
 mod waiters;

@@ -10,6 +10,10 @@ use crate::step::Waiting;
 use crate::sync::lock;
 use crate::world::later;
 
+/// How long an explanation is shown at most before it is asked for again: leases are renewed meanwhile, and a run that wants
+/// several names may have become the oldest waiter of another one. A little less than three heartbeats.
+const EXPLAINED_FOR: Duration = Duration::from_secs(14);
+
 /// What the desk tells a waiting run.
 #[derive(Debug)]
 pub(crate) struct Seat {
@@ -108,6 +112,14 @@ impl Seat {
         lock(&self.state).stale
     }
 
+    /// Whether nothing need be asked about the run yet. Who was told when to look again is the oldest waiter of a name: until
+    /// then only its own grant changes who holds it. Processes to probe do change meanwhile, so whoever has some asks.
+    pub(crate) fn knows_enough(&self, now: Instant) -> bool {
+        let state = lock(&self.state);
+        let is_recent = now.saturating_duration_since(state.explained) < EXPLAINED_FOR;
+        !state.stale && state.look_again.is_some() && state.waiting.probe.is_empty() && is_recent
+    }
+
     /// It waits no more, or was asked about: no heartbeat need ask for it first.
     pub(crate) fn is_asked_about(&self) {
         lock(&self.state).stale = false;
@@ -120,4 +132,33 @@ fn look_again(waiting: &Waiting) -> Option<Instant> {
     waiting
         .look_again_ms
         .map(|ms| later(Instant::now(), Duration::from_millis(ms.saturating_add(5 + jitter))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocker::Blocked;
+    use crate::world::Life;
+
+    fn seat(look_again_ms: Option<u64>, probe: Vec<(Ticket, Life)>) -> Seat {
+        let blocked = Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: None };
+        Seat::new(Waiting { state: State::Queued, present: true, blocked, probe, look_again_ms })
+    }
+
+    #[test]
+    fn only_who_was_told_when_to_look_again_and_has_nobody_to_probe_is_not_asked_about() {
+        let now = Instant::now();
+        let told = seat(Some(60_000), Vec::new());
+        assert!(told.knows_enough(now));
+        assert!(
+            !told.knows_enough(now + EXPLAINED_FOR + Duration::from_secs(1)),
+            "it is shown no longer than that"
+        );
+        assert!(!seat(None, Vec::new()).knows_enough(now), "it is not the oldest waiter");
+        assert!(!seat(Some(60_000), vec![(Ticket(1), Life(7))]).knows_enough(now), "the process may die");
+        told.still_waits(State::AwaitingInput, true);
+        assert!(!told.knows_enough(now), "it waits for something else now");
+        let due = seat(Some(0), Vec::new());
+        assert!(due.grows_stale(now + Duration::from_secs(1), &[]) && !due.knows_enough(now));
+    }
 }

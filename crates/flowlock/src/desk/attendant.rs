@@ -179,7 +179,7 @@ impl Attendant {
 
     /// Tells the store that its process lives, and the runs what the store answers; says when to do so again.
     fn heartbeat(&self, shared: &Shared, seats: &[(RunId, Arc<Seat>)], now: Instant) -> Instant {
-        let explain = to_explain(seats);
+        let explain = to_explain(seats, now);
         if !self.hear(shared, &explain, seats.iter().cloned().collect()) {
             return now + SECOND_TRY;
         }
@@ -240,13 +240,14 @@ fn asks_for_itself(seat: &Seat) {
 }
 
 /// The runs that a heartbeat asks about: those of which what is known is true no more, then those of which it is
-/// oldest.
-fn to_explain(seats: &[(RunId, Arc<Seat>)]) -> Vec<RunId> {
+/// oldest; none of which what is known still holds.
+fn to_explain(seats: &[(RunId, Arc<Seat>)], now: Instant) -> Vec<RunId> {
     let key = |seat: &Seat| {
         let state = lock(&seat.state);
         (!state.stale, state.explained)
     };
-    let mut all: Vec<_> = seats.iter().map(|(run, seat)| (key(seat), run)).collect();
+    let asked = seats.iter().filter(|(_, seat)| !seat.knows_enough(now));
+    let mut all: Vec<_> = asked.map(|(run, seat)| (key(seat), run)).collect();
     all.sort_unstable();
     all.into_iter().take(MOST_EXPLAINED).map(|(_, run)| run.clone()).collect()
 }

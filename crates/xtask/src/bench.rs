@@ -13,8 +13,8 @@ pub(crate) struct Args {
     /// Rounds of every comparison; the median counts
     #[arg(long, default_value_t = 7)]
     rounds: u32,
-    /// Measure only this part: processes, transactions, handoff, released, contention, waiting; on Redis cycle, script,
-    /// elsewhere, handoff, released, queue, idle, records, threads
+    /// Measure only this part: processes, transactions, elsewhere, handoff, released, contention, waiting; on Redis cycle, script,
+    /// steps, elsewhere, handoff, released, queue, idle, records, threads
     #[arg(long, value_name = "PART")]
     only: Option<String>,
 }

@@ -3,6 +3,7 @@
 pub(crate) mod crowd;
 pub(crate) mod handoff;
 pub(crate) mod machine;
+pub(crate) mod others;
 pub(crate) mod released;
 pub(crate) mod stats;
 pub(crate) mod table;

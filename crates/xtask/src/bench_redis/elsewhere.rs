@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use flowlock::{Begun, Flowlock, Job, Namespace};
+use flowlock::{Flowlock, Job, Namespace};
 
 use crate::Trouble;
 use crate::cycle;
+use crate::others::Others;
 use crate::server::Server;
 use crate::stats::{Comparison, compare_timed};
 
@@ -26,14 +27,7 @@ pub(crate) fn with_others(server: &Server, rounds: u32) -> Result<Seen, Trouble>
         Ok(Flowlock::builder().namespace(Namespace::parse(namespace)?).open(&server.unix())?)
     };
     let (busy, quiet) = (open("elsewhere")?, open("nobody")?);
-    let others = open("elsewhere")?;
-    let lapsed = others.job("lapsed").lock("abandoned").lease(Duration::from_secs(1)).fixed_lease();
-    let lapsed = lapsed.acquire()?;
-    let holder = others.job("holder").lock("gate").acquire()?;
-    let Begun::Waiting(waiting) = others.job("waiting").lock("gate").begin()? else {
-        return Err("nobody waits".into());
-    };
-    std::thread::sleep(Duration::from_secs(2));
+    let others = Others::join(&open("elsewhere")?, 1)?;
     let (among, alone) = (cycle::job(&busy)?, cycle::job(&quiet)?);
     let whole = |job: &Job| -> Result<Duration, Trouble> {
         let start = Instant::now();
@@ -48,8 +42,6 @@ pub(crate) fn with_others(server: &Server, rounds: u32) -> Result<Seen, Trouble>
         cycle: compare_timed(rounds, TIMES_IN_A_ROUND, || whole(&among), || whole(&alone))?,
         server: compare_timed(rounds, 1, || of_server(&among), || of_server(&alone))?,
     };
-    waiting.cancel()?;
-    holder.commit()?;
-    drop(lapsed);
+    others.leave()?;
     Ok(seen)
 }

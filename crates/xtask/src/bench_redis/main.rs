@@ -7,6 +7,7 @@ mod common;
 mod cycle;
 mod elsewhere;
 mod idle;
+mod per_step;
 mod queue;
 mod records;
 mod rows;
@@ -18,13 +19,13 @@ mod threads;
 use std::path::Path;
 use std::process::ExitCode;
 
-use common::{Trouble, crowd, handoff, machine, released, stats, table};
+use common::{Trouble, crowd, handoff, machine, others, released, stats, table};
 use rows::Bench;
 use server::Server;
 
 /// What can be measured by itself, in the order of the table.
-const PARTS: [&str; 9] =
-    ["cycle", "script", "elsewhere", "handoff", "released", "queue", "idle", "records", "threads"];
+const PARTS: [&str; 10] =
+    ["cycle", "script", "steps", "elsewhere", "handoff", "released", "queue", "idle", "records", "threads"];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use crate::per_step::{self, Kind};
 use crate::server::Server;
+use crate::stats::Comparison;
 use crate::table::{Row, short};
 use crate::{PARTS, Trouble, cycle, elsewhere, handoff, idle, queue, records, released, script, threads};
 
@@ -22,6 +24,7 @@ impl Bench<'_> {
         match part {
             "cycle" => self.cycle(),
             "script" => self.script(),
+            "steps" => self.steps(),
             "elsewhere" => self.elsewhere(),
             "handoff" => self.handoff(),
             "released" => self.released(),
@@ -36,14 +39,17 @@ impl Bench<'_> {
     fn cycle(&self) -> Result<Vec<Row>, Trouble> {
         let over_tcp =
             "acquire + commit, 3 inputs, 2 outputs, against two round trips that do nothing, over TCP";
-        let places = [(over_tcp, self.server.tcp()), ("the same over a unix socket", self.server.unix())];
-        let row = |(what, url): (&'static str, String)| {
+        let places = [
+            (over_tcp, "1.3 ×", self.server.tcp()),
+            ("the same over a unix socket", "1.5 ×", self.server.unix()),
+        ];
+        let row = |(what, aim, url): (&'static str, &'static str, String)| {
             let seen = cycle::against_two_round_trips(&self.server, &url, self.rounds)?;
             let (ours, bare) = seen.bytes;
             println!("bytes sent per cycle: {ours}, by the bare side {bare}");
             let (ours, bare) = seen.client;
             println!("own time on a core per cycle: {}, of the bare side {}", short(ours), short(bare));
-            Ok(Row::ratio(what, seen.comparison, "2 ×", "1.4 ×"))
+            Ok(Row::ratio(what, seen.comparison, "2 ×", aim))
         };
         places.into_iter().map(row).collect()
     }
@@ -51,7 +57,13 @@ impl Bench<'_> {
     fn script(&self) -> Result<Vec<Row>, Trouble> {
         let seen = script::against_jobs_py(&self.server, self.python, self.rounds)?;
         let what = "the server's time for acquire + commit, against jobs.py 0.31 with history";
-        Ok(vec![Row::ratio(what, seen, "1.2 ×", "0.8 ×")])
+        Ok(vec![Row::ratio(what, seen, "1 ×", "0.8 ×")])
+    }
+
+    /// Each kind of step by itself, whatever others do.
+    fn steps(&self) -> Result<Vec<Row>, Trouble> {
+        let rows = per_step::in_all_scenes(&self.server, self.rounds)?.into_iter();
+        Ok(rows.map(|(kind, scenes)| step_row(kind, &scenes)).collect())
     }
 
     fn elsewhere(&self) -> Result<Vec<Row>, Trouble> {
@@ -68,7 +80,7 @@ impl Bench<'_> {
         let (p50, p99) = handoff::between_two_processes(&self.server.tcp())?;
         let measured = format!("p50 **{}**, p99 **{}**", short(p50), short(p99));
         let what = "hand-off between processes: release sent → the next claim answered";
-        Ok(vec![Row::new(what, measured, "1 / 5 ms", "0.4 / 1 ms")])
+        Ok(vec![Row::new(what, measured, "1 / 5 ms", "0.3 / 0.8 ms")])
     }
 
     fn released(&self) -> Result<Vec<Row>, Trouble> {
@@ -144,4 +156,25 @@ impl Bench<'_> {
         ];
         rows.into_iter().map(row).collect()
     }
+}
+
+/// Ratios in the order of [`per_step::SCENES`], and times of the first.
+fn step_row(kind: Kind, scenes: &[Comparison]) -> Row {
+    let (what, must, aim) = match kind {
+        Kind::Acquire => (
+            "the server's time for an acquire of 3 inputs and 2 outputs against a script that does nothing: alone / one lapsed run elsewhere / one waiting / 1,000 waiting",
+            "",
+            "",
+        ),
+        Kind::Commit => ("the same for a commit that nobody waits for", "", ""),
+        Kind::Refresh => ("the same for a refresh", "5 ×", "3 ×"),
+        Kind::Heartbeat => ("the same for a heartbeat with nothing new", "5 ×", "3 ×"),
+        Kind::Accept => ("the same for an accept", "5 ×", "3 ×"),
+    };
+    let ratios: Vec<String> = scenes.iter().map(|seen| format!("**{:.1}**", seen.ratio)).collect();
+    let (ours, bare) = scenes.first().map_or_else(Default::default, |seen| (seen.ours, seen.bare));
+    let micros = |time: std::time::Duration| time.as_secs_f64() * 1e6;
+    let measured =
+        format!("{} × ({:.1} µs against {:.1} µs)", ratios.join(" / "), micros(ours), micros(bare));
+    Row::new(what, measured, must, aim)
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use flowlock::step::{Acquire, Answer, Finished, Patience, Standing, Step, Who};
+use flowlock::step::{Acquire, Answer, Finished, Patience, Refreshed, Standing, Step, Who};
 use flowlock::store::Store;
 use flowlock::store::redis::RedisStore;
 use flowlock::{
     Attempt, Claims, ClaimsBuilder, ClientId, Holder, IfWritten, JobName, Name, Namespace, Nonce, OnFail,
-    Origin, RunId, Spec,
+    Origin, RunId, Spec, Ticket,
 };
 
 use crate::Trouble;
@@ -52,6 +52,22 @@ impl Run {
         Ok(Self { attempt: Attempt { id, nonce }, holder, spec: Arc::new(spec) })
     }
 
+    /// The same under another lease.
+    pub(crate) fn with_lease(mut self, lease_ms: u64) -> Self {
+        Arc::make_mut(&mut self.spec).lease_ms = lease_ms;
+        self
+    }
+
+    /// Its proof.
+    pub(crate) fn who(&self) -> Who {
+        Who::from(&self.attempt)
+    }
+
+    /// The step by which its process says that it lives, and asks nothing.
+    pub(crate) fn heartbeat(&self) -> Step {
+        Step::Heartbeat { client: self.holder.client, from: Ticket(0), explain: Vec::new() }
+    }
+
     /// The step that asks for its claims.
     pub(crate) fn acquire(&self, store: &RedisStore, namespace: &Namespace) -> Result<Step, Trouble> {
         Ok(Step::Acquire(Acquire {
@@ -65,7 +81,7 @@ impl Run {
 
     /// The step that ends it well.
     pub(crate) fn commit(&self) -> Step {
-        Step::Commit { who: Who::from(&self.attempt), note: None }
+        Step::Commit { who: self.who(), note: None }
     }
 
     /// The step that takes over what it was handed.
@@ -87,6 +103,26 @@ pub(crate) fn expect_waiting(answer: Answer) -> Result<(), Trouble> {
     match answer {
         Answer::Standing(Standing::Waiting(_)) => Ok(()),
         other => Err(format!("not waiting: {other:?}").into()),
+    }
+}
+
+/// Refuses any other answer than that the run waits as it did.
+pub(crate) fn expect_heard(answer: Answer) -> Result<(), Trouble> {
+    match answer {
+        Answer::Heard { runs, .. }
+            if matches!(runs[..], [(_, Standing::StillWaiting { present: true, .. })]) =>
+        {
+            Ok(())
+        }
+        other => Err(format!("not waiting: {other:?}").into()),
+    }
+}
+
+/// Refuses any other answer than a lease in time.
+pub(crate) fn expect_held(answer: Answer) -> Result<(), Trouble> {
+    match answer {
+        Answer::Refreshed(runs) if matches!(runs[..], [Refreshed::Held { late: false, .. }]) => Ok(()),
+        other => Err(format!("not held: {other:?}").into()),
     }
 }
 

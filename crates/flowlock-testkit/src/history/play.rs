@@ -46,7 +46,7 @@ pub(super) struct Play {
     /// Every process that died.
     pub(super) dead: Vec<Life>,
     pub(super) made: u64,
-    steps: u64,
+    pub(super) steps: u64,
     /// Of every process, in every store.
     pub(super) inboxes: Inboxes,
     trace: Vec<String>,

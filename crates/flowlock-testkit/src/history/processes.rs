@@ -59,9 +59,10 @@ impl Play {
     /// A heartbeat, and as many more as there are pages of its answer.
     fn beat(&mut self, at: usize, client: ClientId) -> Verdict {
         let mut from = Ticket(0);
-        // It asks about all its runs: the store answers for as many as it may.
+        // It asks about all its runs: the store answers for as many as it may. Every other time it asks nothing.
         let runs = self.books[at].snapshot.runs.iter().filter(|run| run.holder.client == client);
-        let explain: Vec<_> = runs.map(|run| run.attempt.id.clone()).collect();
+        let asked = if self.steps.is_multiple_of(2) { usize::MAX } else { 0 };
+        let explain: Vec<_> = runs.map(|run| run.attempt.id.clone()).take(asked).collect();
         loop {
             let beat = Step::Heartbeat { client, from, explain: explain.clone() };
             match self.step(at, &beat)? {

@@ -6,6 +6,7 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod brief;
 mod cluster;
 mod commits;
 mod dial;

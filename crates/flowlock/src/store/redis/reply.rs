@@ -12,7 +12,7 @@ use crate::store::plausible::LARGEST;
 use crate::store::{StoreError, StoreErrorKind, View};
 use crate::world::Life;
 
-use super::rows;
+use super::{brief, rows};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -30,6 +30,7 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn take(value: Value) -> Result<Self> {
+        let value = brief::spelled_out(value).ok_or_else(|| strange("readable text"))?;
         let mut parts = Parts::of(value)?;
         let epoch = match parts.next()? {
             Value::Nil => None,

@@ -11,7 +11,12 @@ const WORLD: &str = include_str!("lua/world.lua");
 const WORLD_OF_TESTS: &str = include_str!("lua/world_of_tests.lua");
 const BOOT_OF_TESTS: &str = include_str!("lua/boot_of_tests.lua");
 const SHORT_ACQUIRE: &str = include_str!("lua/short_acquire.lua");
-const SHORT_COMMIT: &str = include_str!("lua/short_commit.lua");
+const SHORT_STEPS: [&str; 4] = [
+    include_str!("lua/short_commit.lua"),
+    include_str!("lua/short_refresh.lua"),
+    include_str!("lua/short_claim.lua"),
+    include_str!("lua/short_heartbeat.lua"),
+];
 const STATE: &str = include_str!("lua/state.lua");
 const COMMON: &str = include_str!("lua/common.lua");
 const HOLD: &str = include_str!("lua/hold.lua");
@@ -48,18 +53,19 @@ impl Scripts {
     pub(super) fn new(clock: Clock) -> Self {
         let (acquire, step) = (include_str!("lua/acquire.lua"), include_str!("lua/step.lua"));
         Self {
-            acquire: script("#!lua", clock, SHORT_ACQUIRE, [HOLD, LEAVE], acquire),
-            create: script("#!lua", clock, "", [LEAVE, HOLD], step),
-            step: script("#!lua flags=allow-oom", clock, SHORT_COMMIT, [LEAVE, HOLD], step),
-            view: script("#!lua flags=no-writes", clock, "", [HOLD, LEAVE], include_str!("lua/view.lua")),
+            acquire: script("#!lua", clock, &[SHORT_ACQUIRE], [HOLD, LEAVE], acquire),
+            create: script("#!lua", clock, &[], [LEAVE, HOLD], step),
+            step: script("#!lua flags=allow-oom", clock, &SHORT_STEPS, [LEAVE, HOLD], step),
+            view: script("#!lua flags=no-writes", clock, &[], [HOLD, LEAVE], include_str!("lua/view.lua")),
             check: Script::new(include_str!("lua/check.lua").to_owned()),
         }
     }
 }
 
-/// A script: the world, the short way for what is ordinary, the tables, the functions, and what it does with them. The functions of `hot` are there from
-/// the start; those of `cold`, and all others, are defined stage by stage when one of them is first called.
-fn script(flags: &str, clock: Clock, short: &str, [hot, cold]: [&str; 2], own: &str) -> Script {
+/// A script: the world, the short ways for what is ordinary, the tables, the functions, and what it does with them. The
+/// functions of `hot` are there from the start; those of `cold`, and all others, are defined stage by stage when one of them
+/// is first called.
+fn script(flags: &str, clock: Clock, short: &[&str], [hot, cold]: [&str; 2], own: &str) -> Script {
     let (world, boot) = match clock {
         Clock::Server => (WORLD, ""),
         Clock::Argument => (WORLD_OF_TESTS, BOOT_OF_TESTS),
@@ -67,7 +73,7 @@ fn script(flags: &str, clock: Clock, short: &str, [hot, cold]: [&str; 2], own: &
     let parts = [
         flags,
         world,
-        short,
+        &short.join("\n"),
         STATE,
         "local stage = 0\nlocal function add(stage)\nif stage == 1 then",
         "for name, definition in pairs({",
@@ -97,8 +103,21 @@ fn script(flags: &str, clock: Clock, short: &str, [hot, cold]: [&str; 2], own: &
     Script::new(code.fold(String::new(), with_numbers))
 }
 
-/// The words that stand for a number in the scripts, and what is put in their place: nothing that a script would have to
-/// look up or pass to its functions. In tests the bounds are part of the world.
+/// How rows and answers are packed: each word stands in the scripts for one of these.
+///
+/// The namespace's row is in two fields: schema, sequence, next due, waiting, backlog, next expiry, next to be forgotten, reign,
+/// epoch; and the last ticket and token, what tokens are ahead, queued, lapsed, the end of a pause, replication. What changes
+/// of a run that holds its claims: see `lua/state.lua`. What the short ways answer: see `brief.rs`.
+const PACKED: [(&str, &str); 5] = [
+    ("META", ">Bdddddddc16"),
+    ("META_REST", ">ddddddc40"),
+    ("RUN_HEAD", ">c16c1ddddddd"),
+    ("BRIEF", ">c16dddc1"),
+    ("BRIEF_RUNNING", ">c16dddc1dd"),
+];
+
+/// The words that stand for a number, or for how a row is packed, in the scripts, and what is put in their place: nothing
+/// that a script would have to look up or pass to its functions. In tests the bounds are part of the world.
 fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
     let Bounds {
         looks,
@@ -148,7 +167,8 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("EVIDENCE", engine::EVIDENCE_US.to_string()),
         ("BOOT_TIME_SLACK", engine::BOOT_TIME_SLACK_US.to_string()),
     ];
-    bounds.into_iter().chain(times).collect()
+    let packed = PACKED.map(|(word, format)| (word, format!("'{format}'")));
+    bounds.into_iter().chain(times).chain(packed).collect()
 }
 
 /// Adds a line to a script, with the numbers in place of their words.

@@ -1,5 +1,6 @@
 //! What is left when runs are over: nothing that nobody asked to be kept.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Patience, Step, Who};
@@ -21,8 +22,8 @@ fn stage() -> (Stage, Clock) {
 }
 
 impl Stage {
-    /// The last letters of the namespace's keys, none of which has a time to live, and how many fields its hash has: one
-    /// is the namespace's own row.
+    /// The last letters of the namespace's keys, none of which has a time to live, and how many fields its hash has: two
+    /// are the namespace's own row.
     fn left(&self) -> (String, u64) {
         let keys = self.server.key_names("*");
         let own = format!("fl:{{{}}}:", self.namespace.as_str());
@@ -57,7 +58,7 @@ fn long_after_the_last_run_only_the_namespaces_own_row_is_left() {
     assert_eq!(stage.left().0, "dh", "runs, and when they may be forgotten");
     clock.advance(LONG_AFTER);
     stage.ticks(100 / A_STEP + 1);
-    assert_eq!(stage.left(), ("h".to_owned(), 1));
+    assert_eq!(stage.left(), ("h".to_owned(), 2));
 }
 
 #[test]
@@ -84,6 +85,45 @@ fn a_cycle_costs_the_same_whatever_others_do_at_other_names() {
     assert!(stage.calls(|| stage.passes(&reader)).values().sum::<u64>() > alone.values().sum());
 }
 
+/// The commands that a refresh, a heartbeat and an accept call.
+fn calls_of_what_is_repeated(stage: &Stage, number: usize) -> [BTreeMap<String, u64>; 3] {
+    let run = |what: &str| Run::new(format!("{what}.{number}"), lock("own gate"));
+    let (holder, waiter) = (run("repeats"), run("follows"));
+    stage.runs(&holder);
+    stage.waits(&waiter);
+    let refresh = Step::Refresh(vec![Who::from(&holder.attempt)]);
+    let beat = Step::Heartbeat { client: waiter.holder.client, from: Ticket(0), explain: Vec::new() };
+    let (refresh, beat) =
+        (stage.calls(|| drop(stage.step(&refresh))), stage.calls(|| drop(stage.step(&beat))));
+    stage.commit(&holder);
+    let accept = stage.calls(|| drop(stage.claim(&waiter)));
+    stage.commit(&waiter);
+    [refresh, beat, accept]
+}
+
+#[test]
+fn what_a_process_repeats_calls_few_commands_whatever_others_do_at_other_names() {
+    let (stage, clock) = stage();
+    stage.runs(&Run::new("lapses", lock("elsewhere")).with(|spec| spec.lease_ms = 1_000));
+    calls_of_what_is_repeated(&stage, 0);
+    let alone = calls_of_what_is_repeated(&stage, 1);
+    let expected = |calls: &[(&str, u64)]| {
+        let always = [("evalsha", 1), ("time", 1), ("zadd", 1), ("hset", 1)];
+        always.iter().chain(calls).map(|(name, calls)| ((*name).to_owned(), *calls)).collect()
+    };
+    let all: [BTreeMap<String, u64>; 3] = [
+        expected(&[("hmget", 1)]),
+        expected(&[("hget", 1), ("hmget", 1), ("zrangebylex", 1)]),
+        expected(&[("hmget", 2), ("zcard", 1), ("zrangebylex", 1), ("zrem", 2)]),
+    ];
+    assert_eq!(alone, all);
+    stage.runs(&Run::new("holder", lock("somewhere")));
+    stage.waits(&Run::new("waits", lock("somewhere").output(name("w"))));
+    clock.advance(Duration::from_secs(2));
+    stage.ticks(2);
+    assert_eq!(calls_of_what_is_repeated(&stage, 2), all);
+}
+
 #[test]
 fn records_are_what_outlasts_the_runs_that_wrote_them() {
     let (stage, clock) = stage();
@@ -93,14 +133,14 @@ fn records_are_what_outlasts_the_runs_that_wrote_them() {
     }
     clock.advance(LONG_AFTER);
     stage.ticks(100 / A_STEP + 1);
-    assert_eq!(stage.left(), ("hn".to_owned(), 1 + 101), "the row, records, and their names in order");
+    assert_eq!(stage.left(), ("hn".to_owned(), 2 + 101), "the row, records, and their names in order");
     let names: Vec<_> =
         (0..100).map(|number| name(&format!("output {number}"))).chain([name("hot")]).collect();
     let holders = flowlock::step::Holders::Respect;
     assert_eq!(stage.step(&Step::Remove { names, holders, by: std::sync::Arc::default() }), Answer::Done);
     clock.advance(Duration::from_hours(24 * 8));
     stage.ticks(100 / A_STEP + 1);
-    assert_eq!(stage.left(), ("h".to_owned(), 1), "evidence of a removed record goes after a week");
+    assert_eq!(stage.left(), ("h".to_owned(), 2), "evidence of a removed record goes after a week");
 }
 
 /// One of each fate, behind a holder that stays.
@@ -153,11 +193,11 @@ fn nothing_is_left_of_two_thousand_runs_that_came_to_nothing() {
     stage.commit(&holder);
     clock.advance(LONG_AFTER);
     stage.ticks(1);
-    assert_eq!(stage.left(), ("h".to_owned(), 1));
+    assert_eq!(stage.left(), ("h".to_owned(), 2));
 }
 
 /// The commands behind one step of each kind, `remembered` outcomes and 30 records being there.
-fn commands_of_each_step(remembered: usize) -> Vec<(&'static str, std::collections::BTreeMap<String, u64>)> {
+fn commands_of_each_step(remembered: usize) -> Vec<(&'static str, BTreeMap<String, u64>)> {
     let stage = Stage::new();
     let records = |number: usize| ClaimsBuilder::default().output(name(&format!("output {}", number % 30)));
     (0..remembered.max(30))

@@ -91,7 +91,7 @@ local function acquire()
   local known = call('HMGET', KEYS[1], 'n' .. NONCE .. ID, 'i' .. ID)
   local latest = known[2]
   if known[1] then
-    return again(F.whole_run(known[1]))
+    return again(F.whole_run(sub(known[1], 1, 16), known[1]))
   elseif LATEST < now then
     return { 'invalid', 'arrived_too_late' }
   elseif LATEST > now + LATEST_AHEAD then

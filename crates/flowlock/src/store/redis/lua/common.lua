@@ -1,16 +1,16 @@
 -- What every step needs.
 
   read_meta = function()
-    local raw = call('HGET', KEYS[1], 'm')
-    if not raw then
+    local raw = call('HMGET', KEYS[1], 'm', 'M')
+    if not raw[1] then
       meta = F.new_meta()
       return
     end
-    local schema, sequence, ticket, token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
-      pause_until, reign, epoch, replication = struct.unpack(ROW, raw)
+    local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, raw[1])
     if schema ~= SCHEMA then
       return schema
     end
+    local ticket, token, ahead, queued, lapsed, pause_until, replication = struct.unpack(META_REST, raw[2])
     meta = {
       sequence = sequence, ticket = ticket, token = token, ahead = ahead, waiting = waiting, queued = queued,
       lapsed = lapsed, backlog = backlog, next_due = next_due, next_expiry = next_expiry, next_forget = next_forget,
@@ -18,21 +18,63 @@
     }
   end,
 
-  -- A run as it stands in the hash: a head of 17 bytes, then all that is known of it. The head says R, the token and
-  -- the deadline of one that runs and may commit; C, since when and until when it is remembered of one that a short
-  -- commit ended, for which alone the rest is not written anew.
-  row_of = function(run)
-    if run.state == 'running' and not run.lapsed and not run.revoked then
-      return struct.pack('>c1dd', 'R', run.token, run.deadline) .. pack(run)
+  -- The letter that a run's head begins with; nothing if it has none.
+  letter_of = function(run)
+    if run.lapsed or run.revoked or run.forget then
+      return nil
     end
-    return struct.pack('>c1dd', '-', 0, 0) .. pack(run)
+    return run.state == 'running' and 'R' or run.state == 'granted' and not run.on_fail and 'G' or nil
   end,
 
-  run_from = function(row)
-    local kind, since, forget = struct.unpack('>c1dd', row)
-    local run = unpack_row(sub(row, 18))
-    if kind == 'C' then
-      run.state, run.since, run.forget, run.due = 'committed', since, forget, nil
+  -- A run as it stands in the hash.
+  row_of = function(run)
+    local letter = '-'
+    if F.letter_of(run) then
+      letter = 'H'
+    elseif not run.absent then
+      letter = run.state == 'queued' and 'Q' or run.state == 'awaiting_input' and 'A' or '-'
+    end
+    local id, nonce, client, life, origin = run.id, run.nonce, run.client, run.life, run.origin
+    run.id, run.nonce, run.client, run.life, run.origin = nil, nil, nil, nil, nil
+    local row = table.concat({ letter .. id, nonce, client, life or '', origin, pack(run) }, '\0')
+    run.id, run.nonce, run.client, run.life, run.origin = id, nonce, client, life, origin
+    return row
+  end,
+
+  -- The field of a run's attempt.
+  attempt_of = function(run)
+    return 'n' .. run.nonce .. run.id
+  end,
+
+  -- What stands there.
+  ticket_and_head = function(run)
+    local letter = F.letter_of(run)
+    return letter and struct.pack(RUN_HEAD, run.ticket, letter, run.token, run.deadline, run.lease, run.max_runtime or -1,
+      run.began or 0, run.since, 0) or run.ticket
+  end,
+
+  -- A run from its row alone: of one that holds, or did, the head says what counts.
+  run_from_row = function(row)
+    local id, nonce, client, life, origin, rest = string.match(row, '^(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z()', 2)
+    local run = unpack_row(sub(row, rest))
+    run.id, run.nonce, run.client, run.life, run.origin = id, nonce, client, life ~= '' and life or nil, origin
+    return run
+  end,
+
+  -- A run from its row, and from what stands with its attempt if that is read already.
+  run_from = function(row, attempt)
+    local run = F.run_from_row(row)
+    if byte(row) ~= 72 then
+      return run
+    end
+    local _, letter, token, deadline, lease, most, began, since, forget =
+      struct.unpack(RUN_HEAD, attempt or call('HGET', KEYS[1], F.attempt_of(run)))
+    run.token, run.deadline, run.due, run.lease, run.max_runtime, run.since = token, deadline, deadline, lease, most >= 0 and most or nil, since
+    if letter ~= 'G' then
+      run.state, run.began, run.wait_end, run.place_end = 'running', began, nil, nil
+    end
+    if letter == 'C' then
+      run.state, run.forget, run.due = 'committed', forget, nil
     end
     return run
   end,
@@ -208,7 +250,10 @@
   -- within milliseconds.
   may_grant = function()
     if step.granting == nil then
-      local replication = string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') or meta.replication
+      -- A plain search: a pattern would be tried at every byte of the text.
+      local said = call('INFO', 'replication')
+      local _, before = string.find(said, '_replid:', 1, true)
+      local replication = before and string.match(said, '^%x+', before + 1) or meta.replication
       if replication ~= meta.replication then
         F.another_primary(replication)
       end
@@ -278,9 +323,9 @@
       F.write_others()
     end
     meta.sequence = meta.sequence + 1
-    call('HSET', KEYS[1], 'm', struct.pack(ROW, SCHEMA, meta.sequence, meta.ticket, meta.token, meta.ahead, meta.waiting,
-      meta.queued, meta.lapsed, meta.backlog, meta.next_due, meta.next_expiry, meta.next_forget, meta.pause_until,
-      meta.reign, meta.epoch, meta.replication))
+    call('HSET', KEYS[1], 'm', struct.pack(META, SCHEMA, meta.sequence, meta.next_due, meta.waiting, meta.backlog,
+      meta.next_expiry, meta.next_forget, meta.reign, meta.epoch), 'M', struct.pack(META_REST, meta.ticket, meta.token,
+      meta.ahead, meta.queued, meta.lapsed, meta.pause_until, meta.replication))
     if step.everybody or next(step.wakes) then
       F.send_wakes()
     end

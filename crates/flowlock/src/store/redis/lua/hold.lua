@@ -113,7 +113,7 @@
     local run = {
       ticket = format('%016.0f', meta.ticket), id = id, nonce = nonce, job = spec.job, lease = spec.lease,
       max_runtime = spec.max_runtime, client = client, life = life, origin = origin, state = 'awaiting_input',
-      since = wall,
+      since = wall, on_fail = spec.on_fail or nil,
     }
     SPECS[run.ticket] = spec
     if spec.parent then
@@ -130,7 +130,7 @@
     if latest then
       F.join_chain(run, latest)
     end
-    local fields = { ticket, F.row_of(run), 's' .. ticket, SPECS[ticket].text, 'n' .. run.nonce .. run.id, ticket }
+    local fields = { ticket, F.row_of(run), 's' .. ticket, SPECS[ticket].text, F.attempt_of(run), F.ticket_and_head(run) }
     if not run.tombstone then
       fields[7], fields[8] = 'i' .. run.id, ticket
     end

@@ -408,13 +408,13 @@ end
 local function forget(tickets)
   local going, rows, fields = {}, call('HMGET', KEYS[1], unpack(tickets)), {}
   for i, ticket in ipairs(tickets) do
-    going[ticket] = rows[i] and F.run_from(rows[i])
+    going[ticket] = rows[i] and F.run_from_row(rows[i])
   end
   for _, ticket in ipairs(tickets) do
     local run = going[ticket]
     if run then
       leave_chain(run, going, fields)
-      fields[#fields + 1] = 'n' .. run.nonce .. run.id
+      fields[#fields + 1] = F.attempt_of(run)
     end
     fields[#fields + 1] = ticket
     fields[#fields + 1] = 's' .. ticket

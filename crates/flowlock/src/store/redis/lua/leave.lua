@@ -2,16 +2,16 @@
 
   -- The run of an attempt, with its specification and the versions of its inputs, in one read.
   by_attempt = function(id, nonce)
-    local ticket = call('HGET', KEYS[1], 'n' .. nonce .. id)
-    return ticket and F.whole_run(ticket)
+    local attempt = call('HGET', KEYS[1], 'n' .. nonce .. id)
+    return attempt and F.whole_run(sub(attempt, 1, 16), attempt)
   end,
 
-  whole_run = function(ticket)
+  whole_run = function(ticket, attempt)
     if RUNS[ticket] then
       return RUNS[ticket]
     end
     local all = call('HMGET', KEYS[1], ticket, 's' .. ticket, 'v' .. ticket)
-    local run = all[1] and F.run_from(all[1]) or nil
+    local run = all[1] and F.run_from(all[1], attempt) or nil
     RUNS[ticket] = run
     if run and all[2] then
       SPECS[ticket] = F.spec_from(all[2])
@@ -31,7 +31,7 @@
 
   save = function(run)
     F.note_due(run)
-    call('HSET', KEYS[1], run.ticket, F.row_of(run))
+    call('HSET', KEYS[1], run.ticket, F.row_of(run), F.attempt_of(run), F.ticket_and_head(run))
   end,
 
   -- Takes a standing holder away from all its names, and `also` out of the index.

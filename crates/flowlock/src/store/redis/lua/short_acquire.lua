@@ -12,29 +12,31 @@ if shared then
   local call, argv = redis.call, ARGV
   local exclusive, inputs = tonumber(argv[13]), tonumber(argv[14])
   local names = shared + exclusive
-  local found = call('HMGET', KEYS[1], 'm', unpack(argv, 18, 19 + names + inputs))
-  local schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry,
-    next_forget, pause_until, reign, epoch, replication
-  if found[1] then
-    schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
-      pause_until, reign, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
+  local found = call('HMGET', KEYS[1], 'm', 'M', unpack(argv, 18, 19 + names + inputs))
+  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch, last_ticket, last_token, ahead,
+    queued, lapsed, pause_until, replication
+  if found[1] and found[2] then
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
+    last_ticket, last_token, ahead, queued, lapsed, pause_until, replication = struct.unpack(META_REST, found[2])
   end
-  local latest, free = tonumber(argv[11]), schema == 1 and not found[2] and not found[3]
+  local latest, free = tonumber(argv[11]), schema == 1 and not found[3] and not found[4]
   free = free and backlog == 0 and now < next_due and wall < next_expiry
     and now < next_forget + SLACK and latest >= now and latest <= now + LATEST_AHEAD
+  -- A plain search: a pattern would be tried at every byte of the text.
   free = free and (PAUSE == 0 or now >= pause_until)
-    and string.match(call('INFO', 'replication'), '[a-z]+_replid:(%x+)') == replication
-  for i = 4, 3 + names do
+    and string.find(call('INFO', 'replication'), '_replid:' .. replication, 1, true)
+  for i = 5, 4 + names do
     local holders = found[i]
-    free = free and (not holders or i < 4 + shared and string.byte(holders) == 115)
+    free = free and (not holders or i < 5 + shared and string.byte(holders) == 115)
   end
-  local parts, told = { inputs }, {}
+  local parts, told = { inputs }, { '' }
   for i = 1, free and inputs or 0 do
-    local raw = found[3 + names + i]
+    local raw = found[4 + names + i]
     local state, version, _, due = struct.unpack('>c1ddd', raw or '0123456789012345678901234')
     free = free and state == 'L' and (due < 0 or due > wall)
     local name = string.sub(argv[19 + names + i], 2)
-    parts[2 * i], parts[2 * i + 1], told[i] = name, string.format('%.0f', version), { name, version, raw }
+    parts[2 * i], parts[2 * i + 1] = name, string.format('%.0f', version)
+    told[3 * i - 1], told[3 * i], told[3 * i + 1] = name, version, raw
   end
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
@@ -45,22 +47,20 @@ if shared then
     local token, lease, most = math.max(last_token + 1, wall + ahead), tonumber(argv[16]), tonumber(argv[17])
     local ticket = string.format('%016.0f', last_ticket + 1)
     local deadline = now + math.min(lease, most or lease)
-    local run = {
-      ticket = ticket, id = argv[4], nonce = argv[5], job = argv[15], lease = lease, max_runtime = most, client = argv[7],
-      life = argv[8] ~= '' and argv[8] or nil, origin = argv[9], state = 'running', since = wall, token = token, began = now,
-      deadline = deadline, due = deadline,
-    }
-    local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket + 1, token,
-      ahead, waiting, queued, lapsed, 0, math.min(next_due, deadline), next_expiry, next_forget, pause_until, reign, epoch, replication)
+    local run = 'H' .. argv[4] .. '\0' .. argv[5] .. '\0' .. argv[7] .. '\0' .. argv[8] .. '\0' .. argv[9] .. '\0'
+      .. cmsgpack.pack({ ticket = ticket, job = argv[15] })
+    local attempt = struct.pack(RUN_HEAD, ticket, 'R', token, deadline, lease, most or -1, now, wall, 0)
+    local row = struct.pack(META, 1, sequence + 1, math.min(next_due, deadline), waiting, 0, next_expiry, next_forget, reign, epoch)
+    local rest = struct.pack(META_REST, last_ticket + 1, token, ahead, queued, lapsed, pause_until, replication)
     local fields = {
-      'm', row, ticket, struct.pack('>c1dd', 'R', token, deadline) .. cmsgpack.pack(run), 's' .. ticket, argv[6], argv[18], ticket, argv[19], ticket,
+      'm', row, 'M', rest, ticket, run, 's' .. ticket, argv[6], argv[18], attempt, argv[19], ticket,
       inputs > 0 and 'v' .. ticket or nil, inputs > 0 and table.concat(parts, '\0') .. '\0' or nil,
     }
     local index, n = { 0, 'r' .. ticket }, #fields
     for i = 1, names do
       local field, holders = argv[19 + i], ticket
       if i <= shared then
-        holders = 's' .. (found[3 + i] and string.sub(found[3 + i], 2) or 0) + 1
+        holders = 's' .. (found[4 + i] and string.sub(found[4 + i], 2) or 0) + 1
         index[2 * i + 1], index[2 * i + 2] = 0, field .. '\0' .. ticket .. 's'
       end
       fields[n + 1], fields[n + 2], n = field, holders, n + 2
@@ -68,6 +68,7 @@ if shared then
     call('ZADD', KEYS[5], deadline, ticket)
     call('ZADD', KEYS[2], unpack(index))
     call('HSET', KEYS[1], unpack(fields))
-    return { epoch, sequence + 1, now, { 'running', token, deadline - now, told }, reign }
+    told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, reign, 'r', token, deadline - now)
+    return told[2] and told or told[1]
   end
 end

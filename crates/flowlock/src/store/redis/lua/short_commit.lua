@@ -1,24 +1,24 @@
 -- The short way of a commit: the run holds all its names under a standing lease, nobody waits for any of them or has lapsed
--- at one, nothing is due or left over. What goes on at other names does not matter. What this writes, the engine below would write in the same way; whatever is out of the ordinary is left to it,
--- before anything is written.
+-- at one, nothing is due or left over. What goes on at other names does not matter. What this writes, the engine below would
+-- write in the same way; whatever is out of the ordinary is left to it, before anything is written.
 
 if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local call, argv = redis.call, ARGV
-  local found = call('HMGET', KEYS[1], 'm', 'n' .. argv[5] .. argv[4])
-  local ticket, free, schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry,
-    next_forget, pause_until, reign, epoch, replication = found[2], found[1] and found[2]
+  local field = 'n' .. argv[5] .. argv[4]
+  local found = call('HMGET', KEYS[1], 'm', field)
+  local attempt, free, schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch =
+    found[2], found[1] and found[2] and #found[2] > 16
   if free then
-    schema, sequence, last_ticket, last_token, ahead, waiting, queued, lapsed, backlog, next_due, next_expiry, next_forget,
-      pause_until, reign, epoch, replication = struct.unpack('>Bdddddddddddddc16c40', found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
     free = schema == 1 and backlog == 0 and now < next_due and wall < next_expiry
       and now < next_forget + SLACK
   end
-  local whole = free and call('HMGET', KEYS[1], ticket, 's' .. ticket, 'v' .. ticket)
-  local kind, token, deadline
-  if whole and whole[1] then
-    kind, token, deadline = struct.unpack('>c1dd', whole[1])
+  local ticket, letter, token, deadline, lease, most, began
+  if free then
+    ticket, letter, token, deadline, lease, most, began = struct.unpack(RUN_HEAD, attempt)
   end
-  local spec = kind == 'R' and deadline > now and cmsgpack.unpack(whole[2])
+  local whole = letter == 'R' and deadline > now and call('HMGET', KEYS[1], 's' .. ticket, 'v' .. ticket)
+  local spec = whole and whole[1] and cmsgpack.unpack(whole[1])
   if spec and not spec[6] then
     -- What is to be read: the records of the outputs, then how many share each shared name.
     local fields, gone, index, inputs, outputs = {}, {}, { 'r' .. ticket }, 0, 0
@@ -68,10 +68,10 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
     if free and inputs <= MADE_FROM then
       local forget = now + OUTCOME_MEMORY
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
-        .. '\0' .. (whole[3] or '0\0') .. argv[6]
-      local row = struct.pack('>Bdddddddddddddc16c40', 1, sequence + 1, last_ticket, last_token, ahead, waiting, queued, lapsed, 0, next_due,
-        next_expiry, math.min(next_forget, forget), pause_until, reign, epoch, replication)
-      local changed, n = { 'm', row, ticket, struct.pack('>c1dd', 'C', wall, forget) .. string.sub(whole[1], 18) }, 4
+        .. '\0' .. (whole[2] or '0\0') .. argv[6]
+      local row = struct.pack(META, 1, sequence + 1, next_due, waiting, 0, next_expiry, math.min(next_forget, forget), reign, epoch)
+      local run = struct.pack(RUN_HEAD, ticket, 'C', token, deadline, lease, most, began, wall, forget)
+      local changed, n = { 'm', row, field, run }, 4
       for i = 1, last do
         local left = i > outputs and string.sub(old[i], 2) - 1
         if left == 0 then
@@ -89,7 +89,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         call('ZADD', KEYS[3], unpack(written))
       end
       call('ZREM', KEYS[2], unpack(index))
-      return { epoch, sequence + 1, now, { 'ended', 'committed', 0 }, reign }
+      return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'c')
     end
   end
 end

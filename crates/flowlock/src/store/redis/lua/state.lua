@@ -1,8 +1,8 @@
 -- The tables of a namespace. All keys share one hash tag; names are fields and members, never keys.
 --
---  KEYS[1] hash    m            the namespace's own row
+--  KEYS[1] hash    m, M         the namespace's own row: what every step needs of it (META), and the rest (META_REST)
 --                  <ticket>     a run · s<ticket> what it asked for · v<ticket> versions of its inputs
---                  n<nonce><id> ticket of an attempt · i<id> ticket of the living, or else the latest run with an id
+--                  n<nonce><id> ticket of an attempt, and its head · i<id> ticket of the living, or else the latest run with an id
 --                  h<place>     ticket of the exclusive holder, or s and how many share it; before that, if others have to
 --                               do with the place, how many, and a colon · u<place> units in use
 --                  o<name>      a record
@@ -28,6 +28,14 @@
 -- holders, and those who may not overwrite it; slots aside. Without any, and without deadlines that are due, a request and
 -- a commit take the short way whatever goes on elsewhere.
 --
+-- A run's row is a letter; its id, nonce, client, life and origin, each ended by NUL; and all that is known of it besides. The
+-- letter is Q for one that is queued, A for one that awaits input, both while their process is heard, and - for anything else
+-- but those of H: they hold their claims, or did until a short commit. What changes of such a run stands with its attempt,
+-- behind the ticket, in a head (RUN_HEAD, with the ticket) that the short ways write alone, and that counts for more than the row: a letter,
+-- token, deadline, lease, longest run time (-1: none), since when it runs, since when it is what it is, until when it is
+-- remembered. The letter is R for one that runs under a standing lease and may commit, G for one that was handed its claims
+-- and whose records stay what they are when it begins, C for one that a short commit ended.
+--
 -- A record's state is L live, I incomplete, J incomplete only since its present holder began, E expired, R removed, N
 -- never written. Its first 25 bytes are fixed: state, version, when it was written, when it is due (-1: never). Behind them,
 -- each ended by NUL: who acted by hand (when, a space, JSON), the failed attempt (run, job, outcome, time), the run, the job, what it was made from; then `-`,
@@ -37,7 +45,7 @@
 -- stands in the table F from the start, the rest is added when something of it is first called (more.lua). The locals
 -- that most functions capture are declared last, where they are found first.
 
-local SCHEMA, ROW, HEAD = 1, '>Bdddddddddddddc16c40', '>c1ddd'
+local SCHEMA, HEAD = 1, '>c1ddd'
 local FAR, FIRST, FORGET = 9007199254740991, '0000000000000000', 4503599627370496
 local holding_states, waiting_states = { granted = true, running = true }, { awaiting_input = true, queued = true }
 

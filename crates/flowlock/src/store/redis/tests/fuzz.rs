@@ -49,7 +49,7 @@ fn replies(bytes: &[u8], at_once: usize) -> Vec<Value> {
     std::iter::from_fn(|| replies.next(&mut from, SHORT).ok()).collect()
 }
 
-const REPLIES: [&str; 8] = [
+const REPLIES: [&str; 12] = [
     "+OK\r\n:12\r\n",
     "-MOVED 12 10.0.0.1:6379\r\n-ERR what is this\r\n",
     "$-1\r\n$4\r\nab\r\n\r\n",
@@ -59,6 +59,11 @@ const REPLIES: [&str; 8] = [
     "*4\r\n$16\r\n0123456789abcdef\r\n:7\r\n:1000\r\n*6\r\n$7\r\nwaiting\r\n$6\r\nqueued\r\n:1\r\n*4\r\n*1\r\n*4\r\n$9\r\nlock_held\r\n$1\r\nx\r\n$-1\r\n$-1\r\n:0\r\n:0\r\n:500\r\n*0\r\n:5\r\n",
     "*4\r\n$16\r\n0123456789abcdef\r\n:7\r\n:1000\r\n*2\r\n*3\r\n$4\r\nheld\r\n:60000\r\n:0\r\n*2\r\n$4\r\nover\r\n$4\r\nlost\r\n",
     "*4\r\n$16\r\n0123456789abcdef\r\n:7\r\n:1000\r\n*3\r\n$5\r\nended\r\n$9\r\ncommitted\r\n:1\r\n",
+    // The same, packed: see `brief.rs`. A double of eight capital letters is 2261634.5, of eight zeros behind one 32.
+    "$41\r\n0123456789abcdefAAAAAAAAAAAAAAAA@@\0\0\0\0\0\0c\r\n",
+    "$57\r\n0123456789abcdefAAAAAAAAAAAAAAAA@@\0\0\0\0\0\0hAAAAAAAABBBBBBBB\r\n",
+    "$67\r\n0123456789abcdefAAAAAAAAAAAAAAAA@@\0\0\0\0\0\0w0000000000000000Qa.1\0Ab.2\0\r\n",
+    "*4\r\n$57\r\n0123456789abcdefAAAAAAAAAAAAAAAA@@\0\0\0\0\0\0rAAAAAAAAAAAAAAAA\r\n$1\r\nx\r\n:9\r\n$3\r\nLAA\r\n",
 ];
 const MARKS: [&str; 16] = [
     "*",

@@ -158,6 +158,7 @@ cases! { ($)
         a_reader_sees_versions_and_notes_of_its_inputs,
         a_record_names_what_it_was_made_from,
         a_record_expires,
+        a_record_whose_time_is_up_is_shown_as_written_nowhere_before_any_step,
         a_record_written_anew_for_ever_outlives_the_time_of_the_old_one,
         a_record_that_expires_after_the_grant_does_not_stop_the_run,
         create_writes_by_hand_and_starts_who_awaited_it,

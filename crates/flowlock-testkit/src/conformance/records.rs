@@ -1,6 +1,9 @@
 //! Records: written, failed, expired, created and removed by hand, incomplete.
 
-use flowlock::{Failure, MadeFrom, Outcome, RecordState};
+use std::time::Duration;
+
+use flowlock::store::{Content, View};
+use flowlock::{Failure, MadeFrom, Name, Outcome, RecordState};
 use sha1::Digest as _;
 
 use super::Stage;
@@ -120,6 +123,26 @@ pub(super) fn a_record_expires(stage: &Stage) {
     assert_eq!(evidence.state, RecordState::Expired);
     assert_eq!(evidence.last_written.as_ref().unwrap().0.as_str(), "A");
     stage.run("D").writes("x").once().tries().is("running");
+}
+
+pub(super) fn a_record_whose_time_is_up_is_shown_as_written_nowhere_before_any_step(stage: &Stage) {
+    stage.create(&["a", "d"]);
+    stage.create_for(&["b", "c"], 5);
+    stage.world(|world| world.advance(Duration::from_secs(5)));
+    assert_eq!(stage.written(), "a live, d live");
+    let page = |after, limit| match stage.view(&View::Records { prefix: String::new(), after, limit }) {
+        Content::Records(records, next) => {
+            (records.into_iter().map(|record| record.name).collect::<Vec<_>>(), next)
+        }
+        other => panic!("not records: {other:?}"),
+    };
+    let name = |text| Name::parse(text).unwrap();
+    assert_eq!(page(None, 2), (vec![name("a")], Some(name("b"))));
+    assert_eq!(page(Some(name("b")), 1), (vec![], Some(name("c"))), "a page of what counts no more goes on");
+    assert_eq!(page(Some(name("c")), 2), (vec![name("d")], None));
+    let Content::Names(mut seen) = stage.view(&View::Names(vec![name("b")])) else { panic!("not names") };
+    let seen = seen.remove(0);
+    assert_eq!((seen.record, seen.evidence.state), (None, RecordState::Expired));
 }
 
 pub(super) fn a_record_that_expires_after_the_grant_does_not_stop_the_run(stage: &Stage) {

@@ -131,13 +131,17 @@ impl<T: Tables> Engine<'_, T> {
 
     /// A record as it is now: one whose time is up has expired, whether a sweep came to it or not.
     pub(super) fn record_now(&mut self, name: &Name) -> Result<Option<Record>> {
-        let now_us = self.now.wall_us;
         Ok(self.record(name)?.map(|mut record| {
-            if record.state.is_written() && record.expires_at_us.is_some_and(|end| end <= now_us) {
+            if self.has_expired(&record) {
                 record.state = RecordState::Expired;
             }
             record
         }))
+    }
+
+    /// Whether what was written counts no more, whether a sweep came to it or not.
+    pub(super) fn has_expired(&self, record: &Record) -> bool {
+        record.state.is_written() && record.expires_at_us.is_some_and(|end| end <= self.now.wall_us)
     }
 
     /// A record's time is up: what was written expires, and evidence is dropped.

@@ -163,11 +163,12 @@ impl<T: Tables> Engine<'_, T> {
         let more = records.len() > limit;
         records.truncate(limit);
         let next = records.last().filter(|_| more).map(|record| record.name.clone());
+        records.retain(|record| !self.has_expired(record));
         Ok(Content::Records(records, next))
     }
 
     fn name_seen(&mut self, name: &Name) -> Result<NameSeen> {
-        let record = self.record(name)?;
+        let record = self.record_now(name)?;
         let most = self.bounds.blockers + 1;
         let (mut holders, mut line) = (Vec::new(), Vec::new());
         for space in [Space::Data, Space::Lock, Space::Slot] {

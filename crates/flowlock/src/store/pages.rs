@@ -22,7 +22,7 @@ pub(crate) fn checked(view: &View, page: Page) -> Result<Page, StoreError> {
         }
         (View::Records { prefix, after, .. }, Content::Records(records, next)) => {
             if !lie_behind(after.as_ref(), prefix, records)
-                || next.as_ref().is_some_and(|next| Some(next) != records.last().map(|last| &last.name))
+                || next.as_ref().is_some_and(|next| !ends_a_page(next, after.as_ref(), prefix, records))
             {
                 return Err(strange("records"));
             }
@@ -49,6 +49,12 @@ fn lie_behind(after: Option<&Name>, prefix: &str, records: &[Record]) -> bool {
     let names = records.iter().map(|record| &record.name);
     ascend(after.into_iter().chain(names.clone()))
         && names.clone().all(|name| name.as_str().starts_with(prefix))
+}
+
+/// Whether the next page can go on behind this name: it is the last one here, or that of a record that counts no more.
+fn ends_a_page(next: &Name, after: Option<&Name>, prefix: &str, records: &[Record]) -> bool {
+    let is_behind = after.is_none_or(|after| next > after) && next.as_str().starts_with(prefix);
+    is_behind && records.last().is_none_or(|last| last.name <= *next)
 }
 
 fn ascend<T: PartialOrd>(items: impl Iterator<Item = T>) -> bool {

@@ -79,8 +79,7 @@ impl Reply {
             }
             View::Records { .. } => {
                 let records = parts.list()?.each(|mut record| named_record(record.list()?))?;
-                let more = parts.number()? == 1;
-                let next = records.last().filter(|_| more).map(|record| record.name.clone());
+                let next = parts.optional(Parts::name)?;
                 Content::Records(records, next)
             }
             View::Names(_) => Content::Names(parts.each(|mut name| name_seen(name.list()?))?),
@@ -379,6 +378,11 @@ fn name_seen(mut parts: Parts) -> Result<NameSeen> {
         let mut waiter = waiter.list()?;
         Ok((space(&mut waiter)?, by(waiter.list()?)?))
     })?;
+    let has_expired = parts.number()? == 1;
+    let record = record.map(|record| match has_expired {
+        true => Record { state: RecordState::Expired, ..record },
+        false => record,
+    });
     let evidence = crate::engine::explain::evidence(record.clone());
     let record = record.filter(|record| matches!(record.state, RecordState::Live | RecordState::Incomplete));
     Ok(NameSeen { name, record, evidence, holders, line })

@@ -34,10 +34,13 @@ local function records(prefix, from, limit)
   if #names > 0 then
     F.prefetch_records(names)
   end
-  for i, name in ipairs(names) do
-    found[i] = { name, F.record_of(name).raw }
+  for _, name in ipairs(names) do
+    local record = F.record_of(name)
+    if F.state_of(record) ~= 'E' then
+      found[#found + 1] = { name, record.raw }
+    end
   end
-  return { found, more and 1 or 0 }
+  return { found, more and names[limit] or false }
 end
 
 local function name_seen(name)
@@ -59,7 +62,8 @@ local function name_seen(name)
     end
   end
   local record = F.record_of(name)
-  return { name, record and record.raw or false, holders, line }
+  local has_expired = record and F.state_of(record) == 'E'
+  return { name, record and record.raw or false, holders, line, has_expired and 1 or 0 }
 end
 
 local function look()

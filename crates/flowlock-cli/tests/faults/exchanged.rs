@@ -1,4 +1,5 @@
-//! The owner of a directory exchanges it for a link to another, again and again, while somebody uses a store in it.
+//! Somebody puts something else in its place just when it is used: the owner of a directory a link, a member of a group
+//! a store.
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
@@ -96,4 +97,47 @@ fn whoever_exchanges_a_directory_decides_about_nobody_elses_files() {
     my_cli.run(["check", "kept"]).code(0);
     holder.signal(nix::sys::signal::Signal::SIGTERM);
     holder.wait();
+}
+
+#[test]
+fn no_member_is_faster_than_the_maker_of_a_shared_store() {
+    let Some((group, name)) = a_group() else {
+        eprintln!("skipped: only root can play two users");
+        return;
+    };
+    for _ in 0..rounds(10) {
+        let cli = cli();
+        let root = cli.home().join("root");
+        let cli = cli.without("FLOWLOCK_STORE").with("FLOWLOCK_SYSTEM_ROOT", &root);
+        let directory = root.join("var/lib/flowlock");
+        fs::create_dir_all(&root).unwrap();
+        let theirs = root.join("theirs.db");
+        fs::write(&theirs, "a store of another").unwrap();
+        chown(&theirs, Some(OTHER), Some(group)).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let is_open = || fs::metadata(&directory).is_ok_and(|meta| meta.mode() & 0o7777 == 0o3770);
+                while !is_open() && !is_over.load(Ordering::Relaxed) {}
+                let _ = renameat2(
+                    AT_FDCWD,
+                    &theirs,
+                    AT_FDCWD,
+                    &directory.join("flowlock.db"),
+                    RenameFlags::RENAME_NOREPLACE,
+                );
+            });
+            let made = cli.run(["doctor", "--init-shared", "--group", &name]);
+            is_over.store(true, Ordering::Relaxed);
+            made.code(0);
+        });
+        let store = fs::metadata(directory.join("flowlock.db")).unwrap();
+        assert_eq!((store.uid(), store.gid(), store.mode() & 0o777), (0, group, 0o660));
+    }
+}
+
+/// A group that every system has, if this process can give files to others.
+fn a_group() -> Option<(u32, String)> {
+    let group = nix::unistd::Group::from_name("users").unwrap().expect("the group of users");
+    nix::unistd::getuid().is_root().then(|| (group.gid.as_raw(), group.name))
 }

@@ -379,9 +379,9 @@ fn name_seen(mut parts: Parts) -> Result<NameSeen> {
         Ok((space(&mut waiter)?, by(waiter.list()?)?))
     })?;
     let has_expired = parts.number()? == 1;
-    let record = record.map(|record| match has_expired {
-        true => Record { state: RecordState::Expired, ..record },
-        false => record,
+    let record = record.map(|record| {
+        let state = if has_expired { RecordState::Expired } else { record.state };
+        Record { state, ..record }
     });
     let evidence = crate::engine::explain::evidence(record.clone());
     let record = record.filter(|record| matches!(record.state, RecordState::Live | RecordState::Incomplete));

@@ -95,8 +95,7 @@ fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
     side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let sql = Connection::open_with_flags_and_vfs(draft.inside(), flags, vfs::name()?).map_err(translate)?;
-    sql.execute_batch("pragma journal_mode = delete; pragma synchronous = full; begin;")
-        .map_err(translate)?;
+    sql.execute_batch("pragma journal_mode = off; pragma synchronous = full; begin;").map_err(translate)?;
     sql.execute_batch(SCHEMA_TEXT).map_err(translate)?;
     sql.pragma_update(None, "application_id", APPLICATION_ID).map_err(translate)?;
     sql.pragma_update(None, "user_version", SCHEMA).map_err(translate)?;

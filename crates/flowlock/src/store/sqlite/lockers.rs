@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::place::Place;
+use crate::store::{StoreError, StoreErrorKind};
+
 /// A lock on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lock {
@@ -22,12 +25,22 @@ pub(super) enum Kind {
     Whole,
     /// A range of bytes, of a process (`POSIX`) or of an open file description (`OFDLCK`).
     Bytes,
+    /// A lease, on the whole file: whoever opens it waits until it is given back.
+    Lease,
 }
 
 /// The locks on the file at `path`.
 pub(super) fn locks_on(path: &Path, kind: Kind) -> Vec<Lock> {
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
     locks_of(meta.ino(), kind)
+}
+
+/// What to answer if this cannot be opened because somebody has a lease on it, which the kernel now asks them to give
+/// back.
+pub(super) fn leased(place: &Place) -> Option<StoreError> {
+    let lease = locks_on(place.inside(), Kind::Lease).into_iter().next()?;
+    let message = format!("the store is busy: {} has a lease on {}", by_whom(lease.pid), place.shown());
+    Some(StoreError::new(StoreErrorKind::Unreachable, message))
 }
 
 /// Says whose lock it is.
@@ -70,6 +83,7 @@ fn parse(line: &str, inode: u64, wanted: Kind) -> Option<Lock> {
     let kind = match words.next()? {
         "FLOCK" => Kind::Whole,
         "POSIX" | "OFDLCK" => Kind::Bytes,
+        "LEASE" => Kind::Lease,
         _ => return None,
     };
     let shared = words.nth(1)? == "READ";

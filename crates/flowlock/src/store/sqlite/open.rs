@@ -12,6 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate};
+use super::lockers;
 use super::place::Place;
 use super::side::{SideFiles, unusable};
 use super::vfs;
@@ -45,6 +46,9 @@ const NETWORK: [(i64, &str); 11] = [
     (0x0bd0_0bd0, "Lustre"),
     (0x4750_4653, "GPFS"),
 ];
+
+/// What `SQLite` opens, after the store's name.
+const SQLITES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// The file as it was when it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +84,16 @@ pub(super) fn open(store: &Place, limits: &Limits, clock: &Clock) -> Result<Conn
         Err(error) => return Err(at_path("look at the store", store.path(), error)),
     }
     check_surroundings(store)?;
-    let sql = connect(store, clock)?;
-    check_content(store, &sql)?;
-    Ok(sql)
+    vfs::met_a_lease();
+    let opened = connect(store, clock).and_then(|sql| {
+        check_content(store, &sql)?;
+        Ok(sql)
+    });
+    let lease = || SQLITES.iter().find_map(|suffix| lockers::leased(&store.beside(suffix)));
+    match vfs::met_a_lease().then(lease).flatten() {
+        Some(busy) => Err(busy),
+        None => opened,
+    }
 }
 
 fn connect(store: &Place, clock: &Clock) -> Result<Connection, StoreError> {
@@ -152,8 +163,8 @@ fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
 fn check_surroundings(store: &Place) -> Result<(), StoreError> {
     refuse_mounted_alone(store)?;
     let side = SideFiles::of(store)?;
-    side.check_present("-wal")?;
-    side.check_present("-shm")?;
+    side.ensure("-wal")?;
+    side.ensure("-shm")?;
     side.check_directory("-wake")?;
     if side.is_the_users() && !side.place("-wake").is_there() {
         // Nobody else can make it.

@@ -298,9 +298,12 @@ impl<'p> Walk<'p> {
     }
 }
 
+/// Where the kernel shows what this process holds open.
+pub(super) const HELD: &str = "/proc/self/fd/";
+
 /// The path of what is open, whatever has its name by now.
 pub(super) fn way_to(open: &File) -> PathBuf {
-    Path::new("/proc/self/fd").join(open.as_raw_fd().to_string())
+    Path::new(HELD).join(open.as_raw_fd().to_string())
 }
 
 /// What stands between the slashes, the last first; with `..`, which counts from where a link led to.

@@ -21,29 +21,38 @@ pub(super) const DIRECTORY: u32 = 0o3770;
 const FILES: [&str; 5] = ["", "-live", "-lock", "-wal", "-shm"];
 
 /// Makes the directory of the store at `path`, the store, and every file that flowlock or `SQLite` opens beside it,
-/// so that no member has to make one or can. What is there already must be this user's.
+/// so that no member has to make one or can. What is there already must be this user's. The directory is opened to the
+/// group when all is in its place: nobody can be faster.
 pub(super) fn make_shared(path: &Path, group: u32, patience: Duration) -> Result<(), StoreError> {
-    share_directory(directory_of(path), group)?;
+    let place = Place::find(directory_of(path), Missing::Made)?;
+    let directory = make_directory(&place)?;
+    let failed = |doing, place: &Place, error| at_path(doing, place.path(), error);
+    let found = directory.metadata().map_err(|error| failed("look at", &place, error))?;
     let store = Place::find(path, Missing::Refused)?;
-    let side = SideFiles::of_shared(&store, group);
-    for suffix in FILES {
-        share(&side, suffix, side.mode(), group)?;
+    // Members may be using one that was shared before.
+    let is_shared = found.uid() == geteuid().as_raw() && found.mode() & 0o7777 == DIRECTORY;
+    if !(is_shared && store.is_there()) {
+        let close = || -> io::Result<()> {
+            fchown(&directory, Some(geteuid()), None)?;
+            directory.set_permissions(Permissions::from_mode(0o700))
+        };
+        close().map_err(|error| failed("make yours", &place, error))?;
     }
-    let journal = side.mode() & !0o020;
-    share(&side, "-journal", journal, group)?;
-    let open = SqliteStore::open(store.path(), patience)?;
-    let inboxes = side.directory("-wake")?;
-    inboxes
-        .set_permissions(Permissions::from_mode(DIRECTORY))
-        .and_then(|()| Ok(fchown(&inboxes, None, Some(Gid::from_raw(group)))?))
-        .map_err(|error| at_path("share", side.place("-wake").path(), error))?;
+    let side = SideFiles::of_shared(&store, group);
+    let open = share_all(&side, &store, group).and_then(|()| SqliteStore::open(store.path(), patience))?;
+    // Those that were missing are there now.
+    share_all(&side, &store, group)?;
+    share_inboxes(&side, group)?;
     drop(open);
-    Ok(())
+    let share = || -> io::Result<()> {
+        fchown(&directory, None, Some(Gid::from_raw(group)))?;
+        directory.set_permissions(Permissions::from_mode(DIRECTORY))
+    };
+    share().map_err(|error| failed("share", &place, error))
 }
 
-/// Makes the directory, and the group's. Not where somebody else could put another one in its place meanwhile.
-fn share_directory(path: &Path, group: u32) -> Result<(), StoreError> {
-    let place = Place::find(path, Missing::Made)?;
+/// Makes the directory if it is missing. Not where somebody else could put another one in its place meanwhile.
+fn make_directory(place: &Place) -> Result<File, StoreError> {
     if !place.is_settled() {
         return Err(unusable(format!(
             "{} is no place for a shared store: others than you and root can put something else there, because they own a \
@@ -57,12 +66,27 @@ fn share_directory(path: &Path, group: u32) -> Result<(), StoreError> {
         }
         _ => {}
     }
-    let share = || {
-        let directory = place.open_directory()?;
-        fchown(&directory, Some(geteuid()), Some(Gid::from_raw(group)))?;
-        directory.set_permissions(Permissions::from_mode(DIRECTORY))
-    };
-    share().map_err(|error| at_path("share", place.path(), error))
+    place.open_directory().map_err(|error| at_path("open", place.path(), error))
+}
+
+/// Gives all files to the group that are there. Of the journal there is one once the store is, and it is empty.
+fn share_all(side: &SideFiles, store: &Place, group: u32) -> Result<(), StoreError> {
+    for suffix in FILES {
+        share(side, suffix, side.mode(), group)?;
+    }
+    let (journal, mode) = (side.place("-journal"), side.mode() & !0o020);
+    if store.is_there() && !journal.is_there() {
+        side.make(&journal, mode)?;
+    }
+    share(side, "-journal", mode, group)
+}
+
+fn share_inboxes(side: &SideFiles, group: u32) -> Result<(), StoreError> {
+    let inboxes = side.directory("-wake")?;
+    inboxes
+        .set_permissions(Permissions::from_mode(DIRECTORY))
+        .and_then(|()| Ok(fchown(&inboxes, None, Some(Gid::from_raw(group)))?))
+        .map_err(|error| at_path("share", side.place("-wake").path(), error))
 }
 
 /// Gives a file to the group, if it is there. The store is never opened for that: closing it would drop the locks

@@ -19,6 +19,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, fchown, getegid, geteuid};
 
 use super::failure::at_path;
+use super::lockers;
 use super::place::Place;
 use super::shared;
 use crate::store::{StoreError, StoreErrorKind};
@@ -79,7 +80,9 @@ impl SideFiles {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.make(&place, self.mode)?,
                 Err(error) => {
                     self.check(suffix)?;
-                    return Err(at_path("open", place.path(), error));
+                    return Err(
+                        lockers::leased(&place).unwrap_or_else(|| at_path("open", place.path(), error))
+                    );
                 }
             }
         }

@@ -1,16 +1,27 @@
-//! `SQLite` opens the path that it is given, and no other.
+//! `SQLite`'s file layer, without what would serve somebody who wishes to be served other files.
 //!
-//! Its own file layer first replaces every link in a path by where it leads to, also `/proc/self/fd/N`, which is no
-//! path at all but the open directory of the store. Then it would go by the path again, and so into whatever directory
-//! somebody put there since. This layer is `SQLite`'s own but for that: a path stays as it is. Links as the last name
-//! of a path are refused by `SQLite` when it opens the file (`O_NOFOLLOW`).
+//! It is `SQLite`'s own for Unix, but for this:
+//!
+//! * **A path stays as it is.** `SQLite` first replaces every link in it by where it leads to, also `/proc/self/fd/N`,
+//!   which is no path at all but the open directory of the store. Then it would go by the path again, and so into
+//!   whatever directory somebody put there since. A link as the last name is refused by `SQLite` itself.
+//! * **There is no rollback journal.** A store never has one. One that appears would be played into the store.
+//! * **Nothing is given away.** As root `SQLite` gives the files beside a store to the store's owner, whatever they are
+//!   by the time it opens them. Those files are flowlock's to make, with their owner and mode.
+//! * **Opening never waits**, be it for the other end of a FIFO or for somebody who has a lease on the file.
+//!
+//! The last two are calls that all of `SQLite` shares: for files of other users of `SQLite` in this process they do what
+//! they did before.
 #![allow(unsafe_code, reason = "the file layer of SQLite is a table of C functions")]
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
 
+use nix::libc;
 use rusqlite::ffi;
 
+use super::place::HELD;
 use super::side::unusable;
 use crate::store::StoreError;
 
@@ -18,34 +29,80 @@ const NAME: &CStr = c"flowlock";
 /// `SQLite`'s own for Unix, with locks as in its default.
 const UNIX: &CStr = c"unix";
 
+type Open = unsafe extern "C" fn(
+    *mut ffi::sqlite3_vfs,
+    ffi::sqlite3_filename,
+    *mut ffi::sqlite3_file,
+    c_int,
+    *mut c_int,
+) -> c_int;
+type Access = unsafe extern "C" fn(*mut ffi::sqlite3_vfs, *const c_char, c_int, *mut c_int) -> c_int;
+
+/// What the layer calls of `SQLite`'s own.
+struct Own {
+    open: Open,
+    access: Access,
+}
+
+static OWN: OnceLock<Option<Own>> = OnceLock::new();
+
+thread_local! {
+    /// The descriptor that `SQLite` opened last on this thread, if it is for a file of a store.
+    static OPENED: Cell<c_int> = const { Cell::new(-1) };
+    /// Some file of a store could not be opened on this thread without waiting for somebody's lease.
+    static LEASED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a file could not be opened since the last call because somebody has a lease on it. `SQLite` makes do with
+/// reading then.
+pub(super) fn met_a_lease() -> bool {
+    LEASED.take()
+}
+
 /// The name of the layer; the first call in a process makes it known to `SQLite`.
 pub(super) fn name() -> Result<&'static CStr, StoreError> {
-    static REGISTERED: OnceLock<bool> = OnceLock::new();
-    if *REGISTERED.get_or_init(register) {
+    if OWN.get_or_init(register).is_some() {
         Ok(NAME)
     } else {
-        Err(unusable(
-            "SQLite cannot be given the directory of the store: it has no file layer \"unix\"".into(),
-        ))
+        Err(unusable("SQLite has no file layer for Unix that flowlock knows how to use".into()))
     }
 }
 
-fn register() -> bool {
-    // SAFETY: both names are C strings that live for ever. What is found is valid for as long as SQLite is, and is only
-    // read; the copy is never freed, as SQLite wants it. Nothing of it but the two fields set here differs from the
-    // original, whose functions take any table with its own `pAppData`.
+fn register() -> Option<Own> {
+    // SAFETY: the names are C strings that live for ever. What is found is valid for as long as SQLite is, and is only
+    // read; the copy is never freed, as SQLite wants it. The functions put in have the types of those they replace, and
+    // SQLite's own take any table that has its `pAppData`.
     unsafe {
         if ffi::sqlite3_initialize() != ffi::SQLITE_OK {
-            return false;
+            return None;
         }
-        let Some(unix) = ffi::sqlite3_vfs_find(UNIX.as_ptr()).as_ref() else { return false };
-        let mut ours = *unix;
+        let unix = ffi::sqlite3_vfs_find(UNIX.as_ptr());
+        let mut ours = *unix.as_ref()?;
+        let own = Own { open: ours.xOpen?, access: ours.xAccess? };
         ours.pNext = std::ptr::null_mut();
         ours.zName = NAME.as_ptr();
         ours.xFullPathname = Some(as_it_is);
-        ffi::sqlite3_vfs_register(Box::leak(Box::new(ours)), 0) == ffi::SQLITE_OK
+        ours.xOpen = Some(open_no_journal);
+        ours.xAccess = Some(find_no_journal);
+        let replace = ours.xSetSystemCall?;
+        let calls: [(&CStr, unsafe extern "C" fn()); 3] = [
+            (c"open", std::mem::transmute::<SystemOpen, unsafe extern "C" fn()>(open_at_once)),
+            (c"fchown", std::mem::transmute::<SystemGive, unsafe extern "C" fn()>(give_nothing)),
+            (c"fchmod", std::mem::transmute::<SystemMode, unsafe extern "C" fn()>(change_no_mode)),
+        ];
+        for (name, call) in calls {
+            if replace(unix, name.as_ptr(), Some(call)) != ffi::SQLITE_OK {
+                return None;
+            }
+        }
+        let registered = ffi::sqlite3_vfs_register(Box::leak(Box::new(ours)), 0) == ffi::SQLITE_OK;
+        registered.then_some(own)
     }
 }
+
+type SystemOpen = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
+type SystemGive = unsafe extern "C" fn(c_int, libc::uid_t, libc::gid_t) -> c_int;
+type SystemMode = unsafe extern "C" fn(c_int, libc::mode_t) -> c_int;
 
 /// Copies the path; an error if it does not fit.
 unsafe extern "C" fn as_it_is(
@@ -62,5 +119,149 @@ unsafe extern "C" fn as_it_is(
         ffi::SQLITE_OK
     } else {
         ffi::SQLITE_CANTOPEN
+    }
+}
+
+unsafe extern "C" fn open_no_journal(
+    layer: *mut ffi::sqlite3_vfs,
+    name: ffi::sqlite3_filename,
+    file: *mut ffi::sqlite3_file,
+    flags: c_int,
+    opened: *mut c_int,
+) -> c_int {
+    let Some(Some(own)) = OWN.get().filter(|_| flags & ffi::SQLITE_OPEN_MAIN_JOURNAL == 0) else {
+        // SAFETY: SQLite hands over memory for a file; without methods it is none that would have to be closed.
+        unsafe { (*file).pMethods = std::ptr::null() };
+        return ffi::SQLITE_CANTOPEN;
+    };
+    // SAFETY: what SQLite handed over is handed on to its own function.
+    unsafe { (own.open)(layer, name, file, flags, opened) }
+}
+
+unsafe extern "C" fn find_no_journal(
+    layer: *mut ffi::sqlite3_vfs,
+    path: *const c_char,
+    flags: c_int,
+    found: *mut c_int,
+) -> c_int {
+    // SAFETY: SQLite hands over a C string.
+    let is_a_journal = unsafe { CStr::from_ptr(path) }.to_bytes().ends_with(b"-journal");
+    let Some(Some(own)) = OWN.get().filter(|_| !is_a_journal) else {
+        // SAFETY: the place for the answer is SQLite's own.
+        unsafe { *found = 0 };
+        return ffi::SQLITE_OK;
+    };
+    // SAFETY: what SQLite handed over is handed on to its own function.
+    unsafe { (own.access)(layer, path, flags, found) }
+}
+
+unsafe extern "C" fn open_at_once(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: SQLite hands over a C string.
+    let is_ours = unsafe { CStr::from_ptr(path) }.to_bytes().starts_with(HELD.as_bytes());
+    let flags = if is_ours { flags | libc::O_NONBLOCK } else { flags };
+    // SAFETY: as SQLite would have called it.
+    let descriptor = unsafe { libc::open(path, flags, mode) };
+    // SQLite reads `errno` next: nothing here may change it.
+    if is_ours && descriptor < 0 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock {
+        LEASED.set(true);
+    }
+    OPENED.set(if is_ours { descriptor } else { -1 });
+    descriptor
+}
+
+/// `SQLite` gives away what it just opened.
+unsafe extern "C" fn give_nothing(descriptor: c_int, user: libc::uid_t, group: libc::gid_t) -> c_int {
+    if OPENED.get() == descriptor {
+        return 0;
+    }
+    // SAFETY: as SQLite would have called it.
+    unsafe { libc::fchown(descriptor, user, group) }
+}
+
+unsafe extern "C" fn change_no_mode(descriptor: c_int, mode: libc::mode_t) -> c_int {
+    if OPENED.get() == descriptor {
+        return 0;
+    }
+    // SAFETY: as SQLite would have called it.
+    unsafe { libc::fchmod(descriptor, mode) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+    use rusqlite::{Connection, OpenFlags};
+
+    use super::super::place::{Missing, Place};
+    use super::*;
+
+    /// Opens a store as flowlock does, without looking at what lies beside it first.
+    fn read(store: &Place) -> Connection {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let open = Connection::open_with_flags_and_vfs(store.inside(), flags, name().unwrap()).unwrap();
+        open.query_row("select count(*) from t", [], |row| row.get::<_, i64>(0)).unwrap();
+        open.execute("insert into t values (2)", []).unwrap();
+        open
+    }
+
+    fn made(path: &std::path::Path) -> Place {
+        let open = Connection::open(path).unwrap();
+        open.execute_batch("pragma journal_mode = wal; create table t (a)").unwrap();
+        drop(open);
+        Place::find(path, Missing::Refused).unwrap()
+    }
+
+    #[test]
+    fn a_file_of_roots_beside_the_store_of_another_stays_roots_whoever_put_it_there() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let store = made(&directory.path().join("s.db"));
+        chown(store.path(), Some(12_345), Some(12_345)).unwrap();
+        fs::set_permissions(store.path(), fs::Permissions::from_mode(0o666)).unwrap();
+        for suffix in ["-wal", "-shm"] {
+            let file = store.beside(suffix);
+            fs::write(file.path(), "").unwrap();
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let _open = read(&store);
+        for suffix in ["-wal", "-shm"] {
+            let file = store.beside(suffix);
+            let meta = fs::metadata(file.path()).unwrap_or_else(|error| panic!("{suffix}: {error}"));
+            assert_eq!((meta.uid(), meta.mode() & 0o777), (0, 0o600), "{suffix}");
+        }
+    }
+
+    #[test]
+    fn a_journal_that_appears_is_neither_played_nor_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = made(&directory.path().join("s.db"));
+        let journal = store.beside("-journal");
+        fs::write(journal.path(), "what another left, or put there").unwrap();
+        drop(read(&store));
+        assert_eq!(fs::read_to_string(journal.path()).unwrap(), "what another left, or put there");
+    }
+
+    /// Other users of `SQLite` in the process find it as it was.
+    #[test]
+    fn files_that_are_no_stores_get_the_owner_and_mode_that_sqlite_gives_them() {
+        name().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("other.db");
+        let open = || Connection::open(&path).unwrap();
+        open().execute_batch("pragma journal_mode = wal; create table t (a)").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o662)).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            chown(&path, Some(12_345), Some(12_345)).unwrap();
+        }
+        let other = open();
+        other.execute_batch("insert into t values (1)").unwrap();
+        let [file, journal] =
+            ["other.db", "other.db-wal"].map(|name| fs::metadata(directory.path().join(name)).unwrap());
+        assert_eq!((journal.uid(), journal.gid(), journal.mode()), (file.uid(), file.gid(), file.mode()));
+        other.execute_batch("pragma journal_mode = delete; begin; insert into t values (2)").unwrap();
+        assert!(directory.path().join("other.db-journal").exists());
     }
 }

@@ -25,12 +25,11 @@ impl SideFiles {
         }
     }
 
-    /// Refuses a file that is not what it must be, or that is missing and would be made by somebody whose file the
-    /// others refuse.
-    pub(in crate::store::sqlite) fn check_present(&self, suffix: &str) -> Result<(), StoreError> {
+    /// Refuses a file that is not what it must be; makes it if it is missing. `SQLite` opens it by itself.
+    pub(in crate::store::sqlite) fn ensure(&self, suffix: &str) -> Result<(), StoreError> {
         self.check(suffix)?;
         let place = self.place(suffix);
-        if place.is_there() { Ok(()) } else { self.may_make(&place) }
+        if place.is_there() { Ok(()) } else { self.make(&place, self.mode) }
     }
 
     /// Refuses a rollback journal, which `SQLite` would play into the store, and whose last line names a file that it
@@ -99,9 +98,9 @@ impl SideFiles {
     }
 
     fn judge_owner(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
-        if meta.uid() != self.owner && meta.uid() != 0 {
+        if meta.uid() != self.owner {
             return Err(unusable(format!(
-                "{} belongs to user {}, neither to user {}, who owns the store, nor to root; if you trust what is in it, chown it to user {}, else remove it",
+                "{} belongs to user {}, not to user {}, who owns the store; if you trust what is in it, chown it to user {}, else remove it",
                 place.shown(),
                 meta.uid(),
                 self.owner,

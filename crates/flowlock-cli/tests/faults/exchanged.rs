@@ -118,7 +118,9 @@ fn no_member_is_faster_than_the_maker_of_a_shared_store() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let is_open = || fs::metadata(&directory).is_ok_and(|meta| meta.mode() & 0o7777 == 0o3770);
-                while !is_open() && !is_over.load(Ordering::Relaxed) {}
+                while !is_open() && !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
                 let _ = renameat2(
                     AT_FDCWD,
                     &theirs,

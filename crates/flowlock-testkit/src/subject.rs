@@ -1,5 +1,6 @@
 //! A store under test, and the world it lives in.
 
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,9 @@ use crate::RedisServer;
 /// How many stores one process can have on its server.
 const DATABASES: u32 = 65_536;
 
+/// Answers with the counts of a server's scripts that are wrong.
+const COUNTS: &str = include_str!("subject/counts.lua");
+
 /// How long nothing is granted after another server took over, where that happens.
 pub(crate) const FAILOVER_PAUSE: Duration = Duration::from_secs(3);
 
@@ -27,6 +31,7 @@ pub struct Subject {
     open: Box<dyn Fn() -> Arc<dyn Store>>,
     forget: fn(),
     take_over: fn(),
+    miscounts: Box<dyn Fn() -> Vec<String>>,
     store: Option<Arc<dyn Store>>,
 }
 
@@ -44,7 +49,8 @@ impl Subject {
         open: impl Fn() -> Arc<dyn Store> + 'static,
     ) -> Self {
         let store = Some(open());
-        Subject { name, world, open: Box::new(open), forget: || (), take_over: || (), store }
+        let miscounts = Box::new(Vec::new);
+        Subject { name, world, open: Box::new(open), forget: || (), take_over: || (), miscounts, store }
     }
 
     /// The memory store. It cannot be closed: reopening keeps it.
@@ -107,10 +113,21 @@ impl Subject {
         let url =
             format!("redis+unix://{}?db={database}&failover_pause={}s", socket.display(), pause.as_secs());
         let its_world = world.clone();
-        Self::new("redis", world, move || {
+        let subject = Self::new("redis", world, move || {
             let store = RedisStore::open_with_world(&url, Duration::from_secs(10), its_world.clone());
             Arc::new(store.expect("the store opens"))
-        })
+        });
+        let connection = OnceCell::new();
+        let miscounts = move || {
+            let connection = connection.get_or_init(|| {
+                let mut connection = server.connect().expect("the server is there");
+                redis::cmd("SELECT").arg(database).exec(&mut connection).expect("the database is there");
+                RefCell::new(connection)
+            });
+            let counted = redis::cmd("EVAL").arg(COUNTS).arg(0).query(&mut connection.borrow_mut());
+            counted.expect("the script counts")
+        };
+        Subject { miscounts: Box::new(miscounts), ..subject }
     }
 
     /// Its name in messages.
@@ -136,6 +153,11 @@ impl Subject {
     /// Another server takes over from its own, with everything the old one had; nothing on stores that have none.
     pub fn take_over(&self) {
         (self.take_over)();
+    }
+
+    /// What the store counts beside its rows, and counts wrongly; nothing on stores that count when they are asked.
+    pub fn miscounts(&self) -> Vec<String> {
+        (self.miscounts)()
     }
 
     /// Closes the store without a word, as a crash would, and opens it again.

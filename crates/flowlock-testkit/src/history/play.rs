@@ -183,6 +183,10 @@ impl Play {
     fn snapshot_of(&self, namespace: &Namespace) -> Result<Snapshot, String> {
         if self.steps.is_multiple_of(COMPARED_EVERY) {
             let page = self.world.bounds().page;
+            for subject in &self.subjects {
+                let wrong = subject.miscounts();
+                crate::history::promise!(wrong.is_empty(), "{}: {}", subject.name(), wrong.join("\n"));
+            }
             return self.on_all(|subject| snapshot(subject.store(), namespace, page));
         }
         snapshot(self.subjects[0].store(), namespace, WHOLE)

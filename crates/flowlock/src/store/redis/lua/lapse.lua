@@ -85,11 +85,12 @@ local function pass_on(run)
   call('HDEL', KEYS[1], 'v' .. run.ticket)
   VERSIONS[run.ticket] = nil
   F.enter(run, 'queued')
+  -- Before its end too, which takes them away again.
+  F.add_guards(run)
   run.absent, run.absent_since = true, now
   if F.is_over(run) then
     return F.finish(run, 'timed_out')
   end
-  F.add_guards(run)
   F.wake(run)
   F.save(run)
 end

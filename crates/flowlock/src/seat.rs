@@ -32,10 +32,21 @@ pub(crate) struct SeatState {
     pub(crate) waiting: Waiting,
     /// When that was.
     pub(crate) explained: Instant,
-    /// It is known to be true no more: the next heartbeat asks anew.
-    pub(crate) stale: bool,
+    /// How good it still is.
+    pub(crate) known: Known,
     pub(crate) look_again: Option<Instant>,
     pub(crate) waker: Option<Waker>,
+}
+
+/// How good what the store said last of a waiting run still is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Known {
+    /// Nothing speaks against it.
+    Sound,
+    /// Messages were missed since: it may be true no more.
+    Doubtful,
+    /// It is true no more: the next heartbeat asks anew.
+    Stale,
 }
 
 impl Seat {
@@ -46,7 +57,7 @@ impl Seat {
             rung: false,
             waiting,
             explained: Instant::now(),
-            stale: false,
+            known: Known::Sound,
             look_again,
             waker: None,
         };
@@ -81,7 +92,7 @@ impl Seat {
             state.news |= !waiting.present;
             state.waiting = waiting;
             state.explained = Instant::now();
-            state.stale = false;
+            state.known = Known::Sound;
         });
     }
 
@@ -89,7 +100,9 @@ impl Seat {
     pub(crate) fn still_waits(&self, now: State, present: bool) {
         self.update(|state| {
             // From awaiting an input to the line, or back: another reason, to be asked for.
-            state.stale |= state.waiting.state != now;
+            if state.waiting.state != now {
+                state.known = Known::Stale;
+            }
             state.waiting.state = now;
             state.waiting.present = present;
             state.news |= !present;
@@ -104,12 +117,20 @@ impl Seat {
             state.look_again = None;
         }
         let is_freed = state.waiting.probe.iter().any(|(ticket, _)| dead.contains(ticket));
-        state.stale |= is_time || is_freed;
+        if is_time || is_freed {
+            state.known = Known::Stale;
+        }
         is_time || is_freed
     }
 
+    /// Messages were missed: the next heartbeats ask about the run in its turn.
+    pub(crate) fn grows_doubtful(&self) {
+        let known = &mut lock(&self.state).known;
+        *known = (*known).max(Known::Doubtful);
+    }
+
     pub(crate) fn is_stale(&self) -> bool {
-        lock(&self.state).stale
+        lock(&self.state).known == Known::Stale
     }
 
     /// Whether nothing need be asked about the run yet. Who was told when to look again is the oldest waiter of a name: until
@@ -117,12 +138,16 @@ impl Seat {
     pub(crate) fn knows_enough(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         let is_recent = now.saturating_duration_since(state.explained) < EXPLAINED_FOR;
-        !state.stale && state.look_again.is_some() && state.waiting.probe.is_empty() && is_recent
+        state.known == Known::Sound
+            && state.look_again.is_some()
+            && state.waiting.probe.is_empty()
+            && is_recent
     }
 
-    /// It waits no more, or was asked about: no heartbeat need ask for it first.
+    /// It waits no more, or was asked about: no heartbeat need ask for it first. Only an answer makes it sound.
     pub(crate) fn is_asked_about(&self) {
-        lock(&self.state).stale = false;
+        let known = &mut lock(&self.state).known;
+        *known = (*known).min(Known::Doubtful);
     }
 }
 
@@ -158,6 +183,9 @@ mod tests {
         assert!(!seat(Some(60_000), vec![(Ticket(1), Life(7))]).knows_enough(now), "the process may die");
         told.still_waits(State::AwaitingInput, true);
         assert!(!told.knows_enough(now), "it waits for something else now");
+        let missed = seat(Some(60_000), Vec::new());
+        missed.grows_doubtful();
+        assert!(!missed.knows_enough(now), "something may have happened that it was not told");
         let due = seat(Some(0), Vec::new());
         assert!(due.grows_stale(now + Duration::from_secs(1), &[]) && !due.knows_enough(now));
     }

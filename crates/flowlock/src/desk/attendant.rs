@@ -9,7 +9,7 @@ use super::{Attended, HEARTBEAT, Room};
 use crate::coordinator::Shared;
 use crate::name::RunId;
 use crate::run::{ClientId, Ticket};
-use crate::seat::Seat;
+use crate::seat::{Known, Seat};
 use crate::step::{Answer, MOST_EXPLAINED, Standing, Step};
 use crate::store::{Inbox, Missed, News, StoreErrorKind, pages};
 use crate::sync::lock;
@@ -125,6 +125,7 @@ impl Attendant {
         }
         if news.missed != Missed::Nothing {
             shared.keeper.look_at_all();
+            self.room.seats().iter().for_each(|(_, seat)| seat.grows_doubtful());
         }
         match news.missed {
             Missed::Nothing => now + HEARTBEAT,
@@ -244,7 +245,7 @@ fn asks_for_itself(seat: &Seat) {
 fn to_explain(seats: &[(RunId, Arc<Seat>)], now: Instant) -> Vec<RunId> {
     let key = |seat: &Seat| {
         let state = lock(&seat.state);
-        (!state.stale, state.explained)
+        (state.known != Known::Stale, state.explained)
     };
     let asked = seats.iter().filter(|(_, seat)| !seat.knows_enough(now));
     let mut all: Vec<_> = asked.map(|(run, seat)| (key(seat), run)).collect();

@@ -1,9 +1,8 @@
 //! Where the embedded store lies if nothing else is said.
 
-use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use super::private;
 use super::surroundings::Surroundings;
 use crate::error::Error;
 use crate::text::escape;
@@ -32,12 +31,14 @@ pub(super) fn default_store(surroundings: &Surroundings) -> Result<PathBuf, Erro
     }
 }
 
-/// Makes the directory of the user's own store.
+/// Makes the directory of the user's own store, where nobody else could have a hand in that: a link of somebody else,
+/// further up, would decide where.
 pub(super) fn make_private(directory: &Path) -> Result<(), Error> {
     if directory.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
+    let me = nix::unistd::geteuid().as_raw();
+    private::make_private(directory, me).map(drop).map_err(|error| {
         let shown = escape(&directory.display().to_string());
         Error::Configuration(format!(
             "cannot make the store's directory {shown}: {error}; name a store with --store"

@@ -186,7 +186,7 @@ fn only_what_sqlite_left_is_cleared_away_for_a_new_store() {
             (Ok(_), true) => {}
             (Err(said), false) => {
                 assert_eq!(said.kind(), StoreErrorKind::Unusable, "{said}");
-                let named = format!("{} is in the way of a new store", place.beside(suffix).display());
+                let named = format!("{} is in the way of the store", place.beside(suffix).display());
                 assert!(said.to_string().starts_with(&named), "{said}");
                 assert_eq!(fs::read(place.beside(suffix)).unwrap(), content);
                 assert!(place.beside("-journal").exists() && !place.path().exists());
@@ -449,4 +449,44 @@ fn leftovers_are_found_and_the_next_maker_clears_them_away() {
     assert_eq!(found, expected);
     drop(place.open().unwrap());
     assert!(left.iter().all(|path| !path.exists()) && others.iter().all(|path| path.exists()));
+}
+
+/// A project that was cloned may name its store, and so which names these are.
+#[test]
+fn a_file_of_the_users_that_has_the_name_of_a_side_file_is_left_alone_and_named() {
+    for is_there in [false, true] {
+        for (suffix, text) in [
+            ("-live", "v1.2\n"),
+            ("-live", "a list of those who live\n"),
+            ("-wal", "precious notes"),
+            ("-shm", "precious notes"),
+            ("-journal", "precious notes"),
+        ] {
+            let place = Place::new();
+            if is_there {
+                use_everything(&place).unwrap();
+            }
+            fs::write(place.beside(suffix), text).unwrap();
+            fs::set_permissions(place.beside(suffix), fs::Permissions::from_mode(0o600)).unwrap();
+            let said = place.open().unwrap_err();
+            assert_eq!(said.kind(), StoreErrorKind::Unusable, "{said}");
+            assert!(said.to_string().contains(&format!("flowlock.db{suffix}")), "{said}");
+            assert_eq!(fs::read_to_string(place.beside(suffix)).unwrap(), text, "{suffix}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_the_users_that_is_called_like_a_draft_is_no_leftover() {
+    let place = Place::new();
+    let theirs = [".new-2026112619020000", ".new-2026112619020000-wal", "-live.new-2026112619020000"]
+        .map(|name| place.beside(name));
+    theirs.iter().for_each(|path| fs::write(path, "a dump of the day").unwrap());
+    let full = place.beside("-wake.new-2026112619020000");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("file"), "").unwrap();
+    assert!(SqliteStore::leftovers(&place.path()).iter().all(|path| *path == full));
+    drop(place.open().unwrap());
+    assert!(theirs.iter().all(|path| fs::read_to_string(path).unwrap() == "a dump of the day"));
+    assert!(full.join("file").exists());
 }

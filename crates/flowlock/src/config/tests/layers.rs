@@ -122,6 +122,20 @@ fn the_default_store_is_the_prepared_shared_one_or_the_users_own() {
 }
 
 #[test]
+fn the_default_stores_directory_is_not_made_by_way_of_somebody_elses_link() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let house = House::new().file("var/lib/other", "");
+    fs::create_dir_all(house.at("home/.local")).unwrap();
+    std::os::unix::fs::symlink(house.at("var/lib"), house.at("home/.local/state")).unwrap();
+    std::os::unix::fs::lchown(house.at("home/.local/state"), Some(12_345), None).unwrap();
+    let said = house.read().open(Flowlock::builder()).unwrap_err().to_string();
+    assert!(said.contains("home/.local/state belongs to user 12345"), "{said}");
+    assert!(!house.at("var/lib/flowlock").exists());
+}
+
+#[test]
 fn without_a_home_there_is_no_store_and_no_guess() {
     let mut house = House::new();
     house.surroundings.home = None;

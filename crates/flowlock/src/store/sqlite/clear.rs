@@ -1,12 +1,13 @@
-//! Clears away what `SQLite` left of a store that was removed.
+//! What may be removed, or written over, because of its name beside a store.
 //!
-//! A cloned project may name its store, and so which files these are. So nothing is removed that may be anything but
-//! a journal: what is in the way stays, and is named.
+//! A cloned project may name its store, and so which files these are. So nothing is removed or used that may be
+//! anything but what flowlock or `SQLite` leaves there: what is in the way stays, and is named.
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 
 use super::failure::at_path;
+use super::open::APPLICATION_ID;
 use super::place::Place;
 use super::side::unusable;
 use crate::store::StoreError;
@@ -17,10 +18,46 @@ type Begins = fn(&[u8], u64) -> bool;
 /// How `SQLite` calls its files beside a store, and how they are recognised.
 const KINDS: [(&str, Begins); 3] =
     [("-journal", begins_a_journal), ("-wal", begins_a_wal), ("-shm", begins_an_index)];
-/// The index grows by so many bytes. A file without any content is no loss up to this size.
+/// The index grows by so many bytes, one after the other until a whole unit is there.
+const INDEX_GROWTH: u64 = 4 << 10;
+/// How long the first process to open a store makes it, before anything is in it.
+const INDEX_AT_FIRST: u64 = 3;
+/// A unit of the index. A file without any content is no loss up to this size.
 const INDEX_UNIT: u64 = 32 << 10;
 /// The version that the index begins with, `WALINDEX_MAX_VERSION` in `SQLite`'s `wal.c`.
 const INDEX_VERSION: u32 = 3_007_000;
+
+/// What a store's file has in its header, where `SQLite` keeps the application id.
+const STORE_ID: std::ops::Range<usize> = 68..72;
+
+/// Whether a draft is what flowlock makes, and not a file of somebody's that happens to be called so: `made_of_it` is what
+/// follows the name of the draft.
+pub(super) fn is_leftover(draft: &Place, made_of_it: &str) -> bool {
+    let Ok(meta) = draft.look() else { return false };
+    if meta.is_dir() {
+        // Only an empty one can be removed.
+        return made_of_it.is_empty();
+    }
+    let begins =
+        KINDS.iter().find(|(suffix, _)| *suffix == made_of_it).map_or(begins_a_store as Begins, |(_, b)| *b);
+    meta.is_file() && meta.nlink() == 1 && is_one(draft, begins).unwrap_or(false)
+}
+
+/// Refuses a write-ahead journal or its index beside a store that is there, unless they may be `SQLite`'s. The index is
+/// not opened: closing it would drop the locks of this process.
+pub(super) fn refuse_others_journals(store: &Place) -> Result<(), StoreError> {
+    let index = store.beside("-shm");
+    let is_odd = |bytes: u64| bytes != INDEX_AT_FIRST && !bytes.is_multiple_of(INDEX_GROWTH);
+    if index.look().is_ok_and(|meta| is_odd(meta.len())) {
+        return Err(is_in_the_way(&index));
+    }
+    let journal = store.beside("-wal");
+    // What this user may not read SQLite cannot write either, and says so.
+    if journal.open_to_read().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+        return Ok(());
+    }
+    judge(&journal, begins_a_wal)
+}
 
 /// Removes the journals of a store that is not there any more; nothing at all if one of them may be another's file.
 pub(super) fn clear_journals(store: &Place) -> Result<(), StoreError> {
@@ -39,12 +76,16 @@ fn judge(place: &Place, begins: Begins) -> Result<(), StoreError> {
     };
     match is_left_behind {
         Ok(true) => Ok(()),
-        Ok(false) => Err(unusable(format!(
-            "{} is in the way of a new store, and is left alone, since it is not what SQLite leaves under this name; move it away, or name another store",
-            place.shown()
-        ))),
+        Ok(false) => Err(is_in_the_way(place)),
         Err(error) => Err(at_path("look at", place.path(), error)),
     }
+}
+
+fn is_in_the_way(place: &Place) -> StoreError {
+    unusable(format!(
+        "{} is in the way of the store, and is left alone, since it is not what SQLite leaves under this name; move it away, or name another store",
+        place.shown()
+    ))
 }
 
 fn is_one(place: &Place, begins: Begins) -> io::Result<bool> {
@@ -62,6 +103,10 @@ fn begins_a_journal(bytes: &[u8], _: u64) -> bool {
 
 fn begins_a_wal(bytes: &[u8], _: u64) -> bool {
     [0x377f_0682_u32, 0x377f_0683].iter().any(|magic| bytes.starts_with(&magic.to_be_bytes()))
+}
+
+fn begins_a_store(bytes: &[u8], _: u64) -> bool {
+    bytes.starts_with(b"SQLite format 3\0") && bytes.get(STORE_ID) == Some(&APPLICATION_ID.to_be_bytes()[..])
 }
 
 fn begins_an_index(bytes: &[u8], length: u64) -> bool {

@@ -1,6 +1,5 @@
 //! How a store comes into being.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::clear::clear_journals;
+use super::clear::{clear_journals, is_leftover};
 use super::failure::{at_path, translate};
 use super::open::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::place::{DRAFT, DRAFT_DIGITS, Place};
@@ -72,23 +71,22 @@ fn surround(side: &SideFiles) -> Result<(), StoreError> {
 /// Files of processes that died while they made the store or a file beside it.
 pub(super) fn leftovers(store: &Place) -> Vec<Place> {
     let length = store.path().file_name().unwrap_or_default().len();
-    let longer = store.longer_names().map(|name| OsStr::from_bytes(&name.as_bytes()[length..]).to_owned());
-    longer
-        .filter(|rest| is_draft(&rest.to_string_lossy()))
-        .map(|rest| store.beside(&rest.to_string_lossy()))
-        .collect()
+    let longer = store.longer_names().filter_map(|name| {
+        let rest = name.as_bytes()[length..].escape_ascii().to_string();
+        let draft = store.beside(&rest);
+        draft_of(&rest).is_some_and(|made_of_it| is_leftover(&draft, made_of_it)).then_some(draft)
+    });
+    longer.collect()
 }
 
-/// What follows the store's name in the names that `draft_of` makes, and in those that `SQLite` makes of them.
-/// Anything else may be a store of its own.
-fn is_draft(rest: &str) -> bool {
+/// What follows the draft's own name, if this follows the store's name in the names of drafts, or of what `SQLite` makes of
+/// them. Anything else may be a store of its own.
+fn draft_of(rest: &str) -> Option<&str> {
     const OF: [&str; 7] = ["", "-journal", "-live", "-lock", "-shm", "-wake", "-wal"];
-    rest.split_once(DRAFT).is_some_and(|(of, rest)| {
-        rest.split_at_checked(DRAFT_DIGITS).is_some_and(|(number, made_of_it)| {
-            let number = number.bytes().all(|digit| digit.is_ascii_hexdigit());
-            number && OF.contains(&of) && OF.contains(&made_of_it)
-        })
-    })
+    let (of, rest) = rest.split_once(DRAFT)?;
+    let (number, made_of_it) = rest.split_at_checked(DRAFT_DIGITS)?;
+    let is_number = number.bytes().all(|digit| digit.is_ascii_hexdigit());
+    (is_number && OF.contains(&of) && OF.contains(&made_of_it)).then_some(made_of_it)
 }
 
 fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
@@ -122,7 +120,7 @@ mod tests {
     #[test]
     fn only_names_that_flowlock_makes_are_leftovers() {
         let drafts = [".new-0123456789abcdef", ".new-0123456789abcdef-journal", "-live.new-0123456789abcdef"];
-        assert!(drafts.iter().all(|rest| is_draft(rest)));
+        assert!(drafts.iter().all(|rest| draft_of(rest).is_some()));
         let others = [
             "",
             "-live",
@@ -132,6 +130,6 @@ mod tests {
             "-old.new-0123456789abcdef",
             ".new-ä123456789abcdef",
         ];
-        assert!(!others.iter().any(|rest| is_draft(rest)));
+        assert!(!others.iter().any(|rest| draft_of(rest).is_some()));
     }
 }

@@ -72,6 +72,8 @@ const SUFFIX: &str = "-live";
 /// Where a lock's number has the number of its file, which has 30 bits.
 const FILE_SHIFT: u32 = 32;
 const FILE_NUMBERS: u64 = 1 << 30;
+/// How long the file is.
+const NUMBER_BYTES: u64 = 8;
 /// The byte that is locked while a new file is given its number: behind all liveness locks.
 const NUMBERING: i64 = 1 << 62;
 /// How often another number is tried: two of 2^32 are rarely the same.
@@ -188,6 +190,11 @@ fn file_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
 
 /// The number written in the file; in a new file one is written. `None` if somebody kept that from being done in time.
 fn said_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
+    if ![0, NUMBER_BYTES].contains(&file.metadata()?.len()) {
+        return Err(std::io::Error::other(
+            "it is not what flowlock makes under this name, and is left alone; move it away, or name another store",
+        ));
+    }
     if let Some(number) = written_number(file)? {
         return Ok(Some(number));
     }

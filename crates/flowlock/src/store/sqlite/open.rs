@@ -9,6 +9,7 @@ use nix::sys::statfs::{self, FsType};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::clear::refuse_others_journals;
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate};
@@ -162,6 +163,7 @@ fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
 /// What `SQLite` opens beside the file, and what we do.
 fn check_surroundings(store: &Place) -> Result<(), StoreError> {
     refuse_mounted_alone(store)?;
+    refuse_others_journals(store)?;
     let side = SideFiles::of(store)?;
     side.ensure("-wal")?;
     side.ensure("-shm")?;

@@ -481,7 +481,9 @@ fn a_file_of_the_users_that_is_called_like_a_draft_is_no_leftover() {
     let place = Place::new();
     let theirs = [".new-2026112619020000", ".new-2026112619020000-wal", "-live.new-2026112619020000"]
         .map(|name| place.beside(name));
-    theirs.iter().for_each(|path| fs::write(path, "a dump of the day").unwrap());
+    for path in &theirs {
+        fs::write(path, "a dump of the day").unwrap();
+    }
     let full = place.beside("-wake.new-2026112619020000");
     fs::create_dir(&full).unwrap();
     fs::write(full.join("file"), "").unwrap();

@@ -106,6 +106,11 @@ impl Flowlock {
         &self.shared.namespace
     }
 
+    /// How long the store is asked before an error is reported, apart from any wait.
+    pub fn store_timeout(&self) -> Duration {
+        self.shared.store_timeout
+    }
+
     /// Listens for wake-ups no more, and waits up to `at_most` until nothing of that is left in the store's directory. For a
     /// process that is about to end: its threads may not come to that by themselves.
     pub fn stop_listening(&self, at_most: Duration) {
@@ -307,23 +312,32 @@ impl Shared {
     }
 
     /// The same; sets `unsure` if an earlier try may have taken effect: then the answer may be about what that did.
-    pub(crate) fn step_noting(&self, step: &Step, unsure: &Cell<bool>) -> Result<Answer, StoreError> {
-        let limits = Limits::within(self.store_timeout);
-        repeat(&limits, || {
+    pub(crate) fn step_noting(
+        &self,
+        step: &Step,
+        unsure: &Cell<bool>,
+        limits: &Limits,
+    ) -> Result<Answer, StoreError> {
+        repeat(limits, || {
             self.store
-                .step_within(&self.namespace, step, &limits)
+                .step_within(&self.namespace, step, limits)
                 .inspect_err(|error| unsure.set(unsure.get() || error.is_unknown()))
         })
     }
 
     /// The same, and no longer than the caller wants to wait.
     pub(crate) fn step_for_caller(&self, step: &Step) -> Result<Answer, StoreError> {
-        self.step_within(step, &self.callers_limits(later(Instant::now(), self.store_timeout)))
+        self.step_within(step, &self.limits_of_caller())
     }
 
     /// The same with limits of its own. One repetition is always allowed, unless all the time went into the first try.
     pub(crate) fn step_within(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
         repeat(limits, || self.store.step_within(&self.namespace, step, limits))
+    }
+
+    /// As long as the store is asked, or until the caller says that it will not wait.
+    pub(crate) fn limits_of_caller(&self) -> Limits {
+        self.callers_limits(later(Instant::now(), self.store_timeout))
     }
 
     /// Until then, or until the caller says that it will not wait.

@@ -62,8 +62,8 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
-    /// The run does not hold its claims any more; nothing it did was recorded.
-    #[error("{run} lost its claims ({}); its outputs are not recorded as written", by.as_str())]
+    /// The run does not hold its claims any more, as far as can be told; nothing it did was recorded yet.
+    #[error("{run} lost its claims ({}); {}", by.as_str(), by.what_of_its_outputs())]
     Lost {
         /// The run.
         run: RunId,
@@ -101,10 +101,7 @@ pub enum Error {
         blocked: Box<Blocked>,
     },
     /// Whether the outputs are written is not known: the store did not answer in time.
-    #[error(
-        "the outcome of {run} is unknown: the store did not answer within {}; ask again with `flowlock commit {run}`",
-        show(waited)
-    )]
+    #[error("the outcome of {run} is unknown: the store did not answer within {}", show(waited))]
     Unknown {
         /// The run.
         run: RunId,
@@ -143,6 +140,18 @@ impl Lost {
             Self::By(LostBy::Taken) => "taken: its lease was over and another run needed its names",
             Self::By(LostBy::Died) => "died",
             Self::By(LostBy::Broken) => "unlocked by hand",
+        }
+    }
+}
+
+impl Lost {
+    /// What is known of the outputs. That a lease is over says nothing yet: a commit asks whether anybody needed the names.
+    fn what_of_its_outputs(self) -> &'static str {
+        match self {
+            Self::Expired | Self::Unreachable => {
+                "others may have its names by now; a commit succeeds only if nobody needed them"
+            }
+            Self::By(_) | Self::WithTheStore => "its outputs are not recorded as written",
         }
     }
 }

@@ -196,9 +196,13 @@ impl Grant {
         self.finish(None)
     }
 
-    /// The same with a note of at most 4 KiB for readers, e.g. the path of the file that was written.
-    pub fn commit_with(self, note: &str) -> Result<Committed, Error> {
-        check_note(note)?;
+    /// The same with a note of at most 4 KiB for readers, e.g. the path of the file that was written. With a longer one
+    /// the run fails.
+    pub fn commit_with(mut self, note: &str) -> Result<Committed, Error> {
+        if let Err(error) = check_note(note) {
+            self.end_badly();
+            return Err(error);
+        }
         self.finish(Some(note.to_owned()))
     }
 
@@ -239,7 +243,9 @@ impl Grant {
     pub fn detach(mut self) -> Result<RunId, Error> {
         let answer = self.shared.step(&Step::Detach(self.held.attempt.clone()))?;
         if answer != Answer::Done {
-            return Err(self.is_lost(self.lost().unwrap_or(Lost::Expired)));
+            let lost = self.verify().err().unwrap_or_else(|| self.is_lost(Lost::Expired));
+            self.end_badly();
+            return Err(lost);
         }
         self.ended = true;
         self.shared.keeper.release(&self.held);
@@ -279,13 +285,12 @@ pub(crate) fn commit(
 ) -> Result<bool, Error> {
     let begin = Instant::now();
     let until = later(begin, left.max(shared.store_timeout).saturating_add(shared.commit_wait));
+    let limits = shared.callers_limits(until);
     let step = Step::Commit { who: who.clone(), note };
+    let unknown = |source| unknown(who, begin, source);
     loop {
-        let answer = shared
-            .step_within(&step, &shared.callers_limits(until))
-            .map_err(|source| unknown(who, begin, source))?;
-        match answer {
-            Answer::Finished(Finished::AskAgain) => {}
+        match shared.step_within(&step, &limits).map_err(unknown)? {
+            Answer::Finished(Finished::AskAgain) => limits.may_ask_again().map_err(unknown)?,
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
             Answer::Finished(finished) => return Err(not_committed(who, finished, if_not_found)),
             _ => return Err(Error::NoSuchRun { run: who.run.clone() }),
@@ -324,14 +329,15 @@ pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
 /// Renews one run's lease, by its id; answers what is left of it.
 pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error> {
     let run = || who.run.clone();
+    let limits = shared.limits_of_caller();
     loop {
-        let answer = shared.step_for_caller(&Step::Refresh(vec![who.clone()]))?;
+        let answer = shared.step_within(&Step::Refresh(vec![who.clone()]), &limits)?;
         let Answer::Refreshed(answers) = answer else {
             return Err(Error::NoSuchRun { run: run() });
         };
         let left = |ms: i64| Duration::from_millis(ms.max(0) as u64);
         match answers.first() {
-            Some(Refreshed::AskAgain) => {}
+            Some(Refreshed::AskAgain) => limits.may_ask_again()?,
             Some(Refreshed::Held { lease_left_ms, .. }) => return Ok(left(*lease_left_ms)),
             Some(Refreshed::MaxRuntime { lease_left_ms }) if *lease_left_ms > 0 => {
                 return Ok(left(*lease_left_ms));

@@ -12,10 +12,13 @@ use crate::grant::{self, TAKEN};
 use crate::name::{JobName, Name, RunId};
 use crate::run::{IfWritten, OnFail, Spec, Ticket, Token};
 use crate::step::{Answer, Holders, Step, Unlock, Who};
-use crate::store::{Content, NameSeen, Page, Seen, StoreError, View};
+use crate::store::{Content, NameSeen, Page, Seen, View, pages};
+use crate::world::later;
 
-/// How often a short administrative step is repeated while older work is served first.
-const MOST_ROUNDS: usize = 10_000;
+/// How much memory all runs of a namespace may take at once: a server may invent ever new ones.
+const MOST_BYTES_OF_RUNS: usize = 128 << 20;
+/// How long a short administrative step waits for the end of a pause after a failover, whatever a server says.
+const LONGEST_FAILOVER_PAUSE: Duration = Duration::from_mins(10);
 
 impl Flowlock {
     /// Renews the lease of a detached run; answers what is left of it.
@@ -56,6 +59,9 @@ impl Flowlock {
 
     /// Runs that wait or hold, by arrival, in pages.
     ///
+    /// # Errors
+    /// [`Error::Store`] if they would take more than 128 MiB here; [`view`](Self::view) reads them page by page.
+    ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
     /// let grant = flowlock.job("import").output("sales").acquire()?;
@@ -65,14 +71,18 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn runs(&self) -> Result<Vec<Seen>, Error> {
-        let mut all = Vec::new();
-        let mut from = Ticket(0);
+        let mut all: Vec<Seen> = Vec::new();
+        let (mut from, mut bytes) = (Ticket(0), 0);
         loop {
             let view = View::Runs { job: None, from, limit: 1_000 };
             let Content::Runs(runs, next) = self.view(&view)?.content else {
                 return Ok(all);
             };
+            bytes += runs.iter().map(pages::size_of).sum::<usize>();
             all.extend(runs);
+            if bytes > MOST_BYTES_OF_RUNS {
+                return Err(pages::too_much(all.len(), MOST_BYTES_OF_RUNS).into());
+            }
             match next {
                 Some(next) => from = next,
                 None => return Ok(all),
@@ -177,12 +187,20 @@ impl Flowlock {
         Ok(answer == Answer::Done || unsure.get())
     }
 
+    /// Carries out a short administrative step: repeated while older work is served first, as long as the store is asked.
+    /// A pause after a failover is waited for besides, once.
     fn administer(&self, step: &Step, unsure: &Cell<bool>) -> Result<Answer, Error> {
-        for _ in 0..MOST_ROUNDS {
-            match self.shared.step_noting(step, unsure)? {
-                // Older work comes first, or the store pauses after a failover.
+        let mut limits = self.shared.limits_of_caller();
+        let mut paused = false;
+        loop {
+            match self.shared.step_noting(step, unsure, &limits)? {
                 Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
-                    std::thread::sleep(Duration::from_millis(ms));
+                    if ms > 0 && !std::mem::replace(&mut paused, true) {
+                        let pause = Duration::from_millis(ms).min(LONGEST_FAILOVER_PAUSE);
+                        limits.until = later(limits.until, pause);
+                        limits.sleep(pause);
+                    }
+                    limits.may_ask_again()?;
                 }
                 Answer::Refused(blocked) => {
                     return Err(Error::Held { blocked: Box::new(blocked) });
@@ -190,11 +208,6 @@ impl Flowlock {
                 answer => return Ok(answer),
             }
         }
-        Err(StoreError::new(
-            crate::store::StoreErrorKind::Unreachable,
-            "the store has too much older work to finish first",
-        )
-        .into())
     }
 }
 

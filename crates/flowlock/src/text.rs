@@ -29,7 +29,10 @@ pub struct InvalidText {
 pub(crate) fn check(what: &'static str, text: &str) -> Result<(), InvalidText> {
     match problem(text) {
         None => Ok(()),
-        Some(problem) => Err(InvalidText { what, shown: cut(&escape(text)), problem }),
+        Some(problem) => {
+            let shown = cut(&escape(&crate::store::misplaced(text)));
+            Err(InvalidText { what, shown, problem })
+        }
     }
 }
 

@@ -260,6 +260,7 @@ impl Pending {
     }
 
     fn ask_now(&mut self) -> Result<Option<Grant>, Error> {
+        let limits = self.shared.limits_of_caller();
         loop {
             let sent_ms = crate::world::boot_now_ms();
             let holder = self.shared.holder()?;
@@ -293,12 +294,14 @@ impl Pending {
                     }
                     return Ok(None);
                 }
-                Answer::Standing(Standing::AskAgain | Standing::Granted { .. }) => {}
+                Answer::Standing(Standing::AskAgain | Standing::Granted { .. }) => limits.may_ask_again()?,
                 Answer::Standing(Standing::Ended { outcome, blocked }) => {
                     return Err(self.ended(outcome, blocked));
                 }
                 // The store's clock may have been set: its answer has just told what it is now.
-                Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) if !self.is_over() => {}
+                Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) if !self.is_over() => {
+                    limits.may_ask_again()?;
+                }
                 _ => return Err(self.ended(Outcome::TimedOut, None)),
             }
         }

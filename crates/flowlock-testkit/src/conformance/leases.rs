@@ -283,6 +283,7 @@ pub(super) fn a_revoked_run_blocks_until_it_acknowledges(stage: &Stage) {
         let b = stage.run(&format!("B {id}")).writes(id).waits();
         assert_eq!(a.is_unlocked(Unlock::WhenAcknowledged), "done");
         a.is("running, revoked");
+        assert_eq!(a.detaches(), "not_found");
         assert_eq!(a.refreshes(), "lost(broken)");
         assert_eq!(a.commits(), "lost(broken)");
         b.is("queued");

@@ -43,6 +43,7 @@ use crate::coordinator::{Builder, Flowlock};
 use crate::error::Error;
 use crate::job::LEASES;
 use crate::name::Namespace;
+use crate::store::misplaced;
 use crate::text::escape;
 
 /// The settings there are, as they stand in files; the variable is `FLOWLOCK_` and the same in capitals.
@@ -183,11 +184,18 @@ impl Config {
         }
     }
 
-    /// The namespace.
+    /// The namespace. A store's URL with a password is none: everybody would see it.
     pub fn namespace(&self) -> Result<Namespace, Error> {
-        Ok(self
-            .get("namespace")
-            .map_or_else(|| Ok(Namespace::default()), |s| Namespace::parse_or_default(&s.value))?)
+        let Some(Setting { value, source }) = self.get("namespace") else { return Ok(Namespace::default()) };
+        let shown = misplaced(value);
+        if shown != *value && !shown.starts_with('…') {
+            let problem = format!(
+                "the namespace from {source} is a store's URL, \"{}\"; that belongs into store",
+                escape(&shown)
+            );
+            return Err(Error::Configuration(problem));
+        }
+        Ok(Namespace::parse_or_default(value)?)
     }
 
     /// Opens the store in force, with the lease and the time limits that are set; makes the directory of the default
@@ -274,6 +282,6 @@ fn check(key: &str, setting: &Setting) -> Result<(), Error> {
 fn duration_of(key: &str, Setting { value, source }: &Setting) -> Result<Duration, Error> {
     let (allowed, limits) = limits_of(key).unwrap_or((TIMEOUTS, "1s to 366d"));
     duration_within(value, &allowed, limits).map_err(|problem| {
-        Error::Configuration(format!("{key} \"{}\" from {source}: {problem}", escape(value)))
+        Error::Configuration(format!("{key} \"{}\" from {source}: {problem}", escape(&misplaced(value))))
     })
 }

@@ -10,6 +10,7 @@ use super::file::{self, Found};
 use super::paths::{self, Base};
 use super::{KEYS, Setting, Source, is_duration, spelling};
 use crate::error::Error;
+use crate::store::misplaced;
 use crate::text::escape;
 
 /// Directories whose projects are trusted; not for a project to say.
@@ -130,5 +131,5 @@ fn unknown(key: &str, whose: Whose) -> String {
         Some(near) => format!("did you mean {near}?"),
         None => format!("there are {}", KEYS.into_iter().chain(own).collect::<Vec<_>>().join(", ")),
     };
-    format!("there is no setting \"{}\"; {tip}", escape(key))
+    format!("there is no setting \"{}\"; {tip}", escape(&misplaced(key)))
 }

@@ -19,6 +19,8 @@ use crate::world::{Life, random_u64};
 const PROBE: Duration = Duration::from_millis(500);
 /// A heartbeat that did not reach the store is sent again so soon: two in a row would be silence.
 const SECOND_TRY: Duration = Duration::from_secs(1);
+/// How many pages of an answer it reads: a million runs, which no process has.
+const MOST_PAGES: usize = 1_000;
 
 /// Who listens.
 pub(super) struct Attendant {
@@ -194,7 +196,17 @@ impl Attendant {
             seat.is_asked_about();
         }
         let mut from = (!seats.is_empty()).then_some(Ticket(0));
-        while let Some(page) = from {
+        let mut pages_left = MOST_PAGES;
+        while let Some(page) = from
+            && !self.room.closed.load(Ordering::Acquire)
+        {
+            if pages_left == 0 {
+                tracing::warn!(
+                    "the store speaks of more runs of this process than there can be; trying again"
+                );
+                return false;
+            }
+            pages_left -= 1;
             let beat = Step::Heartbeat { client: self.client, from: page, explain: explain.to_vec() };
             let heard = shared.store.step(&shared.namespace, &beat);
             let heard = heard.and_then(|answer| match answer {

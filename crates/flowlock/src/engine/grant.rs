@@ -120,7 +120,7 @@ impl<T: Tables> Engine<'_, T> {
             }
             for stake in self.tables.holders(&place, Which::Lapsed, usize::MAX)? {
                 if rule::conflicts(claim.mode, stake.mode) {
-                    let holder = self.must_find(stake.ticket)?;
+                    let holder = self.must_hold(&place, stake, Which::Lapsed)?;
                     self.lose(holder)?;
                 }
             }
@@ -140,7 +140,7 @@ impl<T: Tables> Engine<'_, T> {
             }
             let mut earliest: Option<Run> = None;
             for stake in lapsed {
-                let holder = self.must_find(stake.ticket)?;
+                let holder = self.must_hold(&place, stake, Which::Lapsed)?;
                 let key = |run: &Run| (run.deadline_ms, run.ticket);
                 if earliest.as_ref().is_none_or(|first| key(&holder) < key(first)) {
                     earliest = Some(holder);

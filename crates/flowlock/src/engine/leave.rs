@@ -3,8 +3,10 @@
 use super::grant::Wakes;
 use super::tables::{Result, Source, Stake, Tables, Which, one_less};
 use super::{Engine, OUTCOME_MEMORY_MS};
+use crate::claim::Claim;
 use crate::run::{IfWritten, LostBy, Outcome, Place, Run, State, Ticket};
 use crate::step::Wake;
+use crate::store::StoreError;
 
 impl<T: Tables> Engine<'_, T> {
     /// Ends a run, whatever it was doing: it leaves its line, gives back its names, and its outcome is
@@ -130,6 +132,23 @@ impl<T: Tables> Engine<'_, T> {
         self.budget.ends -= 1;
         self.budget.ended_claims = self.budget.ended_claims.saturating_sub(claims);
         Ok(true)
+    }
+
+    /// The run that holds `stake`, if it says so itself. Only a store that somebody altered has a stake of any other run:
+    /// ending that run would leave the stake where it is, to be met again for ever.
+    pub(super) fn must_hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<Run> {
+        let run = self.must_find(stake.ticket)?;
+        let claims = |claim: &Claim| {
+            Some(claim.space) == place.space && claim.name == place.name && claim.mode == stake.mode
+        };
+        if run.state.is_holding()
+            && run.lapsed == (which == Which::Lapsed)
+            && run.spec.claims.iter().any(claims)
+        {
+            return Ok(run);
+        }
+        let (name, id) = (&place.name, &run.attempt.id);
+        Err(StoreError::damaged(format!("{name} is held by run {id}, which does not hold it")))
     }
 
     pub(super) fn add_guards(&mut self, run: &Run) -> Result<()> {

@@ -101,7 +101,8 @@ impl<T: Tables> Engine<'_, T> {
 
     pub(super) fn detach(&mut self, attempt: &Attempt) -> Result<Answer> {
         match self.tables.by_attempt(attempt)? {
-            Some(mut run) if run.state == State::Running => {
+            // One that was unlocked is waited for: it learns of that, and gives its names up.
+            Some(mut run) if run.state == State::Running && !run.revoked => {
                 run.detached = true;
                 run.holder.life = None;
                 self.save(&run)?;

@@ -9,7 +9,7 @@ use crate::blocker::{Blocked, Blocker, BlockerKind};
 use crate::claim::{Mode, Space};
 use crate::name::{Name, RunId};
 use crate::record::{Failure, MadeFrom, Record, RecordState};
-use crate::run::{LostBy, Outcome, Place, Run, Spec, Ticket, Token};
+use crate::run::{LostBy, Outcome, Place, Run, Spec, Token};
 use crate::step::{Answer, Holders};
 use crate::store::StoreError;
 
@@ -242,6 +242,7 @@ impl<T: Tables> Engine<'_, T> {
                 if !self.is_dead(stake.ticket)? {
                     living.push(self.held_by(name, stake)?);
                 } else if self.may_end(stake.ticket)? {
+                    self.must_hold(&place, stake, Which::Standing)?;
                     self.bury(&[stake.ticket])?;
                     any_dead = true;
                 } else {
@@ -273,17 +274,15 @@ impl<T: Tables> Engine<'_, T> {
                 if !self.may_end(stake.ticket)? {
                     return Ok(false);
                 }
+                let run = self.must_hold(place, stake, which)?;
                 if !self.bury(&[stake.ticket])? {
-                    self.break_off(stake.ticket)?;
+                    self.break_off(run)?;
                 }
             }
         }
     }
 
-    fn break_off(&mut self, ticket: Ticket) -> Result<()> {
-        let Some(mut run) = self.tables.run(ticket)?.filter(|run| run.state.is_holding()) else {
-            return Ok(());
-        };
+    fn break_off(&mut self, mut run: Run) -> Result<()> {
         self.sign(&mut run);
         if run.lapsed { self.lose(run) } else { self.finish(&mut run, Outcome::Lost(LostBy::Broken)) }
     }

@@ -67,6 +67,17 @@ impl Limits {
         std::thread::sleep(MOMENT);
     }
 
+    /// What to answer if the store says again and again that older work comes first, and the wait is over.
+    pub(crate) fn may_ask_again(&self) -> Result<(), StoreError> {
+        self.check()?;
+        if !self.left().is_zero() {
+            return Ok(());
+        }
+        let message =
+            "the store is busy with older work that comes first, and some of it is left; try again later";
+        Err(StoreError::new(StoreErrorKind::Unreachable, message).out_of_time())
+    }
+
     /// What to answer if the caller will wait no longer.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if !self.is_interrupted() {

@@ -18,7 +18,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use self::limits::Limits;
-pub use self::shown::without_password;
+pub use self::shown::{misplaced, without_password};
 pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Watermark};
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};

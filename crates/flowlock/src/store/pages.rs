@@ -1,10 +1,11 @@
 //! Whether what a store says of itself is an answer to what was asked. Whoever follows pages ends only if each of them
 //! begins behind the one before: a server that is not what it should be could otherwise be read for ever.
 
-use super::{Content, Page, StoreError, View};
+use super::{Content, Page, Seen, StoreError, StoreErrorKind, View};
+use crate::blocker::{Blocked, By};
 use crate::name::Name;
 use crate::record::Record;
-use crate::run::Ticket;
+use crate::run::{Origin, Ticket};
 
 /// The page, if it lies where the view says and its parts follow each other.
 ///
@@ -43,6 +44,43 @@ pub(crate) fn checked(view: &View, page: Page) -> Result<Page, StoreError> {
 /// Where the next page of runs begins, if there is one: behind where this one began.
 pub(crate) fn next_ticket(from: Ticket, next: Option<Ticket>) -> Result<Option<Ticket>, StoreError> {
     if next.is_some_and(|next| next <= from) { Err(strange("runs")) } else { Ok(next) }
+}
+
+/// About how much memory a run takes, with what is in its way.
+pub(crate) fn size_of(seen: &Seen) -> usize {
+    let Seen { run, blocked, .. } = seen;
+    let claims = &run.spec.claims;
+    let names: usize = claims.iter().map(|claim| size_of_val(claim) + claim.name.as_str().len()).sum();
+    let actor = run.actor.as_ref().map_or(0, |actor| size_of_origin(&actor.origin));
+    let numbers = size_of_val(&*run.input_versions) + size_of_val(&*run.ancestors);
+    size_of_val(seen)
+        + names
+        + numbers
+        + actor
+        + size_of_origin(&run.holder.origin)
+        + blocked.as_ref().map_or(0, size_of_blocked)
+}
+
+fn size_of_blocked(blocked: &Blocked) -> usize {
+    let by = |by: &By| by.run.as_str().len() + by.job.as_str().len() + size_of_origin(&by.origin);
+    let one = |blocker: &crate::blocker::Blocker| {
+        size_of_val(blocker) + blocker.name.as_str().len() + blocker.by.as_ref().map_or(0, by)
+    };
+    blocked.by.iter().map(one).sum()
+}
+
+fn size_of_origin(origin: &Origin) -> usize {
+    let Origin { host, user, ci, .. } = origin;
+    size_of_val(origin) + host.len() + user.len() + ci.as_ref().map_or(0, String::len)
+}
+
+/// An error about more runs than can be kept at once.
+pub(crate) fn too_much(count: usize, most_bytes: usize) -> StoreError {
+    let message = format!(
+        "the namespace has more runs than can be listed at once: the first {count} take more than {} MiB",
+        most_bytes >> 20
+    );
+    StoreError::new(StoreErrorKind::Unusable, message)
 }
 
 fn lie_behind(after: Option<&Name>, prefix: &str, records: &[Record]) -> bool {

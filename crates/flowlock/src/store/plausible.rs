@@ -1,9 +1,9 @@
-//! Whether the numbers of a row can be flowlock's own. A store's content may have been altered by anybody who may write to
+//! Whether the values of a row can be flowlock's own. A store's content may have been altered by anybody who may write to
 //! it; sums of what is plausible never overflow.
 
 use crate::claim::{Claim, LARGEST_CAPACITY, Mode};
 use crate::engine::tables::Meta;
-use crate::record::{MadeFrom, Record};
+use crate::record::{LONGEST_NOTE, MadeFrom, Record};
 use crate::run::{Run, Token};
 
 /// The largest number that every store, and a script on a server, counts exactly with: 285,000 years in milliseconds,
@@ -23,9 +23,10 @@ pub(crate) fn run(run: &Run) -> bool {
         && run.spec.claims.iter().all(is_claim)
 }
 
-/// Whether all numbers of a record are plausible.
+/// Whether all numbers of a record are plausible, and its note no longer than one can be.
 pub(crate) fn record(record: &Record) -> bool {
     is_token(record.version)
+        && record.note.as_ref().is_none_or(|note| note.len() <= LONGEST_NOTE)
         && is_time(record.written_at_us)
         && record.expires_at_us.is_none_or(is_end)
         && record.actor.as_ref().is_none_or(|actor| is_time(actor.at_us))

@@ -45,6 +45,18 @@ pub fn without_password(url: &str) -> String {
     }
 }
 
+/// What somebody wrote where something else belongs, as it may be shown: a store's URL among that loses its password.
+///
+/// ```
+/// use flowlock::store::misplaced;
+///
+/// assert_eq!(misplaced("redis://me:secret@host/1"), "redis://me:***@host/1");
+/// assert_eq!(misplaced("sales.clean"), "sales.clean");
+/// ```
+pub fn misplaced(text: &str) -> String {
+    if text.contains("://") && text.contains('@') { without_password(text) } else { text.to_owned() }
+}
+
 /// A path has no password, unless somebody put one URL into another.
 fn is_a_file(url: &str) -> bool {
     url.strip_prefix("sqlite:").is_some_and(|path| !path.contains("://"))

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flowlock::step::{Holders, Unlock};
-use flowlock::store::View;
 use flowlock::store::sqlite::SqliteStore;
+use flowlock::store::{StoreErrorKind, View};
 use flowlock::{Acquired, Creation, Error, Flowlock, JobName, Name, Namespace, RunId, Token, escape};
 use flowlock_testkit::{Bent, sql};
 
@@ -169,6 +169,62 @@ fn a_store_that_somebody_altered_is_used_as_it_is_or_refused() {
         },
     );
     assert!(used.into_inner().unwrap() > 0, "no altered store could be opened: nothing was tried");
+}
+
+/// Holds `report` and a unit of `gpu` in a new store with a run that ended before; then alters it.
+fn held_and_altered(directory: &Path, statement: &str) -> Flowlock {
+    let file = fresh(directory).join("altered.db");
+    let flowlock = open(&file).unwrap();
+    flowlock.job("load").output("sales").acquire().unwrap().commit().unwrap();
+    let write = flowlock.job("write").output("report").slot("gpu", 1, 2);
+    write.lease(Duration::from_mins(10)).acquire().unwrap().detach().unwrap();
+    drop(flowlock);
+    sql(&file, statement);
+    open(&file).unwrap()
+}
+
+#[test]
+fn a_holder_that_does_not_hold_ends_what_would_end_it_with_an_error_and_not_never() {
+    let directory = tempfile::tempdir().unwrap();
+    let is_damaged = |error: Error| {
+        let said = error.to_string();
+        assert!(matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Damaged), "{said}");
+        assert!(said.contains("contradicts itself"), "{said}");
+    };
+    for statement in [
+        "update hold set lapsed = 1",
+        "update hold set ticket = 1",
+        "update run set lapsed = 1 where ticket = 2",
+        "update run set state = 'committed' where ticket = 2",
+        "update run set spec = replace(spec, 'report', 'other') where ticket = 2",
+    ] {
+        println!("{statement}");
+        let flowlock = held_and_altered(directory.path(), statement);
+        is_damaged(flowlock.remove(&["report"], Holders::Break).unwrap_err());
+        let holders = Holders::Break;
+        is_damaged(flowlock.create(&["report"], Creation { holders, ..Creation::default() }).unwrap_err());
+    }
+    // Whoever needs what lapsed, units too.
+    let lapsed = "update hold set lapsed = 1; update namespace set lapsed = 1";
+    let flowlock = held_and_altered(directory.path(), lapsed);
+    is_damaged(flowlock.job("a").slot("gpu", 2, 2).try_acquire().unwrap_err());
+    is_damaged(flowlock.job("a").output("report").try_acquire().unwrap_err());
+}
+
+#[test]
+fn a_note_longer_than_any_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("altered.db");
+    let flowlock = open(&file).unwrap();
+    let longest = "n".repeat(flowlock::LONGEST_NOTE);
+    flowlock.create(&["sales"], Creation { note: Some(longest), ..Creation::default() }).unwrap();
+    let all = View::Records { prefix: String::new(), after: None, limit: 10 };
+    assert!(flowlock.view(&all).is_ok());
+    drop(flowlock);
+    sql(&file, "update record set note = note || 'n'");
+    let error = open(&file).unwrap().view(&all).unwrap_err();
+    assert!(matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Damaged), "{error}");
+    assert!(format!("{error:?}").len() < 1_000, "{error:?}");
 }
 
 /// A new directory below `parent`.

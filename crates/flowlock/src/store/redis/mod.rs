@@ -204,7 +204,11 @@ impl RedisStore {
         match (self.link.options().durability, step) {
             (
                 Durability::Replicas { count, within },
-                Step::Acquire(_) | Step::Claim { .. } | Step::Commit { .. },
+                Step::Acquire(_)
+                | Step::Claim { .. }
+                | Step::Commit { .. }
+                | Step::Create { .. }
+                | Step::Remove { .. },
             ) => Some((count, within)),
             _ => None,
         }
@@ -242,6 +246,12 @@ impl RedisStore {
                 self.watch.tell(format!(
                     "{} is committed, but only {short}: a failover before the others have it would lose the commit",
                     who.run
+                ));
+                Ok(answer)
+            }
+            (Answer::Done, Step::Create { .. } | Step::Remove { .. }) => {
+                self.watch.tell(format!(
+                    "the change is made, but only {short}: a failover before the others have it would undo it"
                 ));
                 Ok(answer)
             }

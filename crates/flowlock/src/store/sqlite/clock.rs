@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::failure::translate;
+use super::sleep;
 use crate::store::{Limits, StoreError};
 use crate::sync::lock;
 use crate::world::later;
@@ -34,13 +35,18 @@ struct Running {
     work_until: Instant,
 }
 
-/// A transaction with limits, until dropped.
+/// A transaction with limits, until dropped by the thread that began it.
 #[derive(Debug)]
-pub(super) struct Timed(Clock);
+pub(super) struct Timed {
+    clock: Clock,
+    /// What this thread's limits were before.
+    before: Option<Limits>,
+}
 
 impl Drop for Timed {
     fn drop(&mut self) {
-        *lock(&self.0.0) = None;
+        *lock(&self.clock.0) = None;
+        sleep::within(self.before.take());
     }
 }
 
@@ -56,7 +62,7 @@ impl Clock {
     pub(super) fn start(&self, limits: &Limits) -> Timed {
         let running = Running { limits: limits.clone(), work_until: later(Instant::now(), LONGEST_WORK) };
         *lock(&self.0) = Some(running);
-        Timed(self.clone())
+        Timed { clock: self.clone(), before: sleep::within(Some(limits.clone())) }
     }
 
     fn has_worked_enough(&self) -> bool {

@@ -5,7 +5,7 @@ use std::fs;
 use super::SqliteStore;
 use super::lockers::{self, Kind};
 use super::place::Place;
-use crate::store::Finding;
+use crate::store::{Finding, Limits};
 
 /// A journal of this size is not cut back: `SQLite` does that at 4 MiB, unless somebody still reads an old state.
 const LARGE: u64 = 16 << 20;
@@ -19,7 +19,22 @@ impl SqliteStore {
             Some(problem) => Finding::bad("liveness", problem),
             None => Finding::good("liveness", "whoever dies is noticed"),
         };
-        vec![journal(&self.place), liveness]
+        vec![journal(&self.place), self.locks(), liveness]
+    }
+
+    /// Whether somebody keeps a lock that all others need. With the turn to write no process of flowlock has one of them.
+    fn locks(&self) -> Finding {
+        const WHAT: &str = "locks";
+        let limits = Limits::within(self.patience);
+        let found = self.inner(&limits).and_then(|mut inner| {
+            let _turn = inner.turnstile.enter(&limits)?;
+            Ok(lockers::in_the_way(&self.place))
+        });
+        match found {
+            Ok(None) => Finding::good(WHAT, "nobody keeps the store's files locked"),
+            Ok(Some(lock)) => Finding::bad(WHAT, lock.to_string()),
+            Err(error) => Finding::bad(WHAT, error.to_string()),
+        }
     }
 }
 

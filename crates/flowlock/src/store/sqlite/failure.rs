@@ -1,9 +1,12 @@
 //! What `SQLite`'s and the file system's errors mean to a user.
 
+use std::error::Error as _;
 use std::path::Path;
 
 use rusqlite::ffi::ErrorCode;
 
+use super::lockers;
+use super::place::Place;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// An error of `SQLite`, by what the caller can do about it.
@@ -38,7 +41,7 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
             StoreErrorKind::Unreachable,
             "the step took too long, or was interrupted, and was broken off; nothing was changed",
         ),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+        Some(code) if is_locked(code) => (
             StoreErrorKind::Unreachable,
             "another program keeps the store locked; only flowlock may open the file",
         ),
@@ -48,6 +51,21 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
         ),
     };
     StoreError::new(kind, message).caused_by(error)
+}
+
+/// Whether somebody else's lock was in the way. For some locks `SQLite` calls that a breach of its protocol.
+fn is_locked(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed)
+}
+
+/// The same error; if somebody else's lock was in the way, with whose it is.
+pub(super) fn naming_the_locker(store: &Place, error: StoreError) -> StoreError {
+    let cause = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
+    let locked = cause.and_then(rusqlite::Error::sqlite_error_code).is_some_and(is_locked);
+    match lockers::in_the_way(store).filter(|_| locked) {
+        Some(lock) => StoreError::new(error.kind(), format!("the store is busy: {lock}")).caused_by(error),
+        None => error,
+    }
 }
 
 /// An error at COMMIT. A failed write there may or may not have reached the disk.

@@ -18,6 +18,17 @@ pub(super) struct Lock {
     pub(super) pid: Option<u32>,
 }
 
+impl Lock {
+    fn touches(&self, bytes: (u64, u64)) -> bool {
+        self.bytes.0 <= bytes.1 && self.bytes.1 >= bytes.0
+    }
+}
+
+/// The bytes of `-shm` that `SQLite` locks (`WALINDEX_LOCK_OFFSET` in its `wal.c`, `UNIX_SHM_DMS` in its `os_unix.c`).
+const INDEX_LOCKS: (u64, u64) = (120, 128);
+/// Those of them that nobody shares: for writing, for moving the journal to the file, and for making the index anew.
+const INDEX_LOCKS_OF_WRITERS: (u64, u64) = (120, 122);
+
 /// Which kind of lock is looked for: the three do not see each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -41,6 +52,34 @@ pub(super) fn leased(place: &Place) -> Option<StoreError> {
     let lease = locks_on(place.inside(), Kind::Lease).into_iter().next()?;
     let message = format!("the store is busy: {} has a lease on {}", by_whom(lease.pid), place.shown());
     Some(StoreError::new(StoreErrorKind::Unreachable, message))
+}
+
+/// A lock on the store's own files that keeps others from reading or writing it.
+#[derive(Debug)]
+pub(super) struct InTheWay {
+    lock: Lock,
+    file: Place,
+}
+
+impl std::fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} keeps {} locked; end that process", by_whom(self.lock.pid), self.file.shown())
+    }
+}
+
+/// A lock of another process that is in the way of whoever reads or writes the store. A process of flowlock has such a
+/// lock for a moment only.
+pub(super) fn in_the_way(store: &Place) -> Option<InTheWay> {
+    let lock_of = |file: Place, is_in_the_way: fn(&Lock) -> bool| {
+        let own = std::process::id();
+        let mut locks = locks_on(file.inside(), Kind::Bytes).into_iter();
+        let lock = locks.find(|lock| is_in_the_way(lock) && lock.pid != Some(own))?;
+        Some(InTheWay { lock, file })
+    };
+    lock_of(store.beside("-shm"), |lock| {
+        lock.touches(INDEX_LOCKS) && !lock.shared || lock.touches(INDEX_LOCKS_OF_WRITERS)
+    })
+    .or_else(|| lock_of(store.clone(), |lock| !lock.shared))
 }
 
 /// Says whose lock it is.

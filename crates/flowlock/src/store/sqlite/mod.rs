@@ -19,6 +19,7 @@ mod place;
 mod rows;
 mod shared;
 mod side;
+mod sleep;
 mod turn;
 mod vfs;
 mod wake;
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 use rusqlite::TransactionBehavior;
 
 use self::alone::{Alone, Inside};
-use self::failure::{at_path, translate};
+use self::failure::{at_path, naming_the_locker, translate};
 use self::file::{Beside, OpenFile};
 use self::life::Lives;
 use self::open::Identity;
@@ -123,7 +124,8 @@ impl SqliteStore {
         patience: Duration,
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
-        let file = OpenFile::open(&place, &Limits::within(patience))?;
+        let file = OpenFile::open(&place, &Limits::within(patience))
+            .map_err(|error| naming_the_locker(&place, error))?;
         let identity = Identity::of(place.inside())?;
         let side = SideFiles::of(&place)?;
         let lives = Arc::new(Lives::open(side.clone(), patience)?);
@@ -174,6 +176,10 @@ impl SqliteStore {
 
     /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
+        self.pages_and_indexes().map_err(|error| naming_the_locker(&self.place, error))
+    }
+
+    fn pages_and_indexes(&self) -> Result<Vec<String>, StoreError> {
         let limits = Limits::within(self.patience);
         let mut inner = self.inner(&limits)?;
         let Inner { file, identity, .. } = &mut *inner;
@@ -286,6 +292,25 @@ impl SqliteStore {
         }
         Ok(effect)
     }
+
+    fn look(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
+        let limits = Limits::within(self.patience);
+        let mut inner = self.inner(&limits)?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity, &limits)?;
+        let _timed = file.timed(&limits);
+        let transaction =
+            file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
+        let found = namespace::find(&transaction, namespace)?;
+        let ns = found.map_or(-1, |found| found.ns);
+        let page = engine::view::view(&mut Rows { sql: &transaction, ns }, self.world.as_ref(), view)?;
+        let epoch = found.and_then(|found| found.epoch);
+        self.watermarks.check(namespace, epoch, page.sequence)?;
+        if let Some(epoch) = epoch {
+            self.watermarks.saw(namespace, Watermark { epoch, sequence: page.sequence });
+        }
+        Ok(page)
+    }
 }
 
 impl Store for SqliteStore {
@@ -312,29 +337,14 @@ impl Store for SqliteStore {
                 // After trouble with the file nothing kept in memory about it is trusted.
                 inner.file = None;
             }
-            done?
+            done.map_err(|error| naming_the_locker(&self.place, error))?
         };
         self.inboxes.send(&effect.wakes);
         Ok(effect.answer)
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let limits = Limits::within(self.patience);
-        let mut inner = self.inner(&limits)?;
-        let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity, &limits)?;
-        let _timed = file.timed(&limits);
-        let transaction =
-            file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
-        let found = namespace::find(&transaction, namespace)?;
-        let ns = found.map_or(-1, |found| found.ns);
-        let page = engine::view::view(&mut Rows { sql: &transaction, ns }, self.world.as_ref(), view)?;
-        let epoch = found.and_then(|found| found.epoch);
-        self.watermarks.check(namespace, epoch, page.sequence)?;
-        if let Some(epoch) = epoch {
-            self.watermarks.saw(namespace, Watermark { epoch, sequence: page.sequence });
-        }
-        Ok(page)
+        self.look(namespace, view).map_err(|error| naming_the_locker(&self.place, error))
     }
 
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {

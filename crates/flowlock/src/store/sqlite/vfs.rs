@@ -6,6 +6,7 @@
 //!   which is no path at all but the open directory of the store. Then it would go by the path again, and so into
 //!   whatever directory somebody put there since. A link as the last name is refused by `SQLite` itself.
 //! * **There is no rollback journal.** A store never has one. One that appears would be played into the store.
+//! * **It sleeps no longer than its caller waits** (`sleep.rs`).
 //! * **Nothing is given away.** As root `SQLite` gives the files beside a store to the store's owner, whatever they are
 //!   by the time it opens them. Those files are flowlock's to make, with their owner and mode.
 //! * **Opening never waits**, be it for the other end of a FIFO or for somebody who has a lease on the file.
@@ -23,6 +24,7 @@ use rusqlite::ffi;
 
 use super::place::HELD;
 use super::side::unusable;
+use super::sleep;
 use crate::store::StoreError;
 
 const NAME: &CStr = c"flowlock";
@@ -82,6 +84,7 @@ fn register() -> Option<Own> {
         ours.pNext = std::ptr::null_mut();
         ours.zName = NAME.as_ptr();
         ours.xFullPathname = Some(as_it_is);
+        ours.xSleep = Some(sleep::sleep);
         ours.xOpen = Some(open_no_journal);
         ours.xAccess = Some(find_no_journal);
         let replace = ours.xSetSystemCall?;

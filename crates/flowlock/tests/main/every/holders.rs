@@ -26,6 +26,18 @@ fn unknown() -> StoreError {
 }
 
 #[test]
+fn a_run_that_was_unlocked_is_not_handed_over_and_gives_its_names_up() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let job = flowlock.job("build").output("x");
+    let grant = job.acquire().unwrap();
+    assert!(flowlock.unlock(grant.run_id(), grant.token(), Unlock::WhenAcknowledged).unwrap());
+    let refused = grant.detach().unwrap_err();
+    assert!(matches!(refused, Error::Lost { by: Lost::By(LostBy::Broken), .. }), "{refused}");
+    assert!(!blocked(&job));
+}
+
+#[test]
 fn whoever_is_told_of_a_loss_may_ask_to_be_told_again() {
     let (tell, told) = mpsc::channel();
     let store = Fresh::new();

@@ -5,9 +5,9 @@ use std::sync::mpsc;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use flowlock::step::{Answer, Step};
+use flowlock::step::{Answer, Holders, Refreshed, Standing, Step};
 use flowlock::store::{Content, Page, StoreError, StoreErrorKind, View};
-use flowlock::{Begun, Creation, Error, Flowlock, Name, Progress, Ticket};
+use flowlock::{Begun, Blocked, Creation, Error, Flowlock, Name, Progress, Ticket};
 
 use super::ear::Ear;
 use super::{Fresh, between};
@@ -102,4 +102,62 @@ fn a_heartbeat_whose_pages_go_back_is_begun_anew() {
     assert_eq!(heard, [Ticket(0), Ticket(5), Ticket(0)]);
     first.commit().unwrap();
     assert!(matches!(run.wait(patient).unwrap(), Progress::Granted(_)));
+}
+
+/// A connection to a store in which something is held, and that says of every step that older work comes first.
+fn always_busy(store: &Fresh) -> Flowlock {
+    store.through(|carry_out: &dyn Fn() -> _, step: &Step| {
+        Ok(match step {
+            Step::Create { .. } | Step::Remove { .. } => {
+                Answer::Refused(Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) })
+            }
+            Step::Refresh(_) => Answer::Refreshed(vec![Refreshed::AskAgain]),
+            Step::Claim { .. } => Answer::Standing(Standing::AskAgain),
+            _ => return carry_out(),
+        })
+    })
+}
+
+#[test]
+fn a_store_that_does_older_work_for_ever_is_asked_as_long_as_the_caller_waits() {
+    let store = Fresh::new();
+    let flowlock = always_busy(&store);
+    let is_busy = |error: Error| {
+        let said = error.to_string();
+        assert!(matches!(&error, Error::Store(error) if error.is_transient()), "{said}");
+        assert!(said.contains("older work that comes first"), "{said}");
+    };
+    let held = flowlock.job("holds").lock("x").acquire().unwrap().detach().unwrap();
+    is_busy(flowlock.create(&["a"], Creation::default()).unwrap_err());
+    is_busy(flowlock.remove(&["a"], Holders::Break).unwrap_err());
+    is_busy(flowlock.refresh(&held).unwrap_err());
+    let waits = flowlock.job("waits").lock("x").wait(Duration::from_millis(300));
+    assert!(waits.acquire().is_err());
+    flowlock.fail(&held).unwrap();
+}
+
+#[test]
+fn a_store_that_invents_ever_new_runs_fills_no_memory() {
+    let store = Fresh::new();
+    let plain = store.open();
+    let names: Vec<_> = (0..1_000).map(|number| format!("{number:0200}")).collect();
+    let job = names.iter().fold(plain.job("holds"), |job, name| job.lock(name));
+    let held = job.acquire().unwrap();
+    let look = |look: &dyn Fn(&View) -> Result<Page, StoreError>, view: &View| {
+        let View::Runs { from, .. } = view else { return look(view) };
+        let mut page = look(&View::Runs { job: None, from: Ticket(0), limit: 1 })?;
+        let Content::Runs(runs, next) = &mut page.content else { panic!("not runs") };
+        runs[0].run.ticket = Ticket(from.0 + 1);
+        *next = Some(Ticket(from.0 + 2));
+        Ok(page)
+    };
+    let liar = between::through_looking(
+        &plain,
+        |carry_out: &dyn Fn() -> _, _: &Step| carry_out(),
+        |open: &dyn Fn() -> _| open(),
+        look,
+    );
+    let error = liar.runs().unwrap_err();
+    assert!(error.to_string().contains("more runs than can be listed at once: the first "), "{error}");
+    held.commit().unwrap();
 }

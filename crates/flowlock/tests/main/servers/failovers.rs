@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use flowlock::step::Holders;
 use flowlock::store::StoreErrorKind;
-use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Lost, Namespace, Progress};
+use flowlock::{Acquired, Begun, Creation, Error, Flowlock, Grant, Lost, Namespace, Progress};
 use flowlock_testkit::{Clock, PATIENCE, RedisServer, Sentinels, until};
 
 use super::{PATIENT, hears, impatient, is_lost, namespace, notices, open, told, version, write};
@@ -239,6 +240,12 @@ fn a_grant_that_no_replica_has_in_time_is_given_back_and_a_commit_is_told_of() {
     let said = notices(&durable);
     assert!(said.contains("holder.") && said.contains("is committed, but only 0 of 1 replicas"), "{said}");
     assert_eq!(version(&plain, "more"), Some(committed.version));
+    durable.create(&["made"], Creation::default()).unwrap();
+    let said = notices(&durable);
+    assert!(said.contains("the change is made, but only 0 of 1 replicas"), "{said}");
+    assert!(durable.remove(&["made"], Holders::Respect).unwrap());
+    let said = notices(&durable);
+    assert!(said.contains("the change is made, but only 0 of 1 replicas"), "{said}");
 
     primary.mend_replication();
     until("a replica in step", PATIENCE, || (primary.info("connected_slaves") == "1").then_some(()));

@@ -95,6 +95,20 @@ local function pass_on(run)
   F.save(run)
 end
 
+-- The run that holds a stake, if it says so itself. Only a store that somebody altered has a stake of any other run:
+-- ending that run would leave the stake where it is, to be met again for ever.
+F.must_hold = function(place, stake, lapsed)
+  local run = F.must_find(stake.ticket)
+  if holding_states[run.state] and (run.lapsed or false) == (lapsed or false) then
+    for _, claim in ipairs(F.spec_of(run).claims) do
+      if claim.place == place and claim.mode == stake.mode then
+        return run
+      end
+    end
+  end
+  F.damaged('a name is held by run ' .. run.ticket .. ', which does not hold it')
+end
+
 -- Somebody who needs a lapsed run's names is granted now.
 F.lose = function(run)
   if run.revoked then
@@ -113,7 +127,7 @@ local function first_lapsed(place)
   for _, text in ipairs(F.range('y' .. place .. '\0', FIRST, nil, -1)) do
     local stake = F.stake_of(text)
     units, smallest = units + stake.units, math.min(smallest, stake.capacity)
-    local run = F.must_find(stake.ticket)
+    local run = F.must_hold(place, stake, true)
     if not earliest or run.deadline < earliest.deadline
       or run.deadline == earliest.deadline and run.ticket < earliest.ticket then
       earliest = run
@@ -141,7 +155,7 @@ F.take_what_lapsed = function(run)
       for _, text in ipairs(F.range('y' .. claim.place .. '\0', FIRST, nil, -1)) do
         local stake = F.stake_of(text)
         if F.conflicts(claim.mode, stake.mode) then
-          F.lose(F.must_find(stake.ticket))
+          F.lose(F.must_hold(claim.place, stake, true))
         end
       end
     end

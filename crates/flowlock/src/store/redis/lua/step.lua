@@ -111,7 +111,8 @@ end
 
 local function detach(id, nonce)
   local run = F.by_attempt(id, nonce)
-  if not run or run.state ~= 'running' then
+  -- One that was unlocked is waited for: it learns of that, and gives its names up.
+  if not run or run.state ~= 'running' or run.revoked then
     return { 'not_found' }
   end
   run.detached, run.life = true, nil
@@ -138,15 +139,12 @@ end
 
 -- By hand: records made and removed.
 
-local function break_off(ticket)
-  local run = F.run_of(ticket)
-  if run and holding_states[run.state] then
-    F.sign(run)
-    if run.lapsed then
-      F.lose(run)
-    else
-      F.finish(run, 'lost(broken)')
-    end
+local function break_off(run)
+  F.sign(run)
+  if run.lapsed then
+    F.lose(run)
+  else
+    F.finish(run, 'lost(broken)')
   end
 end
 
@@ -169,6 +167,7 @@ local function add_living_holders(by, name)
       if not F.is_dead(run) then
         by[#by + 1] = { stake.mode == 'x' and 'output_being_written' or 'output_being_read', name, F.by(stake.ticket), false }
       elseif F.may_end(run) then
+        F.must_hold('d' .. name, stake)
         F.bury({ stake.ticket })
         any_dead = true
       else
@@ -182,17 +181,18 @@ end
 -- Ends the holders of a name that stand, or those that lapsed; answers whether all of them, for a step ends only so many.
 local function break_off_all(name, lapsed)
   while true do
-    local tickets = lapsed and F.range('yd' .. name .. '\0', FIRST, nil, BLOCKERS + 1) or F.holders('d' .. name, BLOCKERS + 1)
-    if not tickets[1] then
+    local stakes = lapsed and F.range('yd' .. name .. '\0', FIRST, nil, BLOCKERS + 1) or F.holders('d' .. name, BLOCKERS + 1)
+    if not stakes[1] then
       return true
     end
-    for _, found in ipairs(tickets) do
-      local ticket = lapsed and sub(found, 1, 16) or found.ticket
-      if not F.may_end(F.must_find(ticket)) then
+    for _, found in ipairs(stakes) do
+      local stake = lapsed and F.stake_of(found) or found
+      if not F.may_end(F.must_find(stake.ticket)) then
         return false
       end
-      if not F.bury({ ticket }) then
-        break_off(ticket)
+      local run = F.must_hold('d' .. name, stake, lapsed)
+      if not F.bury({ stake.ticket }) then
+        break_off(run)
       end
     end
   end

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::server::Server;
+use crate::step::Holders;
 use crate::store::redis::RedisStore;
 use crate::{Error, Flowlock};
 
@@ -31,4 +32,27 @@ fn a_namespace_of_a_newer_schema_is_left_alone() {
     refused(flowlock.create(&["other"], crate::Creation::default()).unwrap_err());
     refused(flowlock.runs().unwrap_err());
     assert_eq!(dump(), before, "nothing was written");
+}
+
+#[test]
+fn a_holder_that_does_not_hold_ends_what_would_end_it_with_an_error() {
+    let server = Server::start(&[]);
+    let flowlock = open(&server);
+    flowlock.job("load").output("sales").acquire().unwrap().commit().unwrap();
+    flowlock.job("write").output("report").acquire().unwrap().detach().unwrap();
+    // The first run, which has ended, in place of the second; then one that is said to have lapsed.
+    let instead = "redis.call('HSET', KEYS[1], 'hdreport', '0000000000000001')";
+    let lapsed = "redis.call('HSET', KEYS[1], 'hdreport', '0000000000000002')
+        redis.call('ZADD', KEYS[2], 0, 'ydreport' .. string.char(0) .. '0000000000000002x')";
+    for altered in [instead, lapsed] {
+        server.cli(&["EVAL", altered, "2", "fl:{default}:h", "fl:{default}:i"]);
+        let mut creation = crate::Creation::default();
+        creation.holders = Holders::Break;
+        let refusals =
+            [flowlock.remove(&["report"], Holders::Break).map(drop), flowlock.create(&["report"], creation)];
+        for refused in refusals {
+            let said = refused.unwrap_err().to_string();
+            assert!(said.contains("contradicts itself"), "{altered}: {said}");
+        }
+    }
 }

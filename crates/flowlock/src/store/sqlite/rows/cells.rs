@@ -191,7 +191,7 @@ pub(super) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {
 
 /// An error about the row of `what`.
 pub(super) fn implausible(what: &str) -> rusqlite::Error {
-    unreadable(0, &format!("{what}, with a number out of range"))
+    unreadable(0, &format!("{what}, with a value out of range"))
 }
 
 pub(super) fn unreadable(column: usize, text: &str) -> rusqlite::Error {

@@ -46,8 +46,6 @@ pub(crate) struct Door {
     pub(crate) place: Place,
     /// How far it had come before.
     pub(crate) seen: Seen,
-    /// Set by signals: requests and commits do not wait for the store any longer.
-    pub(crate) interrupted: Arc<AtomicBool>,
 }
 
 impl Settings {
@@ -101,16 +99,24 @@ impl Settings {
 
     /// Opens the store, which must not have gone back since an earlier command.
     pub(crate) fn open(&self) -> Result<Door, Failure> {
-        let mut door = self.open_whatever_it_is()?;
+        self.open_interruptibly(Arc::default())
+    }
+
+    /// The same; once `interrupted` is set nothing waits for the store any longer.
+    pub(crate) fn open_interruptibly(&self, interrupted: Arc<AtomicBool>) -> Result<Door, Failure> {
+        let mut door = self.open_at(interrupted)?;
         door.seen.tell(&door.flowlock);
         Ok(door)
     }
 
     /// Opens the store, however far back it is.
     pub(crate) fn open_whatever_it_is(&self) -> Result<Door, Failure> {
-        let interrupted = Arc::new(AtomicBool::default());
+        self.open_at(Arc::default())
+    }
+
+    fn open_at(&self, interrupted: Arc<AtomicBool>) -> Result<Door, Failure> {
         let builder = Flowlock::builder().store_timeout(STORE_TIMEOUT).commit_wait(COMMIT_WAIT);
-        let mut builder = builder.interrupted_by(interrupted.clone());
+        let mut builder = builder.interrupted_by(interrupted);
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }
@@ -120,7 +126,7 @@ impl Settings {
                 let namespace = flowlock.namespace().as_str().to_owned();
                 let place = Place { store: flowlock.store().url(), namespace };
                 let seen = Seen::of(self.state.as_deref(), &place);
-                Ok(Door { flowlock, place, seen, interrupted })
+                Ok(Door { flowlock, place, seen })
             }
             Err(error) => Err(match self.place() {
                 Ok(place) => Failure::from(error).at(&place),
@@ -154,6 +160,16 @@ impl Door {
         let mut failure = Failure::from(error).at(&self.place);
         failure.details.extend(by_hand);
         failure
+    }
+
+    /// The same for the end of a run; with what to do, if nobody knows whether it is recorded.
+    pub(crate) fn unknown(&self, error: Error, advice: &str) -> Failure {
+        if !matches!(error, Error::Unknown { .. }) {
+            return self.failure(error);
+        }
+        let mut failure = Failure::from(error);
+        failure.message = format!("{}; {advice}", failure.message);
+        failure.at(&self.place)
     }
 
     /// Who unlocked a run, or ended it by hand, as far as the store remembers.

@@ -219,10 +219,12 @@ impl From<io::Error> for Failure {
 impl Failure {
     /// A command that could not be started.
     pub(crate) fn cannot_start(command: &std::ffi::OsStr, problem: &CannotStart) -> Self {
-        let shown = crate::terminal::shown(&command.to_string_lossy());
+        let command = command.to_string_lossy();
+        let shown = crate::terminal::shown(&flowlock::store::misplaced(&command));
         match problem {
             CannotStart::NotFound(error) => {
-                Self::new(NOT_FOUND, "not_found", format!("cannot find {shown}: {error}"))
+                let hint = if command.contains("://") { "; a store's URL is given with --store" } else { "" };
+                Self::new(NOT_FOUND, "not_found", format!("cannot find {shown}: {error}{hint}"))
             }
             CannotStart::NotExecutable(error) => {
                 Self::new(NOT_EXECUTABLE, "not_executable", format!("cannot execute {shown}: {error}"))

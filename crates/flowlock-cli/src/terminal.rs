@@ -77,16 +77,87 @@ pub(crate) fn add(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Columns under a heading.
+/// Who reads what is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// On a terminal.
+    Person,
+    /// Of a file or a pipe.
+    Program,
+}
+
+impl Reader {
+    /// Of standard output.
+    pub(crate) fn detect() -> Self {
+        if io::stdout().is_terminal() { Self::Person } else { Self::Program }
+    }
+}
+
+/// A JSON object that ends with a list, which is written as it comes: as [`print_json`] would print the whole.
 #[derive(Debug)]
+pub(crate) struct JsonList<W> {
+    out: W,
+    /// Whether it is indented, and hides nothing.
+    reader: Reader,
+    any: bool,
+}
+
+impl<W: io::Write> JsonList<W> {
+    /// Begins the object with its version, and the list under `key`.
+    pub(crate) fn begin(mut out: W, reader: Reader, version: u32, key: &str) -> io::Result<Self> {
+        match reader {
+            Reader::Person => write!(out, "{{\n  \"version\": {version},\n  \"{key}\": [")?,
+            Reader::Program => write!(out, "{{\"version\":{version},\"{key}\":[")?,
+        }
+        Ok(Self { out, reader, any: false })
+    }
+
+    /// Writes the next values.
+    pub(crate) fn extend(&mut self, values: impl IntoIterator<Item = impl Serialize>) -> io::Result<()> {
+        for value in values {
+            if std::mem::replace(&mut self.any, true) {
+                self.out.write_all(b",")?;
+            }
+            if self.reader == Reader::Person {
+                let text = escaped_json(&serde_json::to_string_pretty(&value)?);
+                write!(self.out, "\n    {}", text.replace('\n', "\n    "))?;
+            } else {
+                serde_json::to_writer(&mut self.out, &value)?;
+            }
+        }
+        self.out.flush()
+    }
+
+    /// Ends the list and the object.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        let end: &[u8] = match (self.reader, self.any) {
+            (Reader::Person, true) => b"\n  ]\n}\n",
+            (Reader::Person, false) => b"]\n}\n",
+            (Reader::Program, _) => b"]}\n",
+        };
+        self.out.write_all(end)?;
+        self.out.flush()
+    }
+}
+
+/// Columns under a heading.
+#[derive(Debug, Clone)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
+    /// As wide as the columns are at least.
+    widths: Vec<usize>,
+    /// The heading was printed.
+    has_begun: bool,
 }
 
 impl Table {
     /// A table with these headings.
     pub(crate) fn new(headings: &[&str]) -> Self {
-        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+        Self {
+            rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()],
+            widths: vec![0; headings.len()],
+            has_begun: false,
+        }
     }
 
     /// Adds a row; its texts are made safe here.
@@ -95,19 +166,26 @@ impl Table {
     }
 
     /// The whole, each line ended.
-    pub(crate) fn text(&self, screen: Screen) -> String {
-        let columns = self.rows[0].len();
-        let width = |column: usize| self.rows.iter().map(|row| row[column].width()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+    pub(crate) fn text(mut self, screen: Screen) -> String {
+        self.take(screen)
+    }
+
+    /// What was added since the last time, under the heading if it is the first; columns grow no narrower.
+    pub(crate) fn take(&mut self, screen: Screen) -> String {
+        let rows = std::mem::take(&mut self.rows);
+        for (column, width) in self.widths.iter_mut().enumerate() {
+            *width = rows.iter().map(|row| row[column].width()).max().unwrap_or(0).max(*width);
+        }
         let mut text = String::new();
-        for (number, row) in self.rows.iter().enumerate() {
+        for row in &rows {
             let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
+            for (cell, width) in row.iter().zip(&self.widths) {
                 line.push_str(cell);
                 line.extend(std::iter::repeat_n(' ', width - cell.width() + 2));
             }
             let line = line.trim_end();
-            text.push_str(&if number == 0 { emphasized(line, screen) } else { line.to_owned() });
+            let is_heading = !std::mem::replace(&mut self.has_begun, true);
+            text.push_str(&if is_heading { emphasized(line, screen) } else { line.to_owned() });
             text.push('\n');
         }
         text
@@ -179,6 +257,42 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_is_printed_in_parts_keeps_its_columns() {
+        let mut table = Table::new(&["NAME", "JOB"]);
+        table.row(&["sales", "a"]);
+        assert_eq!(table.take(PLAIN), "NAME   JOB\nsales  a\n");
+        table.row(&["b", "c"]);
+        assert_eq!(table.take(PLAIN), "b      c\n");
+        table.row(&["sales.clean", "d"]);
+        assert_eq!(table.take(PLAIN), "sales.clean  d\n");
+        assert_eq!(table.take(PLAIN), "");
+    }
+
+    #[test]
+    fn a_list_written_as_it_comes_is_the_json_of_the_whole() {
+        #[derive(Serialize)]
+        struct Whole<'a> {
+            version: u32,
+            names: &'a [serde_json::Value],
+        }
+        let values = [serde_json::json!({ "name": "a", "list": [1, 2] }), serde_json::json!("b")];
+        for names in [&values[..0], &values[..1], &values[..]] {
+            let parts = |reader| {
+                let mut out = Vec::new();
+                let mut list = JsonList::begin(&mut out, reader, 1, "names").unwrap();
+                for name in names {
+                    list.extend([name]).unwrap();
+                }
+                list.end().unwrap();
+                String::from_utf8(out).unwrap()
+            };
+            let whole = Whole { version: 1, names };
+            assert_eq!(parts(Reader::Program), serde_json::to_string(&whole).unwrap() + "\n");
+            assert_eq!(parts(Reader::Person), serde_json::to_string_pretty(&whole).unwrap() + "\n");
+        }
+    }
+
+    #[test]
     fn no_name_reaches_the_terminal_unescaped() {
         let mut table = Table::new(&["NAME"]);
         table.row(&["\u{1b}]0;owned\u{7}\r\u{202e}x\u{200b}"]);
@@ -200,7 +314,7 @@ mod tests {
     #[test]
     fn headings_are_emphasized_only_where_that_is_wanted() {
         let table = Table::new(&["NAME"]);
-        assert_eq!(table.text(Screen { live: false, styled: true }), "\x1b[1mNAME\x1b[0m\n");
+        assert_eq!(table.clone().text(Screen { live: false, styled: true }), "\x1b[1mNAME\x1b[0m\n");
         assert_eq!(table.text(PLAIN), "NAME\n");
     }
 

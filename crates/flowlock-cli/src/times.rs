@@ -1,5 +1,6 @@
 //! Times and durations as people read them. JSON has RFC 3339 in UTC.
 
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,7 +8,16 @@ use jiff::tz::TimeZone;
 
 /// A moment in local time with its offset, as in `2026-11-24 03:15:30 +01:00`.
 pub(crate) fn local(at_us: i64) -> String {
-    in_zone(at_us, TimeZone::system())
+    in_zone(at_us, system_zone())
+}
+
+/// The zone of this machine, or what `TZ` says; UTC if that names something that is no file, such as a pipe that nobody
+/// writes into.
+pub(crate) fn system_zone() -> TimeZone {
+    let set = std::env::var("TZ").unwrap_or_default();
+    let path = Path::new(set.strip_prefix(':').unwrap_or(&set));
+    let is_something_else = path.is_absolute() && path.metadata().is_ok_and(|meta| !meta.is_file());
+    if is_something_else { TimeZone::UTC } else { TimeZone::system() }
 }
 
 fn in_zone(at_us: i64, zone: TimeZone) -> String {

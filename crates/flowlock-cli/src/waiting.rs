@@ -1,19 +1,55 @@
 //! Waiting for names: until they are granted, the wait is over, or a signal ends it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use flowlock::{Acquired, Begun, Blocked, Error, Grant, Job, JobName, Pending, Progress};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::args::Global;
-use crate::door::Door;
+use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::parent;
 use crate::signals::Signals;
 use crate::talk::Talk;
 use crate::terminal::{self, Screen};
+
+/// Opens the store. Handlers stand before: a signal that asks to end ends that too, however long the store takes.
+pub(crate) fn open(settings: &Arc<Settings>) -> Result<(Door, Signals), Failure> {
+    let cannot = |error: &dyn std::fmt::Display| Failure::internal("open the store", error);
+    let interrupted = Arc::<AtomicBool>::default();
+    let mut signals =
+        Signals::install(&interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
+    let (opened, tell) = std::io::pipe().map_err(|error| cannot(&error))?;
+    let theirs = settings.clone();
+    let opening = move || {
+        // Dropped at the end, however it comes: then the other side can be read.
+        let _tell = tell;
+        theirs.open_interruptibly(interrupted)
+    };
+    let thread = std::thread::Builder::new().name("flowlock-opens".into()).spawn(opening);
+    let thread = thread.map_err(|error| cannot(&error))?;
+    loop {
+        let mut ready =
+            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(opened.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, PollTimeout::NONE) {
+            Ok(_) if ready[1].any().unwrap_or(true) => {
+                let door = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                return Ok((door, signals));
+            }
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(cannot(&error)),
+        }
+        if let Some(signal) = signals.take().into_iter().find(|signal| Signals::ends_a_wait(*signal)) {
+            let message = format!("not started after {signal}: interrupted while it opened the store");
+            return Err(Failure::new(code_of(signal), "cancelled", message).at(&settings.place()?));
+        }
+    }
+}
 
 /// Waits for the grant. A signal that asks to end leaves the line at once.
 pub(crate) fn acquire(
@@ -36,15 +72,22 @@ pub(crate) fn acquire(
     }
 }
 
-/// How often a try is repeated that only met work older than itself.
-const MOST_ROUNDS: u32 = 10_000;
-
 /// Asks once.
 pub(crate) fn once(job: &Job, name: &JobName, door: &Door, signals: &mut Signals) -> Result<Grant, Failure> {
-    for _ in 0..MOST_ROUNDS {
+    let until = Instant::now() + door.flowlock.store_timeout();
+    loop {
         match job.try_acquire().map_err(|error| not_begun(error, door, signals))? {
             Acquired::Granted(grant) => return Ok(grant),
-            Acquired::Blocked(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {}
+            Acquired::Blocked(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {
+                if let Some(signal) = signals.take().into_iter().find(|signal| Signals::ends_a_wait(*signal))
+                {
+                    let message = format!("not started after {signal}: the store does older work first");
+                    return Err(Failure::new(code_of(signal), "cancelled", message).at(&door.place));
+                }
+                if Instant::now() >= until {
+                    break;
+                }
+            }
             Acquired::Blocked(blocked) => {
                 return Err(hinted(Failure::blocked(name, &blocked), &blocked, door).at(&door.place));
             }
@@ -125,7 +168,7 @@ fn ring_on_signals(pending: &Pending, signals: &Signals) -> Result<(), Failure> 
     let ringer = pending.ringer();
     let watch = move || {
         let mut ready = [PollFd::new(arrived.as_fd(), PollFlags::POLLIN)];
-        while poll(&mut ready, PollTimeout::NONE).is_err_and(|error| error == nix::errno::Errno::EINTR) {}
+        while poll(&mut ready, PollTimeout::NONE).is_err_and(|error| error == Errno::EINTR) {}
         ringer.ring();
     };
     let spawned = std::thread::Builder::new().name("flowlock-signals".into()).spawn(watch);

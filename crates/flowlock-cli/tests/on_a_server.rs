@@ -12,6 +12,28 @@ fn cli() -> Cli {
     Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::start())
 }
 
+#[test]
+fn a_signal_while_the_store_is_opened_ends_with_a_message_and_its_result() {
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock"));
+    let run = ["run", "-l", "x", "--json-result", "result", "--", "true"];
+    let start = ["start", "build", "--duration", "1m", "-l", "x"];
+    for line in [&run[..], &start, &["keep", "build.1"]] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let job = cli.clone().with("FLOWLOCK_STORE", url).start(line);
+        let _silent = listener.accept().unwrap();
+        let begun = Instant::now();
+        job.signal(Signal::SIGTERM);
+        job.wait()
+            .code(143)
+            .stderr_has("not started after SIGTERM: interrupted while it opened the store (store redis://");
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+    let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!((result["outcome"].as_str(), result["exit_code"].as_i64()), (Some("cancelled"), Some(143)));
+}
+
 /// A job with a lease of 6 s that writes `a` until it is told to end.
 fn start(cli: &Cli, flags: &[&str]) -> Job {
     let script = "echo ready $$; while [ ! -e done ]; do sleep 0.02; done; echo finished";

@@ -145,3 +145,38 @@ fn a_password_in_a_broken_url_is_nowhere_to_be_read() {
         }
     }
 }
+
+/// A store's URL where a name, a setting, a zone, a flag or the command belongs.
+#[test]
+fn a_password_in_a_url_that_was_given_as_something_else_is_nowhere_to_be_read() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock"));
+    let url = "redis://u:s3cret@h";
+    let says = |cli: &Cli, line: &[&str], code: i32| {
+        let ended = cli.run(line);
+        ended.code(code);
+        keeps_the_secret(&ended);
+        ended
+    };
+    says(&cli, &["run", url, "-l", "x", "--", "true"], 127)
+        .stderr_has("; a store's URL is given with --store");
+    says(&cli, &["--help=redis://u:s3cret@h"], 64);
+    says(&cli, &["status", "--namespace", url], 78).stderr_has("that belongs into store");
+    let hasty = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    keeps_the_secret(&hasty.run(["status", "--store", "redis://u:s3cret@h ost"]));
+    says(&cli, &["run", "-l", &url.repeat(60), "--", "true"], 64);
+    for variable in ["FLOWLOCK_NAMESPACE", "FLOWLOCK_STORE_TIMEOUT", "FLOWLOCK_TZ", "FLOWLOCK_DURATION"] {
+        says(&cli.clone().with(variable, url), &["run", "-l", "x{date}", "--", "true"], 78);
+    }
+    for line in [format!("\"{url}\" = 3"), format!("tz = '{url}'"), format!("namespace = '{url}'")] {
+        std::fs::write(cli.home().join("flowlock.toml"), line).unwrap();
+        says(&cli, &["run", "-l", "x{date}", "--", "true"], 78);
+    }
+    std::fs::remove_file(cli.home().join("flowlock.toml")).unwrap();
+    let bytes = OsString::from_vec(b"redis://u:\xffs3cret@h".to_vec());
+    let ended = cli.run(["status".into(), "--store".into(), bytes]);
+    ended.code(64).stderr_has(r"not UTF-8: \xff at byte 10;");
+    keeps_the_secret(&ended);
+    assert!(!ended.err().contains("73"), "a byte of the password in hexadecimal: {ended:?}");
+}

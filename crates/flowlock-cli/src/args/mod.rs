@@ -122,9 +122,12 @@ pub(crate) fn explain(error: &clap::Error) -> u8 {
 fn without_passwords(mut text: String) -> String {
     for argument in std::env::args_os() {
         let argument = argument.to_string_lossy();
-        let url = argument.strip_prefix("--store=").unwrap_or(&argument);
-        if url.contains(':') && url.contains(['@', '/']) {
-            text = text.replace(url, &flowlock::store::without_password(url));
+        // Also the value of a flag, which may be one that takes none.
+        let value = argument.split_once('=').filter(|_| argument.starts_with('-')).map(|(_, value)| value);
+        for url in [Some(&*argument), value].into_iter().flatten() {
+            if url.contains(':') && url.contains(['@', '/']) && !url.starts_with('-') {
+                text = text.replace(url, &flowlock::store::without_password(url));
+            }
         }
     }
     text

@@ -103,7 +103,7 @@ pub(crate) struct Run {
     /// What to do with the command when the lease ends because the store does not answer
     #[arg(long, value_enum, default_value_t, value_name = "kill|warn", help_heading = "Command")]
     pub(crate) on_unreachable: OnTrouble,
-    /// Time between TERM and KILL, at most a third of the lease [default: 10s, or a third of a shorter lease]
+    /// Time between TERM and KILL, at most a third of the lease [default: 10s, or a third of a shorter lease or --max-runtime]
     #[arg(long, value_name = "D", value_parser = values::grace, help_heading = "Command")]
     pub(crate) kill_after: Option<Duration>,
     /// Shell line that must succeed after COMMAND before anything is marked as written

@@ -1,8 +1,11 @@
 //! `flowlock man`: manual pages, from the same parser as everything else.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::CommandFactory as _;
+use nix::fcntl::OFlag;
 
 use crate::args::{Cli, Man};
 use crate::exit::{self, Failure};
@@ -43,7 +46,19 @@ fn write_all(root: clap::Command, directory: &Path) -> Result<u8, Failure> {
     while let Some(command) = commands.pop() {
         commands.extend(command.get_subcommands().filter(|command| command.get_name() != "help").cloned());
         let name = command.get_display_name().unwrap_or("flowlock").to_owned();
-        std::fs::write(directory.join(format!("{name}.1")), rendered(command)?).map_err(cannot)?;
+        write(&directory.join(format!("{name}.1")), &rendered(command)?).map_err(cannot)?;
     }
     Ok(exit::OK)
+}
+
+/// Writes a page, through no link: whoever may write the directory chose where that leads. Nor does it wait for the
+/// reader of a pipe.
+fn write(path: &Path, page: &str) -> std::io::Result<()> {
+    let mut options = std::fs::File::options();
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
+    options.open(path)?.write_all(page.as_bytes())
 }

@@ -1,6 +1,7 @@
 //! `keep`, `refresh`, `commit`, `fail` and `verify`: a run operated by its id.
 
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::{Error, RunId};
@@ -8,12 +9,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::args::{Commit, Global, Keep, OneRun, Verify};
-use crate::door::Door;
+use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::signals::Signals;
 use crate::supervise::boot_clock;
 use crate::terminal;
+use crate::waiting;
 
 /// `keep` asks again so soon while the store is in trouble.
 const AFTER_TROUBLE: Duration = Duration::from_secs(1);
@@ -57,7 +59,9 @@ pub(crate) fn refresh(global: &Global, args: &OneRun) -> Result<u8, Failure> {
 pub(crate) fn commit(global: &Global, args: &Commit) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
-    let late = door.flowlock.commit(&run, args.note.as_deref()).map_err(|error| door.failure(error))?;
+    let again = format!("ask again with `flowlock commit {run}`");
+    let late =
+        door.flowlock.commit(&run, args.note.as_deref()).map_err(|error| door.unknown(error, &again))?;
     Answer::new(&run, if late { "committed_late" } else { "committed" }).give(args.json)
 }
 
@@ -88,9 +92,7 @@ pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
 /// Renews until a signal comes, or the run is over.
 pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
-    let door = Door::open(global)?;
-    let mut signals =
-        Signals::install(&door.interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
+    let (door, mut signals) = waiting::open(&Arc::new(Settings::read(global)?))?;
     crate::log::begin();
     let seen = door.flowlock.run(&run).map_err(|error| door.failure(error))?;
     let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;

@@ -1,59 +1,112 @@
 //! `flowlock outputs`: records listed, created and removed.
 
+use std::io::Write;
+
 use flowlock::step::Holders;
 use flowlock::store::{Content, View};
 use flowlock::{Creation, Name, Record, RecordState};
-use serde::Serialize;
 
 use crate::args::{DateFlags, Global, OutputsCreate, OutputsList, OutputsRm};
 use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::json::{self, RecordJson};
 use crate::request;
-use crate::terminal::{self, Screen, Table};
+use crate::terminal::{self, JsonList, Reader, Screen, Table};
 use crate::times;
 
 /// Records read at a time.
 const PAGE: usize = 1_000;
 
-#[derive(Serialize)]
-struct RecordsJson {
-    version: u32,
-    records: Vec<RecordJson>,
-}
-
 /// Lists the records that match.
 pub(crate) fn list(global: &Global, args: &OutputsList) -> Result<u8, Failure> {
     let door = Door::open(global)?;
     let pattern = args.pattern.as_deref().unwrap_or("*");
-    let records = matching(&door, pattern)?;
-    if args.json {
-        let records = records.iter().map(RecordJson::from).collect();
-        terminal::print_json(&RecordsJson { version: json::VERSION, records })?;
-    } else if records.is_empty() {
-        terminal::say(&format!("no output matches {} ({})", terminal::shown(pattern), door.place));
+    let pages = Matching { door: &door, pattern, after: None, is_over: false };
+    let any = if args.json {
+        print_json(pages, std::io::stdout().lock(), Reader::detect())?
     } else {
-        terminal::print(&table(&records).text(Screen::detect()))?;
+        print_table(pages, std::io::stdout().lock(), Screen::detect())?
+    };
+    if !any && !args.json {
+        terminal::say(&format!("no output matches {} ({})", terminal::shown(pattern), door.place));
     }
     Ok(exit::OK)
 }
 
-fn matching(door: &Door, pattern: &str) -> Result<Vec<Record>, Failure> {
-    let prefix = &pattern[..pattern.find(['*', '?']).unwrap_or(pattern.len())];
-    let mut found = Vec::new();
-    let mut after: Option<Name> = None;
-    loop {
-        let view = View::Records { prefix: prefix.to_owned(), after, limit: PAGE };
-        let page = door.flowlock.view(&view).map_err(|error| door.failure(error))?;
-        let Content::Records(records, next) = page.content else {
-            return Ok(found);
+/// The records that match a pattern, by pages: a store may have more of them than fit into memory.
+struct Matching<'a> {
+    door: &'a Door,
+    pattern: &'a str,
+    after: Option<Name>,
+    is_over: bool,
+}
+
+impl Matching<'_> {
+    fn page(&mut self) -> Result<Vec<Record>, Failure> {
+        let pattern = self.pattern;
+        let prefix = pattern[..pattern.find(['*', '?']).unwrap_or(pattern.len())].to_owned();
+        let view = View::Records { prefix, after: self.after.take(), limit: PAGE };
+        let page = self.door.flowlock.view(&view).map_err(|error| self.door.failure(error))?;
+        let Content::Records(mut records, next) = page.content else {
+            self.is_over = true;
+            return Ok(Vec::new());
         };
-        found.extend(records.into_iter().filter(|record| matches(pattern, record.name.as_str())));
-        if next.is_none() {
-            return Ok(found);
-        }
-        after = next;
+        self.is_over = next.is_none();
+        self.after = next;
+        records.retain(|record| matches(pattern, record.name.as_str()));
+        Ok(records)
     }
+}
+
+impl Iterator for Matching<'_> {
+    type Item = Result<Vec<Record>, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.is_over).then(|| self.page().inspect_err(|_| self.is_over = true))
+    }
+}
+
+/// Prints each page before the next is asked for; answers whether there was a record.
+fn print_json(
+    pages: impl Iterator<Item = Result<Vec<Record>, Failure>>,
+    out: impl Write,
+    reader: Reader,
+) -> Result<bool, Failure> {
+    let (mut list, mut any) = (None, false);
+    let mut out = Some(out);
+    for page in pages {
+        let page = page?;
+        // A store that does not answer at all leaves nothing behind that looks like JSON.
+        if let Some(out) = out.take() {
+            list = Some(JsonList::begin(out, reader, json::VERSION, "records")?);
+        }
+        any |= !page.is_empty();
+        list.as_mut().map_or(Ok(()), |list| list.extend(page.iter().map(RecordJson::from)))?;
+    }
+    list.map_or(Ok(()), JsonList::end)?;
+    Ok(any)
+}
+
+/// The same as a table, whose columns grow with what comes.
+fn print_table(
+    pages: impl Iterator<Item = Result<Vec<Record>, Failure>>,
+    mut out: impl Write,
+    screen: Screen,
+) -> Result<bool, Failure> {
+    let mut table = Table::new(&["NAME", "WRITTEN", "BY RUN", "VERSION", "EXPIRES", "NOTE"]);
+    let mut any = false;
+    for page in pages {
+        let page = page?;
+        for record in &page {
+            add(&mut table, record);
+        }
+        any |= !page.is_empty();
+        if any {
+            out.write_all(table.take(screen).as_bytes())?;
+            out.flush()?;
+        }
+    }
+    Ok(any)
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for any text and `?` for one character.
@@ -84,21 +137,17 @@ fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-fn table(records: &[Record]) -> Table {
-    let mut table = Table::new(&["NAME", "WRITTEN", "BY RUN", "VERSION", "EXPIRES", "NOTE"]);
-    for record in records {
-        let written = times::local(record.written_at_us);
-        let state = if record.state == RecordState::Incomplete { " (incomplete)" } else { "" };
-        table.row(&[
-            &format!("{}{state}", record.name.as_str()),
-            &written,
-            record.run.as_str(),
-            &record.version.to_string(),
-            &record.expires_at_us.map_or_else(|| "never".to_owned(), times::local),
-            record.note.as_deref().unwrap_or_default(),
-        ]);
-    }
-    table
+fn add(table: &mut Table, record: &Record) {
+    let written = times::local(record.written_at_us);
+    let state = if record.state == RecordState::Incomplete { " (incomplete)" } else { "" };
+    table.row(&[
+        &format!("{}{state}", record.name.as_str()),
+        &written,
+        record.run.as_str(),
+        &record.version.to_string(),
+        &record.expires_at_us.map_or_else(|| "never".to_owned(), times::local),
+        record.note.as_deref().unwrap_or_default(),
+    ]);
 }
 
 /// Marks names as written.
@@ -143,7 +192,55 @@ pub(super) fn opened(
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use std::cell::Cell;
+
+    use flowlock::Flowlock;
+
+    use super::*;
+
+    /// What was written is not kept, only counted.
+    struct Counted<'a>(&'a Cell<usize>);
+
+    impl Write for Counted<'_> {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.set(self.0.get() + bytes.len());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn some_record() -> Record {
+        let flowlock = Flowlock::open("memory:").unwrap();
+        flowlock.create(&["a"], Creation::default()).unwrap();
+        let seen = flowlock.names(&[Name::parse("a").unwrap()]).unwrap();
+        seen[0].record.clone().unwrap()
+    }
+
+    /// Pages without end, as far as this test goes: each must find the one before it printed.
+    fn pages<'a>(
+        record: &'a Record,
+        written: &'a Cell<usize>,
+    ) -> impl Iterator<Item = Result<Vec<Record>, Failure>> + 'a {
+        (0..1_000).map(|number| {
+            assert!(
+                number == 0 || written.take() > 0,
+                "page {number} is asked for before the last is printed"
+            );
+            Ok(vec![record.clone(); 10])
+        })
+    }
+
+    #[test]
+    fn a_store_with_names_without_end_is_printed_page_by_page() {
+        let (record, written) = (some_record(), Cell::new(0));
+        for reader in [Reader::Person, Reader::Program] {
+            assert!(print_json(pages(&record, &written), Counted(&written), reader).unwrap());
+        }
+        let screen = Screen { live: false, styled: false };
+        assert!(print_table(pages(&record, &written), Counted(&written), screen).unwrap());
+    }
 
     #[test]
     fn stars_stand_for_any_text_and_question_marks_for_one_character() {

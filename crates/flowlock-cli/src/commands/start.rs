@@ -1,5 +1,7 @@
 //! `flowlock start`: a run without a process, for builds of several steps.
 
+use std::sync::Arc;
+
 use flowlock::JobName;
 use serde::Serialize;
 
@@ -8,7 +10,6 @@ use crate::door::Settings;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::request::{self, Names};
-use crate::signals::Signals;
 use crate::terminal;
 use crate::waiting;
 
@@ -25,16 +26,14 @@ struct Started<'a> {
 
 /// Acquires, detaches as the last step, and prints the run id: before that the run dies with this process.
 pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
-    let settings = Settings::read(global)?;
+    let settings = Arc::new(Settings::read(global)?);
     let dates = settings.dates(&args.dates)?;
     let name = JobName::parse(&args.job)?;
     let names = Names::new(&args.claims, &dates, &name)?;
     if names.is_empty() {
         return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
     }
-    let door = settings.open()?;
-    let mut signals =
-        Signals::install(&door.interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
+    let (door, mut signals) = waiting::open(&settings)?;
     let mut job =
         request::job(&door.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
     if let Some(most) = args.request.max_runtime {

@@ -13,6 +13,8 @@ use jiff::{Timestamp, ZonedDateTime};
 
 use template::Piece;
 
+use crate::times;
+
 /// The most names one text may stand for: as many as one request may claim.
 const MOST_NAMES: usize = 1_000;
 
@@ -73,9 +75,9 @@ impl Dates {
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
     match name {
         "" | "UTC" | "Z" => Ok(TimeZone::UTC),
-        "local" => Ok(TimeZone::system()),
+        "local" => Ok(times::system_zone()),
         _ => TimeZone::get(name).map_err(|_| {
-            let shown = crate::terminal::shown(name);
+            let shown = crate::terminal::shown(&flowlock::store::misplaced(name));
             BadDate(format!("unknown time zone \"{shown}\"; give one like Europe/Berlin, UTC or local"))
         }),
     }
@@ -84,7 +86,7 @@ pub(crate) fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
 /// A date, a date and time, or Unix seconds; in `zone` unless it has an offset.
 fn moment(text: &str, zone: TimeZone) -> Result<ZonedDateTime, BadDate> {
     let bad = || {
-        let shown = crate::terminal::shown(text);
+        let shown = crate::terminal::shown(&flowlock::store::misplaced(text));
         BadDate(format!(
             "\"{shown}\" is no date; give 2026-11-22, 2026-11-22T10:00, 2026-11-22T10:00+01:00 or Unix seconds"
         ))

@@ -55,7 +55,7 @@ fn bytes_that_are_no_text_are_refused() {
     cli()
         .run([OsStr::new("run"), OsStr::new("-o"), name, OsStr::new("--"), OsStr::new("true")])
         .code(64)
-        .stderr_has(r"not UTF-8: \xff\xfe at byte 1; names are UTF-8 texts");
+        .stderr_has(r"not UTF-8: \xff at byte 1; names are UTF-8 texts");
 }
 
 #[test]
@@ -160,6 +160,54 @@ fn kill_after_leaves_time_for_renewing() {
         "flowlock: --kill-after 4s is more than a third of the lease; with --duration 9s give at most 3s\n",
     );
     cli().run(["run", "-l", "x", "--duration", "9s", "--kill-after", "3s", "--", "true"]).code(0);
+}
+
+#[test]
+fn kill_after_leaves_time_for_the_command() {
+    // A third of what the run may take, if nothing is said.
+    let short = ["run", "-l", "x", "--max-runtime", "3s", "--", "sh", "-c", "sleep 1; echo done"];
+    cli().run(short).code(0).stdout("done\n").stderr("");
+    cli().run(["run", "-l", "x", "--max-runtime", "3s", "--kill-after", "4s", "--", "true"]).code(64).stderr(
+        "flowlock: --kill-after 4s is all of --max-runtime 3s: the command would be ended as it begins\n",
+    );
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_or_writes_is_waited_for_by_nobody() {
+    let cli = cli();
+    let pipe = cli.home().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let pipe = pipe.to_str().unwrap();
+    cli.run(["run", "-l", "x", "--json-result", pipe, "--", "true"])
+        .code(64)
+        .stderr_has("--json-result ~/pipe: No such device or address (os error 6); nobody reads it");
+    let there = cli.clone().with("TZ", pipe);
+    there.run(["outputs", "create", "a"]).code(0);
+    there.run(["outputs"]).code(0);
+    there.run(["run", "-l", "x{date}", "--tz", "local", "--", "true"]).code(0);
+}
+
+#[test]
+fn a_note_that_is_too_long_fails_the_run_in_one_line() {
+    let cli = cli();
+    let script = "head -c 5000 /dev/zero | tr '\\0' x > $FLOWLOCK_NOTE_FILE";
+    let ended = cli.run(["run", "-o", "z", "--", "sh", "-c", script]);
+    ended.code(64).stderr_has("at most 4096 are kept; outputs are not recorded as written");
+    assert_eq!(ended.err().lines().count(), 1, "{ended:?}");
+    cli.run(["run", "-o", "z", "--wait", "0", "--", "true"]).code(0);
+}
+
+#[test]
+fn manual_pages_are_written_through_no_link() {
+    let cli = cli();
+    let (pages, precious) = (cli.home().join("pages"), cli.home().join("precious"));
+    std::fs::create_dir(&pages).unwrap();
+    std::fs::write(&precious, "mine").unwrap();
+    std::os::unix::fs::symlink(&precious, pages.join("flowlock.1")).unwrap();
+    cli.run(["man", "--dir", "pages"]).code(64).stderr_has("cannot write pages to pages: ");
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "mine");
+    std::fs::remove_file(pages.join("flowlock.1")).unwrap();
+    cli.run(["man", "--dir", "pages"]).code(0);
 }
 
 #[test]

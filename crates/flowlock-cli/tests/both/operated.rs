@@ -96,6 +96,9 @@ fn a_lapsed_run_that_nobody_minds_commits_late() {
     let cli = cli();
     let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
     std::thread::sleep(Duration::from_millis(1_200));
+    cli.run(["verify", &run])
+        .code(79)
+        .stderr_has("lost its claims (expired); others may have its names by now; a commit succeeds only if nobody needed them");
     let told = cli.run(["commit", &run, "--json"]);
     assert_eq!(told.code(0).json()["outcome"], "committed_late");
 }

@@ -6,10 +6,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowlock::{Error, Grant, Job, Lost, LostBy};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use self::plan::Plan;
 use crate::args::{Global, IfLocked, IfWritten, Run};
@@ -38,9 +42,16 @@ pub(crate) fn run(global: &Global, args: &Run) -> Result<u8, Failure> {
 
 /// Opened first: a place that cannot be written is no reason to fail after the work is done.
 fn result_file(path: &Path) -> Result<File, Failure> {
-    let cannot =
-        |error| Failure::usage(format!("--json-result {}: {error}", shown(&path.display().to_string())));
-    File::create(path).map_err(cannot)
+    let cannot = |error: std::io::Error| {
+        let hint = if error.raw_os_error() == Some(Errno::ENXIO as i32) { "; nobody reads it" } else { "" };
+        Failure::usage(format!("--json-result {}: {error}{hint}", shown(&path.display().to_string())))
+    };
+    let mut options = File::options();
+    // A pipe that nobody reads is an error, and nothing to wait for.
+    options.write(true).create(true).truncate(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let file = options.open(path).map_err(cannot)?;
+    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|error| cannot(error.into()))?;
+    Ok(file)
 }
 
 fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failure>) -> Result<(), Failure> {
@@ -58,14 +69,11 @@ fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failu
 }
 
 fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Failure> {
-    let settings = Settings::read(global)?;
+    let settings = Arc::new(Settings::read(global)?);
     let plan = Plan::new(&settings, args)?;
     story.job = Some(plan.job.as_str().to_owned());
-    let door = settings.open()?;
     lost_memory::install().map_err(|error| Failure::internal("handle signals", &error))?;
-    // Handlers stand before anything is asked for; until then a signal ends us, and a store that is away is not waited for.
-    let signals =
-        Signals::install(&door.interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
+    let (door, signals) = waiting::open(&settings)?;
     story.store = Some(door.place.store.clone());
     story.namespace = Some(door.place.namespace.clone());
     Errand { global, args, door, signals, story }.carry_out(plan)
@@ -86,7 +94,7 @@ impl Errand<'_> {
         let policy = Policy {
             on_lost: self.args.on_lost,
             on_unreachable: self.args.on_unreachable,
-            kill_after: plan::kill_after(self.args.kill_after, lease)?,
+            kill_after: plan::kill_after(self.args.kill_after, lease, self.args.request.max_runtime)?,
             last_end: None,
         };
         let request = &self.args.request;
@@ -199,6 +207,7 @@ impl Errand<'_> {
                 return Err(failure);
             }
         };
+        let advice = what_to_ask(&grant);
         let committed = match &note {
             Some(note) => grant.commit_with(note),
             None => grant.commit(),
@@ -211,7 +220,21 @@ impl Errand<'_> {
             Err(error @ Error::InvalidRequest { .. }) => {
                 Err(Failure::usage(format!("{error}; outputs are not recorded as written")))
             }
-            Err(error) => Err(self.door.failure(error)),
+            Err(error) => Err(self.door.unknown(error, &advice)),
+        }
+    }
+}
+
+/// How to learn what became of a commit that got no answer. The run cannot be asked to commit again: its process is gone.
+fn what_to_ask(grant: &Grant) -> String {
+    match grant.spec().claims.outputs().next() {
+        Some(output) => format!(
+            "`flowlock outputs {}` shows which run wrote it last, and for 10 minutes `flowlock why {}` what became of this one",
+            shown(output.name.as_str()),
+            grant.run_id()
+        ),
+        None => {
+            "it had nothing to record; its names are free when its lease is over, if not before".to_owned()
         }
     }
 }

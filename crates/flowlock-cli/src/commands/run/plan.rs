@@ -62,11 +62,26 @@ fn expanded(command: &[OsString], dates: &Dates) -> Result<Vec<OsString>, Failur
     Ok(full)
 }
 
-/// A third of the lease at most, so that there is time for renewing before anything must be ended.
-pub(super) fn kill_after(given: Option<Duration>, lease: Duration) -> Result<Duration, Failure> {
+/// A third of the lease at most, so that there is time for renewing before anything must be ended; and less than the
+/// run may take, of which at most a third is given if nothing is said.
+pub(super) fn kill_after(
+    given: Option<Duration>,
+    lease: Duration,
+    max_runtime: Option<Duration>,
+) -> Result<Duration, Failure> {
+    let most = lease / 3;
+    match (given, max_runtime) {
+        (Some(given), Some(runtime)) if given >= runtime => Err(Failure::usage(format!(
+            "--kill-after {given:?} is all of --max-runtime {runtime:?}: the command would be ended as it begins"
+        ))),
+        _ => within_the_lease(given, lease, most.min(max_runtime.map_or(most, |runtime| runtime / 3))),
+    }
+}
+
+fn within_the_lease(given: Option<Duration>, lease: Duration, usual: Duration) -> Result<Duration, Failure> {
     let most = lease / 3;
     match given {
-        None => Ok(KILL_AFTER.min(most)),
+        None => Ok(KILL_AFTER.min(usual)),
         Some(given) if given <= most => Ok(given),
         Some(given) => Err(Failure::usage(format!(
             "--kill-after {given:?} is more than a third of the lease; with --duration {lease:?} give at most {most:?}"

@@ -141,7 +141,7 @@ fn a_store_that_invents_ever_new_runs_fills_no_memory() {
     let store = Fresh::new();
     let plain = store.open();
     let names: Vec<_> = (0..1_000).map(|number| format!("{number:0200}")).collect();
-    let job = names.iter().fold(plain.job("holds"), |job, name| job.lock(name));
+    let job = names.iter().fold(plain.job("holds"), flowlock::Job::lock);
     let held = job.acquire().unwrap();
     let look = |look: &dyn Fn(&View) -> Result<Page, StoreError>, view: &View| {
         let View::Runs { from, .. } = view else { return look(view) };

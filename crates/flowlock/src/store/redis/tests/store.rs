@@ -46,8 +46,7 @@ fn a_holder_that_does_not_hold_ends_what_would_end_it_with_an_error() {
         redis.call('ZADD', KEYS[2], 0, 'ydreport' .. string.char(0) .. '0000000000000002x')";
     for altered in [instead, lapsed] {
         server.cli(&["EVAL", altered, "2", "fl:{default}:h", "fl:{default}:i"]);
-        let mut creation = crate::Creation::default();
-        creation.holders = Holders::Break;
+        let creation = crate::Creation { holders: Holders::Break, ..crate::Creation::default() };
         let refusals =
             [flowlock.remove(&["report"], Holders::Break).map(drop), flowlock.create(&["report"], creation)];
         for refused in refusals {

@@ -28,6 +28,7 @@ fn doctor_looks_at_the_file_and_all_around_it() {
             "file system",
             "content",
             "journal",
+            "locks",
             "liveness",
             "SQLite",
             "runs",

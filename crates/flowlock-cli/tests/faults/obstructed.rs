@@ -62,6 +62,54 @@ fn a_try_that_gets_no_turn_is_answered_within_the_stores_time_once() {
 }
 
 #[test]
+fn a_signal_ends_a_wait_also_if_the_store_cannot_be_told_of_it() {
+    let cli = used();
+    let holder = cli.start(run("-l x", "echo in; exec sleep 1000"));
+    holder.says("in\n");
+    for (signal, code) in [(Signal::SIGHUP, 129), (Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let waiter = cli.start(run("-l x --name waiter", "echo ran"));
+        until_it_is(&cli, "waiter", "queued");
+        let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+        let still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+        let begun = Instant::now();
+        waiter.signal(signal);
+        let ended = waiter.wait();
+        ended
+            .code(code)
+            .stdout("")
+            .stderr_has(&format!("waits no longer after {signal}, which the store could not"));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        drop(still);
+    }
+}
+
+#[test]
+fn a_lease_on_a_file_of_the_store_holds_nobody_up_beyond_their_time_and_is_named() {
+    let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let script = "import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+print('in', flush=True)
+signal.pause()";
+    for suffix in ["", "-wal", "-shm", "-live", "-lock"] {
+        let file = beside(&cli, suffix);
+        let lessee = cli.clone().with_program("python3").start(["-c", script, file.to_str().unwrap()]);
+        lessee.says("in\n");
+        let begun = Instant::now();
+        let ended = cli.run(run("-l x --wait 0", "echo ran"));
+        ended.code(69).stdout("").stderr_has(&format!(
+            "the store is busy: process {} has a lease on ~/store/flowlock.db{suffix}",
+            lessee.pid()
+        ));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{suffix}: {:?}", begun.elapsed());
+        lessee.signal(Signal::SIGKILL);
+        lessee.wait();
+        cli.run(run("-l x --wait 0", "true")).code(0);
+    }
+}
+
+#[test]
 fn keep_outlasts_a_store_that_does_not_answer_for_a_while() {
     let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
     let run = cli.run(["start", "build", "--duration", "30s", "-o", "b"]).code(0).out().trim().to_owned();

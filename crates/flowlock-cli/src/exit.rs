@@ -145,7 +145,10 @@ fn meaning(error: &Error) -> (u8, &'static str) {
         Error::InvalidText(_) | Error::InvalidClaims(_) | Error::InvalidRequest { .. } => (USAGE, "usage"),
         Error::Configuration(_) => (CONFIG, "configuration"),
         Error::TimedOut { blocked, .. } if misses_input(blocked) => (NO_INPUT, "input_missing"),
-        Error::TimedOut { .. } | Error::Held { .. } | Error::RunIdInUse { .. } => (BUSY, "busy"),
+        Error::TimedOut { .. }
+        | Error::Held { .. }
+        | Error::RunIdInUse { .. }
+        | Error::NamespaceInUse { .. } => (BUSY, "busy"),
         Error::Deadlock { .. } => (BUSY, "deadlock"),
         Error::Cancelled { .. } => (BUSY, "cancelled"),
         Error::OutputExists { .. } => (EXISTS, "output_exists"),

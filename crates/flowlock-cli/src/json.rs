@@ -85,6 +85,8 @@ pub(crate) struct RunJson {
     token: Option<String>,
     since: String,
     deadline: Option<String>,
+    /// How long it is kept once it lapsed, if nobody needs its names.
+    keep_lapsed_ms: u64,
     host: String,
     pid: u32,
     user: String,
@@ -114,6 +116,7 @@ impl RunJson {
             token: run.token.filter(|_| run.state.is_holding()).map(|token| token.to_string()),
             since: rfc3339(run.since_us),
             deadline: seen.lease_left_ms.map(|left| rfc3339(now_us + left * 1_000)),
+            keep_lapsed_ms: run.spec.keep_lapsed_ms,
             host: run.holder.origin.host.clone(),
             pid: run.holder.origin.pid,
             user: run.holder.origin.user.clone(),

@@ -21,8 +21,10 @@ pub(crate) fn set_level(quiet: bool, verbose: u8) {
 pub(crate) fn begin() {
     BEGUN.call_once(|| {
         let level = LEVEL.get().copied().unwrap_or(LevelFilter::WARN);
+        // What the store has to tell is passed on as a message: once is enough.
+        let filter = format!("{level},{}=off", flowlock::store::NOTICES);
         let _ = tracing_subscriber::fmt()
-            .with_max_level(level)
+            .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
             .with_writer(std::io::stderr)
             .with_target(false)
             .with_ansi(false)

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(args::explain(&error)),
     };
+    flowlock::show_time_in(times::system_zone);
     log::set_level(cli.global.quiet, cli.global.verbose);
     if let Err(error) = signals::outlive_file_size_limits() {
         return report(&exit::Failure::internal("handle signals", &error));

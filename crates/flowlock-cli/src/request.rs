@@ -124,6 +124,9 @@ pub(crate) fn job(
     if let Some(life) = flags.output_duration {
         job = job.record_life(life);
     }
+    if let Some(time) = flags.keep_lapsed {
+        job = job.keep_lapsed(time);
+    }
     // A command of a run asks on behalf of that run.
     if let Some(parent) = parent::from_environment()? {
         job = job.parent(parent);

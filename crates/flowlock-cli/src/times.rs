@@ -1,15 +1,10 @@
-//! Times and durations as people read them. JSON has RFC 3339 in UTC.
+//! Ages and durations as people read them (moments: `flowlock::shown_time`), and moments as programs do.
 
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-
-/// A moment in local time with its offset, as in `2026-11-24 03:15:30 +01:00`.
-pub(crate) fn local(at_us: i64) -> String {
-    in_zone(at_us, system_zone())
-}
 
 /// The zone of this machine, or what `TZ` says; UTC if that names something that is no file, such as a pipe that nobody
 /// writes into.
@@ -18,13 +13,6 @@ pub(crate) fn system_zone() -> TimeZone {
     let path = Path::new(set.strip_prefix(':').unwrap_or(&set));
     let is_something_else = path.is_absolute() && path.metadata().is_ok_and(|meta| !meta.is_file());
     if is_something_else { TimeZone::UTC } else { TimeZone::system() }
-}
-
-fn in_zone(at_us: i64, zone: TimeZone) -> String {
-    let Ok(at) = Timestamp::from_microsecond(at_us) else {
-        return format!("{at_us} µs");
-    };
-    at.to_zoned_datetime(zone).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }
 
 /// A moment as JSON has it: RFC 3339, UTC, milliseconds.
@@ -81,9 +69,8 @@ mod tests {
     }
 
     #[test]
-    fn people_see_local_time_and_programs_utc() {
+    fn programs_see_utc() {
         let at = 1_795_351_200_000_000;
-        assert_eq!(in_zone(at, TimeZone::get("Europe/Berlin").unwrap()), "2026-11-22 13:40:00 +01:00");
         assert_eq!(rfc3339(at), "2026-11-22T12:40:00.000Z");
     }
 }

@@ -145,6 +145,7 @@ fn wait(mut pending: Pending, door: &Door, signals: &mut Signals, talk: &mut Tal
         if !arrived.is_empty() {
             ring_on_signals(&pending, signals)?;
         }
+        door.pass_notices_on();
         talk.tell(&pending, begun);
     }
 }

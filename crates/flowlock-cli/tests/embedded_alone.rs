@@ -31,6 +31,7 @@ fn doctor_looks_at_the_file_and_all_around_it() {
             "locks",
             "liveness",
             "SQLite",
+            "namespaces",
             "runs",
             "clock"
         ]

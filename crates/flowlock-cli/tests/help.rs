@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli_with_a_file as cli;
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 26] = [
     &[],
     &["run"],
     &["start"],
@@ -21,6 +21,9 @@ const COMMANDS: [&[&str]; 23] = [
     &["outputs", "rm"],
     &["check"],
     &["unlock"],
+    &["namespaces"],
+    &["namespaces", "list"],
+    &["namespaces", "rm"],
     &["doctor"],
     &["config"],
     &["config", "show"],

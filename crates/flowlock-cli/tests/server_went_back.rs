@@ -105,6 +105,7 @@ fn a_command_whose_names_went_with_the_store_is_ended() {
     let ended = job.wait();
     ended.code(79).stderr_has("lost its names").stderr_has("; ending the command");
     ended.stderr_has("its outputs are not recorded as written");
+    assert!(ended.err().matches(" was seen there, now ").count() < 2, "said twice: {}", ended.err());
     assert!(ended.err().contains("namespace default"), "{ended:?}");
     cli.run(["check", "a"]).code(1).stderr("");
     write(&cli, &["a"]);

@@ -52,6 +52,18 @@ fn row(key: &str) -> Row {
                 format!("{}m", lease.parse::<u32>().unwrap() / 60)
             },
         },
+        "keep_lapsed" => Row {
+            value: |_, n| format!("{n}m"),
+            flag: Some("--keep-lapsed"),
+            // It stands with the run.
+            shows: |cli, flags| {
+                let line = [&["start", "job", "--duration", "1m", "-l", "x"], flags].concat();
+                let run = cli.run(line).code(0).out().trim().to_owned();
+                let kept_ms = cli.run(["status", "--json"]).json()["running"][0]["keep_lapsed_ms"].clone();
+                cli.run(["fail", &run]).code(0);
+                format!("{}m", kept_ms.as_u64().unwrap() / 60_000)
+            },
+        },
         "tz" => Row {
             value: |_, n| format!("Etc/GMT+{n}"),
             flag: Some("--tz"),

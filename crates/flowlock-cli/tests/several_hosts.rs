@@ -67,8 +67,8 @@ fn a_build_is_kept_from_another_host_and_unlocked_from_it() {
         .code(0)
         .stderr_has(&format!("the names of {run} are free"));
     here.run(["run", "--wait", "0", "-o", "package", "--", "true"]).code(0);
-    keeper.wait().code(79).stderr_has("lost its claims");
-    here.run(["commit", &run]).code(79).stderr_has("lost its claims");
+    keeper.wait().code(79).stderr_has("lost its names");
+    here.run(["commit", &run]).code(79).stderr_has("lost its names");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod blocked;
 mod bounds;
 mod handing_over;
 mod leases;
+mod namespaces;
 mod nested;
 mod records;
 mod repeats;
@@ -110,6 +111,7 @@ cases! { ($)
         who_unlocks_or_ends_a_run_by_hand_is_written_down,
         who_makes_and_removes_records_by_hand_is_written_down,
         a_lapsed_run_that_nobody_needs_ends_by_itself_after_a_day,
+        each_run_is_kept_for_as_long_as_it_said_itself,
         an_unclaimed_grant_that_nobody_needs_ends_by_itself_after_a_day,
         a_late_run_whose_process_is_gone_ends_at_once,
         a_lapsed_run_is_lost_in_the_step_that_grants_a_conflicting_run,
@@ -215,6 +217,14 @@ cases! { ($)
         an_expired_record_lets_nobody_in_while_its_end_is_left_over,
         a_run_is_not_granted_while_the_end_of_its_wait_is_left_over,
         a_late_holder_asks_again_while_older_deadlines_are_left_over,
+    ;
+    namespaces:
+        an_empty_namespace_is_removed_and_goes_on_where_it_was,
+        tokens_of_a_namespace_made_anew_rise_over_a_reboot,
+        a_namespace_that_nobody_used_is_not_there_and_not_made,
+        what_is_in_use_is_not_removed,
+        a_withdrawn_request_on_its_way_keeps_its_namespace,
+        a_large_namespace_is_removed_in_many_small_steps,
     ;
     worlds:
         namespaces_do_not_touch,

@@ -145,7 +145,8 @@ impl std::fmt::Display for Blocker {
             BlockerKind::OutputBeingRead => write!(f, "output {name} is being read")?,
             BlockerKind::OutputExists => write!(f, "output {name} is already written")?,
             BlockerKind::LockHeld => write!(f, "lock {name} is held")?,
-            BlockerKind::SlotsTaken => write!(f, "slot {name} has no unit left")?,
+            BlockerKind::SlotsTaken if self.by.is_some() => write!(f, "units of slot {name} are taken")?,
+            BlockerKind::SlotsTaken => write!(f, "slot {name} has too few units left")?,
             BlockerKind::QueuedBehind => write!(f, "queued for {name} behind")?,
         }
         match (&self.by, self.kind) {
@@ -193,7 +194,7 @@ impl std::fmt::Display for RecordEvidence {
             RecordState::Live => {}
         }
         if let Some((run, _, at_us)) = &self.last_written {
-            write!(f, ", last written by {run} at {}", time(*at_us))?;
+            write!(f, ", last written by {run} at {}", crate::shown_time(*at_us))?;
         }
         if let Some(actor) = self.actor.as_ref().filter(|_| self.state != RecordState::Removed) {
             write!(f, ", by hand of {actor}")?;
@@ -204,15 +205,9 @@ impl std::fmt::Display for RecordEvidence {
                 "; the last attempt, {}, ended {} at {}",
                 failure.run,
                 failure.outcome.as_str(),
-                time(failure.at_us)
+                crate::shown_time(failure.at_us)
             )?;
         }
         Ok(())
     }
-}
-
-/// RFC 3339 in UTC, to the second.
-pub(crate) fn time(us: i64) -> String {
-    jiff::Timestamp::from_second(us.div_euclid(1_000_000))
-        .map_or_else(|_| us.to_string(), |time| time.to_string())
 }

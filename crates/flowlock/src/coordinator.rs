@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::keeper::Keeper;
 use crate::name::Namespace;
-use crate::run::{Attempt, ClientId, Holder, Origin, State};
+use crate::run::{Attempt, ClientId, Holder, KEEP_LAPSED_MS, Origin, State};
 use crate::step::{Answer, Cancelled, Step};
 use crate::store::memory::MemoryStore;
 use crate::store::{Limits, Page, Pulse, Store, StoreError, View, pages};
@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) client: ClientId,
     pub(crate) origin: Arc<Origin>,
     lease: Option<Duration>,
+    pub(crate) keep_lapsed: Duration,
     pub(crate) store_timeout: Duration,
     pub(crate) commit_wait: Duration,
     interrupted: Option<Arc<AtomicBool>>,
@@ -142,6 +143,7 @@ impl Flowlock {
 pub struct Builder {
     namespace: Namespace,
     lease: Option<Duration>,
+    keep_lapsed: Duration,
     store_timeout: Duration,
     commit_wait: Duration,
     origin: Option<Origin>,
@@ -153,6 +155,7 @@ impl Default for Builder {
         Self {
             namespace: Namespace::default(),
             lease: None,
+            keep_lapsed: Duration::from_millis(KEEP_LAPSED_MS),
             store_timeout: STORE_TIMEOUT,
             commit_wait: COMMIT_WAIT,
             origin: None,
@@ -173,6 +176,14 @@ impl Builder {
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
+        self
+    }
+
+    /// Sets how long a lapsed run is kept (1 s to 30 d), of jobs that say nothing themselves. Default: a day. See
+    /// [`Job::keep_lapsed`].
+    #[must_use]
+    pub fn keep_lapsed(mut self, time: Duration) -> Self {
+        self.keep_lapsed = time;
         self
     }
 
@@ -220,6 +231,7 @@ impl Builder {
             client: ClientId::fresh(),
             origin: Arc::new(self.origin.unwrap_or_else(Origin::of_this_process)),
             lease: self.lease,
+            keep_lapsed: self.keep_lapsed,
             store_timeout: self.store_timeout,
             commit_wait: self.commit_wait,
             interrupted: self.interrupted,
@@ -354,6 +366,17 @@ impl Shared {
     pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
         let limits = Limits::within(self.store_timeout);
         pages::checked(view, repeat(&limits, || self.store.view(&self.namespace, view))?)
+    }
+
+    /// Reads another namespace; repeated as a step is.
+    pub(crate) fn view_in(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
+        let limits = Limits::within(self.store_timeout);
+        repeat(&limits, || self.store.view(namespace, view))
+    }
+
+    /// Lists namespaces; repeated as a step is.
+    pub(crate) fn list_namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        repeat(&Limits::within(self.store_timeout), || self.store.namespaces())
     }
 
     /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,

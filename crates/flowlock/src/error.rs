@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::blocker::Blocked;
 use crate::claim::InvalidClaims;
-use crate::name::{JobName, RunId};
+use crate::name::{JobName, Namespace, RunId};
 use crate::run::LostBy;
+use crate::step::InUse;
 use crate::store::StoreError;
 use crate::text::InvalidText;
 
@@ -62,8 +63,8 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
-    /// The run does not hold its claims any more, as far as can be told; nothing it did was recorded yet.
-    #[error("{run} lost its claims ({}); {}", by.as_str(), by.what_of_its_outputs())]
+    /// The run does not hold its names any more, as far as can be told; nothing it did was recorded yet.
+    #[error("{run} lost its names ({}); {}", by.as_str(), by.what_of_its_outputs())]
     Lost {
         /// The run.
         run: RunId,
@@ -99,6 +100,14 @@ pub enum Error {
     Held {
         /// Who.
         blocked: Box<Blocked>,
+    },
+    /// Something is in the namespace that was to be removed.
+    #[error("namespace {namespace} is not empty: {why}")]
+    NamespaceInUse {
+        /// The namespace.
+        namespace: Namespace,
+        /// What.
+        why: InUse,
     },
     /// Whether the outputs are written is not known: the store did not answer in time.
     #[error("the outcome of {run} is unknown: the store did not answer within {}", show(waited))]
@@ -138,7 +147,9 @@ impl Lost {
             Self::Unreachable => "expired: the store did not answer in time",
             Self::WithTheStore => "another or an older store is in its place",
             Self::By(LostBy::Taken) => "taken: its lease was over and another run needed its names",
-            Self::By(LostBy::Died) => "died",
+            Self::By(LostBy::Died) => {
+                "died: its process was gone, or it did not come back in time after its lease"
+            }
             Self::By(LostBy::Broken) => "unlocked by hand",
         }
     }

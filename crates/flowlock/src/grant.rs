@@ -106,7 +106,7 @@ impl Grant {
         &self.inputs
     }
 
-    /// What is left until this process must assume that it lost its claims, by its own clock.
+    /// What is left until this process must assume that it lost its names, by its own clock.
     pub fn time_left(&self) -> Duration {
         self.held.time_left()
     }

@@ -20,6 +20,9 @@ use crate::world::millis;
 
 /// The shortest and the longest lease.
 pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
+/// The shortest and the longest time that a lapsed run is kept.
+pub const KEEP_LAPSED: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_hours(30 * 24);
 /// The longest a place can be held between two tries.
 pub const LONGEST_PLACE: Duration = Duration::from_mins(1);
 
@@ -59,6 +62,7 @@ pub struct Job {
     run_id: Option<String>,
     record_life: Option<Duration>,
     max_runtime: Option<Duration>,
+    keep_lapsed: Option<Duration>,
     renewal: Renewal,
 }
 
@@ -95,6 +99,7 @@ impl Job {
             run_id: None,
             record_life: None,
             max_runtime: None,
+            keep_lapsed: None,
             renewal: Renewal::Automatic,
         }
     }
@@ -234,6 +239,16 @@ impl Job {
     #[must_use]
     pub fn max_runtime(mut self, most: Duration) -> Self {
         self.max_runtime = Some(most);
+        self
+    }
+
+    /// Sets how long the run is kept once it lapsed (1 s to 30 d). Default: the connection's, else a day.
+    ///
+    /// A run lapses when its lease ends. Until somebody needs its names it can still renew or commit; after this time it
+    /// is lost.
+    #[must_use]
+    pub fn keep_lapsed(mut self, time: Duration) -> Self {
+        self.keep_lapsed = Some(time);
         self
     }
 
@@ -441,6 +456,11 @@ impl Job {
             let problem = format!("{}; use 1 s to 7 d", crate::error::show(&lease));
             return Err(Error::InvalidRequest { what: "duration", problem });
         }
+        let keep_lapsed = self.keep_lapsed.unwrap_or(self.flowlock.shared.keep_lapsed);
+        if !KEEP_LAPSED.contains(&keep_lapsed) {
+            let problem = format!("{}; use 1 s to 30 d", crate::error::show(&keep_lapsed));
+            return Err(Error::InvalidRequest { what: "keep_lapsed", problem });
+        }
         let claims = self.checked_claims()?;
         if self.on_fail == OnFail::Incomplete
             && let Some(both) = claims.outputs().find(|claim| claim.is_input())
@@ -458,6 +478,7 @@ impl Job {
             parent: self.parent.clone(),
             record_life_ms: self.record_life.map(millis),
             max_runtime_ms: self.max_runtime.map(millis),
+            keep_lapsed_ms: millis(keep_lapsed),
         }))
     }
 

@@ -36,6 +36,7 @@ mod grant;
 mod held;
 mod job;
 mod keeper;
+mod moment;
 mod name;
 #[doc(hidden)] // for the command line, which reads such files too
 pub mod named_file;
@@ -59,7 +60,8 @@ pub use crate::claim::{
 pub use crate::coordinator::{Builder, COMMIT_WAIT, Flowlock, STORE_TIMEOUT};
 pub use crate::error::{Error, Lost};
 pub use crate::grant::{Committed, Grant};
-pub use crate::job::{Acquired, Job, LEASES, LONGEST_PLACE};
+pub use crate::job::{Acquired, Job, KEEP_LAPSED, LEASES, LONGEST_PLACE};
+pub use crate::moment::{show_time_in, shown_time};
 pub use crate::name::{JobName, Name, NameBuilder, Namespace, RunId};
 pub use crate::operate::Creation;
 pub use crate::parent::Parent;

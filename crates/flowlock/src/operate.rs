@@ -9,10 +9,10 @@ use crate::claim::Claims;
 use crate::coordinator::Flowlock;
 use crate::error::Error;
 use crate::grant::{self, TAKEN};
-use crate::name::{JobName, Name, RunId};
-use crate::run::{IfWritten, OnFail, Spec, Ticket, Token};
+use crate::name::{JobName, Name, Namespace, RunId};
+use crate::run::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec, Ticket, Token};
 use crate::step::{Answer, Holders, Step, Unlock, Who};
-use crate::store::{Content, NameSeen, Page, Seen, View, pages};
+use crate::store::{Content, NameSeen, NamespaceSeen, Page, Seen, StoreErrorKind, View, pages};
 use crate::world::later;
 
 /// How much memory all runs of a namespace may take at once: a server may invent ever new ones.
@@ -148,6 +148,7 @@ impl Flowlock {
                 parent: None,
                 record_life_ms: settings.record_life.map(crate::world::millis),
                 max_runtime_ms: None,
+                keep_lapsed_ms: KEEP_LAPSED_MS,
             }),
             note: settings.note,
             holders: settings.holders,
@@ -173,6 +174,50 @@ impl Flowlock {
     /// ```
     pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
         let step = Step::Unlock { run: run.clone(), token, how, by: self.shared.origin.clone() };
+        self.took_effect(&step)
+    }
+
+    /// All namespaces of the store, by name, each with how much is in it; none of one that this user may not read.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// let all = flowlock.namespaces()?;
+    /// assert_eq!(all[0].0.as_str(), "default");
+    /// assert_eq!(all[0].1.as_ref().unwrap().records, 1);
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn namespaces(&self) -> Result<Vec<(Namespace, Option<NamespaceSeen>)>, Error> {
+        let mut all = Vec::new();
+        for namespace in self.shared.list_namespaces()? {
+            match self.shared.view_in(&namespace, &View::Namespace).map(|page| page.content) {
+                Ok(Content::Namespace(Some(seen))) if seen.removed.is_none() => {
+                    all.push((namespace, Some(seen)));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == StoreErrorKind::Unusable => all.push((namespace, None)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Removes this connection's namespace, with the outcomes that are not remembered any more; answers whether it was
+    /// there. If it is used again its tokens go on from where they were.
+    ///
+    /// # Errors
+    /// [`Error::NamespaceInUse`] if runs or records are in it, or if a run ended in it less than ten minutes ago.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// assert!(flowlock.remove_namespace().is_err());
+    /// flowlock.remove(&["sales"], flowlock::step::Holders::Respect)?;
+    /// assert!(flowlock.remove_namespace()?);
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn remove_namespace(&self) -> Result<bool, Error> {
+        let step = Step::RemoveNamespace { by: self.shared.origin.clone() };
         self.took_effect(&step)
     }
 
@@ -204,6 +249,10 @@ impl Flowlock {
                 }
                 Answer::Refused(blocked) => {
                     return Err(Error::Held { blocked: Box::new(blocked) });
+                }
+                Answer::InUse(why) => {
+                    let namespace = self.shared.namespace.clone();
+                    return Err(Error::NamespaceInUse { namespace, why });
                 }
                 answer => return Ok(answer),
             }

@@ -133,6 +133,16 @@ pub struct Spec {
     /// The longest it may renew its lease, in milliseconds since it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runtime_ms: Option<u64>,
+    /// How long it is kept once it lapsed, if nobody needs its names, in milliseconds.
+    #[serde(default = "default_keep_lapsed_ms")]
+    pub keep_lapsed_ms: u64,
+}
+
+/// How long a lapsed run is kept if nothing else is said, in milliseconds: a day.
+pub(crate) const KEEP_LAPSED_MS: u64 = 86_400_000;
+
+fn default_keep_lapsed_ms() -> u64 {
+    KEEP_LAPSED_MS
 }
 
 /// Who a run belongs to. It changes when another process comes back for a held place.
@@ -160,8 +170,8 @@ pub struct Origin {
     pub ci: Option<String>,
 }
 
-/// Who did something by hand to a run or a record that is not their own, and when: evidence for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Who did something by hand to a run, a record or a namespace, and when: evidence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Actor {
     /// The process that did it.
     #[serde(flatten)]
@@ -174,7 +184,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Origin { host, pid, user, .. } = self.origin.as_ref();
         let (user, host) = (crate::text::escape(user), crate::text::escape(host));
-        write!(f, "{user}@{host} pid {pid} at {}", crate::blocker::time(self.at_us))
+        write!(f, "{user}@{host} pid {pid} at {}", crate::shown_time(self.at_us))
     }
 }
 
@@ -212,7 +222,7 @@ pub enum Outcome {
     Committed,
     /// It failed; nothing was written.
     Failed,
-    /// It lost its claims; nothing was written.
+    /// It lost its names; nothing was written.
     Lost(LostBy),
     /// It never ran: an output is written already.
     RefusedOutputExists,

@@ -20,7 +20,7 @@ pub enum Step {
         /// Its process.
         holder: Holder,
     },
-    /// Restarts the leases of any number of running runs. Never revives one that lost its claims.
+    /// Restarts the leases of any number of running runs. Never revives one that lost its names.
     Refresh(Vec<Who>),
     /// Ends a run well: writes all its outputs or none.
     Commit {
@@ -90,6 +90,11 @@ pub enum Step {
         /// Who does it.
         by: Arc<Origin>,
     },
+    /// Removes the namespace, if nothing is in it.
+    RemoveNamespace {
+        /// Who does it.
+        by: Arc<Origin>,
+    },
 }
 
 impl Step {
@@ -97,7 +102,10 @@ impl Step {
     pub(crate) fn actor(&self) -> Option<&Arc<Origin>> {
         match self {
             Self::Commit { who, .. } | Self::Fail(who) => who.by.as_ref(),
-            Self::Create { by, .. } | Self::Remove { by, .. } | Self::Unlock { by, .. } => Some(by),
+            Self::Create { by, .. }
+            | Self::Remove { by, .. }
+            | Self::Unlock { by, .. }
+            | Self::RemoveNamespace { by } => Some(by),
             _ => None,
         }
     }
@@ -195,14 +203,43 @@ pub enum Answer {
         /// The ticket that the next page begins with, if there is one.
         next: Option<Ticket>,
     },
-    /// The step was carried out: bury, detach, create, remove, unlock.
+    /// The step was carried out: bury, detach, create, remove, unlock, remove the namespace.
     Done,
     /// It was not: somebody holds the names, or older work is left over (`retry_after_ms` 0).
     Refused(Blocked),
-    /// No such run is alive under that id and nonce.
+    /// Something is in the namespace that was to be removed.
+    InUse(InUse),
+    /// No such run is alive under that id and nonce; no such record or namespace.
     NotFound,
     /// The request cannot be taken as it is.
     Invalid(Invalid),
+}
+
+/// What keeps a namespace from being removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InUse {
+    /// Runs that run or wait.
+    Runs,
+    /// Written records.
+    Records,
+    /// Runs that ended a short while ago.
+    Outcomes {
+        /// How much longer the last of them is remembered, in milliseconds.
+        remembered_ms: u64,
+    },
+}
+
+impl std::fmt::Display for InUse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Runs => f.write_str("it has runs that run or wait"),
+            Self::Records => f.write_str("it has written records"),
+            Self::Outcomes { remembered_ms } => {
+                let left = crate::error::show(&std::time::Duration::from_millis(*remembered_ms));
+                write!(f, "how its last runs ended is remembered for {left} more")
+            }
+        }
+    }
 }
 
 /// Why a request cannot be taken as it is.

@@ -66,8 +66,6 @@ pub struct Bounds {
     pub heard: usize,
     /// How many input versions a record names; of more it keeps a digest.
     pub made_from: usize,
-    /// How long a lapsed run is kept whose names nobody needs, in milliseconds.
-    pub unneeded_ms: i64,
     /// How many rows are read at a time where all of them are gone through.
     pub page: usize,
 }
@@ -86,7 +84,6 @@ impl Default for Bounds {
             explained: crate::step::MOST_EXPLAINED,
             heard: 1_000,
             made_from: MOST_MADE_FROM,
-            unneeded_ms: 86_400_000,
             page: 64,
         }
     }

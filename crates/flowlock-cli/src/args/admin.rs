@@ -33,6 +33,52 @@ Examples:
 The run can neither renew nor commit from then on. Its names are free when it acknowledges, or when its
 lease ends; with --now at once, although its processes may still be writing.";
 
+/// Lists namespaces, and removes empty ones.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = NAMESPACES_EXAMPLES)]
+pub(crate) struct Namespaces {
+    #[command(subcommand)]
+    pub(crate) command: Option<NamespacesCommand>,
+    #[command(flatten)]
+    pub(crate) list: NamespacesList,
+}
+
+const NAMESPACES_EXAMPLES: &str = "\
+Examples:
+  flowlock namespaces                       all of them, and how much is in each
+  flowlock namespaces rm ci-1234 --yes      remove an empty one";
+
+/// What to do with namespaces.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NamespacesCommand {
+    /// List all namespaces of the store
+    List(NamespacesList),
+    /// Remove namespaces in which nothing is left
+    Rm(NamespacesRm),
+}
+
+/// Lists namespaces.
+#[derive(Debug, Args)]
+pub(crate) struct NamespacesList {
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
+
+/// Removes namespaces.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exits 75 if one has runs or records, or if a run ended in it within the last ten minutes: what became of
+it is remembered for so long, so that a repeated commit gets its answer. Records: flowlock outputs rm.")]
+pub(crate) struct NamespacesRm {
+    /// The namespaces
+    #[arg(required = true, value_name = "NAME", value_parser = values::text())]
+    pub(crate) names: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
 /// Examines the store.
 #[derive(Debug, Args)]
 #[command(after_help = "\

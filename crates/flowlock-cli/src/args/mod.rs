@@ -9,7 +9,10 @@ pub(crate) mod values;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use admin::{Completions, Config, ConfigCommand, Demo, Doctor, Man, Trust, Unlock};
+pub(crate) use admin::{
+    Completions, Config, ConfigCommand, Demo, Doctor, Man, Namespaces, NamespacesCommand, NamespacesList,
+    NamespacesRm, Trust, Unlock,
+};
 pub(crate) use look::{Check, Outputs, OutputsCommand, OutputsCreate, OutputsList, OutputsRm, Status, Why};
 pub(crate) use operate::{Commit, Keep, OneRun, Verify};
 pub(crate) use run::{
@@ -90,6 +93,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Take the names away from a run that will not give them back
     Unlock(Unlock),
+    /// List the namespaces of the store; remove empty ones
+    Namespaces(Namespaces),
     /// Examine the store and this machine
     Doctor(Doctor),
     /// Show the settings in force

@@ -54,6 +54,9 @@ pub(crate) struct RequestFlags {
     /// Stop renewing the lease after this time, so that a hung job frees its names
     #[arg(long, value_name = "D", value_parser = values::runtime)]
     pub(crate) max_runtime: Option<Duration>,
+    /// How long the run can still come back after its lease ended, if nobody needs its names [default: FLOWLOCK_KEEP_LAPSED or 1d]
+    #[arg(long, value_name = "D", value_parser = values::keep_lapsed)]
+    pub(crate) keep_lapsed: Option<Duration>,
 }
 
 impl RequestFlags {

@@ -54,6 +54,11 @@ pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     within(text, SECOND, 7 * DAY, "1s to 7d")
 }
 
+/// How long a lapsed run is kept: 1 s to 30 d.
+pub(crate) fn keep_lapsed(text: &str) -> Result<Duration, String> {
+    within(text, SECOND, 30 * DAY, "1s to 30d")
+}
+
 /// Time for a process to end after TERM: 0 to 1 d.
 pub(crate) fn grace(text: &str) -> Result<Duration, String> {
     within(text, Duration::ZERO, DAY, "0s to 1d")

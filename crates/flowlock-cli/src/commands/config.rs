@@ -57,6 +57,7 @@ fn default(name: &str) -> &'static str {
     match name {
         "namespace" => "default",
         "duration" => "60s, on a server 3m",
+        "keep_lapsed" => "1d",
         "tz" => "UTC",
         "store_timeout" | "commit_wait" => "30s",
         _ => "",

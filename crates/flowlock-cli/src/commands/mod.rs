@@ -3,9 +3,11 @@
 mod check;
 mod completions;
 mod config;
+mod confirm;
 mod demo;
 mod doctor;
 mod man;
+mod namespaces;
 mod operate;
 mod outputs;
 mod run;
@@ -15,7 +17,7 @@ mod trust;
 mod unlock;
 mod why;
 
-use crate::args::{Command, Global, OutputsCommand};
+use crate::args::{Command, Global, NamespacesCommand, OutputsCommand};
 use crate::exit::Failure;
 
 /// Carries out a command; answers the exit code.
@@ -38,6 +40,11 @@ pub(crate) fn carry_out(global: &Global, command: Command) -> Result<u8, Failure
         },
         Command::Check(args) => check::check(global, &args),
         Command::Unlock(args) => unlock::unlock(global, &args),
+        Command::Namespaces(args) => match args.command {
+            None => namespaces::list(global, &args.list),
+            Some(NamespacesCommand::List(args)) => namespaces::list(global, &args),
+            Some(NamespacesCommand::Rm(args)) => namespaces::rm(global, &args),
+        },
         Command::Doctor(args) => doctor::doctor(global, &args),
         Command::Config(args) => config::config(global, &args),
         Command::Trust(args) => trust::trust(global, &args),

@@ -12,7 +12,6 @@ use crate::exit::{self, Failure};
 use crate::json::{self, RecordJson};
 use crate::request;
 use crate::terminal::{self, JsonList, Reader, Screen, Table};
-use crate::times;
 
 /// Records read at a time.
 const PAGE: usize = 1_000;
@@ -138,14 +137,14 @@ fn matches(pattern: &str, text: &str) -> bool {
 }
 
 fn add(table: &mut Table, record: &Record) {
-    let written = times::local(record.written_at_us);
+    let written = flowlock::shown_time(record.written_at_us);
     let state = if record.state == RecordState::Incomplete { " (incomplete)" } else { "" };
     table.row(&[
         &format!("{}{state}", record.name.as_str()),
         &written,
         record.run.as_str(),
         &record.version.to_string(),
-        &record.expires_at_us.map_or_else(|| "never".to_owned(), times::local),
+        &record.expires_at_us.map_or_else(|| "never".to_owned(), flowlock::shown_time),
         record.note.as_deref().unwrap_or_default(),
     ]);
 }

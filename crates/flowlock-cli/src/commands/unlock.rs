@@ -1,11 +1,11 @@
 //! `flowlock unlock`: names taken away from a run that will not give them back.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use flowlock::store::Seen;
 use flowlock::{Name, RunId, Token};
 
+use super::confirm::confirmed;
 use crate::args::{Global, Unlock};
 use crate::door::Door;
 use crate::exit::{self, Failure};
@@ -29,7 +29,7 @@ pub(crate) fn unlock(global: &Global, args: &Unlock) -> Result<u8, Failure> {
             return Err(Failure::new(exit::BUSY, "too_young", message).at(&door.place));
         }
     }
-    if !args.yes && !confirmed(&seen, now_us, args.now)? {
+    if !args.yes && !asked(&seen, now_us, args.now)? {
         return Err(Failure::new(exit::NO, "declined", "left alone"));
     }
     let how = if args.now { flowlock::step::Unlock::Now } else { flowlock::step::Unlock::WhenAcknowledged };
@@ -81,33 +81,22 @@ fn holding(door: &Door, run: &RunId) -> Result<Option<(Seen, Token)>, Failure> {
     Ok(seen.filter(|seen| seen.run.state.is_holding()).and_then(|seen| Some((seen.clone(), seen.run.token?))))
 }
 
-fn confirmed(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(
-            "unlock asks before it acts, and standard input is no terminal; give --yes",
-        ));
-    }
+/// Whose names they are, and the question.
+fn asked(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
     let (run, origin) = (&seen.run, &seen.run.holder.origin);
-    let since = times::relative(now_us, run.since_us);
-    let state = json::state(run, seen.lease_left_ms);
-    terminal::add(&format!(
-        "{} (job {}) holds {}",
-        run.attempt.id,
-        run.spec.job,
-        shown(&super::status::wanted(run))
-    ));
-    terminal::add(&format!(
-        "  {state}, began {since}, on {} as pid {}, user {}",
-        shown(&origin.host),
-        origin.pid,
-        shown(&origin.user)
-    ));
+    let about = [
+        format!("{} (job {}) holds {}", run.attempt.id, run.spec.job, shown(&super::status::wanted(run))),
+        format!(
+            "  {}, began {}, on {} as pid {}, user {}",
+            json::state(run, seen.lease_left_ms),
+            times::relative(now_us, run.since_us),
+            shown(&origin.host),
+            origin.pid,
+            shown(&origin.user)
+        ),
+    ];
     let question = if at_once { "Free its names at once, even if it still writes?" } else { "Revoke it?" };
-    write!(std::io::stderr(), "{question} [y/N] ")?;
-    std::io::stderr().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    confirmed("unlock", &about, question)
 }
 
 fn what_follows(seen: &Seen, at_once: bool) -> String {

@@ -169,7 +169,7 @@ fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
         (None, None) => {}
     }
     if let Some(failure) = seen.evidence.failure.as_ref().filter(|_| seen.record.is_some()) {
-        let (at, outcome) = (times::local(failure.at_us), failure.outcome.as_str());
+        let (at, outcome) = (flowlock::shown_time(failure.at_us), failure.outcome.as_str());
         let _ = writeln!(text, "  the last attempt to write it, {}, ended {outcome} at {at}", failure.run);
     }
     for (space, by, _) in &seen.holders {
@@ -195,7 +195,7 @@ pub(super) fn hint(door: &Door, seen: &NameSeen) -> String {
 }
 
 fn tell_record(text: &mut String, record: &Record) {
-    let written = times::local(record.written_at_us);
+    let written = flowlock::shown_time(record.written_at_us);
     let _ = writeln!(text, "{}: written at {written} by {} (job {})", record.name, record.run, record.job);
     if let Some(actor) = &record.actor {
         let _ = writeln!(text, "  by hand of {actor}");
@@ -204,7 +204,7 @@ fn tell_record(text: &mut String, record: &Record) {
         let _ = writeln!(text, "  note: {}", shown(note));
     }
     if let Some(at) = record.expires_at_us {
-        let _ = writeln!(text, "  expires at {}", times::local(at));
+        let _ = writeln!(text, "  expires at {}", flowlock::shown_time(at));
     }
 }
 

@@ -19,7 +19,7 @@ fn unlock_asks_only_on_a_terminal() {
         "flowlock: the names of {run} are free; whatever was started for it may still run\n"
     ));
     cli.run(["unlock", "x", "--yes"]).code(1).stderr(&format!("flowlock: nobody holds x {}", place()));
-    cli.run(["commit", &run]).code(79).stderr_has("lost its claims (unlocked by hand)");
+    cli.run(["commit", &run]).code(79).stderr_has("lost its names (unlocked by hand)");
 }
 
 #[test]
@@ -129,6 +129,7 @@ fn settings_show_where_they_come_from() {
          store          memory:  --store\n\
          namespace      prod     ~/flowlock.toml:1\n\
          duration       5m       ~/flowlock.toml:2\n\
+         keep_lapsed    1d       default\n\
          tz             UTC      default\n\
          store_timeout  30s      default\n\
          commit_wait    30s      default\n",

@@ -8,6 +8,7 @@ mod admin;
 mod bad_input;
 mod codes;
 mod looks;
+mod namespaces;
 mod operated;
 mod pages;
 mod runs;

@@ -32,6 +32,27 @@ fn a_build_of_several_steps_commits_by_its_id() {
 }
 
 #[test]
+fn a_lapsed_build_is_kept_for_as_long_as_it_was_started_with() {
+    let cli = cli().with("FLOWLOCK_KEEP_LAPSED", "1s");
+    let as_set = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
+    let as_typed = started(&cli, &["build", "--duration", "1s", "--keep-lapsed", "1d", "-o", "b"]);
+    // What a later command has set does not matter: what counts is what the run was started with.
+    let later = cli.with("FLOWLOCK_KEEP_LAPSED", "30d");
+    until("the end of one of them, by steps of somebody else", PATIENCE, || {
+        later.run(["run", "-l", "elsewhere", "--", "true"]).code(0);
+        let status = later.run(["status", "--json"]).json();
+        (status["running"].as_array().unwrap().len() == 1).then_some(())
+    });
+    later.run(["commit", &as_set]).code(79).stderr_has("did not come back in time after its lease");
+    later.run(["commit", &as_typed]).code(0);
+    let said = "out of range; give 1s to 30d";
+    later
+        .run(["start", "build", "--duration", "1s", "--keep-lapsed", "31d", "-l", "x"])
+        .code(64)
+        .stderr_has(said);
+}
+
+#[test]
 fn a_failed_build_writes_nothing() {
     let cli = cli();
     let run = started(&cli, &["build", "--duration", "1m", "-o", "package"]);
@@ -83,7 +104,7 @@ fn a_lapsed_run_loses_its_names_when_somebody_needs_them() {
     let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
     cli.run(["run", "--name", "heir", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
     let lost = format!(
-        "flowlock: {run} lost its claims (taken: its lease was over and another run needed its names); its outputs are not recorded as written {}",
+        "flowlock: {run} lost its names (taken: its lease was over and another run needed its names); its outputs are not recorded as written {}",
         place()
     );
     cli.run(["commit", &run]).code(79).stderr(&lost);
@@ -98,7 +119,7 @@ fn a_lapsed_run_that_nobody_minds_commits_late() {
     std::thread::sleep(Duration::from_millis(1_200));
     cli.run(["verify", &run])
         .code(79)
-        .stderr_has("lost its claims (expired); others may have its names by now; a commit succeeds only if nobody needed them");
+        .stderr_has("lost its names (expired); others may have its names by now; a commit succeeds only if nobody needed them");
     let told = cli.run(["commit", &run, "--json"]);
     assert_eq!(told.code(0).json()["outcome"], "committed_late");
 }
@@ -112,7 +133,7 @@ fn keep_renews_until_it_is_ended() {
     keeper.signal(Signal::SIGTERM);
     keeper.wait().code(0).stderr("");
     cli.run(["run", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
-    cli.run(["keep", &run]).code(79).stderr_has("lost its claims");
+    cli.run(["keep", &run]).code(79).stderr_has("lost its names");
 }
 
 #[test]

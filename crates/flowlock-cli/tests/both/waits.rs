@@ -52,7 +52,7 @@ fn slots_let_so_many_in() {
     cli.run(["run", "--wait", "0", "--slot", "gpu:1/3", "--", "true"]).code(0);
     cli.run(["run", "--wait", "0", "--slot", "gpu:2/3", "--", "true"])
         .code(75)
-        .stderr_has("slot gpu has no unit left by holder");
+        .stderr_has("units of slot gpu are taken by holder");
     let _one = hold(&["--slot", "gpu:3"]);
     cli.run(["run", "--wait", "0", "--slot", "gpu:3", "--", "true"]).code(75);
 }

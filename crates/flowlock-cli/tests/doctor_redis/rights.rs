@@ -8,7 +8,10 @@ use crate::{Told as _, cli_with_a_file};
 #[test]
 fn the_documented_access_rule_is_enough_and_no_word_of_it_is_idle() {
     // What only doctor asks, what only other arrangements need, and a name that nobody needs.
-    const NOT_FOR_STEPS: [&str; 8] = [
+    const NOT_FOR_STEPS: [&str; 11] = [
+        "+scan",
+        "+zcount",
+        "+zrevrangebyscore",
         "+zlexcount",
         "+memory|usage",
         "+cluster|info",
@@ -53,6 +56,44 @@ fn the_documented_access_rule_is_enough_and_no_word_of_it_is_idle() {
     Report::of(&cli).code(78).bad("wake-ups", "allow them with ACL SETUSER <user> &fl:{default}:*");
     set_without(&["~fl:*"]);
     Report::of(&cli).code(78);
+}
+
+#[test]
+fn whoever_may_not_list_namespaces_or_not_see_one_is_told() {
+    let server = RedisServer::start();
+    let set = |words: &[&str]| {
+        server.command(
+            &["ACL", "SETUSER", "flowlock"].into_iter().chain(words.iter().copied()).collect::<Vec<_>>(),
+        );
+    };
+    set(&documented_rule().split_whitespace().collect::<Vec<_>>());
+    let cli = cli_at(server.url_as("flowlock", "secret"));
+    for namespace in ["prod", "ci"] {
+        cli.run(["outputs", "create", "a", "--namespace", namespace]).code(0);
+    }
+    set(&["resetkeys", "~fl:{ci}:*", "resetchannels", "&fl:{ci}:*"]);
+    let seen = cli.run(["namespaces", "--namespace", "ci"]);
+    seen.code(0)
+        .stdout_has("\nci         0 ")
+        .stdout_has("\nprod       ?        ?        ?        ?         this user may not read it");
+    let json = cli.run(["namespaces", "--namespace", "ci", "--json"]).code(0).json();
+    assert_eq!(
+        json["namespaces"][1],
+        serde_json::json!({
+            "namespace": "prod", "running": null, "waiting": null, "records": null, "outcomes": null, "last_used": null
+        })
+    );
+    cli.run(["namespaces", "rm", "prod", "--yes"]).code(78).stderr_has("fl:{prod}:*");
+    set(&["-scan"]);
+    cli.run(["namespaces", "--namespace", "ci"])
+        .code(78)
+        .stdout("")
+        .stderr_has("does not let this user list keys (SCAN)");
+    Report::of(&cli.clone().with("FLOWLOCK_NAMESPACE", "ci")).good("namespaces", "not listed: ");
+    set(&["-zrevrangebyscore"]);
+    cli.run(["outputs", "rm", "a", "--namespace", "ci"]).code(0);
+    cli.run(["namespaces", "rm", "ci", "--yes"]).code(78).stderr_has("zrevrangebyscore");
+    cli.run(["check", "a", "--namespace", "ci"]).code(1);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn a_command_that_ended_well_while_its_wrapper_slept_is_not_recorded_over_somebo
     sleeper
         .wait()
         .code(79)
-        .stderr_has(" lost its claims (taken: its lease was over and another run needed its names)");
+        .stderr_has(" lost its names (taken: its lease was over and another run needed its names)");
     assert_eq!(records(&cli), written);
 }
 

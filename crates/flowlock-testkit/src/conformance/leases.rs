@@ -91,6 +91,35 @@ pub(super) fn a_lapsed_run_that_nobody_needs_ends_by_itself_after_a_day(stage: &
     stage.run("B").writes("x").tries().is("running");
 }
 
+pub(super) fn each_run_is_kept_for_as_long_as_it_said_itself(stage: &Stage) {
+    let short = stage.run("short").writes("x").lease(10).kept_for(60).tries();
+    let long = stage.run("long").writes("y").lease(10).kept_for(7 * 86_400).tries();
+    let without_names = stage.run("nothing").lease(10).kept_for(60).tries();
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let waiter = stage.run("waiter").locks("l").kept_for(60).waits();
+    assert_eq!(holder.fails(), "failed");
+    stage.pass(10);
+    for lapsed in [&short, &long, &without_names] {
+        lapsed.is("running, lapsed");
+    }
+    waiter.is("granted, lapsed");
+    stage.pass(59);
+    // Whoever comes back in time begins anew, and again has as long.
+    assert_eq!(short.refreshes(), "held late");
+    stage.pass(1);
+    without_names.is("lost(died)");
+    waiter.is("timed_out");
+    stage.pass(9);
+    short.is("running, lapsed");
+    stage.pass(60);
+    short.is("lost(died)");
+    assert_eq!(short.commits(), "lost(died)");
+    stage.pass(7 * 86_400 - 130);
+    long.is("running, lapsed");
+    assert_eq!(long.commits(), "committed late");
+    assert_eq!(stage.written(), "y live");
+}
+
 pub(super) fn an_unclaimed_grant_that_nobody_needs_ends_by_itself_after_a_day(stage: &Stage) {
     let first = stage.run("first").locks("l").lease(600).tries();
     let waiter = stage.run("waiter").locks("l").waits();

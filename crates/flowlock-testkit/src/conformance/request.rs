@@ -79,6 +79,12 @@ impl<'s> Request<'s> {
         self
     }
 
+    /// How long it is kept once it lapsed.
+    pub(super) fn kept_for(mut self, seconds: u64) -> Self {
+        self.spec.keep_lapsed_ms = seconds * 1_000;
+        self
+    }
+
     pub(super) fn records_for(mut self, seconds: u64) -> Self {
         self.spec.record_life_ms = Some(seconds * 1_000);
         self

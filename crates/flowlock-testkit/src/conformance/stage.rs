@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Holders, Step};
-use flowlock::store::{Content, StoreError, View};
+use flowlock::store::{Content, NamespaceSeen, StoreError, View};
 use flowlock::{
     Attempt, Claims, ClientId, Holder, IfWritten, JobName, Life, Name, Namespace, Nonce, OnFail, Origin,
     Record, RunId, Spec, Ticket, World as _,
@@ -54,6 +54,7 @@ impl Stage {
             parent: None,
             record_life_ms: None,
             max_runtime_ms: None,
+            keep_lapsed_ms: 86_400_000,
         };
         let attempt = Attempt { id: RunId::parse(id).expect("a plain id"), nonce: Nonce(number.into()) };
         let holder = Holder {
@@ -175,6 +176,50 @@ impl Stage {
     pub(super) fn remove_by_force(&self, names: &[&str]) -> String {
         let names = names.iter().map(|text| name(text)).collect();
         word(&self.step(&Step::Remove { names, holders: Holders::Break, by: crate::by_hand() }))
+    }
+
+    /// Removes the namespace, in as many steps as it takes.
+    #[track_caller]
+    pub(super) fn remove_namespace(&self) -> String {
+        self.remove_namespace_in_steps().0
+    }
+
+    /// The same, and in how many steps.
+    #[track_caller]
+    pub(super) fn remove_namespace_in_steps(&self) -> (String, usize) {
+        for steps in 1..1_000 {
+            match self.step(&Step::RemoveNamespace { by: crate::by_hand() }) {
+                Answer::Refused(blocked) if blocked.retry_after_ms == Some(0) => {}
+                answer => return (word(&answer), steps),
+            }
+        }
+        panic!("removing the namespace has no end");
+    }
+
+    /// How much is in the namespace: `"1 running, 0 waiting, 2 records, 3 outcomes"`; or that it is not there.
+    pub(super) fn counted(&self) -> String {
+        match self.view(&View::Namespace) {
+            Content::Namespace(None) => "never used".into(),
+            Content::Namespace(Some(NamespaceSeen { removed: Some(by), .. })) => {
+                let (who, ago_ms) = self.told(&by);
+                format!("removed by {who}, {ago_ms} ms ago")
+            }
+            Content::Namespace(Some(NamespaceSeen { running, waiting, records, outcomes, .. })) => {
+                format!("{running} running, {waiting} waiting, {records} records, {outcomes} outcomes")
+            }
+            other => panic!("not a namespace: {other:?}"),
+        }
+    }
+
+    /// The namespaces that the store lists and that are there.
+    pub(super) fn listed(&self) -> Vec<String> {
+        let subject = self.subject.borrow();
+        let all = subject.store().namespaces().expect("namespaces are listed");
+        let is_there = |namespace: &Namespace| match subject.store().view(namespace, &View::Namespace) {
+            Ok(page) => matches!(page.content, Content::Namespace(Some(seen)) if seen.removed.is_none()),
+            Err(error) => panic!("{namespace}: {error}"),
+        };
+        all.into_iter().filter(is_there).map(|namespace| namespace.as_str().to_owned()).collect()
     }
 
     /// The record of a name, if one is written.

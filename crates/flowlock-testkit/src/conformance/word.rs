@@ -1,6 +1,6 @@
 //! Answers and blockers in a word, so that a case can compare them whole.
 
-use flowlock::step::{Answer, Cancelled, Finished, Invalid, Refreshed, Standing};
+use flowlock::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Standing};
 use flowlock::{Blocker, Outcome};
 
 pub(super) fn blocker(blocker: &Blocker) -> String {
@@ -29,6 +29,9 @@ pub(super) fn word(answer: &Answer) -> String {
         Answer::Cancelled(Cancelled::Withdrawn) => "withdrawn".into(),
         Answer::Cancelled(Cancelled::TooLate(state)) => format!("too late: {}", state.as_str()),
         Answer::Done => "done".into(),
+        Answer::InUse(InUse::Runs) => "in use: runs".into(),
+        Answer::InUse(InUse::Records) => "in use: records".into(),
+        Answer::InUse(InUse::Outcomes { remembered_ms }) => format!("in use: outcomes, {remembered_ms} ms"),
         Answer::Refused(blocked) if blocked.by.is_empty() => {
             format!("refused, again in {:?}", blocked.retry_after_ms)
         }

@@ -1,11 +1,18 @@
 //! What processes and operators do with runs that are there.
 
-use flowlock::step::{self, Step, Unlock, Who};
+use std::time::Duration;
+
+use flowlock::step::{self, Answer, Holders, Step, Unlock, Who};
+use flowlock::store::View;
 use flowlock::{Attempt, State};
 
-use super::Verdict;
 use super::play::Play;
-use crate::oracle::holds;
+use super::{Verdict, promise};
+use crate::oracle::{Snapshot, holds};
+use crate::subject::Subject;
+
+/// More steps than anything takes that is done a page at a time.
+const MOST_ROUNDS: usize = 1_000;
 
 impl Play {
     /// Living requests of processes that are awake.
@@ -72,6 +79,37 @@ impl Play {
         let token = run.token.unwrap_or_default();
         self.step(*at, &Step::Unlock { run: run.attempt.id.clone(), token, how, by: crate::by_hand() })
             .map(drop)
+    }
+
+    /// All records of a namespace go; perhaps everybody is silent until all outcomes are forgotten; then it is removed, if
+    /// nothing is in it.
+    pub(super) fn leave(&mut self, at: usize, waits: bool) -> Verdict {
+        let all = super::request::names(u8::MAX);
+        self.step(at, &Step::Remove { names: all, holders: Holders::Break, by: crate::by_hand() })?;
+        if waits {
+            self.world.advance(Duration::from_mins(11));
+        }
+        for _ in 0..MOST_ROUNDS {
+            let answer = self.step(at, &Step::RemoveNamespace { by: crate::by_hand() })?;
+            match answer {
+                Answer::Refused(_) => continue,
+                Answer::Done | Answer::NotFound => {
+                    let Snapshot { runs, records } = &self.books[at].snapshot;
+                    promise!(
+                        runs.is_empty() && records.is_empty(),
+                        "removed with {runs:?} and {records:?} in it"
+                    );
+                }
+                _ => {}
+            }
+            let namespace = self.books[at].namespace.clone();
+            let look = |subject: &Subject| {
+                let page = subject.store().view(&namespace, &View::Namespace);
+                page.map(|page| page.content).map_err(|error| error.to_string())
+            };
+            return self.on_all(look).map(drop);
+        }
+        Err("removing a namespace has no end".into())
     }
 
     pub(super) fn detach(&mut self, pick: u16) -> Verdict {

@@ -35,6 +35,8 @@ pub enum Op {
     Create(Names, bool),
     /// Records are removed by hand.
     Remove(Names, bool),
+    /// A namespace is cleared of records, perhaps left alone for a while, and removed if it is empty.
+    Leave(bool, bool),
     /// A holder is unlocked; at once if the flag is set.
     Unlock(u16, bool),
     /// A running run is separated from its process.
@@ -104,6 +106,8 @@ pub struct Arrival {
     pub record_life: Option<u32>,
     /// Its longest run time, in seconds.
     pub max_runtime: Option<u8>,
+    /// How long it is kept once it lapsed, in seconds.
+    pub keep_lapsed: u32,
 }
 
 /// What a request wants with a data name.
@@ -179,10 +183,8 @@ fn bounds() -> impl Strategy<Value = Bounds> {
         1 => Just(Bounds { due: 1, ..usual }),
     ];
     let said = prop::option::of((1..=3_usize, 1..=2_usize, 0..=2_usize, 1..=3_usize, 0..=2_usize));
-    let unneeded_ms = prop_oneof![2 => Just(usual.unneeded_ms), 1 => Just(8_000_i64)];
     let read = prop::option::of((1..=3_usize, 1..=3_usize, 1..=2_usize));
-    (work, said, read, unneeded_ms).prop_map(|(mut bounds, said, read, unneeded_ms)| {
-        bounds.unneeded_ms = unneeded_ms;
+    (work, said, read).prop_map(|(mut bounds, said, read)| {
         if let Some((blockers, probes, explained, heard, made_from)) = said {
             bounds = Bounds { blockers, probes, explained, heard, made_from, ..bounds };
         }
@@ -222,6 +224,7 @@ fn usual_ops() -> impl Strategy<Value = Op> {
         4 => time.prop_map(Op::Sleep),
         2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Create(names, by_force)),
         2 => (names(), prop::bool::weighted(0.2)).prop_map(|(names, by_force)| Op::Remove(names, by_force)),
+        1 => (prop::bool::weighted(0.7), prop::bool::weighted(0.7)).prop_map(|(elsewhere, waits)| Op::Leave(elsewhere, waits)),
         2 => (pick(), any::<bool>()).prop_map(|(run, now)| Op::Unlock(run, now)),
         1 => pick().prop_map(Op::Detach),
         3 => (0..CROWDED, any::<bool>()).prop_map(|(client, awake)| Op::Pause(client, awake)),
@@ -265,6 +268,7 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
         prop_oneof![Just(3_u8), Just(20)],
         prop::option::weighted(0.4, prop_oneof![Just(15_u32), Just(60), Just(3 * 86_400)]),
         prop::option::weighted(0.1, prop_oneof![Just(4_u8), Just(30)]),
+        prop_oneof![2 => Just(86_400_u32), 1 => Just(8), 1 => 1..=20_u32],
     );
     (who, what, how, times).prop_map(|(who, what, how, times)| Arrival {
         client: who.0,
@@ -279,5 +283,6 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
         lease: times.0,
         record_life: times.1,
         max_runtime: times.2,
+        keep_lapsed: times.3,
     })
 }

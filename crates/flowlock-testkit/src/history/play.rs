@@ -116,6 +116,7 @@ impl Play {
                 Ok(())
             }
             Op::Create(..) | Op::Remove(..) => self.by_hand(op),
+            Op::Leave(elsewhere, waits) => self.leave(usize::from(*elsewhere), *waits),
             Op::Unlock(pick, now) => self.unlock(*pick, *now),
             Op::Detach(pick) => self.detach(*pick),
             Op::Pause(client, awake) => {
@@ -193,7 +194,10 @@ impl Play {
     }
 
     /// The same answer from every store, or an account of the difference.
-    fn on_all<T: PartialEq + Debug>(&self, ask: impl Fn(&Subject) -> Result<T, String>) -> Result<T, String> {
+    pub(super) fn on_all<T: PartialEq + Debug>(
+        &self,
+        ask: impl Fn(&Subject) -> Result<T, String>,
+    ) -> Result<T, String> {
         let (first, others) = self.subjects.split_first().expect("there are stores");
         let expected = ask(first)?;
         for other in others {

@@ -59,6 +59,7 @@ impl Arrival {
             parent,
             record_life_ms: self.record_life.map(|seconds| u64::from(seconds) * 1_000),
             max_runtime_ms: self.max_runtime.map(ms),
+            keep_lapsed_ms: u64::from(self.keep_lapsed) * 1_000,
         })
     }
 }
@@ -104,6 +105,7 @@ impl Arrival {
             lease: 20,
             record_life: None,
             max_runtime: None,
+            keep_lapsed: 86_400,
         }
     }
 }

@@ -59,8 +59,16 @@ fn in_order(scene: &Scene<'_>) -> Verdict {
         if holds(run) {
             promise!(run.lapsed == scene.is_lapsed(run), "its deadline passed and nobody noticed: {run:?}");
             promise!(run.lapsed == run.given_up_ms.is_some(), "late, and never given up: {run:?}");
-            let is_over = run.given_up_ms.is_some_and(|end| end <= scene.now.boot_ms);
-            promise!(!is_over, "nobody needed it for long, and it is still there: {run:?}");
+            let left_ms = run.given_up_ms.map(|end| end - scene.now.boot_ms);
+            promise!(
+                left_ms.is_none_or(|ms| ms > 0),
+                "nobody needed it for long, and it is still there: {run:?}"
+            );
+            let longest_ms = run.spec.keep_lapsed_ms as i64;
+            promise!(
+                left_ms.is_none_or(|ms| ms <= longest_ms),
+                "kept for longer than it was begun with: {run:?}"
+            );
         }
     }
     Ok(())

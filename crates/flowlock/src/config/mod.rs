@@ -41,13 +41,14 @@ use self::project::Around;
 use self::table::{Table, Whose};
 use crate::coordinator::{Builder, Flowlock};
 use crate::error::Error;
-use crate::job::LEASES;
+use crate::job::{KEEP_LAPSED, LEASES};
 use crate::name::Namespace;
 use crate::store::misplaced;
 use crate::text::escape;
 
 /// The settings there are, as they stand in files; the variable is `FLOWLOCK_` and the same in capitals.
-pub const KEYS: [&str; 6] = ["store", "namespace", "duration", "tz", "store_timeout", "commit_wait"];
+pub const KEYS: [&str; 7] =
+    ["store", "namespace", "duration", "keep_lapsed", "tz", "store_timeout", "commit_wait"];
 
 /// How long a store may be asked, and a commit repeated.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
@@ -64,6 +65,7 @@ fn is_duration(key: &str) -> bool {
 fn limits_of(key: &str) -> Option<(RangeInclusive<Duration>, &'static str)> {
     match key {
         "duration" => Some((LEASES, "1s to 7d")),
+        "keep_lapsed" => Some((KEEP_LAPSED, "1s to 30d")),
         "store_timeout" | "commit_wait" => Some((TIMEOUTS, "1s to 366d")),
         _ => None,
     }
@@ -207,6 +209,9 @@ impl Config {
         }
         if let Some(lease) = self.duration("duration")? {
             builder = builder.lease(lease);
+        }
+        if let Some(time) = self.duration("keep_lapsed")? {
+            builder = builder.keep_lapsed(time);
         }
         if let Some(timeout) = self.duration("store_timeout")? {
             builder = builder.store_timeout(timeout);

@@ -8,7 +8,8 @@ use crate::claim::Claims;
 use crate::name::JobName;
 use crate::rule::Obstacle;
 use crate::run::{
-    Attempt, ClientId, Holder, IfWritten, LostBy, OnFail, Origin, Outcome, Run, Spec, State, Ticket,
+    Attempt, ClientId, Holder, IfWritten, KEEP_LAPSED_MS, LostBy, OnFail, Origin, Outcome, Run, Spec, State,
+    Ticket,
 };
 use crate::step::{Acquire, Answer, Cancelled, Invalid, Patience, Standing};
 
@@ -257,6 +258,7 @@ impl<T: Tables> Engine<'_, T> {
             parent: None,
             record_life_ms: None,
             max_runtime_ms: None,
+            keep_lapsed_ms: KEEP_LAPSED_MS,
         };
         let holder = Holder { client: ClientId(0), life: None, origin: Arc::new(Origin::default()) };
         let latest_ms = latest_ms.min(self.now.boot_ms + LATEST_AHEAD_MS);

@@ -97,7 +97,8 @@ impl<T: Tables> Engine<'_, T> {
             Which::Lapsed => self.meta.lapsed += 1,
             Which::Standing => one_less(&mut self.meta.lapsed)?,
         }
-        run.given_up_ms = run.lapsed.then_some(self.now.boot_ms.saturating_add(self.bounds.unneeded_ms));
+        let given_up_ms = self.now.boot_ms.saturating_add_unsigned(run.spec.keep_lapsed_ms);
+        run.given_up_ms = run.lapsed.then_some(given_up_ms);
         for claim in &run.spec.claims {
             let place = Place::of(claim.space, &claim.name);
             let stake = Stake { ticket: run.ticket, mode: claim.mode };

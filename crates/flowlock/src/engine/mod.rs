@@ -14,6 +14,7 @@ mod deadlock;
 pub(crate) mod explain;
 mod grant;
 mod leave;
+pub(crate) mod namespace;
 mod operate;
 mod records;
 mod sweep;
@@ -153,6 +154,9 @@ impl<'a, T: Tables> Engine<'a, T> {
     fn act(&mut self, step: &Step) -> Result<Answer> {
         let now_us = self.now.wall_us;
         self.actor = step.actor().map(|origin| Actor { origin: origin.clone(), at_us: now_us });
+        if !matches!(step, Step::RemoveNamespace { .. }) {
+            self.meta.removed = None;
+        }
         match step {
             Step::Acquire(request) => self.acquire(request),
             Step::Claim { attempt, holder } => self.claim(attempt, holder),
@@ -171,6 +175,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             }
             Step::Remove { names, holders, .. } => self.remove(names, *holders),
             Step::Unlock { run, token, how, .. } => self.unlock(run, *token, *how),
+            Step::RemoveNamespace { .. } => self.remove_namespace(),
         }
     }
 

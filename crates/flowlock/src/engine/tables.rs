@@ -3,11 +3,12 @@
 //! A store that can run a step inside one transaction implements [`Tables`] and gets every rule of the
 //! engine with it; it moves rows and decides nothing.
 
+use super::namespace::Census;
 use crate::claim::{Mode, Space};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Attempt, ClientId, Place, Run, Ticket};
+use crate::run::{Actor, Attempt, ClientId, Place, Run, Ticket};
 use crate::store::StoreError;
 use crate::world::Life;
 
@@ -43,6 +44,8 @@ pub(crate) struct Meta {
     pub(crate) next_expiry_us: i64,
     /// Not later than the first outcome to forget (boot clock).
     pub(crate) next_forget_ms: i64,
+    /// Who removed the namespace, if nobody has used it since.
+    pub(crate) removed: Option<Actor>,
 }
 
 impl Default for Meta {
@@ -62,6 +65,7 @@ impl Default for Meta {
             next_due_ms: i64::MAX,
             next_expiry_us: i64::MAX,
             next_forget_ms: i64::MAX,
+            removed: None,
         }
     }
 }
@@ -186,6 +190,10 @@ pub(crate) trait Tables {
     fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>>;
     fn next_expiry(&mut self) -> Result<Option<i64>>;
     fn next_forget(&mut self) -> Result<Option<i64>>;
+    /// When the last outcome may be forgotten.
+    fn last_forget(&mut self) -> Result<Option<i64>>;
+    /// Counts everything: for people, not for steps.
+    fn census(&mut self) -> Result<Census>;
 }
 
 /// A part of a line: from a ticket on, before another, all claims or only exclusive ones.

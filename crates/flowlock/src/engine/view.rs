@@ -2,6 +2,7 @@
 
 use super::backlog::Backlog;
 use super::explain::evidence;
+use super::namespace::NamespaceSeen;
 use super::tables::{Part, Result, Tables, Which};
 use super::{Budget, Engine};
 use crate::blocker::{Blocked, By, RecordEvidence};
@@ -38,6 +39,8 @@ pub enum View {
     },
     /// Everything about some names: about the first 250 of them.
     Names(Vec<Name>),
+    /// How much is in the namespace.
+    Namespace,
 }
 
 /// What was read: one snapshot.
@@ -60,6 +63,8 @@ pub enum Content {
     Records(Vec<Record>, Option<Name>),
     /// Names: as many of those asked for as fit into a page.
     Names(Vec<NameSeen>),
+    /// The namespace; none if nobody ever used it.
+    Namespace(Option<NamespaceSeen>),
 }
 
 /// A run with what is in its way.
@@ -127,6 +132,7 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         View::Records { prefix, after, limit } => {
             engine.records(prefix, after.as_ref(), (*limit).min(MOST_RECORDS))?
         }
+        View::Namespace => Content::Namespace(engine.namespace_seen()?),
         View::Names(names) => Content::Names(
             names.iter().take(MOST_NAMES).map(|name| engine.name_seen(name)).collect::<Result<_>>()?,
         ),

@@ -101,6 +101,10 @@ impl Store for MemoryStore {
         Ok(page)
     }
 
+    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        Ok(lock(&self.namespaces).keys().cloned().collect())
+    }
+
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
         Ok(None)
     }

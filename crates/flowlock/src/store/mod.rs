@@ -21,11 +21,15 @@ pub use self::limits::Limits;
 pub use self::shown::{misplaced, without_password};
 pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Watermark};
+pub use crate::engine::namespace::NamespaceSeen;
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
 use crate::name::{Namespace, RunId};
 use crate::run::ClientId;
 use crate::step::{Answer, Step};
 use crate::world::Life;
+
+/// The target under which the log has what [`Store::notices`] has to tell.
+pub const NOTICES: &str = "flowlock::notices";
 
 /// A place where namespaces live.
 ///
@@ -55,6 +59,8 @@ pub trait Store: Debug + Send + Sync {
     }
     /// Reads one snapshot.
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError>;
+    /// The namespaces that somebody used, in the order of their names; some of them may have been removed since.
+    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError>;
     /// A lock that tells others that this process lives; none where leases alone must do.
     fn new_life(&self) -> Result<Option<Pulse>, StoreError>;
     /// Whether some process still holds the liveness lock.

@@ -35,7 +35,7 @@ pub(crate) fn checked(view: &View, page: Page) -> Result<Page, StoreError> {
                 return Err(strange("names"));
             }
         }
-        (View::Run(_) | View::Attempt(_), Content::Run(_)) => {}
+        (View::Run(_) | View::Attempt(_), Content::Run(_)) | (View::Namespace, Content::Namespace(_)) => {}
         _ => return Err(StoreError::damaged("the answer is none to what was asked")),
     }
     Ok(page)

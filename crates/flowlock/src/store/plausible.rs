@@ -50,7 +50,10 @@ pub(crate) fn meta(meta: &Meta) -> bool {
         meta.lapsed,
     ];
     let due = [meta.next_due_ms, meta.next_expiry_us, meta.next_forget_ms];
-    counts.into_iter().all(is_small) && is_time(meta.last_wall_us) && due.into_iter().all(is_end)
+    meta.removed.as_ref().is_none_or(|actor| is_time(actor.at_us))
+        && counts.into_iter().all(is_small)
+        && is_time(meta.last_wall_us)
+        && due.into_iter().all(is_end)
 }
 
 fn is_claim(claim: &Claim) -> bool {

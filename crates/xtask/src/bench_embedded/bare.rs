@@ -29,7 +29,7 @@ impl Bare {
         sql.set_prepared_statement_cache_capacity(128);
         sql.execute_batch(SCHEMA)?;
         sql.execute(
-            "insert into namespace values (1, 'default', 'boot', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            "insert into namespace values (1, 'default', 'boot', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, null)",
             [],
         )?;
         for name in INPUTS {

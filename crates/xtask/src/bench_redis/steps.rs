@@ -40,6 +40,7 @@ impl Run {
             parent: None,
             record_life_ms: None,
             max_runtime_ms: None,
+            keep_lapsed_ms: 86_400_000,
         };
         let id = RunId::parse(&format!("bench.{:015}", 100_000_000_000_000 + number))?;
         // As random as any: what is measured does not depend on it.

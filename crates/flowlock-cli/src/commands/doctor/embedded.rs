@@ -127,7 +127,7 @@ pub(super) fn clock(highest: Option<flowlock::Token>) -> Finding {
     const TOLERATED: Duration = Duration::from_mins(1);
     let now_us = jiff::Timestamp::now().as_microsecond().max(0) as u64;
     let ahead = Duration::from_micros(highest.map_or(0, |token| token.0.saturating_sub(now_us)));
-    let now = times::local(now_us as i64);
+    let now = flowlock::shown_time(now_us as i64);
     if ahead <= TOLERATED {
         return Finding::good("clock", now);
     }

@@ -5,8 +5,8 @@ mod redis;
 
 use std::time::Duration;
 
-use flowlock::Error;
-use flowlock::store::{StoreErrorKind, View, Watermark};
+use flowlock::store::{NamespaceSeen, StoreErrorKind, View, Watermark};
+use flowlock::{Error, Namespace};
 use serde::Serialize;
 
 use crate::args::{Doctor, Global};
@@ -107,6 +107,7 @@ fn examine(
     } else if url != "memory:" {
         redis::examine(url, door, findings).map_err(|failure| ("server", failure))?;
     }
+    findings.push(namespaces(door));
     let runs = door.flowlock.runs().map_err(|error| ("runs", door.failure(error)))?;
     let stuck =
         runs.iter().filter(|seen| matches!(json::state(&seen.run, seen.lease_left_ms), "late" | "revoked"));
@@ -115,7 +116,7 @@ fn examine(
         .push(Finding::good("runs", format!("{} alive in namespace {}", runs.len(), door.place.namespace)));
     if !stuck.is_empty() {
         let found = format!(
-            "{} late or revoked; they end when somebody needs their names, at the latest a day after their lease: {}",
+            "{} late or revoked; each ends when somebody needs its names, or by itself, a day (or its --keep-lapsed) after its lease: {}",
             stuck.len(),
             first_of(&stuck)
         );
@@ -125,6 +126,27 @@ fn examine(
         findings.push(embedded::clock(runs.iter().filter_map(|seen| seen.run.token).max()));
     }
     Ok(())
+}
+
+/// What namespaces there are, in short. That this user may not list them is not held against the store.
+fn namespaces(door: &Door) -> Finding {
+    const WHAT: &str = "namespaces";
+    let all = match door.flowlock.namespaces() {
+        Ok(all) => all,
+        Err(error) => return Finding::good(WHAT, format!("not listed: {error}")),
+    };
+    let shown = |(namespace, _): &(Namespace, _)| terminal::shown(namespace.as_str());
+    let is_empty =
+        |(_, seen): &&(Namespace, Option<NamespaceSeen>)| seen.as_ref().is_some_and(NamespaceSeen::is_empty);
+    let names: Vec<_> = all.iter().map(shown).collect();
+    let empty: Vec<_> = all.iter().filter(is_empty).map(shown).collect();
+    let mut found = format!("{}: {}", all.len(), first_of(&names));
+    if !empty.is_empty() {
+        let empty_ones =
+            format!("; {} empty, for `flowlock namespaces rm`: {}", empty.len(), first_of(&empty));
+        found.push_str(&empty_ones);
+    }
+    Finding::good(WHAT, found)
 }
 
 /// The first ten of a list, and how many more there are.

@@ -66,7 +66,9 @@ fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
 
 /// Whether the holder was late for so long that it ends by itself.
 fn was_unneeded(old: &Run, before: &Scene<'_>) -> bool {
-    before.is_lapsed(old) && old.given_up_ms.is_some_and(|end| end <= before.now.boot_ms)
+    let kept_for_ms = old.deadline_ms.map_or(0, |deadline| before.now.boot_ms - deadline);
+    let long_enough = kept_for_ms >= old.spec.keep_lapsed_ms as i64;
+    before.is_lapsed(old) && long_enough && old.given_up_ms.is_some_and(|end| end <= before.now.boot_ms)
 }
 
 /// Whether the holder's deadline had passed and somebody who needs its names was granted.

@@ -12,7 +12,7 @@ const FILES: [&str; 9] = [
     "store = 'sqlite:../../elsewhere.db'",
     "store = 'sqlite:/var/lib/flowlock/flowlock.db'",
     "trusted_projects = ['/']\n",
-    "duration = 90\nstore_timeout = '2s'\ncommit_wait = '10m'\n",
+    "duration = 90\nkeep_lapsed = '2d'\nstore_timeout = '2s'\ncommit_wait = '10m'\n",
     "namespace = 'prod' # a comment\n[store]\na = 1\n",
     "allow_project_store = true\nstore = 'memory:'",
 ];

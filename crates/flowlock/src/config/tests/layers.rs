@@ -147,8 +147,9 @@ fn without_a_home_there_is_no_store_and_no_guess() {
 fn the_lease_and_the_time_limits_that_are_set_are_those_of_the_library() {
     let house = House::new().variable("FLOWLOCK_STORE", "memory:").variable("FLOWLOCK_DURATION", "5m");
     let house = house.variable("FLOWLOCK_STORE_TIMEOUT", "7s").variable("FLOWLOCK_COMMIT_WAIT", "8");
+    let house = house.variable("FLOWLOCK_KEEP_LAPSED", "9s");
     let flowlock = house.read().open(Flowlock::builder()).unwrap();
     let shared = &flowlock.shared;
-    let seconds = [shared.default_lease(), shared.store_timeout, shared.commit_wait].map(|d| d.as_secs());
-    assert_eq!(seconds, [300, 7, 8]);
+    let times = [shared.default_lease(), shared.store_timeout, shared.commit_wait, shared.keep_lapsed];
+    assert_eq!(times.map(|time| time.as_secs()), [300, 7, 8, 9]);
 }

@@ -12,8 +12,8 @@ fn an_unknown_key_is_an_error_with_file_line_and_a_guess() {
     let house = House::new().file(USER, "colour = 'red'");
     assert_eq!(
         house.refusal(),
-        "/home/.config/flowlock/config.toml:1: there is no setting \"colour\"; there are store, namespace, duration, tz, \
-         store_timeout, commit_wait, trusted_projects"
+        "/home/.config/flowlock/config.toml:1: there is no setting \"colour\"; there are store, namespace, duration, \
+         keep_lapsed, tz, store_timeout, commit_wait, trusted_projects"
     );
     for (wrong, right) in [("name_space", "namespace"), ("Store", "store"), ("storetimeout", "store_timeout")]
     {
@@ -58,6 +58,8 @@ fn a_broken_file_is_named_with_its_line_and_nothing_of_its_content() {
 fn nonsense_in_a_setting_names_where_it_stands() {
     for (key, bad, said) in [
         ("duration", "8d", "out of range; give 1s to 7d"),
+        ("keep_lapsed", "0", "out of range; give 1s to 30d"),
+        ("keep_lapsed", "31d", "out of range; give 1s to 30d"),
         ("duration", "long", "not a duration; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
         ("store_timeout", "0", "out of range; give 1s to 366d"),
         ("commit_wait", "-1s", "a duration has no sign; give 1s to 366d, as in 90, 90s, 15m, 1h30m or 7d"),

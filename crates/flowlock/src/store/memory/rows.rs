@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claim::{Mode, Space};
+use crate::engine::namespace::Census;
 use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;
@@ -261,5 +262,16 @@ impl Tables for Rows {
     }
     fn next_forget(&mut self) -> Result<Option<i64>> {
         Ok(self.runs.values().filter_map(|run| run.forget_ms).min())
+    }
+
+    fn last_forget(&mut self) -> Result<Option<i64>> {
+        Ok(self.runs.values().filter_map(|run| run.forget_ms).max())
+    }
+
+    fn census(&mut self) -> Result<Census> {
+        let living = self.runs.values().filter(|run| run.forget_ms.is_none()).count();
+        let records = self.records.values().filter(|record| record.state.is_written()).count();
+        let outcomes = self.runs.len() - living;
+        Ok(Census { living: living as u64, outcomes: outcomes as u64, records: records as u64 })
     }
 }

@@ -1,13 +1,13 @@
 //! A cluster: which node has a namespace is learned from the nodes themselves, when they send on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use redis::{ServerError, Value};
 
 use super::dial::Part;
-use super::failure::{Failure, quoted};
+use super::failure::{self, Failure, quoted};
 use super::line::Job;
 use super::pack;
 use super::topology::Primary;
@@ -72,6 +72,30 @@ impl Cluster {
         let any = || Failure::unreachable("no node of the cluster is known");
         let address = known.routes.get(tag).or(known.nodes.front()).cloned().ok_or_else(any)?;
         Ok(self.node_in(&mut known, &address))
+    }
+
+    /// All primaries, by what any one node says.
+    pub(super) fn primaries(&self, until: Instant) -> Result<Vec<Arc<Primary>>, Failure> {
+        let nodes = lock(&self.known).nodes.len().max(1);
+        let mut first = None;
+        for _ in 0..nodes {
+            let node = self.primary("")?;
+            let head = pack::words(&[b"CLUSTER", b"SLOTS"]);
+            match node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, until) {
+                Ok(replies) => match replies.head {
+                    Value::ServerError(error) => return Err(failure::refused(node.address(), &error)),
+                    slots => {
+                        let primaries = primaries_in(node.address(), &slots);
+                        return Ok(primaries.iter().map(|address| self.node(address)).collect());
+                    }
+                },
+                Err(failure) => {
+                    self.lost("", &node);
+                    first.get_or_insert(failure);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| Failure::unreachable("no node of the cluster is known")))
     }
 
     /// The node that had the namespace last.
@@ -154,16 +178,24 @@ fn address(from: &Address, host: &str, port: u16) -> Option<Address> {
 
 /// All nodes in the reply to CLUSTER SLOTS: ranges, each with its nodes, each with host and port.
 fn nodes_in(from: &Address, slots: &Value) -> Vec<Address> {
-    let nodes = fields(slots).iter().flat_map(|range| fields(range).iter().skip(2)).map(fields);
-    nodes
-        .filter_map(|node| match node {
-            [Value::BulkString(host), Value::Int(port), ..] => {
-                address(from, std::str::from_utf8(host).ok()?, u16::try_from(*port).ok()?)
-            }
-            [Value::Nil, Value::Int(port), ..] => address(from, "", u16::try_from(*port).ok()?),
-            _ => None,
-        })
-        .collect()
+    let nodes = fields(slots).iter().flat_map(|range| fields(range).iter().skip(2));
+    nodes.filter_map(|node| node_at(from, node)).collect()
+}
+
+/// The first node of each range: its primary.
+fn primaries_in(from: &Address, slots: &Value) -> HashSet<Address> {
+    let first = fields(slots).iter().filter_map(|range| fields(range).get(2));
+    first.filter_map(|node| node_at(from, node)).collect()
+}
+
+fn node_at(from: &Address, node: &Value) -> Option<Address> {
+    match fields(node) {
+        [Value::BulkString(host), Value::Int(port), ..] => {
+            address(from, std::str::from_utf8(host).ok()?, u16::try_from(*port).ok()?)
+        }
+        [Value::Nil, Value::Int(port), ..] => address(from, "", u16::try_from(*port).ok()?),
+        _ => None,
+    }
 }
 
 fn fields(value: &Value) -> &[Value] {

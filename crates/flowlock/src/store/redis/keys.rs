@@ -10,6 +10,17 @@ use crate::world::boot_now_ms;
 /// The last letter of each key, in the order of `KEYS` in the scripts; see `lua/state.lua`.
 const LETTERS: &str = "hinedcb";
 
+/// The pattern of the keys that have a namespace's row. Other programs' keys may fit it.
+pub(super) const EVERY_ROW: &str = "fl:{*}:h";
+
+/// The namespace whose row this key has; none if it is not of flowlock's making.
+pub(super) fn namespace_of(key: &[u8]) -> Option<Namespace> {
+    let tag = std::str::from_utf8(key).ok()?.strip_prefix("fl:{")?.strip_suffix("}:h")?;
+    let text = percent_encoding::percent_decode_str(tag).decode_utf8().ok()?;
+    // One that this flowlock would write in another way is somebody else's.
+    Namespace::parse(&text).ok().filter(|namespace| encode(namespace.as_str()) == tag)
+}
+
 /// A namespace's keys: few, fixed, with one hash tag, so that all lie on one server of a cluster.
 #[derive(Debug)]
 pub(super) struct Keys {
@@ -74,5 +85,24 @@ mod tests {
         assert_eq!(keys.tag, "a%7Db%7B%2A%3F%5B%3A%C3%A9%20%25");
         assert_eq!(keys.all[0], b"fl:{a%7Db%7B%2A%3F%5B%3A%C3%A9%20%25}:h");
         assert_eq!(keys.all.len(), 7);
+    }
+
+    #[test]
+    fn a_key_names_its_namespace_and_no_other() {
+        for text in ["default", "a}b{*?[:é %", "{a}", "a%7Db"] {
+            let namespace = Namespace::parse(text).unwrap();
+            assert_eq!(namespace_of(&Keys::of(&namespace).all[0]), Some(namespace));
+        }
+        for key in [
+            &b"fl:{a}:i"[..],
+            b"fl:{a b}:h",
+            b"fl:{a%7db}:h",
+            b"fl:{}:h",
+            b"fl:a:h",
+            b"fl:{\xff}:h",
+            b"fl:{%41}:h",
+        ] {
+            assert_eq!(namespace_of(key), None, "{key:?}");
+        }
     }
 }

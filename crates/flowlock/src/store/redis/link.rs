@@ -140,6 +140,25 @@ impl Link {
         Ok(replies.head)
     }
 
+    /// All servers that have namespaces: the one, or every primary of a cluster.
+    pub(super) fn primaries(&self, until: Instant) -> Result<Vec<Arc<Primary>>, StoreError> {
+        self.same_process()?;
+        Ok(self.topology.primaries(until)?)
+    }
+
+    /// Sends any one command to one server; what the server refuses is the answer.
+    pub(super) fn command_at(
+        &self,
+        primary: &Arc<Primary>,
+        command: &redis::Cmd,
+        until: Instant,
+    ) -> Result<Value, StoreError> {
+        let asked =
+            primary.shared().ask(job(command.get_packed_command(), LARGEST, false, None, until), until);
+        let replies = asked.inspect_err(|_| self.topology.lost("", primary))?;
+        Ok(replies.head)
+    }
+
     /// Opens an inbox on the primary of the namespace.
     pub(super) fn inbox(
         self: &Arc<Self>,

@@ -16,6 +16,7 @@ mod inbox;
 mod keys;
 mod line;
 mod link;
+mod listing;
 mod pack;
 mod probe;
 mod reply;
@@ -300,6 +301,10 @@ impl Store for RedisStore {
         let evaluated = self.send(&keys, &self.scripts.view, &words, most, None)?;
         let reply = self.read(namespace, &keys, before, evaluated)?;
         Ok(Page { sequence: reply.sequence, content: reply.content(view)? })
+    }
+
+    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        listing::namespaces(self)
     }
 
     /// None: processes on other hosts cannot be probed, leases alone must do.

@@ -7,9 +7,9 @@ use crate::engine::view::{Content, NameSeen, Seen};
 use crate::name::{JobName, Name, RunId};
 use crate::record::{Input, Record, RecordState};
 use crate::run::{Origin, Outcome, State, Ticket, Token};
-use crate::step::{Answer, Cancelled, Finished, Invalid, Refreshed, Running, Standing, Step, Waiting};
+use crate::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Running, Standing, Step, Waiting};
 use crate::store::plausible::LARGEST;
-use crate::store::{StoreError, StoreErrorKind, View};
+use crate::store::{NamespaceSeen, StoreError, StoreErrorKind, View};
 use crate::world::Life;
 
 use super::{brief, rows};
@@ -82,9 +82,23 @@ impl Reply {
                 let next = parts.optional(Parts::name)?;
                 Content::Records(records, next)
             }
+            View::Namespace => Content::Namespace(parts.optional(|parts| namespace_seen(parts.list()?))?),
             View::Names(_) => Content::Names(parts.each(|mut name| name_seen(name.list()?))?),
         })
     }
+}
+
+fn namespace_seen(mut parts: Parts) -> Result<NamespaceSeen> {
+    let mut count = || parts.number().map(i64::unsigned_abs);
+    let (living, waiting, records, outcomes) = (count()?, count()?, count()?, count()?);
+    Ok(NamespaceSeen {
+        running: living.saturating_sub(waiting),
+        waiting,
+        records,
+        outcomes,
+        last_used_us: parts.parsed("time", |text| text.parse().ok())?,
+        removed: parts.optional(|parts| parts.parsed("actor", rows::actor_from))?,
+    })
 }
 
 fn strange(what: &str) -> StoreError {
@@ -231,6 +245,7 @@ fn one_answer(mut parts: Parts, step: &Step) -> Result<Answer> {
     Ok(match word.as_str() {
         "done" => Answer::Done,
         "not_found" => Answer::NotFound,
+        "in_use" => Answer::InUse(in_use(&mut parts)?),
         "refused" => Answer::Refused(blocked(parts.list()?)?),
         "withdrawn" => Answer::Cancelled(Cancelled::Withdrawn),
         "too_late" => Answer::Cancelled(Cancelled::TooLate(parts.parsed("state", State::from_word)?)),
@@ -242,6 +257,15 @@ fn one_answer(mut parts: Parts, step: &Step) -> Result<Answer> {
             )));
         }
         word => return Err(refusal(word, &mut parts)),
+    })
+}
+
+fn in_use(parts: &mut Parts) -> Result<InUse> {
+    Ok(match parts.text()?.as_str() {
+        "runs" => InUse::Runs,
+        "records" => InUse::Records,
+        "outcomes" => InUse::Outcomes { remembered_ms: parts.number()?.unsigned_abs() },
+        _ => return Err(strange("reason")),
     })
 }
 

@@ -10,8 +10,8 @@ use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
 use crate::record::{Failure, MadeFrom, Record, RecordState};
 use crate::run::{
-    Actor, Attempt, ClientId, Holder, IfWritten, Nonce, OnFail, Outcome, Place, Run, Spec, State, Ticket,
-    Token,
+    Actor, Attempt, ClientId, Holder, IfWritten, KEEP_LAPSED_MS, Nonce, OnFail, Outcome, Place, Run, Spec,
+    State, Ticket, Token,
 };
 use crate::store::StoreError;
 use crate::store::memory::{TestWorld, Ways};
@@ -22,7 +22,7 @@ use crate::world::{Bounds, Life, World as _};
 const DEEPEST: usize = 8;
 
 /// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life and longest run
-/// time, and behind them a text for each claim. None is `false`, which a script can keep in an array.
+/// time, behind them a text for each claim, and last how long it is kept once it lapsed. None is `false`, which a script can keep in an array.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Cell<'a> {
@@ -162,6 +162,7 @@ pub(super) fn pack_spec(spec: &Spec) -> Vec<u8> {
         spec.max_runtime_ms.into(),
     ];
     cells.extend(spec.claims.iter().map(|claim| Cell::Text(claim_text(claim).into())));
+    cells.push(Some(spec.keep_lapsed_ms).into());
     // Numbers and texts in memory: there is nothing that could fail.
     rmp_serde::to_vec(&cells).unwrap_or_default()
 }
@@ -198,6 +199,10 @@ fn unpack_spec(text: &[u8]) -> Result<Spec, StoreError> {
 fn spec_from(cells: &[Cell<'_>]) -> Option<Spec> {
     let ([job, lease, if_written, on_fail, parent, record_life, max_runtime], claims) =
         cells.split_first_chunk()?;
+    let (keep_lapsed, claims) = match claims.split_last() {
+        Some((Cell::Number(ms), claims)) => (*ms, claims),
+        _ => (KEEP_LAPSED_MS, claims),
+    };
     let mut builder = ClaimsBuilder::default();
     for claim in claims {
         builder = builder.claim(claim_from(claim.text()?)?);
@@ -219,6 +224,7 @@ fn spec_from(cells: &[Cell<'_>]) -> Option<Spec> {
         },
         record_life_ms: record_life.number(),
         max_runtime_ms: max_runtime.number(),
+        keep_lapsed_ms: keep_lapsed,
     })
 }
 
@@ -350,7 +356,7 @@ pub(super) fn record_state(letter: u8) -> Option<RecordState> {
 }
 
 /// When somebody acted by hand (microseconds), a space, who.
-fn actor_from(text: &str) -> Option<Actor> {
+pub(super) fn actor_from(text: &str) -> Option<Actor> {
     let (at, origin) = text.split_once(' ')?;
     Some(Actor { origin: Arc::new(serde_json::from_str(origin).ok()?), at_us: at.parse().ok()? })
 }

@@ -106,10 +106,10 @@ fn script(flags: &str, clock: Clock, short: &[&str], [hot, cold]: [&str; 2], own
 /// How rows and answers are packed: each word stands in the scripts for one of these.
 ///
 /// The namespace's row is in two fields: schema, sequence, next due, waiting, backlog, next expiry, next to be forgotten, reign,
-/// epoch; and the last ticket and token, what tokens are ahead, queued, lapsed, the end of a pause, replication. What changes
+/// epoch, last use; and the last ticket and token, what tokens are ahead, queued, lapsed, the end of a pause, replication. What changes
 /// of a run that holds its claims: see `lua/state.lua`. What the short ways answer: see `brief.rs`.
 const PACKED: [(&str, &str); 5] = [
-    ("META", ">Bdddddddc16"),
+    ("META", ">Bdddddddc16d"),
     ("META_REST", ">ddddddc40"),
     ("RUN_HEAD", ">c16c1ddddddd"),
     ("BRIEF", ">c16dddc1"),
@@ -131,7 +131,6 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         explained,
         heard,
         made_from,
-        unneeded_ms,
         page,
     } = Bounds::default();
     let bounds = [
@@ -146,7 +145,6 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("EXPLAINED", explained),
         ("HEARD", heard),
         ("MADE_FROM", made_from),
-        ("UNNEEDED_MS", unneeded_ms as usize),
         ("PAGE", page),
     ];
     let bounds = bounds.map(|(word, number)| match clock {
@@ -158,6 +156,7 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("MOST_RUNS", engine::view::MOST_RUNS.to_string()),
         ("MOST_NAMES", engine::view::MOST_NAMES.to_string()),
         ("SILENCE", engine::SILENCE_MS.to_string()),
+        ("KEEP_LAPSED", crate::run::KEEP_LAPSED_MS.to_string()),
         ("OUTCOME_MEMORY", engine::OUTCOME_MEMORY_MS.to_string()),
         ("ABANDONED_AFTER", engine::ABANDONED_AFTER_MS.to_string()),
         ("LATEST_AHEAD", engine::LATEST_AHEAD_MS.to_string()),

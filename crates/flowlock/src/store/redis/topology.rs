@@ -89,6 +89,14 @@ impl Topology {
         }
     }
 
+    /// All servers that have namespaces.
+    pub(super) fn primaries(&self, until: Instant) -> Result<Vec<Arc<Primary>>, Failure> {
+        match self {
+            Self::Cluster(cluster) => cluster.primaries(until),
+            _ => Ok(vec![self.primary("", until)?]),
+        }
+    }
+
     /// Where the namespace is by what is known now; nobody is asked.
     pub(super) fn known(&self, tag: &str) -> Option<Address> {
         match self {

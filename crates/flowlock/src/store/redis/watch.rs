@@ -132,9 +132,9 @@ impl Watch {
         ));
     }
 
-    /// Something that people must hear of.
+    /// Something that people must hear of. Whoever passes notices on to people leaves this target out of the log.
     pub(super) fn tell(&self, notice: String) {
-        tracing::error!("{notice}");
+        tracing::error!(target: crate::store::NOTICES, "{notice}");
         let mut notices = lock(&self.notices);
         if notices.len() < MOST_NOTICES {
             notices.push(notice);

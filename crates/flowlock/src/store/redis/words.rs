@@ -50,6 +50,7 @@ pub(super) fn name_of(step: &Step) -> &'static str {
         Step::Create { .. } => "create",
         Step::Remove { .. } => "remove",
         Step::Unlock { .. } => "unlock",
+        Step::RemoveNamespace { .. } => "remove_namespace",
     }
 }
 
@@ -105,12 +106,14 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
             };
             words.extend([run.as_str().into(), token.to_string().into(), how.into()]);
         }
+        Step::RemoveNamespace { .. } => {}
     }
     if let Step::Commit { .. }
     | Step::Fail(_)
     | Step::Create { .. }
     | Step::Remove { .. }
-    | Step::Unlock { .. } = step
+    | Step::Unlock { .. }
+    | Step::RemoveNamespace { .. } = step
     {
         words.push(step.actor().map(|origin| origin_word(origin)).unwrap_or_default());
     }
@@ -135,6 +138,7 @@ pub(super) fn most_to_see(view: &View) -> usize {
         // With their claims of up to 256 KiB.
         View::Runs { limit, .. } => (*limit).min(1_000) * (PLAIN / 2) + PLAIN,
         View::Run(_) | View::Attempt(_) => 2 * PLAIN,
+        View::Namespace => PLAIN,
         View::Records { limit, .. } => limit.saturating_mul(RECORD).saturating_add(PLAIN),
         // With those who hold and wait.
         View::Names(names) => names.len() * PLAIN + PLAIN,
@@ -237,6 +241,7 @@ pub(super) fn view_words(view: &View) -> (&'static str, Words) {
             };
             ("records", vec![prefix.as_str().into(), begin.into(), number(*limit)])
         }
+        View::Namespace => ("namespace", Vec::new()),
         View::Names(names) => {
             let mut words = Vec::new();
             add_names(&mut words, &names[..names.len().min(MOST_NAMES)]);

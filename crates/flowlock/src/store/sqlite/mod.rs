@@ -347,6 +347,15 @@ impl Store for SqliteStore {
         self.look(namespace, view).map_err(|error| naming_the_locker(&self.place, error))
     }
 
+    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        let limits = Limits::within(self.patience);
+        let mut inner = self.inner(&limits)?;
+        let Inner { file, identity, .. } = &mut *inner;
+        let file = self.usable(file, *identity, &limits)?;
+        let _timed = file.timed(&limits);
+        namespace::all(&file.sql)
+    }
+
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
         self.lives.begin()
     }

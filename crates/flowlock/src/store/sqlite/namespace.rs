@@ -38,6 +38,19 @@ pub(super) fn find(sql: &Connection, namespace: &Namespace) -> Result<Option<Fou
     Ok(Some(Found { ns, epoch }))
 }
 
+/// All namespaces that were not removed, by name.
+pub(super) fn all(sql: &Connection) -> Result<Vec<Namespace>, StoreError> {
+    let mut statement =
+        sql.prepare("select name from namespace where removed is null order by name").map_err(translate)?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
+    let mut all = Vec::new();
+    for name in names {
+        let name = Namespace::parse(&name.map_err(translate)?);
+        all.push(name.map_err(|error| StoreError::damaged(error.to_string()))?);
+    }
+    Ok(all)
+}
+
 /// The number and the epoch of a namespace that is to be written to; makes what is missing.
 pub(super) fn enter(sql: &Connection, namespace: &Namespace) -> Result<(i64, Epoch), StoreError> {
     let found = find(sql, namespace)?;
@@ -56,7 +69,7 @@ pub(super) fn enter(sql: &Connection, namespace: &Namespace) -> Result<(i64, Epo
 
 fn insert(sql: &Connection, namespace: &Namespace) -> Result<i64, StoreError> {
     sql.execute(
-        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2)",
+        "insert into namespace values (null, ?1, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ?2, ?2, ?2, null)",
         (namespace.as_str(), i64::MAX),
     )
     .map_err(translate)?;

@@ -6,12 +6,13 @@ use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
 
 use self::cells::{
-    RECORD_COLUMNS, RUN_COLUMNS, all_modes, columns, first_by_ticket, implausible, json, modes, most, number,
-    parsed, read_record, read_run, read_stake, source_from_text, source_text, state_word, ticket, unreadable,
-    unsigned,
+    RECORD_COLUMNS, RUN_COLUMNS, all_modes, columns, first_by_ticket, from_json, implausible, json, modes,
+    most, number, parsed, read_record, read_run, read_stake, source_from_text, source_text, state_word,
+    ticket, unreadable, unsigned,
 };
 use super::failure::translate;
 use crate::claim::Space;
+use crate::engine::namespace::Census;
 use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;
@@ -66,7 +67,8 @@ impl Rows<'_> {
 impl Tables for Rows<'_> {
     fn meta(&mut self) -> Result<Meta> {
         let sql = "select boot_id, last_wall_us, sequence, last_ticket, last_token, token_ceiling, safe_ceiling, \
-            waiting, queued, lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms from namespace where ns = ?1";
+            waiting, queued, lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms, removed \
+            from namespace where ns = ?1";
         let meta = self.one(sql, [self.ns], |row| {
             let meta = Meta {
                 boot_id: row.get(0)?,
@@ -83,6 +85,7 @@ impl Tables for Rows<'_> {
                 next_due_ms: row.get(11)?,
                 next_expiry_us: row.get(12)?,
                 next_forget_ms: row.get(13)?,
+                removed: row.get::<_, Option<String>>(14)?.map(|_| from_json(row, 14)).transpose()?,
             };
             if plausible::meta(&meta) { Ok(meta) } else { Err(implausible("the namespace")) }
         })?;
@@ -93,7 +96,7 @@ impl Tables for Rows<'_> {
         self.execute(
             "update namespace set boot_id = ?2, last_wall_us = ?3, sequence = ?4, last_ticket = ?5, last_token = ?6, \
              token_ceiling = ?7, safe_ceiling = ?8, waiting = ?9, queued = ?10, lapsed = ?11, has_backlog = ?12, \
-             next_due_ms = ?13, next_expiry_us = ?14, next_forget_ms = ?15 where ns = ?1",
+             next_due_ms = ?13, next_expiry_us = ?14, next_forget_ms = ?15, removed = ?16 where ns = ?1",
             params![
                 self.ns,
                 meta.boot_id,
@@ -110,6 +113,7 @@ impl Tables for Rows<'_> {
                 meta.next_due_ms,
                 meta.next_expiry_us,
                 meta.next_forget_ms,
+                meta.removed.as_ref().map(json).transpose()?,
             ],
         )
     }
@@ -452,6 +456,23 @@ impl Tables for Rows<'_> {
 
     fn next_forget(&mut self) -> Result<Option<i64>> {
         self.number("select min(forget_ms) from run where ns = ?1 and forget_ms is not null", [self.ns])
+    }
+
+    fn last_forget(&mut self) -> Result<Option<i64>> {
+        self.number("select max(forget_ms) from run where ns = ?1 and forget_ms is not null", [self.ns])
+    }
+
+    fn census(&mut self) -> Result<Census> {
+        let count = |sql: &str| {
+            Ok::<_, crate::store::StoreError>(self.number::<i64>(sql, [self.ns])?.unwrap_or(0) as u64)
+        };
+        Ok(Census {
+            living: count("select count(*) from run where ns = ?1 and forget_ms is null")?,
+            outcomes: count("select count(*) from run where ns = ?1 and forget_ms is not null")?,
+            records: count(
+                "select count(*) from record where ns = ?1 and state in ('live', 'incomplete', 'was_live')",
+            )?,
+        })
     }
 }
 

@@ -17,7 +17,9 @@ create table namespace (
     has_backlog    integer not null,
     next_due_ms    integer not null,
     next_expiry_us integer not null,
-    next_forget_ms integer not null
+    next_forget_ms integer not null,
+    -- Who removed it, if nobody has used it since.
+    removed        text
 );
 
 -- Which life of the namespace this is: 32 hexadecimal digits, made by chance.

@@ -100,6 +100,9 @@ impl Store for Between {
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
         (self.look)(&|view| self.store.view(namespace, view), view)
     }
+    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        self.store.namespaces()
+    }
     fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
         self.store.new_life()
     }

@@ -7,6 +7,7 @@ mod between;
 mod ear;
 mod holders;
 mod kept;
+mod namespaces;
 mod pages;
 mod unreachable;
 mod waiters;

@@ -41,6 +41,30 @@ fn keep_writing(url: &str, namespace: &Namespace, how: Promotion, over: &Over) -
     (flowlock, tokens)
 }
 
+#[test]
+fn namespaces_of_all_nodes_are_listed_and_removed() {
+    let cluster = Cluster::start();
+    let (namespaces, url) = (spread(&cluster), cluster.url());
+    for namespace in &namespaces {
+        open(&url, namespace).create(&["a"], flowlock::Creation::default()).unwrap();
+    }
+    let listed = || -> Vec<Namespace> {
+        let all = open(&url, &namespaces[0]).namespaces().unwrap();
+        all.into_iter()
+            .map(|(namespace, seen)| (namespace, seen.unwrap().records))
+            .map(|(namespace, _)| namespace)
+            .collect()
+    };
+    let mut expected = namespaces.clone();
+    expected.sort();
+    assert_eq!(listed(), expected);
+    let last = open(&url, &namespaces[2]);
+    last.remove(&["a"], flowlock::step::Holders::Respect).unwrap();
+    assert!(last.remove_namespace().unwrap());
+    expected.retain(|namespace| *namespace != namespaces[2]);
+    assert_eq!(listed(), expected);
+}
+
 /// Changes primaries while jobs run on all of them; answers what the writers were told.
 fn jobs_go_on(how: Promotion, times: usize) -> Vec<String> {
     let cluster = Cluster::start();

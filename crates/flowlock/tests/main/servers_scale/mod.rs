@@ -118,6 +118,7 @@ impl Run {
             parent: None,
             record_life_ms: None,
             max_runtime_ms: None,
+            keep_lapsed_ms: 86_400_000,
         };
         let id = RunId::parse(id.as_ref()).expect("a plain id");
         let number =

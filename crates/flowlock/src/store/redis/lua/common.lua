@@ -1,12 +1,16 @@
 -- What every step needs.
 
   read_meta = function()
-    local raw = call('HMGET', KEYS[1], 'm', 'M')
+    local raw, removed = call('HMGET', KEYS[1], 'm', 'M'), nil
     if not raw[1] then
-      meta = F.new_meta()
-      return
+      raw[1], removed = F.removed_meta()
+      if not raw[1] then
+        meta = F.new_meta()
+        return
+      end
     end
-    local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, raw[1])
+    local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch, last_wall =
+      struct.unpack(META, raw[1])
     if schema ~= SCHEMA then
       return schema
     end
@@ -14,7 +18,8 @@
     meta = {
       sequence = sequence, ticket = ticket, token = token, ahead = ahead, waiting = waiting, queued = queued,
       lapsed = lapsed, backlog = backlog, next_due = next_due, next_expiry = next_expiry, next_forget = next_forget,
-      pause_until = pause_until, reign = reign, epoch = epoch, replication = replication,
+      pause_until = pause_until, reign = reign, epoch = epoch, replication = replication, last_wall = last_wall,
+      removed = removed,
     }
   end,
 
@@ -88,8 +93,11 @@
   -- What a run asks for, as its client packed it; with the names of inputs and outputs picked out.
   spec_from = function(text)
     local packed = unpack_row(text)
-    local claims, inputs, outputs = {}, {}, {}
-    for i = 8, #packed do
+    local claims, inputs, outputs, last, keep_lapsed = {}, {}, {}, #packed, KEEP_LAPSED
+    if last > 7 and type(packed[last]) == 'number' then
+      last, keep_lapsed = last - 1, packed[last]
+    end
+    for i = 8, last do
       local claim = F.claim_from(packed[i])
       claims[i - 7] = claim
       if claim.must then
@@ -101,8 +109,8 @@
     end
     return {
       job = packed[1], lease = packed[2], if_written = packed[3], on_fail = packed[4], parent = packed[5],
-      record_life = packed[6], max_runtime = packed[7] or nil, claims = claims, inputs = inputs, outputs = outputs,
-      text = text,
+      record_life = packed[6], max_runtime = packed[7] or nil, keep_lapsed = keep_lapsed, claims = claims,
+      inputs = inputs, outputs = outputs, text = text,
     }
   end,
 
@@ -323,8 +331,12 @@
       F.write_others()
     end
     meta.sequence = meta.sequence + 1
-    call('HSET', KEYS[1], 'm', struct.pack(META, SCHEMA, meta.sequence, meta.next_due, meta.waiting, meta.backlog,
-      meta.next_expiry, meta.next_forget, meta.reign, meta.epoch), 'M', struct.pack(META_REST, meta.ticket, meta.token,
+    if meta.removed or step.removed then
+      call('HDEL', KEYS[1], step.removed and 'm' or 'x')
+    end
+    local row = struct.pack(META, SCHEMA, meta.sequence, meta.next_due, meta.waiting, meta.backlog, meta.next_expiry,
+      meta.next_forget, meta.reign, meta.epoch, wall)
+    call('HSET', KEYS[1], step.removed and 'x' or 'm', row .. (step.removed or ''), 'M', struct.pack(META_REST, meta.ticket, meta.token,
       meta.ahead, meta.queued, meta.lapsed, meta.pause_until, meta.replication))
     if step.everybody or next(step.wakes) then
       F.send_wakes()

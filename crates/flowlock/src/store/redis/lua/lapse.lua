@@ -55,7 +55,7 @@ end
 F.set_lapsed = function(run, lapsed)
   if lapsed then
     F.unhold_all(run)
-    run.lapsed, run.given_up = true, now + UNNEEDED_MS
+    run.lapsed, run.given_up = true, now + F.spec_of(run).keep_lapsed
     meta.lapsed = meta.lapsed + 1
     for _, member in ipairs(lapsed_members(run)) do
       call('ZADD', KEYS[2], 0, member)
@@ -438,6 +438,50 @@ local function forget(tickets)
   end
   call('HDEL', KEYS[1], unpack(fields))
   call('ZREM', KEYS[5], unpack(tickets))
+end
+
+-- Deletes outcomes, evidence of records and traces of clients, a page of each; answers whether there may be more.
+local function clear_a_page()
+  local outcomes = call('ZRANGEBYSCORE', KEYS[5], '-inf', '(0', 'LIMIT', 0, FORGETS)
+  local evidence = call('ZRANGEBYSCORE', KEYS[4], '-inf', '+inf', 'LIMIT', 0, FORGETS)
+  local clients = call('ZRANGEBYSCORE', KEYS[6], '-inf', '+inf', 'LIMIT', 0, FORGETS)
+  if #outcomes > 0 then
+    forget(outcomes)
+  end
+  for _, name in ipairs(evidence) do
+    call('HDEL', KEYS[1], 'o' .. name)
+    call('ZREM', KEYS[4], name)
+  end
+  for _, client in ipairs(clients) do
+    call('ZREM', KEYS[6], client)
+  end
+  meta.next_due, meta.next_expiry, meta.next_forget = FAR, first_score(KEYS[4]), now
+  return math.max(#outcomes, #evidence, #clients) == FORGETS
+end
+
+-- Removes the namespace if it is empty. What stays is its own row: its epoch, sequence number, tokens and tickets go on from
+-- there if it is used again, so that it is not taken for a store that went back, and no token repeats.
+F.remove_namespace = function()
+  -- Until it is removed it is what it was.
+  step.removed = meta.removed
+  if F.has_leftover() then
+    return { 'refused', { {}, 0, 0, 0 } }
+  elseif F.range('r', FIRST, nil, 1)[1] then
+    return { 'in_use', 'runs' }
+  elseif call('ZCARD', KEYS[3]) > 0 then
+    return { 'in_use', 'records' }
+  end
+  -- A repeated commit must get its answer, and a withdrawn request that is still on its way none.
+  local last = call('ZREVRANGEBYSCORE', KEYS[5], '(0', format('(%.0f', now - FORGET), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  if last then
+    return { 'in_use', 'outcomes', tonumber(last) + FORGET - now }
+  elseif clear_a_page() then
+    return { 'refused', { {}, 0, 0, 0 } }
+  elseif meta.removed then
+    return { 'not_found' }
+  end
+  step.removed, meta.next_forget = step.actor, FAR
+  return { meta.is_new and 'not_found' or 'done' }
 end
 
 -- Handles the deadlines that are due; then forgets old outcomes.

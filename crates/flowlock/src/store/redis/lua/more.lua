@@ -90,11 +90,20 @@ F.ancestors = function(parent)
   return chain
 end
 
+-- What is left of a namespace that was removed: its row, and who did it.
+F.removed_meta = function()
+  local raw = call('HGET', KEYS[1], 'x')
+  if raw then
+    local size = struct.size(META)
+    return sub(raw, 1, size), sub(raw, size + 1)
+  end
+end
+
 F.new_meta = function()
   return {
     sequence = 0, ticket = 0, token = 0, ahead = 0, waiting = 0, queued = 0, lapsed = 0, backlog = 0, next_due = FAR,
     next_expiry = FAR, next_forget = FAR, pause_until = 0, reign = 0, epoch = NEW_EPOCH, replication = string.rep('-', 40),
-    is_new = true,
+    last_wall = 0, is_new = true,
   }
 end
 

@@ -44,7 +44,7 @@ if ordinary and OP == 'claim' then
     end
     call('ZREM', KEYS[2], mine .. ticket)
     call('HSET', KEYS[1], 'm',
-      struct.pack(META, 1, sequence + 1, math.min(next_due, silent_at, ends), waiting - 1, 0, next_expiry, next_forget, reign, epoch),
+      struct.pack(META, 1, sequence + 1, math.min(next_due, silent_at, ends), waiting - 1, 0, next_expiry, next_forget, reign, epoch, wall),
       field, struct.pack(RUN_HEAD, ticket, 'R', token, ends, lease, most, now, wall, 0))
     told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, reign, 'r', token, ends - now)
     return told[2] and told or told[1]

@@ -22,7 +22,8 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   if spec and not spec[6] then
     -- What is to be read: the records of the outputs, then how many share each shared name.
     local fields, gone, index, inputs, outputs = {}, {}, { 'r' .. ticket }, 0, 0
-    for i = 8, #spec do
+    local last_claim = type(spec[#spec]) == 'number' and #spec - 1 or #spec
+    for i = 8, last_claim do
       local claim = spec[i]
       local mode, letter = string.byte(claim, 1), string.byte(claim, 3)
       if mode == 120 then
@@ -38,7 +39,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       end
     end
     local last = outputs
-    for i = 8, #spec do
+    for i = 8, last_claim do
       if string.byte(spec[i], 1) == 115 then
         local field = 'h' .. string.sub(spec[i], 3)
         last = last + 1
@@ -69,7 +70,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local forget = now + OUTCOME_MEMORY
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
         .. '\0' .. (whole[2] or '0\0') .. argv[6]
-      local row = struct.pack(META, 1, sequence + 1, next_due, waiting, 0, next_expiry, math.min(next_forget, forget), reign, epoch)
+      local row = struct.pack(META, 1, sequence + 1, next_due, waiting, 0, next_expiry, math.min(next_forget, forget), reign, epoch, wall)
       local run = struct.pack(RUN_HEAD, ticket, 'C', token, deadline, lease, most, began, wall, forget)
       local changed, n = { 'm', row, field, run }, 4
       for i = 1, last do

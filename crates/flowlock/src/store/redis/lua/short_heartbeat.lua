@@ -31,7 +31,7 @@ if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
     local silent_at = now + SILENCE
     call('ZADD', KEYS[6], silent_at, client)
     call('HSET', KEYS[1], 'm', struct.pack(META, 1, sequence + 1, math.min(next_due, silent_at), waiting, 0, next_expiry, next_forget,
-      reign, epoch))
+      reign, epoch, wall))
     return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'w') .. (next_page or '0000000000000000') .. table.concat(heard)
   end
 end

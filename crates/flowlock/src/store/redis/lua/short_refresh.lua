@@ -35,7 +35,7 @@ if ordinary and OP == 'refresh' then
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
   if free and may('HSET') and may('ZADD') then
-    changed[2] = struct.pack(META, 1, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, reign, epoch)
+    changed[2] = struct.pack(META, 1, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, reign, epoch, wall)
     call('ZADD', KEYS[5], unpack(due))
     call('HSET', KEYS[1], unpack(changed))
     return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'h') .. leases

@@ -1,6 +1,7 @@
 -- The tables of a namespace. All keys share one hash tag; names are fields and members, never keys.
 --
 --  KEYS[1] hash    m, M         the namespace's own row: what every step needs of it (META), and the rest (META_REST)
+--                  x            in place of m, once the namespace was removed: the same, and behind it who did it
 --                  <ticket>     a run · s<ticket> what it asked for · v<ticket> versions of its inputs
 --                  n<nonce><id> ticket of an attempt, and its head · i<id> ticket of the living, or else the latest run with an id
 --                  h<place>     ticket of the exclusive holder, or s and how many share it; before that, if others have to

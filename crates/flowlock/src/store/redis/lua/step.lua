@@ -316,10 +316,17 @@ local function act()
     local names = list_at(5)
     act_as(6 + #names)
     return remove(names, ARGV[4] == 'respect')
+  elseif OP == 'remove_namespace' then
+    act_as(4)
+    return F.remove_namespace()
   end
   F.damaged('no step ' .. #OP)
 end
 
+-- Before anything is written.
+if OP == 'remove_namespace' and not redis.acl_check_cmd('ZREVRANGEBYSCORE') then
+  error({ err = "NOPERM this user has no permissions to run the 'zrevrangebyscore' command" })
+end
 local refused = F.begin(OP == 'heartbeat' and ARGV[4] or OP == 'claim' and ARGV[6] or nil)
 if refused then
   return { false, 0, now, refused }

@@ -66,6 +66,16 @@ local function name_seen(name)
   return { name, record and record.raw or false, holders, line, has_expired and 1 or 0 }
 end
 
+-- How much is in the namespace; nothing if nobody ever used it.
+local function namespace_seen()
+  if meta.is_new then
+    return { false }
+  end
+  local living = call('ZLEXCOUNT', KEYS[2], '[r', '(s')
+  local outcomes = call('ZCOUNT', KEYS[5], '-inf', '(0')
+  return { { living, meta.waiting, call('ZCARD', KEYS[3]), outcomes, format('%.0f', meta.last_wall), meta.removed or false } }
+end
+
 local function look()
   if OP == 'runs' then
     return runs(ARGV[4], ARGV[5], math.min(tonumber(ARGV[6]), MOST_RUNS))
@@ -73,6 +83,8 @@ local function look()
     return one_run(ARGV[4])
   elseif OP == 'records' then
     return records(ARGV[4], ARGV[5], math.min(tonumber(ARGV[6]), MOST_RECORDS))
+  elseif OP == 'namespace' then
+    return namespace_seen()
   end
   local found = {}
   for i = 1, math.min(tonumber(ARGV[4]), MOST_NAMES) do

@@ -1,0 +1,22 @@
+//! Asking before something that cannot be taken back.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use crate::exit::Failure;
+use crate::terminal;
+
+/// Shows what it is about and asks, on the terminal; where there is none, whoever typed `command` must say `--yes`.
+pub(super) fn confirmed(command: &str, about: &[String], question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let problem = format!("{command} asks before it acts, and standard input is no terminal; give --yes");
+        return Err(Failure::usage(problem));
+    }
+    for line in about {
+        terminal::add(line);
+    }
+    write!(std::io::stderr(), "{question} [y/N] ")?;
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

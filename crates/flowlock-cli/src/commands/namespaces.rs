@@ -1,0 +1,138 @@
+//! `flowlock namespaces`: the namespaces of a store listed, and empty ones removed.
+
+use flowlock::store::{Content, NamespaceSeen, View};
+use flowlock::{Error, Namespace};
+use serde::Serialize;
+
+use super::confirm::confirmed;
+use crate::args::{Global, NamespacesList, NamespacesRm};
+use crate::door::Door;
+use crate::exit::{self, Failure};
+use crate::json;
+use crate::terminal::{self, Screen, Table, shown};
+use crate::times;
+
+#[derive(Serialize)]
+struct NamespacesJson {
+    version: u32,
+    store: String,
+    namespaces: Vec<NamespaceJson>,
+}
+
+/// What cannot be read by this user is null.
+#[derive(Serialize)]
+struct NamespaceJson {
+    namespace: String,
+    running: Option<u64>,
+    waiting: Option<u64>,
+    records: Option<u64>,
+    outcomes: Option<u64>,
+    last_used: Option<String>,
+}
+
+/// Lists all namespaces of the store.
+pub(crate) fn list(global: &Global, args: &NamespacesList) -> Result<u8, Failure> {
+    let door = Door::open(global)?;
+    let all = door.flowlock.namespaces().map_err(|error| door.failure(error))?;
+    if args.json {
+        let namespaces = all.iter().map(|(namespace, seen)| as_json(namespace, seen.as_ref())).collect();
+        let store = door.place.store.clone();
+        terminal::print_json(&NamespacesJson { version: json::VERSION, store, namespaces })?;
+    } else if all.is_empty() {
+        terminal::say(&format!("nothing is in store {}", shown(&door.place.store)));
+    } else {
+        terminal::print(&table(&all).text(Screen::detect()))?;
+    }
+    Ok(exit::OK)
+}
+
+fn as_json(namespace: &Namespace, seen: Option<&NamespaceSeen>) -> NamespaceJson {
+    NamespaceJson {
+        namespace: namespace.as_str().to_owned(),
+        running: seen.map(|seen| seen.running),
+        waiting: seen.map(|seen| seen.waiting),
+        records: seen.map(|seen| seen.records),
+        outcomes: seen.map(|seen| seen.outcomes),
+        last_used: seen.map(|seen| times::rfc3339(seen.last_used_us)),
+    }
+}
+
+fn table(all: &[(Namespace, Option<NamespaceSeen>)]) -> Table {
+    let mut table = Table::new(&["NAMESPACE", "RUNNING", "WAITING", "RECORDS", "OUTCOMES", "LAST USED"]);
+    for (namespace, seen) in all {
+        let name = namespace.as_str();
+        match seen {
+            Some(NamespaceSeen { running, waiting, records, outcomes, last_used_us, .. }) => {
+                let [running, waiting, records, outcomes] =
+                    [running, waiting, records, outcomes].map(u64::to_string);
+                let used = flowlock::shown_time(*last_used_us);
+                table.row(&[name, &running, &waiting, &records, &outcomes, &used]);
+            }
+            None => table.row(&[name, "?", "?", "?", "?", "this user may not read it"]),
+        }
+    }
+    table
+}
+
+/// Removes namespaces that are empty, one after the other. That one is not there is worth a word, and no failure.
+pub(crate) fn rm(global: &Global, args: &NamespacesRm) -> Result<u8, Failure> {
+    for name in &args.names {
+        Namespace::parse(name).map_err(Error::from)?;
+    }
+    for name in &args.names {
+        let door = Door::open(&Global { namespace: Some(name.clone()), ..global.clone() })?;
+        remove(global, args, &door)?;
+    }
+    Ok(exit::OK)
+}
+
+fn remove(global: &Global, args: &NamespacesRm, door: &Door) -> Result<(), Failure> {
+    let page = door.flowlock.view(&View::Namespace).map_err(|error| door.failure(error))?;
+    let seen = match page.content {
+        Content::Namespace(Some(seen)) if seen.removed.is_none() => seen,
+        Content::Namespace(seen) => {
+            say_it_is_not_there(global, door, seen);
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    if !seen.is_empty() {
+        let message = format!("{} is not empty: it has {}", named(door), counted(&seen));
+        return Err(Failure::new(exit::BUSY, "busy", message).at(&door.place));
+    }
+    if !args.yes {
+        let ago = times::relative(jiff::Timestamp::now().as_microsecond(), seen.last_used_us);
+        let about = format!("{} is empty, was used last {ago}, and has {}", named(door), counted(&seen));
+        if !confirmed("namespaces rm", &[about], "Remove it?")? {
+            return Err(Failure::new(exit::NO, "declined", "left alone"));
+        }
+    }
+    if !door.flowlock.remove_namespace().map_err(|error| door.failure(error))? {
+        say_it_is_not_there(global, door, None);
+    }
+    Ok(())
+}
+
+fn named(door: &Door) -> String {
+    format!("namespace {}", shown(&door.place.namespace))
+}
+
+fn counted(seen: &NamespaceSeen) -> String {
+    let count =
+        |number: u64, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
+    format!(
+        "{} running, {} waiting, {}, {}",
+        seen.running,
+        seen.waiting,
+        count(seen.records, "record", "records"),
+        count(seen.outcomes, "remembered outcome", "remembered outcomes")
+    )
+}
+
+fn say_it_is_not_there(global: &Global, door: &Door, seen: Option<NamespaceSeen>) {
+    if !global.quiet {
+        let by = seen.and_then(|seen| seen.removed).map(|by| format!(": it was removed by {by}"));
+        let said = format!("there is no namespace {}", shown(&door.place.namespace));
+        terminal::say(&format!("{said}{} ({})", by.unwrap_or_default(), door.place));
+    }
+}

@@ -1,0 +1,116 @@
+//! A namespace as a whole: what is in it, and its removal once it is empty.
+
+use super::Engine;
+use super::tables::{Result, Tables};
+use crate::blocker::Blocked;
+use crate::run::{Actor, Ticket};
+use crate::step::{Answer, InUse};
+
+/// How much a namespace's tables have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Census {
+    /// Runs that have not ended.
+    pub(crate) living: u64,
+    /// Runs that have ended and are remembered.
+    pub(crate) outcomes: u64,
+    /// Written records.
+    pub(crate) records: u64,
+}
+
+/// A namespace, and how much is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceSeen {
+    /// Runs that hold their claims.
+    pub running: u64,
+    /// Runs that wait, or were handed their claims and have not begun.
+    pub waiting: u64,
+    /// Written records.
+    pub records: u64,
+    /// Runs that ended and are remembered.
+    pub outcomes: u64,
+    /// When it was used last, in microseconds since 1970.
+    pub last_used_us: i64,
+    /// Who removed it, and when; none unless it was removed and nobody has used it since.
+    pub removed: Option<Actor>,
+}
+
+impl NamespaceSeen {
+    /// Whether nothing is in it that keeps it from being removed, but perhaps outcomes of the last ten minutes.
+    pub fn is_empty(&self) -> bool {
+        (self.running, self.waiting, self.records) == (0, 0, 0)
+    }
+}
+
+impl<T: Tables> Engine<'_, T> {
+    /// How much is in the namespace; none if nobody ever used it.
+    pub(super) fn namespace_seen(&mut self) -> Result<Option<NamespaceSeen>> {
+        if self.meta.sequence == 0 {
+            return Ok(None);
+        }
+        let Census { living, outcomes, records } = self.tables.census()?;
+        Ok(Some(NamespaceSeen {
+            running: living.saturating_sub(self.meta.waiting),
+            waiting: self.meta.waiting,
+            records,
+            outcomes,
+            last_used_us: self.meta.last_wall_us,
+            removed: self.meta.removed.clone(),
+        }))
+    }
+
+    /// Removes the namespace if it is empty. What stays is its own row: its epoch, sequence number, tokens and tickets go
+    /// on from there if it is used again, so that it is not taken for a store that went back, and no token repeats.
+    pub(super) fn remove_namespace(&mut self) -> Result<Answer> {
+        let is_new = self.meta.sequence == 0;
+        if self.has_leftover()? {
+            return Ok(again());
+        }
+        if !self.tables.living_runs(Ticket(0), 1)?.is_empty() {
+            return Ok(Answer::InUse(InUse::Runs));
+        }
+        if !self.tables.records("", None, 1)?.is_empty() {
+            return Ok(Answer::InUse(InUse::Records));
+        }
+        let now = self.now.boot_ms;
+        // A repeated commit must get its answer, and a withdrawn request that is still on its way none.
+        if let Some(last) = self.tables.last_forget()?.filter(|last| *last > now) {
+            return Ok(Answer::InUse(InUse::Outcomes { remembered_ms: last.abs_diff(now) }));
+        }
+        if self.clear_a_page()? {
+            return Ok(again());
+        }
+        if self.meta.removed.is_some() {
+            return Ok(Answer::NotFound);
+        }
+        self.meta.removed = Some(self.actor.clone().unwrap_or_default());
+        self.must_sync = true;
+        Ok(if is_new { Answer::NotFound } else { Answer::Done })
+    }
+
+    /// Deletes outcomes, evidence of records and traces of clients, a page of each; answers whether there may be more.
+    fn clear_a_page(&mut self) -> Result<bool> {
+        let page = self.bounds.forgets;
+        let outcomes = self.tables.forgettable(i64::MAX, page)?;
+        let evidence = self.tables.due_records(i64::MAX, page)?;
+        let clients = self.tables.silent_clients(i64::MAX, page)?;
+        let most = outcomes.len().max(evidence.len()).max(clients.len());
+        for (_, ticket) in outcomes {
+            self.tables.delete_run(ticket)?;
+        }
+        for (_, name) in evidence {
+            self.drop_record(&name)?;
+        }
+        for (_, client) in clients {
+            self.tables.forget_client(client)?;
+        }
+        self.meta.next_due_ms = i64::MAX;
+        self.meta.next_expiry_us = self.tables.next_expiry()?.unwrap_or(i64::MAX);
+        self.meta.next_forget_ms = self.tables.next_forget()?.unwrap_or(i64::MAX);
+        Ok(most == page)
+    }
+}
+
+/// There is older work, or more than one step deletes.
+fn again() -> Answer {
+    Answer::Refused(Blocked::nothing())
+}

@@ -1,11 +1,15 @@
 //! What the command finds in its environment, and the note it may leave.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use flowlock::{Flowlock, Grant, LONGEST_NOTE};
+use nix::libc;
 use serde::Serialize;
-use tempfile::{NamedTempFile, TempPath};
 
 use crate::exit::{Failure, Place};
 use crate::json::InputJson;
@@ -16,6 +20,9 @@ const LARGEST_VARIABLE: usize = 64 * 1024;
 
 /// What is read of a note: as much as is kept, and as much again in newlines.
 const LARGEST_NOTE_FILE: u64 = 2 * LONGEST_NOTE as u64;
+
+/// What the note's file is called.
+const NOTE: &str = "note";
 
 /// What not every run has. Those of a run around it would be taken for its own.
 const NOT_OF_EVERY_RUN: [&str; 5] = [
@@ -30,8 +37,66 @@ const NOT_OF_EVERY_RUN: [&str; 5] = [
 #[derive(Debug)]
 pub(crate) struct Environment {
     variables: Vec<(&'static str, OsString)>,
-    note: Option<TempPath>,
-    files: Vec<TempPath>,
+    files: Option<Files>,
+    has_note: bool,
+}
+
+/// A directory of the user's own for the command's files. What is in it is reached through its descriptor: whoever may
+/// write `$TMPDIR` could put another directory in its place.
+#[derive(Debug)]
+struct Files {
+    path: PathBuf,
+    held: File,
+}
+
+impl Files {
+    fn new() -> io::Result<Self> {
+        let path = tempfile::Builder::new().prefix("flowlock-").tempdir()?.keep();
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let held = File::options().read(true).custom_flags(flags).open(&path)?;
+        Ok(Self { path, held })
+    }
+
+    /// The way through the descriptor.
+    fn inside(&self, name: &str) -> PathBuf {
+        Path::new("/proc/self/fd").join(self.held.as_raw_fd().to_string()).join(name)
+    }
+
+    /// Where the command finds a file.
+    fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn make(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        options.open(self.inside(name))?.write_all(content)
+    }
+
+    /// Reads a file that the command may have replaced: it counts if it is one, and no link to another.
+    fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = File::options().read(true).custom_flags(flags).open(self.inside(name))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > most {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Never what has its name by now, and nothing below it: `remove_dir` takes empty directories alone.
+        for entry in fs::read_dir(self.inside(".")).into_iter().flatten().flatten() {
+            let _ = fs::remove_file(entry.path());
+        }
+        let _ = fs::remove_dir(&self.path);
+    }
 }
 
 #[derive(Serialize)]
@@ -50,7 +115,7 @@ impl Environment {
     ) -> Result<Self, Failure> {
         let (run, job) = (grant.run_id().as_str(), grant.spec().job.as_str());
         let namespace = flowlock.namespace().as_str();
-        let mut environment = Self { variables: Vec::with_capacity(13), note: None, files: Vec::new() };
+        let mut environment = Self { variables: Vec::with_capacity(13), files: None, has_note: false };
         environment.set(parent::RUN_ID, run);
         environment.set(parent::PROOF, grant.as_parent().proof());
         environment.set("FLOWLOCK_JOB", job);
@@ -67,9 +132,8 @@ impl Environment {
             outputs.map(|claim| OutputJson { name: claim.name.as_str(), version: version.clone() }).collect();
         environment.list("FLOWLOCK_OUTPUTS", "FLOWLOCK_OUTPUTS_FILE", &outputs)?;
         if !outputs.is_empty() {
-            let note = new_file()?.into_temp_path();
-            environment.set("FLOWLOCK_NOTE_FILE", note.as_os_str());
-            environment.note = Some(note);
+            environment.file("FLOWLOCK_NOTE_FILE", NOTE, b"")?;
+            environment.has_note = true;
         }
         Ok(environment)
     }
@@ -84,11 +148,11 @@ impl Environment {
 
     /// What the command wrote into `$FLOWLOCK_NOTE_FILE`, without the newline at its end.
     pub(crate) fn note(&self) -> Result<Option<String>, Failure> {
-        let Some(path) = &self.note else { return Ok(None) };
-        let bytes = match flowlock::named_file::read(path, LARGEST_NOTE_FILE) {
+        let Some(files) = self.files.as_ref().filter(|_| self.has_note) else { return Ok(None) };
+        let bytes = match files.read(NOTE, LARGEST_NOTE_FILE) {
             Ok(bytes) => bytes,
             // A command may remove or replace it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 return Err(Failure::usage(format!(
                     "cannot read the note in $FLOWLOCK_NOTE_FILE: {error}; outputs are not recorded as written"
@@ -113,12 +177,23 @@ impl Environment {
             self.set(name, text);
             return Ok(());
         }
-        let mut file = new_file()?;
-        file.write_all(text.as_bytes())
-            .map_err(|error| Failure::internal("write a file for the command", &error))?;
-        let path = file.into_temp_path();
-        self.set(name_of_file, path.as_os_str());
-        self.files.push(path);
+        self.file(name_of_file, &format!("{name}.json"), text.as_bytes())
+    }
+
+    /// Makes a file for the command, and tells it where.
+    fn file(&mut self, variable: &'static str, name: &str, content: &[u8]) -> Result<(), Failure> {
+        let made = || -> io::Result<PathBuf> {
+            let files = match &mut self.files {
+                Some(files) => files,
+                none => none.insert(Files::new()?),
+            };
+            files.make(name, content)?;
+            Ok(files.path(name))
+        };
+        let path = { made }().map_err(|error| {
+            Failure::internal("make a file for the command (is $TMPDIR writable?)", &error)
+        })?;
+        self.set(variable, path);
         Ok(())
     }
 }
@@ -130,9 +205,4 @@ pub(crate) fn note_in(bytes: Vec<u8>) -> Result<Option<String>, Failure> {
     })?;
     let text = text.trim_end_matches(['\n', '\r']);
     Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
-}
-
-fn new_file() -> Result<NamedTempFile, Failure> {
-    let made = tempfile::Builder::new().prefix("flowlock-").tempfile();
-    made.map_err(|error| Failure::internal("make a file for the command (is $TMPDIR writable?)", &error))
 }

@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     };
     flowlock::show_time_in(times::system_zone);
     log::set_level(cli.global.quiet, cli.global.verbose);
-    if let Err(error) = signals::outlive_file_size_limits() {
+    let handled = signals::outlive_file_size_limits().and_then(|()| Ok(lost_memory::install()?));
+    if let Err(error) = handled {
         return report(&exit::Failure::internal("handle signals", &error));
     }
     // A panic has said what happened and failed the run by unwinding; what is left is the exit code.

@@ -138,6 +138,32 @@ fn no_member_is_faster_than_the_maker_of_a_shared_store() {
     }
 }
 
+#[test]
+fn no_note_is_read_through_what_has_the_name_of_its_file_by_now() {
+    let cli = cli();
+    let scratch = cli.home().join("scratch");
+    fs::create_dir(&scratch).unwrap();
+    fs::write(cli.home().join("secret"), "a private file").unwrap();
+    let cli = cli.clone().with("TMPDIR", &scratch);
+    let noted = |script: &str| {
+        let ended = cli.run(run("-o noted", script));
+        let listed = cli.run(["outputs", "--json"]);
+        (ended.status().code(), listed.json()["records"][0]["note"].clone())
+    };
+    assert_eq!(noted("echo mine > $FLOWLOCK_NOTE_FILE"), (Some(0), "mine".into()));
+    // A command may replace the file, as long as it is one.
+    assert_eq!(noted("echo new > n; mv n $FLOWLOCK_NOTE_FILE"), (Some(0), "new".into()));
+    let exchanged = "d=$(dirname $FLOWLOCK_NOTE_FILE); mv $d $d.away; mkdir $d; ln -s ~/secret $d/note";
+    assert_eq!(noted(exchanged), (Some(0), serde_json::Value::Null));
+    assert_eq!(noted("ln -sf ~/secret $FLOWLOCK_NOTE_FILE"), (Some(64), serde_json::Value::Null));
+    // Only what was moved away or put there is left.
+    let left: Vec<_> = inventory(&scratch).into_iter().map(|(path, ..)| path).collect();
+    let (away, theirs): (Vec<_>, Vec<_>) = left.iter().partition(|path| path.extension().is_some());
+    assert_eq!((away.len(), theirs.len()), (1, 1), "{left:?}");
+    assert!(inventory(away[0]).is_empty() && theirs[0].join("note").is_symlink(), "{left:?}");
+    assert_eq!(fs::read_to_string(cli.home().join("secret")).unwrap(), "a private file");
+}
+
 /// A group that every system has, if this process can give files to others.
 fn a_group() -> Option<(u32, String)> {
     let group = nix::unistd::Group::from_name("users").unwrap().expect("the group of users");

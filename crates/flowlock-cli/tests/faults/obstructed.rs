@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use crate::{cli, run, starts_at_once, until_it_is};
+use crate::{cli, rounds, run, starts_at_once, until_it_is};
 
 /// What every refusal ends with.
 fn place() -> String {
@@ -312,6 +312,27 @@ signal.pause()";
     }
     cli.run(["doctor"]).code(0);
     assert!(fs::metadata(beside(&cli, "-wal")).unwrap().len() < 5 << 20);
+}
+
+#[test]
+fn an_index_cut_off_all_the_time_ends_no_look_at_the_store_by_a_signal() {
+    let cli = used();
+    let script = "import os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+print('in', flush=True)
+while True: os.ftruncate(file, 0)";
+    let index = beside(&cli, "-shm");
+    let hand = cli.clone().with_program("python3").start(["-c", script, index.to_str().unwrap()]);
+    hand.says("in\n");
+    for _ in 0..rounds(20) {
+        for words in [["status"], ["outputs"], ["doctor"]] {
+            let code = cli.run(words).status().code();
+            assert!(code.is_some(), "{words:?} died of a signal");
+        }
+    }
+    hand.signal(Signal::SIGKILL);
+    hand.wait();
+    cli.run(run("-o a", "true")).code(0);
 }
 
 #[test]

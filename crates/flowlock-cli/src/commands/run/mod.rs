@@ -22,7 +22,6 @@ use crate::environment::Environment;
 use crate::exit::{self, Failure};
 use crate::held::{Policy, Watched};
 use crate::json::{self, ResultJson};
-use crate::lost_memory;
 use crate::request;
 use crate::signals::Signals;
 use crate::supervise::{Ended, boot_clock};
@@ -72,7 +71,6 @@ fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Fail
     let settings = Arc::new(Settings::read(global)?);
     let plan = Plan::new(&settings, args)?;
     story.job = Some(plan.job.as_str().to_owned());
-    lost_memory::install().map_err(|error| Failure::internal("handle signals", &error))?;
     let (door, signals) = waiting::open(&settings)?;
     story.store = Some(door.place.store.clone());
     story.namespace = Some(door.place.namespace.clone());

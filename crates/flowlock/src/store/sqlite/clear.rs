@@ -3,10 +3,12 @@
 //! A cloned project may name its store, and so which files these are. So nothing is removed or used that may be
 //! anything but what flowlock or `SQLite` leaves there: what is in the way stays, and is named.
 
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 
 use super::failure::at_path;
+use super::file::is_open_here;
 use super::open::APPLICATION_ID;
 use super::place::Place;
 use super::side::unusable;
@@ -18,15 +20,15 @@ type Begins = fn(&[u8], u64) -> bool;
 /// How `SQLite` calls its files beside a store, and how they are recognised.
 const KINDS: [(&str, Begins); 3] =
     [("-journal", begins_a_journal), ("-wal", begins_a_wal), ("-shm", begins_an_index)];
-/// The index grows by so many bytes, one after the other until a whole unit is there.
-const INDEX_GROWTH: u64 = 4 << 10;
-/// How long the first process to open a store makes it, before anything is in it.
-const INDEX_AT_FIRST: u64 = 3;
 /// A unit of the index. A file without any content is no loss up to this size.
 const INDEX_UNIT: u64 = 32 << 10;
 /// The version that the index begins with, `WALINDEX_MAX_VERSION` in `SQLite`'s `wal.c`.
 const INDEX_VERSION: u32 = 3_007_000;
 
+/// How much of a file says of what kind it is.
+const MAGIC_BYTES: usize = 4;
+/// What a write-ahead journal begins with, by the order of bytes in its checksums.
+const WAL_MAGICS: [u32; 2] = [0x377f_0682, 0x377f_0683];
 /// What a store's file has in its header, where `SQLite` keeps the application id.
 const STORE_ID: std::ops::Range<usize> = 68..72;
 
@@ -43,20 +45,29 @@ pub(super) fn is_leftover(draft: &Place, made_of_it: &str) -> bool {
     meta.is_file() && meta.nlink() == 1 && is_one(draft, begins).unwrap_or(false)
 }
 
-/// Refuses a write-ahead journal or its index beside a store that is there, unless they may be `SQLite`'s. The index is
-/// not opened: closing it would drop the locks of this process.
+/// Refuses a write-ahead journal or its index beside a store that is there, unless they may be `SQLite`'s, be they cut
+/// off or full of nothing. Not while this process has the store open: closing the index would drop its locks.
 pub(super) fn refuse_others_journals(store: &Place) -> Result<(), StoreError> {
-    let index = store.beside("-shm");
-    let is_odd = |bytes: u64| bytes != INDEX_AT_FIRST && !bytes.is_multiple_of(INDEX_GROWTH);
-    if index.look().is_ok_and(|meta| is_odd(meta.len())) {
-        return Err(is_in_the_way(&index));
-    }
-    let journal = store.beside("-wal");
-    // What this user may not read SQLite cannot write either, and says so.
-    if journal.open_to_read().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+    if is_open_here(store) {
         return Ok(());
     }
-    judge(&journal, begins_a_wal)
+    let journal = WAL_MAGICS.map(u32::to_be_bytes);
+    let index = [INDEX_VERSION.to_ne_bytes()];
+    for (suffix, beginnings) in [("-wal", &journal[..]), ("-shm", &index[..])] {
+        let place = store.beside(suffix);
+        // What this user may not read SQLite cannot write either, and says so; what is no file is refused as such.
+        if matches!(place.open_to_read().and_then(|file| may_begin(file, beginnings)), Ok(false)) {
+            return Err(is_in_the_way(&place));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file begins in one of these ways, as far as it reaches, or with nothing: an index is written from behind.
+fn may_begin(file: File, beginnings: &[[u8; MAGIC_BYTES]]) -> io::Result<bool> {
+    let mut found = Vec::new();
+    file.take(MAGIC_BYTES as u64).read_to_end(&mut found)?;
+    Ok(beginnings.iter().chain([&[0; MAGIC_BYTES]]).any(|beginning| beginning.starts_with(&found)))
 }
 
 /// Removes the journals of a store that is not there any more; nothing at all if one of them may be another's file.
@@ -102,7 +113,7 @@ fn begins_a_journal(bytes: &[u8], _: u64) -> bool {
 }
 
 fn begins_a_wal(bytes: &[u8], _: u64) -> bool {
-    [0x377f_0682_u32, 0x377f_0683].iter().any(|magic| bytes.starts_with(&magic.to_be_bytes()))
+    WAL_MAGICS.iter().any(|magic| bytes.starts_with(&magic.to_be_bytes()))
 }
 
 fn begins_a_store(bytes: &[u8], _: u64) -> bool {

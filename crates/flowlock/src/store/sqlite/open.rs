@@ -52,7 +52,7 @@ const NETWORK: [(i64, &str); 11] = [
 const SQLITES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// The file as it was when it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
     device: u64,
     inode: u64,

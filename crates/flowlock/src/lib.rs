@@ -42,6 +42,8 @@ mod name;
 pub mod named_file;
 mod operate;
 mod parent;
+#[cfg(any(feature = "config", feature = "sqlite"))]
+mod people;
 mod record;
 mod rule;
 mod run;

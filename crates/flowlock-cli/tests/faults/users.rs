@@ -163,6 +163,32 @@ fn a_stranger_is_told_to_join_the_group() {
 }
 
 #[test]
+fn a_store_that_a_stranger_put_there_is_not_used() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("skipped: only root can play two users");
+        return;
+    }
+    let (eve, alice) = (Person::new(12_345), Person::new(23_456));
+    let everybodys = eve.cli.home().join("everybodys");
+    fs::create_dir(&everybodys).unwrap();
+    fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o1777)).unwrap();
+    let store = format!("sqlite:{}", everybodys.join("s.db").display());
+    eve.run(&eve.cli.clone().with("FLOWLOCK_STORE", &store), &run("-l x", "true")).code(0);
+    eve.shell(&eve.cli, "chmod 666 ~/everybodys/*; chmod 1777 ~/everybodys/s.db-wake").code(0);
+    let ended = alice.run(&alice.cli.clone().with("FLOWLOCK_STORE", &store), &run("-l x", "echo ran"));
+    ended.code(78).stdout("").stderr_has("belongs to user 12345, neither to you nor to root");
+
+    // Nor is the user's own store made in a directory of theirs.
+    let state = everybodys.join("state");
+    let theirs = eve.cli.clone().with("XDG_STATE_HOME", &state).without("FLOWLOCK_STORE");
+    eve.run(&theirs, &run("-l x", "true")).code(0);
+    eve.shell(&eve.cli, "chmod -R 777 ~/everybodys/state; rm -r ~/everybodys/state/flowlock/*").code(0);
+    let hers = alice.cli.clone().with("XDG_STATE_HOME", &state).without("FLOWLOCK_STORE");
+    let ended = alice.run(&hers, &run("-l x", "echo ran"));
+    ended.code(78).stdout("").stderr_has("state/flowlock belongs to user 12345");
+}
+
+#[test]
 fn in_a_user_namespace_the_machines_own_directories_are_no_strangers() {
     if !Command::new("unshare").args(["-r", "true"]).status().is_ok_and(|status| status.success()) {
         eprintln!("no user namespaces here: skipped");

@@ -10,6 +10,7 @@ use nix::libc;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::error::Error;
+use crate::people::is_root;
 use crate::text::escape;
 
 /// More than any file of settings has.
@@ -143,17 +144,6 @@ fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<String> {
         let who = if everybody { "everybody".to_owned() } else { format!("group {}", meta.gid()) };
         format!("{what} can be written by {who} (mode {:04o}, chmod go-w takes that away)", mode & 0o7777)
     })
-}
-
-/// Whether that is root, or cannot be told from root: in a user namespace all users of the machine that it does not know
-/// have one number, root mostly among them. There every directory from `/` on would be a stranger's.
-fn is_root(uid: u32) -> bool {
-    const NOBODY_KNOWN: u32 = 65_534;
-    let knows_everybody = || {
-        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        map.split_whitespace().eq(["0", "0", "4294967295"])
-    };
-    uid == 0 || (uid == NOBODY_KNOWN && !knows_everybody())
 }
 
 /// Whether a group has nobody in it but the user, or root: many systems give each person a group of the same name, and

@@ -1,10 +1,13 @@
 //! Where the embedded store lies if nothing else is said.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::private;
 use super::surroundings::Surroundings;
 use crate::error::Error;
+use crate::people::is_root;
 use crate::text::escape;
 
 /// Shared by all users if the machine has been prepared for that, else the user's own. Never one in place of the other.
@@ -34,10 +37,20 @@ pub(super) fn default_store(surroundings: &Surroundings) -> Result<PathBuf, Erro
 /// Makes the directory of the user's own store, where nobody else could have a hand in that: a link of somebody else,
 /// further up, would decide where.
 pub(super) fn make_private(directory: &Path) -> Result<(), Error> {
-    if directory.is_dir() {
-        return Ok(());
-    }
     let me = nix::unistd::geteuid().as_raw();
+    if let Ok(meta) = fs::metadata(directory) {
+        let is_everybodys = meta.mode() & 0o1002 == 0o002;
+        if (meta.uid() == me || is_root(meta.uid())) && !is_everybodys {
+            return Ok(());
+        }
+        return Err(Error::Configuration(format!(
+            "the store's directory {} belongs to user {} (mode {:04o}), so others can put another store there; name a store \
+             with --store, or remove the directory",
+            escape(&directory.display().to_string()),
+            meta.uid(),
+            meta.mode() & 0o7777
+        )));
+    }
     private::make_private(directory, me).map(drop).map_err(|error| {
         let shown = escape(&directory.display().to_string());
         Error::Configuration(format!(

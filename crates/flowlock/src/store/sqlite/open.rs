@@ -17,6 +17,7 @@ use super::lockers;
 use super::place::Place;
 use super::side::{SideFiles, unusable};
 use super::vfs;
+use crate::people::{is_member, is_root};
 use crate::store::{Limits, StoreError};
 use crate::text::escape;
 
@@ -150,6 +151,7 @@ fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
             store.shown()
         )));
     }
+    refuse_strangers(store, meta)?;
     if meta.nlink() > 1 {
         return Err(unusable(format!(
             "{} has {} hard links; two names for one store do not share their journal: keep one",
@@ -158,6 +160,23 @@ fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
         )));
     }
     Ok(())
+}
+
+/// Refuses a store that somebody else put there: its owner reads, changes and replaces it as they like. One that a group
+/// shares is its members' as well.
+fn refuse_strangers(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
+    let me = nix::unistd::geteuid();
+    let is_shared = meta.mode() & 0o022 == 0o020 && is_member(meta.gid());
+    if me.is_root() || meta.uid() == me.as_raw() || is_root(meta.uid()) || is_shared {
+        return Ok(());
+    }
+    Err(unusable(format!(
+        "{} belongs to user {}, neither to you nor to root, and no group of yours shares it (mode {:04o}); name another \
+         store, or let `flowlock doctor --init-shared` make one for a group",
+        store.shown(),
+        meta.uid(),
+        meta.mode() & 0o7777
+    )))
 }
 
 /// What `SQLite` opens beside the file, and what we do.

@@ -71,9 +71,6 @@ pub(super) fn problem(seen: &NameSeen, max_age: Option<Duration>, now_us: i64) -
     if record.state == RecordState::Incomplete {
         return Some("incomplete: a rewrite of it did not commit".to_owned());
     }
-    if record.expires_at_us.is_some_and(|at| at <= now_us) {
-        return Some(format!("expired {}", times::relative(now_us, record.expires_at_us.unwrap_or(now_us))));
-    }
     let age = Duration::from_micros(now_us.saturating_sub(record.written_at_us).max(0) as u64);
     let most = max_age.filter(|most| age > *most)?;
     Some(format!("written {} ago, longer than {}", times::short(age), times::short(most)))

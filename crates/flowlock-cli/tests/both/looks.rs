@@ -265,7 +265,7 @@ fn an_expired_record_does_not_count() {
     let cli = cli();
     cli.run(["outputs", "create", "a", "--output-duration", "1s"]).code(0);
     std::thread::sleep(Duration::from_millis(1_100));
-    cli.run(["check", "a"]).code(1).stdout("a: expired now\n");
+    cli.run(["check", "a"]).code(1).stdout_has("a: not written: its record expired, last written");
     cli.run(["run", "--wait", "0", "-i", "a", "--", "true"])
         .code(66)
         .stderr_has("input a is missing: its record expired, last written by");

@@ -136,6 +136,27 @@ fn a_shared_store_is_prepared_for_a_group_and_then_used() {
 
 /// Alone: the same.
 #[test]
+fn only_the_shared_store_is_prepared_and_it_is_what_is_examined() {
+    let cli = cli();
+    let cli = cli.clone().with("FLOWLOCK_SYSTEM_ROOT", cli.home()).without("FLOWLOCK_STORE");
+    let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
+    let prepare = ["doctor", "--init-shared", "--group", &group];
+    let other = ["--store", "sqlite:other.db"];
+    cli.run(prepare.iter().chain(&other))
+        .code(64)
+        .stdout("")
+        .stderr_has("in /var/lib/flowlock, and no other");
+    assert!(!cli.home().join("var").exists() && !cli.home().join("other.db").exists());
+    let elsewhere = cli.home().join("elsewhere.db");
+    let set = cli.with("FLOWLOCK_STORE", format!("sqlite:{}", elsewhere.display()));
+    set.run(prepare).code(0).stdout_has("sqlite:~/var/lib/flowlock/flowlock.db").stderr_has(
+        "$FLOWLOCK_STORE sets another store, sqlite:~/elsewhere.db, which your commands go on using",
+    );
+    assert!(!elsewhere.exists());
+}
+
+/// Alone: the same.
+#[test]
 fn what_another_user_made_is_not_taken_into_a_shared_store() {
     if !nix::unistd::getuid().is_root() {
         eprintln!("not root, so no file can be given to another user: skipped");

@@ -58,6 +58,29 @@ fn a_cloned_repository_leads_to_no_file_of_its_own_choice() {
     assert_eq!(fs::read_to_string(victim.join("thesis")).unwrap(), "years");
 }
 
+/// The author of a trusted project puts a link in the place of a file that it names: no file of the user's is sent.
+#[test]
+fn a_later_link_in_a_trusted_project_sends_no_file_to_its_server() {
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let url = format!("redis://{}/?password_file=pw", stranger.local_addr().unwrap());
+    let cli = clone_that_says(&format!("store = '{url}'\n"));
+    let clone = cli.home().join("clone");
+    fs::write(clone.join("pw"), "harmless").unwrap();
+    fs::write(cli.home().join("key"), "PRIVATE").unwrap();
+    cli.run(["trust"]).code(0).stderr_has(
+        "; what is in these files is trusted with it, also when that changes: password_file ~/clone/pw",
+    );
+    fs::remove_file(clone.join("pw")).unwrap();
+    symlink("../key", clone.join("pw")).unwrap();
+    let said = "cannot read password_file ~/clone/pw: ~/clone/pw is a symbolic link to ../key, and";
+    cli.run(["status"]).code(78).stdout("").stderr_has("~/clone/flowlock.toml:1: ").stderr_has(said);
+    // A flowlock in the command of a run has the URL from its environment.
+    let inherited = format!("redis://127.0.0.1:1/?password_file={}/./pw", clone.display());
+    cli.clone().with("FLOWLOCK_STORE", inherited).run(JOB).code(78).stdout("").stderr_has(said);
+    assert_eq!(stranger.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody called");
+}
+
 #[test]
 fn a_relative_store_is_the_same_from_every_directory() {
     let cli = clone_that_says("store = 'sqlite:jobs.db'\n");

@@ -10,6 +10,12 @@ use std::path::Path;
 
 use nix::libc;
 
+/// In a path in a store's URL: what follows was a relative path in a project's file, and is reached through no link.
+/// It stands in the path itself, so that it is kept wherever the URL goes: to a new connection hours later, and to a
+/// flowlock in the command of a run.
+#[cfg(any(feature = "config", feature = "redis"))]
+pub(crate) const PROJECT: &str = "/./";
+
 /// Opens a regular file for reading: without waiting for the other end of a FIFO, and without taking a terminal.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
@@ -18,8 +24,13 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Reads a regular file of `most` bytes at most.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_whole(open(path)?, most)
+}
+
+/// Reads an open file of `most` bytes at most.
+pub(crate) fn read_whole(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowlock::config::{Surroundings, Trust, TrustState};
+use flowlock::config::{Setting, Surroundings, Trust, TrustState};
 use flowlock::store::without_password;
 use serde::Serialize;
 
@@ -42,18 +42,29 @@ pub(crate) fn trust(global: &Global, args: &args::Trust) -> Result<u8, Failure> 
         let what = if trust.remove(&file)? { "is not trusted any more" } else { "was not trusted" };
         format!("{path} {what}")
     } else {
-        let settings = trust.add(&file)?;
-        let settings = settings.iter().map(|(key, setting)| match *key {
+        let set = trust.add(&file)?;
+        let settings = set.iter().map(|(key, setting)| match *key {
             "store" => format!("store {}", without_password(&setting.value)),
             key => format!("{key} {}", setting.value),
         });
         let settings = shown(&settings.collect::<Vec<_>>().join(", "));
-        format!("{path} is trusted until it changes; it sets {settings}")
+        format!("{path} is trusted until it changes; it sets {settings}{}", files(&set))
     };
     if !global.quiet {
         terminal::say(&said);
     }
     Ok(exit::OK)
+}
+
+/// Which files are a part of what is trusted, although nobody remembers what is in them.
+fn files(set: &[(&'static str, Setting)]) -> String {
+    let files = set.iter().flat_map(|(_, setting)| setting.files());
+    let files: Vec<_> =
+        files.map(|(what, path)| format!("{what} {}", shown(&path.display().to_string()))).collect();
+    if files.is_empty() {
+        return String::new();
+    }
+    format!("; what is in these files is trusted with it, also when that changes: {}", files.join(", "))
 }
 
 fn nearest(surroundings: &Surroundings) -> Result<PathBuf, Failure> {

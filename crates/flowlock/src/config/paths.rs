@@ -1,8 +1,11 @@
 //! Paths in a store's URL: each counts from where it was written, never from wherever a job happens to run.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+use super::Setting;
+use crate::named_file::PROJECT;
 
 /// The parameters of a server's URL that name files.
 const FILES: [&str; 5] = ["password_file", "sentinel_password_file", "ca", "cert", "key"];
@@ -14,6 +17,8 @@ const SPECIAL: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'&').add
 pub(super) enum Base<'d> {
     /// This directory.
     Directory(&'d Path),
+    /// This directory of a project, which it may not leave.
+    Project(&'d Path),
     /// Nothing: a variable stands nowhere, and would mean another file in every directory.
     Nothing,
 }
@@ -41,7 +46,7 @@ pub(super) fn absolute(url: &str, base: Base<'_>) -> Result<String, String> {
             let path = percent_decode_str(value).decode_utf8();
             match path {
                 Ok(path) if !Path::new(path.as_ref()).is_absolute() => {
-                    let path = joined(&path, base).map_err(|problem| format!("{name}: {problem}"))?;
+                    let path = file(&path, base).map_err(|problem| format!("{name}: {problem}"))?;
                     Ok(format!("{name}={}", utf8_percent_encode(&path, SPECIAL)))
                 }
                 _ => Ok(parameter.to_owned()),
@@ -52,6 +57,18 @@ pub(super) fn absolute(url: &str, base: Base<'_>) -> Result<String, String> {
     Ok(format!("{before}?{}", parameters.collect::<Result<Vec<_>, String>>()?.join("&")))
 }
 
+/// A file that is read; a project's is marked, so that it is reached through no link whenever that is.
+fn file(path: &str, base: Base<'_>) -> Result<String, String> {
+    let Base::Project(_) = base else { return joined(path, base) };
+    if Path::new(path).components().any(|part| part == Component::ParentDir) {
+        return Err(
+            "a relative path in a project's file stays below the project; write the whole path of the file that you mean"
+                .into(),
+        );
+    }
+    joined(&format!("{}{path}", &PROJECT[1..]), base)
+}
+
 fn joined(path: &str, base: Base<'_>) -> Result<String, String> {
     if Path::new(path).is_absolute() {
         return Ok(path.to_owned());
@@ -60,7 +77,7 @@ fn joined(path: &str, base: Base<'_>) -> Result<String, String> {
         return Err("\"~\" stands for nobody's home here; write the whole path".into());
     }
     match base {
-        Base::Directory(directory) => {
+        Base::Directory(directory) | Base::Project(directory) => {
             let path = directory.join(path);
             let path =
                 path.to_str().ok_or("the directory it counts from is not UTF-8; write the whole path")?;
@@ -69,5 +86,21 @@ fn joined(path: &str, base: Base<'_>) -> Result<String, String> {
         Base::Nothing => {
             Err("a relative path would mean another file in every directory; write the whole path".into())
         }
+    }
+}
+
+impl Setting {
+    /// Returns the files that a server's URL names, each with the parameter that names it.
+    pub fn files(&self) -> Vec<(&'static str, PathBuf)> {
+        let query = self.value.split_once('?').filter(|_| self.value.contains("://")).map(|(_, query)| query);
+        let parameters =
+            query.unwrap_or_default().split('&').filter_map(|parameter| parameter.split_once('='));
+        let named = parameters.filter_map(|(name, value)| {
+            let name = FILES.into_iter().find(|known| *known == name)?;
+            let path = percent_decode_str(value).decode_utf8().ok()?;
+            // Without what marks a project's.
+            Some((name, Path::new(path.as_ref()).components().collect()))
+        });
+        named.collect()
     }
 }

@@ -111,6 +111,7 @@ impl Project<'_> {
                     }));
                 }
                 () if self.may_set(key, setting) => {
+                    judge(self.found, &self.table, key)?;
                     taken.insert(*key, setting.clone());
                 }
                 () if PLACES.contains(key) => return Err(self.needs_trust(key, setting)),
@@ -128,7 +129,9 @@ impl Project<'_> {
         self.is_trusted
             || match key {
                 "namespace" | "tz" => true,
-                "store" => paths::file_of(&setting.value).is_some_and(|file| is_inside(directory, file)),
+                "store" => {
+                    paths::file_of(&setting.value).is_some_and(|file| way_out(directory, file).is_none())
+                }
                 _ => false,
             }
     }
@@ -152,29 +155,53 @@ impl Project<'_> {
     }
 }
 
-/// Whether a file lies below a directory and is reached through no link: neither a directory on the way is one, nor the
-/// file, nor anything beside it whose name begins like its own, as `-wal` and `-wake` do.
-fn is_inside(directory: &Path, file: &str) -> bool {
-    let Ok(below) = Path::new(file).strip_prefix(directory) else { return false };
+/// Refuses a store that a relative path leads out of the project, or to a link: the path was trusted, not what a later
+/// state of the project makes of it.
+pub(super) fn judge(found: &Found, table: &Table, key: &str) -> Result<(), Error> {
+    let directory = crate::store::directory_of(&found.path);
+    let Some(setting) = table.settings.get(key).filter(|_| key == "store" && table.is_store_relative) else {
+        return Ok(());
+    };
+    match paths::file_of(&setting.value).and_then(|file| way_out(directory, file)) {
+        None => Ok(()),
+        Some(why) => Err(Error::Configuration(format!(
+            "{}: this store is not taken, because {why}: a relative path in a project's file lies below the project and leads through no link, trusted or not, for the next pull may point a link anywhere; write the whole path of the store that you mean",
+            setting.source
+        ))),
+    }
+}
+
+/// Why a file is not below a directory, or is reached through a link: a directory on the way may be one, the file, or
+/// anything beside it whose name begins like its own, as `-wal` and `-wake` do.
+fn way_out(directory: &Path, file: &str) -> Option<String> {
+    let outside =
+        || Some(format!("{} is no file below {}", file::shown(Path::new(file)), file::shown(directory)));
+    let Ok(below) = Path::new(file).strip_prefix(directory) else { return outside() };
     let parts: Vec<_> = below.components().collect();
     let plain = parts.iter().all(|part| matches!(part, Component::Normal(_)));
     if !plain || parts.is_empty() || file.ends_with('/') {
-        return false;
+        return outside();
     }
     let mut at = directory.to_owned();
     for part in &parts {
         at.push(part);
         if fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_symlink()) {
-            return false;
+            return Some(is_a_link(&at));
         }
     }
-    !has_links_beside(&at)
+    link_beside(&at).map(|link| is_a_link(&link))
 }
 
-fn has_links_beside(file: &Path) -> bool {
+fn is_a_link(path: &Path) -> String {
+    let target = fs::read_link(path).unwrap_or_default();
+    format!("{} is a symbolic link to {}", file::shown(path), file::shown(&target))
+}
+
+fn link_beside(file: &Path) -> Option<PathBuf> {
     let begins = file.file_name().unwrap_or_default().as_encoded_bytes();
     let beside = fs::read_dir(crate::store::directory_of(file)).into_iter().flatten().flatten();
     beside
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(begins))
-        .any(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+        .find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+        .map(|entry| entry.path())
 }

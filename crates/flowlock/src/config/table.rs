@@ -29,6 +29,8 @@ pub(super) enum Whose {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) settings: BTreeMap<&'static str, Setting>,
+    /// Whether the store is a `sqlite:` file whose path was relative.
+    pub(super) is_store_relative: bool,
     /// Absolute.
     pub(super) trusted_projects: Vec<PathBuf>,
 }
@@ -72,7 +74,12 @@ impl Reader<'_> {
         };
         let mut text = self.text(known, at, value.get_ref())?;
         if known == "store" {
-            text = paths::absolute(&text, Base::Directory(self.directory()))
+            table.is_store_relative = paths::file_of(&text).is_some_and(|file| Path::new(file).is_relative());
+            let base = match self.whose {
+                Whose::Own => Base::Directory(self.directory()),
+                Whose::Project => Base::Project(self.directory()),
+            };
+            text = paths::absolute(&text, base)
                 .map_err(|problem| self.wrong(at, &format!("store: {problem}")))?;
         }
         let source = Source::File { path: self.found.path.clone(), line: self.line(at) };

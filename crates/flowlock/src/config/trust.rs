@@ -94,6 +94,7 @@ impl Trust {
             )));
         }
         let table = Table::parse(&found, Whose::Project)?;
+        project::judge(&found, &table, "store")?;
         self.forget(&found.path)?;
         self.keep(&found).map_err(|error| {
             let shown = file::shown(&self.directory);

@@ -137,7 +137,8 @@ pub(super) fn clock(highest: Option<flowlock::Token>) -> Finding {
 }
 
 /// Makes the shared store: everything belongs to root and the group, members can write it and replace nothing.
-pub(super) fn init_shared(group: &str) -> Result<(), Failure> {
+/// Answers its path.
+pub(super) fn init_shared(group: &str) -> Result<PathBuf, Failure> {
     let root = std::env::var_os("FLOWLOCK_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let directory = root.join("var/lib/flowlock");
     let at = shown(&directory.display().to_string());
@@ -148,10 +149,11 @@ pub(super) fn init_shared(group: &str) -> Result<(), Failure> {
         }
         Err(error) => return Err(not_shared(&format!("cannot look up the group: {error}"))),
     };
-    SqliteStore::make_shared(&directory.join("flowlock.db"), gid, Duration::from_secs(30))
+    let store = directory.join("flowlock.db");
+    SqliteStore::make_shared(&store, gid, Duration::from_secs(30))
         .map_err(|error| not_shared(&error.to_string()))?;
     terminal::say(&format!("{at} is ready: members of {} share the store in it", shown(group)));
-    Ok(())
+    Ok(store)
 }
 
 fn not_shared(problem: &str) -> Failure {

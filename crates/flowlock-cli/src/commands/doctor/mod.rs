@@ -5,7 +5,8 @@ mod redis;
 
 use std::time::Duration;
 
-use flowlock::store::{NamespaceSeen, StoreErrorKind, View, Watermark};
+use flowlock::config::{Config, Source, Surroundings};
+use flowlock::store::{NamespaceSeen, StoreErrorKind, View, Watermark, without_password};
 use flowlock::{Error, Namespace};
 use serde::Serialize;
 
@@ -51,10 +52,10 @@ impl From<flowlock::store::Finding> for Finding {
 
 /// Examines, or prepares the shared store first.
 pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
-    if let (true, Some(group)) = (args.init_shared, &args.group) {
-        embedded::init_shared(group)?;
-    }
-    let settings = Settings::read(global)?;
+    let settings = match (args.init_shared, &args.group) {
+        (true, Some(group)) => prepare(global, group)?,
+        _ => Settings::read(global)?,
+    };
     if args.accept_restore {
         accept_restore(&settings)?;
     }
@@ -80,6 +81,28 @@ pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
     }
     report(findings, ok, args.json)?;
     Ok(code)
+}
+
+/// Makes the shared store, and answers settings with which it is what is examined, whatever store this user has set.
+fn prepare(global: &Global, group: &str) -> Result<Settings, Failure> {
+    if global.store.is_some() {
+        return Err(Failure::usage(
+            "--init-shared makes the store that all users of the machine have by default, in /var/lib/flowlock, and no other; leave out --store",
+        ));
+    }
+    let made = format!("sqlite:{}", embedded::init_shared(group)?.display());
+    let set = Config::read(&Surroundings::of_this_process()).and_then(|config| config.store());
+    if let Some(set) = set.ok().filter(|set| set.source != Source::Default) {
+        let other = without_password(&set.value);
+        if other != made {
+            terminal::say(&format!(
+                "{} sets another store, {}, which your commands go on using; the one that was made is examined here",
+                set.source,
+                terminal::shown(&other)
+            ));
+        }
+    }
+    Settings::read(&Global { store: Some(made), ..global.clone() })
 }
 
 fn report(findings: Vec<Finding>, ok: bool, json: bool) -> Result<(), Failure> {

@@ -59,14 +59,67 @@ fn a_file_that_a_link_leads_to_is_not_below_the_project() {
         }
         symlink(house.at("home/victim"), house.at("home/project").join(link)).unwrap();
         assert!(house.refusal().contains("no link leads to"), "{link}");
-        house.trust().add(&house.at(PROJECT)).unwrap();
-        assert_eq!(house.store(), "sqlite:/home/project/cache/jobs.db", "{link}");
     }
     // Any other name may be a link.
     let house = House::new().file(PROJECT, "store = 'sqlite:cache/jobs.db'");
     fs::create_dir(house.at("home/project/cache")).unwrap();
     symlink("/", house.at("home/project/cache/else")).unwrap();
     assert_eq!(house.store(), "sqlite:/home/project/cache/jobs.db");
+}
+
+#[test]
+fn a_trusted_relative_store_is_led_nowhere_else_by_a_later_link() {
+    let absolute =
+        |house: &House| format!("store = 'sqlite:{}'", house.at("home/project/data/x.db").display());
+    for list in [None, Some(USER)] {
+        let house = House::new().file(PROJECT, "store = 'sqlite:data/x.db'");
+        let house = match list {
+            Some(list) => house.file(list, "trusted_projects = ['/']"),
+            None => house,
+        };
+        if list.is_none() {
+            house.trust().add(&house.at(PROJECT)).unwrap();
+        }
+        assert_eq!(house.store(), "sqlite:/home/project/data/x.db");
+        std::os::unix::fs::symlink("/etc", house.at("home/project/data")).unwrap();
+        let why = "/home/project/flowlock.toml:1: this store is not taken, because /home/project/data is a symbolic \
+                   link to /etc: a relative path in a project's file lies below the project and leads through no \
+                   link, trusted or not, for the next pull may point a link anywhere; write the whole path of the \
+                   store that you mean";
+        assert_eq!(house.refusal(), why);
+        assert_eq!(house.plain(&house.trust().add(&house.at(PROJECT)).unwrap_err().to_string()), why);
+        // A whole path is as it was read.
+        house.write(PROJECT, &absolute(&house));
+        house.trust().add(&house.at(PROJECT)).unwrap();
+        assert_eq!(house.store(), "sqlite:/home/project/data/x.db");
+    }
+    for outside in ["../x.db", "data/../../x.db", ".", "data/"] {
+        let house = House::new().file(PROJECT, &format!("store = 'sqlite:{outside}'"));
+        let said = house.trust().add(&house.at(PROJECT)).unwrap_err().to_string();
+        assert!(said.contains("is no file below"), "{outside}: {said}");
+    }
+}
+
+#[test]
+fn what_a_project_names_relatively_is_marked_and_stays_below_it() {
+    for name in ["password_file", "sentinel_password_file", "ca", "cert", "key"] {
+        let house = House::new().file(PROJECT, &format!("store = 'redis://h?x=/abs&{name}=deep/a%20b'"));
+        let set = house.trust().add(&house.at(PROJECT)).unwrap();
+        assert_eq!(set[0].1.files(), [(name, house.at("home/project/deep/a b"))]);
+        assert_eq!(house.store(), format!("redis://h?x=/abs&{name}=/home/project/./deep/a%20b"));
+        house.write(PROJECT, &format!("store = 'redis://h?{name}=deep/../../pw'"));
+        let said = house.trust().add(&house.at(PROJECT)).unwrap_err().to_string();
+        assert!(
+            said.contains(&format!("store: {name}: a relative path in a project's file stays below")),
+            "{said}"
+        );
+        // Of one's own file it is as before, and a whole path is as it was read.
+        let own = House::new().file(USER, &format!("store = 'redis://h?{name}=../pw'"));
+        assert_eq!(own.store(), format!("redis://h?{name}=/home/.config/flowlock/../pw"));
+        house.write(PROJECT, &format!("store = 'redis://h?{name}=/etc/../pw'"));
+        house.trust().add(&house.at(PROJECT)).unwrap();
+        assert_eq!(house.store(), format!("redis://h?{name}=/etc/../pw"));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::failure::Failure;
-use super::url::{Address, TlsFiles};
+use super::url::{Address, TlsFiles, clean, read_file};
 
 /// The client's side of a handshake with the server at `address`, not begun yet.
 pub(super) fn handshake(address: &Address, files: &TlsFiles) -> Result<ClientConnection, Failure> {
@@ -83,10 +83,10 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
 }
 
 fn pem(what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
-    crate::named_file::read(path, LARGEST_PEM).map_err(|error| unreadable(what, path, &error))
+    read_file(path, LARGEST_PEM).map_err(|error| unreadable(what, path, &error))
 }
 
 fn unreadable(what: &str, path: &Path, error: &dyn std::fmt::Display) -> Failure {
-    let shown = crate::text::escape(&path.display().to_string());
+    let shown = crate::text::escape(&clean(path).display().to_string());
     Failure::unusable(format!("cannot use {what}={shown}: {error}; it must be a PEM file that we may read"))
 }

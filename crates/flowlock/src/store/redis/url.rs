@@ -1,5 +1,6 @@
 //! A store's URL: which servers, how they are arranged, as whom, and with what durability.
 
+mod file;
 mod parse;
 mod query;
 mod secret;
@@ -10,6 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) use self::file::{clean, read as read_file};
 pub(super) use self::secret::{Password, Secret, strike_out};
 
 /// The longest time during which nothing new is granted after a failover.
@@ -97,8 +99,8 @@ impl Options {
             tls.authority.iter().map(|authority| ("ca", authority)).chain(client)
         });
         for (what, path) in tls {
-            let shown = crate::text::escape(&path.display().to_string());
-            crate::named_file::open(path).map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
+            let shown = file::shown(path);
+            file::open(path).map_err(|error| format!("cannot read {what} {shown}: {error}"))?;
         }
         Ok(())
     }
@@ -106,10 +108,10 @@ impl Options {
     /// The files with a secret in them, by the parameter that names them.
     pub(super) fn secret_files(&self) -> Vec<(&'static str, PathBuf)> {
         let file = |password: &Option<Password>| match password {
-            Some(Password::File(path)) => Some(path.clone()),
+            Some(Password::File { path, .. }) => Some(clean(path)),
             _ => None,
         };
-        let key = self.tls.as_ref().and_then(|tls| tls.client.as_ref()).map(|(_, key)| key.clone());
+        let key = self.tls.as_ref().and_then(|tls| tls.client.as_ref()).map(|(_, key)| clean(key));
         [
             ("password_file", file(&self.password)),
             ("sentinel_password_file", file(&self.sentinel_password)),

@@ -223,11 +223,15 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     }
 }
 
-fn password_of(given: Option<String>, query: &mut Query<'_>, file: &str) -> Result<Option<Password>, String> {
-    match (given, query.take(file)?) {
-        (Some(_), Some(_)) => Err(format!("there is a password and a {file}; leave the password out")),
+fn password_of(
+    given: Option<String>,
+    query: &mut Query<'_>,
+    parameter: &'static str,
+) -> Result<Option<Password>, String> {
+    match (given, query.take(parameter)?) {
+        (Some(_), Some(_)) => Err(format!("there is a password and a {parameter}; leave the password out")),
         (Some(given), None) => Ok(Some(Password::Given(Secret::new(given)))),
-        (None, Some(path)) => Ok(Some(Password::File(path.into()))),
+        (None, Some(path)) => Ok(Some(Password::File { parameter, path: path.into() })),
         (None, None) => Ok(None),
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::file;
+
 /// The longest password file.
 const LONGEST_FILE: u64 = 64 * 1024;
 /// How many passwords of this process are looked for in what servers say: the latest.
@@ -71,7 +73,12 @@ pub(in crate::store::redis) enum Password {
     /// The URL.
     Given(Secret),
     /// A file, read again for every new connection, so that a password can be changed while we run.
-    File(PathBuf),
+    File {
+        /// What it is called in the URL.
+        parameter: &'static str,
+        /// Where it is.
+        path: PathBuf,
+    },
 }
 
 impl Password {
@@ -79,17 +86,18 @@ impl Password {
     pub(in crate::store::redis) fn read(&self) -> Result<Secret, String> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
-            Self::File(path) => read_file(path).map(Secret::new),
+            Self::File { parameter, path } => read_file(parameter, path).map(Secret::new),
         }
     }
 }
 
-fn read_file(path: &Path) -> Result<String, String> {
-    let shown = crate::text::escape(&path.display().to_string());
+fn read_file(parameter: &str, path: &Path) -> Result<String, String> {
+    let shown = file::shown(path);
     let unreadable = |error: std::io::Error| {
         format!("cannot read the password file {shown}: {error}; check its path, owner and mode")
     };
-    let bytes = crate::named_file::read(path, LONGEST_FILE).map_err(|error| match error.kind() {
+    let bytes = file::read(path, LONGEST_FILE).map_err(|error| match error.kind() {
+        _ if file::is_refusal(&error) => format!("cannot read {parameter} {shown}: {error}"),
         std::io::ErrorKind::FileTooLarge => format!(
             "the password file {shown} is longer than {LONGEST_FILE} bytes; it holds the password and nothing else"
         ),

@@ -61,14 +61,80 @@ fn a_try_that_gets_no_turn_is_answered_within_the_stores_time_once() {
     }
 }
 
+/// Every byte that `SQLite` locks in the journal's index (120 to write, 121 to move the journal, 122 to make the index
+/// anew, 123 to 127 to read, 128 to open it), locked in every way.
+#[test]
+fn whoever_locks_the_journals_index_costs_nobody_more_than_they_wait_and_is_named() {
+    let named =
+        format!("the store is busy: process {} keeps ~/store/flowlock.db-shm locked", std::process::id());
+    let ranges = (120..=128).map(|byte| (byte, 1)).chain([(120, 9), (123, 5), (0, 0)]);
+    let cases: Vec<_> =
+        ranges.flat_map(|range| [libc::F_WRLCK, libc::F_RDLCK].map(|kind| (range, kind))).collect();
+    let blocked = |((begin, length), kind): &((i64, i64), i32)| {
+        let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+        // Whoever has the index open shares its last byte.
+        let opens = *kind == libc::F_RDLCK || (begin + 1..=128).contains(&(begin + length));
+        let holder = opens.then(|| cli.start(run("-l held", "echo in; sleep 1000")));
+        holder.iter().for_each(|holder| holder.says("in\n"));
+        let _locked = lock_bytes(beside(&cli, "-shm"), *kind, *begin, *length);
+        let mut blocked = 0;
+        for line in
+            [&["run", "-l", "x", "--wait", "0", "--", "true"][..], &["status"], &["outputs", "create", "b"]]
+        {
+            let begun = Instant::now();
+            let ended = cli.run(line);
+            let took = begun.elapsed();
+            assert!(took < Duration::from_millis(3_500), "{begin}+{length} {kind} {line:?}: {took:?}");
+            if ended.status().code() != Some(0) {
+                ended.code(69);
+                // Another that waits for the same lock may have the turn to write.
+                let said = ended.err();
+                assert!(said.contains(&named) || said.contains("no turn to write within"), "{ended:#?}");
+                blocked += 1;
+            }
+        }
+        blocked
+    };
+    let counts: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = cases
+            .chunks(6)
+            .map(|chunk| scope.spawn(move || chunk.iter().map(blocked).collect::<Vec<_>>()))
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    println!("{:?}", cases.iter().zip(&counts).collect::<Vec<_>>());
+    // With all of it locked nobody even opens the store.
+    let all = cases.iter().position(|case| *case == ((120, 9), libc::F_WRLCK)).unwrap();
+    assert_eq!(counts[all], 3);
+}
+
+#[test]
+fn a_commit_outlasts_a_lock_on_the_journals_index() {
+    let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let gate = Gate::new(cli.home().join("gate"));
+    let holder = cli.start(run("-o b --duration 9s -v", &format!("echo in; {}", gate.wait())));
+    holder.says("in\n");
+    // All but the byte that the holder, which has the index open, shares.
+    let locked = lock_bytes(beside(&cli, "-shm"), libc::F_WRLCK, 120, 8);
+    gate.open();
+    let doctor = cli.run(["doctor"]);
+    assert!(doctor.out().contains("db-shm locked; end that process"), "{doctor:#?}");
+    drop(locked);
+    holder.wait().code(0);
+    cli.run(["check", "b"]).code(0);
+    cli.run(["doctor"]).code(0);
+}
+
 #[test]
 fn a_signal_ends_a_wait_also_if_the_store_cannot_be_told_of_it() {
     let cli = used();
     let holder = cli.start(run("-l x", "echo in; exec sleep 1000"));
     holder.says("in\n");
     for (signal, code) in [(Signal::SIGHUP, 129), (Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        let waiter = cli.start(run("-l x --name waiter", "echo ran"));
-        until_it_is(&cli, "waiter", "queued");
+        // The one before is still in line: the store could not be told.
+        let name = format!("waiter{code}");
+        let waiter = cli.start(run(&format!("-l x --name {name}"), "echo ran"));
+        until_it_is(&cli, &name, "queued");
         let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
         let still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
         let begun = Instant::now();

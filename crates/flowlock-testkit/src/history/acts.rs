@@ -92,7 +92,11 @@ impl Play {
         for _ in 0..MOST_ROUNDS {
             let answer = self.step(at, &Step::RemoveNamespace { by: crate::by_hand() })?;
             match answer {
-                Answer::Refused(_) => continue,
+                Answer::Refused(blocked) => {
+                    let wait_ms = blocked.retry_after_ms.unwrap_or_default();
+                    self.world.advance(Duration::from_millis(wait_ms));
+                    continue;
+                }
                 Answer::Done | Answer::NotFound => {
                     let Snapshot { runs, records } = &self.books[at].snapshot;
                     promise!(

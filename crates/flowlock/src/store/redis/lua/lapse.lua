@@ -465,7 +465,8 @@ F.remove_namespace = function()
   -- Until it is removed it is what it was.
   step.removed = meta.removed
   if F.has_leftover() then
-    return { 'refused', { {}, 0, 0, 0 } }
+    -- What waits is served after a pause.
+    return { 'refused', { {}, 0, 0, F.may_grant() and 0 or meta.pause_until - now } }
   elseif F.range('r', FIRST, nil, 1)[1] then
     return { 'in_use', 'runs' }
   elseif call('ZCARD', KEYS[3]) > 0 then

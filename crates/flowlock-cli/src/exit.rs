@@ -146,6 +146,7 @@ fn meaning(error: &Error) -> (u8, &'static str) {
         Error::Configuration(_) => (CONFIG, "configuration"),
         Error::TimedOut { blocked, .. } if misses_input(blocked) => (NO_INPUT, "input_missing"),
         Error::TimedOut { .. }
+        | Error::PlaceEnded { .. }
         | Error::Held { .. }
         | Error::RunIdInUse { .. }
         | Error::NamespaceInUse { .. } => (BUSY, "busy"),

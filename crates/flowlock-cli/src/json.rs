@@ -91,6 +91,9 @@ pub(crate) struct RunJson {
     pid: u32,
     user: String,
     state: &'static str,
+    /// Since when the process of an absent run has not been heard from, at the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent_since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blockers: Option<Vec<BlockerJson>>,
     /// Who unlocked it, or ended it by its id alone.
@@ -120,7 +123,8 @@ impl RunJson {
             host: run.holder.origin.host.clone(),
             pid: run.holder.origin.pid,
             user: run.holder.origin.user.clone(),
-            state: state(run, seen.lease_left_ms),
+            state: state(seen),
+            silent_since: seen.silent_since_us.map(rfc3339),
             blockers: run.state.is_waiting().then(|| blockers(seen.blocked.as_ref())),
             by_hand: run.actor.as_ref().map(ActorJson::from),
         }
@@ -135,12 +139,13 @@ pub(crate) fn slot(claim: &Claim) -> Option<String> {
     }
 }
 
-/// The word for where a run stands, with what its lease adds to it.
-pub(crate) fn state(run: &Run, lease_left_ms: Option<i64>) -> &'static str {
-    match lease_left_ms {
-        _ if run.revoked => "revoked",
+/// The word for where a run stands, with what its lease and the silence of its process add to it.
+pub(crate) fn state(seen: &Seen) -> &'static str {
+    match seen.lease_left_ms {
+        _ if seen.run.revoked => "revoked",
+        _ if seen.silent_since_us.is_some() => "absent",
         Some(left) if left <= 0 => "late",
-        _ => run.state.as_str(),
+        _ => seen.run.state.as_str(),
     }
 }
 

@@ -225,8 +225,13 @@ pub(crate) fn waits(run: &Run) -> bool {
 }
 
 pub(crate) fn on_same_name<'r>(run: &'r Run, claim: &Claim) -> impl Iterator<Item = &'r Claim> + use<'r> {
+    on_name_of(&run.spec.claims, claim)
+}
+
+/// Those of the claims that are on the same name as another one.
+pub(crate) fn on_name_of<'c>(claims: &'c Claims, claim: &Claim) -> impl Iterator<Item = &'c Claim> + use<'c> {
     let (space, name) = (claim.space, claim.name.clone());
-    run.spec.claims.iter().filter(move |other| other.space == space && other.name == name)
+    claims.iter().filter(move |other| other.space == space && other.name == name)
 }
 
 /// Two claims on one name that cannot stand together. Units are counted elsewhere.

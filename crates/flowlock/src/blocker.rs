@@ -122,7 +122,7 @@ impl Blocked {
                     "the store was restarted or another server took over: nothing new is granted for {} s, so that holders whose grants were lost hear of it first",
                     ms.div_ceil(1_000)
                 ),
-                _ => "older requests are served first".into(),
+                _ => "its turn comes once older work is done".into(),
             };
         };
         match (self.by.len() - 1, self.more) {

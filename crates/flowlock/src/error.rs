@@ -41,6 +41,17 @@ pub enum Error {
         /// What was in the way at the end.
         blocked: Box<Blocked>,
     },
+    /// The place that the run held was over before it came back, and its id and secret with it: a try with a new secret
+    /// may follow at once, and begins at the end of the line.
+    #[error(
+        "{job} lost its place in line: run {run} came back after the place it held had ended; try again at once with a new secret, for a new place"
+    )]
+    PlaceEnded {
+        /// The job.
+        job: JobName,
+        /// The run.
+        run: RunId,
+    },
     /// An output is written already, and the request said not to overwrite it.
     #[error("{job} was not started: {}", blocked.summary())]
     OutputExists {

@@ -8,7 +8,7 @@ use crate::coordinator::Shared;
 use crate::error::Lost;
 use crate::grant::Renewal;
 use crate::run::{Attempt, LostBy, Outcome, Run, State, Token};
-use crate::step::{Answer, Refreshed, Step, Who};
+use crate::step::{Answer, MOST_REFRESHED, Refreshed, Step, Who};
 use crate::store::{Content, StoreError, View};
 use crate::sync::lock;
 
@@ -334,18 +334,21 @@ fn look_at(shared: &Shared, held: &Held) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refreshes grants in one call.
+/// Refreshes grants, as many in one step as a step may look at.
 pub(crate) fn refresh(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), StoreError> {
-    let sent_ms = now_ms();
-    let runs = grants.iter().map(|held| Who::from(&held.attempt)).collect();
-    let answer = shared.store.step(&shared.namespace, &Step::Refresh(runs)).inspect_err(|error| {
-        for held in grants {
-            held.failed(error);
-        }
-    })?;
-    if let Answer::Refreshed(answers) = answer {
-        for (held, answer) in grants.iter().zip(answers) {
-            held.refreshed(answer, sent_ms);
+    for (at, part) in grants.chunks(MOST_REFRESHED).enumerate() {
+        let sent_ms = now_ms();
+        let runs = part.iter().map(|held| Who::from(&held.attempt)).collect();
+        let answer = shared.store.step(&shared.namespace, &Step::Refresh(runs)).inspect_err(|error| {
+            // Nor are those behind asked for: a store that is away would take its time for each part.
+            for held in &grants[at * MOST_REFRESHED..] {
+                held.failed(error);
+            }
+        })?;
+        if let Answer::Refreshed(answers) = answer {
+            for (held, answer) in part.iter().zip(answers) {
+                held.refreshed(answer, sent_ms);
+            }
         }
     }
     Ok(())

@@ -260,6 +260,11 @@ impl Job {
     /// Asks once, and keeps the place in line for up to 60 s: for a worker that comes back with the same
     /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
     ///
+    /// A refusal says when to come back ([`Blocked::retry_after_ms`]): at most half of what is left of the place.
+    ///
+    /// # Errors
+    /// [`Error::PlaceEnded`] if it came back too late: only a new secret gets a new place.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use flowlock::{Acquired, Error, Flowlock};
@@ -320,6 +325,11 @@ impl Job {
                 Ok(Acquired::Blocked(blocked.unwrap_or_else(Blocked::nothing)))
             }
             Standing::Waiting(waiting) => Ok(Acquired::Blocked(waiting.blocked)),
+            Standing::Ended { outcome: Outcome::TimedOut, .. }
+                if matches!(patience, Patience::HoldPlace(_)) =>
+            {
+                Err(Error::PlaceEnded { job: spec.job.clone(), run: attempt.id.clone() })
+            }
             Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
             Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
                 Ok(Acquired::Blocked(Blocked::nothing()))

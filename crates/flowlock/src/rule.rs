@@ -45,6 +45,17 @@ impl Crowd {
         }
         self
     }
+
+    /// Both crowds as one.
+    #[must_use]
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            shared: self.shared || other.shared,
+            exclusive: self.exclusive || other.exclusive,
+            units: self.units.saturating_add(other.units),
+            capacity: self.capacity.min(other.capacity),
+        }
+    }
 }
 
 /// Whether two claims on one name can be held together, slots aside: those are counted.

@@ -144,19 +144,25 @@ impl Seat {
             && is_recent
     }
 
-    /// It waits no more, or was asked about: no heartbeat need ask for it first. Only an answer makes it sound.
-    pub(crate) fn is_asked_about(&self) {
+    /// It waits no more, or was asked about: no heartbeat need ask for it first. Only an answer makes it sound. Answers
+    /// whether one had to.
+    pub(crate) fn is_asked_about(&self) -> bool {
         let known = &mut lock(&self.state).known;
+        let was_stale = *known == Known::Stale;
         *known = (*known).min(Known::Doubtful);
+        was_stale
+    }
+
+    /// It was asked about, and the answer had no room for it: the next heartbeat asks first again.
+    pub(crate) fn was_passed_over(&self) {
+        lock(&self.state).known = Known::Stale;
     }
 }
 
 fn look_again(waiting: &Waiting) -> Option<Instant> {
-    // A little late, and not all at once.
-    let jitter = crate::world::random_u64() % 50;
-    waiting
-        .look_again_ms
-        .map(|ms| later(Instant::now(), Duration::from_millis(ms.saturating_add(5 + jitter))))
+    // A little late, and not all at once. At once is said to one run alone, with which the next step goes on.
+    let late = |ms| if ms == 0 { 0 } else { 5 + crate::world::random_u64() % 50 };
+    waiting.look_again_ms.map(|ms| later(Instant::now(), Duration::from_millis(ms.saturating_add(late(ms)))))
 }
 
 #[cfg(test)]

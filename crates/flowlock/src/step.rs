@@ -20,7 +20,7 @@ pub enum Step {
         /// Its process.
         holder: Holder,
     },
-    /// Restarts the leases of any number of running runs. Never revives one that lost its names.
+    /// Restarts the leases of running runs, at most [`MOST_REFRESHED`] of them. Never revives one that lost its names.
     Refresh(Vec<Who>),
     /// Ends a run well: writes all its outputs or none.
     Commit {
@@ -120,6 +120,9 @@ impl Step {
         }
     }
 }
+
+/// How many runs one step refreshes; a process that has more sends more steps.
+pub const MOST_REFRESHED: usize = 500;
 
 /// Of how many waiting runs the answer to a heartbeat says what is in the way.
 pub const MOST_EXPLAINED: usize = 16;

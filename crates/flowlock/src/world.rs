@@ -45,10 +45,13 @@ pub trait World: Debug + Send + Sync {
 pub struct Bounds {
     /// How many waiting runs a step looks at.
     pub looks: u32,
-    /// How many claims those runs may have together, beyond the first run.
+    /// How many claims the runs of one kind may have together, beyond the first run: those looked at, those whose deadlines
+    /// are handled, those ended, those shown in an answer.
     pub claims: usize,
     /// How many due deadlines a step handles.
     pub due: usize,
+    /// How many entries of what is left over a step drops because they are true no more.
+    pub hints: usize,
     /// How many holders a step ends because others need their names.
     pub ends: usize,
     /// How many old outcomes a step forgets: more than deadlines, for forgetting one decides nothing, and a rush leaves many.
@@ -58,8 +61,10 @@ pub struct Bounds {
     /// Of how many runs in the way an answer says whom to probe and when the first of them is due; if it speaks of several
     /// waiting runs, of all together, but of each at least its share.
     pub probes: usize,
-    /// How many runs in line for a name are examined for a deadlock.
+    /// How many runs in line are examined for a deadlock.
     pub examined: usize,
+    /// How many running parents count as a run's ancestors, the nearest ones.
+    pub ancestors: usize,
     /// Of how many waiting runs a heartbeat's answer says why they wait.
     pub explained: usize,
     /// Of how many runs a heartbeat's answer speaks.
@@ -76,11 +81,13 @@ impl Default for Bounds {
             looks: 64,
             claims: 2_000,
             due: 64,
+            hints: 1_000,
             ends: 64,
             forgets: 256,
             blockers: MOST_BLOCKERS,
             probes: 1_000,
             examined: 64,
+            ancestors: 64,
             explained: crate::step::MOST_EXPLAINED,
             heard: 1_000,
             made_from: MOST_MADE_FROM,

@@ -80,7 +80,8 @@ fn rest(runs: &[Seen], most: usize) -> String {
 
 fn running_table(running: &[Seen], now_us: i64) -> Table {
     let mut table = Table::new(&["RUN", "HOLDS", "SINCE", "LEASE LEFT", "STATE", "HOST", "PID", "USER"]);
-    for Seen { run, lease_left_ms, .. } in running {
+    for seen in running {
+        let Seen { run, lease_left_ms, .. } = seen;
         let left = lease_left_ms.map_or_else(String::new, |ms| match u64::try_from(ms) {
             Ok(ms) => times::short(Duration::from_millis(ms)),
             Err(_) => "over".to_owned(),
@@ -95,7 +96,7 @@ fn running_table(running: &[Seen], now_us: i64) -> Table {
             &if run.revoked {
                 json::by_hand(run).unwrap_or_else(|| "revoked".to_owned())
             } else {
-                json::state(run, *lease_left_ms).to_owned()
+                json::state(seen).to_owned()
             },
             &origin.host,
             &pid,
@@ -107,10 +108,10 @@ fn running_table(running: &[Seen], now_us: i64) -> Table {
 
 fn waiting_table(waiting: &[Seen], now_us: i64) -> Table {
     let mut table = Table::new(&["RUN", "WANTS", "SINCE", "STATE", "BECAUSE"]);
-    for Seen { run, blocked, .. } in waiting {
-        let because = blocked.as_ref().map(flowlock::Blocked::summary).unwrap_or_default();
-        let since = times::relative(now_us, run.since_us);
-        table.row(&[run.attempt.id.as_str(), &wanted(run), &since, run.state.as_str(), &because]);
+    for seen in waiting {
+        let run = &seen.run;
+        let (because, since) = (seen.reason().unwrap_or_default(), times::relative(now_us, run.since_us));
+        table.row(&[run.attempt.id.as_str(), &wanted(run), &since, json::state(seen), &because]);
     }
     table
 }

@@ -88,7 +88,7 @@ fn asked(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
         format!("{} (job {}) holds {}", run.attempt.id, run.spec.job, shown(&super::status::wanted(run))),
         format!(
             "  {}, began {}, on {} as pid {}, user {}",
-            json::state(run, seen.lease_left_ms),
+            json::state(seen),
             times::relative(now_us, run.since_us),
             shown(&origin.host),
             origin.pid,

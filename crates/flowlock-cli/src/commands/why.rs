@@ -133,7 +133,7 @@ fn tell_blockers<'a>(
     let run = &seen.run;
     let indent = "  ".repeat(depth);
     let since = times::relative(now_us, run.since_us);
-    let state = json::state(run, seen.lease_left_ms);
+    let state = json::state(seen);
     let _ = writeln!(
         text,
         "{indent}{} ({}): {state}, since {since}",
@@ -147,6 +147,9 @@ fn tell_blockers<'a>(
         return;
     }
     let Some(blocked) = &seen.blocked else { return };
+    if let Some(reason) = seen.reason().filter(|_| seen.silent_since_us.is_some() || blocked.by.is_empty()) {
+        let _ = writeln!(text, "{indent}  {reason}");
+    }
     for blocker in &blocked.by {
         let _ = writeln!(text, "{indent}  {blocker}");
         let behind =

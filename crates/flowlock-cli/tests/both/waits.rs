@@ -1,10 +1,13 @@
 //! Waiting: for inputs, for names, in a build's log and in silence.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use flowlock_testkit::until;
+use flowlock_testkit::{Cli, Gate, until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::cli;
+use crate::Told as _;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -90,4 +93,63 @@ fn in_a_build_a_wait_is_logged_with_its_time() {
     let said = waiter.stderr();
     let time = said.strip_prefix("flowlock: ").unwrap().split(' ').next().unwrap();
     assert!(time.len() == 20 && time.ends_with('Z') && time.contains('T'), "{said}");
+}
+
+/// The waiting runs, as `status` has them.
+fn waiting(cli: &Cli, job: &str) -> Option<Value> {
+    let status = cli.run(["status", "--json"]).json();
+    status["waiting"].as_array().unwrap().iter().find(|run| run["job"] == job).cloned()
+}
+
+fn until_it_is(cli: &Cli, job: &str, state: &str) {
+    until(&format!("{job} {state}"), PATIENCE, || {
+        waiting(cli, job).is_some_and(|run| run["state"] == state).then_some(())
+    });
+}
+
+/// Until its silence is noticed takes ten seconds of real time: what is shown of it then is looked at here as well.
+#[test]
+fn a_stopped_waiter_holds_nobody_up_is_shown_as_absent_and_comes_back_to_its_turn() {
+    let cli = cli();
+    let gate = Gate::new(cli.home().join("gate"));
+    let locks = |job: &str, script: &str| {
+        cli.start(["run", "-l", "printer", "--name", job, "--", "sh", "-c", script])
+    };
+    let holder = locks("holder", &format!("echo in; {}", gate.wait()));
+    holder.says("in\n");
+    let sleeper = locks("sleeper", "echo in");
+    until_it_is(&cli, "sleeper", "queued");
+    sleeper.signal(Signal::SIGSTOP);
+    let behind = locks("behind", "echo in");
+    until_it_is(&cli, "behind", "queued");
+    gate.open();
+    let freed = Instant::now();
+    behind.says("in\n");
+    assert!(freed.elapsed() < Duration::from_secs(15), "held up for {:?}", freed.elapsed());
+    behind.wait().code(0);
+    assert_eq!(sleeper.stdout(), "");
+    is_shown_as_absent(&cli);
+    sleeper.signal(Signal::SIGCONT);
+    sleeper.wait().code(0).stdout("in\n");
+}
+
+/// Nothing is in the sleeper's way any more, and it is not said that something is.
+fn is_shown_as_absent(cli: &Cli) {
+    let seen = waiting(cli, "sleeper").expect("it waits");
+    assert_eq!((&seen["state"], &seen["blockers"]), (&"absent".into(), &Value::Array(Vec::new())));
+    let since = seen["silent_since"].as_str().expect("since when");
+    assert!(since.len() == "2026-11-26T16:27:18.123Z".len() && since.ends_with('Z'), "{since}");
+    let is_told = |said: &str| {
+        let (_, reason) = said.split_once("absent: not heard from since ").expect("that it is absent");
+        let (at, rest) = reason.split_once("; ").expect("since when");
+        assert_eq!(at.len(), "2026-11-26 16:27:18 +01:00".len(), "{at}");
+        assert!(rest.starts_with("it reserves nothing, and goes on from its place when it asks again\n"));
+    };
+    let status = cli.run(["status"]);
+    is_told(status.code(0).out());
+    status.stdout_has("  absent  ");
+    let why = cli.run(["why"]);
+    is_told(why.code(0).out());
+    why.stdout_has("(-l printer): absent, since ");
+    assert!(cli.run(["why", "--json"]).json()["runs"][0]["silent_since"].is_string());
 }

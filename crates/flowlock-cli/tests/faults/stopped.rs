@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::{cli, records, run, until_it_is};
+use crate::{cli, records, run};
 
 /// A word of the form `pid N` that a command said, as the process's number.
 fn pid_of(said: &str) -> Pid {
@@ -83,27 +83,6 @@ fn a_wrapper_that_slept_when_nobody_came_commits_late() {
 fn is_zombie(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
-}
-
-#[test]
-fn a_stopped_waiter_holds_nobody_up_for_long_and_comes_back_to_its_turn() {
-    let cli = cli();
-    let gate = Gate::new(cli.home().join("gate"));
-    let holder = cli.start(run("-l printer --name holder", &format!("echo in; {}", gate.wait())));
-    holder.says("in\n");
-    let sleeper = cli.start(run("-l printer --name sleeper", "echo in"));
-    until_it_is(&cli, "sleeper", "queued");
-    sleeper.signal(Signal::SIGSTOP);
-    let behind = cli.start(run("-l printer --name behind", "echo in"));
-    until_it_is(&cli, "behind", "queued");
-    gate.open();
-    let freed = Instant::now();
-    behind.says("in\n");
-    assert!(freed.elapsed() < Duration::from_secs(15), "held up for {:?}", freed.elapsed());
-    behind.wait().code(0);
-    assert_eq!(sleeper.stdout(), "");
-    sleeper.signal(Signal::SIGCONT);
-    sleeper.wait().code(0).stdout("in\n");
 }
 
 #[test]

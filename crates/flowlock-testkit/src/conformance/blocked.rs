@@ -1,6 +1,8 @@
 //! Every blocked answer names the same blockers with the same evidence.
 
+use flowlock::World as _;
 use flowlock::step::{Answer, Standing, Waiting};
+use flowlock::store::{Content, View};
 
 use super::{Actor, Stage};
 
@@ -73,4 +75,43 @@ pub(super) fn the_oldest_waiter_alone_is_told_when_to_look_again(stage: &Stage) 
     let second = stage.run("second").locks("l").waits();
     assert_eq!(waiting(&first).look_again_ms, Some(30_000));
     assert_eq!(waiting(&second).look_again_ms, None);
+}
+
+/// How a run is shown, and for how many seconds its process has been silent.
+fn shown(actor: &Actor<'_>, stage: &Stage) -> (String, Option<i64>) {
+    let Content::Run(Some(seen)) = stage.view(&View::Run(actor.attempt.id.clone())) else { panic!("no run") };
+    let now_us = stage.world(|world| world.now().wall_us);
+    let silent = seen.silent_since_us.map(|since_us| (now_us - since_us) / 1_000_000);
+    let reason = seen.reason().expect("it waits");
+    (reason.split([':', '(']).next().unwrap_or_default().trim().to_owned(), silent)
+}
+
+pub(super) fn an_absent_run_is_shown_as_absent(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let silent = stage.run("silent").locks("l").waits();
+    let place = stage.run("place").locks("l").holds_place(60);
+    assert_eq!(shown(&silent, stage), ("lock l is held by holder".into(), None));
+    // Before any step notices it, and after.
+    stage.world(|world| world.advance(std::time::Duration::from_secs(12)));
+    assert_eq!(shown(&silent, stage), ("absent".into(), Some(12)));
+    stage.tick();
+    assert_eq!(silent.state(), "queued, absent");
+    stage.world(|world| world.advance(std::time::Duration::from_secs(5)));
+    assert_eq!(shown(&silent, stage), ("absent".into(), Some(15)), "at the latest since then");
+    assert_eq!(shown(&place, stage).1, None, "a held place is there to its end");
+    // Nothing else is in its way.
+    assert_eq!(place.cancels(), "withdrawn");
+    assert_eq!(holder.commits(), "committed");
+    assert_eq!(silent.blockers(), Vec::<String>::new());
+    assert_eq!(shown(&silent, stage).0, "absent");
+    assert_eq!(silent.again(), "granted", "it goes on when it asks again");
+}
+
+pub(super) fn who_holds_a_place_is_told_when_to_come_back(stage: &Stage) {
+    let comes_back = |actor: &Actor<'_>| actor.first_blocked().retry_after_ms;
+    let _holder = stage.run("holder").locks("l").lease(9).tries();
+    assert_eq!(comes_back(&stage.run("a").locks("l").holds_place(60)), Some(9_000), "the lease in its way");
+    assert_eq!(comes_back(&stage.run("b").locks("l").holds_place(4)), Some(2_000), "half of its place");
+    assert_eq!(comes_back(&stage.run("c").reads("missing").holds_place(60)), Some(30_000));
+    assert_eq!(stage.run("d").locks("l").waits().first_blocked().retry_after_ms, None, "it is woken");
 }

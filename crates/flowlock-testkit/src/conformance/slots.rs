@@ -47,17 +47,17 @@ pub(super) fn the_capacity_stated_by_those_ahead_counts(stage: &Stage) {
     behind.is("queued");
 }
 
-pub(super) fn lapsed_units_are_taken_earliest_deadline_first_and_only_until_it_fits(stage: &Stage) {
-    let [long, short, middle] = [("long", 9), ("short", 3), ("middle", 6)]
+pub(super) fn lapsed_units_are_taken_oldest_first_and_only_until_it_fits(stage: &Stage) {
+    let [oldest, second, third] = [("oldest", 9), ("second", 3), ("third", 6)]
         .map(|(id, lease)| stage.run(id).slot("s", 1, 3).lease(lease).tries());
     stage.pass(10);
     stage.run("one unit").slot("s", 1, 3).tries().is("running");
-    short.is("lost(taken)");
-    middle.is("running, lapsed");
-    long.is("running, lapsed");
+    oldest.is("lost(taken)");
+    second.is("running, lapsed");
+    third.is("running, lapsed");
     stage.run("one more").slot("s", 1, 3).tries().is("running");
-    middle.is("lost(taken)");
-    assert_eq!(long.refreshes(), "held late");
+    second.is("lost(taken)");
+    assert_eq!(third.refreshes(), "held late");
 }
 
 /// A slot with all its units taken, each by a run of its own; the last one has the shortest lease.

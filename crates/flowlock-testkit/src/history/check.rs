@@ -6,7 +6,7 @@ mod outcomes;
 mod records;
 
 use flowlock::step::{Answer, Holders, Standing, Step};
-use flowlock::{Life, Now, Run, Ticket};
+use flowlock::{Bounds, Life, Now, Run, Ticket};
 
 use super::book::Book;
 use super::{Verdict, promise};
@@ -23,8 +23,8 @@ pub(super) struct Moment<'m> {
     pub(super) settled: bool,
     /// Another server took over, and not everything has gone on since.
     pub(super) was_taken_over: bool,
-    /// How many runs in line for a name a step examines for a deadlock.
-    pub(super) examined: usize,
+    /// How much a step may do.
+    pub(super) bounds: Bounds,
     /// Processes that died.
     pub(super) dead: &'m [Life],
 }

@@ -181,15 +181,16 @@ fn bounds() -> impl Strategy<Value = Bounds> {
             .prop_map(move |(looks, due)| Bounds { looks, due, ends: due, ..usual }),
         1 => Just(Bounds { claims: 2, ..usual }),
         1 => Just(Bounds { due: 1, ..usual }),
+        1 => (1..=2_usize, 1..=3_usize).prop_map(move |(ends, hints)| Bounds { ends, hints, ..usual }),
     ];
     let said = prop::option::of((1..=3_usize, 1..=2_usize, 0..=2_usize, 1..=3_usize, 0..=2_usize));
-    let read = prop::option::of((1..=3_usize, 1..=3_usize, 1..=2_usize));
+    let read = prop::option::of((1..=3_usize, 1..=3_usize, 1..=2_usize, 1..=3_usize));
     (work, said, read).prop_map(|(mut bounds, said, read)| {
         if let Some((blockers, probes, explained, heard, made_from)) = said {
             bounds = Bounds { blockers, probes, explained, heard, made_from, ..bounds };
         }
-        if let Some((page, forgets, examined)) = read {
-            bounds = Bounds { page, forgets, examined, ..bounds };
+        if let Some((page, forgets, examined, ancestors)) = read {
+            bounds = Bounds { page, forgets, examined, ancestors, ..bounds };
         }
         bounds
     })

@@ -158,7 +158,7 @@ impl Play {
         heard(book, step, now);
         let before = std::mem::replace(&mut book.snapshot, after);
         let settled = book.settled_at.take() == Some(now);
-        let examined = self.world.bounds().examined;
+        let bounds = self.world.bounds();
         let moment = Moment {
             before: &before,
             step,
@@ -166,7 +166,7 @@ impl Play {
             now,
             settled,
             was_taken_over: book.is_taken_over,
-            examined,
+            bounds,
             dead: &self.dead,
         };
         check::step(book, &moment)?;

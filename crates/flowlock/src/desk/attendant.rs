@@ -1,6 +1,6 @@
 //! The thread of the desk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -192,9 +192,8 @@ impl Attendant {
 
     /// Answers whether the store was reached.
     fn hear(&self, shared: &Shared, explain: &[RunId], mut seats: HashMap<RunId, Arc<Seat>>) -> bool {
-        for seat in explain.iter().filter_map(|run| seats.get(run)) {
-            seat.is_asked_about();
-        }
+        let is_urgent = |run: &&RunId| seats.get(*run).is_some_and(|seat| seat.is_asked_about());
+        let urgent: HashSet<RunId> = explain.iter().filter(is_urgent).cloned().collect();
         let mut from = (!seats.is_empty()).then_some(Ticket(0));
         let mut pages_left = MOST_PAGES;
         while let Some(page) = from
@@ -231,6 +230,9 @@ impl Attendant {
                     (Some(seat), Standing::Waiting(waiting)) => seat.set_waiting(waiting),
                     (Some(seat), Standing::StillWaiting { state, present }) => {
                         seat.still_waits(state, present);
+                        if urgent.contains(&run) {
+                            seat.was_passed_over();
+                        }
                     }
                     (Some(seat), _) => asks_for_itself(&seat),
                     // Somebody took the seat after the list was made, or left it before.

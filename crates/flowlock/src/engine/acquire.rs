@@ -65,14 +65,16 @@ impl<T: Tables> Engine<'_, T> {
         Ok(run)
     }
 
-    /// The chain of running parents, as it is now; nobody, if the parent is named without proof.
+    /// The chain of running parents, as it is now, the nearest of them; nobody, if the parent is named without proof.
     fn ancestors(&mut self, spec: &Spec) -> Result<Arc<[Ticket]>> {
         let Some(parent) = &spec.parent else {
             return Ok(Arc::new([]));
         };
         match self.tables.living(parent.run())? {
             Some(run) if run.state == State::Running && parent.is(&run.attempt) => {
-                Ok(run.ancestors.iter().copied().chain([run.ticket]).collect())
+                let chain = run.ancestors.len() + 1;
+                let farther = chain.saturating_sub(self.bounds.ancestors);
+                Ok(run.ancestors.iter().copied().chain([run.ticket]).skip(farther).collect())
             }
             _ => Ok(Arc::new([])),
         }
@@ -85,10 +87,10 @@ impl<T: Tables> Engine<'_, T> {
             self.drain()?;
             obstacle = self.obstacle(&run)?;
         }
-        let leftover = self.has_leftover()?;
+        let is_next = obstacle.is_none() && !self.has_leftover()? && self.take_what_lapsed(&run)?;
         match obstacle {
             Some(Obstacle::Exists) => self.refuse(run, request, Outcome::RefusedOutputExists),
-            None if !leftover => {
+            None if is_next => {
                 self.grant_directly(&mut run)?;
                 self.note_due(&run);
                 self.tables.insert_run(&run)?;

@@ -1,56 +1,105 @@
 //! What changed and who is to be looked at because of it, lowest ticket first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
-use super::tables::{Part, Result, Source, Tables};
+use super::tables::{Hint, Part, Result, Source, Tables};
 use crate::name::Name;
 use crate::rule::Obstacle;
 use crate::run::{Outcome, Place, Run, State, Ticket};
 
-/// The runs to look at, as (ticket, why) pairs.
+/// What is left over: the runs to look at, and the places where something changed.
 ///
-/// A pair is a hint: the ticket may have left, or a lower one may have come to the place. `next_look`
+/// A hint may be out of date: the ticket may have left, or a lower one may have come to the place. `next_look`
 /// checks each against the tables, so that only places that are still dirty cost anything.
-#[derive(Debug, Default)]
+///
+/// Of what earlier steps left in the tables only as much is read as this step comes to.
+#[derive(Debug)]
 pub(super) struct Backlog {
-    hints: BTreeSet<(Ticket, Source)>,
-    dirty: BTreeSet<Place>,
+    /// As they are by now: those read, and those of this step.
+    hints: BTreeSet<Hint>,
+    /// Those read, as the tables have them.
+    read: BTreeSet<Hint>,
+    /// Where reading goes on.
+    upto: Option<Hint>,
+    /// Whether the tables have none behind that.
+    is_all: bool,
+    /// Whether a place is dirty by now, and was before the step.
+    dirty: BTreeMap<Place, (bool, bool)>,
 }
 
 impl Backlog {
-    pub(super) fn from_rows(rows: Vec<(Ticket, Source)>) -> Self {
-        let mut backlog = Self::default();
-        for (ticket, source) in rows {
-            if let Source::Parked(place) = &source {
-                backlog.dirty.insert(place.clone());
-            }
-            backlog.hints.insert((ticket, source));
-        }
-        backlog
-    }
-
-    pub(super) fn rows(&self) -> Vec<(Ticket, Source)> {
-        self.hints
-            .iter()
-            .filter(|(_, source)| !matches!(source, Source::Parked(place) if !self.dirty.contains(place)))
-            .cloned()
-            .collect()
+    pub(super) fn stored(is_any: bool) -> Self {
+        let (hints, read, dirty) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        Self { hints, read, upto: None, is_all: !is_any, dirty }
     }
 
     pub(super) fn add(&mut self, ticket: Ticket, source: Source) {
         self.hints.insert((ticket, source));
     }
+
+    fn take_in(&mut self, page: Vec<Hint>, limit: usize) {
+        self.is_all = page.len() < limit;
+        self.upto = page.last().cloned().or(self.upto.take());
+        self.read.extend(page.iter().cloned());
+        self.hints.extend(page);
+    }
 }
 
 impl<T: Tables> Engine<'_, T> {
+    fn first_hint(&mut self) -> Result<Option<Hint>> {
+        loop {
+            let Backlog { hints, upto, is_all, .. } = &self.backlog;
+            if *is_all || hints.first().is_some_and(|first| Some(first) <= upto.as_ref()) {
+                return Ok(hints.first().cloned());
+            }
+            let limit = self.bounds.page;
+            let page = self.tables.hints(self.backlog.upto.as_ref(), limit)?;
+            self.backlog.take_in(page, limit);
+        }
+    }
+
+    fn is_dirty(&mut self, place: &Place) -> Result<bool> {
+        if let Some((is_dirty, _)) = self.backlog.dirty.get(place) {
+            return Ok(*is_dirty);
+        }
+        let is_dirty = self.meta.has_backlog && self.tables.is_dirty(place)?;
+        self.backlog.dirty.insert(place.clone(), (is_dirty, is_dirty));
+        Ok(is_dirty)
+    }
+
+    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()> {
+        self.is_dirty(place)?;
+        if let Some((now, _)) = self.backlog.dirty.get_mut(place) {
+            *now = is_dirty;
+        }
+        Ok(())
+    }
+
+    /// Writes what this step changed of it; answers whether anything is left over.
+    pub(super) fn save_backlog(&mut self) -> Result<bool> {
+        let Backlog { hints, read, is_all, dirty, .. } = &self.backlog;
+        for gone in read.difference(hints) {
+            self.tables.remove_hint(gone)?;
+        }
+        for new in hints.difference(read) {
+            self.tables.add_hint(new)?;
+        }
+        for (place, (is_dirty, was_dirty)) in dirty {
+            if is_dirty != was_dirty {
+                self.tables.set_dirty(place, *is_dirty)?;
+            }
+        }
+        Ok(!hints.is_empty() || !is_all)
+    }
+
     /// Something changed at a place: whoever is parked there is to be looked at.
     pub(super) fn mark_dirty(&mut self, place: &Place) -> Result<()> {
-        if self.meta.waiting == 0 || self.backlog.dirty.contains(place) {
+        if self.meta.waiting == 0 || self.is_dirty(place)? {
             return Ok(());
         }
         if let Some(first) = self.tables.first_parked(place)? {
-            self.backlog.dirty.insert(place.clone());
+            self.set_dirty(place, true)?;
             self.backlog.add(first, Source::Parked(place.clone()));
         }
         Ok(())
@@ -74,35 +123,37 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Looks at runs until nothing is left over or the step's budget is used.
     pub(super) fn drain(&mut self) -> Result<()> {
-        while self.budget.looks > 0 {
+        while !self.budget.looks.is_used_up() {
             let Some((ticket, source)) = self.next_look()? else {
                 return Ok(());
             };
             let run = self.must_find(ticket)?;
-            let first = self.budget.looks == self.bounds.looks;
-            if !first && run.spec.claims.len() > self.budget.claims {
-                self.budget.looks = 0;
+            if !self.budget.looks.takes(run.spec.claims.len()) {
                 return Ok(());
             }
-            self.budget.looks -= 1;
-            self.budget.claims = self.budget.claims.saturating_sub(run.spec.claims.len());
             self.backlog.hints.remove(&(ticket, source.clone()));
             self.look(run, &source)?;
         }
         Ok(())
     }
 
-    /// The lowest ticket to look at, and why. Drops hints that are no longer true on the way.
-    pub(super) fn next_look(&mut self) -> Result<Option<(Ticket, Source)>> {
-        while let Some((ticket, source)) = self.backlog.hints.first().cloned() {
+    /// The lowest ticket to look at, and why. Drops hints that are no longer true on the way; if there are more than one
+    /// step drops, work is left over.
+    pub(super) fn next_look(&mut self) -> Result<Option<Hint>> {
+        while let Some((ticket, source)) = self.first_hint()? {
             let actual = self.actual(ticket, &source)?;
             if actual == Some(ticket) {
                 return Ok(Some((ticket, source)));
             }
+            if self.budget.hints == 0 {
+                self.unswept = true;
+                return Ok(None);
+            }
+            self.budget.hints -= 1;
             self.backlog.hints.remove(&(ticket, source.clone()));
             match (actual, source) {
                 (Some(actual), source) => self.backlog.add(actual, source),
-                (None, Source::Parked(place)) => drop(self.backlog.dirty.remove(&place)),
+                (None, Source::Parked(place)) => self.set_dirty(&place, false)?,
                 (None, _) => {}
             }
         }
@@ -112,7 +163,7 @@ impl<T: Tables> Engine<'_, T> {
     /// The ticket a hint stands for by now.
     fn actual(&mut self, ticket: Ticket, source: &Source) -> Result<Option<Ticket>> {
         match source {
-            Source::Parked(place) if self.backlog.dirty.contains(place) => self.tables.first_parked(place),
+            Source::Parked(place) if self.is_dirty(place)? => self.tables.first_parked(place),
             Source::Parked(_) => Ok(None),
             Source::Alone => Ok(self
                 .tables
@@ -154,6 +205,12 @@ impl<T: Tables> Engine<'_, T> {
             return self.finish(&mut run, Outcome::TimedOut);
         }
         match self.obstacle(&run)? {
+            None if !self.take_what_lapsed(&run)? => {
+                // Later steps go on with it, before anybody behind it is looked at.
+                self.backlog.add(ticket, Source::Alone);
+                self.budget.looks.stop();
+                Ok(())
+            }
             None => self.hand_over(&mut run),
             Some(Obstacle::Exists) => self.finish(&mut run, Outcome::RefusedOutputExists),
             Some(Obstacle::Missing(place) | Obstacle::Taken(place)) => {
@@ -161,8 +218,8 @@ impl<T: Tables> Engine<'_, T> {
                 self.wait_at(&mut run, &place)?;
                 if still_there {
                     // Blocked at the dirty place itself: everyone parked there later is blocked too.
-                    self.backlog.dirty.remove(&place);
-                } else if self.backlog.dirty.contains(&place) {
+                    self.set_dirty(&place, false)?;
+                } else if self.is_dirty(&place)? {
                     self.backlog.add(ticket, Source::Parked(place));
                 }
                 Ok(())

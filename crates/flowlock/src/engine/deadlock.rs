@@ -3,17 +3,20 @@
 //! The rule is asked about a smaller world: the ancestors alone hold, and of those in line only they are there who wait
 //! for an ancestor. What does not fit there fits in no world in which these ancestors hold, whoever else leaves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::Engine;
 use super::tables::{Part, Result, Tables};
 use crate::claim::Claim;
 use crate::record::RecordState;
 use crate::rule::{self, Crowd, Kinship, View as _};
-use crate::run::{Place, Run};
+use crate::run::{Place, Run, Ticket};
 
 /// What a run's ancestors hold together, by place; of those that have not lapsed.
 type HeldByAncestors = BTreeMap<Place, Crowd>;
+
+/// Of which runs in line it is known whether they wait for an ancestor.
+type Examined = BTreeMap<Ticket, bool>;
 
 impl<T: Tables> Engine<'_, T> {
     /// Whether the run would wait for its ancestors: one of them is to write a missing input, or what they hold
@@ -34,8 +37,9 @@ impl<T: Tables> Engine<'_, T> {
         if held.is_empty() {
             return Ok(false);
         }
+        let mut examined = Examined::new();
         for claim in &run.spec.claims {
-            if self.never_fits(run, claim, &held)? {
+            if self.never_fits(run, claim, &held, &mut examined)? {
                 return Ok(true);
             }
         }
@@ -43,19 +47,24 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn would_write_missing_input(&mut self, ancestor: &Run, run: &Run) -> Result<bool> {
-        for input in run.spec.claims.inputs() {
-            let missing =
-                self.record_now(&input.name)?.is_none_or(|record| record.state != RecordState::Live);
-            if missing && ancestor.spec.claims.outputs().any(|output| output.name == input.name) {
+        let outputs: HashSet<_> = ancestor.spec.claims.outputs().map(|output| &output.name).collect();
+        for input in run.spec.claims.inputs().filter(|input| outputs.contains(&input.name)) {
+            if self.record_now(&input.name)?.is_none_or(|record| record.state != RecordState::Live) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn never_fits(&mut self, run: &Run, claim: &Claim, held: &HeldByAncestors) -> Result<bool> {
+    fn never_fits(
+        &mut self,
+        run: &Run,
+        claim: &Claim,
+        held: &HeldByAncestors,
+        examined: &mut Examined,
+    ) -> Result<bool> {
         let by_ancestors = held_at(held, claim);
-        let ahead = self.ahead_for_an_ancestor(run, claim, held)?;
+        let ahead = self.ahead_for_an_ancestor(run, claim, held, examined)?;
         if !rule::never_fits(claim.mode, by_ancestors, ahead, Kinship::None) {
             return Ok(false);
         }
@@ -63,15 +72,31 @@ impl<T: Tables> Engine<'_, T> {
         Ok(rule::never_fits(claim.mode, by_ancestors, ahead, kinship))
     }
 
-    /// Those in line ahead of the run for this name who wait for an ancestor themselves.
-    fn ahead_for_an_ancestor(&mut self, run: &Run, claim: &Claim, held: &HeldByAncestors) -> Result<Crowd> {
+    /// Those in line ahead of the run for this name who wait for an ancestor themselves, as far as this step examines them.
+    fn ahead_for_an_ancestor(
+        &mut self,
+        run: &Run,
+        claim: &Claim,
+        held: &HeldByAncestors,
+        examined: &mut Examined,
+    ) -> Result<Crowd> {
         let place = Place::of(claim.space, &claim.name);
         let part = Part::in_the_way_of(claim.mode, run.ticket);
         let mut crowd = Crowd::NOBODY;
-        for stake in self.tables.line(&place, part, self.world.bounds().examined)? {
-            let ahead = self.must_find(stake.ticket)?;
-            if ahead.spec.claims.iter().any(|wanted| rule::holders_block(wanted.mode, held_at(held, wanted)))
-            {
+        for stake in self.tables.line(&place, part, self.bounds.examined)? {
+            let waits = if let Some(waits) = examined.get(&stake.ticket) {
+                *waits
+            } else {
+                let spec = self.must_find(stake.ticket)?.spec;
+                if !self.budget.examined.takes(spec.claims.len()) {
+                    break;
+                }
+                let is_refused = |wanted: &Claim| rule::holders_block(wanted.mode, held_at(held, wanted));
+                let waits = spec.claims.iter().any(is_refused);
+                examined.insert(stake.ticket, waits);
+                waits
+            };
+            if waits {
                 crowd = crowd.with(stake.mode);
             }
         }

@@ -57,15 +57,22 @@ impl<T: Tables> Engine<'_, T> {
         let share = self.bounds.probes / self.bounds.explained.max(1);
         let way = self.in_the_way(run, self.budget.probes.max(share).max(1))?;
         self.budget.probes = self.budget.probes.saturating_sub(way.runs.len());
-        let look_again_ms = way.first_deadline_ms.map(|at| (at - self.now.boot_ms).max(0) as u64);
+        let look_again_ms = if self.is_next(run)? {
+            Some(0)
+        } else {
+            way.first_deadline_ms.map(|at| (at - self.now.boot_ms).max(0) as u64)
+        };
+        let mut blocked = self.blocked(run)?;
+        if let Some(end) = run.place_end_ms {
+            blocked.retry_after_ms = Some(self.come_back(way.first_deadline_ms, end)?);
+        }
         let probe = way.runs.into_iter().filter_map(|(ticket, life)| Some((ticket, life?))).collect();
-        Ok(Waiting {
-            state: run.state,
-            present: run.present,
-            blocked: self.blocked(run)?,
-            probe,
-            look_again_ms,
-        })
+        Ok(Waiting { state: run.state, present: run.present, blocked, probe, look_again_ms })
+    }
+
+    /// Whether a later step goes on with this very run: then its process asks for that step at once.
+    fn is_next(&mut self, run: &Run) -> Result<bool> {
+        Ok(self.next_look()?.is_some_and(|(ticket, _)| ticket == run.ticket))
     }
 
     /// The runs whose end would let this one move up, at most `most`: per name its holders if it is the oldest waiter
@@ -97,7 +104,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn holders_in_the_way(&mut self, claim: &Claim, limit: usize) -> Result<Vec<Stake>> {
-        let held = self.tables.held(claim.space, &claim.name)?;
+        let held = self.tables.held(claim.space, &claim.name, Which::Standing)?;
         if !rule::holders_block(claim.mode, held) {
             return Ok(Vec::new());
         }
@@ -113,8 +120,18 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(0);
         }
         let first = self.in_the_way(run, self.bounds.probes)?.first_deadline_ms;
-        let left = first.map_or(LONGEST_RETRY_MS, |at| (at - self.now.boot_ms).max(0));
-        Ok(left.min(LONGEST_RETRY_MS) as u64)
+        Ok(self.retry_at(first))
+    }
+
+    fn retry_at(&self, first_deadline_ms: Option<i64>) -> u64 {
+        let left = first_deadline_ms.map_or(LONGEST_RETRY_MS, |at| (at - self.now.boot_ms).max(0));
+        left.min(LONGEST_RETRY_MS) as u64
+    }
+
+    /// When whoever holds a place is to come back: as after a refused try, but long before the place ends.
+    fn come_back(&mut self, first_deadline_ms: Option<i64>, place_end_ms: i64) -> Result<u64> {
+        let retry = if self.has_leftover()? { 0 } else { self.retry_at(first_deadline_ms) };
+        Ok(retry.min((place_end_ms - self.now.boot_ms).max(0) as u64 / 2))
     }
 
     /// Everything that is in the way of a run, as far as an answer shows it.

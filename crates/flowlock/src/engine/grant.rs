@@ -8,13 +8,13 @@ use crate::run::{LostBy, OnFail, Outcome, Place, Run, State, Ticket};
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
-    /// Gives a run all its claims in the acquire itself: it runs.
+    /// Gives a run all its claims in the acquire itself: it runs. What lapsed in its way is taken already.
     pub(super) fn grant_directly(&mut self, run: &mut Run) -> Result<()> {
         self.give_claims(run)?;
         self.start(run)
     }
 
-    /// Gives a waiting run all its claims; it begins when its process says so.
+    /// Gives a waiting run all its claims; it begins when its process says so. What lapsed in its way is taken already.
     pub(super) fn hand_over(&mut self, run: &mut Run) -> Result<()> {
         if run.in_line {
             self.remove_from_line(run, Wakes::Nobody)?;
@@ -33,7 +33,6 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn give_claims(&mut self, run: &mut Run) -> Result<()> {
-        self.take_what_lapsed(run)?;
         for claim in &run.spec.claims {
             self.tables.hold(
                 &Place::of(claim.space, &claim.name),
@@ -108,50 +107,40 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Ends the lapsed holders that conflict with a run about to be granted: only here are they lost.
-    fn take_what_lapsed(&mut self, run: &Run) -> Result<()> {
+    /// Ends the lapsed holders that conflict with a run about to be granted: only here are they lost. Answers whether all
+    /// of them, for a step ends only so many; if not, work is left over.
+    pub(super) fn take_what_lapsed(&mut self, run: &Run) -> Result<bool> {
         if self.meta.lapsed == 0 {
-            return Ok(());
+            return Ok(true);
         }
         for claim in &run.spec.clone().claims {
-            let place = Place::of(claim.space, &claim.name);
-            if let Mode::Units { units, capacity } = claim.mode {
-                self.take_lapsed_units(claim, units, capacity)?;
-                continue;
-            }
-            for stake in self.tables.holders(&place, Which::Lapsed, usize::MAX)? {
-                if rule::conflicts(claim.mode, stake.mode) {
-                    let holder = self.must_hold(&place, stake, Which::Lapsed)?;
-                    self.lose(holder)?;
+            while let Some((place, stake)) = self.lapsed_in_the_way(claim)? {
+                let holder = self.must_hold(&place, stake, Which::Lapsed)?;
+                if !self.may_end(stake.ticket)? {
+                    self.unswept = true;
+                    return Ok(false);
                 }
+                self.lose(holder)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Takes lapsed units, the earliest deadline first, until the wanted ones fit.
-    fn take_lapsed_units(&mut self, claim: &Claim, units: u32, capacity: u32) -> Result<()> {
+    /// The oldest lapsed holder that a claim cannot be held beside. Those of one name that is not counted all conflict with
+    /// a claim or none does; of units, they are taken until the wanted ones fit.
+    fn lapsed_in_the_way(&mut self, claim: &Claim) -> Result<Option<(Place, Stake)>> {
         let place = Place::of(claim.space, &claim.name);
-        loop {
-            let lapsed = self.tables.holders(&place, Which::Lapsed, usize::MAX)?;
-            let standing = self.tables.held(claim.space, &claim.name)?;
-            let all = lapsed.iter().fold(standing, |crowd, stake| crowd.with(stake.mode));
-            if !rule::holders_block(Mode::Units { units, capacity }, all) {
-                return Ok(());
-            }
-            let mut earliest: Option<Run> = None;
-            for stake in lapsed {
-                let holder = self.must_hold(&place, stake, Which::Lapsed)?;
-                let key = |run: &Run| (run.deadline_ms, run.ticket);
-                if earliest.as_ref().is_none_or(|first| key(&holder) < key(first)) {
-                    earliest = Some(holder);
-                }
-            }
-            match earliest {
-                Some(holder) => self.lose(holder)?,
-                None => return Ok(()),
-            }
-        }
+        let Some(oldest) = self.tables.holders(&place, Which::Lapsed, 1)?.pop() else {
+            return Ok(None);
+        };
+        let conflicts = if let Mode::Units { .. } = claim.mode {
+            let standing = self.tables.held(claim.space, &claim.name, Which::Standing)?;
+            let lapsed = self.tables.held(claim.space, &claim.name, Which::Lapsed)?;
+            rule::holders_block(claim.mode, standing.and(lapsed))
+        } else {
+            rule::conflicts(claim.mode, oldest.mode)
+        };
+        Ok(conflicts.then_some((place, oldest)))
     }
 
     /// Somebody who needs a lapsed run's names is granted now.
@@ -185,16 +174,10 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Whether `ancestor` holds the place shared: lapsed or not, until it is taken, ended or revoked.
     pub(super) fn shares(&mut self, ancestor: Ticket, place: &Place) -> Result<bool> {
-        let Some(run) = self.tables.run(ancestor)? else {
-            return Ok(false);
-        };
-        Ok(run.state.is_holding()
-            && !run.revoked
-            && run
-                .spec
-                .claims
-                .iter()
-                .any(|c| Some(c.space) == place.space && c.name == place.name && c.mode == Mode::Shared))
+        let stake = Stake { ticket: ancestor, mode: Mode::Shared };
+        let holds = self.tables.holds(place, stake, Which::Standing)?
+            || self.tables.holds(place, stake, Which::Lapsed)?;
+        Ok(holds && self.tables.vitals(ancestor)?.is_some_and(|vitals| !vitals.revoked))
     }
 }
 

@@ -123,15 +123,8 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Whether this step may still end a holder that is in the way; if so, it counts as ended.
     pub(super) fn may_end(&mut self, ticket: Ticket) -> Result<bool> {
-        let is_first = self.budget.ends == self.bounds.ends;
         let claims = self.must_find(ticket)?.spec.claims.len();
-        if self.budget.ends == 0 || !is_first && claims > self.budget.ended_claims {
-            self.budget.ends = 0;
-            return Ok(false);
-        }
-        self.budget.ends -= 1;
-        self.budget.ended_claims = self.budget.ended_claims.saturating_sub(claims);
-        Ok(true)
+        Ok(self.budget.ends.takes(claims))
     }
 
     /// The run that holds `stake`, if it says so itself. Only a store that somebody altered has a stake of any other run:

@@ -10,6 +10,7 @@
 
 mod acquire;
 mod backlog;
+mod budget;
 mod deadlock;
 pub(crate) mod explain;
 mod grant;
@@ -19,12 +20,15 @@ mod operate;
 mod records;
 mod sweep;
 pub(crate) mod tables;
+#[cfg(test)]
+mod tests;
 pub(crate) mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::backlog::Backlog;
-use self::tables::{Meta, Result, Tables};
+use self::budget::Budget;
+use self::tables::{Meta, Result, Tables, Which};
 use crate::claim::Claim;
 use crate::name::Name;
 use crate::record::{Record, RecordState};
@@ -83,31 +87,6 @@ pub(crate) fn step<T: Tables>(tables: &mut T, world: &dyn World, step: &Step) ->
     engine.end(answer)
 }
 
-/// What one step may still look at.
-#[derive(Debug)]
-struct Budget {
-    looks: u32,
-    claims: usize,
-    /// How many holders it may end because others need their names, beyond the one that leaves of itself.
-    ends: usize,
-    /// How many claims those may have together, beyond the first.
-    ended_claims: usize,
-    /// Of how many runs in the way it may still speak.
-    probes: usize,
-}
-
-impl Budget {
-    fn of(bounds: Bounds) -> Self {
-        Self {
-            looks: bounds.looks,
-            claims: bounds.claims,
-            ends: bounds.ends,
-            ended_claims: bounds.claims,
-            probes: bounds.probes,
-        }
-    }
-}
-
 /// A step under way.
 struct Engine<'a, T> {
     tables: &'a mut T,
@@ -117,7 +96,7 @@ struct Engine<'a, T> {
     meta: Meta,
     budget: Budget,
     backlog: Backlog,
-    /// More deadlines are due than this step handles.
+    /// More is due, or to be ended, or to be passed over, than one step may.
     unswept: bool,
     wakes: BTreeSet<Wake>,
     must_sync: bool,
@@ -130,11 +109,10 @@ struct Engine<'a, T> {
 impl<'a, T: Tables> Engine<'a, T> {
     fn begin(tables: &'a mut T, world: &'a dyn World) -> Result<Self> {
         let meta = tables.meta()?;
-        let rows = if meta.has_backlog { tables.load_backlog()? } else { Vec::new() };
         let bounds = world.bounds();
         let budget = Budget::of(bounds);
         let now = world.now();
-        let backlog = Backlog::from_rows(rows);
+        let backlog = Backlog::stored(meta.has_backlog);
         Ok(Self {
             tables,
             world,
@@ -168,7 +146,7 @@ impl<'a, T: Tables> Engine<'a, T> {
             Step::Cancel { attempt, latest_ms } => self.cancel(attempt, *latest_ms).map(Answer::Cancelled),
             Step::GiveBack(attempt) => self.give_back(attempt),
             Step::Heartbeat { client, from, explain } => self.heartbeat(*client, *from, explain),
-            Step::Bury(tickets) => self.bury(tickets).map(|_| Answer::Done),
+            Step::Bury(tickets) => self.bury_reported(tickets),
             Step::Detach(attempt) => self.detach(attempt),
             Step::Create { names, spec, run, note, holders, .. } => {
                 self.create(names, spec, run, note.as_deref(), *holders)
@@ -180,11 +158,7 @@ impl<'a, T: Tables> Engine<'a, T> {
     }
 
     fn end(mut self, answer: Answer) -> Result<Effect> {
-        let rows = self.backlog.rows();
-        if self.meta.has_backlog || !rows.is_empty() {
-            self.tables.save_backlog(&rows)?;
-        }
-        self.meta.has_backlog = !rows.is_empty();
+        self.meta.has_backlog = self.save_backlog()?;
         self.meta.sequence += 1;
         self.meta.last_wall_us = self.now.wall_us;
         self.tables.set_meta(&self.meta)?;
@@ -197,7 +171,7 @@ impl<'a, T: Tables> Engine<'a, T> {
 
     /// Whether older work is left over: then nothing new may be decided.
     fn has_leftover(&mut self) -> Result<bool> {
-        Ok(self.unswept || self.next_look()?.is_some())
+        Ok(self.next_look()?.is_some() || self.unswept)
     }
 
     /// The record of a name; read from the tables once in a step.
@@ -283,7 +257,7 @@ impl<T: Tables> rule::View for Eyes<'_, '_, T> {
     }
 
     fn held(&mut self, claim: &Claim) -> Result<Crowd> {
-        self.engine.tables.held(claim.space, &claim.name)
+        self.engine.tables.held(claim.space, &claim.name, Which::Standing)
     }
 
     fn ahead(&mut self, claim: &Claim) -> Result<Crowd> {

@@ -8,7 +8,6 @@ use crate::name::RunId;
 use crate::run::Attempt;
 use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket, Token};
 use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Who};
-use crate::world::Bounds;
 
 impl<T: Tables> Engine<'_, T> {
     /// The run that `who` may operate: by its nonce, or by its id alone if it is detached.
@@ -45,6 +44,9 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(Refreshed::MaxRuntime { lease_left_ms });
         }
         if run.lapsed {
+            if !self.budget.returns.takes(run.spec.claims.len()) {
+                return Ok(Refreshed::AskAgain);
+            }
             self.set_lapsed(run, super::tables::Which::Standing)?;
         }
         run.deadline_ms = Some(end);
@@ -140,15 +142,15 @@ impl<T: Tables> Engine<'_, T> {
 
     /// A page of the waiting and granted runs of a client; the blockers only of those asked about.
     pub(super) fn heartbeat(&mut self, client: ClientId, from: Ticket, explain: &[RunId]) -> Result<Answer> {
-        let Bounds { heard, explained, .. } = self.bounds;
+        let heard = self.bounds.heard;
         let mut tickets = self.tables.of_client(client, from, heard + 1)?;
         let next = tickets.get(heard).copied();
         tickets.truncate(heard);
-        let explain: BTreeSet<_> = explain.iter().take(explained).collect();
+        let explain = self.explained(explain)?;
         let mut runs = Vec::with_capacity(tickets.len());
         for ticket in tickets {
             let run = self.must_find(ticket)?;
-            let standing = if run.state.is_waiting() && !explain.contains(&run.attempt.id) {
+            let standing = if run.state.is_waiting() && !explain.contains(&run.ticket) {
                 Standing::StillWaiting { state: run.state, present: run.present }
             } else {
                 self.standing(&run)?
@@ -156,5 +158,32 @@ impl<T: Tables> Engine<'_, T> {
             runs.push((run.attempt.id, standing));
         }
         Ok(Answer::Heard { runs, next })
+    }
+
+    /// Of which runs the answer says why they wait: of those asked about, the first few, or fewer if they have many claims.
+    fn explained(&mut self, asked: &[RunId]) -> Result<BTreeSet<Ticket>> {
+        let mut explain = BTreeSet::new();
+        for id in asked.iter().take(self.bounds.explained) {
+            if let Some(run) = self.tables.living(id)? {
+                if !self.budget.shown.takes(run.spec.claims.len()) {
+                    break;
+                }
+                explain.insert(run.ticket);
+            }
+        }
+        Ok(explain)
+    }
+
+    /// Ends those of the runs whose processes are dead, as many as this step may: who reported them probes again.
+    pub(super) fn bury_reported(&mut self, tickets: &[Ticket]) -> Result<Answer> {
+        for &ticket in tickets.iter().take(self.bounds.probes) {
+            if self.is_dead(ticket)? {
+                if !self.may_end(ticket)? {
+                    break;
+                }
+                self.bury(&[ticket])?;
+            }
+        }
+        Ok(Answer::Done)
     }
 }

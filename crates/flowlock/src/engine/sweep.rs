@@ -63,14 +63,13 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn sweep(&mut self) -> Result<()> {
         let Engine { now, bounds, .. } = *self;
         if now.boot_ms >= self.meta.next_due_ms || now.wall_us >= self.meta.next_expiry_us {
-            let mut left = bounds.due;
             for due in self.due()? {
-                if left == 0 {
+                if self.budget.due.is_used_up() {
                     break;
                 }
-                left -= self.handle(due, left)?.min(left);
+                self.handle(due)?;
             }
-            self.unswept = left == 0 && !self.due()?.is_empty();
+            self.unswept = self.budget.due.is_used_up() && !self.due()?.is_empty();
             self.meta.next_due_ms = self.tables.next_due(SILENCE_MS)?.unwrap_or(i64::MAX);
             self.meta.next_expiry_us = self.tables.next_expiry()?.unwrap_or(i64::MAX);
         }
@@ -101,20 +100,25 @@ impl<T: Tables> Engine<'_, T> {
         Ok(due.into_iter().map(|(_, due)| due).collect())
     }
 
-    /// Handles one due thing, at most `most` runs of it; answers how many it handled.
-    fn handle(&mut self, due: Due, most: usize) -> Result<usize> {
+    /// Handles one due thing, if this step still may.
+    fn handle(&mut self, due: Due) -> Result<()> {
         match due {
             Due::Run(ticket) => {
                 let run = self.must_find(ticket)?;
                 // Handling one run may have ended another that was due as well.
-                match run.due_ms() {
-                    Some(at) if at <= self.now.boot_ms => self.run_is_due(run).map(|()| 1),
-                    _ => Ok(0),
+                let is_due = run.due_ms().is_some_and(|at| at <= self.now.boot_ms);
+                if is_due && self.budget.due.takes(run.spec.claims.len()) {
+                    self.run_is_due(run)?;
                 }
             }
-            Due::Client(client) => self.client_is_silent(client, most),
-            Due::Record(name) => self.record_is_due(&name).map(|()| 1),
+            Due::Client(client) => self.client_is_silent(client)?,
+            Due::Record(name) => {
+                if self.budget.due.takes(0) {
+                    self.record_is_due(&name)?;
+                }
+            }
         }
+        Ok(())
     }
 
     fn run_is_due(&mut self, mut run: Run) -> Result<()> {
@@ -139,27 +143,19 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Takes a silent client's waiting runs out of line, at most `most` of them.
-    fn client_is_silent(&mut self, client: ClientId, most: usize) -> Result<usize> {
-        let mut handled = 0;
-        let mut from = Ticket(0);
-        loop {
-            let tickets = self.tables.of_client(client, from, self.bounds.page)?;
-            let Some(&last) = tickets.last() else { break };
-            from = Ticket(last.0.saturating_add(1));
-            for ticket in tickets {
-                let mut run = self.must_find(ticket)?;
-                // A held place reserves to its end, whoever is silent.
-                if run.state.is_waiting() && run.present && run.place_end_ms.is_none() {
-                    if handled == most {
-                        return Ok(handled);
-                    }
-                    self.make_absent(&mut run)?;
-                    handled += 1;
-                }
-            }
+    /// Takes a silent client's waiting runs out of line, as many as this step still may.
+    fn client_is_silent(&mut self, client: ClientId) -> Result<()> {
+        let tickets = self.tables.reserving(client, self.budget.due.runs() + 1)?;
+        if tickets.is_empty() {
+            self.budget.due.takes(0);
         }
-        self.tables.forget_client(client)?;
-        Ok(handled.max(1))
+        for ticket in tickets {
+            let mut run = self.must_find(ticket)?;
+            if !self.budget.due.takes(run.spec.claims.len()) {
+                return Ok(());
+            }
+            self.make_absent(&mut run)?;
+        }
+        self.tables.forget_client(client)
     }
 }

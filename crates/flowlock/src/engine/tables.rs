@@ -84,11 +84,12 @@ pub(crate) struct Stake {
     pub(crate) mode: Mode,
 }
 
-/// What tells whether a run may end soon.
+/// What tells whether a run may end soon, or has lost its rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vitals {
     pub(crate) life: Option<Life>,
     pub(crate) deadline_ms: Option<i64>,
+    pub(crate) revoked: bool,
 }
 
 /// Which holders of a name.
@@ -113,13 +114,16 @@ pub(crate) enum Source {
     Guards(Name),
 }
 
+/// Whom to look at, and why.
+pub(crate) type Hint = (Ticket, Source);
+
 /// Reading and writing the rows of one namespace, inside one transaction.
 pub(crate) trait Tables {
     fn meta(&mut self) -> Result<Meta>;
     fn set_meta(&mut self, meta: &Meta) -> Result<()>;
 
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>>;
-    /// Two fields of a run's row, for who looks at many.
+    /// A few fields of a run's row, for who looks at many.
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>>;
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>>;
     /// The run with this id that has not ended; at most one.
@@ -139,8 +143,9 @@ pub(crate) trait Tables {
 
     fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()>;
     fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()>;
-    /// The holders of a name that have not lapsed, as one.
-    fn held(&mut self, space: Space, name: &Name) -> Result<Crowd>;
+    fn holds(&mut self, place: &Place, stake: Stake, which: Which) -> Result<bool>;
+    /// The holders of a name, as one.
+    fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd>;
     /// The holders themselves: exclusive ones first, then by ticket.
     fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>>;
 
@@ -158,9 +163,13 @@ pub(crate) trait Tables {
     fn unpark(&mut self, place: &Place, ticket: Ticket) -> Result<()>;
     fn first_parked(&mut self, place: &Place) -> Result<Option<Ticket>>;
 
-    fn load_backlog(&mut self) -> Result<Vec<(Ticket, Source)>>;
-    /// Replaces all rows.
-    fn save_backlog(&mut self, backlog: &[(Ticket, Source)]) -> Result<()>;
+    /// Hints behind `after`, in order.
+    fn hints(&mut self, after: Option<&Hint>, limit: usize) -> Result<Vec<Hint>>;
+    /// Adds a hint, which may be there already.
+    fn add_hint(&mut self, hint: &Hint) -> Result<()>;
+    fn remove_hint(&mut self, hint: &Hint) -> Result<()>;
+    fn is_dirty(&mut self, place: &Place) -> Result<bool>;
+    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()>;
 
     fn record(&mut self, name: &Name) -> Result<Option<Record>>;
     fn put_record(&mut self, record: &Record) -> Result<()>;
@@ -185,6 +194,9 @@ pub(crate) trait Tables {
     fn remove_of_client(&mut self, client: ClientId, ticket: Ticket) -> Result<()>;
     /// The client's waiting and granted runs, by ticket, from `from` on.
     fn of_client(&mut self, client: ClientId, from: Ticket, limit: usize) -> Result<Vec<Ticket>>;
+
+    /// The client's waiting runs that leave the line when it is silent, by ticket: they are present and hold no place.
+    fn reserving(&mut self, client: ClientId, limit: usize) -> Result<Vec<Ticket>>;
 
     /// When the first run is due, or the first client silent (`silence` after it was heard).
     fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>>;

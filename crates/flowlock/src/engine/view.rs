@@ -1,10 +1,11 @@
 //! Reading a namespace without changing it: status, records, one name, one run.
 
 use super::backlog::Backlog;
+use super::budget::Budget;
 use super::explain::evidence;
 use super::namespace::NamespaceSeen;
 use super::tables::{Part, Result, Tables, Which};
-use super::{Budget, Engine};
+use super::{Engine, SILENCE_MS};
 use crate::blocker::{Blocked, By, RecordEvidence};
 use crate::claim::Space;
 use crate::name::{JobName, Name, RunId};
@@ -76,6 +77,23 @@ pub struct Seen {
     pub lease_left_ms: Option<i64>,
     /// What is in its way; none unless it waits.
     pub blocked: Option<Blocked>,
+    /// Since when its process has not been heard from, at the latest, in microseconds since 1970; none unless the run waits
+    /// and is absent: it reserves nothing, and goes on from its ticket when it asks again.
+    pub silent_since_us: Option<i64>,
+}
+
+impl Seen {
+    /// Why it does not run yet, as one line for people; none unless it waits.
+    pub fn reason(&self) -> Option<String> {
+        let blocked = self.blocked.as_ref()?;
+        let Some(since_us) = self.silent_since_us else {
+            return Some(blocked.summary());
+        };
+        let since = crate::shown_time(since_us);
+        Some(format!(
+            "absent: not heard from since {since}; it reserves nothing, and goes on from its place when it asks again"
+        ))
+    }
 }
 
 /// A name, its record and who holds or waits for it.
@@ -95,9 +113,11 @@ pub struct NameSeen {
 
 /// How many records a page has at most.
 pub(crate) const MOST_RECORDS: usize = 1_000;
-/// How many runs: of each that waits everything in its way is looked up.
+/// How many runs, if they do not have more claims than a step may look at: of each that waits everything in its way is
+/// looked up.
 pub(crate) const MOST_RUNS: usize = 250;
-/// Of how many names a page says everything.
+/// Of how many names a page says everything, if they do not have more holders and waiting runs to show than a step may
+/// look at claims.
 pub(crate) const MOST_NAMES: usize = 250;
 
 /// Reads without changing anything. Deadlines that passed unswept show as negative time left.
@@ -110,8 +130,8 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         now: world.now(),
         bounds: world.bounds(),
         meta,
-        budget: Budget { looks: 0, claims: 0, ends: 0, ended_claims: 0, probes: 0 },
-        backlog: Backlog::default(),
+        budget: Budget::of_a_page(world.bounds(), MOST_RUNS),
+        backlog: Backlog::stored(false),
         unswept: false,
         wakes: std::collections::BTreeSet::new(),
         must_sync: false,
@@ -133,9 +153,7 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
             engine.records(prefix, after.as_ref(), (*limit).min(MOST_RECORDS))?
         }
         View::Namespace => Content::Namespace(engine.namespace_seen()?),
-        View::Names(names) => Content::Names(
-            names.iter().take(MOST_NAMES).map(|name| engine.name_seen(name)).collect::<Result<_>>()?,
-        ),
+        View::Names(names) => engine.names(names)?,
     };
     Ok(Page { sequence, content })
 }
@@ -143,14 +161,31 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
 impl<T: Tables> Engine<'_, T> {
     fn runs(&mut self, job: Option<&JobName>, from: Ticket, limit: usize) -> Result<Content> {
         let runs = self.tables.living_runs(from, limit.saturating_add(1))?;
-        let next = runs.get(limit).map(|run| run.ticket);
         let mut seen = Vec::new();
-        for run in runs.into_iter().take(limit) {
+        for (at, run) in runs.into_iter().enumerate() {
+            if at == limit || !self.budget.shown.takes(run.spec.claims.len()) {
+                return Ok(Content::Runs(seen, Some(run.ticket)));
+            }
             if job.is_none_or(|job| *job == run.spec.job) {
                 seen.push(self.seen(run)?);
             }
         }
-        Ok(Content::Runs(seen, next))
+        Ok(Content::Runs(seen, None))
+    }
+
+    /// As many of the names as fit into a page: the first one at least.
+    fn names(&mut self, names: &[Name]) -> Result<Content> {
+        let mut seen: Vec<NameSeen> = Vec::new();
+        let mut shown = 0;
+        for name in names.iter().take(MOST_NAMES) {
+            let next = self.name_seen(name)?;
+            shown += next.holders.len() + next.line.len();
+            if shown > self.bounds.claims && !seen.is_empty() {
+                break;
+            }
+            seen.push(next);
+        }
+        Ok(Content::Names(seen))
     }
 
     fn one_run(&mut self, run: Option<Run>) -> Result<Content> {
@@ -161,7 +196,21 @@ impl<T: Tables> Engine<'_, T> {
         let blocked = if run.state.is_waiting() { Some(self.blocked(&run)?) } else { None };
         let lease_left_ms =
             run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at - self.now.boot_ms);
-        Ok(Seen { run, lease_left_ms, blocked })
+        let silent_since_us = self.silent_for_ms(&run)?.map(|ms| self.now.wall_us - ms * 1_000);
+        Ok(Seen { run, lease_left_ms, blocked, silent_since_us })
+    }
+
+    /// For how long the process of an absent waiting run has not been heard from, at least. It is absent before a sweep says
+    /// so; a held place reserves to its end, whoever is silent.
+    fn silent_for_ms(&mut self, run: &Run) -> Result<Option<i64>> {
+        if !run.state.is_waiting() {
+            return Ok(None);
+        }
+        if !run.present {
+            return Ok(run.absent_since_ms.map(|since| self.now.boot_ms - since + SILENCE_MS));
+        }
+        let heard = if run.place_end_ms.is_none() { self.tables.heard(run.holder.client)? } else { None };
+        Ok(heard.map(|heard| self.now.boot_ms - heard).filter(|silent| *silent >= SILENCE_MS))
     }
 
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Content> {

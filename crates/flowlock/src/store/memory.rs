@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use self::rows::Rows;
+pub(crate) use self::rows::Rows;
 use super::signal::{Raised, Signal, SignalInbox};
 use super::{Epoch, Inbox, Page, Pulse, Store, StoreError, View, Watermark, Watermarks};
 use crate::engine::{self, tables::Tables as _};

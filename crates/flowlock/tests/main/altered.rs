@@ -205,7 +205,7 @@ fn a_holder_that_does_not_hold_ends_what_would_end_it_with_an_error_and_not_neve
         is_damaged(flowlock.create(&["report"], Creation { holders, ..Creation::default() }).unwrap_err());
     }
     // Whoever needs what lapsed, units too.
-    let lapsed = "update hold set lapsed = 1; update namespace set lapsed = 1";
+    let lapsed = "update hold set lapsed = 1; update units set lapsed = 1; update namespace set lapsed = 1";
     let flowlock = held_and_altered(directory.path(), lapsed);
     is_damaged(flowlock.job("a").slot("gpu", 2, 2).try_acquire().unwrap_err());
     is_damaged(flowlock.job("a").output("report").try_acquire().unwrap_err());

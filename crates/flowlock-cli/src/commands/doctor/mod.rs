@@ -132,8 +132,7 @@ fn examine(
     }
     findings.push(namespaces(door));
     let runs = door.flowlock.runs().map_err(|error| ("runs", door.failure(error)))?;
-    let stuck =
-        runs.iter().filter(|seen| matches!(json::state(&seen.run, seen.lease_left_ms), "late" | "revoked"));
+    let stuck = runs.iter().filter(|seen| matches!(json::state(seen), "late" | "revoked"));
     let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
     findings
         .push(Finding::good("runs", format!("{} alive in namespace {}", runs.len(), door.place.namespace)));

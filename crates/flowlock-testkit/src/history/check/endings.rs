@@ -1,12 +1,12 @@
 //! Every run that left, and every grant that was taken back, had a reason.
 
-use flowlock::step::Step;
-use flowlock::{Claim, Mode, Run, State};
+use flowlock::step::{Answer, Standing, Step};
+use flowlock::{Claim, Claims, Mode, Outcome, Run, State};
 
 use super::{Moment, holds};
 use crate::history::book::Book;
 use crate::history::{Verdict, promise};
-use crate::oracle::{Scene, clash, fits, on_same_name, waits};
+use crate::oracle::{Asker, Scene, clash, fits, on_name_of, waits};
 
 pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
     let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
@@ -71,28 +71,49 @@ fn was_unneeded(old: &Run, before: &Scene<'_>) -> bool {
     before.is_lapsed(old) && long_enough && old.given_up_ms.is_some_and(|end| end <= before.now.boot_ms)
 }
 
-/// Whether the holder's deadline had passed and somebody who needs its names was granted.
+/// Whether the holder's deadline had passed and somebody who needs its names was granted, or will be by a later step, for
+/// a step ends only so many.
 fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> bool {
     let is_fresh = |run: &&Run| before.run(run.ticket).is_none_or(|earlier| earlier.token != run.token);
     // Whoever was granted before the step's own order may have been ended by that order.
     let is_ended = |run: &&Run| moment.ends(run) || moment.is_dead(run) || run.revoked;
-    let waited = moment.before.runs.iter().filter(|run| waits(run) && run.present);
-    let came_and_went: Vec<&Run> = waited.filter(is_ended).collect();
-    let takers = || after.holders().filter(is_fresh).chain(came_and_went.iter().copied());
-    // Lapsed units are taken in the order of their deadlines, so those with a later one were still there.
-    let later = |run: &Run| (run.deadline_ms, run.ticket) > (old.deadline_ms, old.ticket);
+    let came_and_went = moment.before.runs.iter().filter(|run| waits(run) && run.present).filter(is_ended);
+    // No sweep may have come to the end of its wait, or to its silence, yet.
+    let is_next =
+        |run: &&Run| waits(run) && run.present && after.blocked_by_holders(&Asker::of(run)).is_none();
+    let to_be_granted: Vec<&Claims> = came_and_went
+        .chain(after.snapshot.runs.iter().filter(is_next))
+        .map(|run| &run.spec.claims)
+        .chain(refused_for_now(moment))
+        .collect();
+    let granted = after.holders().filter(is_fresh).map(|run| &run.spec.claims);
+    let takers: Vec<&Claims> = granted.chain(to_be_granted.iter().copied()).collect();
+    // Lapsed units are taken in the order of their tickets, so those behind were still there.
     let is_gone = |run: &Run| after.run(run.ticket).is_none_or(|now| !holds(now));
-    let were_there = before.holders().filter(|run| is_gone(run) && (is_ended(run) || later(run)));
-    let all: Vec<&Run> = after.holders().chain(came_and_went.iter().copied()).chain(were_there).collect();
+    let were_there =
+        before.holders().filter(|run| is_gone(run) && (is_ended(run) || run.ticket > old.ticket));
+    let held = after.holders().chain(were_there).map(|run| &run.spec.claims);
+    let all: Vec<&Claims> = held.chain(to_be_granted.iter().copied()).collect();
     let was_in_the_way = |held: &Claim| {
-        let mut taken = takers().flat_map(|run| on_same_name(run, held));
+        let mut taken = takers.iter().flat_map(|claims| on_name_of(claims, held));
         match held.mode {
             Mode::Units { .. } => {
-                let units: Vec<_> = all.iter().flat_map(|run| on_same_name(run, held)).collect();
+                let units: Vec<_> = all.iter().flat_map(|claims| on_name_of(claims, held)).collect();
                 taken.next().is_some() && !fits(held, &units)
             }
             _ => taken.any(|claim| clash(claim.mode, held.mode)),
         }
     };
     before.is_lapsed(old) && old.spec.claims.iter().any(was_in_the_way)
+}
+
+/// What a try asks for that is refused only until the last lapsed holder in its way has ended.
+fn refused_for_now<'m>(moment: &Moment<'m>) -> Option<&'m Claims> {
+    match (moment.step, moment.answer) {
+        (
+            Step::Acquire(request),
+            Answer::Standing(Standing::Ended { outcome: Outcome::RefusedBusy, blocked: Some(blocked) }),
+        ) if blocked.retry_after_ms == Some(0) => Some(&request.spec.claims),
+        _ => None,
+    }
 }

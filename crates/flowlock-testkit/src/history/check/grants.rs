@@ -1,7 +1,7 @@
 //! Every new grant: S4 to S6, the time to claim it, and what an acquire decides.
 
 use flowlock::step::{Answer, Patience, Standing, Step};
-use flowlock::{Mode, Outcome, Parent, Run, State, Ticket};
+use flowlock::{Claims, Mode, Outcome, Parent, Run, State, Ticket};
 
 use super::{Moment, holds};
 use crate::history::book::{Book, GrantMade};
@@ -131,7 +131,8 @@ fn in_time(run: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>
 /// the rules give.
 fn decision_is_right(scene: &Scene<'_>, request: &flowlock::step::Acquire, moment: &Moment<'_>) -> Verdict {
     let claims = &request.spec.claims;
-    let ancestors: Vec<Ticket> = chain(scene, request.spec.parent.as_ref());
+    let chain = chain(scene, request.spec.parent.as_ref());
+    let ancestors = chain[chain.len().saturating_sub(moment.bounds.ancestors)..].to_vec();
     let asker = Asker { ticket: Ticket(u64::MAX), claims, ancestors: &ancestors };
     let missing = !scene.inputs_are_live(claims);
     let taken = scene.blocked_by_holders(&asker).is_some()
@@ -155,11 +156,31 @@ fn decision_is_right(scene: &Scene<'_>, request: &flowlock::step::Acquire, momen
         other => return Err(format!("a newcomer is answered {other:?}")),
     };
     // In a long line not everybody is examined: a wait for one's ancestor may then stand.
-    let is_missed = expected == Err(Outcome::RefusedDeadlock)
-        && got == Ok(waits)
-        && scene.truly_queued().len() > moment.examined;
-    promise!(got == expected || is_missed, "a newcomer is to be {expected:?}, not {got:?}: {request:?}");
+    let is_missed =
+        expected == Err(Outcome::RefusedDeadlock) && got == Ok(waits) && examines_only_some(scene, moment);
+    let is_begun = expected == Ok(State::Running)
+        && matches!(got, Ok(State::Queued) | Err(Outcome::RefusedBusy))
+        && ends_more_than_one_step_may(scene, claims, moment);
+    promise!(
+        got == expected || is_missed || is_begun,
+        "a newcomer is to be {expected:?}, not {got:?}: {request:?}"
+    );
     Ok(())
+}
+
+fn examines_only_some(scene: &Scene<'_>, moment: &Moment<'_>) -> bool {
+    let queued = scene.truly_queued();
+    let together: usize = queued.iter().map(|run| run.spec.claims.len()).sum();
+    queued.len() > moment.bounds.examined || together > moment.bounds.claims
+}
+
+/// Whether more lapsed holders are in the way than one step ends: then the way is cleared, and nothing decided yet.
+fn ends_more_than_one_step_may(scene: &Scene<'_>, claims: &Claims, moment: &Moment<'_>) -> bool {
+    let lapsed = scene.holders().filter(|run| scene.is_lapsed(run));
+    let in_the_way: Vec<&Run> =
+        lapsed.filter(|run| claims.iter().any(|claim| on_same_name(run, claim).next().is_some())).collect();
+    let together: usize = in_the_way.iter().map(|run| run.spec.claims.len()).sum();
+    in_the_way.len() > moment.bounds.ends || in_the_way.len() > 1 && together > moment.bounds.claims
 }
 
 /// The chain of running parents, the farthest first; nobody, if the parent is named without proof.

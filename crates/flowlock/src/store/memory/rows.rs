@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claim::{Mode, Space};
 use crate::engine::namespace::Census;
-use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Vitals, Which};
+use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
@@ -20,7 +20,8 @@ pub(crate) struct Rows {
     lapsed: BTreeMap<Place, BTreeMap<Ticket, Mode>>,
     line: BTreeMap<Place, BTreeMap<Ticket, Mode>>,
     parked: BTreeMap<Place, BTreeSet<Ticket>>,
-    backlog: Vec<(Ticket, Source)>,
+    hints: BTreeSet<Hint>,
+    dirty: BTreeSet<Place>,
     records: BTreeMap<Name, Record>,
     guards: BTreeMap<Name, BTreeSet<Ticket>>,
     heard: BTreeMap<ClientId, i64>,
@@ -83,7 +84,8 @@ impl Tables for Rows {
         Ok(self.runs.get(&ticket).cloned())
     }
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>> {
-        let vitals = |run: &Run| Vitals { life: run.holder.life, deadline_ms: run.deadline_ms };
+        let vitals =
+            |run: &Run| Vitals { life: run.holder.life, deadline_ms: run.deadline_ms, revoked: run.revoked };
         Ok(self.runs.get(&ticket).map(vitals))
     }
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
@@ -135,8 +137,12 @@ impl Tables for Rows {
         remove_stake(self.which(which), place, stake.ticket);
         Ok(())
     }
-    fn held(&mut self, space: Space, name: &Name) -> Result<Crowd> {
-        let holders = self.standing.get(&Place::of(space, name)).into_iter().flat_map(BTreeMap::values);
+    fn holds(&mut self, place: &Place, stake: Stake, which: Which) -> Result<bool> {
+        let mode = self.which(which).get(place).and_then(|holders| holders.get(&stake.ticket));
+        Ok(mode == Some(&stake.mode))
+    }
+    fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd> {
+        let holders = self.which(which).get(&Place::of(space, name)).into_iter().flat_map(BTreeMap::values);
         Ok(holders.fold(Crowd::NOBODY, |crowd, &mode| crowd.with(mode)))
     }
     fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
@@ -183,11 +189,27 @@ impl Tables for Rows {
         Ok(self.parked.get(place).and_then(BTreeSet::first).copied())
     }
 
-    fn load_backlog(&mut self) -> Result<Vec<(Ticket, Source)>> {
-        Ok(self.backlog.clone())
+    fn hints(&mut self, after: Option<&Hint>, limit: usize) -> Result<Vec<Hint>> {
+        let behind = self.hints.iter().filter(|hint| after.is_none_or(|after| *hint > after));
+        Ok(behind.take(limit).cloned().collect())
     }
-    fn save_backlog(&mut self, backlog: &[(Ticket, Source)]) -> Result<()> {
-        self.backlog = backlog.to_vec();
+    fn add_hint(&mut self, hint: &Hint) -> Result<()> {
+        self.hints.insert(hint.clone());
+        Ok(())
+    }
+    fn remove_hint(&mut self, hint: &Hint) -> Result<()> {
+        self.hints.remove(hint);
+        Ok(())
+    }
+    fn is_dirty(&mut self, place: &Place) -> Result<bool> {
+        Ok(self.dirty.contains(place))
+    }
+    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()> {
+        if is_dirty {
+            self.dirty.insert(place.clone());
+        } else {
+            self.dirty.remove(place);
+        }
         Ok(())
     }
 
@@ -251,6 +273,13 @@ impl Tables for Rows {
     fn of_client(&mut self, client: ClientId, from: Ticket, limit: usize) -> Result<Vec<Ticket>> {
         let tickets = self.of_client.get(&client).into_iter().flat_map(|tickets| tickets.range(from..));
         Ok(tickets.take(limit).copied().collect())
+    }
+
+    fn reserving(&mut self, client: ClientId, limit: usize) -> Result<Vec<Ticket>> {
+        let tickets = self.of_client.get(&client).into_iter().flatten();
+        let runs = tickets.filter_map(|ticket| self.runs.get(ticket));
+        let reserve = runs.filter(|run| run.state.is_waiting() && run.present && run.place_end_ms.is_none());
+        Ok(reserve.take(limit).map(|run| run.ticket).collect())
     }
 
     fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>> {

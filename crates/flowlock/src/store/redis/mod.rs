@@ -51,7 +51,7 @@ use super::{Epoch, Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, 
 use crate::error::Error;
 use crate::name::Namespace;
 use crate::run::{ClientId, Outcome};
-use crate::step::{Answer, Finished, Standing, Step, Who};
+use crate::step::{Answer, Finished, MOST_REFRESHED, Standing, Step, Who};
 use crate::sync::lock;
 use crate::world::{Life, World as _, later, millis};
 
@@ -62,8 +62,6 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 const SHARE: u32 = 3;
 const SHORT_ATTEMPT: Duration = Duration::from_secs(1);
 const LONG_ATTEMPT: Duration = Duration::from_secs(5);
-/// How many runs one refresh call speaks of; more are refreshed in several calls, so that each stays short.
-const MOST_REFRESHED: usize = 500;
 
 /// A URL without its password, if it is well-formed.
 pub(crate) fn shown(url: &str) -> Option<String> {

@@ -382,6 +382,7 @@ fn seen(mut parts: Parts) -> Result<Seen> {
         run: rows::unpack_run(&row, &spec, versions.as_deref())?,
         lease_left_ms: parts.optional(Parts::number)?,
         blocked: parts.optional(|parts| blocked(parts.list()?))?,
+        silent_since_us: parts.optional(Parts::number)?,
     })
 }
 

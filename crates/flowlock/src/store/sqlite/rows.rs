@@ -11,9 +11,9 @@ use self::cells::{
     ticket, unreadable, unsigned,
 };
 use super::failure::translate;
-use crate::claim::Space;
+use crate::claim::{Mode, Space};
 use crate::engine::namespace::Census;
-use crate::engine::tables::{Meta, Part, Result, Source, Stake, Tables, Vitals, Which};
+use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
@@ -123,10 +123,10 @@ impl Tables for Rows<'_> {
     }
 
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>> {
-        let sql = "select life, deadline_ms from run where ns = ?1 and ticket = ?2";
+        let sql = "select life, deadline_ms, revoked from run where ns = ?1 and ticket = ?2";
         self.one(sql, (self.ns, number(ticket)), |row| {
             let life = row.get::<_, Option<i64>>(0)?.map(|life| Life(life as u64));
-            Ok(Vitals { life, deadline_ms: row.get(1)? })
+            Ok(Vitals { life, deadline_ms: row.get(1)?, revoked: row.get(2)? })
         })
     }
 
@@ -206,29 +206,40 @@ impl Tables for Rows<'_> {
         self.execute(
             "insert into hold (ns, place, lapsed, mode, ticket, units, capacity) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             (self.ns, place.key(), which == Which::Lapsed, mode, number(stake.ticket), units, capacity),
-        )
+        )?;
+        self.count_units(place, stake, which, i64::from(units))
     }
 
     fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
+        let (mode, units, _) = columns(stake.mode);
         self.execute(
             "delete from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = ?4 and ticket = ?5",
-            (self.ns, place.key(), which == Which::Lapsed, columns(stake.mode).0, number(stake.ticket)),
-        )
+            (self.ns, place.key(), which == Which::Lapsed, mode, number(stake.ticket)),
+        )?;
+        self.count_units(place, stake, which, -i64::from(units))
     }
 
-    fn held(&mut self, space: Space, name: &Name) -> Result<Crowd> {
-        let place = Place::of(space, name).key();
+    fn holds(&mut self, place: &Place, stake: Stake, which: Which) -> Result<bool> {
+        let sql = "select exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = ?4 and ticket = ?5)";
+        let key = (self.ns, place.key(), which == Which::Lapsed, columns(stake.mode).0, number(stake.ticket));
+        Ok(self.number(sql, key)?.unwrap_or_default())
+    }
+
+    fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd> {
+        let (place, lapsed) = (Place::of(space, name).key(), which == Which::Lapsed);
         if space == Space::Slot {
-            let sql = "select total(units), coalesce(min(capacity), ?3) from hold \
-                where ns = ?1 and place = ?2 and lapsed = 0 and mode = 2";
-            let units = self.one(sql, (self.ns, place, u32::MAX), |row| {
-                Ok(Crowd { units: row.get::<_, f64>(0)? as u64, capacity: row.get(1)?, ..Crowd::NOBODY })
+            let sql = "select (select units from units where ns = ?1 and place = ?2 and lapsed = ?3), \
+                (select min(capacity) from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = 2)";
+            let crowd = self.one(sql, (self.ns, place, lapsed), |row| {
+                let units = row.get::<_, Option<i64>>(0)?.unwrap_or_default().max(0) as u64;
+                let capacity = row.get::<_, Option<u32>>(1)?.unwrap_or(u32::MAX);
+                Ok(Crowd { units, capacity, ..Crowd::NOBODY })
             })?;
-            return Ok(units.unwrap_or(Crowd::NOBODY));
+            return Ok(crowd.unwrap_or(Crowd::NOBODY));
         }
-        let sql = "select exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = 0 and mode = 0), \
-            exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = 0 and mode = 1)";
-        self.crowd(sql, (self.ns, place))
+        let sql = "select exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = 0), \
+            exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = 1)";
+        self.crowd(sql, (self.ns, place, lapsed))
     }
 
     fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
@@ -307,20 +318,41 @@ impl Tables for Rows<'_> {
         Ok(first.map(|ticket| Ticket(ticket as u64)))
     }
 
-    fn load_backlog(&mut self) -> Result<Vec<(Ticket, Source)>> {
-        self.many("select ticket, source from backlog where ns = ?1", [self.ns], |row| {
+    fn hints(&mut self, after: Option<&Hint>, limit: usize) -> Result<Vec<Hint>> {
+        let (ticket_after, source_after) = match after {
+            Some((ticket, source)) => (number(*ticket), source_text(source)),
+            None => (-1, String::new()),
+        };
+        let sql = "select ticket, source from backlog where ns = ?1 and (ticket, source) > (?2, ?3) \
+            order by ticket, source limit ?4";
+        self.many(sql, (self.ns, ticket_after, source_after, most(limit)), |row| {
             let text: String = row.get(1)?;
             Ok((ticket(row, 0)?, source_from_text(&text).ok_or_else(|| unreadable(1, &text))?))
         })
     }
 
-    fn save_backlog(&mut self, backlog: &[(Ticket, Source)]) -> Result<()> {
-        self.execute("delete from backlog where ns = ?1", [self.ns])?;
-        for (ticket, source) in backlog {
-            let sql = "insert into backlog (ns, ticket, source) values (?1, ?2, ?3)";
-            self.execute(sql, (self.ns, number(*ticket), source_text(source)))?;
-        }
-        Ok(())
+    fn add_hint(&mut self, (ticket, source): &Hint) -> Result<()> {
+        let sql = "insert or ignore into backlog (ns, ticket, source) values (?1, ?2, ?3)";
+        self.execute(sql, (self.ns, number(*ticket), source_text(source)))
+    }
+
+    fn remove_hint(&mut self, (ticket, source): &Hint) -> Result<()> {
+        let sql = "delete from backlog where ns = ?1 and ticket = ?2 and source = ?3";
+        self.execute(sql, (self.ns, number(*ticket), source_text(source)))
+    }
+
+    fn is_dirty(&mut self, place: &Place) -> Result<bool> {
+        let sql = "select exists (select 1 from dirty where ns = ?1 and place = ?2)";
+        Ok(self.number(sql, (self.ns, place.key()))?.unwrap_or_default())
+    }
+
+    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()> {
+        let sql = if is_dirty {
+            "insert or ignore into dirty (ns, place) values (?1, ?2)"
+        } else {
+            "delete from dirty where ns = ?1 and place = ?2"
+        };
+        self.execute(sql, (self.ns, place.key()))
     }
 
     fn record(&mut self, name: &Name) -> Result<Option<Record>> {
@@ -439,6 +471,12 @@ impl Tables for Rows<'_> {
         self.many(sql, (self.ns, client.0.to_be_bytes(), number(from), most(limit)), |row| ticket(row, 0))
     }
 
+    fn reserving(&mut self, client: ClientId, limit: usize) -> Result<Vec<Ticket>> {
+        let sql = "select ticket from run indexed by run_reserving where ns = ?1 and client = ?2 and present = 1 \
+            and place_end_ms is null and state in ('awaiting_input', 'queued') order by ticket limit ?3";
+        self.many(sql, (self.ns, client.0.to_be_bytes(), most(limit)), |row| ticket(row, 0))
+    }
+
     fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>> {
         let runs: Option<i64> =
             self.number("select min(due_ms) from run where ns = ?1 and due_ms is not null", [self.ns])?;
@@ -512,6 +550,21 @@ impl Rows<'_> {
             statement.raw_bind_parameter(index + 1, value).map_err(translate)?;
         }
         statement.raw_execute().map(drop).map_err(translate)
+    }
+
+    /// Keeps the sum of the units held at a place: nobody adds up ten thousand rows.
+    fn count_units(&self, place: &Place, stake: Stake, which: Which, more: i64) -> Result<()> {
+        if !matches!(stake.mode, Mode::Units { .. }) {
+            return Ok(());
+        }
+        let (place, lapsed) = (place.key(), which == Which::Lapsed);
+        self.execute(
+            "insert into units (ns, place, lapsed, units) values (?1, ?2, ?3, ?4) \
+             on conflict do update set units = units + excluded.units",
+            (self.ns, &place, lapsed, more),
+        )?;
+        let sql = "delete from units where ns = ?1 and place = ?2 and lapsed = ?3 and units = 0";
+        self.execute(sql, (self.ns, &place, lapsed))
     }
 
     fn crowd(&self, sql: &str, params: impl Params) -> Result<Crowd> {

@@ -64,6 +64,9 @@ create index run_due on run (ns, due_ms, ticket) where due_ms is not null;
 create index run_forget on run (ns, forget_ms, ticket) where forget_ms is not null;
 -- At most one run lives under an id.
 create unique index run_living on run (ns, id) where forget_ms is null;
+-- Waiting runs that leave the line when their process is silent.
+create index run_reserving on run (ns, client, ticket)
+    where present = 1 and place_end_ms is null and state in ('awaiting_input', 'queued');
 
 -- mode: 0 shared, 1 exclusive, 2 units
 create table hold (
@@ -75,6 +78,17 @@ create table hold (
     units    integer not null,
     capacity integer not null,
     primary key (ns, place, lapsed, mode, ticket)
+) without rowid;
+
+create index hold_capacity on hold (ns, place, lapsed, capacity) where mode = 2;
+
+-- Units of a slot that are held, in sum.
+create table units (
+    ns     integer not null,
+    place  text    not null,
+    lapsed integer not null,
+    units  integer not null,
+    primary key (ns, place, lapsed)
 ) without rowid;
 
 create table line (
@@ -94,12 +108,20 @@ create table parked (
     primary key (ns, place, ticket)
 ) without rowid;
 
--- source: 'p' + place, 'a' (alone), 'w' + name (readers, after its record went), 'g' + name (guards)
+-- source: 1 + place (parked there), 2 (alone), 3 + name (readers, after its record went), 4 + name (guards); a record as a
+-- place is an 'a' and its name, so that hints sort as the engine sorts them
 create table backlog (
     ns     integer not null,
     ticket integer not null,
     source text    not null,
     primary key (ns, ticket, source)
+) without rowid;
+
+-- Places where something changed: whoever is parked there is in the backlog.
+create table dirty (
+    ns    integer not null,
+    place text    not null,
+    primary key (ns, place)
 ) without rowid;
 
 create table record (

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use flowlock::step::Step;
-use flowlock::{Begun, Error, Grant, Job, Lost, Pending, Progress, RunId};
+use flowlock::{Acquired, Begun, Error, Grant, Job, Lost, Pending, Progress, RunId};
 
 use super::Fresh;
 use super::ear::Ear;
@@ -17,6 +17,29 @@ const PATIENT: Duration = Duration::from_secs(20);
 fn waits(job: &Job) -> Pending {
     let Begun::Waiting(run) = job.begin().unwrap() else { panic!("it does not wait") };
     run
+}
+
+#[test]
+fn who_holds_a_place_hears_when_to_come_back_and_that_it_came_too_late() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let _first = flowlock.job("first").lock("a").acquire().unwrap();
+    let next = flowlock.job("next").lock("a").run_id("task.1");
+    let place = Duration::from_millis(400);
+    let Acquired::Blocked(blocked) = next.try_or_hold_place(place, 7).unwrap() else { panic!("granted") };
+    assert!(blocked.summary().starts_with("lock a is held by first"), "{blocked:?}");
+    assert!(blocked.retry_after_ms.is_some_and(|ms| ms <= 200), "half of the place: {blocked:?}");
+    // Its place ends by the store's own clock.
+    std::thread::sleep(place + Duration::from_millis(50));
+    let ended = next.try_or_hold_place(place, 7).unwrap_err();
+    assert!(matches!(ended, Error::PlaceEnded { .. }), "{ended:?}");
+    assert_eq!(
+        ended.to_string(),
+        "next lost its place in line: run task.1 came back after the place it held had ended; \
+         try again at once with a new secret, for a new place"
+    );
+    let Acquired::Blocked(blocked) = next.try_or_hold_place(place, 8).unwrap() else { panic!("granted") };
+    assert!(blocked.retry_after_ms.is_some(), "a new place: {blocked:?}");
 }
 
 /// Twenty waiting runs of one process, and what its heartbeats ask about.

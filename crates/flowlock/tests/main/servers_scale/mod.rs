@@ -1,6 +1,7 @@
 //! What thousands of runs cost a server: commands, their time, connections, memory. Bounds, and counts that must not
 //! grow; how fast it is, is the benchmark's matter.
 
+mod bounds;
 mod connections;
 mod growth;
 mod half_steps;

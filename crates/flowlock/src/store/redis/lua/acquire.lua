@@ -53,9 +53,11 @@ local function decide(run, latest_run)
     F.drain()
     in_the_way, place = F.obstacle(run)
   end
+  local is_next = not in_the_way and F.may_grant() and not F.has_leftover()
+    and (meta.lapsed == 0 or F.take_what_lapsed(run))
   if in_the_way == 'exists' then
     return refuse(run, 'refused(output_exists)', latest_run)
-  elseif not in_the_way and F.may_grant() and not F.has_leftover() then
+  elseif is_next then
     F.give_claims(run, 'r' .. run.ticket)
     F.start(run)
     F.insert(run, latest_run)

@@ -253,6 +253,20 @@
     end
   end,
 
+  -- Keeps in sight who leaves the line when its process is silent: a held place reserves to its end.
+  note_reserving = function(run)
+    local reserves = waiting_states[run.state] and not run.absent and not run.place_end and run.client or nil
+    if reserves ~= run.reserves then
+      if run.reserves then
+        call('ZREM', KEYS[2], 'w' .. run.reserves .. run.ticket)
+      end
+      if reserves then
+        call('ZADD', KEYS[2], 0, 'w' .. reserves .. run.ticket)
+      end
+      run.reserves = reserves
+    end
+  end,
+
   -- Whether anything may be granted now: not for a while after another server, or this one anew, took over, so that
   -- holders whose grants did not survive hear of it first. Asked anew by each step that would grant: a server may be back
   -- within milliseconds.
@@ -272,7 +286,7 @@
 
   -- Whether older work is left over: then nothing new may be decided.
   has_leftover = function()
-    return step.unswept or meta.backlog == 1 and F.next_look() ~= nil
+    return meta.backlog == 1 and F.next_look() ~= nil or step.unswept
   end,
 
   -- Nothing may fail after a step's first write, or half a step would stand: whether each command is allowed, and each key

@@ -64,11 +64,13 @@ F.in_the_way = function(run, most)
   return found
 end
 
--- When to look again, if nothing is heard: at the first deadline in the way, or at the end of a pause.
-local function look_again(in_the_way)
-  local first = first_deadline(in_the_way)
+-- When to look again, if nothing is heard: at the first deadline in the way, or at the end of a pause; at once if a later
+-- step goes on with this very run.
+local function look_again(run, first)
   if meta.pause_until > now and not F.may_grant() then
     first = math.min(first, meta.pause_until)
+  elseif meta.backlog == 1 and F.next_look() == run.ticket then
+    first = now
   end
   return first < FAR and math.max(first - now, 0)
 end
@@ -183,6 +185,17 @@ F.cut_blockers = function(by)
   return more
 end
 
+-- When whoever holds a place is to come back: as after a refused try, but long before the place ends.
+local function come_back(run, first)
+  local ms = math.max(first - now, 0)
+  if step.granting == false then
+    ms = meta.pause_until - now
+  elseif F.has_leftover() then
+    ms = 0
+  end
+  return math.min(ms, LONGEST_RETRY, math.floor(math.max(run.place_end - now, 0) / 2))
+end
+
 -- Everything that is in the way of a run, as far as an answer shows it: { blockers, whether there are more, runs ahead,
 -- when to try again }.
 F.blocked = function(run)
@@ -221,20 +234,24 @@ F.waiting = function(run)
       end
     end
   end
-  return { 'waiting', run.state, run.absent and 0 or 1, F.blocked(run), probe, look_again(in_the_way) }
+  local first, blocked = first_deadline(in_the_way), F.blocked(run)
+  if run.place_end then
+    blocked[4] = come_back(run, first)
+  end
+  return { 'waiting', run.state, run.absent and 0 or 1, blocked, probe, look_again(run, first) }
 end
 
 -- A wait for one's own ancestors never ends by itself: it is refused when it arrives. The rule is asked about a smaller
 -- world: the ancestors alone hold, and of those in line only they are there who wait for an ancestor.
 
 local function would_write_missing_input(ancestor, run)
+  local writes = {}
+  for _, name in ipairs(F.spec_of(ancestor).outputs) do
+    writes[name] = true
+  end
   for _, name in ipairs(F.spec_of(run).inputs) do
-    if F.state_of(F.record_of(name)) ~= 'L' then
-      for _, output in ipairs(F.spec_of(ancestor).outputs) do
-        if output == name then
-          return true
-        end
-      end
+    if writes[name] and F.state_of(F.record_of(name)) ~= 'L' then
+      return true
     end
   end
   return false
@@ -271,29 +288,39 @@ local function ancestors_block(held, claim)
   return crowd.x or claim.mode == 'x' and crowd.s
 end
 
--- Those in line ahead of the run for this name who wait for an ancestor themselves.
-local function ahead_for_an_ancestor(run, claim, held)
+local function waits_for_an_ancestor(spec, held)
+  for _, wanted in ipairs(spec.claims) do
+    if ancestors_block(held, wanted) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Those in line ahead of the run for this name who wait for an ancestor themselves, as far as this step examines them.
+local function ahead_for_an_ancestor(run, claim, held, examined)
   local crowd = nobody()
   for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, EXAMINED)) do
-    local mine, waits
-    for _, wanted in ipairs(F.spec_of(F.must_find(sub(text, 1, 16))).claims) do
-      if wanted.place == claim.place then
-        mine = wanted
+    local ticket = sub(text, 1, 16)
+    if examined[ticket] == nil then
+      local spec = F.spec_of(F.must_find(ticket))
+      if not F.takes('examined', #spec.claims) then
+        break
       end
-      waits = waits or ancestors_block(held, wanted)
+      examined[ticket] = waits_for_an_ancestor(spec, held)
     end
-    if waits then
-      join(crowd, mine)
+    if examined[ticket] then
+      join(crowd, claim.mode == 's' and { mode = 'x' } or F.stake_of(text))
     end
   end
   return crowd
 end
 
-local function never_fits(run, claim, held)
+local function never_fits(run, claim, held, examined)
   if ancestors_block(held, claim) then
     return true
   end
-  local ahead = ahead_for_an_ancestor(run, claim, held)
+  local ahead = ahead_for_an_ancestor(run, claim, held, examined)
   if claim.mode == 's' then
     return ahead.x and not F.has_kin(run, claim.place)
   elseif claim.mode == 'x' then
@@ -307,7 +334,7 @@ end
 -- Whether the run would wait for its ancestors: one of them is to write a missing input, or what they hold together does
 -- not leave room for a claim of the run, by itself or with those ahead who wait for an ancestor.
 F.is_deadlock = function(run)
-  local held = {}
+  local held, examined = {}, {}
   for _, ticket in ipairs(run.ancestors or {}) do
     local ancestor = F.run_of(ticket)
     if ancestor and holding_states[ancestor.state] then
@@ -320,7 +347,7 @@ F.is_deadlock = function(run)
     end
   end
   for _, claim in ipairs(next(held) and F.spec_of(run).claims or {}) do
-    if never_fits(run, claim, held) then
+    if never_fits(run, claim, held, examined) then
       return true
     end
   end

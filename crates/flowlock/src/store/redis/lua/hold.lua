@@ -66,11 +66,8 @@
     return meta.token
   end,
 
-  -- Gives a run all its claims: what lapsed in its way is lost only here.
+  -- Gives a run all its claims. What lapsed in its way is taken already.
   give_claims = function(run, also)
-    if meta.lapsed > 0 then
-      F.take_what_lapsed(run)
-    end
     F.hold_all(run, also)
     run.lapsed, run.given_up, run.token = nil, nil, F.next_token()
     local inputs = F.spec_of(run).inputs
@@ -126,6 +123,7 @@
   insert = function(run, latest)
     local ticket = run.ticket
     F.note_due(run)
+    F.note_reserving(run)
     RUNS[ticket] = run
     if latest then
       F.join_chain(run, latest)

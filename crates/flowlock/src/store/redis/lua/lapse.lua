@@ -31,6 +31,9 @@ local function lapsed_members(run)
   local members = {}
   for _, claim in ipairs(F.spec_of(run).claims) do
     members[#members + 1] = 'y' .. claim.place .. '\0' .. F.member_of(run, claim)
+    if claim.mode == 'u' then
+      members[#members + 1] = 'z' .. claim.place .. '\0' .. F.capacity_of(run, claim)
+    end
   end
   return members
 end
@@ -48,7 +51,28 @@ F.unhold_lapsed = function(run, also)
   if #members > 0 then
     call('ZREM', KEYS[2], unpack(members))
   end
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    if claim.mode == 'u' then
+      F.fewer_units('w' .. claim.place, claim.units)
+    end
+  end
   note_lapsed(run, -1)
+end
+
+local function hold_lapsed(run)
+  local scored = {}
+  for i, member in ipairs(lapsed_members(run)) do
+    scored[2 * i - 1], scored[2 * i] = 0, member
+  end
+  if #scored > 0 then
+    call('ZADD', KEYS[2], unpack(scored))
+  end
+  for _, claim in ipairs(F.spec_of(run).claims) do
+    if claim.mode == 'u' then
+      call('HINCRBY', KEYS[1], 'w' .. claim.place, claim.units)
+    end
+  end
+  note_lapsed(run, 1)
 end
 
 -- Moves a holder's claims between the standing and the lapsed.
@@ -57,10 +81,7 @@ F.set_lapsed = function(run, lapsed)
     F.unhold_all(run)
     run.lapsed, run.given_up = true, now + F.spec_of(run).keep_lapsed
     meta.lapsed = meta.lapsed + 1
-    for _, member in ipairs(lapsed_members(run)) do
-      call('ZADD', KEYS[2], 0, member)
-    end
-    note_lapsed(run, 1)
+    hold_lapsed(run)
   else
     F.unhold_lapsed(run)
     run.lapsed, run.given_up = nil, nil
@@ -120,46 +141,40 @@ F.lose = function(run)
   end
 end
 
--- A holder of lapsed units, the earliest deadline first, and what all holders, lapsed or not, use together.
-local function first_lapsed(place)
-  local units, smallest = F.units_held(place)
-  local earliest
-  for _, text in ipairs(F.range('y' .. place .. '\0', FIRST, nil, -1)) do
-    local stake = F.stake_of(text)
-    units, smallest = units + stake.units, math.min(smallest, stake.capacity)
-    local run = F.must_hold(place, stake, true)
-    if not earliest or run.deadline < earliest.deadline
-      or run.deadline == earliest.deadline and run.ticket < earliest.ticket then
-      earliest = run
-    end
+-- The oldest lapsed holder that a claim cannot be held beside. Those of one name that is not counted all conflict with a
+-- claim or none does; of units, they are taken until the wanted ones fit.
+local function lapsed_in_the_way(claim)
+  local oldest = F.first_of('y' .. claim.place .. '\0')
+  if not oldest then
+    return nil
   end
-  return earliest, units, smallest
+  local conflicts
+  if claim.mode == 'u' then
+    local units, smallest = F.units_held(claim.place)
+    local lapsed, stated = F.units_held(claim.place, true)
+    conflicts = units + lapsed + claim.units > math.min(claim.capacity, smallest, stated)
+  else
+    conflicts = F.conflicts(claim.mode, sub(oldest, 17, 17))
+  end
+  return conflicts and F.stake_of(oldest) or nil
 end
 
-local function take_lapsed_units(claim)
-  while true do
-    local earliest, units, smallest = first_lapsed(claim.place)
-    if not earliest or units + claim.units <= math.min(claim.capacity, smallest) then
-      return
-    end
-    F.lose(earliest)
-  end
-end
-
--- Ends the lapsed holders that conflict with a run about to be granted: only here are they lost.
-F.take_what_lapsed = function(run)
+-- Ends the lapsed holders that conflict with a run about to be granted. Answers whether all of them, for a step ends only
+-- so many; if not, work is left over.
+F.take_lapsed = function(run)
   for _, claim in ipairs(F.spec_of(run).claims) do
-    if claim.mode == 'u' then
-      take_lapsed_units(claim)
-    else
-      for _, text in ipairs(F.range('y' .. claim.place .. '\0', FIRST, nil, -1)) do
-        local stake = F.stake_of(text)
-        if F.conflicts(claim.mode, stake.mode) then
-          F.lose(F.must_hold(claim.place, stake, true))
-        end
+    local stake = lapsed_in_the_way(claim)
+    while stake do
+      local holder = F.must_hold(claim.place, stake, true)
+      if not F.may_end(holder) then
+        step.unswept = true
+        return false
       end
+      F.lose(holder)
+      stake = lapsed_in_the_way(claim)
     end
   end
+  return true
 end
 
 -- Records that are no longer, or not yet, what they were.
@@ -287,14 +302,7 @@ end
 
 -- Whether this step may still end a holder that is in the way; if so, it counts as ended.
 F.may_end = function(run)
-  local claims = #F.spec_of(run).claims
-  if step.ends == 0 or step.ends < ENDS and claims > step.ended_claims then
-    step.ends = 0
-    return false
-  end
-  step.ends = step.ends - 1
-  step.ended_claims = math.max(0, step.ended_claims - claims)
-  return true
+  return F.takes('ends', #F.spec_of(run).claims)
 end
 
 -- The sweep.
@@ -322,29 +330,22 @@ local function make_absent(run)
   F.save(run)
 end
 
--- Takes a silent client's waiting runs out of line, at most `most` of them; answers how many.
-local function client_is_silent(client, most)
-  local handled, from = 0, FIRST
-  while true do
-    local tickets = F.range('k' .. client, from, nil, PAGE)
-    for _, ticket in ipairs(tickets) do
-      local run = F.must_find(ticket)
-      -- A held place reserves to its end, whoever is silent.
-      if waiting_states[run.state] and not run.absent and not run.place_end then
-        if handled == most then
-          return handled
-        end
-        make_absent(run)
-        handled = handled + 1
-      end
+-- Takes a silent client's waiting runs out of line, as many as this step still may.
+local function client_is_silent(client)
+  local tickets = F.range('w' .. client, FIRST, nil, F.runs_left('due') + 1)
+  if not tickets[1] then
+    F.takes('due', 0)
+  end
+  for _, ticket in ipairs(tickets) do
+    local run = F.must_find(ticket)
+    if run.reserves ~= client then
+      F.damaged('run ' .. ticket .. ' is to leave the line with a process that is not its own')
+    elseif not F.takes('due', #F.spec_of(run).claims) then
+      return
     end
-    if #tickets < PAGE then
-      break
-    end
-    from = tickets[PAGE] .. '\0'
+    make_absent(run)
   end
   call('ZREM', KEYS[6], client)
-  return math.max(handled, 1)
 end
 
 local function read_due(due, key, upto, kind)
@@ -373,22 +374,23 @@ local function all_due()
   return due
 end
 
-local function handle(due, most)
+-- Handles one due thing, if this step still may.
+local function handle(due)
   local kind, what = due[2], due[4]
   if kind == 2 then
-    return client_is_silent(what, most)
+    return client_is_silent(what)
   elseif kind == 3 then
-    record_is_due(what)
-    return 1
+    if F.takes('due', 0) then
+      record_is_due(what)
+    end
+    return
   end
   local run = F.must_find(what)
   -- Handling one run may have ended another that was due as well.
   local at = F.due_of(run)
-  if not at or at > now then
-    return 0
+  if at and at <= now and F.takes('due', #F.spec_of(run).claims) then
+    run_is_due(run)
   end
-  run_is_due(run)
-  return 1
 end
 
 local function first_score(key)
@@ -488,14 +490,13 @@ end
 -- Handles the deadlines that are due; then forgets old outcomes.
 F.sweep = function()
   if now >= meta.next_due or wall >= meta.next_expiry then
-    local left = DUE
     for _, due in ipairs(all_due()) do
-      if left == 0 then
+      if F.runs_left('due') == 0 then
         break
       end
-      left = left - math.min(handle(due, left), left)
+      handle(due)
     end
-    step.unswept = left == 0 and #all_due() > 0
+    step.unswept = F.runs_left('due') == 0 and #all_due() > 0
     meta.next_due = math.min(first_score(KEYS[5]), first_score(KEYS[6]))
     meta.next_expiry = first_score(KEYS[4])
   end

@@ -31,6 +31,7 @@
 
   save = function(run)
     F.note_due(run)
+    F.note_reserving(run)
     call('HSET', KEYS[1], run.ticket, F.row_of(run), F.attempt_of(run), F.ticket_and_head(run))
   end,
 

@@ -222,7 +222,8 @@ local function actual(ticket, source)
   return found and sub(found, 1, 16)
 end
 
--- The lowest ticket to look at, and why. Drops hints that are no longer true on the way.
+-- The lowest ticket to look at, and why. Drops hints that are no longer true on the way; if there are more than one step
+-- drops, work is left over.
 F.next_look = function()
   while true do
     local hint = call('ZRANGEBYLEX', KEYS[7], '[1', '+', 'LIMIT', 0, 1)[1]
@@ -233,7 +234,11 @@ F.next_look = function()
     local found = actual(ticket, source)
     if found == ticket then
       return ticket, source
+    elseif step.hints == 0 then
+      step.unswept = true
+      return nil
     end
+    step.hints = step.hints - 1
     call('ZREM', KEYS[7], hint)
     if found then
       F.add_hint(found, source)
@@ -263,7 +268,7 @@ F.wait_at = function(run, place)
   F.save(run)
 end
 
--- Gives a waiting run all its claims; it begins when its process says so.
+-- Gives a waiting run all its claims; it begins when its process says so. What lapsed in its way is taken already.
 local function hand_over(run)
   if run.in_line then
     remove_from_line(run)
@@ -310,7 +315,11 @@ local function look(run, source)
     return F.finish(run, 'timed_out')
   end
   local in_the_way, place = F.obstacle(run)
-  if not in_the_way then
+  if not in_the_way and not F.take_what_lapsed(run) then
+    -- Later steps go on with it, before anybody behind it is looked at.
+    F.add_hint(ticket, '2')
+    return F.stop('looks')
+  elseif not in_the_way then
     return hand_over(run)
   elseif in_the_way == 'exists' then
     return F.finish(run, 'refused(output_exists)')
@@ -324,21 +333,17 @@ local function look(run, source)
   end
 end
 
--- Looks at runs until nothing is left over or the step's step.looks is used.
+-- Looks at runs until nothing is left over, or as many as one step may.
 F.drain_now = function()
-  while step.looks > 0 do
+  while F.runs_left('looks') > 0 do
     local ticket, source = F.next_look()
     if not ticket then
       return
     end
     local run = F.whole_run(ticket) or F.must_find(ticket)
-    local claims = #F.spec_of(run).claims
-    if step.looks < LOOKS and claims > step.claims then
-      step.looks = 0
+    if not F.takes('looks', #F.spec_of(run).claims) then
       return
     end
-    step.looks = step.looks - 1
-    step.claims = math.max(0, step.claims - claims)
     call('ZREM', KEYS[7], '1' .. ticket .. source)
     look(run, source)
   end

@@ -4,6 +4,38 @@ F.damaged = function(what)
   error({ err = 'FLOWLOCK damaged: ' .. what })
 end
 
+-- What one step does of each kind: so many runs, and so many claims of theirs together. The first run is let through
+-- however many it has, or a step could not go on at all.
+local MOST = { looks = LOOKS, due = DUE, ends = ENDS, returns = ENDS, explained = EXPLAINED,
+  examined = EXAMINED, shown = MOST_RUNS }
+
+-- How many runs, how many claims, whether the first one was let through.
+local function left_of(kind)
+  local left = step[kind] or { MOST[kind], CLAIMS, false }
+  step[kind] = left
+  return left
+end
+
+-- Whether a run with so many claims may still be looked at; if so, it is counted. If not, nobody is any more: whoever comes
+-- later in the order must not pass it.
+F.takes = function(kind, claims)
+  local left = left_of(kind)
+  if left[1] == 0 or left[3] and claims > left[2] then
+    left[1] = 0
+    return false
+  end
+  left[1], left[2], left[3] = left[1] - 1, math.max(0, left[2] - claims), true
+  return true
+end
+
+F.runs_left = function(kind)
+  return left_of(kind)[1]
+end
+
+F.stop = function(kind)
+  left_of(kind)[1] = 0
+end
+
 F.range = function(prefix, from, before, limit)
   local upto = before and '(' .. prefix .. before or '(' .. prefix .. '\255'
   local found = call('ZRANGEBYLEX', KEYS[2], '[' .. prefix .. from, upto, 'LIMIT', 0, limit)
@@ -74,8 +106,8 @@ F.join_chain = function(run, latest)
   end
 end
 
--- The chain of running parents, nearest last; nobody, if the parent is named without proof. Its proof stands in front of
--- its id.
+-- The chain of running parents, the nearest of them, nearest last; nobody, if the parent is named without proof. Its proof
+-- stands in front of its id.
 F.ancestors = function(parent)
   local proof, id = sub(parent, 1, 40), sub(parent, 41)
   local run = F.living(id)
@@ -87,6 +119,9 @@ F.ancestors = function(parent)
     chain[i] = ancestor
   end
   chain[#chain + 1] = run.ticket
+  if #chain > ANCESTORS then
+    table.remove(chain, 1)
+  end
   return chain
 end
 
@@ -114,16 +149,16 @@ end
 
 -- An ancestor shares the place: lapsed or not, until it is taken, ended or revoked.
 F.shares = function(ancestor, place)
-  local run = F.run_of(ancestor)
-  if not run or not holding_states[run.state] or run.revoked then
+  local member = place .. '\0' .. ancestor .. 's'
+  if not call('ZSCORE', KEYS[2], 'h' .. member) and not call('ZSCORE', KEYS[2], 'y' .. member) then
     return false
   end
-  for _, claim in ipairs(F.spec_of(run).claims) do
-    if claim.place == place and claim.mode == 's' then
-      return true
-    end
-  end
-  return false
+  return not F.must_find(ancestor).revoked
+end
+
+-- Ends the lapsed holders that conflict with a run about to be granted: only here are they lost. Answers whether all.
+F.take_what_lapsed = function(run)
+  return meta.lapsed == 0 or F.take_lapsed(run)
 end
 
 F.has_kin = function(run, place)
@@ -135,10 +170,10 @@ F.has_kin = function(run, place)
   return false
 end
 
--- Units in use at a slot and the smallest capacity its holders stated.
-F.units_held = function(place)
-  local units = tonumber(call('HGET', KEYS[1], 'u' .. place) or '0')
-  local smallest = F.first_of('c' .. place .. '\0')
+-- Units in use at a slot and the smallest capacity its holders stated: those who stand, or those who lapsed.
+F.units_held = function(place, lapsed)
+  local units = tonumber(call('HGET', KEYS[1], (lapsed and 'w' or 'u') .. place) or '0')
+  local smallest = F.first_of((lapsed and 'z' or 'c') .. place .. '\0')
   return units, smallest and tonumber(sub(smallest, 1, 5)) or FAR
 end
 
@@ -166,16 +201,24 @@ F.hold_units = function(run, claim)
   local place = claim.place
   call('HINCRBY', KEYS[1], 'u' .. place, claim.units)
   call('ZADD', KEYS[2], 0, 'h' .. place .. '\0' .. F.member_of(run, claim), 0,
-    'c' .. place .. '\0' .. format('%05d', claim.capacity) .. run.ticket)
+    'c' .. place .. '\0' .. F.capacity_of(run, claim))
 end
 
 F.unhold_units = function(run, claim)
   local place = claim.place
-  if call('HINCRBY', KEYS[1], 'u' .. place, -claim.units) == 0 then
-    call('HDEL', KEYS[1], 'u' .. place)
+  F.fewer_units('u' .. place, claim.units)
+  call('ZREM', KEYS[2], 'h' .. place .. '\0' .. F.member_of(run, claim), 'c' .. place .. '\0' .. F.capacity_of(run, claim))
+end
+
+F.fewer_units = function(field, units)
+  if call('HINCRBY', KEYS[1], field, -units) == 0 then
+    call('HDEL', KEYS[1], field)
   end
-  call('ZREM', KEYS[2], 'h' .. place .. '\0' .. F.member_of(run, claim),
-    'c' .. place .. '\0' .. format('%05d', claim.capacity) .. run.ticket)
+end
+
+-- How a stated capacity stands in the index behind its place: the smallest first.
+F.capacity_of = function(run, claim)
+  return format('%05d', claim.capacity) .. run.ticket
 end
 
 -- How a claim stands in the index behind its place.

@@ -5,14 +5,16 @@
 --                  <ticket>     a run · s<ticket> what it asked for · v<ticket> versions of its inputs
 --                  n<nonce><id> ticket of an attempt, and its head · i<id> ticket of the living, or else the latest run with an id
 --                  h<place>     ticket of the exclusive holder, or s and how many share it; before that, if others have to
---                               do with the place, how many, and a colon · u<place> units in use
+--                               do with the place, how many, and a colon · u<place> units in use · w<place> lapsed units
 --                  o<name>      a record
 --  KEYS[2] zset    the index, by bytes; the first letter says of what:
 --                  h<place> NUL ticket mode   shared holders and units     r<ticket>               living runs
 --                  y<place> NUL ticket mode   lapsed holders               c<place> NUL cap ticket stated capacities
+--                                                                          z<place> NUL cap ticket those of lapsed holders
 --                  q<place> NUL ticket mode   those in line                e<place> NUL ticket     exclusive ones in line
 --                  p<place> NUL ticket        parked runs                  g<name> NUL ticket      those who may not overwrite
 --                  k<client><ticket>          waiting and granted runs of a client
+--                  w<client><ticket>          those of them that leave the line when it is silent
 --  KEYS[3] zset    written names, by bytes
 --  KEYS[4] zset    name -> when its record is due (microseconds since 1970)
 --  KEYS[5] zset    ticket -> when the run is due (milliseconds); less 2^52, when its outcome may be forgotten
@@ -53,12 +55,11 @@ local holding_states, waiting_states = { granted = true, running = true }, { awa
 -- What was read in this step, as it is by now.
 local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS, OTHERS = {}, {}, {}, {}, {}, {}
 
--- What this step has done: looks and claims it may still look at, holders in the way that it may still end and how many
--- claims of theirs, of how many runs in the way it may still speak, whom to tell, whether deadlines are left over, and,
--- once it was asked, whether anything may be granted.
+-- What this step has done: of how many runs in the way it may still speak, how many hints that are true no more it may
+-- still drop, whom to tell, whether deadlines are left over, once it was asked, whether anything may be granted; and, from
+-- F.takes, what it may still do of each kind.
 local step = {
-  looks = LOOKS, claims = CLAIMS, ends = ENDS, ended_claims = CLAIMS, probes = PROBES, wakes = {}, everybody = false,
-  unswept = false,
+  probes = PROBES, hints = HINTS, wakes = {}, everybody = false, unswept = false,
 }
 
 local pack, unpack_row, byte, sub, format = cmsgpack.pack, cmsgpack.unpack, string.byte, string.sub, string.format

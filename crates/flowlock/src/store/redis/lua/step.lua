@@ -21,6 +21,9 @@ local function refresh(id, nonce)
     return { 'max_runtime', run.deadline - now }
   end
   if run.lapsed then
+    if not F.takes('returns', #F.spec_of(run).claims) then
+      return { 'ask_again' }
+    end
     F.set_lapsed(run, false)
   end
   run.deadline = ends
@@ -89,17 +92,29 @@ local function give_back(id, nonce)
   return has_begun(run.state)
 end
 
+-- Of which runs the answer says why they wait: of those asked about, the first few, or fewer if they have many claims.
+local function to_explain(asked)
+  local explain = {}
+  for i = 1, math.min(#asked, EXPLAINED) do
+    local run = F.living(asked[i])
+    if run then
+      if not F.takes('explained', #F.spec_of(run).claims) then
+        break
+      end
+      explain[run.ticket] = true
+    end
+  end
+  return explain
+end
+
 -- A page of a client's waiting and granted runs; the blockers only of those asked about.
 local function heartbeat(client, from, asked)
-  local heard, tickets, explain = {}, F.range('k' .. client, from, nil, HEARD + 1), {}
-  for i = 1, math.min(#asked, EXPLAINED) do
-    explain[asked[i]] = true
-  end
+  local heard, tickets, explain = {}, F.range('k' .. client, from, nil, HEARD + 1), to_explain(asked)
   local next_page = tickets[HEARD + 1]
   for i = 1, math.min(#tickets, HEARD) do
     local run = F.must_find(tickets[i])
     local where
-    if waiting_states[run.state] and not explain[run.id] then
+    if waiting_states[run.state] and not explain[run.ticket] then
       where = { 'still_waiting', run.state, run.absent and 0 or 1 }
     else
       where = F.standing(run)
@@ -107,6 +122,20 @@ local function heartbeat(client, from, asked)
     heard[i] = { run.id, where }
   end
   return { heard, next_page or false }
+end
+
+-- Ends those of the runs whose processes are dead, as many as this step may: who reported them probes again.
+local function bury_reported(tickets)
+  for i = 1, math.min(#tickets, PROBES) do
+    local run = is_dead and F.run_of(tickets[i])
+    if run and F.is_dead(run) then
+      if not F.may_end(run) then
+        break
+      end
+      F.bury({ tickets[i] })
+    end
+  end
+  return { 'done' }
 end
 
 local function detach(id, nonce)
@@ -301,8 +330,7 @@ local function act()
   elseif OP == 'heartbeat' then
     return heartbeat(ARGV[4], ARGV[5], list_at(6))
   elseif OP == 'bury' then
-    F.bury(list_at(4))
-    return { 'done' }
+    return bury_reported(list_at(4))
   elseif OP == 'detach' then
     return detach(ARGV[4], ARGV[5])
   elseif OP == 'unlock' then

@@ -1,23 +1,39 @@
 -- Reading a namespace without changing it: one snapshot. Deadlines that passed unswept show as negative time left.
 
--- { run's row, what it asked for, versions of its inputs, lease left, blockers }
+-- Since when the process of an absent waiting run has not been heard from, at the latest. It is absent before a sweep says
+-- so; a held place reserves to its end, whoever is silent.
+local function silent_since(run)
+  local silent_at
+  if waiting_states[run.state] and run.absent then
+    silent_at = run.absent_since
+  elseif waiting_states[run.state] and not run.place_end then
+    local heard = F.heard(run.client)
+    silent_at = heard and heard + SILENCE <= now and heard + SILENCE
+  end
+  return silent_at and wall - (now - silent_at + SILENCE) * 1000 or false
+end
+
+-- { run's row, what it asked for, versions of its inputs, lease left, blockers, since when it is silent }
 local function seen(run)
   local ticket = run.ticket
   local both = call('HMGET', KEYS[1], 's' .. ticket, 'v' .. ticket)
   local left = holding_states[run.state] and run.deadline and run.deadline - now
-  return { pack(run), both[1], both[2], left or false, waiting_states[run.state] and F.blocked(run) or false }
+  return { pack(run), both[1], both[2], left or false, waiting_states[run.state] and F.blocked(run) or false,
+    silent_since(run) }
 end
 
 -- ARGV: job or nothing, first ticket, how many
 local function runs(job, from, limit)
   local tickets, found = F.range('r', from, nil, limit + 1), {}
-  for i = 1, math.min(#tickets, limit) do
-    local run = F.must_find(tickets[i])
-    if job == '' or run.job == job then
+  for i, ticket in ipairs(tickets) do
+    local run = F.whole_run(ticket) or F.must_find(ticket)
+    if i > limit or not F.takes('shown', #F.spec_of(run).claims) then
+      return { found, ticket }
+    elseif job == '' or run.job == job then
       found[#found + 1] = seen(run)
     end
   end
-  return { found, tickets[limit + 1] or false }
+  return { found, false }
 end
 
 -- ARGV: the field that has its ticket, by its id or by its attempt
@@ -63,7 +79,7 @@ local function name_seen(name)
   end
   local record = F.record_of(name)
   local has_expired = record and F.state_of(record) == 'E'
-  return { name, record and record.raw or false, holders, line, has_expired and 1 or 0 }
+  return { name, record and record.raw or false, holders, line, has_expired and 1 or 0 }, #holders + #line
 end
 
 -- How much is in the namespace; nothing if nobody ever used it.
@@ -86,9 +102,14 @@ local function look()
   elseif OP == 'namespace' then
     return namespace_seen()
   end
-  local found = {}
+  local found, shown = {}, 0
   for i = 1, math.min(tonumber(ARGV[4]), MOST_NAMES) do
-    found[i] = name_seen(ARGV[4 + i])
+    local seen, more = name_seen(ARGV[4 + i])
+    shown = shown + more
+    if shown > CLAIMS and i > 1 then
+      break
+    end
+    found[i] = seen
   end
   return found
 end

@@ -126,22 +126,27 @@ pub(super) fn first_by_ticket(mut stakes: Vec<Stake>, limit: usize) -> Vec<Stake
     stakes
 }
 
+/// A source as a text that sorts as it does.
 pub(super) fn source_text(source: &Source) -> String {
     match source {
-        Source::Parked(place) => format!("p{}", place.key()),
-        Source::Alone => "a".into(),
-        Source::Readers(name) => format!("w{}", name.as_str()),
-        Source::Guards(name) => format!("g{}", name.as_str()),
+        Source::Parked(Place { space: None, name }) => format!("1a{}", name.as_str()),
+        Source::Parked(place) => format!("1{}", place.key()),
+        Source::Alone => "2".into(),
+        Source::Readers(name) => format!("3{}", name.as_str()),
+        Source::Guards(name) => format!("4{}", name.as_str()),
     }
 }
 
 pub(super) fn source_from_text(text: &str) -> Option<Source> {
     let (kind, rest) = text.split_at_checked(1)?;
     Some(match kind {
-        "p" => Source::Parked(Place::from_key(rest)?),
-        "a" => Source::Alone,
-        "w" => Source::Readers(Name::parse(rest).ok()?),
-        "g" => Source::Guards(Name::parse(rest).ok()?),
+        "1" => Source::Parked(match rest.strip_prefix('a') {
+            Some(name) => Place::record(&Name::parse(name).ok()?),
+            None => Place::from_key(rest)?,
+        }),
+        "2" if rest.is_empty() => Source::Alone,
+        "3" => Source::Readers(Name::parse(rest).ok()?),
+        "4" => Source::Guards(Name::parse(rest).ok()?),
         _ => return None,
     })
 }

@@ -1,0 +1,117 @@
+//! What one step may still look at; what is left over, later steps continue.
+
+use crate::world::Bounds;
+
+/// So many runs, and so many claims of theirs together. The first run is let through however many it has, or a step
+/// could not go on at all.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    runs: usize,
+    claims: usize,
+    is_first: bool,
+}
+
+impl Allowance {
+    fn of(runs: usize, claims: usize) -> Self {
+        Self { runs, claims, is_first: true }
+    }
+
+    /// Whether a run with so many claims may still be looked at; if so, it is counted. If not, nobody is any more: whoever
+    /// comes later in the order must not pass it.
+    pub(super) fn takes(&mut self, claims: usize) -> bool {
+        if self.runs == 0 || !self.is_first && claims > self.claims {
+            self.runs = 0;
+            return false;
+        }
+        self.is_first = false;
+        self.runs -= 1;
+        self.claims = self.claims.saturating_sub(claims);
+        true
+    }
+
+    pub(super) fn is_used_up(&self) -> bool {
+        self.runs == 0
+    }
+
+    /// Nobody is looked at any more in this step.
+    pub(super) fn stop(&mut self) {
+        self.runs = 0;
+    }
+
+    pub(super) fn runs(&self) -> usize {
+        self.runs
+    }
+}
+
+/// What one step may still do.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// Waiting runs that it looks at.
+    pub(super) looks: Allowance,
+    /// Deadlines that it handles.
+    pub(super) due: Allowance,
+    /// Holders that it ends because others need their names, beyond the one that leaves of itself.
+    pub(super) ends: Allowance,
+    /// Late holders whose names it gives back to them.
+    pub(super) returns: Allowance,
+    /// Runs of which its answer shows what is in their way.
+    pub(super) shown: Allowance,
+    /// Runs in line that it examines for a deadlock.
+    pub(super) examined: Allowance,
+    /// Of how many runs in the way it may still speak.
+    pub(super) probes: usize,
+    /// How many hints that are true no more it may still drop.
+    pub(super) hints: usize,
+}
+
+impl Budget {
+    pub(super) fn of(bounds: Bounds) -> Self {
+        let Bounds { looks, claims, due, ends, explained, examined, probes, hints, .. } = bounds;
+        Self {
+            looks: Allowance::of(looks as usize, claims),
+            due: Allowance::of(due, claims),
+            ends: Allowance::of(ends, claims),
+            returns: Allowance::of(ends, claims),
+            shown: Allowance::of(explained, claims),
+            examined: Allowance::of(examined, claims),
+            probes,
+            hints,
+        }
+    }
+
+    /// For a step that only reads, of so many runs.
+    pub(super) fn of_a_page(bounds: Bounds, shown: usize) -> Self {
+        let none = || Allowance::of(0, 0);
+        Self {
+            looks: none(),
+            due: none(),
+            ends: none(),
+            returns: none(),
+            shown: Allowance::of(shown, bounds.claims),
+            examined: none(),
+            probes: 0,
+            hints: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_run_is_let_through_whatever_it_has() {
+        let mut left = Allowance::of(3, 10);
+        assert!(left.takes(1_000));
+        assert!(!left.takes(1), "it had more than all the claims there were");
+        assert!(!left.takes(0), "nobody passes whoever had to stop");
+    }
+
+    #[test]
+    fn so_many_runs_or_so_many_claims() {
+        let mut left = Allowance::of(3, 10);
+        assert_eq!([4, 4, 2, 0].map(|claims| left.takes(claims)), [true, true, true, false], "runs");
+        let mut left = Allowance::of(9, 10);
+        assert_eq!([4, 6, 0, 1].map(|claims| left.takes(claims)), [true, true, true, false], "claims");
+    }
+}

@@ -1,0 +1,122 @@
+//! Tables that count what is read of them and written to them.
+
+use crate::claim::Space;
+use crate::engine::namespace::Census;
+use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
+use crate::name::{Name, RunId};
+use crate::record::Record;
+use crate::rule::Crowd;
+use crate::run::{Attempt, ClientId, Place, Run, Ticket};
+
+#[derive(Debug, Default)]
+pub(super) struct Counted<T> {
+    pub(super) rows: T,
+    /// How many calls there were, and how many rows and claims they moved.
+    pub(super) looked: u64,
+}
+
+impl<T> Counted<T> {
+    fn count<A: Moved>(&mut self, call: impl FnOnce(&mut T) -> Result<A>) -> Result<A> {
+        let answer = call(&mut self.rows)?;
+        self.looked += 1 + answer.moved();
+        Ok(answer)
+    }
+}
+
+/// What an answer of the tables moves, beyond itself.
+trait Moved {
+    fn moved(&self) -> u64 {
+        0
+    }
+}
+
+impl Moved for () {}
+impl Moved for bool {}
+impl Moved for i64 {}
+impl Moved for Meta {}
+impl Moved for Crowd {}
+impl Moved for Census {}
+impl Moved for Vitals {}
+impl Moved for Ticket {}
+impl Moved for Record {}
+impl Moved for Stake {}
+impl Moved for Run {}
+impl Moved for Hint {}
+impl<K> Moved for (i64, K) {}
+
+impl<M: Moved> Moved for Option<M> {
+    fn moved(&self) -> u64 {
+        self.as_ref().map_or(0, Moved::moved)
+    }
+}
+
+impl<M: Moved> Moved for Vec<M> {
+    fn moved(&self) -> u64 {
+        self.iter().map(|one| 1 + one.moved()).sum()
+    }
+}
+
+macro_rules! counted {
+    ($(fn $name:ident($($given:ident: $type:ty),*) -> $answer:ty;)*) => {
+        impl<T: Tables> Tables for Counted<T> {
+            $(fn $name(&mut self, $($given: $type),*) -> Result<$answer> {
+                self.count(|rows| rows.$name($($given),*))
+            })*
+        }
+    };
+}
+
+counted! {
+    fn meta() -> Meta;
+    fn set_meta(meta: &Meta) -> ();
+    fn run(ticket: Ticket) -> Option<Run>;
+    fn vitals(ticket: Ticket) -> Option<Vitals>;
+    fn by_attempt(attempt: &Attempt) -> Option<Run>;
+    fn living(id: &RunId) -> Option<Run>;
+    fn insert_run(run: &Run) -> ();
+    fn update_run(run: &Run) -> ();
+    fn delete_run(ticket: Ticket) -> ();
+    fn living_runs(from: Ticket, limit: usize) -> Vec<Run>;
+    fn latest_run(id: &RunId) -> Option<Run>;
+    fn due_runs(upto_ms: i64, limit: usize) -> Vec<(i64, Ticket)>;
+    fn forgettable(upto_ms: i64, limit: usize) -> Vec<(i64, Ticket)>;
+    fn hold(place: &Place, stake: Stake, which: Which) -> ();
+    fn unhold(place: &Place, stake: Stake, which: Which) -> ();
+    fn holds(place: &Place, stake: Stake, which: Which) -> bool;
+    fn held(space: Space, name: &Name, which: Which) -> Crowd;
+    fn holders(place: &Place, which: Which, limit: usize) -> Vec<Stake>;
+    fn enqueue(place: &Place, stake: Stake) -> ();
+    fn dequeue(place: &Place, stake: Stake) -> ();
+    fn ahead(space: Space, name: &Name, before: Ticket, enough: u64) -> Crowd;
+    fn line(place: &Place, part: Part, limit: usize) -> Vec<Stake>;
+    fn last_in_line(place: &Place, part: Part) -> Option<Ticket>;
+    fn park(place: &Place, ticket: Ticket) -> ();
+    fn unpark(place: &Place, ticket: Ticket) -> ();
+    fn first_parked(place: &Place) -> Option<Ticket>;
+    fn hints(after: Option<&Hint>, limit: usize) -> Vec<Hint>;
+    fn add_hint(hint: &Hint) -> ();
+    fn remove_hint(hint: &Hint) -> ();
+    fn is_dirty(place: &Place) -> bool;
+    fn set_dirty(place: &Place, is_dirty: bool) -> ();
+    fn record(name: &Name) -> Option<Record>;
+    fn put_record(record: &Record) -> ();
+    fn delete_record(name: &Name) -> ();
+    fn due_records(upto_us: i64, limit: usize) -> Vec<(i64, Name)>;
+    fn records(prefix: &str, after: Option<&Name>, limit: usize) -> Vec<Record>;
+    fn guard(name: &Name, ticket: Ticket) -> ();
+    fn unguard(name: &Name, ticket: Ticket) -> ();
+    fn next_guard(name: &Name, from: Ticket) -> Option<Ticket>;
+    fn heard(client: ClientId) -> Option<i64>;
+    fn set_heard(client: ClientId, at_ms: i64) -> ();
+    fn forget_client(client: ClientId) -> ();
+    fn silent_clients(upto_ms: i64, limit: usize) -> Vec<(i64, ClientId)>;
+    fn add_of_client(client: ClientId, ticket: Ticket) -> ();
+    fn remove_of_client(client: ClientId, ticket: Ticket) -> ();
+    fn of_client(client: ClientId, from: Ticket, limit: usize) -> Vec<Ticket>;
+    fn reserving(client: ClientId, limit: usize) -> Vec<Ticket>;
+    fn next_due(silence_ms: i64) -> Option<i64>;
+    fn next_expiry() -> Option<i64>;
+    fn next_forget() -> Option<i64>;
+    fn last_forget() -> Option<i64>;
+    fn census() -> Census;
+}

@@ -76,9 +76,12 @@ impl Files {
     /// Reads a file that the command may have replaced: it counts if it is one, and no link to another.
     fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = File::options().read(true).custom_flags(flags).open(self.inside(name))?;
+        let other = || io::Error::other("not a regular file");
+        let opened = File::options().read(true).custom_flags(flags).open(self.inside(name));
+        let is_link = |error: &io::Error| error.raw_os_error() == Some(libc::ELOOP);
+        let file = opened.map_err(|error| if is_link(&error) { other() } else { error })?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::other("not a regular file"));
+            return Err(other());
         }
         let mut bytes = Vec::new();
         file.take(most + 1).read_to_end(&mut bytes)?;

@@ -218,8 +218,8 @@ fn nested_runs_that_want_more_units_than_their_ancestors_leave_are_refused_at_on
     let cli = cli();
     let program = env!("CARGO_BIN_EXE_flowlock");
     let inner = format!("{program} run --name inner --slot g:1/9 -- true");
-    let said =
-        "flowlock: inner would wait for ever, because it is part of the run it waits for (deadlock): slot g";
+    let said = "flowlock: inner would wait for ever, because it is part of the run it waits for (deadlock): \
+        units of slot g are taken by ";
     cli.run(["run", "--slot", "g:4/4", "--", "sh", "-c", &inner]).code(75).stderr_has(said);
     let inner = format!("{program} run --slot g:2/4 -- {program} run --name inner --slot g:1/4 -- true");
     cli.run(["run", "--slot", "g:2/4", "--", "sh", "-c", &inner]).code(75).stderr_has(said);

@@ -24,6 +24,7 @@ fn a_server_that_keeps_what_it_acknowledged_is_healthy() {
             "memory",
             "min-replicas",
             "namespace",
+            "namespaces",
             "persistence",
             "primary",
             "replicas",

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::place::Place;
 use crate::store::{StoreError, StoreErrorKind};
@@ -54,6 +55,9 @@ pub(super) fn leased(place: &Place) -> Option<StoreError> {
     Some(StoreError::new(StoreErrorKind::Unreachable, message))
 }
 
+/// How long a process of flowlock has a lock at most, as a rule.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// A lock on the store's own files that keeps others from reading or writing it.
 #[derive(Debug)]
 pub(super) struct InTheWay {
@@ -68,18 +72,32 @@ impl std::fmt::Display for InTheWay {
 }
 
 /// A lock of another process that is in the way of whoever reads or writes the store. A process of flowlock has such a
-/// lock for a moment only.
+/// lock for a moment only: what is named is still there after another.
 pub(super) fn in_the_way(store: &Place) -> Option<InTheWay> {
-    let lock_of = |file: Place, is_in_the_way: fn(&Lock) -> bool| {
+    let first = all_in_the_way(store);
+    if first.len() > 1 {
+        std::thread::sleep(MOMENT);
+        let again = all_in_the_way(store);
+        if let Some(lasting) =
+            again.into_iter().find(|lock| first.iter().any(|other| other.lock == lock.lock))
+        {
+            return Some(lasting);
+        }
+    }
+    first.into_iter().next()
+}
+
+fn all_in_the_way(store: &Place) -> Vec<InTheWay> {
+    let locks_of = |file: Place, is_in_the_way: fn(&Lock) -> bool| {
         let own = std::process::id();
-        let mut locks = locks_on(file.inside(), Kind::Bytes).into_iter();
-        let lock = locks.find(|lock| is_in_the_way(lock) && lock.pid != Some(own))?;
-        Some(InTheWay { lock, file })
+        let locks = locks_on(file.inside(), Kind::Bytes).into_iter();
+        let locks = locks.filter(move |lock| is_in_the_way(lock) && lock.pid != Some(own));
+        locks.map(move |lock| InTheWay { lock, file: file.clone() })
     };
-    lock_of(store.beside("-shm"), |lock| {
+    let on_index = locks_of(store.beside("-shm"), |lock| {
         lock.touches(INDEX_LOCKS) && !lock.shared || lock.touches(INDEX_LOCKS_OF_WRITERS)
-    })
-    .or_else(|| lock_of(store.clone(), |lock| !lock.shared))
+    });
+    on_index.chain(locks_of(store.clone(), |lock| !lock.shared)).collect()
 }
 
 /// Says whose lock it is.

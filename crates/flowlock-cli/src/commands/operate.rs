@@ -92,7 +92,11 @@ pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
 /// Renews until a signal comes, or the run is over.
 pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
-    let (door, mut signals) = waiting::open(&Arc::new(Settings::read(global)?))?;
+    let (door, mut signals) = match waiting::open(&Arc::new(Settings::read(global)?)) {
+        // It renews until a signal comes, and one came: a step of a build may be over before the store is open.
+        Err(failure) if failure.outcome == "cancelled" => return Ok(exit::OK),
+        opened => opened?,
+    };
     crate::log::begin();
     let seen = door.flowlock.run(&run).map_err(|error| door.failure(error))?;
     let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;

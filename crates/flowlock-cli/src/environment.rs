@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use flowlock::{Flowlock, Grant, LONGEST_NOTE};
+use flowlock::{Flowlock, Grant, LONGEST_NOTE, named_file};
 use nix::libc;
 use serde::Serialize;
 
@@ -83,12 +83,7 @@ impl Files {
         if !file.metadata()?.is_file() {
             return Err(other());
         }
-        let mut bytes = Vec::new();
-        file.take(most + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > most {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {most} bytes")));
-        }
-        Ok(bytes)
+        named_file::read_whole(file, most)
     }
 }
 

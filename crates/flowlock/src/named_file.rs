@@ -28,7 +28,7 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Reads an open file of `most` bytes at most.
-pub(crate) fn read_whole(file: File, most: u64) -> io::Result<Vec<u8>> {
+pub fn read_whole(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {

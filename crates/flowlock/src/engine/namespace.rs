@@ -1,8 +1,8 @@
 //! A namespace as a whole: what is in it, and its removal once it is empty.
 
 use super::Engine;
+use super::records::ask_again;
 use super::tables::{Result, Tables};
-use crate::blocker::Blocked;
 use crate::run::{Actor, Ticket};
 use crate::step::{Answer, InUse};
 
@@ -63,7 +63,7 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn remove_namespace(&mut self) -> Result<Answer> {
         let is_new = self.meta.sequence == 0;
         if self.has_leftover()? {
-            return Ok(again());
+            return Ok(ask_again());
         }
         if !self.tables.living_runs(Ticket(0), 1)?.is_empty() {
             return Ok(Answer::InUse(InUse::Runs));
@@ -77,7 +77,7 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(Answer::InUse(InUse::Outcomes { remembered_ms: last.abs_diff(now) }));
         }
         if self.clear_a_page()? {
-            return Ok(again());
+            return Ok(ask_again());
         }
         if self.meta.removed.is_some() {
             return Ok(Answer::NotFound);
@@ -108,9 +108,4 @@ impl<T: Tables> Engine<'_, T> {
         self.meta.next_forget_ms = self.tables.next_forget()?.unwrap_or(i64::MAX);
         Ok(most == page)
     }
-}
-
-/// There is older work, or more than one step deletes.
-fn again() -> Answer {
-    Answer::Refused(Blocked::nothing())
 }

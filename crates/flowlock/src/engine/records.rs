@@ -289,6 +289,6 @@ impl<T: Tables> Engine<'_, T> {
 }
 
 /// Refuses a short administrative step for now: older work, or more than one step may do, comes first.
-fn ask_again() -> Answer {
+pub(super) fn ask_again() -> Answer {
     Answer::Refused(Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) })
 }

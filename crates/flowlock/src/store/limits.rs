@@ -22,6 +22,15 @@ pub struct Limits {
     pub interrupted: Option<Arc<AtomicBool>>,
 }
 
+/// How much of a pause was slept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slept {
+    /// All of it.
+    Whole,
+    /// The wait was over before its end.
+    TooShort,
+}
+
 impl Limits {
     /// Waits for `patience` from now on; nothing ends that early.
     pub fn within(patience: Duration) -> Self {
@@ -56,15 +65,22 @@ impl Limits {
 
     /// Sleeps for `pause`, or until the wait is over: a moment in any case.
     pub(crate) fn sleep(&self, pause: Duration) {
+        if self.sleep_while_waiting(pause) == Slept::TooShort {
+            std::thread::sleep(MOMENT);
+        }
+    }
+
+    /// Sleeps for `pause`, or until the wait is over.
+    pub(crate) fn sleep_while_waiting(&self, pause: Duration) -> Slept {
         let end = later(Instant::now(), pause);
         while let Some(nap) = self.nap() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                return Slept::Whole;
             }
             std::thread::sleep(nap.min(left));
         }
-        std::thread::sleep(MOMENT);
+        Slept::TooShort
     }
 
     /// What to answer if the store says again and again that older work comes first, and the wait is over.

@@ -62,7 +62,7 @@ fn is_locked(code: ErrorCode) -> bool {
 pub(super) fn naming_the_locker(store: &Place, error: StoreError) -> StoreError {
     let cause = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
     let locked = cause.and_then(rusqlite::Error::sqlite_error_code).is_some_and(is_locked);
-    match lockers::in_the_way(store).filter(|_| locked) {
+    match locked.then(|| lockers::in_the_way(store)).flatten() {
         Some(lock) => StoreError::new(error.kind(), format!("the store is busy: {lock}")).caused_by(error),
         None => error,
     }

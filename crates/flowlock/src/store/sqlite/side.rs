@@ -2,8 +2,8 @@
 //!
 //! Whoever may write the directory can put anything under these names before the store's owner does: a link to
 //! another file, a FIFO that never answers, a file of their own. So nothing is opened through a link, and what
-//! was opened is judged by its descriptor: a regular file with one name, which belongs to the store's owner or to
-//! root and which nobody may write who may not write the store. What is missing is made by the owner alone, under a
+//! was opened is judged by its descriptor: a regular file with one name, which belongs to the store's owner
+//! and which nobody may write who may not write the store. What is missing is made by the owner alone, under a
 //! name that cannot be guessed, and moved into place with its mode. Root makes nothing in another user's store: what
 //! it made would have to be given away, and they can put something else in its place, or in that of a directory above.
 

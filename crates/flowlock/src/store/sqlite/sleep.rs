@@ -7,12 +7,11 @@
 
 use std::cell::RefCell;
 use std::ffi::c_int;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::ffi;
 
 use crate::store::Limits;
-use crate::world::later;
 
 thread_local! {
     /// How long the caller waits whose transaction this thread carries out.
@@ -30,19 +29,8 @@ pub(super) extern "C" fn sleep(_: *mut ffi::sqlite3_vfs, microseconds: c_int) ->
     let pause = Duration::from_micros(microseconds.max(0).unsigned_abs().into());
     let limits = LIMITS.try_with(|limits| limits.borrow().clone()).ok().flatten();
     match limits {
-        Some(limits) => sleep_within(&limits, pause),
+        Some(limits) => _ = limits.sleep_while_waiting(pause),
         None => std::thread::sleep(pause),
     }
     microseconds
-}
-
-fn sleep_within(limits: &Limits, pause: Duration) {
-    let end = later(Instant::now(), pause);
-    while let Some(nap) = limits.nap() {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        std::thread::sleep(nap.min(left));
-    }
 }

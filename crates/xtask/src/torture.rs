@@ -8,7 +8,7 @@ use crate::steps::{Failure, Steps};
 use crate::{mutants, repo};
 
 /// Random histories in one round; a round is what a change of mind (Ctrl-C) loses at most.
-const HISTORIES: &str = "1024";
+const HISTORIES: &str = "256";
 
 /// How many times as long as in `cargo xtask test` the machine is hostile to real processes: 16 of them contend for
 /// 30 seconds, and power goes out several hundred times.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::tables::{Result, Source, Tables};
-use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS};
+use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS, Records};
 use crate::claim::Claims;
 use crate::name::JobName;
 use crate::rule::Obstacle;
@@ -31,6 +31,7 @@ impl<T: Tables> Engine<'_, T> {
             }
             self.drain()?;
         }
+        self.look_ahead(&request.spec, Records::Untouched)?;
         let run = self.arrive(request)?;
         self.decide(run, request).map(Answer::Standing)
     }

@@ -33,7 +33,7 @@ use crate::claim::Claim;
 use crate::name::Name;
 use crate::record::{Record, RecordState};
 use crate::rule::{self, Crowd, Kinship, Obstacle};
-use crate::run::{Actor, Place, Run, State, Ticket, Token};
+use crate::run::{Actor, Place, Run, Spec, State, Ticket, Token};
 use crate::step::{Answer, Step, Wake};
 use crate::store::StoreError;
 use crate::world::{Bounds, Now, World};
@@ -174,6 +174,19 @@ impl<'a, T: Tables> Engine<'a, T> {
         Ok(self.next_look()?.is_some() || self.unswept)
     }
 
+    /// Says what the step will ask about a run's names, if anybody of the namespace waits or has lapsed.
+    fn look_ahead(&mut self, spec: &Spec, records: Records) -> Result<()> {
+        if self.meta.waiting == 0 && self.meta.lapsed == 0 {
+            return Ok(());
+        }
+        let mut places: Vec<_> =
+            spec.claims.into_iter().map(|claim| Place::of(claim.space, &claim.name)).collect();
+        if records == Records::Written {
+            places.extend(spec.claims.outputs().map(|claim| Place::record(&claim.name)));
+        }
+        self.tables.look_ahead(&places)
+    }
+
     /// The record of a name; read from the tables once in a step.
     fn record(&mut self, name: &Name) -> Result<Option<Record>> {
         if let Some(known) = self.records.get(name) {
@@ -241,6 +254,13 @@ impl<'a, T: Tables> Engine<'a, T> {
 
 fn no_row(ticket: Ticket) -> StoreError {
     StoreError::damaged(format!("run {ticket} is named but has no row"))
+}
+
+/// Whether a step writes the records of a run's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Records {
+    Untouched,
+    Written,
 }
 
 /// A namespace through the eyes of one run: what [`rule`] asks for.

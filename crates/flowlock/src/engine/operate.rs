@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Engine;
 use super::tables::{Result, Tables};
+use super::{Engine, Records};
 use crate::name::RunId;
 use crate::run::Attempt;
 use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket, Token};
@@ -74,6 +74,7 @@ impl<T: Tables> Engine<'_, T> {
         if late && self.has_leftover()? {
             return Ok(Finished::AskAgain);
         }
+        self.look_ahead(&run.spec, Records::Written)?;
         self.write_outputs(&run, note)?;
         self.sign(&mut run);
         self.finish(&mut run, Outcome::Committed)?;
@@ -96,6 +97,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         let outcome = if run.revoked { Outcome::Lost(LostBy::Broken) } else { Outcome::Failed };
         let late = run.is_late(self.now.boot_ms);
+        self.look_ahead(&run.spec, Records::Untouched)?;
         self.sign(&mut run);
         self.finish(&mut run, outcome)?;
         Ok(Finished::Ended { outcome, late })

@@ -141,6 +141,11 @@ pub(crate) trait Tables {
     /// Ended runs to forget at or before `upto`, earliest first.
     fn forgettable(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>>;
 
+    /// The step is about to ask who waits at these places, or has lapsed there: a store may read all of that at once.
+    fn look_ahead(&mut self, _places: &[Place]) -> Result<()> {
+        Ok(())
+    }
+
     fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()>;
     fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()>;
     fn holds(&mut self, place: &Place, stake: Stake, which: Which) -> Result<bool>;

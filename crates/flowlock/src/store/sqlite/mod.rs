@@ -268,7 +268,7 @@ impl SqliteStore {
         let _timed = file.timed(limits);
         let (effect, epoch) = file.write(|sql| {
             let (ns, epoch) = namespace::enter(sql, namespace)?;
-            let effect = engine::step(&mut Rows { sql, ns }, self.world.as_ref(), step)?;
+            let effect = engine::step(&mut Rows::new(sql, ns), self.world.as_ref(), step)?;
             self.watermarks.check(namespace, Some(epoch), effect.sequence - 1)?;
             Ok((effect, epoch))
         })?;
@@ -303,7 +303,7 @@ impl SqliteStore {
             file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
         let found = namespace::find(&transaction, namespace)?;
         let ns = found.map_or(-1, |found| found.ns);
-        let page = engine::view::view(&mut Rows { sql: &transaction, ns }, self.world.as_ref(), view)?;
+        let page = engine::view::view(&mut Rows::new(&transaction, ns), self.world.as_ref(), view)?;
         let epoch = found.and_then(|found| found.epoch);
         self.watermarks.check(namespace, epoch, page.sequence)?;
         if let Some(epoch) = epoch {

@@ -1,6 +1,7 @@
 //! A namespace's tables as SQL.
 
 mod cells;
+mod quiet;
 
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row, ToSql, params};
@@ -10,6 +11,7 @@ use self::cells::{
     most, number, parsed, read_record, read_run, read_stake, source_from_text, source_text, state_word,
     ticket, unreadable, unsigned,
 };
+use self::quiet::Quiet;
 use super::failure::translate;
 use crate::claim::{Mode, Space};
 use crate::engine::namespace::Census;
@@ -23,11 +25,16 @@ use crate::world::Life;
 
 /// The rows of one namespace, inside the transaction that is open on the connection.
 pub(super) struct Rows<'c> {
-    pub(super) sql: &'c Connection,
-    pub(super) ns: i64,
+    sql: &'c Connection,
+    ns: i64,
+    quiet: Quiet,
 }
 
-impl Rows<'_> {
+impl<'c> Rows<'c> {
+    pub(super) fn new(sql: &'c Connection, ns: i64) -> Self {
+        Self { sql, ns, quiet: Quiet::default() }
+    }
+
     fn execute(&self, sql: &str, params: impl Params) -> Result<()> {
         let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;
         statement.execute(params).map_err(translate)?;
@@ -201,11 +208,19 @@ impl Tables for Rows<'_> {
         self.many(sql, (self.ns, upto_ms, most(limit)), |row| Ok((row.get(0)?, ticket(row, 1)?)))
     }
 
+    fn look_ahead(&mut self, places: &[Place]) -> Result<()> {
+        self.find_quiet(places)
+    }
+
     fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
         let (mode, units, capacity) = columns(stake.mode);
+        let key = place.key();
+        if which == Which::Lapsed {
+            self.quiet.ends(&key);
+        }
         self.execute(
             "insert into hold (ns, place, lapsed, mode, ticket, units, capacity) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            (self.ns, place.key(), which == Which::Lapsed, mode, number(stake.ticket), units, capacity),
+            (self.ns, key, which == Which::Lapsed, mode, number(stake.ticket), units, capacity),
         )?;
         self.count_units(place, stake, which, i64::from(units))
     }
@@ -227,6 +242,9 @@ impl Tables for Rows<'_> {
 
     fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd> {
         let (place, lapsed) = (Place::of(space, name).key(), which == Which::Lapsed);
+        if lapsed && self.quiet.has(&place) {
+            return Ok(Crowd::NOBODY);
+        }
         if space == Space::Slot {
             let sql = "select (select units from units where ns = ?1 and place = ?2 and lapsed = ?3), \
                 (select min(capacity) from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = 2)";
@@ -246,8 +264,12 @@ impl Tables for Rows<'_> {
         let sql = "select ticket, mode, units, capacity from hold where ns = ?1 and place = ?2 and lapsed = ?3 \
             and mode = ?4 order by ticket limit ?5";
         let mut stakes = Vec::new();
+        let key = place.key();
+        if which == Which::Lapsed && self.quiet.has(&key) {
+            return Ok(stakes);
+        }
         for mode in all_modes(place) {
-            let params = (self.ns, place.key(), which == Which::Lapsed, mode, most(limit));
+            let params = (self.ns, &key, which == Which::Lapsed, mode, most(limit));
             stakes.extend(self.many(sql, params, read_stake)?);
         }
         Ok(first_by_ticket(stakes, limit))
@@ -255,9 +277,11 @@ impl Tables for Rows<'_> {
 
     fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()> {
         let (mode, units, capacity) = columns(stake.mode);
+        let key = place.key();
+        self.quiet.ends(&key);
         self.execute(
             "insert into line (ns, place, mode, ticket, units, capacity) values (?1, ?2, ?3, ?4, ?5, ?6)",
-            (self.ns, place.key(), mode, number(stake.ticket), units, capacity),
+            (self.ns, key, mode, number(stake.ticket), units, capacity),
         )
     }
 
@@ -270,12 +294,16 @@ impl Tables for Rows<'_> {
 
     fn ahead(&mut self, space: Space, name: &Name, before: Ticket, enough: u64) -> Result<Crowd> {
         let place = Place::of(space, name);
+        let key = place.key();
+        if self.quiet.has(&key) {
+            return Ok(Crowd::NOBODY);
+        }
         if space == Space::Slot {
             return self.units_ahead(&place, before, enough);
         }
         let sql = "select exists (select 1 from line where ns = ?1 and place = ?2 and mode = 0 and ticket < ?3), \
             exists (select 1 from line where ns = ?1 and place = ?2 and mode = 1 and ticket < ?3)";
-        self.crowd(sql, (self.ns, place.key(), number(before)))
+        self.crowd(sql, (self.ns, key, number(before)))
     }
 
     fn line(&mut self, place: &Place, part: Part, limit: usize) -> Result<Vec<Stake>> {
@@ -303,8 +331,10 @@ impl Tables for Rows<'_> {
     }
 
     fn park(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
+        let key = place.key();
+        self.quiet.ends(&key);
         let sql = "insert into parked (ns, place, ticket) values (?1, ?2, ?3)";
-        self.execute(sql, (self.ns, place.key(), number(ticket)))
+        self.execute(sql, (self.ns, key, number(ticket)))
     }
 
     fn unpark(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
@@ -313,8 +343,12 @@ impl Tables for Rows<'_> {
     }
 
     fn first_parked(&mut self, place: &Place) -> Result<Option<Ticket>> {
+        let key = place.key();
+        if self.quiet.has(&key) {
+            return Ok(None);
+        }
         let sql = "select min(ticket) from parked where ns = ?1 and place = ?2";
-        let first: Option<i64> = self.number(sql, (self.ns, place.key()))?;
+        let first: Option<i64> = self.number(sql, (self.ns, key))?;
         Ok(first.map(|ticket| Ticket(ticket as u64)))
     }
 
@@ -418,6 +452,7 @@ impl Tables for Rows<'_> {
     }
 
     fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()> {
+        self.quiet.ends(&Place::record(name).key());
         let sql = "insert into guard (ns, name, ticket) values (?1, ?2, ?3)";
         self.execute(sql, (self.ns, name.as_str(), number(ticket)))
     }
@@ -428,6 +463,9 @@ impl Tables for Rows<'_> {
     }
 
     fn next_guard(&mut self, name: &Name, from: Ticket) -> Result<Option<Ticket>> {
+        if self.quiet.has(&Place::record(name).key()) {
+            return Ok(None);
+        }
         let sql = "select min(ticket) from guard where ns = ?1 and name = ?2 and ticket >= ?3";
         let next: Option<i64> = self.number(sql, (self.ns, name.as_str(), number(from)))?;
         Ok(next.map(|ticket| Ticket(ticket as u64)))

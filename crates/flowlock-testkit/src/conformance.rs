@@ -165,6 +165,7 @@ cases! { ($)
         a_record_that_expires_after_the_grant_does_not_stop_the_run,
         create_writes_by_hand_and_starts_who_awaited_it,
         create_and_remove_are_refused_while_the_name_is_held,
+        a_removal_takes_only_the_names_that_it_removes,
         create_and_remove_take_nothing_from_one_living_reader_behind_many_dead_ones,
         create_and_remove_bury_the_dead_in_several_steps,
         by_force_they_break_many_holders_in_several_steps,

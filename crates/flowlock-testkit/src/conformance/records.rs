@@ -182,6 +182,22 @@ pub(super) fn create_and_remove_are_refused_while_the_name_is_held(stage: &Stage
     assert_eq!(stage.remove(&["x"]), "not_found");
 }
 
+pub(super) fn a_removal_takes_only_the_names_that_it_removes(stage: &Stage) {
+    stage.create(&["old"]);
+    let writes_new = stage.run("new").writes("new").lease(5).tries();
+    let writes_old = stage.run("old").writes("old").lease(5).tries();
+    stage.pass(5);
+    assert_eq!(stage.remove(&["new"]), "not_found");
+    writes_new.is("running, lapsed");
+    assert_eq!(stage.remove(&["new", "old"]), "done");
+    writes_old.is("lost(taken)");
+    assert_eq!(writes_new.is("running, lapsed").commits(), "committed late");
+    assert_eq!(stage.written(), "new live");
+    let broken = stage.run("third").writes("third").tries();
+    assert_eq!(stage.remove_by_force(&["third"]), "not_found");
+    broken.is("lost(broken)");
+}
+
 /// Readers of one name, the first `dead` of them killed.
 fn readers(stage: &Stage, all: usize, dead: usize) -> Vec<super::Actor<'_>> {
     let readers: Vec<_> = (0..all).map(|at| stage.run(&format!("{at:03}")).reads("x").tries()).collect();

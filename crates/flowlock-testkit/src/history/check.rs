@@ -5,8 +5,8 @@ mod grants;
 mod outcomes;
 mod records;
 
-use flowlock::step::{Answer, Holders, Standing, Step};
-use flowlock::{Bounds, Life, Now, Run, Ticket};
+use flowlock::step::{Answer, Finished, Holders, Standing, Step};
+use flowlock::{Bounds, Life, Name, Now, Run, Space, Ticket};
 
 use super::book::Book;
 use super::{Verdict, promise};
@@ -41,23 +41,46 @@ impl Moment<'_> {
     /// Whether the step itself is an order to end this run.
     pub(super) fn ends(&self, run: &Run) -> bool {
         let id = &run.attempt.id;
-        match self.step {
+        let is_named = match self.step {
             Step::Commit { who, .. } | Step::Fail(who) => who.run == *id,
             Step::Cancel { attempt, .. } | Step::GiveBack(attempt) => *attempt == run.attempt,
             Step::Claim { attempt, .. } => *attempt == run.attempt && run.revoked,
             Step::Unlock { run, .. } => run == id,
-            Step::Create { names, holders, .. } | Step::Remove { names, holders, .. } => {
+            Step::Create { names, holders, .. } => {
+                return self.clears(run, *holders, |name| names.contains(name));
+            }
+            Step::Remove { names, holders, .. } => {
                 let forced = *holders == Holders::Break;
-                let touches = run
-                    .spec
-                    .claims
-                    .iter()
-                    .any(|claim| claim.space == flowlock::Space::Data && names.contains(&claim.name));
-                touches
-                    && (forced || run.lapsed || run.deadline_ms.is_some_and(|end| end <= self.now.boot_ms))
+                let removed = |name: &Name| forced || self.before.records.contains_key(name);
+                return self.clears(run, *holders, |name| names.contains(name) && removed(name));
             }
             _ => false,
-        }
+        };
+        is_named && self.took_effect()
+    }
+
+    /// Whether the answer says that the step did something: one that did nothing ends nobody.
+    fn took_effect(&self) -> bool {
+        !matches!(
+            self.answer,
+            Answer::NotFound
+                | Answer::Invalid(_)
+                | Answer::Standing(Standing::AskAgain)
+                | Answer::Finished(Finished::NotFound | Finished::NotClaimed | Finished::AskAgain)
+        )
+    }
+
+    /// Whether records made or removed by hand need the run's names: those of a lapsed one only if anything is made or
+    /// removed, or will be by the same step asked again, for a step ends only so many.
+    fn clears(&self, run: &Run, holders: Holders, needs: impl Fn(&Name) -> bool) -> bool {
+        let is_late = run.lapsed || run.deadline_ms.is_some_and(|end| end <= self.now.boot_ms);
+        let goes_on = match self.answer {
+            Answer::Done => true,
+            Answer::Refused(blocked) => blocked.by.is_empty() && blocked.retry_after_ms == Some(0),
+            _ => false,
+        };
+        let touches = run.spec.claims.iter().any(|claim| claim.space == Space::Data && needs(&claim.name));
+        touches && (holders == Holders::Break || is_late && goes_on)
     }
 }
 

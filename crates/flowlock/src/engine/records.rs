@@ -170,8 +170,11 @@ impl<T: Tables> Engine<'_, T> {
         note: Option<&str>,
         holders: Holders,
     ) -> Result<Answer> {
-        if let Some(refused) = self.clear_the_way(names, holders)? {
+        if let Some(refused) = self.refused_by_hand(names, holders)? {
             return Ok(refused);
+        }
+        if !self.clear_the_way(names)? {
+            return Ok(ask_again());
         }
         let version = self.next_token();
         for name in names {
@@ -184,24 +187,32 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     pub(super) fn remove(&mut self, names: &[Name], holders: Holders) -> Result<Answer> {
-        if let Some(refused) = self.clear_the_way(names, holders)? {
+        if let Some(refused) = self.refused_by_hand(names, holders)? {
             return Ok(refused);
+        }
+        let mut written = Vec::with_capacity(names.len());
+        for name in names {
+            let record = self.record(name)?.filter(|record| record.state.is_written());
+            written.extend(record.map(|record| record.name));
+        }
+        // Where nothing is removed nobody's names are needed, unless they are to be broken anyway.
+        if !self.clear_the_way(if holders == Holders::Break { names } else { &written })? {
+            return Ok(ask_again());
         }
         // Also if nothing is left to remove: an earlier try may have failed at the disk, and this one promises the same.
         self.must_sync = true;
-        let mut any = false;
-        for name in names {
-            if let Some(mut record) = self.record(name)?.filter(|record| record.state.is_written()) {
+        for name in &written {
+            if let Some(mut record) = self.record(name)? {
                 record.actor.clone_from(&self.actor);
                 self.end_record(record, RecordState::Removed)?;
-                any = true;
             }
         }
-        Ok(if any { Answer::Done } else { Answer::NotFound })
+        Ok(if written.is_empty() { Answer::NotFound } else { Answer::Done })
     }
 
-    /// Ends what holds the names and is dead, has lapsed or is to be broken; or refuses.
-    fn clear_the_way(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
+    /// Refuses while older work is left over, or while somebody who is to be respected holds one of the names. Buries the
+    /// dead among them.
+    fn refused_by_hand(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
         if self.has_leftover()? {
             return Ok(Some(ask_again()));
         }
@@ -221,14 +232,20 @@ impl<T: Tables> Engine<'_, T> {
                 return Ok(Some(Answer::Refused(blocked)));
             }
         }
+        Ok(None)
+    }
+
+    /// Ends whoever still holds the names: only lapsed runs, unless those that stand are to be broken. Answers whether all
+    /// of them, for a step ends only so many.
+    fn clear_the_way(&mut self, names: &[Name]) -> Result<bool> {
         for name in names {
             for which in [Which::Standing, Which::Lapsed] {
                 if !self.break_off_all(&Place::of(Space::Data, name), which)? {
-                    return Ok(Some(ask_again()));
+                    return Ok(false);
                 }
             }
         }
-        Ok(None)
+        Ok(true)
     }
 
     /// The living holders of a name. It buries the dead and looks again until nobody more is dead: whoever was not

@@ -227,8 +227,9 @@ local function break_off_all(name, lapsed)
   end
 end
 
--- Ends what holds the names and is dead, has lapsed or is to be broken; or refuses.
-local function clear_the_way(names, respect)
+-- Refuses while older work is left over, or while somebody who is to be respected holds one of the names. Buries the dead
+-- among them.
+local function refused_by_hand(names, respect)
   if not F.may_grant() then
     return again_in(meta.pause_until - now)
   elseif F.has_leftover() then
@@ -246,17 +247,25 @@ local function clear_the_way(names, respect)
     local more = F.cut_blockers(by)
     return { 'refused', { by, more, 0, 1000 } }
   end
+end
+
+-- Ends whoever still holds the names: only lapsed runs, unless those that stand are to be broken. Answers whether all of
+-- them, for a step ends only so many.
+local function clear_the_way(names)
   for _, name in ipairs(names) do
     if not break_off_all(name, false) or not break_off_all(name, true) then
-      return again_in(0)
+      return false
     end
   end
+  return true
 end
 
 local function create(names, respect, run, job, record_life, note)
-  local refused = clear_the_way(names, respect)
+  local refused = refused_by_hand(names, respect)
   if refused then
     return refused
+  elseif not clear_the_way(names) then
+    return again_in(0)
   end
   local version = F.next_token()
   local tail = F.tail_of(run, job, '0\0', note)
@@ -271,20 +280,26 @@ local function create(names, respect, run, job, record_life, note)
 end
 
 local function remove(names, respect)
-  local refused = clear_the_way(names, respect)
+  local refused = refused_by_hand(names, respect)
   if refused then
     return refused
   end
-  local any = false
+  local written = {}
   F.prefetch_records(names)
   for _, name in ipairs(names) do
     local record = F.record_of(name)
     if record and F.is_written(record.state) then
-      F.end_record(name, 'R', step.actor)
-      any = true
+      written[#written + 1] = name
     end
   end
-  return { any and 'done' or 'not_found' }
+  -- Where nothing is removed nobody's names are needed, unless they are to be broken anyway.
+  if not clear_the_way(respect and written or names) then
+    return again_in(0)
+  end
+  for _, name in ipairs(written) do
+    F.end_record(name, 'R', step.actor)
+  end
+  return { written[1] and 'done' or 'not_found' }
 end
 
 -- A list among the arguments: how many, then each.

@@ -8,6 +8,7 @@ mod arriving;
 mod blocked;
 mod bounds;
 mod handing_over;
+mod layout;
 mod leases;
 mod namespaces;
 mod nested;
@@ -250,6 +251,14 @@ cases! { ($)
         a_page_is_one_snapshot_with_its_sequence_number,
         a_page_that_is_too_large_is_cut_and_says_where_the_next_one_begins,
     ;
+}
+
+/// How a store keeps a little of everything: a line for each row of a fixed history. Chance and the machine have no part
+/// in it, so the lines change only if the layout does, or the history.
+pub fn layout(make: impl Fn(Arc<TestWorld>) -> Subject) -> Vec<String> {
+    let stage = Stage::new(make(Arc::new(TestWorld::default())));
+    layout::play(&stage);
+    stage.rows()
 }
 
 /// Performs one case on an empty store.

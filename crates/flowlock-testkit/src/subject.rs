@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,6 +22,9 @@ const DATABASES: u32 = 65_536;
 /// Answers with the counts of a server's scripts that are wrong.
 const COUNTS: &str = include_str!("subject/counts.lua");
 
+/// Answers with all rows of a server's database.
+const ROWS: &str = include_str!("subject/rows.lua");
+
 /// How long nothing is granted after another server took over, where that happens.
 pub(crate) const FAILOVER_PAUSE: Duration = Duration::from_secs(3);
 
@@ -32,6 +36,7 @@ pub struct Subject {
     forget: fn(),
     take_over: fn(),
     miscounts: Box<dyn Fn() -> Vec<String>>,
+    rows: Box<dyn Fn() -> Vec<String>>,
     store: Option<Arc<dyn Store>>,
 }
 
@@ -49,8 +54,16 @@ impl Subject {
         open: impl Fn() -> Arc<dyn Store> + 'static,
     ) -> Self {
         let store = Some(open());
-        let miscounts = Box::new(Vec::new);
-        Subject { name, world, open: Box::new(open), forget: || (), take_over: || (), miscounts, store }
+        Subject {
+            name,
+            world,
+            open: Box::new(open),
+            forget: || (),
+            take_over: || (),
+            miscounts: Box::new(Vec::new),
+            rows: Box::new(Vec::new),
+            store,
+        }
     }
 
     /// The memory store. It cannot be closed: reopening keeps it.
@@ -64,12 +77,15 @@ impl Subject {
         let shared_memory = Path::new("/dev/shm");
         let directory = if shared_memory.is_dir() { TempDir::new_in(shared_memory) } else { TempDir::new() };
         let directory = directory.expect("room for a store");
+        let path = directory.path().join("flowlock.db");
         let its_world = world.clone();
-        Self::new("sqlite", world, move || {
-            let path = directory.path().join("flowlock.db");
+        let subject = Self::new("sqlite", world, move || {
             let store = SqliteStore::open_with_world(&path, Duration::from_secs(10), its_world.clone());
             Arc::new(store.expect("the store opens"))
-        })
+        });
+        // The directory goes away with the subject.
+        let rows = move || crate::sql::rows(directory.path().join("flowlock.db"));
+        Subject { rows: Box::new(rows), ..subject }
     }
 
     /// The Redis store, in a database of its own on a server that all subjects of this process share.
@@ -118,16 +134,21 @@ impl Subject {
             Arc::new(store.expect("the store opens"))
         });
         let connection = OnceCell::new();
-        let miscounts = move || {
+        let evaluated = Rc::new(move |script: &str| -> Vec<String> {
             let connection = connection.get_or_init(|| {
                 let mut connection = server.connect().expect("the server is there");
                 redis::cmd("SELECT").arg(database).exec(&mut connection).expect("the database is there");
                 RefCell::new(connection)
             });
-            let counted = redis::cmd("EVAL").arg(COUNTS).arg(0).query(&mut connection.borrow_mut());
-            counted.expect("the script counts")
-        };
-        Subject { miscounts: Box::new(miscounts), ..subject }
+            let answer = redis::cmd("EVAL").arg(script).arg(0).query(&mut connection.borrow_mut());
+            answer.expect("the script answers")
+        });
+        let miscounts = evaluated.clone();
+        Subject {
+            miscounts: Box::new(move || miscounts(COUNTS)),
+            rows: Box::new(move || evaluated(ROWS)),
+            ..subject
+        }
     }
 
     /// Its name in messages.
@@ -158,6 +179,15 @@ impl Subject {
     /// What the store counts beside its rows, and counts wrongly; nothing on stores that count when they are asked.
     pub fn miscounts(&self) -> Vec<String> {
         (self.miscounts)()
+    }
+
+    /// All that the store keeps, a line for each row; empty for one that keeps nothing outside of its process. The store is
+    /// closed meanwhile, and what chance decides is masked.
+    pub fn rows(&mut self) -> Vec<String> {
+        self.store = None;
+        let rows = (self.rows)();
+        self.store = Some((self.open)());
+        rows
     }
 
     /// Closes the store without a word, as a crash would, and opens it again.

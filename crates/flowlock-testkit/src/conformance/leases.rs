@@ -279,18 +279,21 @@ pub(super) fn one_refresh_serves_many_runs(stage: &Stage) {
     assert_eq!(over.fails(), "failed");
     let waiting = stage.run("waiting").locks("a").waits();
     let stranger = Who { run: flowlock::RunId::parse("stranger").unwrap(), nonce: Some(Nonce(7)), by: None };
-    let answer = stage.step(&Step::Refresh(vec![b.who(), stranger, over.who(), a.who(), waiting.who()]));
+    let asked = [b.who(), stranger, over.who(), a.who(), waiting.who()];
     let held = |lease_left_ms| Refreshed::Held { lease_left_ms, late: false };
-    assert_eq!(
-        answer,
-        Answer::Refreshed(vec![
-            held(20_000),
-            Refreshed::NotFound,
-            Refreshed::Over(flowlock::Outcome::Failed),
-            held(10_000),
-            Refreshed::NotRunning,
-        ])
-    );
+    let answers = [
+        held(20_000),
+        Refreshed::NotFound,
+        Refreshed::Over(flowlock::Outcome::Failed),
+        held(10_000),
+        Refreshed::NotRunning,
+    ];
+    // The second time more than a store asks about in one go.
+    for times in [1, 201] {
+        let all = std::iter::repeat_n(&asked, times).flatten().cloned().collect();
+        let answer = stage.step(&Step::Refresh(all));
+        assert_eq!(answer, Answer::Refreshed(answers.repeat(times)));
+    }
 }
 
 pub(super) fn a_detached_run_is_operated_by_its_id_alone(stage: &Stage) {

@@ -131,6 +131,11 @@ impl Stage {
         self.subject.borrow_mut().reopen();
     }
 
+    /// All rows of the store, a line each.
+    pub(super) fn rows(&self) -> Vec<String> {
+        self.subject.borrow_mut().rows()
+    }
+
     /// Listens for wake-ups of an actor's process.
     pub(super) fn inbox(&self, actor: &Actor<'_>) -> Box<dyn flowlock::store::Inbox> {
         self.subject

@@ -3,6 +3,7 @@
 mod altered;
 mod files;
 mod histories;
+mod layouts;
 mod servers;
 mod servers_scale;
 mod side_files;

@@ -19,7 +19,7 @@ if shared then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
     last_ticket, last_token, ahead, queued, lapsed, pause_until, replication = struct.unpack(META_REST, found[2])
   end
-  local latest, free = tonumber(argv[11]), schema == 1 and not found[3] and not found[4]
+  local latest, free = tonumber(argv[11]), schema == SCHEMA and not found[3] and not found[4]
   free = free and backlog == 0 and now < next_due and wall < next_expiry
     and now < next_forget + SLACK and latest >= now and latest <= now + LATEST_AHEAD
   -- A plain search: a pattern would be tried at every byte of the text.
@@ -50,7 +50,7 @@ if shared then
     local run = 'H' .. argv[4] .. '\0' .. argv[5] .. '\0' .. argv[7] .. '\0' .. argv[8] .. '\0' .. argv[9] .. '\0'
       .. cmsgpack.pack({ ticket = ticket, job = argv[15] })
     local attempt = struct.pack(RUN_HEAD, ticket, 'R', token, deadline, lease, most or -1, now, wall, 0)
-    local row = struct.pack(META, 1, sequence + 1, math.min(next_due, deadline), waiting, 0, next_expiry, next_forget, reign, epoch, wall)
+    local row = struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, deadline), waiting, 0, next_expiry, next_forget, reign, epoch, wall)
     local rest = struct.pack(META_REST, last_ticket + 1, token, ahead, queued, lapsed, pause_until, replication)
     local fields = {
       'm', row, 'M', rest, ticket, run, 's' .. ticket, argv[6], argv[18], attempt, argv[19], ticket,

@@ -15,7 +15,7 @@ if ordinary and OP == 'claim' then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
     ticket, letter, token, deadline, lease, most = struct.unpack(RUN_HEAD, attempt)
   end
-  local free = schema == 1 and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
+  local free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
     and letter == 'G' and deadline > now
   local whole = free and call('HMGET', KEYS[1], ticket, 'v' .. ticket)
   local who = 'H' .. argv[4] .. '\0' .. argv[5] .. '\0' .. client .. '\0' .. argv[7] .. '\0' .. argv[8] .. '\0'
@@ -44,7 +44,7 @@ if ordinary and OP == 'claim' then
     end
     call('ZREM', KEYS[2], mine .. ticket)
     call('HSET', KEYS[1], 'm',
-      struct.pack(META, 1, sequence + 1, math.min(next_due, silent_at, ends), waiting - 1, 0, next_expiry, next_forget, reign, epoch, wall),
+      struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, silent_at, ends), waiting - 1, 0, next_expiry, next_forget, reign, epoch, wall),
       field, struct.pack(RUN_HEAD, ticket, 'R', token, ends, lease, most, now, wall, 0))
     told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, reign, 'r', token, ends - now)
     return told[2] and told or told[1]

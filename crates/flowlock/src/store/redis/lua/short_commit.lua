@@ -10,7 +10,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
     found[2], found[1] and found[2] and #found[2] > 16
   if free then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
-    free = schema == 1 and backlog == 0 and now < next_due and wall < next_expiry
+    free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry
       and now < next_forget + SLACK
   end
   local ticket, letter, token, deadline, lease, most, began
@@ -70,7 +70,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local forget = now + OUTCOME_MEMORY
       local record = outputs > 0 and struct.pack('>c1ddd', 'L', token, wall, -1) .. '\0\0\0\0\0' .. argv[4] .. '\0' .. spec[1]
         .. '\0' .. (whole[2] or '0\0') .. argv[6]
-      local row = struct.pack(META, 1, sequence + 1, next_due, waiting, 0, next_expiry, math.min(next_forget, forget), reign, epoch, wall)
+      local row = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry, math.min(next_forget, forget), reign, epoch, wall)
       local run = struct.pack(RUN_HEAD, ticket, 'C', token, deadline, lease, most, began, wall, forget)
       local changed, n = { 'm', row, field, run }, 4
       for i = 1, last do

@@ -9,7 +9,7 @@ if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
   if meta then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, meta)
   end
-  local free = schema == 1 and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
+  local free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
   local tickets = free and call('ZRANGEBYLEX', KEYS[2], '[' .. mine .. ARGV[5], '(' .. mine .. '\255', 'LIMIT', 0, HEARD + 1) or {}
   for i = 1, #tickets do
     tickets[i] = string.sub(tickets[i], 1 + #mine)
@@ -30,7 +30,7 @@ if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
   if free and heard[1] and may('HSET') and may('ZADD') then
     local silent_at = now + SILENCE
     call('ZADD', KEYS[6], silent_at, client)
-    call('HSET', KEYS[1], 'm', struct.pack(META, 1, sequence + 1, math.min(next_due, silent_at), waiting, 0, next_expiry, next_forget,
+    call('HSET', KEYS[1], 'm', struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, silent_at), waiting, 0, next_expiry, next_forget,
       reign, epoch, wall))
     return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'w') .. (next_page or '0000000000000000') .. table.concat(heard)
   end

@@ -15,7 +15,7 @@ if ordinary and OP == 'refresh' then
   if found and found[1] then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
   end
-  free = schema == 1 and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
+  free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
   local due, changed, leases = {}, { 'm', '' }, ''
   for i = 2, free and last or 1 do
     local attempt = found[i]
@@ -35,7 +35,7 @@ if ordinary and OP == 'refresh' then
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
   if free and may('HSET') and may('ZADD') then
-    changed[2] = struct.pack(META, 1, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, reign, epoch, wall)
+    changed[2] = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, reign, epoch, wall)
     call('ZADD', KEYS[5], unpack(due))
     call('HSET', KEYS[1], unpack(changed))
     return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'h') .. leases

@@ -48,7 +48,7 @@
 -- stands in the table F from the start, the rest is added when something of it is first called (more.lua). The locals
 -- that most functions capture are declared last, where they are found first.
 
-local SCHEMA, HEAD = 1, '>c1ddd'
+local HEAD = '>c1ddd'
 local FAR, FIRST, FORGET = 9007199254740991, '0000000000000000', 4503599627370496
 local holding_states, waiting_states = { granted = true, running = true }, { awaiting_input = true, queued = true }
 

@@ -129,7 +129,12 @@ impl Stretch {
         }
         let mut texts = Vec::new();
         for step in 0.. {
-            let at = first.checked_add(self.word.step() * step).map_err(far)?;
+            // A day whose first hour was skipped begins at one, and a change of clocks by half an hour moves all later
+            // hours: what counts is the beginning of each.
+            let at = first
+                .checked_add(self.word.step() * step)
+                .and_then(|at| self.word.start(&at))
+                .map_err(far)?;
             if at > last {
                 break;
             }
@@ -137,7 +142,7 @@ impl Stretch {
                 return Err(format!("it stands for more than {limit} names"));
             }
             let text = self.text(&at);
-            // The hour that a change of clocks repeats is one name.
+            // The hour that a change of clocks repeats is one name, and a day that was skipped is none.
             if texts.last() != Some(&text) {
                 texts.push(text);
             }

@@ -141,6 +141,30 @@ fn changes_of_clocks_neither_skip_nor_double_a_name() {
     assert_eq!(filled_for("2026-10-26", "Europe/Berlin", "{date-2d..date:DD}"), "24 25 26");
 }
 
+/// In Cairo clocks went from midnight to one on 24 April 2026, in Havana on 8 March; on Lord Howe back from 02:00 to 01:30
+/// on 5 April.
+#[test]
+fn a_range_ends_with_its_last_name_whenever_clocks_change() {
+    assert_eq!(filled_for("2026-04-25", "Africa/Cairo", "{date-1d..date:DD}"), "24 25");
+    assert_eq!(filled_for("2026-03-10", "America/Havana", "{date-2d..date-1d:DD}"), "08 09");
+    assert_eq!(filled_for("2026-04-24T01:30", "Africa/Cairo", "{hour-2h..hour:HH}"), "22 23 01");
+    assert_eq!(filled_for("2026-04-05T04:10", "Australia/Lord_Howe", "{hour-3h..hour:HH}"), "01 02 03 04");
+}
+
+/// What docs/cli.md says of them.
+#[test]
+fn hours_that_come_twice_share_a_name_and_skipped_days_have_none() {
+    // 02:30 in Berlin, for the first and for the second time.
+    let hour = |moment: &str| filled_for(moment, "Europe/Berlin", "{hour-1h} {hour}");
+    assert_eq!(hour("2026-10-25T02:30+02:00"), "2026-10-25T01 2026-10-25T02");
+    assert_eq!(hour("2026-10-25T02:30+01:00"), "2026-10-25T02 2026-10-25T02");
+    assert_eq!(hour("2026-03-29T03:30"), "2026-03-29T01 2026-03-29T03");
+    // Samoa went from 29 to 31 December 2011.
+    let day = |text: &str| filled_for("2011-12-31T12:00", "Pacific/Apia", text);
+    assert_eq!(day("{date-2d} {date-1d} {date}"), "2011-12-29 2011-12-31 2011-12-31");
+    assert_eq!(day("{date-3d..date:DD}"), "28 29 31");
+}
+
 #[test]
 fn a_backfill_counts_from_its_date() {
     assert_eq!(

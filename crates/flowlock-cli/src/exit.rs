@@ -156,6 +156,8 @@ fn meaning(error: &Error) -> (u8, &'static str) {
         Error::Lost { .. } => (LOST, "lost"),
         Error::NoSuchRun { .. } => (LOST, "unknown_run"),
         Error::Over { .. } => (LOST, "over"),
+        Error::Lapsed { .. } => (LOST, "lapsed"),
+        Error::NotBegun { .. } => (LOST, "not_begun"),
         Error::Unknown { .. } => (UNKNOWN, "unknown"),
         Error::Store(error) => match error.kind() {
             StoreErrorKind::Full | StoreErrorKind::Damaged | StoreErrorKind::Replaced => {

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::Path;
 
-use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, Name};
+use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, LONGEST_NOTE, Name};
 
 use crate::args::values::Wait;
 use crate::args::{ClaimFlags, IfWritten, OnFail, RequestFlags};
@@ -57,6 +57,16 @@ impl Names {
         let job = self.locks.into_iter().fold(job, Job::lock);
         let job = self.shared_locks.into_iter().fold(job, Job::lock_shared);
         self.slots.into_iter().fold(job, |job, (name, units, capacity)| job.slot(name, units, capacity))
+    }
+}
+
+/// Refuses a note that no record could keep, before anything is done.
+pub(crate) fn check_note(note: Option<&str>) -> Result<(), Failure> {
+    match note.map(str::len) {
+        Some(bytes) if bytes > LONGEST_NOTE => Err(Failure::usage(format!(
+            "invalid note: it has {bytes} bytes; at most {LONGEST_NOTE} are kept"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -38,8 +38,8 @@ pub(crate) fn open(settings: &Arc<Settings>) -> Result<(Door, Signals), Failure>
             [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(opened.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ready, PollTimeout::NONE) {
             Ok(_) if ready[1].any().unwrap_or(true) => {
-                let door = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                return Ok((door, signals));
+                let door = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                return Ok((door.map_err(|failure| not_opened(failure, &mut signals))?, signals));
             }
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(cannot(&error)),
@@ -95,6 +95,20 @@ pub(crate) fn once(job: &Job, name: &JobName, door: &Door, signals: &mut Signals
     }
     Err(Failure::new(exit::BUSY, "busy", "not started: the store has too much older work to finish first")
         .at(&door.place))
+}
+
+/// A signal that came while the store was opened is the reason: the store may have been the first to say that the wait was
+/// broken off.
+fn not_opened(failure: Failure, signals: &mut Signals) -> Failure {
+    match signals.take_what_interrupted() {
+        Some(signal) => Failure {
+            code: code_of(signal),
+            outcome: "cancelled",
+            message: format!("not started after {signal}: {}", failure.message),
+            ..failure
+        },
+        None => failure,
+    }
 }
 
 /// A signal that came while the store was asked is the reason, whatever the store says.

@@ -1,6 +1,8 @@
 //! Every setting, and every two places that set it: the nearer one counts for what a command does.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use flowlock::config::KEYS;
@@ -26,6 +28,32 @@ struct Row {
     flag: Option<&'static str>,
     /// What a command with these flags shows of the setting.
     shows: fn(&Cli, &[&str]) -> String,
+}
+
+/// As in root's services under systemd, which have the same store as root's other jobs.
+#[test]
+fn without_home_the_accounts_home_counts_and_without_an_account_there_is_none() {
+    let bare = cli().without("HOME").without("FLOWLOCK_STORE");
+    let account = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().expect("an account");
+    let store = format!("sqlite:{}/.local/state/flowlock/flowlock.db", account.dir.display());
+    for cli in [&bare, &bare.clone().with("HOME", "")] {
+        let shown = cli.run(["config", "show", "--json"]).code(0).json();
+        assert_eq!(shown["settings"][0]["value"], store, "{shown}");
+    }
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("skipped: only root can become a user without an account");
+        return;
+    }
+    // It may reach the program and its own files, and nothing is asked of a store.
+    let program = bare.home().join("flowlock");
+    fs::copy(env!("CARGO_BIN_EXE_flowlock"), &program).unwrap();
+    fs::set_permissions(bare.home(), fs::Permissions::from_mode(0o755)).unwrap();
+    let line = ["--reuid", "54321", "--regid", "54321", "--clear-groups", "--"].map(OsStr::new);
+    let words = ["status"].map(OsStr::new);
+    bare.with_program("setpriv")
+        .run(line.into_iter().chain([program.as_os_str()]).chain(words))
+        .code(78)
+        .stderr_has("user 54321 has no home directory for the store; set HOME or XDG_STATE_HOME, or name a store with --store");
 }
 
 /// The row of a setting. One without a row fails the test.

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -45,7 +46,7 @@ struct entry {
 
 static struct control idle, *control = &idle;
 static char below[PATH_MAX], boot_id[PATH_MAX], fs_path[PATH_MAX];
-static long kinds, at, act, refusal = EIO, fs_type;
+static long kinds, at, act, refusal = EIO, fs_type, late_ms;
 static int journal = -1;
 
 static long number(const char *variable, long otherwise) {
@@ -79,6 +80,7 @@ __attribute__((constructor)) static void configure(void) {
     act = number("FAULT_ACT", NOTHING);
     refusal = number("FAULT_ERRNO", EIO);
     fs_type = number("FAULT_FS_TYPE", 0);
+    late_ms = number("FAULT_LATE_MS", 0);
     if (getenv("FAULT_JOURNAL"))
         journal = raw_open(getenv("FAULT_JOURNAL"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
@@ -305,6 +307,21 @@ ssize_t send(int fd, const void *data, size_t size, int flags) { return sendto(f
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
     int pass = gate(SEND, "");
     return pass == REFUSED ? -1 : leave(pass, syscall(SYS_sendmsg, fd, message, flags));
+}
+
+/* ---- waiting ---- */
+
+/* The first thread looks late at what it waits for, and then finds all that happened meanwhile at once. */
+static void come_late(void) {
+    if (!late_ms || syscall(SYS_gettid) != syscall(SYS_getpid)) return;
+    struct timespec left = {late_ms / 1000, late_ms % 1000 * 1000000};
+    while (syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &left, &left) != 0 && errno == EINTR) {}
+}
+
+int poll(struct pollfd *of, nfds_t n, int timeout_ms) {
+    struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000};
+    if (timeout_ms != 0) come_late();
+    return syscall(SYS_ppoll, of, n, timeout_ms < 0 ? NULL : &timeout, NULL, 0);
 }
 
 /* ---- the kind of file system ---- */

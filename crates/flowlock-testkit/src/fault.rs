@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use tempfile::TempDir;
@@ -79,6 +80,7 @@ pub struct Fault {
     journal: bool,
     file_system: Option<(PathBuf, FileSystem)>,
     boot: Option<String>,
+    late: Duration,
     armed: bool,
 }
 
@@ -108,6 +110,7 @@ impl Fault {
             journal: false,
             file_system: None,
             boot: None,
+            late: Duration::ZERO,
             armed: true,
         }
     }
@@ -175,6 +178,13 @@ impl Fault {
         self
     }
 
+    /// The process's first thread looks so much later at what it waits for.
+    #[must_use]
+    pub fn late(mut self, by: Duration) -> Self {
+        self.late = by;
+        self
+    }
+
     /// Neither counts nor acts until [`Injected::arm`].
     #[must_use]
     pub fn disarmed(mut self) -> Self {
@@ -223,6 +233,9 @@ impl Fault {
         if let Some((path, kind)) = &self.file_system {
             variables.push(("FAULT_FS_PATH".into(), path.clone().into()));
             variables.push(("FAULT_FS_TYPE".into(), (*kind as u32).to_string().into()));
+        }
+        if !self.late.is_zero() {
+            variables.push(("FAULT_LATE_MS".into(), self.late.as_millis().to_string().into()));
         }
         if self.boot.is_some() {
             variables.push(("FAULT_BOOT_ID".into(), dir.join("boot_id").into()));

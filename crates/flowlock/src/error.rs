@@ -82,6 +82,23 @@ pub enum Error {
         /// How.
         by: Lost,
     },
+    /// The run's lease is over, and nobody has needed its names so far. Until somebody does, a refresh renews it and a
+    /// commit succeeds.
+    #[error(
+        "the lease of {run} is over, and nobody has needed its names so far; until somebody does, a refresh renews it and a commit succeeds"
+    )]
+    Lapsed {
+        /// The run.
+        run: RunId,
+    },
+    /// The run does not hold its names: it still waits for them, or has not accepted them.
+    #[error("{run} does not hold its names yet: it is {state}")]
+    NotBegun {
+        /// The run.
+        run: RunId,
+        /// Where it stands.
+        state: &'static str,
+    },
     /// Another attempt lives under the same run id.
     #[error(
         "run id {run} is in use by another attempt that is still alive; wait for its end or choose another id"

@@ -59,6 +59,15 @@ pub struct Committed {
     pub late: bool,
 }
 
+/// A lease that was renewed by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewed {
+    /// What is left of it.
+    pub lease_left: Duration,
+    /// It was over; it began anew because nobody had needed the run's names.
+    pub late: bool,
+}
+
 impl Grant {
     pub(crate) fn new(
         flowlock: &Flowlock,
@@ -241,7 +250,8 @@ impl Grant {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn detach(mut self) -> Result<RunId, Error> {
-        let answer = self.shared.step(&Step::Detach(self.held.attempt.clone()))?;
+        let asked = self.shared.step(&Step::Detach(self.held.attempt.clone()));
+        let answer = asked.inspect_err(|_| self.end_badly())?;
         if answer != Answer::Done {
             let lost = self.verify().err().unwrap_or_else(|| self.is_lost(Lost::Expired));
             self.end_badly();
@@ -260,7 +270,12 @@ impl Grant {
 impl Drop for Grant {
     fn drop(&mut self) {
         if !self.ended {
-            tracing::warn!(run = %self.run_id(), "a grant was dropped without commit or fail; its run failed");
+            let run = self.run_id();
+            if std::thread::panicking() {
+                tracing::warn!(%run, "the work panicked; its run failed");
+            } else {
+                tracing::warn!(%run, "a grant was dropped without commit or fail; its run failed");
+            }
             self.end_badly();
         }
     }
@@ -326,8 +341,8 @@ pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
     }
 }
 
-/// Renews one run's lease, by its id; answers what is left of it.
-pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error> {
+/// Renews one run's lease, by its id.
+pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Renewed, Error> {
     let run = || who.run.clone();
     let limits = shared.limits_of_caller();
     loop {
@@ -335,12 +350,13 @@ pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Duration, Error>
         let Answer::Refreshed(answers) = answer else {
             return Err(Error::NoSuchRun { run: run() });
         };
-        let left = |ms: i64| Duration::from_millis(ms.max(0) as u64);
+        let renewed =
+            |ms: i64, late| Ok(Renewed { lease_left: Duration::from_millis(ms.max(0) as u64), late });
         match answers.first() {
             Some(Refreshed::AskAgain) => limits.may_ask_again()?,
-            Some(Refreshed::Held { lease_left_ms, .. }) => return Ok(left(*lease_left_ms)),
+            Some(Refreshed::Held { lease_left_ms, late }) => return renewed(*lease_left_ms, *late),
             Some(Refreshed::MaxRuntime { lease_left_ms }) if *lease_left_ms > 0 => {
-                return Ok(left(*lease_left_ms));
+                return renewed(*lease_left_ms, false);
             }
             Some(Refreshed::MaxRuntime { .. }) => {
                 return Err(Error::Lost { run: run(), by: Lost::Expired });
@@ -365,9 +381,12 @@ pub(crate) fn verify(shared: &Shared, run: &RunId, view: &View) -> Result<Token,
     let lost = |by| Err(Error::Lost { run: run.clone(), by });
     match seen.run.state {
         State::Running if seen.run.revoked => lost(Lost::By(LostBy::Broken)),
-        State::Running if seen.lease_left_ms.is_some_and(|left| left <= 0) => lost(Lost::Expired),
+        State::Running if seen.lease_left_ms.is_some_and(|left| left <= 0) => {
+            Err(Error::Lapsed { run: run.clone() })
+        }
         State::Running => Ok(seen.run.token.unwrap_or_default()),
         State::Ended(Outcome::Lost(by)) => lost(Lost::By(by)),
-        state => Err(Error::Over { run: run.clone(), outcome: state.as_str() }),
+        State::Ended(outcome) => Err(Error::Over { run: run.clone(), outcome: outcome.as_str() }),
+        state => Err(Error::NotBegun { run: run.clone(), state: state.as_str() }),
     }
 }

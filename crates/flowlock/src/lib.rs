@@ -61,7 +61,7 @@ pub use crate::claim::{
 };
 pub use crate::coordinator::{Builder, COMMIT_WAIT, Flowlock, STORE_TIMEOUT};
 pub use crate::error::{Error, Lost};
-pub use crate::grant::{Committed, Grant};
+pub use crate::grant::{Committed, Grant, Renewed};
 pub use crate::job::{Acquired, Job, KEEP_LAPSED, LEASES, LONGEST_PLACE};
 pub use crate::moment::{show_time_in, shown_time};
 pub use crate::name::{JobName, Name, NameBuilder, Namespace, RunId};

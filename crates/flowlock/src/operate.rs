@@ -8,7 +8,7 @@ use crate::blocker::Blocked;
 use crate::claim::Claims;
 use crate::coordinator::Flowlock;
 use crate::error::Error;
-use crate::grant::{self, TAKEN};
+use crate::grant::{self, Renewed, TAKEN};
 use crate::name::{JobName, Name, Namespace, RunId};
 use crate::run::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec, Ticket, Token};
 use crate::step::{Answer, Holders, Step, Unlock, Who};
@@ -21,8 +21,8 @@ const MOST_BYTES_OF_RUNS: usize = 128 << 20;
 const LONGEST_FAILOVER_PAUSE: Duration = Duration::from_mins(10);
 
 impl Flowlock {
-    /// Renews the lease of a detached run; answers what is left of it.
-    pub fn refresh(&self, run: &RunId) -> Result<Duration, Error> {
+    /// Renews the lease of a detached run.
+    pub fn refresh(&self, run: &RunId) -> Result<Renewed, Error> {
         grant::refresh_one(&self.shared, &self.detached(run))
     }
 
@@ -38,6 +38,10 @@ impl Flowlock {
     }
 
     /// Whether a run holds its claims now; its token if it does.
+    ///
+    /// # Errors
+    /// [`Error::Lapsed`] if its lease is over and nobody has needed its names, [`Error::Lost`] once somebody has them,
+    /// [`Error::NotBegun`] while it waits.
     pub fn verify(&self, run: &RunId) -> Result<Token, Error> {
         grant::verify(&self.shared, run, &View::Run(run.clone()))
     }

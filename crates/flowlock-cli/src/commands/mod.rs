@@ -24,7 +24,7 @@ use crate::exit::Failure;
 pub(crate) fn carry_out(global: &Global, command: Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(global, &args),
-        Command::Start(args) => start::start(global, *args),
+        Command::Start(args) => start::start(global, &args),
         Command::Keep(args) => operate::keep(global, &args),
         Command::Refresh(args) => operate::refresh(global, &args),
         Command::Commit(args) => operate::commit(global, &args),

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowlock::{Error, RunId};
+use flowlock::{Error, Renewed, RunId};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use crate::args::{Commit, Global, Keep, OneRun, Verify};
 use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::json;
+use crate::request;
 use crate::signals::Signals;
 use crate::supervise::boot_clock;
 use crate::terminal;
@@ -29,13 +30,23 @@ struct Answer<'a> {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_left_ms: Option<u64>,
+    /// Its lease was over, and began anew.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }
 
 impl<'a> Answer<'a> {
     fn new(run: &'a RunId, outcome: &'static str) -> Self {
-        Self { version: json::VERSION, run: run.as_str(), outcome, lease_left_ms: None, token: None }
+        Self {
+            version: json::VERSION,
+            run: run.as_str(),
+            outcome,
+            lease_left_ms: None,
+            late: false,
+            token: None,
+        }
     }
 
     /// Success is silent, unless JSON is wanted.
@@ -51,18 +62,31 @@ impl<'a> Answer<'a> {
 pub(crate) fn refresh(global: &Global, args: &OneRun) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
-    let left = door.flowlock.refresh(&run).map_err(|error| door.failure(error))?;
-    Answer { lease_left_ms: Some(left.as_millis() as u64), ..Answer::new(&run, "running") }.give(args.json)
+    let Renewed { lease_left, late } = door.flowlock.refresh(&run).map_err(|error| door.failure(error))?;
+    if late && !global.quiet && !args.json {
+        tell_late(&run, "it holds them again");
+    }
+    Answer { lease_left_ms: Some(lease_left.as_millis() as u64), late, ..Answer::new(&run, "running") }
+        .give(args.json)
 }
 
 /// Ends a run well. Repeated, it answers the same.
 pub(crate) fn commit(global: &Global, args: &Commit) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
+    request::check_note(args.note.as_deref())?;
     let door = Door::open(global)?;
     let again = format!("ask again with `flowlock commit {run}`");
     let late =
         door.flowlock.commit(&run, args.note.as_deref()).map_err(|error| door.unknown(error, &again))?;
+    if late && !global.quiet && !args.json {
+        tell_late(&run, "it is committed");
+    }
     Answer::new(&run, if late { "committed_late" } else { "committed" }).give(args.json)
+}
+
+/// That it went well is silent, but not that it could have gone wrong.
+fn tell_late(run: &RunId, so: &str) {
+    terminal::say(&format!("{run} was late: its lease was over, and nobody had needed its names; {so}"));
 }
 
 /// Ends a run badly.
@@ -98,7 +122,11 @@ pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
         opened => opened?,
     };
     crate::log::begin();
-    let seen = door.flowlock.run(&run).map_err(|error| door.failure(error))?;
+    let seen = match door.flowlock.run(&run) {
+        // Nobody waits for the answer any more.
+        Err(_) if signals.take_what_interrupted().is_some() => return Ok(exit::OK),
+        seen => seen.map_err(|error| door.failure(error))?,
+    };
     let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;
     let every = args.every.unwrap_or(Duration::from_millis(seen.run.spec.lease_ms) / 3);
     let left = Duration::from_millis(seen.lease_left_ms.unwrap_or_default().max(0).cast_unsigned());
@@ -106,8 +134,9 @@ pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
     loop {
         let mut pause = every;
         match door.flowlock.refresh(&run) {
-            Ok(left) => deadline = boot_clock() + left,
+            Ok(renewed) => deadline = boot_clock() + renewed.lease_left,
             Err(Error::Over { .. }) => return Ok(exit::OK),
+            Err(Error::Store(_)) if signals.take_what_interrupted().is_some() => return Ok(exit::OK),
             Err(Error::Store(error)) if error.is_transient() && boot_clock() < deadline => {
                 pause = every.min(AFTER_TROUBLE);
                 tracing::warn!(%error, "could not renew; trying again until the lease is over");

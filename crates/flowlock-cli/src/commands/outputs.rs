@@ -151,6 +151,7 @@ fn add(table: &mut Table, record: &Record) {
 
 /// Marks names as written.
 pub(crate) fn create(global: &Global, args: &OutputsCreate) -> Result<u8, Failure> {
+    request::check_note(args.note.as_deref())?;
     let (door, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let creation = Creation {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use flowlock::JobName;
+use flowlock::{JobName, RunId};
 use serde::Serialize;
 
 use crate::args::{Global, IfWritten, Start};
@@ -25,10 +25,11 @@ struct Started<'a> {
 }
 
 /// Acquires, detaches as the last step, and prints the run id: before that the run dies with this process.
-pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
+pub(crate) fn start(global: &Global, args: &Start) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::read(global)?);
     let dates = settings.dates(&args.dates)?;
     let name = JobName::parse(&args.job)?;
+    let id = args.id.as_deref().map(RunId::parse).transpose()?;
     let names = Names::new(&args.claims, &dates, &name)?;
     if names.is_empty() {
         return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
@@ -39,8 +40,8 @@ pub(crate) fn start(global: &Global, args: Start) -> Result<u8, Failure> {
     if let Some(most) = args.request.max_runtime {
         job = job.max_runtime(most);
     }
-    if let Some(id) = args.id {
-        job = job.run_id(id);
+    if let Some(id) = id {
+        job = job.run_id(id.as_str());
     }
     let granted = if args.request.is_a_try() {
         waiting::once(&job, &name, &door, &mut signals)

@@ -26,7 +26,7 @@ pub(crate) fn unlock(global: &Global, args: &Unlock) -> Result<u8, Failure> {
         if age <= least {
             let message =
                 format!("{} holds its names for {} only; left alone", seen.run.attempt.id, times::short(age));
-            return Err(Failure::new(exit::BUSY, "too_young", message).at(&door.place));
+            return Err(Failure::new(exit::NO, "too_young", message).at(&door.place));
         }
     }
     if !args.yes && !asked(&seen, now_us, args.now)? {

@@ -66,6 +66,8 @@ pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
         (Subject::Name(name), _) | (Subject::Any(name), true) => Some(name_seen(&door, name)?),
         _ => None,
     };
+    let is_unknown = args.what.is_some() && runs.is_empty() && name.is_none();
+    let code = if is_unknown { exit::NO } else { exit::OK };
     let now_us = jiff::Timestamp::now().as_microsecond();
     if args.json {
         terminal::print_json(&WhyJson {
@@ -75,7 +77,7 @@ pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
             runs: runs.iter().map(|seen| RunJson::new(seen, now_us)).collect(),
             name: name.as_ref().map(name_json),
         })?;
-        return Ok(exit::OK);
+        return Ok(code);
     }
     let mut text = String::new();
     for seen in &runs {
@@ -88,7 +90,7 @@ pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
         let _ = writeln!(text, "{nothing} ({})", door.place);
     }
     terminal::print(&text)?;
-    Ok(if args.what.is_some() && runs.is_empty() && name.is_none() { exit::NO } else { exit::OK })
+    Ok(code)
 }
 
 fn runs_of(door: &Door, subject: &Subject<'_>, alive: &[Seen]) -> Result<Vec<Seen>, Failure> {

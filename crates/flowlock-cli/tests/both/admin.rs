@@ -13,7 +13,7 @@ fn unlock_asks_only_on_a_terminal() {
         .code(64)
         .stderr("flowlock: unlock asks before it acts, and standard input is no terminal; give --yes\n");
     cli.run(["unlock", "x", "--yes", "--if-older", "1h"])
-        .code(75)
+        .code(1)
         .stderr_has(&format!("flowlock: {run} holds its names for "));
     cli.run(["unlock", &run, "--yes", "--now"]).code(0).stderr(&format!(
         "flowlock: the names of {run} are free; whatever was started for it may still run\n"

@@ -3,7 +3,7 @@
 use flowlock_testkit::{Cli, Job, PATIENCE, until};
 use nix::sys::signal::Signal;
 
-use super::{cli, filled, hangs, unusable};
+use super::{cli, filled, hangs, unusable, was_asked};
 
 /// What the documented table has in its first column, and the commands that end so.
 type Row = (&'static str, fn(&Cli));
@@ -181,6 +181,24 @@ fn interrupted(cli: &Cli) {
         waiting.signal(signal);
         waiting.wait().code(code).stdout("");
     }
+}
+
+/// What is wrong with the line that was typed is said before anything runs; of what the command wrote, in the same words.
+#[test]
+fn a_note_that_is_too_long_is_found_before_the_command_runs() {
+    let cli = cli();
+    let long = "n".repeat(4_097);
+    let said = "flowlock: invalid note: it has 4097 bytes; at most 4096 are kept";
+    let line = ["run", "-o", "a", "--note", &long, "--", "touch", "ran"];
+    cli.run(line).code(64).stdout("").stderr(&format!("{said}\n"));
+    assert!(!cli.home().join("ran").exists(), "the command ran");
+    cli.run(["outputs", "create", "a", "--note", &long]).code(64).stderr(&format!("{said}\n"));
+    cli.run(["commit", "none", "--note", &long]).code(64).stderr(&format!("{said}\n"));
+    assert!(!was_asked(&cli), "the store was asked");
+    let script = format!("printf {long} > $FLOWLOCK_NOTE_FILE");
+    let unrecorded = format!("{said}; outputs are not recorded as written\n");
+    cli.run(["run", "-o", "a", "--", "sh", "-c", &script]).code(64).stderr(&unrecorded);
+    cli.run(["check", "a"]).code(1);
 }
 
 /// 4,096 bytes of it are kept: 2,048 of these characters.

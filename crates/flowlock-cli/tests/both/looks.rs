@@ -320,6 +320,8 @@ fn why_tells_what_is_known_of_a_name() {
     let _writer = held(&cli, &["--name", "import", "-o", "sales"]);
     cli.run(["why", "name:sales"]).stdout_has("  held by import (run import.");
     cli.run(["why", "job:none"]).code(1).stdout(&format!("no such run or job is known {}", place()));
+    cli.run(["why", "--json", "run:none"]).code(1);
+    cli.run(["why", "--json", "name:none"]).code(0);
     cli.run(["why"]).code(0).stdout(&format!("nothing waits {}", place()));
 }
 

@@ -117,11 +117,32 @@ fn a_lapsed_run_that_nobody_minds_commits_late() {
     let cli = cli();
     let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
     std::thread::sleep(Duration::from_millis(1_200));
-    cli.run(["verify", &run])
-        .code(79)
-        .stderr_has("lost its names (expired); others may have its names by now; a commit succeeds only if nobody needed them");
+    let lapsed = format!(
+        "flowlock: the lease of {run} is over, and nobody has needed its names so far; until somebody does, a refresh renews it and a commit succeeds {}",
+        place()
+    );
+    assert_eq!(cli.run(["verify", &run, "--json"]).code(79).stderr(&lapsed).json()["outcome"], "lapsed");
+    let late = format!("flowlock: {run} was late: its lease was over, and nobody had needed its names; ");
+    cli.run(["refresh", &run]).code(0).stderr(&format!("{late}it holds them again\n"));
+    cli.run(["verify", &run]).code(0).stderr("");
+    cli.run(["refresh", &run, "--json"]).code(0).stderr("");
+    std::thread::sleep(Duration::from_millis(1_200));
+    cli.run(["commit", &run]).code(0).stderr(&format!("{late}it is committed\n"));
     let told = cli.run(["commit", &run, "--json"]);
-    assert_eq!(told.code(0).json()["outcome"], "committed_late");
+    assert_eq!(told.code(0).stderr("").json()["outcome"], "committed_late");
+}
+
+#[test]
+fn a_run_that_waits_is_not_over() {
+    let cli = cli();
+    let first = started(&cli, &["build", "--duration", "1m", "-o", "a"]);
+    let second = cli.start(["start", "next", "--id", "next.1", "--duration", "1m", "-o", "a"]);
+    until("a waiting start", PATIENCE, || cli.run(["status"]).out().contains("queued").then_some(()));
+    let said = format!("flowlock: next.1 does not hold its names yet: it is queued {}", place());
+    assert_eq!(cli.run(["verify", "next.1", "--json"]).code(79).stderr(&said).json()["outcome"], "not_begun");
+    cli.run(["commit", &first]).code(0);
+    second.wait().code(0);
+    cli.run(["verify", "next.1"]).code(0);
 }
 
 #[test]

@@ -36,7 +36,8 @@ pub struct Surroundings {
     pub environment: BTreeMap<String, OsString>,
     /// Where the search for `flowlock.toml` begins.
     pub directory: PathBuf,
-    /// The user's home, if there is one.
+    /// The user's home, if there is one: `$HOME`, or where that is not set the home of the user's account, as for `~` in a
+    /// shell. systemd starts root's services without `HOME`, and they share a store with root's other jobs.
     pub home: Option<PathBuf>,
     /// The user's number.
     pub uid: u32,
@@ -54,7 +55,11 @@ impl Surroundings {
         let uid = nix::unistd::getuid();
         let home = match environment.get("HOME").filter(|home| !home.is_empty()) {
             Some(home) => Some(PathBuf::from(home)),
-            None => nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.dir),
+            None => nix::unistd::User::from_uid(uid)
+                .ok()
+                .flatten()
+                .map(|user| user.dir)
+                .filter(|home| !home.as_os_str().is_empty()),
         };
         let root = environment.get(SYSTEM_ROOT).map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let directory = std::env::current_dir().unwrap_or_default();

@@ -31,7 +31,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Checks the names, the job, the command and the lease.
+    /// Checks the names, the job, the command, the note and the lease.
     pub(super) fn new(settings: &Settings, args: &Run) -> Result<Self, Failure> {
         let dates = settings.dates(&args.dates)?;
         let command = if args.expand { expanded(&args.command, &dates)? } else { args.command.clone() };
@@ -46,6 +46,7 @@ impl Plan {
                 "nothing is claimed, so this would only run the command; give -i, -o, -l, --lock-shared, --slot or --single",
             ));
         }
+        request::check_note(args.note.as_deref())?;
         let lease = settings.lease(args.duration)?;
         Ok(Self { job, names, day: dates.day(), command, lease })
     }

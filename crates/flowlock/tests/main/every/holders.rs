@@ -214,6 +214,19 @@ fn nobody_renews_a_detached_run() {
 }
 
 #[test]
+fn a_lapsed_run_is_not_called_lost_and_a_late_refresh_says_that_it_was_late() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let run = flowlock.job("build").lock("a").lease(SHORT).acquire().unwrap().detach().unwrap();
+    std::thread::sleep(SHORT + Duration::from_millis(200));
+    assert!(matches!(flowlock.verify(&run), Err(Error::Lapsed { .. })));
+    let renewed = flowlock.refresh(&run).unwrap();
+    assert!(renewed.late && !renewed.lease_left.is_zero(), "{renewed:?}");
+    flowlock.verify(&run).unwrap();
+    assert!(!flowlock.refresh(&run).unwrap().late);
+}
+
+#[test]
 fn what_was_not_there_is_neither_removed_nor_unlocked() {
     let store = Fresh::new();
     let flowlock = store.open();

@@ -1,6 +1,8 @@
 //! A namespace's tables as SQL.
 
 mod cells;
+#[cfg(test)]
+mod plans;
 mod quiet;
 
 use rusqlite::types::FromSql;
@@ -65,10 +67,6 @@ impl<'c> Rows<'c> {
     fn number<T: FromSql>(&self, sql: &str, params: impl Params) -> Result<Option<T>> {
         Ok(self.one(sql, params, |row| row.get::<_, Option<T>>(0))?.flatten())
     }
-
-    fn run_where(&self, condition: &str, params: impl Params) -> Result<Option<Run>> {
-        self.one(&format!("select {RUN_COLUMNS} from run where {condition}"), params, read_run)
-    }
 }
 
 impl Tables for Rows<'_> {
@@ -126,7 +124,8 @@ impl Tables for Rows<'_> {
     }
 
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>> {
-        self.run_where("ns = ?1 and ticket = ?2", (self.ns, number(ticket)))
+        let sql = format!("select {RUN_COLUMNS} from run where ns = ?1 and ticket = ?2");
+        self.one(&sql, (self.ns, number(ticket)), read_run)
     }
 
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>> {
@@ -139,7 +138,8 @@ impl Tables for Rows<'_> {
 
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
         let nonce = attempt.nonce.0.to_be_bytes();
-        self.run_where("ns = ?1 and id = ?2 and nonce = ?3", (self.ns, attempt.id.as_str(), nonce.as_slice()))
+        let sql = format!("select {RUN_COLUMNS} from run where ns = ?1 and id = ?2 and nonce = ?3");
+        self.one(&sql, (self.ns, attempt.id.as_str(), nonce.as_slice()), read_run)
     }
 
     fn living(&mut self, id: &RunId) -> Result<Option<Run>> {
@@ -179,10 +179,10 @@ impl Tables for Rows<'_> {
     }
 
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>> {
-        // The living are few among the remembered: their tickets from the index, then only the rows wanted.
+        // Left to itself SQLite walks the primary key, and meets all outcomes that are still remembered.
         let sql = format!(
-            "select {RUN_COLUMNS} from run where ns = ?1 and ticket in (select ticket from run indexed by run_living \
-             where ns = ?1 and ticket >= ?2 and forget_ms is null order by ticket limit ?3) order by ticket"
+            "select {RUN_COLUMNS} from run indexed by run_listed where ns = ?1 and ticket >= ?2 \
+             and forget_ms is null order by ticket limit ?3"
         );
         self.many(&sql, (self.ns, number(from), most(limit)), read_run)
     }

@@ -64,6 +64,8 @@ create index run_due on run (ns, due_ms, ticket) where due_ms is not null;
 create index run_forget on run (ns, forget_ms, ticket) where forget_ms is not null;
 -- At most one run lives under an id.
 create unique index run_living on run (ns, id) where forget_ms is null;
+-- The same runs in the order of listings.
+create index run_listed on run (ns, ticket) where forget_ms is null;
 -- Waiting runs that leave the line when their process is silent.
 create index run_reserving on run (ns, client, ticket)
     where present = 1 and place_end_ms is null and state in ('awaiting_input', 'queued');

@@ -183,3 +183,30 @@ fn a_store_file_that_is_mounted_by_itself_is_refused_and_a_mounted_directory_is_
     holder.signal(nix::sys::signal::Signal::SIGKILL);
     holder.wait();
 }
+
+/// Members by their first group stand in the file of users alone.
+#[test]
+fn a_file_of_a_group_that_another_user_has_first_is_not_taken() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("skipped: only root can play other users");
+        return;
+    }
+    let person = Person::new(23_456);
+    let cli = person.cli.clone();
+    fs::write(cli.home().join("group"), "own:x:23456:\n").unwrap();
+    let project = cli.home().join("flowlock.toml");
+    fs::write(&project, "namespace = 'inside'\n").unwrap();
+    fs::set_permissions(&project, fs::Permissions::from_mode(0o664)).unwrap();
+    std::os::unix::fs::chown(&project, Some(23_456), Some(23_456)).unwrap();
+    let show = "for file in passwd group; do mount --bind ~/$file /etc/$file; done
+        exec setpriv --reuid 23456 --regid 23456 --clear-groups -- ~/flowlock config show";
+    let own = "root:x:0:0::/root:/bin/sh\nown:x:23456:23456::/:/bin/sh\n";
+    let as_own = |others: &str| {
+        fs::write(cli.home().join("passwd"), format!("{own}{others}")).unwrap();
+        with_mounts(&cli, show)
+    };
+    let Some(ended) = as_own("") else { return };
+    assert!(ended.code(0).out().contains("inside"), "{ended:?}");
+    let ended = as_own("guest:x:34567:23456::/:/bin/sh\n").unwrap();
+    ended.code(78).stdout("").stderr_has("it can be written by group 23456 (mode 0664");
+}

@@ -10,11 +10,17 @@ use nix::libc;
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::error::Error;
+use crate::named_file;
 use crate::people::is_root;
 use crate::text::escape;
 
 /// More than any file of settings has.
 const LARGEST: u64 = 64 * 1024;
+/// The users of this machine, and the most that is read of them: 10,000 or more.
+const PASSWD: &str = "/etc/passwd";
+const LARGEST_PASSWD: u64 = 1 << 20;
+/// Users with a number below this one come with the system.
+const OF_THE_SYSTEM: u32 = 100;
 /// As the kernel has it.
 const MOST_LINKS: usize = 40;
 
@@ -151,7 +157,29 @@ fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<String> {
 fn is_of_one_person(gid: u32, uid: u32) -> bool {
     let Ok(Some(group)) = Group::from_gid(Gid::from_raw(gid)) else { return false };
     let people = [uid, 0].into_iter().filter_map(|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten());
-    people.into_iter().any(|user| {
+    let mut people = people.filter(|user| {
         user.gid == group.gid && user.name == group.name && group.mem.iter().all(|name| *name == user.name)
-    })
+    });
+    let passwd = named_file::read(Path::new(PASSWD), LARGEST_PASSWD);
+    let Ok(passwd) = passwd.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) else { return false };
+    people.any(|user| is_nobody_elses_first(gid, &user.name, user.uid.as_raw(), &passwd))
+}
+
+/// Whether a group is the first one of no other user: who has it so is in it without being among its members. A user of
+/// this machine has all others in one file. A directory service is not asked for all its users, which may be many and take
+/// long: a user whom it alone knows has a group of their own if it has their number, as those have it who give each
+/// person one.
+pub(super) fn is_nobody_elses_first(gid: u32, name: &str, uid: u32, passwd: &str) -> bool {
+    let users: Vec<_> = passwd.lines().filter_map(user_of).collect();
+    let is_local = users.iter().any(|(local, number, _)| *local == name && *number == uid);
+    // Some systems come with `sync` and `halt` in root's group.
+    let is_harmless = |other: u32| other == uid || (gid == 0 && other < OF_THE_SYSTEM);
+    (is_local || gid == uid) && users.iter().all(|(_, other, first)| *first != gid || is_harmless(*other))
+}
+
+/// The name, the number and the first group of a user, by their line.
+fn user_of(line: &str) -> Option<(&str, u32, u32)> {
+    let mut fields = line.split(':');
+    let name = fields.next()?;
+    Some((name, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
 }

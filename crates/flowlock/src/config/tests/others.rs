@@ -36,6 +36,21 @@ fn a_file_that_a_group_of_several_may_write_is_refused() {
 }
 
 #[test]
+fn a_group_that_is_another_users_first_one_is_not_ones_own() {
+    let passwd = "root:x:0:0:root:/root:/bin/sh\nhalt:x:7:0::/sbin:/sbin/halt\n# a line of no user\n+::::::\n\
+                  ann:x:1001:1001::/home/ann:/bin/sh\nbob:x:1002:1005::/home/bob:/bin/sh\nalias:x:1002:1005::/:/bin/sh\n";
+    let own = |gid, name, uid| file::is_nobody_elses_first(gid, name, uid, passwd);
+    assert!(own(0, "root", 0) && own(1001, "ann", 1001) && own(1005, "bob", 1002));
+    // Whom the file does not know has a group of their own if it has their number.
+    assert!(own(5000, "eva", 5000) && !own(5001, "eva", 5000) && !own(1001, "eva", 5000));
+    let with = |line: &str| format!("{passwd}{line}\n");
+    for (gid, name, uid) in [(0, "root", 0), (1001, "ann", 1001), (1005, "bob", 1002), (5000, "eva", 5000)] {
+        let agent = with(&format!("agent:x:1007:{gid}::/:/bin/sh"));
+        assert!(!file::is_nobody_elses_first(gid, name, uid, &agent), "{name}");
+    }
+}
+
+#[test]
 fn a_strangers_file_is_refused_and_hides_nothing_further_up_in_silence() {
     let house = House::new().file(PROJECT, "namespace = 'mine'").file("home/project/deep/flowlock.toml", "");
     if !give_away(&house.at("home/project/deep/flowlock.toml")) {

@@ -133,10 +133,18 @@ impl From<Error> for Failure {
             _ => None,
         };
         failure.details.extend(
-            cause.filter(|cause| !failure.message.contains(cause)).map(|cause| format!("cause: {cause}")),
+            cause
+                .filter(|cause| !failure.message.contains(cause))
+                .map(|cause| format!("cause: {}", beginning(&cause))),
         );
         failure
     }
+}
+
+/// As much of a cause as is said: whoever may write the store may have had a hand in it.
+fn beginning(cause: &str) -> &str {
+    const MOST: usize = 500;
+    &cause[..cause.floor_char_boundary(MOST)]
 }
 
 /// An error's exit code, and its word for programs.

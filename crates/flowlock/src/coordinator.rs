@@ -202,7 +202,8 @@ impl Builder {
         self
     }
 
-    /// What blocked runs are told of this process; host, pid and user if nothing is said.
+    /// What blocked runs are told of this process; host, pid and user if nothing is said. Of host and user at most 512 bytes
+    /// count; a link of more than 2 KiB is left out.
     #[must_use]
     pub fn origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
@@ -229,7 +230,7 @@ impl Builder {
             store,
             namespace: self.namespace,
             client: ClientId::fresh(),
-            origin: Arc::new(self.origin.unwrap_or_else(Origin::of_this_process)),
+            origin: Arc::new(self.origin.unwrap_or_else(Origin::of_this_process).within_its_limits()),
             lease: self.lease,
             keep_lapsed: self.keep_lapsed,
             store_timeout: self.store_timeout,

@@ -170,6 +170,22 @@ pub struct Origin {
     pub ci: Option<String>,
 }
 
+/// The longest host or user of an [`Origin`], in bytes.
+pub(crate) const LONGEST_ORIGIN: usize = 512;
+/// The longest link of one.
+pub(crate) const LONGEST_LINK: usize = 2_048;
+
+impl Origin {
+    /// The same, no longer than others take it: host and user cut off, a longer link left out.
+    pub(crate) fn within_its_limits(mut self) -> Self {
+        for text in [&mut self.host, &mut self.user] {
+            text.truncate(text.floor_char_boundary(LONGEST_ORIGIN));
+        }
+        self.ci = self.ci.filter(|link| link.len() <= LONGEST_LINK);
+        self
+    }
+}
+
 /// Who did something by hand to a run, a record or a namespace, and when: evidence for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Actor {

@@ -109,9 +109,20 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// The beginning of any text, as it can stand in a message: at most 80 characters.
+#[cfg(feature = "sqlite")]
+pub(crate) fn excerpt(text: &str) -> String {
+    // Of what may be megabytes no more is escaped than is shown.
+    let beginning = text.char_indices().nth(LONGEST_SHOWN + 1).map_or(text, |(end, _)| &text[..end]);
+    cut(&escape(beginning))
+}
+
+/// How much of a text stands in a message, in characters.
+const LONGEST_SHOWN: usize = 80;
+
 /// At most 80 characters of an already escaped text.
 fn cut(text: &str) -> String {
-    match text.char_indices().nth(80) {
+    match text.char_indices().nth(LONGEST_SHOWN) {
         None => text.to_owned(),
         Some((end, _)) => format!("{}…", &text[..end]),
     }

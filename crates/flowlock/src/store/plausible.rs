@@ -4,18 +4,19 @@
 use crate::claim::{Claim, LARGEST_CAPACITY, Mode};
 use crate::engine::tables::Meta;
 use crate::record::{LONGEST_NOTE, MadeFrom, Record};
-use crate::run::{Run, Token};
+use crate::run::{Actor, LONGEST_LINK, LONGEST_ORIGIN, Origin, Run, Token};
 
 /// The largest number that every store, and a script on a server, counts exactly with: 285,000 years in milliseconds,
 /// 285 years in microseconds.
 pub(crate) const LARGEST: u64 = (1 << 53) - 1;
 
-/// Whether all numbers of a run are plausible.
+/// Whether all numbers of a run are plausible, and what it says of people no longer than it can be.
 pub(crate) fn run(run: &Run) -> bool {
     let past = [run.began_ms, run.absent_since_ms, Some(run.since_us)];
     let ends = [run.deadline_ms, run.wait_end_ms, run.place_end_ms, run.given_up_ms, run.forget_ms];
     is_small(run.ticket.0)
-        && run.actor.as_ref().is_none_or(|actor| is_time(actor.at_us))
+        && is_origin(&run.holder.origin)
+        && run.actor.as_ref().is_none_or(is_actor)
         && past.into_iter().flatten().all(is_time)
         && ends.into_iter().flatten().all(is_end)
         && run.token.iter().chain(&run.input_versions).copied().all(is_token)
@@ -29,7 +30,7 @@ pub(crate) fn record(record: &Record) -> bool {
         && record.note.as_ref().is_none_or(|note| note.len() <= LONGEST_NOTE)
         && is_time(record.written_at_us)
         && record.expires_at_us.is_none_or(is_end)
-        && record.actor.as_ref().is_none_or(|actor| is_time(actor.at_us))
+        && record.actor.as_ref().is_none_or(is_actor)
         && record.failure.as_ref().is_none_or(|failure| is_time(failure.at_us))
         && match &record.made_from {
             MadeFrom::Inputs(inputs) => inputs.iter().all(|(_, version)| is_token(*version)),
@@ -50,10 +51,21 @@ pub(crate) fn meta(meta: &Meta) -> bool {
         meta.lapsed,
     ];
     let due = [meta.next_due_ms, meta.next_expiry_us, meta.next_forget_ms];
-    meta.removed.as_ref().is_none_or(|actor| is_time(actor.at_us))
+    meta.removed.as_ref().is_none_or(is_actor)
         && counts.into_iter().all(is_small)
         && is_time(meta.last_wall_us)
         && due.into_iter().all(is_end)
+}
+
+fn is_actor(actor: &Actor) -> bool {
+    is_time(actor.at_us) && is_origin(&actor.origin)
+}
+
+/// Whether it is no longer than a process says it: `Origin::within_its_limits`.
+fn is_origin(origin: &Origin) -> bool {
+    origin.host.len() <= LONGEST_ORIGIN
+        && origin.user.len() <= LONGEST_ORIGIN
+        && origin.ci.as_ref().is_none_or(|link| link.len() <= LONGEST_LINK)
 }
 
 fn is_claim(claim: &Claim) -> bool {

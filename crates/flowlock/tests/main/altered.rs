@@ -227,6 +227,52 @@ fn a_note_longer_than_any_is_not_shown() {
     assert!(format!("{error:?}").len() < 1_000, "{error:?}");
 }
 
+#[test]
+fn what_stands_in_a_row_or_a_schema_floods_no_message() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = "x".repeat(1_000_000);
+    for statement in [
+        format!("update run set id = '{long}'"),
+        format!("update run set state = '{long}'"),
+        format!("update run set spec = '{long}'"),
+        format!("update run set origin = json_set(origin, '$.host', '{long}')"),
+        format!("update run set origin = json_set(origin, '$.user', '{long}')"),
+        format!("update run set origin = json_set(origin, '$.ci', '{long}')"),
+        format!("update run set actor = json_set(origin, '$.at_us', 1, '$.user', '{long}')"),
+        format!("create table {long} (x)"),
+    ] {
+        let flowlock = fresh(directory.path()).join("altered.db");
+        open(&flowlock).unwrap().job("write").lock("l").acquire().unwrap().detach().unwrap();
+        sql(&flowlock, &statement);
+        let error = open(&flowlock).and_then(|flowlock| flowlock.runs()).unwrap_err();
+        let whole = format!("{error} {error:?}");
+        assert!(
+            whole.len() < 1_500,
+            "{} bytes, {}",
+            whole.len(),
+            whole.chars().take(500).collect::<String>()
+        );
+    }
+}
+
+/// An environment may say more than others take.
+#[test]
+fn what_a_process_says_of_itself_is_no_longer_than_others_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("said.db");
+    let store = Arc::new(SqliteStore::open(&file, Duration::from_secs(5)).unwrap());
+    let long = |bytes: usize| "é".repeat(bytes / 2);
+    for (link, is_kept) in [(long(2_048), true), (long(2_050), false)] {
+        let origin = flowlock::Origin { host: long(2_000), pid: 1, user: long(2_000), ci: Some(link) };
+        let flowlock = Flowlock::builder().origin(origin).with_store(store.clone());
+        let grant = flowlock.job("job").lock("l").acquire().unwrap();
+        let seen = flowlock.runs().unwrap();
+        let origin = &seen[0].run.holder.origin;
+        assert_eq!((origin.host.len(), origin.user.len(), origin.ci.is_some()), (512, 512, is_kept));
+        grant.commit().unwrap();
+    }
+}
+
 /// A new directory below `parent`.
 fn fresh(parent: &Path) -> PathBuf {
     tempfile::tempdir_in(parent).unwrap().keep()

@@ -19,7 +19,7 @@ use super::side::{SideFiles, unusable};
 use super::vfs;
 use crate::people::{is_member, is_root};
 use crate::store::{Limits, StoreError};
-use crate::text::escape;
+use crate::text::{escape, excerpt};
 
 /// "flow": marks the file as ours.
 pub(super) const APPLICATION_ID: i32 = 0x666c_6f77;
@@ -248,8 +248,8 @@ fn check_objects(store: &Place, sql: &Connection) -> Result<(), StoreError> {
                 "{} holds {} {} that flowlock did not make; only flowlock may write the file: take it out with \
                  `drop`, or restore a backup, and see who may write the file",
                 store.shown(),
-                escape(&kind),
-                escape(&name)
+                excerpt(&kind),
+                excerpt(&name)
             )));
         }
     }

@@ -200,7 +200,7 @@ pub(super) fn implausible(what: &str) -> rusqlite::Error {
 }
 
 pub(super) fn unreadable(column: usize, text: &str) -> rusqlite::Error {
-    let what = format!("column {column} holds \"{}\"", crate::text::escape(text));
+    let what = format!("column {column} holds \"{}\"", crate::text::excerpt(text));
     let kind = rusqlite::types::Type::Text;
     rusqlite::Error::FromSqlConversionFailure(column, kind, FromSqlError::Other(what.into()).into())
 }

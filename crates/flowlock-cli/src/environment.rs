@@ -7,11 +7,12 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use flowlock::config::open_private;
 use flowlock::{Flowlock, Grant, LONGEST_NOTE, named_file};
 use nix::libc;
 use serde::Serialize;
 
-use crate::exit::{Failure, Place};
+use crate::exit::Failure;
 use crate::json::InputJson;
 use crate::parent;
 
@@ -41,17 +42,33 @@ pub(crate) struct Environment {
     has_note: bool,
 }
 
-/// A directory of the user's own for the command's files. What is in it is reached through its descriptor: whoever may
-/// write `$TMPDIR` could put another directory in its place.
+/// A directory of the user's own for the command's files. What is in it is reached through its descriptor.
 #[derive(Debug)]
 struct Files {
     path: PathBuf,
     held: File,
 }
 
+/// Where the command's files are made: in `$TMPDIR`, unless somebody else could put another directory in the place of one
+/// there, and so other lists before the command.
+fn place_for_files() -> io::Result<PathBuf> {
+    let uid = nix::unistd::geteuid().as_raw();
+    let private = |place: &Path| {
+        let place = fs::canonicalize(place)?;
+        open_private(&place, uid).map(|_| place)
+    };
+    let exchangeable = match private(&std::env::temp_dir()) {
+        Err(error) if error.kind() == io::ErrorKind::Other => error,
+        usual => return usual,
+    };
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let mut others = runtime.into_iter().chain(["/tmp", "/var/tmp"].map(PathBuf::from));
+    others.find_map(|place| private(&place).ok()).ok_or(exchangeable)
+}
+
 impl Files {
     fn new() -> io::Result<Self> {
-        let path = tempfile::Builder::new().prefix("flowlock-").tempdir()?.keep();
+        let path = tempfile::Builder::new().prefix("flowlock-").tempdir_in(place_for_files()?)?.keep();
         let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let held = File::options().read(true).custom_flags(flags).open(&path)?;
         Ok(Self { path, held })
@@ -105,12 +122,7 @@ struct OutputJson<'a> {
 
 impl Environment {
     /// For the command of `grant`, which counts its dates from `day`.
-    pub(crate) fn new(
-        flowlock: &Flowlock,
-        grant: &Grant,
-        place: &Place,
-        day: String,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn new(flowlock: &Flowlock, grant: &Grant, day: String) -> Result<Self, Failure> {
         let (run, job) = (grant.run_id().as_str(), grant.spec().job.as_str());
         let namespace = flowlock.namespace().as_str();
         let mut environment = Self { variables: Vec::with_capacity(13), files: None, has_note: false };
@@ -119,7 +131,7 @@ impl Environment {
         environment.set("FLOWLOCK_JOB", job);
         environment.set("FLOWLOCK_TOKEN", grant.token().to_string());
         environment.set("FLOWLOCK_NAMESPACE", namespace);
-        environment.set("FLOWLOCK_STORE", &place.store);
+        environment.set("FLOWLOCK_STORE", flowlock.store().url());
         environment.set("FLOWLOCK_DATE", day);
         environment.set("OPENLINEAGE_PARENT_ID", format!("{namespace}/{job}/{run}"));
         let inputs: Vec<_> = grant.inputs().iter().map(InputJson::from).collect();

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -162,6 +162,37 @@ fn no_note_is_read_through_what_has_the_name_of_its_file_by_now() {
     assert_eq!((away.len(), theirs.len()), (1, 1), "{left:?}");
     assert!(inventory(away[0]).is_empty() && theirs[0].join("note").is_symlink(), "{left:?}");
     assert_eq!(fs::read_to_string(cli.home().join("secret")).unwrap(), "a private file");
+}
+
+/// Whoever may rename in a directory puts other lists before a command whose files are there.
+#[test]
+fn a_commands_files_are_where_nobody_else_can_exchange_their_directory() {
+    let cli = cli();
+    let [scratch, own] = ["scratch", "own"].map(|name| cli.home().join(name));
+    let mode = |directory: &Path, mode| {
+        fs::set_permissions(directory, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (directory, bits) in [(&scratch, 0o700), (&own, 0o700)] {
+        fs::create_dir(directory).unwrap();
+        mode(directory, bits);
+    }
+    let cli = cli.clone().with("TMPDIR", &scratch);
+    let place = |cli: &Cli| {
+        let ended = cli
+            .run(run("-o noted", "echo noted > $FLOWLOCK_NOTE_FILE; dirname $(dirname $FLOWLOCK_NOTE_FILE)"));
+        assert_eq!(cli.run(["outputs", "--json"]).json()["records"][0]["note"], "noted");
+        ended.code(0).out().trim_end().to_owned()
+    };
+    let with_own = cli.clone().with("XDG_RUNTIME_DIR", &own);
+    for (bits, is_exchangeable) in [(0o700, false), (0o1777, false), (0o777, true)] {
+        mode(&scratch, bits);
+        let expected = if is_exchangeable { ["/tmp", "~/own"] } else { ["~/scratch"; 2] };
+        assert_eq!([place(&cli), place(&with_own)], expected, "{bits:o}");
+    }
+    // Nor is one taken that is exchangeable itself.
+    mode(&own, 0o777);
+    assert_eq!(place(&with_own), "/tmp");
+    assert_eq!(inventory(&scratch).len() + inventory(&own).len(), 0);
 }
 
 /// A group that every system has, if this process can give files to others.

@@ -143,7 +143,7 @@ impl Errand<'_> {
         day: String,
         policy: Policy,
     ) -> Result<u8, Failure> {
-        let prepared = Environment::new(&self.door.flowlock, &grant, &self.door.place, day)
+        let prepared = Environment::new(&self.door.flowlock, &grant, day)
             .and_then(|environment| Ok((self.command(&grant, command, &environment, policy)?, environment)));
         match prepared {
             Ok((ended, environment)) => self.finish(grant, ended, &environment),

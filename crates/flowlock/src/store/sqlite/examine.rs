@@ -1,6 +1,7 @@
 //! What `flowlock doctor` looks at: the journal, who keeps it from being cut back, and who is in the way.
 
 use std::fs;
+use std::time::Duration;
 
 use super::SqliteStore;
 use super::lockers::{self, Kind};
@@ -28,7 +29,7 @@ impl SqliteStore {
         let limits = Limits::within(self.patience);
         let found = self.inner(&limits).and_then(|mut inner| {
             let _turn = inner.turnstile.enter(&limits)?;
-            Ok(lockers::in_the_way(&self.place))
+            Ok(lockers::in_the_way(&self.place, &lockers::search(self.patience, None)))
         });
         match found {
             Ok(None) => Finding::good(WHAT, "nobody keeps the store's files locked"),
@@ -70,13 +71,14 @@ fn journal(store: &Place) -> Finding {
 
 /// The processes in a read transaction, each with what it does.
 fn readers(store: &Place) -> Vec<String> {
-    let locks = lockers::locks_on(store.beside("-shm").inside(), Kind::Bytes);
+    let limits = lockers::search(Duration::MAX, None);
+    let locks = lockers::locks_on(store.beside("-shm").inside(), Kind::Bytes, &limits);
     let reads =
         |lock: &&lockers::Lock| lock.bytes.0 <= *READ_MARKS.end() && lock.bytes.1 >= *READ_MARKS.start();
-    let mut pids: Vec<_> = locks.iter().filter(reads).map(|lock| lock.pid).collect();
-    pids.sort_unstable();
-    pids.dedup();
-    pids.into_iter().map(|pid| format!("{}{}", lockers::by_whom(pid), state_of(pid))).collect()
+    let mut keepers: Vec<_> = locks.iter().filter(reads).map(|lock| lock.keeper).collect();
+    keepers.sort_unstable();
+    keepers.dedup();
+    keepers.into_iter().map(|keeper| format!("{keeper}{}", state_of(keeper.pid()))).collect()
 }
 
 /// ` (stopped)`, if it is.

@@ -7,7 +7,7 @@ use rusqlite::ffi::ErrorCode;
 
 use super::lockers;
 use super::place::Place;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Limits, StoreError, StoreErrorKind};
 
 /// An error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
@@ -58,11 +58,11 @@ fn is_locked(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed)
 }
 
-/// The same error; if somebody else's lock was in the way, with whose it is.
-pub(super) fn naming_the_locker(store: &Place, error: StoreError) -> StoreError {
+/// The same error; if somebody else's lock was in the way, with whose it is. The limits are for finding that out.
+pub(super) fn naming_the_locker(store: &Place, error: StoreError, limits: &Limits) -> StoreError {
     let cause = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
     let locked = cause.and_then(rusqlite::Error::sqlite_error_code).is_some_and(is_locked);
-    match locked.then(|| lockers::in_the_way(store)).flatten() {
+    match locked.then(|| lockers::in_the_way(store, limits)).flatten() {
         Some(lock) => StoreError::new(error.kind(), format!("the store is busy: {lock}")).caused_by(error),
         None => error,
     }

@@ -31,7 +31,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::failure::at_path;
-use super::lockers::{self, Kind};
+use super::lockers::{self, Keeper, Kind};
 use super::place::{Place, way_to};
 use super::side::SideFiles;
 use crate::store::{Pulse, StoreError, StoreErrorKind};
@@ -145,12 +145,13 @@ impl Lives {
 
     /// Who keeps more of the file locked than a process of flowlock does.
     pub(super) fn obstruction(&self) -> Option<String> {
-        let locks = lockers::locks_on(self.place.inside(), Kind::Bytes);
+        let limits = lockers::search(self.patience, None);
+        let locks = lockers::locks_on(self.place.inside(), Kind::Bytes, &limits);
         let foreign = locks.iter().find(|lock| lock.bytes.0 != lock.bytes.1 || !lock.shared)?;
-        let who = lockers::by_whom(foreign.pid);
         Some(format!(
-            "{who} keeps {} locked, so that nobody can tell who is dead: their names are free when their leases end, not \
+            "{} keeps {} locked, so that nobody can tell who is dead: their names are free when their leases end, not \
              at once; end that process",
+            foreign.keeper,
             self.place.shown()
         ))
     }
@@ -163,17 +164,20 @@ impl Lives {
 impl Probe {
     fn open(side: &SideFiles, patience: Duration) -> Result<Self, StoreError> {
         let (file, place) = (side.open(SUFFIX)?, side.place(SUFFIX));
-        match file_number(&file, later(Instant::now(), patience)) {
+        let found =
+            may_have_a_number(side, &file).and_then(|()| file_number(&file, later(Instant::now(), patience)));
+        match found {
             Ok(Some(number)) => Ok(Self { file, number }),
-            Ok(None) => Err(kept_locked(&place)),
+            Ok(None) => Err(kept_locked(&place, patience)),
             Err(error) => Err(at_path("read the number of", place.path(), error)),
         }
     }
 }
 
-fn kept_locked(place: &Place) -> StoreError {
-    let keeper = lockers::locks_on(place.inside(), Kind::Bytes).into_iter().find(|lock| !lock.shared);
-    let who = lockers::by_whom(keeper.and_then(|lock| lock.pid));
+fn kept_locked(place: &Place, patience: Duration) -> StoreError {
+    let limits = lockers::search(patience, None);
+    let lock = lockers::locks_on(place.inside(), Kind::Bytes, &limits).into_iter().find(|lock| !lock.shared);
+    let who = lock.map_or(Keeper::Unseen, |lock| lock.keeper);
     let shown = place.shown();
     let message =
         format!("the store is busy: {who} keeps {shown} locked, which is new and has no number yet");

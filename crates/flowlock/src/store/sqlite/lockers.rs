@@ -1,12 +1,15 @@
 //! Who keeps a file locked, as far as the kernel tells: for messages and `doctor`, never for a decision.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use super::place::Place;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Limits, StoreError, StoreErrorKind};
 
 /// A lock on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +18,55 @@ pub(super) struct Lock {
     pub(super) bytes: (u64, u64),
     /// Whether others may share it.
     pub(super) shared: bool,
-    /// Whose it is; `None` for one of a process of another container or another user.
-    pub(super) pid: Option<u32>,
+    /// Whose it is.
+    pub(super) keeper: Keeper,
+}
+
+/// Who keeps a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Keeper {
+    /// This process.
+    Process(u32),
+    /// One of another container or another user.
+    Unseen,
+    /// One that was not found in the time there was: there are too many open files to look at.
+    NotFound,
+}
+
+impl Keeper {
+    /// The process, if it is known.
+    pub(super) fn pid(self) -> Option<u32> {
+        match self {
+            Self::Process(pid) => Some(pid),
+            Self::Unseen | Self::NotFound => None,
+        }
+    }
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(pid) => write!(f, "process {pid}"),
+            Self::Unseen => f.write_str("a process that cannot be seen from here"),
+            Self::NotFound => {
+                write!(
+                    f,
+                    "a process that was not found within {} ms (`lslocks` may tell)",
+                    SEARCH.as_millis()
+                )
+            }
+        }
+    }
+}
+
+/// How long a keeper is looked for at most. Whoever has many files open must not hold up those who only want to name
+/// somebody. It comes on top of the time that was waited for the lock: that is over when there is somebody to name.
+const SEARCH: Duration = Duration::from_millis(100);
+
+/// The limits of a search for a caller with these, who waits so long at most.
+pub(super) fn search(patience: Duration, caller: Option<&Limits>) -> Limits {
+    let interrupted = caller.and_then(|caller| caller.interrupted.clone());
+    Limits { interrupted, ..Limits::within(patience.min(SEARCH)) }
 }
 
 impl Lock {
@@ -41,17 +91,19 @@ pub(super) enum Kind {
     Lease,
 }
 
-/// The locks on the file at `path`.
-pub(super) fn locks_on(path: &Path, kind: Kind) -> Vec<Lock> {
+/// The locks on the file at `path`. Within the limits the keepers of those that the kernel does not tell by itself are
+/// looked for.
+pub(super) fn locks_on(path: &Path, kind: Kind, limits: &Limits) -> Vec<Lock> {
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
-    locks_of(meta.ino(), kind)
+    let wanted = Wanted { inode: meta.ino(), kind, name: path.file_name().unwrap_or_default() };
+    wanted.locks(limits)
 }
 
 /// What to answer if this cannot be opened because somebody has a lease on it, which the kernel now asks them to give
 /// back.
 pub(super) fn leased(place: &Place) -> Option<StoreError> {
-    let lease = locks_on(place.inside(), Kind::Lease).into_iter().next()?;
-    let message = format!("the store is busy: {} has a lease on {}", by_whom(lease.pid), place.shown());
+    let lease = locks_on(place.inside(), Kind::Lease, &search(SEARCH, None)).into_iter().next()?;
+    let message = format!("the store is busy: {} has a lease on {}", lease.keeper, place.shown());
     Some(StoreError::new(StoreErrorKind::Unreachable, message))
 }
 
@@ -65,19 +117,19 @@ pub(super) struct InTheWay {
     file: Place,
 }
 
-impl std::fmt::Display for InTheWay {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} keeps {} locked; end that process", by_whom(self.lock.pid), self.file.shown())
+impl fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} keeps {} locked; end that process", self.lock.keeper, self.file.shown())
     }
 }
 
 /// A lock of another process that is in the way of whoever reads or writes the store. A process of flowlock has such a
 /// lock for a moment only: what is named is still there after another.
-pub(super) fn in_the_way(store: &Place) -> Option<InTheWay> {
-    let first = all_in_the_way(store);
+pub(super) fn in_the_way(store: &Place, limits: &Limits) -> Option<InTheWay> {
+    let first = all_in_the_way(store, limits);
     if first.len() > 1 {
-        std::thread::sleep(MOMENT);
-        let again = all_in_the_way(store);
+        limits.sleep(MOMENT);
+        let again = all_in_the_way(store, limits);
         if let Some(lasting) =
             again.into_iter().find(|lock| first.iter().any(|other| other.lock == lock.lock))
         {
@@ -87,11 +139,11 @@ pub(super) fn in_the_way(store: &Place) -> Option<InTheWay> {
     first.into_iter().next()
 }
 
-fn all_in_the_way(store: &Place) -> Vec<InTheWay> {
+fn all_in_the_way(store: &Place, limits: &Limits) -> Vec<InTheWay> {
     let locks_of = |file: Place, is_in_the_way: fn(&Lock) -> bool| {
-        let own = std::process::id();
-        let locks = locks_on(file.inside(), Kind::Bytes).into_iter();
-        let locks = locks.filter(move |lock| is_in_the_way(lock) && lock.pid != Some(own));
+        let own = Keeper::Process(std::process::id());
+        let locks = locks_on(file.inside(), Kind::Bytes, limits).into_iter();
+        let locks = locks.filter(move |lock| is_in_the_way(lock) && lock.keeper != own);
         locks.map(move |lock| InTheWay { lock, file: file.clone() })
     };
     let on_index = locks_of(store.beside("-shm"), |lock| {
@@ -100,74 +152,174 @@ fn all_in_the_way(store: &Place) -> Vec<InTheWay> {
     on_index.chain(locks_of(store.clone(), |lock| !lock.shared)).collect()
 }
 
-/// Says whose lock it is.
-pub(super) fn by_whom(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "a process that cannot be seen from here".to_owned(), |pid| format!("process {pid}"))
+/// What is looked for: locks of one kind on one file.
+#[derive(Debug, Clone, Copy)]
+struct Wanted<'n> {
+    inode: u64,
+    kind: Kind,
+    /// What the file is called here. Most who have it open call it the same.
+    name: &'n OsStr,
 }
 
-fn locks_of(inode: u64, kind: Kind) -> Vec<Lock> {
-    let all = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let mut locks: Vec<_> = all.lines().filter_map(|line| parse(line, inode, kind)).collect();
-    if locks.iter().any(|lock| lock.pid.is_none()) {
-        let known = locks_by_process(inode, kind);
-        for lock in locks.iter_mut().filter(|lock| lock.pid.is_none()) {
-            let same = |other: &&Lock| other.bytes == lock.bytes && other.shared == lock.shared;
-            lock.pid = known.iter().find(same).and_then(|other| other.pid);
+/// Which open files a look at the processes begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Descriptors {
+    /// Those of the wanted name: the kernel tells that soonest.
+    Named,
+    All,
+}
+
+impl Wanted<'_> {
+    fn locks(&self, limits: &Limits) -> Vec<Lock> {
+        let Ok(all) = File::open("/proc/locks") else { return Vec::new() };
+        let lines = BufReader::new(all).lines().map_while(Result::ok).take_while(|_| limits.nap().is_some());
+        let mut locks: Vec<_> = lines.filter_map(|line| self.parse(&line)).collect();
+        for descriptors in [Descriptors::Named, Descriptors::All] {
+            if locks.iter().any(|lock| lock.keeper == Keeper::Unseen) {
+                self.find_keepers(&mut locks, descriptors, limits);
+            }
+        }
+        locks
+    }
+
+    /// A lock of an open file description belongs to whoever has it open.
+    fn find_keepers(&self, locks: &mut [Lock], descriptors: Descriptors, limits: &Limits) {
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            for open in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
+                if limits.nap().is_none() {
+                    return give_up(locks);
+                }
+                if descriptors == Descriptors::All || self.is_called(&open.path()) {
+                    let info = process.path().join("fdinfo").join(open.file_name());
+                    self.keeps(pid, &fs::read_to_string(info).unwrap_or_default(), locks);
+                    if locks.iter().all(|lock| lock.keeper.pid().is_some()) {
+                        return;
+                    }
+                }
+            }
         }
     }
-    locks
-}
 
-/// A lock of an open file description belongs to whoever has it open.
-fn locks_by_process(inode: u64, kind: Kind) -> Vec<Lock> {
-    let mut found = Vec::new();
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for process in processes {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        for open in fs::read_dir(process.path().join("fdinfo")).into_iter().flatten().flatten() {
-            let info = fs::read_to_string(open.path()).unwrap_or_default();
-            let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
-            let locks = lines.filter_map(|line| parse(line, inode, kind));
-            found.extend(locks.map(|lock| Lock { pid: Some(pid), ..lock }));
+    fn is_called(&self, descriptor: &Path) -> bool {
+        fs::read_link(descriptor).is_ok_and(|path| path.file_name() == Some(self.name))
+    }
+
+    /// Notes the process as the keeper of what the kernel says of one of its descriptors.
+    fn keeps(&self, pid: u32, info: &str, locks: &mut [Lock]) {
+        let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
+        for found in lines.filter_map(|line| self.parse(line)) {
+            let same = |lock: &&mut Lock| {
+                lock.keeper.pid().is_none() && lock.bytes == found.bytes && lock.shared == found.shared
+            };
+            locks.iter_mut().filter(same).for_each(|lock| lock.keeper = Keeper::Process(pid));
         }
     }
-    found
+
+    /// One line: `1: OFDLCK ADVISORY READ -1 00:2d:4711 5 5`. One that only waits has an arrow in it.
+    fn parse(&self, line: &str) -> Option<Lock> {
+        let mut words = line.split_whitespace().skip(1);
+        let kind = match words.next()? {
+            "FLOCK" => Kind::Whole,
+            "POSIX" | "OFDLCK" => Kind::Bytes,
+            "LEASE" => Kind::Lease,
+            _ => return None,
+        };
+        let shared = words.nth(1)? == "READ";
+        let pid = words.next()?.parse().ok().filter(|pid| *pid > 0);
+        let file = words.next()?.rsplit(':').next()?;
+        let (begin, end) = (words.next()?.parse().ok()?, words.next()?.parse().unwrap_or(u64::MAX));
+        let keeper = pid.map_or(Keeper::Unseen, Keeper::Process);
+        let is_wanted = kind == self.kind && file.parse() == Ok(self.inode);
+        is_wanted.then_some(Lock { bytes: (begin, end), shared, keeper })
+    }
 }
 
-/// One line: `1: OFDLCK ADVISORY READ -1 00:2d:4711 5 5`. One that only waits has an arrow in it.
-fn parse(line: &str, inode: u64, wanted: Kind) -> Option<Lock> {
-    let mut words = line.split_whitespace().skip(1);
-    let kind = match words.next()? {
-        "FLOCK" => Kind::Whole,
-        "POSIX" | "OFDLCK" => Kind::Bytes,
-        "LEASE" => Kind::Lease,
-        _ => return None,
-    };
-    let shared = words.nth(1)? == "READ";
-    let pid = words.next()?.parse().ok().filter(|pid| *pid > 0);
-    let file = words.next()?.rsplit(':').next()?;
-    let (begin, end) = (words.next()?.parse().ok()?, words.next()?.parse().unwrap_or(u64::MAX));
-    (kind == wanted && file.parse() == Ok(inode)).then_some(Lock { bytes: (begin, end), shared, pid })
+/// The time was over before all were found.
+fn give_up(locks: &mut [Lock]) {
+    let not_found = locks.iter_mut().filter(|lock| lock.keeper == Keeper::Unseen);
+    not_found.for_each(|lock| lock.keeper = Keeper::NotFound);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+
     use super::*;
+
+    fn wanted(inode: u64, kind: Kind) -> Wanted<'static> {
+        Wanted { inode, kind, name: OsStr::new("file") }
+    }
 
     #[test]
     fn a_line_of_the_kernel_is_read_or_passed_over() {
         let ofd = "2: OFDLCK ADVISORY  READ -1 00:2d:4711 5 5";
-        assert_eq!(parse(ofd, 4711, Kind::Bytes), Some(Lock { bytes: (5, 5), shared: true, pid: None }));
+        let lock = Lock { bytes: (5, 5), shared: true, keeper: Keeper::Unseen };
+        assert_eq!(wanted(4711, Kind::Bytes).parse(ofd), Some(lock));
         let whole = "1: POSIX  ADVISORY  WRITE 12 08:01:4711 0 EOF";
-        assert_eq!(
-            parse(whole, 4711, Kind::Bytes),
-            Some(Lock { bytes: (0, u64::MAX), shared: false, pid: Some(12) })
-        );
+        let lock = Lock { bytes: (0, u64::MAX), shared: false, keeper: Keeper::Process(12) };
+        assert_eq!(wanted(4711, Kind::Bytes).parse(whole), Some(lock));
         for other in
             ["", "1: -> FLOCK ADVISORY WRITE 12 08:01:4711 0 EOF", "1: LEASE ACTIVE READ 1 0:1:4711 0 EOF"]
         {
-            assert_eq!(parse(other, 4711, Kind::Whole), None, "{other}");
+            assert_eq!(wanted(4711, Kind::Whole).parse(other), None, "{other}");
         }
-        assert_eq!(parse(whole, 4712, Kind::Bytes), None);
+        assert_eq!(wanted(4712, Kind::Bytes).parse(whole), None);
+    }
+
+    /// A file with a lock of this process that the kernel does not tell by itself.
+    fn locked(path: &Path) -> File {
+        let file = File::create(path).unwrap();
+        let lock = libc::flock {
+            l_type: libc::F_WRLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: 7,
+            l_len: 1,
+            l_pid: 0,
+        };
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        file
+    }
+
+    fn keeper(path: &Path, limits: &Limits) -> Vec<Keeper> {
+        locks_on(path, Kind::Bytes, limits).iter().map(|lock| lock.keeper).collect()
+    }
+
+    #[test]
+    fn a_keeper_is_found_by_whatever_name_it_calls_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+        let _locked = locked(&one);
+        let patient = Limits::within(Duration::from_mins(1));
+        let me = [Keeper::Process(std::process::id())];
+        assert_eq!(keeper(&one, &patient), me);
+        fs::hard_link(&one, &other).unwrap();
+        assert_eq!(keeper(&other, &patient), me);
+    }
+
+    #[test]
+    fn a_keeper_is_looked_for_within_the_limits_and_nobody_is_named_after_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("one");
+        let _locked = locked(&path);
+        let wanted = Wanted {
+            inode: fs::metadata(&path).unwrap().ino(),
+            kind: Kind::Bytes,
+            name: path.file_name().unwrap(),
+        };
+        let over = Limits::within(Duration::ZERO);
+        let signalled = Some(Arc::new(AtomicBool::new(true)));
+        let interrupted = Limits { interrupted: signalled, ..Limits::within(Duration::from_mins(1)) };
+        for limits in [over, interrupted] {
+            let mut locks = [Lock { bytes: (7, 7), shared: false, keeper: Keeper::Unseen }];
+            wanted.find_keepers(&mut locks, Descriptors::All, &limits);
+            assert_eq!(locks[0].keeper, Keeper::NotFound);
+        }
+        assert!(search(Duration::from_hours(1), None).left() <= SEARCH);
+        assert!(search(Duration::from_millis(3), None).left() <= Duration::from_millis(3));
     }
 }

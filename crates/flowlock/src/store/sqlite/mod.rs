@@ -125,7 +125,7 @@ impl SqliteStore {
         world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
         let file = OpenFile::open(&place, &Limits::within(patience))
-            .map_err(|error| naming_the_locker(&place, error))?;
+            .map_err(|error| naming_the_locker(&place, error, &lockers::search(patience, None)))?;
         let identity = Identity::of(place.inside())?;
         let side = SideFiles::of(&place)?;
         let lives = Arc::new(Lives::open(side.clone(), patience)?);
@@ -176,7 +176,7 @@ impl SqliteStore {
 
     /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.pages_and_indexes().map_err(|error| naming_the_locker(&self.place, error))
+        self.pages_and_indexes().map_err(|error| self.naming_the_locker(error, None))
     }
 
     fn pages_and_indexes(&self) -> Result<Vec<String>, StoreError> {
@@ -207,6 +207,10 @@ impl SqliteStore {
         self.is_not_abandoned()?;
         limits.check()?;
         Err(turn::busy(&self.place.beside("-lock"), begun.elapsed()))
+    }
+
+    fn naming_the_locker(&self, error: StoreError, caller: Option<&Limits>) -> StoreError {
+        naming_the_locker(&self.place, error, &lockers::search(self.patience, caller))
     }
 
     fn is_not_abandoned(&self) -> Result<(), StoreError> {
@@ -315,7 +319,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn url(&self) -> String {
-        format!("sqlite:{}", self.path().display())
+        format!("sqlite:{}", self.place.marked())
     }
 
     fn clock_ms(&self, _: &Namespace) -> Result<i64, StoreError> {
@@ -337,14 +341,14 @@ impl Store for SqliteStore {
                 // After trouble with the file nothing kept in memory about it is trusted.
                 inner.file = None;
             }
-            done.map_err(|error| naming_the_locker(&self.place, error))?
+            done.map_err(|error| self.naming_the_locker(error, Some(&limits)))?
         };
         self.inboxes.send(&effect.wakes);
         Ok(effect.answer)
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        self.look(namespace, view).map_err(|error| naming_the_locker(&self.place, error))
+        self.look(namespace, view).map_err(|error| self.naming_the_locker(error, None))
     }
 
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {

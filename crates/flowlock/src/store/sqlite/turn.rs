@@ -203,5 +203,6 @@ impl Line {
 
 /// The process that holds the lock, as the kernel tells it.
 fn holder_of(lock: &Place) -> Option<u32> {
-    lockers::locks_on(lock.inside(), Kind::Whole).into_iter().find_map(|lock| lock.pid)
+    let limits = lockers::search(Duration::MAX, None);
+    lockers::locks_on(lock.inside(), Kind::Whole, &limits).into_iter().find_map(|lock| lock.keeper.pid())
 }

@@ -124,7 +124,7 @@ impl Settings {
         match self.config.open(builder) {
             Ok(flowlock) => {
                 let namespace = flowlock.namespace().as_str().to_owned();
-                let place = Place { store: flowlock.store().url(), namespace };
+                let place = Place { store: without_password(&flowlock.store().url()), namespace };
                 let seen = Seen::of(self.state.as_deref(), &place);
                 Ok(Door { flowlock, place, seen })
             }

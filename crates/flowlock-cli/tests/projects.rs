@@ -88,7 +88,7 @@ fn a_relative_store_is_the_same_from_every_directory() {
     let show = ["run", "-o", "x", "--", "sh", "-c", "echo $FLOWLOCK_STORE"];
     for directory in ["clone", "clone/a", "clone/a/b"] {
         let there = cli.clone().in_directory(cli.home().join(directory));
-        there.run(show).code(0).stdout("sqlite:~/clone/jobs.db\n").stderr("");
+        there.run(show).code(0).stdout("sqlite:~/clone/./jobs.db\n").stderr("");
     }
     cli.run(["--store", "sqlite:jobs.db", "check", "x"]).code(0);
     let other = cli.clone().in_directory(cli.home().join("clone/a"));
@@ -99,6 +99,27 @@ fn a_relative_store_is_the_same_from_every_directory() {
         .code(78)
         .stdout("")
         .stderr_has("$FLOWLOCK_STORE: a relative path would mean another file");
+}
+
+/// A flowlock in the command of a run has the store from its environment: it is as strict with it.
+#[test]
+fn a_flowlock_inside_a_run_is_led_nowhere_else_by_a_link_in_a_project_that_nobody_trusts() {
+    let flowlock = env!("CARGO_BIN_EXE_flowlock");
+    let inner = format!("mv cache away; ln -s ../victim cache; {flowlock} run -l y -- echo ran");
+    for whole in [false, true] {
+        let cli = clone_that_says("");
+        let clone = cli.home().join("clone");
+        let below =
+            if whole { format!("{}/cache/jobs.db", clone.display()) } else { "cache/jobs.db".to_owned() };
+        fs::write(clone.join("flowlock.toml"), format!("store = 'sqlite:{below}'\n")).unwrap();
+        fs::create_dir(clone.join("cache")).unwrap();
+        fs::create_dir(cli.home().join("victim")).unwrap();
+        let ended = cli.run(["run", "--on-lost", "warn", "-l", "x", "--", "sh", "-c", &inner]);
+        ended
+            .stdout("")
+            .stderr_has("~/clone/cache is a symbolic link to ../victim, and a store that a project names");
+        assert_eq!(fs::read_dir(cli.home().join("victim")).unwrap().count(), 0);
+    }
 }
 
 #[test]

@@ -10,10 +10,10 @@ use std::path::Path;
 
 use nix::libc;
 
-/// In a path in a store's URL: what follows was a relative path in a project's file, and is reached through no link.
+/// In a path in a store's URL: what follows was a relative path in a project's file, or lies below a project that nobody
+/// trusts, and is reached through no link.
 /// It stands in the path itself, so that it is kept wherever the URL goes: to a new connection hours later, and to a
 /// flowlock in the command of a run.
-#[cfg(any(feature = "config", feature = "redis"))]
 pub(crate) const PROJECT: &str = "/./";
 
 /// Opens a regular file for reading: without waiting for the other end of a FIFO, and without taking a terminal.

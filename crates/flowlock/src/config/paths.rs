@@ -17,7 +17,8 @@ const SPECIAL: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'&').add
 pub(super) enum Base<'d> {
     /// This directory.
     Directory(&'d Path),
-    /// This directory of a project, which it may not leave.
+    /// This directory of a project, which it may not leave. Such a path is marked, so that it is reached through no link
+    /// whenever that is.
     Project(&'d Path),
     /// Nothing: a variable stands nowhere, and would mean another file in every directory.
     Nothing,
@@ -57,16 +58,29 @@ pub(super) fn absolute(url: &str, base: Base<'_>) -> Result<String, String> {
     Ok(format!("{before}?{}", parameters.collect::<Result<Vec<_>, String>>()?.join("&")))
 }
 
-/// A file that is read; a project's is marked, so that it is reached through no link whenever that is.
+/// A file that is read; a project's lies below the project.
 fn file(path: &str, base: Base<'_>) -> Result<String, String> {
-    let Base::Project(_) = base else { return joined(path, base) };
-    if Path::new(path).components().any(|part| part == Component::ParentDir) {
+    if matches!(base, Base::Project(_))
+        && Path::new(path).components().any(|part| part == Component::ParentDir)
+    {
         return Err(
             "a relative path in a project's file stays below the project; write the whole path of the file that you mean"
                 .into(),
         );
     }
-    joined(&format!("{}{path}", &PROJECT[1..]), base)
+    joined(path, base)
+}
+
+/// The URL of a file below a project's directory, with the mark of a project's.
+pub(super) fn of_project(url: &str, directory: &Path) -> String {
+    let below = file_of(url).and_then(|file| Path::new(file).strip_prefix(directory).ok()?.to_str());
+    let marked = below.and_then(|below| joined(below, Base::Project(directory)).ok());
+    marked.map_or_else(|| url.to_owned(), |file| format!("sqlite:{file}"))
+}
+
+/// The URL without that.
+pub(super) fn unmarked(url: &str) -> String {
+    url.replace(PROJECT, "/")
 }
 
 fn joined(path: &str, base: Base<'_>) -> Result<String, String> {
@@ -78,7 +92,8 @@ fn joined(path: &str, base: Base<'_>) -> Result<String, String> {
     }
     match base {
         Base::Directory(directory) | Base::Project(directory) => {
-            let path = directory.join(path);
+            let mark = if matches!(base, Base::Project(_)) { &PROJECT[1..] } else { "" };
+            let path = directory.join(format!("{mark}{path}"));
             let path =
                 path.to_str().ok_or("the directory it counts from is not UTF-8; write the whole path")?;
             Ok(path.to_owned())

@@ -106,13 +106,15 @@ impl Project<'_> {
                 // Somebody nearer decides.
                 () if around.given.contains_key(key) => {}
                 () if fixed.is_some() => {
-                    said.extend(fixed.filter(|fixed| fixed.value != setting.value).map(|fixed| {
+                    let is_other =
+                        |fixed: &&Setting| paths::unmarked(&fixed.value) != paths::unmarked(&setting.value);
+                    said.extend(fixed.filter(is_other).map(|fixed| {
                         format!("{}: {key} is not taken, because {} fixes it", setting.source, fixed.source)
                     }));
                 }
                 () if self.may_set(key, setting) => {
                     judge(self.found, &self.table, key)?;
-                    taken.insert(*key, setting.clone());
+                    taken.insert(*key, self.marked(key, setting));
                 }
                 () if PLACES.contains(key) => return Err(self.needs_trust(key, setting)),
                 () => untrusted.push(*key),
@@ -134,6 +136,15 @@ impl Project<'_> {
                 }
                 _ => false,
             }
+    }
+
+    /// What nobody trusts is reached through no link later on either, by a flowlock in the command of a run for one.
+    fn marked(&self, key: &str, setting: &Setting) -> Setting {
+        if self.is_trusted || key != "store" {
+            return setting.clone();
+        }
+        let directory = crate::store::directory_of(&self.found.path);
+        Setting { value: paths::of_project(&setting.value, directory), ..setting.clone() }
     }
 
     fn needs_trust(&self, key: &str, setting: &Setting) -> Error {

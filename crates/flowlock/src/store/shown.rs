@@ -1,5 +1,7 @@
 //! A store's URL as people may see it.
 
+use crate::named_file::PROJECT;
+
 /// The schemes that may be repeated: what stands before the first colon may be a password, if it is none of these.
 const SCHEMES: [&str; 11] = [
     "sqlite",
@@ -17,7 +19,7 @@ const SCHEMES: [&str; 11] = [
 /// What is shown in place of a text of which nothing can be told.
 const NOTHING: &str = "…";
 
-/// A store's URL without its password. One that is well-formed is shown whole but for that; of any other, scheme and
+/// A store's URL without its password, and without what marks a file as a project's. One that is well-formed is shown whole but for that; of any other, scheme and
 /// host, or the scheme alone where it cannot be told what is the host: a `/`, `?` or `@` too many, and a part of the
 /// password stands where something else belongs.
 ///
@@ -30,7 +32,7 @@ const NOTHING: &str = "…";
 /// ```
 pub fn without_password(url: &str) -> String {
     if url == "memory:" || is_a_file(url) {
-        return url.to_owned();
+        return url.replacen(PROJECT, "/", 1);
     }
     if let Some(shown) = well_formed(url) {
         return shown;

@@ -492,3 +492,63 @@ fn a_file_of_the_users_that_is_called_like_a_draft_is_no_leftover() {
     assert!(theirs.iter().all(|path| fs::read_to_string(path).unwrap() == "a dump of the day"));
     assert!(full.join("file").exists());
 }
+
+/// Whoever may write the file may cut it off, and must not be able to stop everybody by that.
+#[test]
+fn a_liveness_file_that_was_cut_off_gets_a_new_number_and_nobody_is_declared_dead() {
+    for is_of_a_project in [false, true] {
+        let place = Place::new();
+        let path = if is_of_a_project { place.root.path().join("./store/flowlock.db") } else { place.path() };
+        let open = || Flowlock::builder().with_store(Arc::new(SqliteStore::open(&path, PATIENT).unwrap()));
+        let first = open();
+        let held = first.job("holder").lock("a").acquire().unwrap();
+        for length in (0..8).rev() {
+            fs::File::options().write(true).open(place.beside("-live")).unwrap().set_len(length).unwrap();
+            let next = open().job("next").lock("a").try_acquire().unwrap();
+            assert!(matches!(next, Acquired::Blocked(_)), "{next:?}");
+            assert_eq!(fs::metadata(place.beside("-live")).unwrap().len(), 8);
+        }
+        held.commit().unwrap();
+        open().job("next").lock("a").acquire().unwrap().commit().unwrap();
+    }
+}
+
+/// Where a group shares the store its members may write any content; only a project names files that are not the store's.
+#[test]
+fn no_content_of_a_side_file_stops_those_who_share_a_store() {
+    for (suffix, content) in
+        [("-live", "abc"), ("-live", "abcdefghijkl"), ("-shm", "garbage"), ("-wal", "garbage")]
+    {
+        let place = Place::new();
+        fs::set_permissions(place.path().parent().unwrap(), fs::Permissions::from_mode(0o2770)).unwrap();
+        use_everything(&place).unwrap();
+        assert_eq!(fs::metadata(place.path()).unwrap().permissions().mode() & 0o777, 0o660);
+        fs::write(place.beside(suffix), content).unwrap();
+        let of_a_project = place.root.path().join("./store/flowlock.db");
+        let said = SqliteStore::open(&of_a_project, PATIENT).unwrap_err();
+        assert!(said.to_string().contains(&format!("flowlock.db{suffix}")), "{said}");
+        assert_eq!(fs::read_to_string(place.beside(suffix)).unwrap(), content);
+        use_everything(&place).expect(suffix);
+    }
+}
+
+#[test]
+fn a_store_that_a_project_names_is_reached_through_no_link_and_says_so_to_others() {
+    let place = Place::new();
+    let root = place.root.path().canonicalize().unwrap();
+    let marked = |below: &str| PathBuf::from(format!("{}/./{below}", root.display()));
+    let url = SqliteStore::open(&marked("store/flowlock.db"), PATIENT).unwrap().url();
+    assert_eq!(url, format!("sqlite:{}/./store/flowlock.db", root.display()));
+    assert!(Flowlock::open(&url).is_ok());
+    symlink("store", root.join("way")).unwrap();
+    symlink("store/flowlock.db", root.join("link.db")).unwrap();
+    for (path, link) in [("way/flowlock.db", "way"), ("link.db", "link.db")] {
+        let said = SqliteStore::open(&marked(path), PATIENT).unwrap_err();
+        assert_eq!(said.kind(), StoreErrorKind::Unusable);
+        let named = format!("{} is a symbolic link to store", root.join(link).display());
+        assert!(said.to_string().starts_with(&named), "{said}");
+        SqliteStore::open(&root.join(path), PATIENT).unwrap();
+    }
+    let said = SqliteStore::open(&marked("victim/../store/flowlock.db"), PATIENT).unwrap_err();
+    assert!(said.to_string().contains("has \"..\" in it"), "{said}");
+}

@@ -17,7 +17,7 @@ use crate::times;
 /// The file, its directory, and what is in it.
 pub(super) fn examine(door: &Door) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(path) = door.place.store.strip_prefix("sqlite:").map(Path::new) {
+    if let Some(path) = door.flowlock.store().url().strip_prefix("sqlite:").map(Path::new) {
         findings.extend(files(path));
         findings.extend(content(path));
     }

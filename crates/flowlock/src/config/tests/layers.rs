@@ -95,12 +95,15 @@ fn what_the_machine_fixes_no_project_moves_even_if_the_users_file_sets_it_too() 
     // The same value is no reason to say anything.
     let house = House::new().file(SYSTEM, "namespace = 'prod'").file(PROJECT, "namespace = 'prod'");
     assert_eq!(house.read().warnings, Vec::<String>::new());
+    let house = House::new().file(PROJECT, "store = 'sqlite:jobs.db'");
+    let same = format!("store = 'sqlite:{}'", house.at("home/project/jobs.db").display());
+    assert_eq!(house.file(SYSTEM, &same).read().warnings, Vec::<String>::new());
 }
 
 #[test]
 fn relative_paths_count_from_the_file_they_stand_in() {
     let house = House::new().file(PROJECT, "store = 'sqlite:jobs.db'");
-    assert_eq!(house.store(), "sqlite:/home/project/jobs.db");
+    assert_eq!(house.store(), "sqlite:/home/project/./jobs.db");
     let house = House::new().file(USER, "store = 'sqlite:jobs.db'");
     assert_eq!(house.store(), "sqlite:/home/.config/flowlock/jobs.db");
     let url = "rediss://h?password_file=pass%20word&ca=/etc/ca.pem&cert=c&key=k&db=1";

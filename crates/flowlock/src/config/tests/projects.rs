@@ -11,7 +11,7 @@ fn by_itself_a_project_sets_a_namespace_a_zone_and_a_file_below_it() {
     let config = house.read();
     assert_eq!(
         (config.get("namespace").unwrap().value.as_str(), house.store()),
-        ("n", "sqlite:/home/project/.cache/jobs.db".into())
+        ("n", "sqlite:/home/project/./.cache/jobs.db".into())
     );
     assert_eq!(config.get("tz").unwrap().value, "Europe/Berlin");
     assert_eq!(config.warnings, Vec::<String>::new());
@@ -64,6 +64,12 @@ fn a_file_that_a_link_leads_to_is_not_below_the_project() {
     let house = House::new().file(PROJECT, "store = 'sqlite:cache/jobs.db'");
     fs::create_dir(house.at("home/project/cache")).unwrap();
     symlink("/", house.at("home/project/cache/else")).unwrap();
+    assert_eq!(house.store(), "sqlite:/home/project/./cache/jobs.db");
+    // Also if the whole path is written, as long as nobody trusts the file.
+    let whole = house.at("home/project/cache/jobs.db");
+    house.write(PROJECT, &format!("store = 'sqlite:{}'", whole.display()));
+    assert_eq!(house.store(), "sqlite:/home/project/./cache/jobs.db");
+    house.trust().add(&house.at(PROJECT)).unwrap();
     assert_eq!(house.store(), "sqlite:/home/project/cache/jobs.db");
 }
 
@@ -80,7 +86,7 @@ fn a_trusted_relative_store_is_led_nowhere_else_by_a_later_link() {
         if list.is_none() {
             house.trust().add(&house.at(PROJECT)).unwrap();
         }
-        assert_eq!(house.store(), "sqlite:/home/project/data/x.db");
+        assert_eq!(house.store(), "sqlite:/home/project/./data/x.db");
         std::os::unix::fs::symlink("/etc", house.at("home/project/data")).unwrap();
         let why = "/home/project/flowlock.toml:1: this store is not taken, because /home/project/data is a symbolic \
                    link to /etc: a relative path in a project's file lies below the project and leads through no \

@@ -5,14 +5,26 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::failure::at_path;
 use super::file::is_open_here;
+use super::life::FILE_NUMBERS;
 use super::open::APPLICATION_ID;
 use super::place::Place;
-use super::side::unusable;
+use super::side::{SideFiles, unusable};
 use crate::store::StoreError;
+
+/// Whether a file beside a store, or the store itself, holds what flowlock or `SQLite` writes into it, or nothing.
+pub(super) fn is_of_a_store(suffix: &str, file: &File) -> io::Result<bool> {
+    match suffix {
+        "" => begins(file, begins_a_store),
+        "-live" => is_one(file, begins_a_number),
+        "-wal" => is_one(file, begins_a_wal),
+        "-shm" => is_one(file, begins_an_index),
+        _ => is_one(file, |_, length| length == 0),
+    }
+}
 
 /// Whether bytes are the beginning of a file of some kind and length.
 type Begins = fn(&[u8], u64) -> bool;
@@ -42,12 +54,14 @@ pub(super) fn is_leftover(draft: &Place, made_of_it: &str) -> bool {
     }
     let begins =
         KINDS.iter().find(|(suffix, _)| *suffix == made_of_it).map_or(begins_a_store as Begins, |(_, b)| *b);
-    meta.is_file() && meta.nlink() == 1 && is_one(draft, begins).unwrap_or(false)
+    meta.is_file()
+        && meta.nlink() == 1
+        && draft.open_to_read().and_then(|file| is_one(&file, begins)).unwrap_or(false)
 }
 
 /// Refuses a write-ahead journal or its index beside a store that is there, unless they may be `SQLite`'s, be they cut
 /// off or full of nothing. Not while this process has the store open: closing the index would drop its locks.
-pub(super) fn refuse_others_journals(store: &Place) -> Result<(), StoreError> {
+pub(super) fn refuse_others_journals(store: &Place, side: &SideFiles) -> Result<(), StoreError> {
     if is_open_here(store) {
         return Ok(());
     }
@@ -55,6 +69,9 @@ pub(super) fn refuse_others_journals(store: &Place) -> Result<(), StoreError> {
     let index = [INDEX_VERSION.to_ne_bytes()];
     for (suffix, beginnings) in [("-wal", &journal[..]), ("-shm", &index[..])] {
         let place = store.beside(suffix);
+        if place.look().is_ok_and(|meta| side.is_shared_with_the_store(&meta)) {
+            continue;
+        }
         // What this user may not read SQLite cannot write either, and says so; what is no file is refused as such.
         if matches!(place.open_to_read().and_then(|file| may_begin(file, beginnings)), Ok(false)) {
             return Err(is_in_the_way(&place));
@@ -83,7 +100,9 @@ fn judge(place: &Place, begins: Begins) -> Result<(), StoreError> {
     let is_left_behind = match place.look() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // A device is not even opened.
-        found => found.and_then(|meta| Ok(meta.is_file() && meta.nlink() == 1 && is_one(place, begins)?)),
+        found => found.and_then(|meta| {
+            Ok(meta.is_file() && meta.nlink() == 1 && is_one(&place.open_to_read()?, begins)?)
+        }),
     };
     match is_left_behind {
         Ok(true) => Ok(()),
@@ -99,13 +118,20 @@ fn is_in_the_way(place: &Place) -> StoreError {
     ))
 }
 
-fn is_one(place: &Place, begins: Begins) -> io::Result<bool> {
-    let file = place.open_to_read()?;
-    let length = file.metadata()?.len();
-    let mut beginning = Vec::new();
-    file.take(INDEX_UNIT).read_to_end(&mut beginning)?;
-    let is_blank = length <= INDEX_UNIT && beginning.iter().all(|byte| *byte == 0);
-    Ok(is_blank || begins(&beginning, length))
+fn is_one(file: &File, begins_as: Begins) -> io::Result<bool> {
+    let is_blank: Begins = |bytes, length| length <= INDEX_UNIT && bytes.iter().all(|byte| *byte == 0);
+    Ok(begins(file, is_blank)? || begins(file, begins_as)?)
+}
+
+fn begins(file: &File, begins_as: Begins) -> io::Result<bool> {
+    let mut beginning = vec![0; INDEX_UNIT as usize];
+    let read = file.read_at(&mut beginning, 0)?;
+    Ok(begins_as(&beginning[..read], file.metadata()?.len()))
+}
+
+/// As `life.rs` writes it.
+fn begins_a_number(bytes: &[u8], _: u64) -> bool {
+    bytes.try_into().is_ok_and(|bytes| u64::from_be_bytes(bytes) < FILE_NUMBERS)
 }
 
 fn begins_a_journal(bytes: &[u8], _: u64) -> bool {

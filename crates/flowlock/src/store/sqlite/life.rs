@@ -71,9 +71,9 @@ enum Found {
 const SUFFIX: &str = "-live";
 /// Where a lock's number has the number of its file, which has 30 bits.
 const FILE_SHIFT: u32 = 32;
-const FILE_NUMBERS: u64 = 1 << 30;
+pub(super) const FILE_NUMBERS: u64 = 1 << 30;
 /// How long the file is.
-const NUMBER_BYTES: u64 = 8;
+const NUMBER_BYTES: usize = 8;
 /// The byte that is locked while a new file is given its number: behind all liveness locks.
 const NUMBERING: i64 = 1 << 62;
 /// How often another number is tried: two of 2^32 are rarely the same.
@@ -192,13 +192,23 @@ fn file_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
     Ok(said_number(file, until)?.map(|said| said ^ spread))
 }
 
+/// Refuses a file that may be any of the user's. One that was cut off begins as it did, and gets a new number: nobody is
+/// declared dead by that.
+fn may_have_a_number(side: &SideFiles, file: &File) -> std::io::Result<()> {
+    let meta = file.metadata()?;
+    let mut bytes = [0; NUMBER_BYTES];
+    let read = file.read_at(&mut bytes, 0)?;
+    let is_cut_off = read < bytes.len() && u64::from_be_bytes(bytes) < FILE_NUMBERS;
+    if meta.len() == NUMBER_BYTES as u64 || is_cut_off || side.is_shared_with_the_store(&meta) {
+        return Ok(());
+    }
+    Err(std::io::Error::other(
+        "it is not what flowlock makes under this name, and is left alone; move it away, or name another store",
+    ))
+}
+
 /// The number written in the file; in a new file one is written. `None` if somebody kept that from being done in time.
 fn said_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
-    if ![0, NUMBER_BYTES].contains(&file.metadata()?.len()) {
-        return Err(std::io::Error::other(
-            "it is not what flowlock makes under this name, and is left alone; move it away, or name another store",
-        ));
-    }
     if let Some(number) = written_number(file)? {
         return Ok(Some(number));
     }
@@ -223,7 +233,7 @@ fn said_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
 }
 
 fn written_number(file: &File) -> std::io::Result<Option<u64>> {
-    let mut bytes = [0; 8];
+    let mut bytes = [0; NUMBER_BYTES];
     let read = file.read_at(&mut bytes, 0)?;
     Ok((read == bytes.len()).then(|| u64::from_be_bytes(bytes) % FILE_NUMBERS))
 }

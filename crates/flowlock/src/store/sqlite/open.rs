@@ -182,8 +182,8 @@ fn refuse_strangers(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
 /// What `SQLite` opens beside the file, and what we do.
 fn check_surroundings(store: &Place) -> Result<(), StoreError> {
     refuse_mounted_alone(store)?;
-    refuse_others_journals(store)?;
     let side = SideFiles::of(store)?;
+    refuse_others_journals(store, &side)?;
     side.ensure("-wal")?;
     side.ensure("-shm")?;
     side.check_directory("-wake")?;

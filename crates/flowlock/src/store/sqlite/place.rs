@@ -21,6 +21,7 @@ use nix::unistd::geteuid;
 
 use super::failure::at_path;
 use super::side::unusable;
+use crate::named_file::PROJECT;
 use crate::store::{StoreError, directory_of};
 use crate::text::escape;
 
@@ -46,6 +47,8 @@ struct Directory {
     held: File,
     /// Nobody but this user and root can put something else in its place, or in that of a name in it.
     is_settled: bool,
+    /// The project that names the store as a file below itself.
+    project: Option<PathBuf>,
 }
 
 /// What becomes of a directory that is not there.
@@ -59,10 +62,29 @@ pub(super) enum Missing {
 
 impl Place {
     /// Follows every link in `path`, as long as this user or root made it: a link of somebody else leads to a store of
-    /// their choice, or to a file that is no store.
+    /// their choice, or to a file that is no store. Where a project names the store it follows none: the user made it, but
+    /// by a `git pull`.
     pub(super) fn find(path: &Path, missing: Missing) -> Result<Self, StoreError> {
-        let path = std::path::absolute(path).map_err(|error| at_path("find", path, error))?;
-        Walk::begin(&path, missing)?.finish()
+        let absolute = |path: &Path| std::path::absolute(path).map_err(|error| at_path("find", path, error));
+        let project = path.to_str().and_then(|path| path.split_once(PROJECT));
+        let project = project.map(|(project, _)| if project.is_empty() { "/" } else { project });
+        let project = project.map(|project| absolute(Path::new(project))).transpose()?;
+        Walk { project, ..Walk::begin(&absolute(path)?, missing)? }.finish()
+    }
+
+    /// Whether a project names the store as a file below itself: what lies there may be any file of the user's.
+    pub(super) fn is_of_project(&self) -> bool {
+        self.directory.project.is_some()
+    }
+
+    /// The path as it stands in a URL, with the mark of a project's.
+    pub(super) fn marked(&self) -> String {
+        let below = |project: &PathBuf| {
+            let below = self.path.strip_prefix(project).ok()?;
+            Some(format!("{}{PROJECT}{}", project.display(), below.display()))
+        };
+        let marked = self.directory.project.as_ref().and_then(below);
+        marked.unwrap_or_else(|| self.path.display().to_string())
     }
 
     /// The path, for people.
@@ -191,6 +213,7 @@ struct Walk<'p> {
     done: PathBuf,
     /// Nobody but this user and root can exchange what it has come through.
     is_settled: bool,
+    project: Option<PathBuf>,
     /// What is ahead, the next one last.
     rest: Vec<OsString>,
     links: usize,
@@ -202,10 +225,16 @@ impl<'p> Walk<'p> {
         let at = at.map_err(|error| at_path("open", Path::new("/"), error))?;
         let is_settled = at.metadata().is_ok_and(|meta| is_settled(&meta));
         let done = PathBuf::from("/");
-        Ok(Self { path, missing, at, done, is_settled, rest: names(path), links: 0 })
+        Ok(Self { path, missing, at, done, is_settled, project: None, rest: names(path), links: 0 })
     }
 
     fn finish(mut self) -> Result<Place, StoreError> {
+        if self.project.is_some() && self.rest.iter().any(|name| name == "..") {
+            return Err(unusable(format!(
+                "{} has \"..\" in it, and a project's store lies below the project; write its whole path",
+                escape(&self.path.display().to_string())
+            )));
+        }
         while let Some(name) = self.rest.pop() {
             let found = match self.open(&name) {
                 Ok(found) => Some(found),
@@ -275,6 +304,14 @@ impl<'p> Walk<'p> {
         }
         let target = readlinkat(link.as_fd(), "").map_err(|error| at_path("follow", &path, error.into()))?;
         let target = PathBuf::from(target);
+        if self.project.is_some() {
+            return Err(unusable(format!(
+                "{} is a symbolic link to {}, and a store that a project names is reached through no link, for the next \
+                 pull may point it anywhere; name the store that you mean",
+                escape(&path.display().to_string()),
+                escape(&target.display().to_string())
+            )));
+        }
         if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
             return Err(unusable(format!(
                 "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is the store you mean, name that",
@@ -292,9 +329,10 @@ impl<'p> Walk<'p> {
     }
 
     fn arrive(self, name: &OsStr) -> Place {
-        let inside = way_to(&self.at).join(name);
-        let directory = Arc::new(Directory { held: self.at, is_settled: self.is_settled });
-        Place { directory, path: self.done.join(name), inside }
+        let (inside, path) = (way_to(&self.at).join(name), self.done.join(name));
+        let Self { at, is_settled, project, .. } = self;
+        let directory = Arc::new(Directory { held: at, is_settled, project });
+        Place { directory, path, inside }
     }
 }
 

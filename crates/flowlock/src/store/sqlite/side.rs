@@ -67,6 +67,13 @@ impl SideFiles {
         self.store.beside(suffix)
     }
 
+    /// Whether a file is the store's own whatever is in it: whoever shares the store may write the one as the other, and by
+    /// no content of theirs is anybody else to be stopped. Not where a project names the store, and so the file.
+    pub(super) fn is_shared_with_the_store(&self, meta: &Metadata) -> bool {
+        let is_alike = (meta.uid(), meta.gid(), meta.mode() & 0o666) == (self.owner, self.group, self.mode);
+        self.mode & 0o020 != 0 && is_alike && !self.store.is_of_project()
+    }
+
     /// Opens a file for reading and writing; makes it if it is missing.
     pub(super) fn open(&self, suffix: &str) -> Result<File, StoreError> {
         let place = self.place(suffix);

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use flowlock_testkit::{Fault, PATIENCE, until};
+use flowlock_testkit::{Call, Fault, PATIENCE, until};
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -107,6 +108,24 @@ fn doctor_says_why_a_store_cannot_be_used() {
     cli.run(["doctor"]).code(78).stdout_has("is not a flowlock store");
 }
 
+/// Alone: SQLite repeats names of its schema.
+#[test]
+fn what_stands_in_the_files_schema_floods_no_message() {
+    let cli = cli();
+    cli.run(["run", "-l", "x", "--", "true"]).code(0);
+    let long = "x".repeat(1_000_000);
+    let put = format!(
+        "pragma writable_schema = on; insert into sqlite_schema values ('table', '{long}', 't', 99, 'create nonsense')"
+    );
+    flowlock_testkit::sql(cli.store(), &put);
+    for line in [&["run", "-l", "x", "--", "true"][..], &["status"], &["doctor"]] {
+        let ended = cli.run(line);
+        assert!(!ended.status().success());
+        let said = ended.err().len() + ended.out().len();
+        assert!((50..5_000).contains(&said), "{line:?}: {said} bytes");
+    }
+}
+
 /// Alone: `--init-shared` makes a directory; who may use a server is said there.
 #[test]
 fn a_shared_store_is_prepared_for_a_group_and_then_used() {
@@ -176,6 +195,67 @@ fn what_another_user_made_is_not_taken_into_a_shared_store() {
         let meta = fs::metadata(&file).unwrap();
         assert_eq!((meta.uid(), meta.permissions().mode() & 0o020), (12_345, 0), "{suffix}");
     }
+}
+
+/// Alone: the same. Whoever may write the directory moves a file of root's into it, out of one of their own.
+#[test]
+fn a_private_file_in_the_place_of_one_of_a_shared_store_is_not_given_to_the_group() {
+    let secret = "a secret of the administrator's";
+    for suffix in ["", "-live", "-lock", "-wal", "-shm", "-journal", "-wake"] {
+        let cli = cli();
+        let cli = cli.clone().with("FLOWLOCK_SYSTEM_ROOT", cli.home()).without("FLOWLOCK_STORE");
+        let directory = cli.home().join("var/lib/flowlock");
+        fs::create_dir_all(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o2770)).unwrap();
+        let planted = directory.join(format!("flowlock.db{suffix}"));
+        let secrets = if suffix == "-wake" {
+            fs::create_dir(&planted).unwrap();
+            planted.join("file")
+        } else {
+            planted.clone()
+        };
+        fs::write(&secrets, secret).unwrap();
+        fs::set_permissions(
+            &planted,
+            fs::Permissions::from_mode(if suffix == "-wake" { 0o700 } else { 0o600 }),
+        )
+        .unwrap();
+        let before = fs::metadata(&planted).unwrap();
+        let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
+        let prepare = ["doctor", "--init-shared", "--group", &group];
+        let said = format!("~/var/lib/flowlock/flowlock.db{suffix} ");
+        cli.run(prepare).code(78).stderr_has(&said);
+        let after = fs::metadata(&planted).unwrap();
+        assert_eq!((after.gid(), after.mode()), (before.gid(), before.mode()), "{suffix}");
+        assert_eq!(fs::read_to_string(&secrets).unwrap(), secret);
+        // The directory is as it was, and the next try succeeds.
+        assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o7777, 0o2770, "{suffix}");
+        fs::rename(&planted, cli.home().join("moved")).unwrap();
+        cli.run(prepare).code(0);
+    }
+}
+
+/// Alone: the same.
+#[test]
+fn a_shared_store_that_was_half_made_is_made_by_the_next_try() {
+    let cli = cli();
+    let cli = cli.clone().with("FLOWLOCK_SYSTEM_ROOT", cli.home()).without("FLOWLOCK_STORE");
+    let group = nix::unistd::Group::from_gid(nix::unistd::getgid()).unwrap().unwrap().name;
+    let prepare = ["doctor", "--init-shared", "--group", &group];
+    let directory = cli.home().join("var/lib/flowlock");
+    // Where it was not there before, nothing is left that would be everybody's default store.
+    let full = Fault::below(cli.home()).calls(&[Call::Write]).refuse_from(1, Errno::ENOSPC).inject();
+    cli.clone().with_faults(&full).run(prepare).code(78).stderr_has("no space left");
+    assert!(!directory.exists());
+    // What an earlier try left, given to the group already.
+    fs::create_dir_all(&directory).unwrap();
+    for suffix in ["-lock", "-live", "-wal", "-shm"] {
+        let file = directory.join(format!("flowlock.db{suffix}"));
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o660)).unwrap();
+    }
+    cli.run(prepare).code(0);
+    cli.run(["run", "-o", "a", "--", "true"]).code(0);
 }
 
 /// Alone: the demo brings a store of its own, a file in a temporary directory.

@@ -23,8 +23,12 @@ const OTHERS_TURN: Duration = Duration::from_secs(1);
 /// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
 /// without it, which `SQLite` would write into the new one.
 pub(super) fn create(store: &Place, limits: &Limits) -> Result<(), StoreError> {
-    let side = SideFiles::of_new(store)?;
-    let Some(mut turnstile) = turnstile(&side, store, limits.left())? else {
+    create_with(&SideFiles::of_new(store)?, store, limits)
+}
+
+/// The same, with the owner, the group and the mode that the files beside it have.
+pub(super) fn create_with(side: &SideFiles, store: &Place, limits: &Limits) -> Result<(), StoreError> {
+    let Some(mut turnstile) = turnstile(side, store, limits.left())? else {
         return Ok(());
     };
     let _turn = turnstile.enter(limits)?;
@@ -33,9 +37,9 @@ pub(super) fn create(store: &Place, limits: &Limits) -> Result<(), StoreError> {
     }
     leftovers(store).iter().for_each(Place::discard);
     clear_journals(store)?;
-    surround(&side)?;
+    surround(side)?;
     let draft = store.draft();
-    let published = write_draft(&side, &draft).and_then(|()| publish(&draft, store));
+    let published = write_draft(side, &draft).and_then(|()| publish(&draft, store));
     let draft_and_its_own = ["", "-journal", "-wal", "-shm"].map(|suffix| draft.beside(suffix));
     draft_and_its_own.iter().try_for_each(Place::remove).and(published)
 }

@@ -1,117 +1,209 @@
 //! A store that all members of a group share, and none of them can replace or hide.
+//!
+//! Whoever may write the directory can move a file of root's under one of the store's names: out of a directory of their
+//! own anybody moves anything. So nothing is given to the group whose content is not looked at first, by the descriptor
+//! through which it is given.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::libc;
-use nix::unistd::{Gid, chown, fchown, geteuid};
+use nix::unistd::{Gid, Uid, chown, fchown, geteuid};
 
 use super::SqliteStore;
+use super::clear::is_of_a_store;
+use super::create::create_with;
 use super::failure::at_path;
+use super::file::is_open_here;
 use super::place::{Missing, Place, way_to};
 use super::side::{SideFiles, unusable};
-use crate::store::{StoreError, directory_of};
+use super::wake::holds_others;
+use crate::store::{Limits, StoreError, directory_of};
 
 /// Sticky: members may make files, and replace or remove only their own. New files are the group's.
 pub(super) const DIRECTORY: u32 = 0o3770;
 /// What lies in it, the store itself first.
-const FILES: [&str; 5] = ["", "-live", "-lock", "-wal", "-shm"];
+const FILES: [&str; 6] = ["", "-live", "-lock", "-wal", "-shm", "-journal"];
+/// The directory of inboxes.
+const INBOXES: &str = "-wake";
 
 /// Makes the directory of the store at `path`, the store, and every file that flowlock or `SQLite` opens beside it,
 /// so that no member has to make one or can. What is there already must be this user's. The directory is opened to the
-/// group when all is in its place: nobody can be faster.
+/// group when all is in its place: nobody can be faster. If something is in the way it is as it was.
 pub(super) fn make_shared(path: &Path, group: u32, patience: Duration) -> Result<(), StoreError> {
     let place = Place::find(directory_of(path), Missing::Made)?;
-    let directory = make_directory(&place)?;
-    let failed = |doing, place: &Place, error| at_path(doing, place.path(), error);
-    let found = directory.metadata().map_err(|error| failed("look at", &place, error))?;
+    let directory = Directory::find(&place)?;
     let store = Place::find(path, Missing::Refused)?;
-    // Members may be using one that was shared before.
-    let is_shared = found.uid() == geteuid().as_raw() && found.mode() & 0o7777 == DIRECTORY;
-    if !(is_shared && store.is_there()) {
-        let close = || -> io::Result<()> {
-            fchown(&directory, Some(geteuid()), None)?;
-            directory.set_permissions(Permissions::from_mode(0o700))
+    if is_open_here(&store) {
+        return Err(unusable(format!("{} is open in this process; close it first", store.shown())));
+    }
+    let shared = directory
+        .close(&store)
+        .and_then(|()| share_everything(&store, group, patience))
+        .and_then(|()| directory.open_to(group));
+    if shared.is_err() {
+        directory.put_back(&store);
+    }
+    shared
+}
+
+fn share_everything(store: &Place, group: u32, patience: Duration) -> Result<(), StoreError> {
+    let side = SideFiles::of_shared(store, group);
+    share_what_is_there(&side, group)?;
+    if !store.is_there() {
+        create_with(&side, store, &Limits::within(patience))?;
+    }
+    drop(SqliteStore::open(store.path(), patience)?);
+    let journal = side.place("-journal");
+    if !journal.is_there() {
+        side.make(&journal, mode_of(&side, "-journal"))?;
+    }
+    side.directory(INBOXES)?;
+    // Those that were missing.
+    share_what_is_there(&side, group)
+}
+
+/// Gives all files to the group that are there, if each of them is what it should be.
+fn share_what_is_there(side: &SideFiles, group: u32) -> Result<(), StoreError> {
+    let files = FILES.into_iter().chain([INBOXES]);
+    let found: Vec<_> = files.map(|suffix| Found::look(side, suffix, group)).collect::<Result<_, _>>()?;
+    found.iter().flatten().try_for_each(|found| found.share(group))
+}
+
+/// Nobody but its owner writes the journal, which must stay empty.
+fn mode_of(side: &SideFiles, suffix: &str) -> u32 {
+    match suffix {
+        INBOXES => DIRECTORY,
+        "-journal" => side.mode() & !0o020,
+        _ => side.mode(),
+    }
+}
+
+/// A file that is flowlock's and not the group's yet.
+struct Found {
+    place: Place,
+    held: File,
+    mode: u32,
+}
+
+impl Found {
+    /// None if nothing is there, or if it is the group's already: members may be using it.
+    fn look(side: &SideFiles, suffix: &str, group: u32) -> Result<Option<Self>, StoreError> {
+        let (place, mode) = (side.place(suffix), mode_of(side, suffix));
+        let failed = |error| at_path("look at", place.path(), error);
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let held = match File::options().read(true).custom_flags(flags).open(place.inside()) {
+            Ok(held) => held,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
         };
-        close().map_err(|error| failed("make yours", &place, error))?;
-    }
-    let side = SideFiles::of_shared(&store, group);
-    let open = share_all(&side, &store, group).and_then(|()| SqliteStore::open(store.path(), patience))?;
-    // Those that were missing are there now.
-    share_all(&side, &store, group)?;
-    share_inboxes(&side, group)?;
-    drop(open);
-    let share = || -> io::Result<()> {
-        fchown(&directory, None, Some(Gid::from_raw(group)))?;
-        directory.set_permissions(Permissions::from_mode(DIRECTORY))
-    };
-    share().map_err(|error| failed("share", &place, error))
-}
-
-/// Makes the directory if it is missing. Not where somebody else could put another one in its place meanwhile.
-fn make_directory(place: &Place) -> Result<File, StoreError> {
-    if !place.is_settled() {
-        return Err(unusable(format!(
-            "{} is no place for a shared store: others than you and root can put something else there, because they own a \
-             directory above it or may write one; take a directory below such that only root writes, as /var/lib/flowlock is",
-            place.shown()
-        )));
-    }
-    match fs::create_dir(place.inside()) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(at_path("make", place.path(), error));
+        let meta = held.metadata().map_err(failed)?;
+        if suffix == INBOXES {
+            side.judge_directory(&place, &meta)?;
+        } else {
+            side.judge(&place, &meta)?;
         }
-        _ => {}
+        refuse_anothers(&place, &meta)?;
+        if meta.gid() == group && meta.mode() & 0o7777 == mode {
+            return Ok(None);
+        }
+        if !is_ours(&held, suffix).map_err(failed)? {
+            return Err(unusable(format!(
+                "{} is not what flowlock makes under this name, so it is not given to the group; move it away and try again",
+                place.shown()
+            )));
+        }
+        Ok(Some(Self { place, held, mode }))
     }
-    place.open_directory().map_err(|error| at_path("open", place.path(), error))
+
+    fn share(&self, group: u32) -> Result<(), StoreError> {
+        let itself = way_to(&self.held);
+        chown(&itself, None, Some(Gid::from_raw(group)))
+            .map_err(io::Error::from)
+            .and_then(|()| fs::set_permissions(&itself, Permissions::from_mode(self.mode)))
+            .map_err(|error| at_path("share", self.place.path(), error))
+    }
 }
 
-/// Gives all files to the group that are there. Of the journal there is one once the store is, and it is empty.
-fn share_all(side: &SideFiles, store: &Place, group: u32) -> Result<(), StoreError> {
-    for suffix in FILES {
-        share(side, suffix, side.mode(), group)?;
-    }
-    let (journal, mode) = (side.place("-journal"), side.mode() & !0o020);
-    if store.is_there() && !journal.is_there() {
-        side.make(&journal, mode)?;
-    }
-    share(side, "-journal", mode, group)
+fn is_ours(held: &File, suffix: &str) -> io::Result<bool> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(way_to(held))?;
+    if suffix == INBOXES { Ok(!holds_others(&file)?) } else { is_of_a_store(suffix, &file) }
 }
 
-fn share_inboxes(side: &SideFiles, group: u32) -> Result<(), StoreError> {
-    let inboxes = side.directory("-wake")?;
-    inboxes
-        .set_permissions(Permissions::from_mode(DIRECTORY))
-        .and_then(|()| Ok(fchown(&inboxes, None, Some(Gid::from_raw(group)))?))
-        .map_err(|error| at_path("share", side.place("-wake").path(), error))
+fn refuse_anothers(place: &Place, meta: &Metadata) -> Result<(), StoreError> {
+    if meta.uid() == geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(unusable(format!(
+        "{} belongs to user {}, who could replace it: chown it to user {} first",
+        place.shown(),
+        meta.uid(),
+        geteuid()
+    )))
 }
 
-/// Gives a file to the group, if it is there. The store is never opened for that: closing it would drop the locks
-/// that `SQLite` has on it.
-fn share(side: &SideFiles, suffix: &str, mode: u32, group: u32) -> Result<(), StoreError> {
-    let place = side.place(suffix);
-    let flags = libc::O_PATH | libc::O_NOFOLLOW;
-    let file = match File::options().read(true).custom_flags(flags).open(place.inside()) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(at_path("look at", place.path(), error)),
-    };
-    let meta = file.metadata().map_err(|error| at_path("look at", place.path(), error))?;
-    side.judge(&place, &meta)?;
-    if meta.uid() != geteuid().as_raw() {
-        return Err(unusable(format!(
-            "{} belongs to user {}, who could replace it: chown it to user {} first",
-            place.shown(),
-            meta.uid(),
-            geteuid()
-        )));
+/// The directory of a store that is being shared.
+struct Directory<'p> {
+    place: &'p Place,
+    held: File,
+    /// What it was; none if it was made here.
+    was: Option<Metadata>,
+}
+
+impl<'p> Directory<'p> {
+    /// Makes it if it is missing. Not where somebody else could put another one in its place meanwhile.
+    fn find(place: &'p Place) -> Result<Self, StoreError> {
+        if !place.is_settled() {
+            return Err(unusable(format!(
+                "{} is no place for a shared store: others than you and root can put something else there, because they own \
+                 a directory above it or may write one; take a directory below such that only root writes, as \
+                 /var/lib/flowlock is",
+                place.shown()
+            )));
+        }
+        let is_new = match fs::create_dir(place.inside()) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(at_path("make", place.path(), error));
+            }
+            made => made.is_ok(),
+        };
+        let opened = place.open_directory().and_then(|held| Ok((held.metadata()?, held)));
+        let (meta, held) = opened.map_err(|error| at_path("open", place.path(), error))?;
+        Ok(Self { place, held, was: (!is_new).then_some(meta) })
     }
-    let itself = way_to(&file);
-    chown(&itself, None, Some(Gid::from_raw(group)))
-        .map_err(io::Error::from)
-        .and_then(|()| fs::set_permissions(&itself, Permissions::from_mode(mode)))
-        .map_err(|error| at_path("share", place.path(), error))
+
+    /// Shuts everybody else out, unless it is shared already: members may be using the store in it.
+    fn close(&self, store: &Place) -> Result<(), StoreError> {
+        let is_shared = |was: &Metadata| was.uid() == geteuid().as_raw() && was.mode() & 0o7777 == DIRECTORY;
+        if self.was.as_ref().is_some_and(is_shared) && store.is_there() {
+            return Ok(());
+        }
+        self.change(Some(geteuid()), None, 0o700)
+            .map_err(|error| at_path("make yours", self.place.path(), error))
+    }
+
+    fn open_to(&self, group: u32) -> Result<(), StoreError> {
+        let shared = self.change(None, Some(Gid::from_raw(group)), DIRECTORY);
+        shared.map_err(|error| at_path("share", self.place.path(), error))
+    }
+
+    /// What was made here alone goes with all that is in it: an empty one would be everybody's default store, which nobody
+    /// can use.
+    fn put_back(&self, store: &Place) {
+        if let Some(was) = &self.was {
+            let (user, group) = (Uid::from_raw(was.uid()), Gid::from_raw(was.gid()));
+            let _ = self.change(Some(user), Some(group), was.mode() & 0o7777);
+            return;
+        }
+        FILES.iter().chain([&INBOXES]).for_each(|suffix| store.beside(suffix).discard());
+        let _ = fs::remove_dir(self.place.inside());
+    }
+
+    fn change(&self, user: Option<Uid>, group: Option<Gid>, mode: u32) -> io::Result<()> {
+        fchown(&self.held, user, group)?;
+        self.held.set_permissions(Permissions::from_mode(mode))
+    }
 }

@@ -131,6 +131,18 @@ fn sweep(directory: &File) {
     }
 }
 
+/// Whether something lies in the directory of inboxes that is none.
+pub(super) fn holds_others(directory: &File) -> io::Result<bool> {
+    for entry in fs::read_dir(way_to(directory))? {
+        let entry = entry?;
+        let is_inbox = entry.file_type()?.is_socket() && entry.file_name().to_str().is_some_and(is_a_clients);
+        if !is_inbox {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether the name is one that `ClientId` is written as.
 fn is_a_clients(name: &str) -> bool {
     u128::from_str_radix(name, 16).is_ok_and(|number| ClientId(number).to_string() == name)

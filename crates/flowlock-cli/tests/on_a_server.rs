@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flowlock_testkit::{Cli, Direction, Fault, Job, PATIENCE, Proxy, RedisServer, Then, until};
+use flowlock_testkit::{Cli, Direction, Job, PATIENCE, Proxy, RedisServer, Then, until};
 use nix::sys::signal::Signal;
 
 use crate::{is_alive, number};
@@ -36,22 +36,6 @@ fn a_signal_while_the_store_is_opened_ends_with_a_message_and_its_result() {
     let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
     let result: serde_json::Value = serde_json::from_str(&result).unwrap();
     assert_eq!((result["outcome"].as_str(), result["exit_code"].as_i64()), (Some("cancelled"), Some(143)));
-}
-
-/// The opening is broken off first, and the signal that did it is seen after that.
-#[test]
-fn a_signal_is_the_reason_also_if_the_store_is_the_first_to_say_so() {
-    let cli = Cli::new(env!("CARGO_BIN_EXE_flowlock"));
-    let slow = Fault::below(cli.home()).calls(&[]).late(Duration::from_secs(1)).inject();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("redis://{}", listener.local_addr().unwrap());
-    let slow = cli.clone().with_faults(&slow).with("FLOWLOCK_STORE", url);
-    let job = slow.start(["run", "-l", "x", "--json-result", "result", "--", "true"]);
-    let _silent = listener.accept().unwrap();
-    job.signal(Signal::SIGHUP);
-    job.wait().code(129).stderr_has("flowlock: not started after SIGHUP: ");
-    let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
-    assert!(result.contains(r#""outcome":"cancelled""#), "{result}");
 }
 
 /// A job with a lease of 6 s that writes `a` until it is told to end.

@@ -244,6 +244,7 @@ cases! { ($)
         namespaces_do_not_touch,
         everything_is_there_again_after_a_crash,
         a_reboot_voids_every_grant_and_keeps_every_record,
+        what_was_remembered_over_a_reboot_is_forgotten_though_nothing_else_happens,
         a_wall_clock_that_was_set_back_makes_no_reboot_one_of_another_host,
         tokens_rise_over_a_reboot,
         two_hosts_are_not_taken_for_a_reboot,

@@ -6,7 +6,7 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use flowlock_testkit::{Cli, Gate, PATIENCE, sql, until};
+use flowlock_testkit::{Cli, Fault, Gate, Job, PATIENCE, sql, until};
 use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use nix::sys::signal::Signal;
@@ -151,19 +151,25 @@ fn a_signal_ends_a_wait_also_if_the_store_cannot_be_told_of_it() {
     }
 }
 
-#[test]
-fn a_lease_on_a_file_of_the_store_holds_nobody_up_beyond_their_time_and_is_named() {
-    let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+/// A process that has a lease on a file of the store.
+fn lessee(cli: &Cli, suffix: &str) -> Job {
     let script = "import fcntl, os, signal, sys
 signal.signal(signal.SIGIO, signal.SIG_IGN)
 held = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_RDLCK)
 print('in', flush=True)
 signal.pause()";
+    let file = beside(cli, suffix);
+    let lessee = cli.clone().with_program("python3").start(["-c", script, file.to_str().unwrap()]);
+    lessee.says("in\n");
+    lessee
+}
+
+#[test]
+fn a_lease_on_a_file_of_the_store_holds_nobody_up_beyond_their_time_and_is_named() {
+    let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
     for suffix in ["", "-wal", "-shm", "-live", "-lock"] {
-        let file = beside(&cli, suffix);
-        let lessee = cli.clone().with_program("python3").start(["-c", script, file.to_str().unwrap()]);
-        lessee.says("in\n");
+        let lessee = lessee(&cli, suffix);
         let begun = Instant::now();
         let ended = cli.run(run("-l x --wait 0", "echo ran"));
         ended.code(69).stdout("").stderr_has(&format!(
@@ -234,11 +240,30 @@ fn a_signal_ends_the_wait_of_a_commit_whose_outcome_is_then_unknown() {
     drop(still);
 }
 
+/// The opening is broken off first, and the signal that did it is seen after that.
+#[test]
+fn a_signal_is_the_reason_also_if_the_store_is_the_first_to_say_so() {
+    let cli = used();
+    let _lessee = lessee(&cli, "");
+    let late = Fault::below(cli.home()).calls(&[]).late(Duration::from_secs(2)).inject();
+    let opening = cli.clone().with_faults(&late).start(run("-l x --json-result result", "echo ran"));
+    until("a process that opens the store", PATIENCE, || has(opening.pid(), "flowlock-opens").then_some(()));
+    opening.signal(Signal::SIGHUP);
+    opening.wait().code(129).stdout("").stderr_has("flowlock: not started after SIGHUP: ");
+    let result = fs::read_to_string(cli.home().join("result")).unwrap();
+    assert!(result.contains(r#""outcome":"cancelled""#), "{result}");
+}
+
 /// Whether a process has a thread in the writers' queue.
 fn queues(pid: nix::unistd::Pid) -> bool {
+    has(pid, "flowlock-turn")
+}
+
+/// Whether a process has a thread of this name.
+fn has(pid: nix::unistd::Pid, thread: &str) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let mut names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.any(|name| name.trim() == "flowlock-turn")
+    names.any(|name| name.trim() == thread)
 }
 
 #[test]

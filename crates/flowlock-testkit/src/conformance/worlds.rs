@@ -46,6 +46,18 @@ pub(super) fn everything_is_there_again_after_a_crash(stage: &Stage) {
     assert_eq!(holder.commits(), "committed", "outcomes too");
 }
 
+pub(super) fn what_was_remembered_over_a_reboot_is_forgotten_though_nothing_else_happens(stage: &Stage) {
+    let over = stage.run("over").locks("o").tries();
+    assert_eq!(over.fails(), "failed");
+    stage.world(flowlock::store::memory::TestWorld::reboot);
+    stage.reopen();
+    stage.tick();
+    assert!(over.is_remembered());
+    stage.world(|world| world.advance(Duration::from_secs(601)));
+    stage.tick();
+    assert!(!over.is_remembered());
+}
+
 pub(super) fn a_reboot_voids_every_grant_and_keeps_every_record(stage: &Stage) {
     stage.create(&["x"]);
     stage.create_for(&["y"], 30);

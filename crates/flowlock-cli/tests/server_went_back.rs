@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowlock_testkit::{Cli, Persistence, RedisServer};
+use flowlock_testkit::{Cli, PATIENCE, Persistence, RedisServer, until};
 
 use crate::place_of;
 
@@ -109,6 +109,31 @@ fn a_command_whose_names_went_with_the_store_is_ended() {
     assert!(ended.err().contains("namespace default"), "{ended:?}");
     cli.run(["check", "a"]).code(1).stderr("");
     write(&cli, &["a"]);
+}
+
+/// Its command ends well while the server is down, which then knows of the run only that it waits.
+#[test]
+fn a_command_whose_run_waits_again_in_an_older_state_is_not_recorded() {
+    let cli = cli();
+    let build = cli.run(["start", "build", "--duration", "5m", "-l", "x"]);
+    let script = "echo ready; while [ ! -e done ]; do sleep 0.02; done; echo finished";
+    let line =
+        ["run", "--name", "writer", "-l", "x", "-o", "a", "--json-result", "result", "--", "sh", "-c", script];
+    let job = cli.start(line);
+    until("a waiter", PATIENCE, || cli.run(["status"]).out().contains("queued").then_some(()));
+    cli.server().command(&["SAVE"]);
+    cli.run(["commit", build.out().trim()]).code(0);
+    job.says("ready");
+    cli.server().kill();
+    std::fs::write(cli.home().join("done"), "").unwrap();
+    job.says("finished");
+    cli.server().restart();
+    let ended = job.wait();
+    ended.code(79).stderr_has("lost its names (another or an older store is in its place); its outputs are not recorded");
+    let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!((&result["outcome"], &result["command_exit_code"]), (&"lost".into(), &0.into()), "{result}");
+    cli.run(["check", "a"]).code(1);
 }
 
 /// The memory of this home's commands.

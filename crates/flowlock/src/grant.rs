@@ -11,7 +11,7 @@ use crate::parent::Parent;
 use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
-use crate::store::{Content, StoreError, StoreErrorKind, View};
+use crate::store::{Content, Seen, StoreError, StoreErrorKind, View};
 use crate::world::later;
 
 /// What became of claims that nothing is known of any more.
@@ -196,7 +196,12 @@ impl Grant {
         if let Some(by) = self.lost() {
             return Err(self.is_lost(by));
         }
-        verify(&self.shared, self.run_id(), &View::Attempt(self.held.attempt.clone())).map(drop)
+        let seen = look(&self.shared, &View::Attempt(self.held.attempt.clone()))?;
+        let seen = seen.ok_or_else(|| self.is_lost(self.held.if_not_found()))?;
+        if !seen.run.state.follows_a_grant() {
+            return Err(self.is_lost(Lost::WithTheStore));
+        }
+        stands(&seen).map(drop)
     }
 
     /// Marks all outputs as written, or none. A handle that thinks it is expired asks the store all the same:
@@ -323,10 +328,16 @@ fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {
 
 fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -> Error {
     let run = who.run.clone();
+    let was_held = who.nonce.is_some();
     match finished {
         Finished::Ended { outcome: Outcome::Lost(by), .. } => Error::Lost { run, by: Lost::By(by) },
+        Finished::Ended { outcome, .. } if was_held && !outcome.follows_a_grant() => {
+            Error::Lost { run, by: Lost::WithTheStore }
+        }
         Finished::Ended { outcome, .. } => Error::Over { run, outcome: outcome.as_str() },
-        Finished::NotFound if who.nonce.is_some() => Error::Lost { run, by: if_not_found },
+        // What was held waits again: only an older store says so.
+        Finished::NotClaimed if was_held => Error::Lost { run, by: Lost::WithTheStore },
+        Finished::NotFound if was_held => Error::Lost { run, by: if_not_found },
         _ => Error::NoSuchRun { run },
     }
 }
@@ -372,12 +383,22 @@ pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Renewed, Error> 
     }
 }
 
-/// Asks the store whether a run holds its claims: the latest with its id, or one attempt.
-pub(crate) fn verify(shared: &Shared, run: &RunId, view: &View) -> Result<Token, Error> {
-    let page = shared.view(view)?;
-    let Content::Run(Some(seen)) = page.content else {
-        return Err(Error::NoSuchRun { run: run.clone() });
-    };
+/// Asks the store whether the latest run with this id holds its claims.
+pub(crate) fn verify(shared: &Shared, run: &RunId) -> Result<Token, Error> {
+    let seen = look(shared, &View::Run(run.clone()))?;
+    stands(&seen.ok_or_else(|| Error::NoSuchRun { run: run.clone() })?)
+}
+
+fn look(shared: &Shared, view: &View) -> Result<Option<Box<Seen>>, Error> {
+    Ok(match shared.view(view)?.content {
+        Content::Run(seen) => seen,
+        _ => None,
+    })
+}
+
+/// Whether a run holds its claims; its token if it does.
+fn stands(seen: &Seen) -> Result<Token, Error> {
+    let run = &seen.run.attempt.id;
     let lost = |by| Err(Error::Lost { run: run.clone(), by });
     match seen.run.state {
         State::Running if seen.run.revoked => lost(Lost::By(LostBy::Broken)),

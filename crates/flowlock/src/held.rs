@@ -269,8 +269,8 @@ impl Held {
             Some(run) if run.revoked => self.lose(Lost::By(LostBy::Broken)),
             Some(run) => match run.state {
                 State::Running => {}
-                State::Ended(Outcome::Lost(by)) => self.lose(Lost::By(by)),
-                _ => self.lose(Lost::By(LostBy::Taken)),
+                State::Ended(outcome) => self.lose(how_lost(outcome)),
+                _ => self.lose(Lost::WithTheStore),
             },
         }
     }
@@ -295,11 +295,21 @@ impl Held {
                 self.next_refresh_ms.store(i64::MAX, Ordering::Release);
             }
             Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
-            Refreshed::Over(Outcome::Lost(by)) => self.lose(Lost::By(by)),
-            // Ended by another handle: whatever it was, it is not held.
-            Refreshed::Over(_) | Refreshed::NotRunning => self.lose(Lost::By(LostBy::Taken)),
+            Refreshed::Over(outcome) => self.lose(how_lost(outcome)),
+            // What was held waits again: only an older store says so.
+            Refreshed::NotRunning => self.lose(Lost::WithTheStore),
             Refreshed::NotFound => self.lose(self.if_not_found()),
         }
+    }
+}
+
+/// What the end of a run means to who held its claims.
+fn how_lost(outcome: Outcome) -> Lost {
+    match outcome {
+        Outcome::Lost(by) => Lost::By(by),
+        outcome if !outcome.follows_a_grant() => Lost::WithTheStore,
+        // Ended by another handle: whatever it was, it is not held.
+        _ => Lost::By(LostBy::Taken),
     }
 }
 

@@ -43,7 +43,7 @@ impl Flowlock {
     /// [`Error::Lapsed`] if its lease is over and nobody has needed its names, [`Error::Lost`] once somebody has them,
     /// [`Error::NotBegun`] while it waits.
     pub fn verify(&self, run: &RunId) -> Result<Token, Error> {
-        grant::verify(&self.shared, run, &View::Run(run.clone()))
+        grant::verify(&self.shared, run)
     }
 
     /// Reads one page of anything, as one snapshot.

@@ -283,6 +283,12 @@ impl Outcome {
         Self::WORDS.iter().find(|(o, _)| *o == self).map_or("", |(_, w)| w)
     }
 
+    /// Whether it can be the end of a run that held its claims. Where it cannot, and they were held, the store is older than
+    /// their grant.
+    pub(crate) fn follows_a_grant(self) -> bool {
+        matches!(self, Self::Committed | Self::Failed | Self::Lost(_))
+    }
+
     /// The outcome a word stands for.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, w)| *w == word).map(|(o, _)| *o)
@@ -298,6 +304,15 @@ impl State {
             Self::Granted => "granted",
             Self::Running => "running",
             Self::Ended(outcome) => outcome.as_str(),
+        }
+    }
+
+    /// Whether a run that held its claims can be in it; as [`Outcome::follows_a_grant`].
+    pub(crate) fn follows_a_grant(self) -> bool {
+        match self {
+            Self::AwaitingInput | Self::Queued | Self::Granted => false,
+            Self::Running => true,
+            Self::Ended(outcome) => outcome.follows_a_grant(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::grant::{Grant, Renewal};
 use crate::job::refusal;
 use crate::name::RunId;
-use crate::run::{Attempt, Outcome, Spec, State};
+use crate::run::{Attempt, Nonce, Outcome, Spec, State};
 use crate::seat::{Seat, SeatState};
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step, Waiting};
 use crate::store::StoreError;
@@ -261,6 +261,7 @@ impl Pending {
 
     fn ask_now(&mut self) -> Result<Option<Grant>, Error> {
         let limits = self.shared.limits_of_caller();
+        let mut given_up = false;
         loop {
             let sent_ms = crate::world::boot_now_ms();
             let holder = self.shared.holder()?;
@@ -295,8 +296,19 @@ impl Pending {
                     return Ok(None);
                 }
                 Answer::Standing(Standing::AskAgain | Standing::Granted { .. }) => limits.may_ask_again()?,
+                // It set itself no limit, so it waits on, as another attempt.
+                Answer::Standing(Standing::Ended { outcome: Outcome::TimedOut, .. })
+                    if self.until.is_none() && !std::mem::replace(&mut given_up, true) =>
+                {
+                    tracing::warn!(run = %self.attempt.id, "the store gave up a run that it had not heard of for too long; it waits anew, at the end of the line");
+                    self.attempt.nonce = Nonce::fresh();
+                }
                 Answer::Standing(Standing::Ended { outcome, blocked }) => {
                     return Err(self.ended(outcome, blocked));
+                }
+                Answer::Invalid(Invalid::RunIdInUse) => {
+                    self.leave_desk();
+                    return Err(Error::RunIdInUse { run: self.attempt.id.clone() });
                 }
                 // The store's clock may have been set: its answer has just told what it is now.
                 Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) if !self.is_over() => {
@@ -440,6 +452,40 @@ mod tests {
         assert!(theirs.run(second.run_id()).unwrap().unwrap().run.present);
         first.commit().unwrap();
         let Progress::Granted(grant) = second.wait(Duration::from_secs(4)).unwrap() else { panic!() };
+        grant.commit().unwrap();
+    }
+
+    /// As a process that was stopped for longer than a store keeps the place of one that it does not hear of.
+    #[test]
+    fn a_run_that_waits_for_ever_waits_on_though_it_was_given_up() {
+        let world = Arc::new(TestWorld::default());
+        let store = Arc::new(MemoryStore::with_world(world.clone()));
+        let [ours, theirs] = [(); 2].map(|()| Flowlock::with_store(store.clone()));
+        let first = theirs.job("first").lock("a").lease(Duration::from_hours(1)).acquire().unwrap();
+        let wait = |job: crate::Job| match job.begin().unwrap() {
+            Begun::Waiting(run) => run,
+            Begun::Granted(_) => panic!("it got what the first one holds"),
+        };
+        let mut for_ever = wait(ours.job("for-ever").lock("a"));
+        let mut an_hour = wait(ours.job("an-hour").lock("a").wait(Duration::from_hours(1)));
+        for silence in [11, 601] {
+            world.advance(Duration::from_secs(silence));
+            theirs.job("other").lock("b").acquire().unwrap().commit().unwrap();
+        }
+        let state = |run: &RunId| theirs.run(run).unwrap().unwrap().run.state;
+        assert_eq!(state(for_ever.run_id()), State::Ended(Outcome::TimedOut));
+        assert!(state(an_hour.run_id()).is_waiting(), "who set a limit is kept until then");
+        for run in [&mut for_ever, &mut an_hour] {
+            run.seat.tell();
+            assert!(matches!(run.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+            assert!(state(run.run_id()).is_waiting());
+        }
+        first.commit().unwrap();
+        // It lost its place: the other one is before it by now.
+        let Progress::Granted(grant) = an_hour.wait(Duration::from_secs(4)).unwrap() else { panic!() };
+        assert!(matches!(for_ever.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+        grant.commit().unwrap();
+        let Progress::Granted(grant) = for_ever.wait(Duration::from_secs(4)).unwrap() else { panic!() };
         grant.commit().unwrap();
     }
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use flowlock::step::{Holders, Step, Unlock};
+use flowlock::step::{Answer, Finished, Holders, Refreshed, Step, Unlock};
 use flowlock::store::{StoreError, StoreErrorKind};
-use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, LostBy, Progress, Ticket};
+use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, LostBy, Outcome, Progress, Ticket};
 
 use super::Fresh;
 
@@ -410,4 +410,40 @@ fn what_happened_to_a_run_before_its_process_listened_is_asked_for_once() {
     grant.on_lost(move |by| tell.send(by).unwrap());
     assert!(flowlock.unlock(grant.run_id(), grant.token(), Unlock::Now).unwrap());
     assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::By(LostBy::Broken)));
+}
+
+/// A store that went back may know of a run that it let begin no more than that it waits, or waited in vain.
+#[test]
+fn a_held_run_that_its_store_does_not_know_as_held_is_lost_with_the_store() {
+    let never_began = [Outcome::TimedOut, Outcome::Cancelled, Outcome::RefusedOutputExists];
+    let to_commit = never_began
+        .map(|outcome| Answer::Finished(Finished::Ended { outcome, late: false }))
+        .into_iter()
+        .chain([Finished::NotClaimed, Finished::NotFound].map(Answer::Finished));
+    let to_renew = [Refreshed::Over(Outcome::TimedOut), Refreshed::NotRunning, Refreshed::NotFound]
+        .map(|answer| Answer::Refreshed(vec![answer]));
+    let store = Fresh::new();
+    for older in to_commit.chain(to_renew) {
+        let said = format!("{older:?}");
+        let commits = matches!(older, Answer::Finished(_));
+        let flowlock = store.through(move |carry_out, step| match step {
+            Step::Commit { .. } if commits => Ok(older.clone()),
+            Step::Refresh(_) if !commits => Ok(older.clone()),
+            _ => carry_out(),
+        });
+        let grant = flowlock.job("job").output("a").lease(SHORT * 10).fixed_lease().acquire().unwrap();
+        let ended = if commits {
+            grant.commit().map(drop)
+        } else {
+            // A renewal by hand takes effect once a second.
+            std::thread::sleep(SHORT + Duration::from_millis(10));
+            grant.refresh()
+        };
+        let Err(Error::Lost { by: Lost::WithTheStore, .. }) = ended else { panic!("{said}: {ended:?}") };
+        // Here the store still has it.
+        if commits {
+            let run = flowlock.runs().unwrap().remove(0).run;
+            flowlock.unlock(&run.attempt.id, run.token.unwrap(), Unlock::Now).unwrap();
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use flowlock::{Acquired, Begun, Flowlock, Grant, Lost, Namespace, RunId, Token};
+use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Lost, Namespace, Progress, RunId, Token};
 use flowlock_testkit::{Clock, PATIENCE, Persistence, RedisServer, RedisSetup, until};
 
 use super::{PATIENT, hears, is_lost, namespace, notices, open, refused, rounds, told, version, write};
@@ -150,6 +150,26 @@ fn an_older_snapshot_is_noticed_and_the_commits_since_are_named() {
     assert_eq!(version(flowlock, "written"), Some(before.written));
     before.grant.commit().unwrap();
     assert!(write(flowlock, "later") > late, "tokens rise above those of the lost time");
+}
+
+/// What was in line when the server was saved is there again, though it was granted since.
+#[test]
+fn a_run_that_waits_again_in_an_older_snapshot_is_lost_with_the_store() {
+    for ask in [|grant: Grant| grant.verify(), |grant: Grant| grant.refresh(), |grant: Grant| grant.commit().map(drop)] {
+        let server = RedisServer::setup().persistence(Persistence::Snapshots).start();
+        let namespace = namespace();
+        let [first, second] = [(); 2].map(|()| open(&server.url(), &namespace));
+        let before = first.job("first").lock("l").lease(Duration::from_mins(1)).acquire().unwrap();
+        let job = second.job("second").lock("l").output("out").fixed_lease();
+        let Begun::Waiting(mut waiting) = job.begin().unwrap() else { panic!("granted beside the first") };
+        server.command(&["SAVE"]);
+        before.fail();
+        let Progress::Granted(grant) = waiting.wait(PATIENT).unwrap() else { panic!("it was not handed over") };
+        server.restart();
+        let ended = ask(grant);
+        assert!(matches!(ended, Err(Error::Lost { by: Lost::WithTheStore, .. })), "{ended:?}");
+        assert_eq!(version(&first, "out"), None);
+    }
 }
 
 /// Copies the files of a stopped server's state.

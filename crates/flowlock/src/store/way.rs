@@ -1,0 +1,272 @@
+//! A path, walked once: link by link and directory by directory, each opened and judged by its descriptor.
+//!
+//! A path leads to another place as soon as somebody who may write a directory on the way puts another directory or a
+//! link there, be it for a moment. What a walk has found stays what was judged.
+
+#![cfg_attr(
+    not(all(feature = "redis", feature = "sqlite")),
+    allow(dead_code, reason = "each of them asks for something else")
+)]
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::libc;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::geteuid;
+
+use crate::people::is_root;
+use crate::text::escape;
+
+/// As many links as the kernel follows.
+const LINKS: usize = 40;
+
+/// Where a path leads to.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// The directory that the name is in, held open, and its path.
+    pub(super) held: File,
+    pub(super) directory: PathBuf,
+    pub(super) name: OsString,
+    /// What has the name, opened with `O_PATH`; no link. None if nothing has it.
+    pub(super) found: Option<File>,
+    /// Nobody but this user and root can put something else in the place of a directory on the way, or of the name.
+    pub(super) is_settled: bool,
+    pub(super) open: Open,
+}
+
+/// What anybody could do to a way.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    /// The first thing on the way that lies in a directory which everybody may write, and that belongs neither to this
+    /// user, nor to root, nor to the directory's owner: anybody may have put it there.
+    pub(super) planted: Option<Planted>,
+    /// The first directory in which anybody could put something in the place of what is on the way, now or when the name
+    /// is free.
+    pub(super) to_all: Option<PathBuf>,
+}
+
+/// Something that anybody may have put where it is.
+#[derive(Debug)]
+pub(super) struct Planted {
+    pub(super) path: PathBuf,
+    pub(super) owner: u32,
+    pub(super) directory: PathBuf,
+}
+
+/// What becomes of a directory that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Nothing can be there.
+    Refused,
+    /// It is made, as `mkdir -p` does.
+    Made,
+}
+
+/// Which links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Links {
+    /// Those that this user or root made: one of somebody else leads to a place of their choice.
+    Trusted,
+    /// None, nor `..`, where a project names a place below itself: the user made them, but by a `git pull`.
+    None,
+}
+
+/// Why a walk did not come to its end.
+#[derive(Debug)]
+pub(super) enum Astray {
+    /// The system's error, at a path.
+    Failed { doing: &'static str, path: PathBuf, error: io::Error },
+    /// It will not be followed, in words.
+    Refused(String),
+}
+
+/// Walks a path to the name at its end, whether that is there or not.
+pub(super) fn find(path: &Path, missing: Missing, links: Links) -> Result<Way, Astray> {
+    let path = std::path::absolute(path).map_err(|error| failed("find", path, error))?;
+    Walk::begin(&path, missing, links)?.finish()
+}
+
+fn failed(doing: &'static str, path: &Path, error: impl Into<io::Error>) -> Astray {
+    Astray::Failed { doing, path: path.to_owned(), error: error.into() }
+}
+
+fn shown(path: &Path) -> String {
+    escape(&path.display().to_string())
+}
+
+/// On the way.
+struct Walk<'p> {
+    /// As it was given.
+    path: &'p Path,
+    missing: Missing,
+    links: Links,
+    /// The directory that it has come to, what it is, and its path.
+    at: File,
+    here: Metadata,
+    done: PathBuf,
+    is_settled: bool,
+    open: Open,
+    /// What is ahead, the next one last.
+    rest: Vec<OsString>,
+    followed: usize,
+}
+
+impl<'p> Walk<'p> {
+    fn begin(path: &'p Path, missing: Missing, links: Links) -> Result<Self, Astray> {
+        let done = PathBuf::from("/");
+        let at = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&done);
+        let at = at.map_err(|error| failed("open", &done, error))?;
+        let here = at.metadata().map_err(|error| failed("look at", &done, error))?;
+        let is_settled = is_settled(&here);
+        let (open, rest) = (Open::default(), names(path));
+        Ok(Self { path, missing, links, at, here, done, is_settled, open, rest, followed: 0 })
+    }
+
+    fn finish(mut self) -> Result<Way, Astray> {
+        if self.links == Links::None && self.rest.iter().any(|name| name == "..") {
+            return Err(Astray::Refused(format!(
+                "{} has \"..\" in it, and a project's store lies below the project; write its whole path",
+                shown(self.path)
+            )));
+        }
+        while let Some(name) = self.rest.pop() {
+            let found = match self.open(&name) {
+                Ok(found) => found,
+                Err(Errno::ENOENT) if self.rest.is_empty() => return Ok(self.arrive(name, None)),
+                Err(Errno::ENOENT) => self.make(&name)?,
+                Err(error) => return Err(failed("look at", &self.done.join(name), error)),
+            };
+            let meta = found.metadata().map_err(|error| failed("look at", &self.done.join(&name), error))?;
+            if meta.is_symlink() {
+                self.follow(&name, &found, &meta)?;
+                continue;
+            }
+            self.judge(&name, &meta);
+            if self.rest.is_empty() && name != ".." {
+                return Ok(self.arrive(name, Some(found)));
+            }
+            self.enter(&name, found, meta)?;
+        }
+        Err(Astray::Refused(format!("{} is a directory; name a file in it", shown(self.path))))
+    }
+
+    fn open(&self, name: &OsStr) -> Result<File, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.at, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// Makes a directory on the way, if it may be made.
+    fn make(&self, name: &OsStr) -> Result<File, Astray> {
+        if self.missing == Missing::Refused {
+            let rest = self.rest.iter().skip(1).rev();
+            let directory = rest.fold(self.done.join(name), |path, name| path.join(name));
+            return Err(failed("use the directory of the store", &directory, Errno::ENOENT));
+        }
+        let made = match mkdirat(&self.at, name, Mode::from_bits_truncate(0o777)) {
+            Ok(()) | Err(Errno::EEXIST) => self.open(name),
+            Err(error) => Err(error),
+        };
+        made.map_err(|error| failed("make", &self.done.join(name), error))
+    }
+
+    /// Whether anybody may have put this where it is, or could put something in its place.
+    fn judge(&mut self, name: &OsStr, meta: &Metadata) {
+        if name == ".." || self.here.mode() & 0o002 == 0 {
+            return;
+        }
+        // Where an owner is not known to a user namespace, nor is who else is not.
+        let is_the_directorys = meta.uid() == self.here.uid() && (meta.uid() == 0 || !is_root(meta.uid()));
+        if ![0, geteuid().as_raw()].contains(&meta.uid()) && !is_the_directorys {
+            let (path, directory) = (self.done.join(name), self.done.clone());
+            self.open.planted.get_or_insert(Planted { path, owner: meta.uid(), directory });
+        }
+        // In a sticky one what is there stays; but a socket is made anew, and then the name is free.
+        if self.here.mode() & 0o1000 == 0 || !meta.is_dir() {
+            self.open.to_all.get_or_insert_with(|| self.done.clone());
+        }
+    }
+
+    fn enter(&mut self, name: &OsStr, directory: File, meta: Metadata) -> Result<(), Astray> {
+        if !meta.is_dir() {
+            return Err(failed("use", &self.done.join(name), Errno::ENOTDIR));
+        }
+        if name == ".." {
+            self.done.pop();
+        } else {
+            self.done.push(name);
+        }
+        self.is_settled &= is_settled(&meta);
+        (self.at, self.here) = (directory, meta);
+        Ok(())
+    }
+
+    /// Goes where a link leads to. Its maker and its target are asked of one descriptor: it cannot be replaced in between.
+    fn follow(&mut self, name: &OsStr, link: &File, meta: &Metadata) -> Result<(), Astray> {
+        let path = self.done.join(name);
+        self.followed += 1;
+        if self.followed > LINKS {
+            return Err(failed("find", self.path, Errno::ELOOP));
+        }
+        let target = readlinkat(link.as_fd(), "").map_err(|error| failed("follow", &path, error))?;
+        let target = PathBuf::from(target);
+        if self.links == Links::None {
+            return Err(Astray::Refused(format!(
+                "{} is a symbolic link to {}, and a store that a project names is reached through no link, for the next \
+                 pull may point it anywhere; name the store that you mean",
+                shown(&path),
+                shown(&target)
+            )));
+        }
+        if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
+            return Err(Astray::Refused(format!(
+                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is the store you mean, name that",
+                shown(&path),
+                meta.uid(),
+                shown(&target)
+            )));
+        }
+        if target.is_absolute() {
+            let root = Self::begin(self.path, self.missing, self.links)?;
+            (self.at, self.here, self.done) = (root.at, root.here, root.done);
+        }
+        self.rest.extend(names(&target));
+        Ok(())
+    }
+
+    fn arrive(self, name: OsString, found: Option<File>) -> Way {
+        Way { held: self.at, directory: self.done, name, found, is_settled: self.is_settled, open: self.open }
+    }
+}
+
+/// Where the kernel shows what this process holds open.
+pub(super) const HELD: &str = "/proc/self/fd/";
+
+/// The path of what is open, whatever has its name by now.
+pub(super) fn way_to(open: &File) -> PathBuf {
+    Path::new(HELD).join(open.as_raw_fd().to_string())
+}
+
+/// What stands between the slashes, the last first; with `..`, which counts from where a link led to.
+fn names(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    });
+    let mut names: Vec<_> = names.collect();
+    names.reverse();
+    names
+}
+
+/// Whether nobody but this user and root can exchange what lies in a directory.
+fn is_settled(meta: &Metadata) -> bool {
+    let is_trusted = [0, geteuid().as_raw()].contains(&meta.uid());
+    is_trusted && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0)
+}

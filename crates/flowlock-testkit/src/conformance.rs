@@ -144,6 +144,7 @@ cases! { ($)
         a_heartbeat_speaks_of_a_thousand_runs_and_says_where_to_go_on,
         a_heartbeat_explains_the_sixteen_runs_it_asks_about_and_no_other,
         a_silent_run_resumes_its_ticket_when_it_asks_again,
+        a_silent_run_without_a_limit_is_given_up_after_ten_minutes_and_one_with_a_limit_at_its_end,
         a_grant_must_be_claimed_within_ten_seconds_of_the_last_sign_of_life,
         an_unclaimed_grant_goes_back_to_its_ticket_when_somebody_else_is_granted,
         a_late_claim_succeeds_if_nobody_needed_the_names,

@@ -91,9 +91,10 @@ impl<'s> Scene<'s> {
         [patience.wait_end, patience.place_end].into_iter().flatten().any(|end| end <= self.now.boot_ms)
     }
 
-    /// Whether nobody has asked for it for so long that it is given up.
+    /// Whether nobody has asked for it for so long that it is given up; one with a limit is awaited until then.
     pub(crate) fn is_abandoned(&self, run: &Run) -> bool {
-        run.absent_since_ms.is_some_and(|since| since + ABANDONED_AFTER_MS <= self.now.boot_ms)
+        self.patience(run).wait_end.is_none()
+            && run.absent_since_ms.is_some_and(|since| since + ABANDONED_AFTER_MS <= self.now.boot_ms)
     }
 
     /// Whether its process was silent too long. A held place is there to its end.

@@ -435,7 +435,8 @@ impl Run {
             State::Ended(_) => None,
             State::AwaitingInput | State::Queued => {
                 let abandoned = self.absent_since_ms.map(|ms| ms + crate::engine::ABANDONED_AFTER_MS);
-                [self.wait_end_ms, self.place_end_ms, abandoned].into_iter().flatten().min()
+                // Who set a limit is awaited until then, silent or not.
+                [self.wait_end_ms.or(abandoned), self.place_end_ms].into_iter().flatten().min()
             }
         }
     }

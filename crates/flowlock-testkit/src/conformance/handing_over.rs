@@ -131,6 +131,30 @@ pub(super) fn a_heartbeat_explains_the_sixteen_runs_it_asks_about_and_no_other(s
     assert!(matches!(beat(Vec::new())[0].1, Standing::Granted { .. }));
 }
 
+pub(super) fn a_silent_run_without_a_limit_is_given_up_after_ten_minutes_and_one_with_a_limit_at_its_end(
+    stage: &Stage,
+) {
+    let holder = stage.run("holder").locks("l").lease(3_600).tries();
+    let for_ever = stage.run("for-ever").locks("l").waits();
+    let [half, whole] =
+        [("half", 1_800), ("whole", 3_500)].map(|(id, end)| stage.run(id).locks("l").waits_for(end));
+    stage.pass(10);
+    stage.pass(599);
+    for_ever.is("queued, absent");
+    stage.pass(1);
+    for_ever.is("timed_out");
+    half.is("queued, absent");
+    whole.is("queued, absent");
+    stage.pass(1_190);
+    half.is("timed_out");
+    assert_eq!(whole.again(), "queued");
+    assert_eq!(holder.commits(), "committed");
+    whole.is("granted");
+    // Whoever asks for the same again, as another attempt, waits as any other.
+    let anew = stage.run("for-ever").beside(&for_ever).locks("l").waits();
+    anew.is("queued");
+}
+
 pub(super) fn a_silent_run_resumes_its_ticket_when_it_asks_again(stage: &Stage) {
     let holder = stage.run("holder").locks("l").lease(600).tries();
     let first = stage.run("first").locks("l").waits();

@@ -322,7 +322,8 @@ end
 
 F.end_of_wait = function(run)
   local abandoned = run.absent_since and run.absent_since + ABANDONED_AFTER
-  local due = math.min(run.wait_end or FAR, run.place_end or FAR, abandoned or FAR)
+  -- Who set a limit is awaited until then, silent or not.
+  local due = math.min(run.wait_end or abandoned or FAR, run.place_end or FAR)
   return due < FAR and due or nil
 end
 

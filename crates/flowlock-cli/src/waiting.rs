@@ -112,7 +112,7 @@ fn not_opened(failure: Failure, signals: &mut Signals) -> Failure {
 }
 
 /// A signal that came while the store was asked is the reason, whatever the store says.
-fn not_begun(error: Error, door: &Door, signals: &mut Signals) -> Failure {
+pub(crate) fn not_begun(error: Error, door: &Door, signals: &mut Signals) -> Failure {
     match (signals.take_what_interrupted(), &error) {
         (Some(signal), Error::Store(_)) => {
             let message = format!("not started after {signal}: {error}");

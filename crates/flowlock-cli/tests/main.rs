@@ -10,6 +10,7 @@ mod projects;
 mod server_went_back;
 mod settings;
 mod several_hosts;
+mod silent_server;
 mod unreachable;
 mod went_back;
 

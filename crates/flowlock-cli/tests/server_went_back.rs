@@ -117,8 +117,21 @@ fn a_command_whose_run_waits_again_in_an_older_state_is_not_recorded() {
     let cli = cli();
     let build = cli.run(["start", "build", "--duration", "5m", "-l", "x"]);
     let script = "echo ready; while [ ! -e done ]; do sleep 0.02; done; echo finished";
-    let line =
-        ["run", "--name", "writer", "-l", "x", "-o", "a", "--json-result", "result", "--", "sh", "-c", script];
+    let line = [
+        "run",
+        "--name",
+        "writer",
+        "-l",
+        "x",
+        "-o",
+        "a",
+        "--json-result",
+        "result",
+        "--",
+        "sh",
+        "-c",
+        script,
+    ];
     let job = cli.start(line);
     until("a waiter", PATIENCE, || cli.run(["status"]).out().contains("queued").then_some(()));
     cli.server().command(&["SAVE"]);
@@ -129,7 +142,9 @@ fn a_command_whose_run_waits_again_in_an_older_state_is_not_recorded() {
     job.says("finished");
     cli.server().restart();
     let ended = job.wait();
-    ended.code(79).stderr_has("lost its names (another or an older store is in its place); its outputs are not recorded");
+    ended.code(79).stderr_has(
+        "lost its names (another or an older store is in its place); its outputs are not recorded",
+    );
     let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
     let result: serde_json::Value = serde_json::from_str(&result).unwrap();
     assert_eq!((&result["outcome"], &result["command_exit_code"]), (&"lost".into(), &0.into()), "{result}");

@@ -25,6 +25,8 @@ pub const COMMIT_WAIT: Duration = Duration::from_mins(10);
 /// The pause before the first repetition; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest last word.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// A request may be on its way for 5 minutes at most; a store refuses a later time of arrival.
 const LONGEST_ON_THE_WAY: Duration = Duration::from_secs(298);
 
@@ -210,8 +212,9 @@ impl Builder {
         self
     }
 
-    /// While this is set, by a signal handler for example, requests and commits do not wait for the store: they end with
-    /// the trouble it has, or with [`Error::Store`] saying that they were interrupted. Renewals go on.
+    /// While this is set, by a signal handler for example, nobody who calls waits for the store: opening it, requests, commits and
+    /// looks end with the trouble it has, or with [`Error::Store`] saying that they were interrupted, within a tenth of a second. A
+    /// run that is ended then gets a last word of up to 1 s. Renewals go on.
     #[must_use]
     pub fn interrupted_by(mut self, interrupted: Arc<AtomicBool>) -> Self {
         self.interrupted = Some(interrupted);
@@ -220,7 +223,9 @@ impl Builder {
 
     /// Opens the store at a URL; see [`Flowlock::open`].
     pub fn open(self, url: &str) -> Result<Flowlock, Error> {
-        let store = open_store(url, self.store_timeout)?;
+        let until = later(Instant::now(), self.store_timeout);
+        let store =
+            open_store(url, self.store_timeout, &Limits { until, interrupted: self.interrupted.clone() })?;
         Ok(self.with_store(store))
     }
 
@@ -256,12 +261,12 @@ impl Origin {
     }
 }
 
-fn open_store(url: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
+fn open_store(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<dyn Store>, Error> {
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::default())),
         Some(("sqlite", path)) => open_file(url, path, timeout),
         Some((scheme, _)) if scheme.starts_with("redis") || scheme.starts_with("valkey") => {
-            open_server(url, timeout)
+            open_server(url, timeout, limits)
         }
         _ => Err(bad_url(url, "use sqlite:PATH, redis://HOST:PORT/DB or memory:")),
     }
@@ -284,27 +289,26 @@ fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
 
 /// A server that is away is tried again: it may be back, or another one elected, before the time is over.
 #[cfg(feature = "redis")]
-fn open_server(url: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
-    let until = later(Instant::now(), timeout);
+fn open_server(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<dyn Store>, Error> {
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match crate::store::redis::RedisStore::open(url, timeout) {
+        let error = match crate::store::redis::RedisStore::open_within(url, timeout, limits) {
             Ok(store) => return Ok(Arc::new(store)),
             Err(Error::Configuration(problem)) => return Err(bad_url(url, &problem)),
             Err(error) => error,
         };
         let may_pass = matches!(&error, Error::Store(error) if error.is_transient());
-        if !may_pass || later(Instant::now(), pause) >= until {
+        if !may_pass || limits.left() <= pause || limits.is_interrupted() {
             return Err(error);
         }
         tracing::debug!(%error, "the store cannot be opened; trying again");
-        std::thread::sleep(pause);
+        limits.sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 #[cfg(not(feature = "redis"))]
-fn open_server(url: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
+fn open_server(url: &str, _: Duration, _: &Limits) -> Result<Arc<dyn Store>, Error> {
     Err(bad_url(url, "this build knows no Redis or Valkey (feature `redis`)"))
 }
 
@@ -319,12 +323,14 @@ impl Shared {
         self.lease.unwrap_or_else(|| self.store.default_lease())
     }
 
-    /// Carries out a step; repeats it while the store has passing trouble, for `store_timeout` at most.
-    pub(crate) fn step(&self, step: &Step) -> Result<Answer, StoreError> {
-        self.step_within(step, &Limits::within(self.store_timeout))
+    /// Carries out a step; repeats it while the store has passing trouble, for `store_timeout` at most and no longer than the
+    /// caller wants to wait.
+    pub(crate) fn step_for_caller(&self, step: &Step) -> Result<Answer, StoreError> {
+        self.step_within(step, &self.limits_of_caller())
     }
 
-    /// The same; sets `unsure` if an earlier try may have taken effect: then the answer may be about what that did.
+    /// The same with limits of its own; sets `unsure` if an earlier try may have taken effect: then the answer may be about
+    /// what that did.
     pub(crate) fn step_noting(
         &self,
         step: &Step,
@@ -336,11 +342,6 @@ impl Shared {
                 .step_within(&self.namespace, step, limits)
                 .inspect_err(|error| unsure.set(unsure.get() || error.is_unknown()))
         })
-    }
-
-    /// The same, and no longer than the caller wants to wait.
-    pub(crate) fn step_for_caller(&self, step: &Step) -> Result<Answer, StoreError> {
-        self.step_within(step, &self.limits_of_caller())
     }
 
     /// The same with limits of its own. One repetition is always allowed, unless all the time went into the first try.
@@ -363,16 +364,15 @@ impl Shared {
         self.callers_limits(Instant::now()).is_interrupted()
     }
 
-    /// Reads; repeated as a step is.
+    /// Reads; repeated as a step is, and no longer than the caller wants to wait.
     pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
-        let limits = Limits::within(self.store_timeout);
-        pages::checked(view, repeat(&limits, || self.store.view(&self.namespace, view))?)
+        pages::checked(view, self.view_in(&self.namespace, view)?)
     }
 
     /// Reads another namespace; repeated as a step is.
     pub(crate) fn view_in(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let limits = Limits::within(self.store_timeout);
-        repeat(&limits, || self.store.view(namespace, view))
+        let limits = self.limits_of_caller();
+        repeat(&limits, || self.store.view_within(namespace, view, &limits))
     }
 
     /// Lists namespaces; repeated as a step is.
@@ -382,11 +382,16 @@ impl Shared {
 
     /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,
     /// nobody would ever renew or end it.
-    pub(crate) fn withdraw(&self, attempt: &Attempt, sent_ms: i64, until: Instant) -> Result<(), StoreError> {
+    pub(crate) fn withdraw(
+        &self,
+        attempt: &Attempt,
+        sent_ms: i64,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
+        let limits = Limits::within(patience);
         // The store's clock may have been set back since: what was sent before then arrives in time for longer.
-        let latest_ms = self.latest_ms()?.max(sent_ms);
+        let latest_ms = self.latest_ms(&limits)?.max(sent_ms);
         let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms };
-        let limits = Limits { until, interrupted: None };
         match self.step_within(&cancel, &limits)? {
             Answer::Cancelled(Cancelled::TooLate(State::Running)) => {
                 tracing::warn!(run = %attempt.id, "granted without an answer; ended again");
@@ -406,10 +411,22 @@ impl Shared {
         Ok(Holder { client: self.client, life, origin: self.origin.clone() })
     }
 
+    /// Says something at the end of a run. Once the caller waits no longer it is a last word.
+    pub(crate) fn last_step(&self, step: &Step) -> Result<Answer, StoreError> {
+        match self.step_for_caller(step) {
+            Err(_) if self.is_interrupted() => self.step_within(step, &Limits::within(self.last_word())),
+            answer => answer,
+        }
+    }
+
+    /// How long a caller that waits no longer still tries to say that it leaves; else its silence says it.
+    pub(crate) fn last_word(&self) -> Duration {
+        self.store_timeout.min(LAST_WORD)
+    }
+
     /// The latest arrival of a step sent now. The first question to a store may be this one.
-    pub(crate) fn latest_ms(&self) -> Result<i64, StoreError> {
-        let limits = Limits::within(self.store_timeout);
-        Ok(repeat(&limits, || self.store.clock_ms(&self.namespace))?
+    pub(crate) fn latest_ms(&self, limits: &Limits) -> Result<i64, StoreError> {
+        Ok(repeat(limits, || self.store.clock_within(&self.namespace, limits))?
             .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
     }
@@ -442,15 +459,19 @@ fn repeat<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) ->
 mod tests {
     use super::*;
 
+    fn opened(url: &str) -> Result<Arc<dyn Store>, Error> {
+        open_store(url, STORE_TIMEOUT, &Limits::within(STORE_TIMEOUT))
+    }
+
     #[test]
     fn a_password_in_a_url_is_never_shown() {
-        let said = open_store("mysql://me:secret@host/db", STORE_TIMEOUT).unwrap_err().to_string();
+        let said = opened("mysql://me:secret@host/db").unwrap_err().to_string();
         assert_eq!(said, r#"store URL "mysql://***@host": use sqlite:PATH, redis://HOST:PORT/DB or memory:"#);
         // Not even where a password breaks the URL.
         for url in
             ["redis://me:s/ecr@et@host/0", "redis://:s?ecret@host", "redis+unix://:s/ecr#et@/run/redis"]
         {
-            let said = open_store(url, STORE_TIMEOUT).unwrap_err().to_string();
+            let said = opened(url).unwrap_err().to_string();
             assert!(!said.contains("ecr"), "{said}");
         }
     }
@@ -458,7 +479,7 @@ mod tests {
     #[test]
     fn urls_that_are_none_are_refused_with_what_to_use() {
         for url in ["", "flowlock.db", "sqlite", "memory", "memory:x", "sqlite:", "sqlite://"] {
-            assert!(matches!(open_store(url, STORE_TIMEOUT), Err(Error::Configuration(_))), "{url}");
+            assert!(matches!(opened(url), Err(Error::Configuration(_))), "{url}");
         }
     }
 
@@ -469,10 +490,10 @@ mod tests {
         let world = Arc::new(TestWorld::default());
         let flowlock = Flowlock::with_store(Arc::new(MemoryStore::with_world(world.clone())));
         world.advance(Duration::from_secs(200));
-        let sent_ms = flowlock.shared.latest_ms().unwrap();
+        let sent_ms = flowlock.shared.latest_ms(&Limits::within(STORE_TIMEOUT)).unwrap();
         world.reboot();
         let attempt = Attempt { id: crate::RunId::parse("job.1").unwrap(), nonce: crate::run::Nonce(1) };
-        flowlock.shared.withdraw(&attempt, sent_ms, later(Instant::now(), STORE_TIMEOUT)).unwrap();
+        flowlock.shared.withdraw(&attempt, sent_ms, STORE_TIMEOUT).unwrap();
         world.advance(Duration::from_mins(1));
         let request = crate::step::Acquire {
             attempt,
@@ -481,7 +502,7 @@ mod tests {
             patience: crate::step::Patience::Try,
             latest_ms: sent_ms,
         };
-        let answer = flowlock.shared.step(&Step::Acquire(request)).unwrap();
+        let answer = flowlock.shared.step_for_caller(&Step::Acquire(request)).unwrap();
         let cancelled = crate::run::Outcome::Cancelled;
         let ended = crate::step::Standing::Ended { outcome: cancelled, blocked: None };
         assert_eq!(answer, Answer::Standing(ended));

@@ -239,7 +239,7 @@ impl Grant {
             return;
         }
         self.shared.keeper.release(&self.held);
-        if let Err(error) = self.shared.step(&Step::Fail(Who::from(&self.held.attempt))) {
+        if let Err(error) = self.shared.last_step(&Step::Fail(Who::from(&self.held.attempt))) {
             tracing::warn!(run = %self.run_id(), %error, "could not end the run; its lease will");
         }
     }
@@ -255,7 +255,7 @@ impl Grant {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn detach(mut self) -> Result<RunId, Error> {
-        let asked = self.shared.step(&Step::Detach(self.held.attempt.clone()));
+        let asked = self.shared.step_for_caller(&Step::Detach(self.held.attempt.clone()));
         let answer = asked.inspect_err(|_| self.end_badly())?;
         if answer != Answer::Done {
             let lost = self.verify().err().unwrap_or_else(|| self.is_lost(Lost::Expired));
@@ -345,7 +345,7 @@ fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -> Error {
 /// Ends a run badly, by its id.
 pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
     let run = who.run.clone();
-    match shared.step(&Step::Fail(who.clone()))? {
+    match shared.step_for_caller(&Step::Fail(who.clone()))? {
         Answer::Finished(Finished::Ended { outcome: Outcome::Failed, .. }) => Ok(()),
         Answer::Finished(finished) => Err(not_committed(who, finished, TAKEN)),
         _ => Err(Error::NoSuchRun { run }),
@@ -386,7 +386,8 @@ pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Renewed, Error> 
 /// Asks the store whether the latest run with this id holds its claims.
 pub(crate) fn verify(shared: &Shared, run: &RunId) -> Result<Token, Error> {
     let seen = look(shared, &View::Run(run.clone()))?;
-    stands(&seen.ok_or_else(|| Error::NoSuchRun { run: run.clone() })?)
+    let seen = seen.ok_or_else(|| Error::NoSuchRun { run: run.clone() })?;
+    stands(&seen)
 }
 
 fn look(shared: &Shared, view: &View) -> Result<Option<Box<Seen>>, Error> {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::blocker::Blocked;
 use crate::claim::{Claims, ClaimsBuilder};
@@ -409,15 +409,15 @@ impl Job {
 
     fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
         let shared = &self.flowlock.shared;
-        let (holder, latest_ms) = (shared.holder()?, shared.latest_ms()?);
+        let limits = shared.limits_of_caller();
+        let (holder, latest_ms) = (shared.holder()?, shared.latest_ms(&limits)?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
-        Ok(shared.step_for_caller(&Step::Acquire(request)).inspect_err(|error| {
+        Ok(shared.step_within(&Step::Acquire(request), &limits).inspect_err(|error| {
             // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
             // held is not given up: the next try comes with the same secret.
-            if error.is_transient()
-                && !error.is_out_of_time()
+            if error.is_unknown()
                 && !matches!(patience, Patience::HoldPlace(_))
-                && let Err(error) = shared.withdraw(attempt, latest_ms, Instant::now())
+                && let Err(error) = shared.withdraw(attempt, latest_ms, shared.last_word())
             {
                 tracing::warn!(run = %attempt.id, %error, "could not take the request back");
             }

@@ -42,7 +42,7 @@ mod name;
 pub mod named_file;
 mod operate;
 mod parent;
-#[cfg(any(feature = "config", feature = "sqlite"))]
+#[cfg(any(feature = "config", feature = "redis", feature = "sqlite"))]
 mod people;
 mod record;
 mod rule;

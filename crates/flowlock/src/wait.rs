@@ -15,7 +15,7 @@ use crate::name::RunId;
 use crate::run::{Attempt, Nonce, Outcome, Spec, State};
 use crate::seat::{Seat, SeatState};
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step, Waiting};
-use crate::store::StoreError;
+use crate::store::{Limits, StoreError};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -24,9 +24,6 @@ const FIRST_LOG: Duration = Duration::from_secs(1);
 const NEXT_LOGS: Duration = Duration::from_secs(30);
 /// The pause before a store that did not answer within its time is asked again.
 const STORE_AWAY: Duration = Duration::from_millis(200);
-
-/// How long a caller that was interrupted still tries to say that it leaves; else its silence says it.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The answer to [`Job::begin`](crate::Job::begin).
 #[derive(Debug)]
@@ -266,11 +263,11 @@ impl Pending {
             let sent_ms = crate::world::boot_now_ms();
             let holder = self.shared.holder()?;
             let claim = Step::Claim { attempt: self.attempt.clone(), holder };
-            let answer = match self.shared.step_for_caller(&claim)? {
+            let answer = match self.shared.step_within(&claim, &limits)? {
                 // Another, or an older, store does not know it: it stands in line anew, at the end.
                 Answer::NotFound if !self.is_over() => {
-                    let request = self.request()?;
-                    self.shared.step_for_caller(&request)?
+                    let request = self.request(&limits)?;
+                    self.shared.step_within(&request, &limits)?
                 }
                 answer => answer,
             };
@@ -320,8 +317,8 @@ impl Pending {
     }
 
     /// The same request once more, for what is left of the wait.
-    fn request(&mut self) -> Result<Step, StoreError> {
-        self.sent_ms = self.shared.latest_ms()?;
+    fn request(&mut self, limits: &Limits) -> Result<Step, StoreError> {
+        self.sent_ms = self.shared.latest_ms(limits)?;
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         Ok(Step::Acquire(Acquire {
             attempt: self.attempt.clone(),
@@ -369,13 +366,13 @@ impl Pending {
             return Ok(());
         }
         self.leave_desk();
-        // A store that just took all the time there was is not waited for once more.
         let patience = match () {
+            () if self.shared.is_interrupted() => self.shared.last_word(),
+            // A store that just took all the time there was is not waited for once more.
             () if self.away => Duration::ZERO,
-            () if self.shared.is_interrupted() => self.shared.store_timeout.min(LAST_WORD),
             () => self.shared.store_timeout,
         };
-        Ok(self.shared.withdraw(&self.attempt, self.sent_ms, later(Instant::now(), patience))?)
+        Ok(self.shared.withdraw(&self.attempt, self.sent_ms, patience)?)
     }
 
     fn leave_desk(&mut self) {

@@ -56,7 +56,7 @@ pub(crate) fn start(global: &Global, args: &Start) -> Result<u8, Failure> {
         granted => granted?,
     };
     let (token, parent) = (grant.token(), grant.as_parent());
-    let run = grant.detach().map_err(|error| door.failure(error))?;
+    let run = grant.detach().map_err(|error| waiting::not_begun(error, &door, &mut signals))?;
     let printed = if args.json {
         terminal::print_json(&Started {
             version: json::VERSION,

@@ -37,6 +37,18 @@ impl Limits {
         Self { until: later(Instant::now(), patience), interrupted: None }
     }
 
+    /// Waits until then; nothing ends that early.
+    pub fn until(until: Instant) -> Self {
+        Self { until, interrupted: None }
+    }
+
+    /// One of so many equal parts of what is left, for those that are asked one after the other.
+    #[must_use]
+    pub(crate) fn share(&self, parts: usize) -> Self {
+        let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
+        self.clone().no_later_than(later(Instant::now(), self.left() / parts))
+    }
+
     /// The same, but until `until` at the latest.
     #[must_use]
     pub fn no_later_than(mut self, until: Instant) -> Self {

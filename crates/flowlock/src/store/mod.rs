@@ -12,6 +12,8 @@ mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod watermark;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+mod way;
 
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
@@ -50,6 +52,10 @@ pub trait Store: Debug + Send + Sync {
     fn url(&self) -> String;
     /// The lease clock, in milliseconds: what `latest_ms` of a step is measured with.
     fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError>;
+    /// The same, within the limits of a caller, if it has to be asked for.
+    fn clock_within(&self, namespace: &Namespace, _: &Limits) -> Result<i64, StoreError> {
+        self.clock_ms(namespace)
+    }
     /// Carries out one step.
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError>;
     /// The same for a caller that does not wait for ever: a store that waits for others (for its turn, for a lock, for an
@@ -59,6 +65,10 @@ pub trait Store: Debug + Send + Sync {
     }
     /// Reads one snapshot.
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError>;
+    /// The same, within the limits of a caller.
+    fn view_within(&self, namespace: &Namespace, view: &View, _: &Limits) -> Result<Page, StoreError> {
+        self.view(namespace, view)
+    }
     /// The namespaces that somebody used, in the order of their names; some of them may have been removed since.
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError>;
     /// A lock that tells others that this process lives; none where leases alone must do.

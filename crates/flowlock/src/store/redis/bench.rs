@@ -2,7 +2,7 @@
 
 use super::link::Script;
 use super::resp::SHORT;
-use super::{RedisStore, words};
+use super::{RedisStore, no_limits, words};
 use crate::name::Namespace;
 use crate::step::Step;
 use crate::store::StoreError;
@@ -15,10 +15,10 @@ impl RedisStore {
         namespace: &Namespace,
         step: &Step,
     ) -> Result<impl Fn() -> Result<(), StoreError> + '_, StoreError> {
-        let keys = self.enter(namespace)?;
+        let keys = self.enter(namespace, &no_limits())?;
         let script = Script::new("return 1".to_owned());
         let mut words = self.head(words::name_of(step));
         words::add_step(&mut words, step);
-        Ok(move || self.send(&keys, &script, &words, SHORT, None).map(drop))
+        Ok(move || self.send(&keys, &script, &words, SHORT, None, &no_limits()).map(drop))
     }
 }

@@ -2,16 +2,17 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{ServerError, Value};
 
-use super::dial::Part;
+use super::dial::{Dialler, Part};
 use super::failure::{self, Failure, quoted};
 use super::line::Job;
 use super::pack;
 use super::topology::Primary;
-use super::url::{Address, Options};
+use super::url::Address;
+use crate::store::Limits;
 use crate::sync::lock;
 
 /// How many namespaces' places are remembered.
@@ -24,7 +25,7 @@ const MOST_NODES: usize = 1_000;
 /// The nodes of a cluster.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    options: Arc<Options>,
+    dialler: Arc<Dialler>,
     patience: Duration,
     known: Mutex<Known>,
 }
@@ -39,22 +40,20 @@ struct Known {
 }
 
 impl Cluster {
-    pub(super) fn new(options: &Arc<Options>, seeds: &[Address], patience: Duration) -> Self {
+    pub(super) fn new(dialler: &Arc<Dialler>, seeds: &[Address], patience: Duration) -> Self {
         let known = Known { nodes: seeds.iter().cloned().collect(), ..Known::default() };
-        Self { options: options.clone(), patience, known: Mutex::new(known) }
+        Self { dialler: dialler.clone(), patience, known: Mutex::new(known) }
     }
 
     /// Connects to one of the nodes, and learns of the others.
-    pub(super) fn open(&self, until: Instant) -> Result<(), Failure> {
+    pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
         let seeds = lock(&self.known).nodes.clone();
         let mut first = None;
         for (at, seed) in seeds.iter().enumerate() {
-            let left = until.saturating_duration_since(Instant::now());
-            let share = crate::world::later(Instant::now(), left / (seeds.len() - at) as u32);
             let node = self.node(seed);
-            match node.shared().open(share) {
+            match node.shared().open(&limits.share(seeds.len() - at)) {
                 Ok(()) => {
-                    self.learn(&node, until);
+                    self.learn(&node, limits);
                     return Ok(());
                 }
                 Err(failure) => {
@@ -75,13 +74,13 @@ impl Cluster {
     }
 
     /// All primaries, by what any one node says.
-    pub(super) fn primaries(&self, until: Instant) -> Result<Vec<Arc<Primary>>, Failure> {
+    pub(super) fn primaries(&self, limits: &Limits) -> Result<Vec<Arc<Primary>>, Failure> {
         let nodes = lock(&self.known).nodes.len().max(1);
         let mut first = None;
         for _ in 0..nodes {
             let node = self.primary("")?;
             let head = pack::words(&[b"CLUSTER", b"SLOTS"]);
-            match node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, until) {
+            match node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, limits) {
                 Ok(replies) => match replies.head {
                     Value::ServerError(error) => return Err(failure::refused(node.address(), &error)),
                     slots => {
@@ -142,14 +141,14 @@ impl Cluster {
     }
 
     fn node_in(&self, known: &mut Known, address: &Address) -> Arc<Primary> {
-        let make = || Arc::new(Primary::new(&self.options, address, Part::Node, self.patience));
+        let make = || Arc::new(Primary::new(&self.dialler, address, Part::Node, self.patience));
         known.primaries.entry(address.clone()).or_insert_with(make).clone()
     }
 
     /// Learns the other nodes. What cannot be learned costs only choice when a node is lost.
-    fn learn(&self, node: &Primary, until: Instant) {
+    fn learn(&self, node: &Primary, limits: &Limits) {
         let head = pack::words(&[b"CLUSTER", b"SLOTS"]);
-        let Ok(replies) = node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, until) else {
+        let Ok(replies) = node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, limits) else {
             return;
         };
         let mut known = lock(&self.known);

@@ -1,7 +1,7 @@
 //! Commits that a store may have lost: looked for, made again where their grant is still there, and else reported.
 
-use super::RedisStore;
 use super::watch::Commit;
+use super::{RedisStore, no_limits};
 use crate::name::Namespace;
 use crate::run::{Attempt, Outcome, State};
 use crate::step::{Answer, Finished, Step, Who};
@@ -50,7 +50,7 @@ impl RedisStore {
     fn commit_anew(&self, namespace: &Namespace, commit: &Commit) -> Result<Found, StoreError> {
         let Commit { run, nonce, note, .. } = commit;
         let who = Who { run: run.clone(), nonce: Some(*nonce), by: None };
-        match self.carry_out(namespace, &Step::Commit { who, note: note.clone() })?.0 {
+        match self.carry_out(namespace, &Step::Commit { who, note: note.clone() }, &no_limits())?.0 {
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }) => {
                 tracing::warn!(%run, "the store had lost its commit and kept its grant; committed anew");
                 Ok(Found::There)

@@ -1,6 +1,7 @@
 //! Making a connection: who we are, what answers, and whether it is what the URL says.
 
-use std::time::Instant;
+use std::collections::HashSet;
+use std::sync::Mutex;
 
 use redis::Value;
 
@@ -9,7 +10,8 @@ use super::pack;
 use super::probe;
 use super::url::{Address, Options, Password};
 use super::wire::{Trouble, Wire};
-use crate::world::later;
+use crate::store::Limits;
+use crate::sync::lock;
 
 /// What the server at an address is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +28,49 @@ pub(super) enum Part {
     Sentinel,
 }
 
-/// Connects to a server and checks what it is.
-pub(super) fn dial(
+/// Makes the connections of a store, and remembers who has answered before.
+#[derive(Debug)]
+pub(super) struct Dialler {
+    options: Options,
+    greeted: Mutex<HashSet<Address>>,
+}
+
+impl Dialler {
+    pub(super) fn new(options: Options) -> Self {
+        Self { options, greeted: Mutex::default() }
+    }
+
+    pub(super) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Connects to a server and checks what it is.
+    pub(super) fn dial(&self, address: &Address, part: Part, limits: &Limits) -> Result<Wire, Failure> {
+        let known = if lock(&self.greeted).contains(address) { Known::Before } else { Known::Not };
+        let part = if (part, known) == (Part::Alone, Known::Before) { Part::Again } else { part };
+        let wire = dial(&self.options, address, part, known, limits)?;
+        lock(&self.greeted).insert(address.clone());
+        Ok(wire)
+    }
+}
+
+/// Whether a server has answered before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Before,
+    Not,
+}
+
+fn dial(
     options: &Options,
     address: &Address,
     part: Part,
-    until: Instant,
+    known: Known,
+    limits: &Limits,
 ) -> Result<Wire, Failure> {
     let hello = Hello::new(options, part)?;
-    let mut wire = Wire::connect(address, options.tls.as_ref(), until)?;
-    let answers = hello.exchange(&mut wire, address, until)?;
+    let mut wire = Wire::connect(address, options.tls.as_ref(), limits)?;
+    let answers = hello.exchange(&mut wire, address, known, limits)?;
     // The kind of server explains the other errors, so it comes first if it can be told.
     if let Value::BulkString(info) = &answers.info {
         check_kind(address, part, &String::from_utf8_lossy(info))?;
@@ -91,15 +126,25 @@ impl Hello {
         Ok(Self { commands, has_auth: password.is_some(), has_select })
     }
 
-    fn exchange(&self, wire: &mut Wire, at: &Address, until: Instant) -> Result<Answers, Failure> {
+    fn exchange(
+        &self,
+        wire: &mut Wire,
+        at: &Address,
+        known: Known,
+        limits: &Limits,
+    ) -> Result<Answers, Failure> {
         let count = 3 + usize::from(self.has_auth) + usize::from(self.has_select);
         let mut answers = Vec::with_capacity(count);
-        if let Err(trouble) = self.converse(wire, &mut answers, count, until) {
-            return Err(match answers.first() {
+        // A server without TLS waits for more when it gets a handshake: that must be found out in time.
+        let may_be_deaf = wire.is_encrypted() && known == Known::Not;
+        let patience = if may_be_deaf { limits.share(2) } else { limits.clone() };
+        if let Err(trouble) = self.converse(wire, &mut answers, count, &patience) {
+            return Err(match (answers.first(), known) {
                 // A server that wants nobody says why before it hangs up.
-                Some(Value::ServerError(error)) if self.has_auth => failure::refused_password(at, error),
-                Some(Value::ServerError(error)) => failure::refused(at, error),
-                _ => probe::explain(at, &trouble, wire.is_encrypted(), until),
+                (Some(Value::ServerError(error)), _) if self.has_auth => failure::refused_password(at, error),
+                (Some(Value::ServerError(error)), _) => failure::refused(at, error),
+                (None, Known::Not) => probe::explain(at, &trouble, wire.is_encrypted(), limits),
+                _ => failure::not_set_up(at, &trouble, wire.is_encrypted()),
             });
         }
         let mut answers = answers.into_iter();
@@ -115,21 +160,14 @@ impl Hello {
         wire: &mut Wire,
         answers: &mut Vec<Value>,
         count: usize,
-        until: Instant,
+        limits: &Limits,
     ) -> Result<(), Trouble> {
-        let until = if wire.is_encrypted() { halfway(until) } else { until };
-        wire.send(&self.commands, until)?;
+        wire.send(&self.commands, limits)?;
         while answers.len() < count {
-            answers.push(wire.receive(until)?);
+            answers.push(wire.receive(limits)?);
         }
         Ok(())
     }
-}
-
-/// A server without TLS waits for more when it gets a handshake: that must be found out in time.
-fn halfway(until: Instant) -> Instant {
-    let now = Instant::now();
-    later(now, until.saturating_duration_since(now) / 2)
 }
 
 fn auth(user: Option<&str>, password: &Password) -> Result<Vec<u8>, Failure> {

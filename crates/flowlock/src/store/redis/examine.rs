@@ -9,7 +9,6 @@ mod several;
 mod space;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use redis::Value;
 
@@ -17,8 +16,7 @@ use super::RedisStore;
 use super::keys::Keys;
 use super::url::Address;
 use crate::name::Namespace;
-use crate::store::{Finding, StoreError};
-use crate::world::later;
+use crate::store::{Finding, Limits, StoreError};
 
 impl RedisStore {
     /// Looks at the server that has the namespace, and at what it is told to do with what it keeps.
@@ -31,6 +29,7 @@ impl RedisStore {
         let examined = Examined::new(self, keys)?;
         let mut findings = vec![server::server(&examined)];
         findings.extend(several::arrangement(&examined)?);
+        findings.extend(line::socket(&examined));
         findings.extend([rights, server::wake_ups(&examined, namespace)?]);
         findings.extend([line::encryption(&examined), line::user(&examined)]);
         findings.extend([server::round_trip(&examined)?, server::clock(&examined)?]);
@@ -72,8 +71,7 @@ impl<'s> Examined<'s> {
         for word in words {
             command.arg(word);
         }
-        let until = later(Instant::now(), self.store.patience);
-        match self.store.link.command(&self.keys.tag, &command, until) {
+        match self.store.link.command(&self.keys.tag, &command, &Limits::within(self.store.patience)) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
@@ -113,8 +111,8 @@ impl<'s> Examined<'s> {
     /// The server that has the namespace.
     fn address(&self) -> Option<Address> {
         let topology = self.store.link.topology();
-        let until = later(Instant::now(), self.store.patience);
-        topology.primary(&self.keys.tag, until).ok().map(|primary| primary.address().clone())
+        let limits = Limits::within(self.store.patience);
+        topology.primary(&self.keys.tag, &limits).ok().map(|primary| primary.address().clone())
     }
 }
 

@@ -7,6 +7,8 @@ use std::io;
 
 use redis::ServerError;
 
+use super::local;
+use super::patience::is_interruption;
 use super::url::Address;
 use super::wire::Trouble;
 use crate::store::{StoreError, StoreErrorKind};
@@ -152,8 +154,24 @@ fn forbidden(tag: &str, at: &Address, details: &str, said: &str) -> Failure {
     Failure::unusable(format!("the user at {at} {missing} ({said})"))
 }
 
+/// Others were served first until the wait was over: nothing was sent.
+pub(super) fn not_served(at: &Address, over: &io::Error) -> Failure {
+    if is_interruption(over) {
+        return Failure::unreachable(over.to_string());
+    }
+    Failure::unreachable(format!(
+        "{at} did not answer the calls ahead of this one in time; nothing was sent for it"
+    ))
+}
+
 /// A connection that could not be made: nothing was sent.
 pub(super) fn not_reached(at: &Address, error: &io::Error) -> Failure {
+    if is_interruption(error) {
+        return Failure::unreachable(error.to_string());
+    }
+    if local::is_refusal(error) {
+        return Failure::unusable(error.to_string());
+    }
     let why = match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "it did not answer in time".to_owned(),
         io::ErrorKind::PermissionDenied => {
@@ -171,6 +189,11 @@ pub(super) fn not_reached(at: &Address, error: &io::Error) -> Failure {
 /// A command that was sent, at least in part, and has no answer.
 pub(super) fn unanswered(at: &Address, trouble: &Trouble) -> Failure {
     let why = match trouble {
+        Trouble::Io(error) if is_interruption(error) => {
+            let message =
+                format!("{error}; whether the step counts is unknown until the store is asked again");
+            return Failure::new(StoreErrorKind::Unknown, message);
+        }
         Trouble::Io(error) if is_timeout(error) => "did not answer in time".to_owned(),
         Trouble::Io(error) => format!("broke the connection ({})", quoted(&error.to_string())),
         Trouble::Closed => "closed the connection".to_owned(),
@@ -192,7 +215,7 @@ pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over_tls: bool) -> Fai
         )),
         Trouble::Io(error) => match tls_error(error) {
             Some(error) => tls_refused(at, error),
-            None if is_timeout(error) => Failure::unreachable(format!(
+            None if is_timeout(error) && !is_interruption(error) => Failure::unreachable(format!(
                 "{at} takes connections but did not answer in time; check whether it is stopped or overloaded"
             )),
             None => not_reached(at, error),

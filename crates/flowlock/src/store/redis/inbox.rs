@@ -15,9 +15,8 @@ use super::topology::Primary;
 use super::wire::{Trouble, Wire};
 use crate::name::RunId;
 use crate::store::signal::{Raised, Signal, SignalInbox};
-use crate::store::{Bell, Inbox, News, StoreError, StoreErrorKind};
+use crate::store::{Bell, Inbox, Limits, News, StoreError, StoreErrorKind};
 use crate::sync::lock;
-use crate::world::later;
 
 /// The pause after the first loss; it doubles with every further one that comes soon.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -167,11 +166,11 @@ impl Listener {
 
     /// Subscribes where the namespace is.
     fn subscribe(&self) -> Result<(Wire, Arc<Primary>), Failure> {
-        let until = later(Instant::now(), self.link.patience());
-        let mut primary = self.link.topology().primary(&self.tag, until)?;
+        let limits = Limits::within(self.link.patience());
+        let mut primary = self.link.topology().primary(&self.tag, &limits)?;
         let mut asking = false;
         for _ in 0..=MOST_REDIRECTIONS {
-            let (wire, refused) = self.subscribe_at(&primary, asking, until).inspect_err(|_| {
+            let (wire, refused) = self.subscribe_at(&primary, asking, &limits).inspect_err(|_| {
                 self.link.topology().lost(&self.tag, &primary);
             })?;
             let Some(error) = refused else {
@@ -190,10 +189,10 @@ impl Listener {
         &self,
         primary: &Primary,
         asking: bool,
-        until: Instant,
+        limits: &Limits,
     ) -> Result<(Wire, Option<ServerError>), Failure> {
         let at = primary.address();
-        let mut wire = primary.dial(until)?;
+        let mut wire = primary.dial(limits)?;
         let cutter = wire.cutter().map_err(|error| failure::not_reached(at, &error))?;
         if !self.state.expose(cutter) {
             return Err(Failure::unreachable("the inbox is closed"));
@@ -203,11 +202,11 @@ impl Listener {
         commands.extend(pack::words(&[b"SSUBSCRIBE", own.as_bytes(), all.as_bytes()]));
         let encrypted = wire.is_encrypted();
         let failed = |trouble| failure::not_set_up(at, &trouble, encrypted);
-        wire.send(&commands, until).map_err(failed)?;
+        wire.send(&commands, limits).map_err(failed)?;
         if asking {
-            wire.receive(until).map_err(failed)?;
+            wire.receive(limits).map_err(failed)?;
         }
-        match wire.receive(until).map_err(failed)? {
+        match wire.receive(limits).map_err(failed)? {
             Value::ServerError(error) => Ok((wire, Some(error))),
             _ => Ok((wire, None)),
         }
@@ -216,7 +215,7 @@ impl Listener {
     /// Hands on what comes, until the connection is lost or the namespace is elsewhere.
     fn listen(&self, wire: &mut Wire, primary: &Primary) {
         loop {
-            match wire.receive(later(Instant::now(), GLANCE)) {
+            match wire.receive(&Limits::within(GLANCE)) {
                 Ok(Value::Array(words)) => match words.as_slice() {
                     [Value::BulkString(kind), _, Value::BulkString(run)] if kind == b"smessage" => {
                         self.deliver(run);

@@ -9,18 +9,21 @@ mod lead;
 mod tests;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use self::lead::Lead;
-use super::dial::{self, Part};
+use super::dial::{Dialler, Part};
 use super::failure::{self, Failure};
+use super::patience::Wait;
 use super::resp::SHORT;
-use super::url::{Address, Options};
+use super::url::Address;
 use super::wire::{Trouble, Wire};
+use crate::store::Limits;
 use crate::sync::lock;
 
 /// Commands that belong together.
@@ -53,12 +56,11 @@ pub(super) struct Replies {
 /// A shared connection to one server.
 #[derive(Debug)]
 pub(super) struct Line {
-    options: Arc<Options>,
+    dialler: Arc<Dialler>,
     address: Address,
     part: Part,
     /// No attempt to connect takes longer.
     patience: Duration,
-    opened: AtomicBool,
     /// How many connections it has had.
     dials: AtomicU64,
     place: Mutex<Place>,
@@ -94,14 +96,12 @@ enum Fate {
 }
 
 impl Line {
-    pub(super) fn new(options: Arc<Options>, address: Address, part: Part, patience: Duration) -> Self {
-        let opened = AtomicBool::new(false);
+    pub(super) fn new(dialler: Arc<Dialler>, address: Address, part: Part, patience: Duration) -> Self {
         Self {
-            options,
+            dialler,
             address,
             part,
             patience,
-            opened,
             dials: AtomicU64::new(0),
             place: Mutex::default(),
             #[cfg(test)]
@@ -119,37 +119,46 @@ impl Line {
     }
 
     /// Connects if that was not done yet.
-    pub(super) fn open(&self, until: Instant) -> Result<(), Failure> {
-        self.ask(Job::default(), until).map(drop)
+    pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
+        self.ask(Job::default(), limits).map(drop)
     }
 
     /// Sends a job and waits for its replies.
-    pub(super) fn ask(&self, job: Job, until: Instant) -> Result<Replies, Failure> {
+    pub(super) fn ask(&self, job: Job, limits: &Limits) -> Result<Replies, Failure> {
         let mut place = lock(&self.place);
         if place.led {
             let waiter = Arc::new(Waiter { job, fate: Mutex::new(Fate::Queued), changed: Condvar::new() });
             place.queue.push_back(waiter.clone());
             drop(place);
-            return self.wait(&waiter, until);
+            return self.wait(&waiter, limits);
         }
         place.led = true;
         let wire = place.wire.take();
         drop(place);
-        Lead::new(self, wire).carry(&job, until)
+        Lead::new(self, wire).carry(&job, limits)
     }
 
-    fn wait(&self, waiter: &Arc<Waiter>, until: Instant) -> Result<Replies, Failure> {
-        let fate = lock(&waiter.fate);
-        let left = until.saturating_duration_since(Instant::now());
-        let undecided = |fate: &mut Fate| matches!(fate, Fate::Queued | Fate::Sent);
-        let (mut fate, _) =
-            waiter.changed.wait_timeout_while(fate, left, undecided).unwrap_or_else(PoisonError::into_inner);
+    fn wait(&self, waiter: &Arc<Waiter>, limits: &Limits) -> Result<Replies, Failure> {
+        let mut wait = Wait::new(limits);
+        let mut fate = lock(&waiter.fate);
+        let over = loop {
+            if !matches!(*fate, Fate::Queued | Fate::Sent) {
+                break io::ErrorKind::TimedOut.into();
+            }
+            match wait.slice() {
+                Ok(slice) => {
+                    let looked = waiter.changed.wait_timeout(fate, slice);
+                    fate = looked.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                Err(over) => break over,
+            }
+        };
         if matches!(*fate, Fate::Queued) {
             drop(fate);
             let mut place = lock(&self.place);
             if let Some(at) = place.queue.iter().position(|other| Arc::ptr_eq(other, waiter)) {
                 place.queue.remove(at);
-                return Err(self.not_served());
+                return Err(failure::not_served(&self.address, &over));
             }
             // Somebody has just taken it out of the queue: what was decided stands by now.
             drop(place);
@@ -160,27 +169,16 @@ impl Line {
             Fate::Lead => {
                 drop(fate);
                 let wire = lock(&self.place).wire.take();
-                Lead::new(self, wire).carry(&waiter.job, until)
+                Lead::new(self, wire).carry(&waiter.job, limits)
             }
-            _ => Err(failure::unanswered(&self.address, &Trouble::Io(std::io::ErrorKind::TimedOut.into()))),
+            _ => Err(failure::unanswered(&self.address, &Trouble::Io(over))),
         }
     }
 
-    fn not_served(&self) -> Failure {
-        Failure::unreachable(format!(
-            "{} did not answer the calls ahead of this one in time; nothing was sent for it",
-            self.address
-        ))
-    }
-
     /// A connection of its own, for who listens.
-    pub(super) fn dial(&self, until: Instant) -> Result<Wire, Failure> {
-        let opened = self.opened.load(Ordering::Relaxed);
-        let part = if opened && self.part == Part::Alone { Part::Again } else { self.part };
-        let until = until.min(crate::world::later(Instant::now(), self.patience));
-        let wire = dial::dial(&self.options, &self.address, part, until)?;
-        self.opened.store(true, Ordering::Relaxed);
-        Ok(wire)
+    pub(super) fn dial(&self, limits: &Limits) -> Result<Wire, Failure> {
+        let limits = limits.clone().no_later_than(crate::world::later(Instant::now(), self.patience));
+        self.dialler.dial(&self.address, self.part, &limits)
     }
 }
 

@@ -1,18 +1,18 @@
 //! The store's end of the connection: scripts in, replies out, whatever becomes of the servers meanwhile.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{ServerError, Value};
 
+use super::dial::Dialler;
 use super::failure::{self, Failure};
 use super::inbox::RedisInbox;
 use super::line::{Job, Replies};
 use super::pack::{self, Named};
 use super::topology::{Primary, Topology};
 use super::url::{Address, Durability, Options};
-use crate::store::{StoreError, StoreErrorKind};
-use crate::world::later;
+use crate::store::{Limits, StoreError, StoreErrorKind};
 
 /// How often a step follows from node to node.
 pub(super) const MOST_REDIRECTIONS: usize = 5;
@@ -78,7 +78,7 @@ pub(super) struct Source {
 /// The connection of a process to its store: one for all threads, made anew when it is lost.
 #[derive(Debug)]
 pub(super) struct Link {
-    options: Arc<Options>,
+    dialler: Arc<Dialler>,
     topology: Topology,
     patience: Duration,
     /// The process that opened it: its sockets are not for a child.
@@ -87,37 +87,40 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects once and checks what is there. `patience` is how long one attempt to connect may take.
-    pub(super) fn open(options: Options, patience: Duration) -> Result<Self, StoreError> {
-        let options = Arc::new(options);
-        let topology = Topology::new(&options, patience);
-        let until = later(Instant::now(), patience);
-        topology.open(until)?;
-        let link = Self { options, topology, patience, pid: std::process::id() };
-        if matches!(link.options.durability, Durability::Replicas { .. }) {
+    pub(super) fn open(options: Options, patience: Duration, limits: &Limits) -> Result<Self, StoreError> {
+        let dialler = Arc::new(Dialler::new(options));
+        let topology = Topology::new(&dialler, patience);
+        topology.open(limits)?;
+        let link = Self { dialler, topology, patience, pid: std::process::id() };
+        if matches!(link.options().durability, Durability::Replicas { .. }) {
             // Whether that may be asked is better known now than after a step that counts.
-            link.command("", redis::cmd("WAIT").arg(0).arg(1), until)?;
+            link.command("", redis::cmd("WAIT").arg(0).arg(1), limits)?;
         }
         Ok(link)
     }
 
     pub(super) fn options(&self) -> &Options {
-        &self.options
+        self.dialler.options()
+    }
+
+    pub(super) fn dialler(&self) -> &Dialler {
+        &self.dialler
     }
 
     /// Runs a script on the primary of the namespace.
-    pub(super) fn eval(&self, call: &Call<'_>, until: Instant) -> Result<Evaluated, StoreError> {
+    pub(super) fn eval(&self, call: &Call<'_>, limits: &Limits) -> Result<Evaluated, StoreError> {
         self.same_process()?;
         let mut named = Named::BySha;
         let mut sent_ms = 0;
-        let asked = self.routed(call.tag, until, |primary, asking| {
+        let asked = self.routed(call.tag, limits, |primary, asking| {
             sent_ms = crate::world::boot_now_ms();
             let job =
-                |named| job(pack::eval(call.script, named, call), call.most, asking, call.replicas, until);
+                |named| job(pack::eval(call.script, named, call), call.most, asking, call.replicas, limits);
             let line = if call.replicas.is_some() { primary.waiting() } else { primary.shared() };
-            let replies = line.ask(job(named), until)?;
+            let replies = line.ask(job(named), limits)?;
             if named == Named::BySha && is_error(&replies.head, "NOSCRIPT") {
                 named = Named::BySource;
-                return line.ask(job(named), until);
+                return line.ask(job(named), limits);
             }
             Ok(replies)
         })?;
@@ -131,19 +134,19 @@ impl Link {
         &self,
         tag: &str,
         command: &redis::Cmd,
-        until: Instant,
+        limits: &Limits,
     ) -> Result<Value, StoreError> {
         self.same_process()?;
-        let (_, replies) = self.routed(tag, until, |primary, asking| {
-            primary.shared().ask(job(command.get_packed_command(), LARGEST, asking, None, until), until)
+        let (_, replies) = self.routed(tag, limits, |primary, asking| {
+            primary.shared().ask(job(command.get_packed_command(), LARGEST, asking, None, limits), limits)
         })?;
         Ok(replies.head)
     }
 
     /// All servers that have namespaces: the one, or every primary of a cluster.
-    pub(super) fn primaries(&self, until: Instant) -> Result<Vec<Arc<Primary>>, StoreError> {
+    pub(super) fn primaries(&self, limits: &Limits) -> Result<Vec<Arc<Primary>>, StoreError> {
         self.same_process()?;
-        Ok(self.topology.primaries(until)?)
+        Ok(self.topology.primaries(limits)?)
     }
 
     /// Sends any one command to one server; what the server refuses is the answer.
@@ -151,10 +154,10 @@ impl Link {
         &self,
         primary: &Arc<Primary>,
         command: &redis::Cmd,
-        until: Instant,
+        limits: &Limits,
     ) -> Result<Value, StoreError> {
         let asked =
-            primary.shared().ask(job(command.get_packed_command(), LARGEST, false, None, until), until);
+            primary.shared().ask(job(command.get_packed_command(), LARGEST, false, None, limits), limits);
         let replies = asked.inspect_err(|_| self.topology.lost("", primary))?;
         Ok(replies.head)
     }
@@ -181,10 +184,10 @@ impl Link {
     fn routed(
         &self,
         tag: &str,
-        until: Instant,
+        limits: &Limits,
         mut ask: impl FnMut(&Arc<Primary>, bool) -> Result<Replies, Failure>,
     ) -> Result<(Source, Replies), Failure> {
-        let mut primary = self.topology.primary(tag, until)?;
+        let mut primary = self.topology.primary(tag, limits)?;
         let mut asking = false;
         for _ in 0..=MOST_REDIRECTIONS {
             let replies = match ask(&primary, asking) {
@@ -246,17 +249,16 @@ fn job(
     most: usize,
     asking: bool,
     replicas: Option<(u32, Duration)>,
-    until: Instant,
+    limits: &Limits,
 ) -> Job {
     let head = if asking { [pack::words(&[b"ASKING"]), command].concat() } else { command };
-    let tail = replicas.map(|(count, within)| wait(count, within, until));
+    let tail = replicas.map(|(count, within)| wait(count, within, limits));
     Job { head, skip: usize::from(asking), most, tail }
 }
 
 /// WAIT with 0 ms would wait for ever, and with more than is left nobody would hear the answer.
-fn wait(count: u32, within: Duration, until: Instant) -> Vec<u8> {
-    let left = until.saturating_duration_since(Instant::now());
-    let within_ms = within.min(left / 4 * 3).as_millis().max(1);
+fn wait(count: u32, within: Duration, limits: &Limits) -> Vec<u8> {
+    let within_ms = within.min(limits.left() / 4 * 3).as_millis().max(1);
     pack::words(&[b"WAIT", count.to_string().as_bytes(), within_ms.to_string().as_bytes()])
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use redis::Value;
 
@@ -11,8 +10,7 @@ use super::failure::{self, Failure};
 use super::keys;
 use super::topology::Primary;
 use crate::name::Namespace;
-use crate::store::StoreError;
-use crate::world::later;
+use crate::store::{Limits, StoreError};
 
 /// How many keys the server looks at for one page: a third of a millisecond, whatever else it keeps.
 const PAGE: u32 = 1_000;
@@ -22,12 +20,12 @@ const MOST_PAGES: u32 = 10_000_000;
 /// All namespaces that have a row, also those that were removed: nobody else's keys look like it. The server is never
 /// asked for all keys at once (`KEYS`), which would stop everybody.
 pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreError> {
-    let until = || later(Instant::now(), store.patience);
+    let limits = || Limits::within(store.patience);
     let mut found = BTreeSet::new();
-    for primary in store.link.primaries(until())? {
+    for primary in store.link.primaries(&limits())? {
         let mut cursor = b"0".to_vec();
         for _ in 0..MOST_PAGES {
-            cursor = page(store, &primary, &cursor, until(), &mut found)?;
+            cursor = page(store, &primary, &cursor, &limits(), &mut found)?;
             if cursor == b"0" {
                 break;
             }
@@ -44,12 +42,12 @@ fn page(
     store: &RedisStore,
     primary: &Arc<Primary>,
     cursor: &[u8],
-    until: Instant,
+    limits: &Limits,
     found: &mut BTreeSet<Namespace>,
 ) -> Result<Vec<u8>, StoreError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(keys::EVERY_ROW).arg("COUNT").arg(PAGE);
-    let answer = match store.link.command_at(primary, &scan, until)? {
+    let answer = match store.link.command_at(primary, &scan, limits)? {
         Value::ServerError(error) if error.code() == "NOPERM" => return Err(may_not_list(primary)),
         Value::ServerError(error) => return Err(failure::refused(primary.address(), &error).into()),
         answer => answer,

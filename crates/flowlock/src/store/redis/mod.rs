@@ -17,7 +17,9 @@ mod keys;
 mod line;
 mod link;
 mod listing;
+mod local;
 mod pack;
+mod patience;
 mod probe;
 mod reply;
 mod resp;
@@ -47,7 +49,7 @@ use self::url::{Durability, Options};
 use self::watch::Watch;
 use self::words::Words;
 use super::memory::TestWorld;
-use super::{Epoch, Inbox, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
+use super::{Epoch, Inbox, Limits, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
 use crate::error::Error;
 use crate::name::Namespace;
 use crate::run::{ClientId, Outcome};
@@ -99,18 +101,28 @@ impl RedisStore {
     /// # Errors
     /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if what is there cannot be used.
     pub fn open(url: &str, patience: Duration) -> Result<Self, Error> {
-        Self::open_in(url, patience, None)
+        Self::open_within(url, patience, &no_limits())
+    }
+
+    /// The same, within the limits of a caller.
+    pub(crate) fn open_within(url: &str, patience: Duration, limits: &Limits) -> Result<Self, Error> {
+        Self::open_in(url, patience, None, limits)
     }
 
     /// Connects in another world, for tests: time and the dead are those of `world`.
     pub fn open_with_world(url: &str, patience: Duration, world: Arc<TestWorld>) -> Result<Self, Error> {
-        Self::open_in(url, patience, Some(world))
+        Self::open_in(url, patience, Some(world), &no_limits())
     }
 
-    fn open_in(url: &str, patience: Duration, world: Option<Arc<TestWorld>>) -> Result<Self, Error> {
+    fn open_in(
+        url: &str,
+        patience: Duration,
+        world: Option<Arc<TestWorld>>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let options = Options::parse(url).map_err(Error::Configuration)?;
         let patience = one_attempt(patience, options.durability);
-        let link = Arc::new(Link::open(options, patience)?);
+        let link = Arc::new(Link::open(options, patience, &attempt(patience, limits))?);
         let clock = if world.is_some() { Clock::Argument } else { Clock::Server };
         let store = Self {
             scripts: Scripts::new(clock),
@@ -135,12 +147,12 @@ impl RedisStore {
     }
 
     /// The namespace's keys. The first time, the server is asked whether it can be used.
-    fn enter(&self, namespace: &Namespace) -> Result<Arc<Keys>, StoreError> {
+    fn enter(&self, namespace: &Namespace, limits: &Limits) -> Result<Arc<Keys>, StoreError> {
         if let Some(keys) = lock(&self.namespaces).get(namespace) {
             return Ok(keys.clone());
         }
         let keys = Arc::new(Keys::of(namespace));
-        let checked = self.send(&keys, &self.scripts.check, &Words::new(), SHORT, None)?;
+        let checked = self.send(&keys, &self.scripts.check, &Words::new(), SHORT, None, limits)?;
         keys.set_clock(checked.sent_ms, reply::check(checked.reply)?);
         Ok(lock(&self.namespaces).entry(namespace.clone()).or_insert(keys).clone())
     }
@@ -152,9 +164,10 @@ impl RedisStore {
         args: &Words,
         most: usize,
         replicas: Option<(u32, Duration)>,
+        limits: &Limits,
     ) -> Result<Evaluated, StoreError> {
         let call = Call { tag: &keys.tag, script, keys: &keys.all, args, most, replicas };
-        self.link.eval(&call, later(Instant::now(), self.patience))
+        self.link.eval(&call, &attempt(self.patience, limits))
     }
 
     fn head(&self, what: &str) -> Words {
@@ -162,15 +175,20 @@ impl RedisStore {
     }
 
     /// Carries out a step, however many calls it takes; answers how many replicas have it, if that was asked.
-    fn carry_out(&self, namespace: &Namespace, step: &Step) -> Result<(Answer, Option<u32>), StoreError> {
-        let keys = self.enter(namespace)?;
+    fn carry_out(
+        &self,
+        namespace: &Namespace,
+        step: &Step,
+        limits: &Limits,
+    ) -> Result<(Answer, Option<u32>), StoreError> {
+        let keys = self.enter(namespace, limits)?;
         let mut words = self.head(words::name_of(step));
         words::add_step(&mut words, step);
         self.add_world(&mut words);
         let before = self.watch.newest(namespace);
         let replicas = self.replicas_for(step);
         let script = words::script_of(&self.scripts, step);
-        let evaluated = self.send(&keys, script, &words, words::most_for(step), replicas)?;
+        let evaluated = self.send(&keys, script, &words, words::most_for(step), replicas, limits)?;
         let acknowledged = evaluated.replicas;
         let reply = self.read(namespace, &keys, before, evaluated)?;
         Ok((reply.answer(step)?, acknowledged))
@@ -220,6 +238,7 @@ impl RedisStore {
         step: &Step,
         answer: Answer,
         acknowledged: Option<u32>,
+        limits: &Limits,
     ) -> Result<Answer, StoreError> {
         let Some((wanted, within)) = self.replicas_for(step) else { return Ok(answer) };
         let found = acknowledged.unwrap_or(0);
@@ -232,7 +251,9 @@ impl RedisStore {
                 Answer::Standing(Standing::Running(_)),
                 Step::Acquire(crate::step::Acquire { attempt, .. }) | Step::Claim { attempt, .. },
             ) => {
-                self.carry_out(namespace, &Step::GiveBack(attempt.clone()))?;
+                // Until that is answered the grant may stand.
+                self.carry_out(namespace, &Step::GiveBack(attempt.clone()), limits)
+                    .map_err(StoreError::into_unknown)?;
                 let message = format!(
                     "the grant was given back: {short}; check the replicas, or ask for less with durability=replicas(N,MS) in the URL"
                 );
@@ -265,19 +286,27 @@ impl Store for RedisStore {
     }
 
     fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError> {
+        self.clock_within(namespace, &no_limits())
+    }
+
+    fn clock_within(&self, namespace: &Namespace, limits: &Limits) -> Result<i64, StoreError> {
         match &self.world {
             Some(world) => Ok(world.now().boot_ms),
-            None => Ok(self.enter(namespace)?.clock_ms()),
+            None => Ok(self.enter(namespace, limits)?.clock_ms()),
         }
     }
 
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError> {
+        self.step_within(namespace, step, &no_limits())
+    }
+
+    fn step_within(&self, namespace: &Namespace, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
         if let Step::Refresh(runs) = step
             && runs.len() > MOST_REFRESHED
         {
-            return self.refresh_in_parts(namespace, runs);
+            return self.refresh_in_parts(namespace, runs, limits);
         }
-        let (answer, acknowledged) = self.carry_out(namespace, step)?;
+        let (answer, acknowledged) = self.carry_out(namespace, step, limits)?;
         if let (
             Step::Commit { who: Who { run, nonce: Some(nonce), .. }, note },
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
@@ -285,18 +314,22 @@ impl Store for RedisStore {
         {
             self.watch.committed(namespace, run, *nonce, note.as_deref());
         }
-        self.is_replicated(namespace, step, answer, acknowledged)
+        self.is_replicated(namespace, step, answer, acknowledged, limits)
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let keys = self.enter(namespace)?;
+        self.view_within(namespace, view, &no_limits())
+    }
+
+    fn view_within(&self, namespace: &Namespace, view: &View, limits: &Limits) -> Result<Page, StoreError> {
+        let keys = self.enter(namespace, limits)?;
         let (name, own) = words::view_words(view);
         let mut words = self.head(name);
         words.extend(own);
         self.add_world(&mut words);
         let before = self.watch.newest(namespace);
         let most = words::most_to_see(view);
-        let evaluated = self.send(&keys, &self.scripts.view, &words, most, None)?;
+        let evaluated = self.send(&keys, &self.scripts.view, &words, most, None, limits)?;
         let reply = self.read(namespace, &keys, before, evaluated)?;
         Ok(Page { sequence: reply.sequence, content: reply.content(view)? })
     }
@@ -337,6 +370,20 @@ impl Store for RedisStore {
     }
 }
 
+/// Those of a caller that leaves it to the store how long one attempt may take.
+fn no_limits() -> Limits {
+    Limits::within(Duration::MAX)
+}
+
+/// One attempt of a caller. Even one whose time is over is given some, or the repetition that is always allowed would
+/// be none.
+fn attempt(patience: Duration, limits: &Limits) -> Limits {
+    let now = Instant::now();
+    let mut attempt = limits.clone().no_later_than(later(now, patience));
+    attempt.until = attempt.until.max(later(now, LEAST_PATIENCE));
+    attempt
+}
+
 /// How long one attempt is given, if the caller goes on for `all`; a wait for replicas must fit in.
 fn one_attempt(all: Duration, durability: Durability) -> Duration {
     let replicas = match durability {
@@ -348,11 +395,16 @@ fn one_attempt(all: Duration, durability: Durability) -> Duration {
 }
 
 impl RedisStore {
-    fn refresh_in_parts(&self, namespace: &Namespace, runs: &[Who]) -> Result<Answer, StoreError> {
+    fn refresh_in_parts(
+        &self,
+        namespace: &Namespace,
+        runs: &[Who],
+        limits: &Limits,
+    ) -> Result<Answer, StoreError> {
         let mut all = Vec::with_capacity(runs.len());
         for part in runs.chunks(MOST_REFRESHED) {
             if let (Answer::Refreshed(answers), _) =
-                self.carry_out(namespace, &Step::Refresh(part.to_vec()))?
+                self.carry_out(namespace, &Step::Refresh(part.to_vec()), limits)?
             {
                 all.extend(answers);
             }

@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use redis::Value;
 
-use super::dial::{self, Part};
+use super::dial::{Dialler, Part};
 use super::failure::{self, Failure};
 use super::pack;
 use super::topology::Primary;
-use super::url::{Address, Options};
-use crate::store::StoreErrorKind;
+use super::url::Address;
+use crate::store::{Limits, StoreErrorKind};
 use crate::sync::lock;
 use crate::world::later;
 
 /// The sentinels, and whom they named last.
 #[derive(Debug)]
 pub(super) struct Sentinels {
-    options: Arc<Options>,
+    dialler: Arc<Dialler>,
     /// The one that answered last comes first.
     addresses: Mutex<Vec<Address>>,
     master: String,
@@ -34,13 +34,13 @@ struct Elected {
 
 impl Sentinels {
     pub(super) fn new(
-        options: &Arc<Options>,
+        dialler: &Arc<Dialler>,
         sentinels: &[Address],
         master: &str,
         patience: Duration,
     ) -> Self {
         Self {
-            options: options.clone(),
+            dialler: dialler.clone(),
             addresses: Mutex::new(sentinels.to_vec()),
             master: master.to_owned(),
             patience,
@@ -48,13 +48,13 @@ impl Sentinels {
         }
     }
 
-    pub(super) fn open(&self, until: Instant) -> Result<(), Failure> {
-        let primary = self.primary(until)?;
-        primary.shared().open(until).inspect_err(|_| self.lost(&primary))
+    pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
+        let primary = self.primary(limits)?;
+        primary.shared().open(limits).inspect_err(|_| self.lost(&primary))
     }
 
     /// The primary; the sentinels are asked if it is not known.
-    pub(super) fn primary(&self, until: Instant) -> Result<Arc<Primary>, Failure> {
+    pub(super) fn primary(&self, limits: &Limits) -> Result<Arc<Primary>, Failure> {
         {
             let elected = lock(&self.elected);
             if let (Some(primary), false) = (&elected.primary, elected.is_doubted) {
@@ -62,11 +62,11 @@ impl Sentinels {
             }
         }
         // Several threads may ask at once: that is rare and cheaper than waiting for each other.
-        let address = self.look_up(until)?;
+        let address = self.look_up(limits)?;
         let mut elected = lock(&self.elected);
         let primary = match elected.primary.take() {
             Some(known) if *known.address() == address => known,
-            _ => Arc::new(Primary::new(&self.options, &address, Part::Elected, self.patience)),
+            _ => Arc::new(Primary::new(&self.dialler, &address, Part::Elected, self.patience)),
         };
         *elected = Elected { primary: Some(primary.clone()), is_doubted: false };
         Ok(primary)
@@ -84,14 +84,13 @@ impl Sentinels {
         }
     }
 
-    fn look_up(&self, until: Instant) -> Result<Address, Failure> {
+    fn look_up(&self, limits: &Limits) -> Result<Address, Failure> {
         let sentinels = lock(&self.addresses).clone();
         let mut worst: Option<Failure> = None;
         for (at, sentinel) in sentinels.iter().enumerate() {
-            let left = until.saturating_duration_since(Instant::now()).min(self.patience);
+            let patience = limits.clone().no_later_than(later(Instant::now(), self.patience));
             // The last ones must have time to answer as well, and so must the primary itself.
-            let share = left / (sentinels.len() - at + 1) as u32;
-            match self.ask(sentinel, later(Instant::now(), share)) {
+            match self.ask(sentinel, &patience.share(sentinels.len() - at + 1)) {
                 Ok(address) => {
                     let mut sentinels = lock(&self.addresses);
                     sentinels.retain(|other| other != sentinel);
@@ -122,10 +121,10 @@ impl Sentinels {
         )
     }
 
-    fn ask(&self, sentinel: &Address, until: Instant) -> Result<Address, Failure> {
-        let mut wire = dial::dial(&self.options, sentinel, Part::Sentinel, until)?;
+    fn ask(&self, sentinel: &Address, limits: &Limits) -> Result<Address, Failure> {
+        let mut wire = self.dialler.dial(sentinel, Part::Sentinel, limits)?;
         let question = pack::words(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.master.as_bytes()]);
-        let answer = wire.send(&question, until).and_then(|()| wire.receive(until));
+        let answer = wire.send(&question, limits).and_then(|()| wire.receive(limits));
         match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, wire.is_encrypted()))? {
             Value::Array(words) => match words.as_slice() {
                 [Value::BulkString(host), Value::BulkString(port)] => named(sentinel, host, port),

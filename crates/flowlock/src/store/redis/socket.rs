@@ -1,16 +1,21 @@
-//! A socket that keeps a deadline: no connecting, reading or writing goes on after it.
+//! A socket that keeps to a caller's limits: no connecting, reading or writing goes on after them.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::socket::{self as sys, AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sockopt};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{self as sys, AddressFamily, MsgFlags, SockFlag, SockType, SockaddrStorage, sockopt};
 
+use super::failure::is_timeout;
+use super::local;
+use super::patience::Wait;
 use super::url::Address;
+use crate::store::Limits;
 
 /// By how much a deadline may be missed, so that the kernel is not told a new one for every call.
 const SLACK: Duration = Duration::from_millis(10);
@@ -21,7 +26,7 @@ const SILENT_S: u32 = 15;
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: Stream,
-    until: Instant,
+    wait: Wait,
     /// The time-out that the kernel knows.
     armed: Duration,
 }
@@ -46,28 +51,28 @@ impl Cutter {
 }
 
 impl Socket {
-    /// Connects; gives up at `until`.
-    pub(super) fn connect(address: &Address, until: Instant) -> io::Result<Self> {
+    /// Connects; gives up when the wait is over.
+    pub(super) fn connect(address: &Address, limits: &Limits) -> io::Result<Self> {
         let stream = match address {
-            Address::Tcp { host, port } => Stream::Tcp(connect_tcp(host, *port, until)?),
-            Address::Unix(path) => Stream::Unix(connect_unix(path, until)?),
+            Address::Tcp { host, port } => Stream::Tcp(connect_tcp(host, *port, limits)?),
+            Address::Unix(path) => Stream::Unix(local::connect(path, limits)?),
         };
-        Ok(Self { stream, until, armed: Duration::ZERO })
+        Ok(Self { stream, wait: Wait::new(limits), armed: Duration::ZERO })
     }
 
     /// Sets when reading and writing give up.
-    pub(super) fn keep_to(&mut self, until: Instant) {
-        self.until = until;
+    pub(super) fn keep_to(&mut self, limits: &Limits) {
+        self.wait = Wait::new(limits);
     }
 
     /// Whether the other side has closed it, or said something that nobody asked for.
     pub(super) fn is_stale(&self) -> bool {
-        self.peek() != Err(nix::errno::Errno::EAGAIN)
+        self.peek() != Err(Errno::EAGAIN)
     }
 
     /// Whether the other side has closed it.
     pub(super) fn is_closed(&self) -> bool {
-        !matches!(self.peek(), Err(nix::errno::Errno::EAGAIN) | Ok(1..))
+        !matches!(self.peek(), Err(Errno::EAGAIN) | Ok(1..))
     }
 
     fn peek(&self) -> nix::Result<usize> {
@@ -81,11 +86,11 @@ impl Socket {
         }))
     }
 
-    /// Tells the kernel the time that is left, if what it knows is too long or far too short.
+    /// Tells the kernel the time until the next look at the limits, if what it knows is too long or far too short.
     fn arm(&mut self) -> io::Result<()> {
-        let left = left(self.until)?;
-        if self.armed > left + SLACK || self.armed < left / 2 {
-            let timeout = Some(left);
+        let slice = self.wait.slice()?;
+        if self.armed > slice + SLACK || self.armed < slice / 2 {
+            let timeout = Some(slice);
             match &self.stream {
                 Stream::Tcp(stream) => {
                     stream.set_read_timeout(timeout).and(stream.set_write_timeout(timeout))?;
@@ -94,17 +99,18 @@ impl Socket {
                     stream.set_read_timeout(timeout).and(stream.set_write_timeout(timeout))?;
                 }
             }
-            self.armed = left;
+            self.armed = slice;
         }
         Ok(())
     }
 
-    /// A signal ends a call that has a time-out, whatever its handler says; it is begun again with what is left.
+    /// A signal ends a call that has a time-out, whatever its handler says; it is begun again with what is left, as after
+    /// the end of a slice.
     fn patiently(&mut self, mut call: impl FnMut(&mut Stream) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             self.arm()?;
             match call(&mut self.stream) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted || is_timeout(&error) => {}
                 done => return done,
             }
         }
@@ -142,19 +148,12 @@ impl Write for Socket {
     }
 }
 
-/// What is left until then; an error if nothing is.
-fn left(until: Instant) -> io::Result<Duration> {
-    let left = until.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left.max(Duration::from_millis(1))) }
-}
-
-fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
-    let found = resolve(host, port, until)?;
+fn connect_tcp(host: &str, port: u16, limits: &Limits) -> io::Result<TcpStream> {
+    let found = resolve(host, port, limits)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (at, address) in found.iter().enumerate() {
         // Each address gets its share, so that the first cannot use up the time of the others.
-        let share = left(until)? / (found.len() - at) as u32;
-        match TcpStream::connect_timeout(address, share.max(Duration::from_millis(1))) {
+        match connect_to(address, &limits.share(found.len() - at)) {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
                 keep_alive(&stream)?;
@@ -164,6 +163,28 @@ fn connect_tcp(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+fn connect_to(address: &SocketAddr, limits: &Limits) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let stream = TcpStream::from(sys::socket(family, SockType::Stream, flags, None)?);
+    match sys::connect(stream.as_raw_fd(), &SockaddrStorage::from(*address)) {
+        Ok(()) | Err(Errno::EINPROGRESS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut wait = Wait::new(limits);
+    loop {
+        let slice = PollTimeout::try_from(wait.slice()?).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], slice) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    stream.take_error()?.map_or(Ok(()), Err)?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {
@@ -176,7 +197,7 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
 
 /// The addresses of a name. The system's resolver knows no deadline, so it runs on a thread of its own, which
 /// ends when the resolver gives up.
-fn resolve(host: &str, port: u16, until: Instant) -> io::Result<Vec<SocketAddr>> {
+fn resolve(host: &str, port: u16, limits: &Limits) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -185,21 +206,14 @@ fn resolve(host: &str, port: u16, until: Instant) -> io::Result<Vec<SocketAddr>>
     std::thread::Builder::new().name("flowlock-resolver".into()).spawn(move || {
         let _ = tell.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect));
     })?;
-    told.recv_timeout(left(until)?)
-        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "its name was not resolved in time")))
-}
-
-/// The kernel waits for room in the server's backlog, at most for as long as the socket may send.
-fn connect_unix(path: &Path, until: Instant) -> io::Result<UnixStream> {
-    let address = UnixAddr::new(path)?;
-    let socket = sys::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    let stream = UnixStream::from(socket);
+    let mut wait = Wait::new(limits);
     loop {
-        stream.set_write_timeout(Some(left(until)?))?;
-        match sys::connect(stream.as_raw_fd(), &address) {
-            Ok(()) => return Ok(stream),
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
+        match told.recv_timeout(wait.slice()?) {
+            Ok(found) => return found,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(io::Error::other("the system's resolver broke off"));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod cluster;
 mod fuzz;
 mod hostile;
 mod inbox;
+pub(super) mod interrupted;
 mod loss;
 mod sentinel;
 pub(super) mod server;

@@ -1,17 +1,18 @@
 //! Which server is asked: the one, the elected one, or the one that has the namespace.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::ServerError;
 
 use super::cluster::Cluster;
-use super::dial::Part;
+use super::dial::{Dialler, Part};
 use super::failure::Failure;
 use super::line::Line;
 use super::sentinel::Sentinels;
-use super::url::{Address, Deployment, Options};
+use super::url::{Address, Deployment};
 use super::wire::Wire;
+use crate::store::Limits;
 
 /// A server that is asked, with its two connections.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub(super) struct Primary {
 }
 
 impl Primary {
-    pub(super) fn new(options: &Arc<Options>, address: &Address, part: Part, patience: Duration) -> Self {
-        let line = || Line::new(options.clone(), address.clone(), part, patience);
+    pub(super) fn new(dialler: &Arc<Dialler>, address: &Address, part: Part, patience: Duration) -> Self {
+        let line = || Line::new(dialler.clone(), address.clone(), part, patience);
         Self { shared: line(), waiting: line() }
     }
 
@@ -37,8 +38,8 @@ impl Primary {
     }
 
     /// A connection for one who listens.
-    pub(super) fn dial(&self, until: Instant) -> Result<Wire, Failure> {
-        self.shared.dial(until)
+    pub(super) fn dial(&self, limits: &Limits) -> Result<Wire, Failure> {
+        self.shared.dial(limits)
     }
 
     pub(super) fn shared(&self) -> &Line {
@@ -59,41 +60,41 @@ pub(super) enum Topology {
 }
 
 impl Topology {
-    pub(super) fn new(options: &Arc<Options>, patience: Duration) -> Self {
-        match &options.deployment {
+    pub(super) fn new(dialler: &Arc<Dialler>, patience: Duration) -> Self {
+        match &dialler.options().deployment {
             Deployment::One(address) => {
-                Self::One(Arc::new(Primary::new(options, address, Part::Alone, patience)))
+                Self::One(Arc::new(Primary::new(dialler, address, Part::Alone, patience)))
             }
             Deployment::Sentinel { sentinels, master } => {
-                Self::Sentinel(Sentinels::new(options, sentinels, master, patience))
+                Self::Sentinel(Sentinels::new(dialler, sentinels, master, patience))
             }
-            Deployment::Cluster(seeds) => Self::Cluster(Cluster::new(options, seeds, patience)),
+            Deployment::Cluster(seeds) => Self::Cluster(Cluster::new(dialler, seeds, patience)),
         }
     }
 
     /// Connects once, to see that it can be done.
-    pub(super) fn open(&self, until: Instant) -> Result<(), Failure> {
+    pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
         match self {
-            Self::One(primary) => primary.shared().open(until),
-            Self::Sentinel(sentinels) => sentinels.open(until),
-            Self::Cluster(cluster) => cluster.open(until),
+            Self::One(primary) => primary.shared().open(limits),
+            Self::Sentinel(sentinels) => sentinels.open(limits),
+            Self::Cluster(cluster) => cluster.open(limits),
         }
     }
 
     /// Who is to be asked about a namespace.
-    pub(super) fn primary(&self, tag: &str, until: Instant) -> Result<Arc<Primary>, Failure> {
+    pub(super) fn primary(&self, tag: &str, limits: &Limits) -> Result<Arc<Primary>, Failure> {
         match self {
             Self::One(primary) => Ok(primary.clone()),
-            Self::Sentinel(sentinels) => sentinels.primary(until),
+            Self::Sentinel(sentinels) => sentinels.primary(limits),
             Self::Cluster(cluster) => cluster.primary(tag),
         }
     }
 
     /// All servers that have namespaces.
-    pub(super) fn primaries(&self, until: Instant) -> Result<Vec<Arc<Primary>>, Failure> {
+    pub(super) fn primaries(&self, limits: &Limits) -> Result<Vec<Arc<Primary>>, Failure> {
         match self {
-            Self::Cluster(cluster) => cluster.primaries(until),
-            _ => Ok(vec![self.primary("", until)?]),
+            Self::Cluster(cluster) => cluster.primaries(limits),
+            _ => Ok(vec![self.primary("", limits)?]),
         }
     }
 

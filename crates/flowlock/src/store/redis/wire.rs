@@ -12,6 +12,7 @@ use super::resp::{Replies, SHORT};
 use super::socket::{Cutter, Socket};
 use super::tls;
 use super::url::{Address, TlsFiles};
+use crate::store::Limits;
 
 /// An idle connection is looked at before it is used again after so long.
 const IDLE: Duration = Duration::from_secs(1);
@@ -48,12 +49,12 @@ impl Wire {
     pub(super) fn connect(
         address: &Address,
         files: Option<&TlsFiles>,
-        until: Instant,
+        limits: &Limits,
     ) -> Result<Self, Failure> {
         // What is wrong with the files is known before anybody is called.
         let handshake = files.map(|files| tls::handshake(address, files)).transpose()?;
         let socket =
-            Socket::connect(address, until).map_err(|error| failure::not_reached(address, &error))?;
+            Socket::connect(address, limits).map_err(|error| failure::not_reached(address, &error))?;
         let stream = match handshake {
             None => Stream::Plain(socket),
             Some(handshake) => Stream::Tls(Box::new(StreamOwned::new(handshake, socket))),
@@ -62,8 +63,8 @@ impl Wire {
     }
 
     /// Sends commands.
-    pub(super) fn send(&mut self, bytes: &[u8], until: Instant) -> Result<(), Trouble> {
-        self.socket().keep_to(until);
+    pub(super) fn send(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Trouble> {
+        self.socket().keep_to(limits);
         self.used = Instant::now();
         match &mut self.stream {
             Stream::Plain(socket) => socket.write_all(bytes),
@@ -73,13 +74,13 @@ impl Wire {
     }
 
     /// Receives one short reply.
-    pub(super) fn receive(&mut self, until: Instant) -> Result<Value, Trouble> {
-        self.receive_within(SHORT, until)
+    pub(super) fn receive(&mut self, limits: &Limits) -> Result<Value, Trouble> {
+        self.receive_within(SHORT, limits)
     }
 
     /// Receives one reply that takes up at most so many bytes.
-    pub(super) fn receive_within(&mut self, most: usize, until: Instant) -> Result<Value, Trouble> {
-        self.socket().keep_to(until);
+    pub(super) fn receive_within(&mut self, most: usize, limits: &Limits) -> Result<Value, Trouble> {
+        self.socket().keep_to(limits);
         let mut ear = Ear { stream: &mut self.stream, first: &mut self.first, trouble: None };
         let parsed = self.replies.next(&mut ear, most);
         match (parsed, ear.trouble) {

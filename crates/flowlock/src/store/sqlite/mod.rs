@@ -297,8 +297,8 @@ impl SqliteStore {
         Ok(effect)
     }
 
-    fn look(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let limits = Limits::within(self.patience);
+    fn look(&self, namespace: &Namespace, view: &View, limits: &Limits) -> Result<Page, StoreError> {
+        let limits = limits.clone().no_later_than(later(Instant::now(), self.patience));
         let mut inner = self.inner(&limits)?;
         let Inner { file, identity, .. } = &mut *inner;
         let file = self.usable(file, *identity, &limits)?;
@@ -348,7 +348,11 @@ impl Store for SqliteStore {
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        self.look(namespace, view).map_err(|error| self.naming_the_locker(error, None))
+        self.view_within(namespace, view, &Limits::within(self.patience))
+    }
+
+    fn view_within(&self, namespace: &Namespace, view: &View, limits: &Limits) -> Result<Page, StoreError> {
+        self.look(namespace, view, limits).map_err(|error| self.naming_the_locker(error, None))
     }
 
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {

@@ -1,32 +1,26 @@
 //! Where a store lies: its directory, held open, and its name there.
 //!
-//! A path leads to another place as soon as somebody who may write a directory on the way puts another directory or a
-//! link there, be it for a moment. So the way is walked once, link by link and directory by directory, each opened and
-//! judged by its descriptor; from then on everything beside the store is reached through the descriptor of its
-//! directory, by `SQLite` as well. The path itself is for people, and for noticing that it leads elsewhere by now.
+//! The way there is walked once ([`way`]); from then on everything beside the store is reached through the descriptor of
+//! its directory, by `SQLite` as well. The path itself is for people, and for noticing that it leads elsewhere by now.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, readlinkat, renameat2};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
-use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::geteuid;
 
 use super::failure::at_path;
 use super::side::unusable;
 use crate::named_file::PROJECT;
+use crate::store::way::{self, Astray, Links, Way};
+pub(super) use crate::store::way::{HELD, Missing, way_to};
 use crate::store::{StoreError, directory_of};
 use crate::text::escape;
 
-/// As many links as the kernel follows.
-const LINKS: usize = 40;
 /// What a file is called until it is whole: the store's or side file's name, this, and a random number.
 pub(super) const DRAFT: &str = ".new-";
 /// How long that number is, in hexadecimal digits.
@@ -51,15 +45,6 @@ struct Directory {
     project: Option<PathBuf>,
 }
 
-/// What becomes of a directory that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// The store cannot be there.
-    Refused,
-    /// It is made, as `mkdir -p` does.
-    Made,
-}
-
 impl Place {
     /// Follows every link in `path`, as long as this user or root made it: a link of somebody else leads to a store of
     /// their choice, or to a file that is no store. Where a project names the store it follows none: the user made it, but
@@ -69,7 +54,12 @@ impl Place {
         let project = path.to_str().and_then(|path| path.split_once(PROJECT));
         let project = project.map(|(project, _)| if project.is_empty() { "/" } else { project });
         let project = project.map(|project| absolute(Path::new(project))).transpose()?;
-        Walk { project, ..Walk::begin(&absolute(path)?, missing)? }.finish()
+        let links = if project.is_some() { Links::None } else { Links::Trusted };
+        let way = way::find(path, missing, links).map_err(astray)?;
+        let Way { held, directory: path, name, is_settled, .. } = way;
+        let inside = way_to(&held).join(&name);
+        let directory = Arc::new(Directory { held, is_settled, project });
+        Ok(Self { directory, path: path.join(name), inside })
     }
 
     /// Whether a project names the store as a file below itself: what lies there may be any file of the user's.
@@ -203,169 +193,19 @@ fn open_directory(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NOFOLLOW).open(path)
 }
 
-/// On the way to a store.
-struct Walk<'p> {
-    /// As it was given.
-    path: &'p Path,
-    missing: Missing,
-    /// The directory that it has come to, and its path.
-    at: File,
-    done: PathBuf,
-    /// Nobody but this user and root can exchange what it has come through.
-    is_settled: bool,
-    project: Option<PathBuf>,
-    /// What is ahead, the next one last.
-    rest: Vec<OsString>,
-    links: usize,
-}
-
-impl<'p> Walk<'p> {
-    fn begin(path: &'p Path, missing: Missing) -> Result<Self, StoreError> {
-        let at = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open("/");
-        let at = at.map_err(|error| at_path("open", Path::new("/"), error))?;
-        let is_settled = at.metadata().is_ok_and(|meta| is_settled(&meta));
-        let done = PathBuf::from("/");
-        Ok(Self { path, missing, at, done, is_settled, project: None, rest: names(path), links: 0 })
+fn astray(astray: Astray) -> StoreError {
+    match astray {
+        Astray::Failed { doing, path, error } => at_path(doing, &path, error),
+        Astray::Refused(why) => unusable(why),
     }
-
-    fn finish(mut self) -> Result<Place, StoreError> {
-        if self.project.is_some() && self.rest.iter().any(|name| name == "..") {
-            return Err(unusable(format!(
-                "{} has \"..\" in it, and a project's store lies below the project; write its whole path",
-                escape(&self.path.display().to_string())
-            )));
-        }
-        while let Some(name) = self.rest.pop() {
-            let found = match self.open(&name) {
-                Ok(found) => Some(found),
-                Err(Errno::ENOENT) if self.rest.is_empty() => None,
-                Err(Errno::ENOENT) => Some(self.make(&name)?),
-                Err(error) => return Err(at_path("look at", &self.done.join(name), error.into())),
-            };
-            let meta = match &found {
-                Some(found) => Some(
-                    found.metadata().map_err(|error| at_path("look at", &self.done.join(&name), error))?,
-                ),
-                None => None,
-            };
-            match (found, meta) {
-                (Some(link), Some(meta)) if meta.is_symlink() => self.follow(&name, &link, &meta)?,
-                (Some(directory), Some(meta)) if !self.rest.is_empty() || name == ".." => {
-                    self.enter(&name, directory, &meta)?;
-                }
-                _ => return Ok(self.arrive(&name)),
-            }
-        }
-        Err(unusable(format!(
-            "{} is a directory; name a file in it",
-            escape(&self.path.display().to_string())
-        )))
-    }
-
-    fn open(&self, name: &OsStr) -> Result<File, Errno> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&self.at, name, flags, Mode::empty()).map(File::from)
-    }
-
-    /// Makes a directory on the way, if it may be made.
-    fn make(&self, name: &OsStr) -> Result<File, StoreError> {
-        if self.missing == Missing::Refused {
-            let rest = self.rest.iter().skip(1).rev();
-            let directory = rest.fold(self.done.join(name), |path, name| path.join(name));
-            return Err(at_path("use the directory of the store", &directory, Errno::ENOENT.into()));
-        }
-        let made = match mkdirat(&self.at, name, Mode::from_bits_truncate(0o777)) {
-            Ok(()) | Err(Errno::EEXIST) => self.open(name),
-            Err(error) => Err(error),
-        };
-        made.map_err(|error| at_path("make", &self.done.join(name), error.into()))
-    }
-
-    fn enter(&mut self, name: &OsStr, directory: File, meta: &Metadata) -> Result<(), StoreError> {
-        if !meta.is_dir() {
-            return Err(at_path("use", &self.done.join(name), Errno::ENOTDIR.into()));
-        }
-        if name == ".." {
-            self.done.pop();
-        } else {
-            self.done.push(name);
-        }
-        self.is_settled &= is_settled(meta);
-        self.at = directory;
-        Ok(())
-    }
-
-    /// Goes where a link leads to. Its maker and its target are asked of one descriptor: it cannot be replaced in between.
-    fn follow(&mut self, name: &OsStr, link: &File, meta: &Metadata) -> Result<(), StoreError> {
-        let path = self.done.join(name);
-        self.links += 1;
-        if self.links > LINKS {
-            return Err(at_path("find", self.path, Errno::ELOOP.into()));
-        }
-        let target = readlinkat(link.as_fd(), "").map_err(|error| at_path("follow", &path, error.into()))?;
-        let target = PathBuf::from(target);
-        if self.project.is_some() {
-            return Err(unusable(format!(
-                "{} is a symbolic link to {}, and a store that a project names is reached through no link, for the next \
-                 pull may point it anywhere; name the store that you mean",
-                escape(&path.display().to_string()),
-                escape(&target.display().to_string())
-            )));
-        }
-        if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
-            return Err(unusable(format!(
-                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is the store you mean, name that",
-                escape(&path.display().to_string()),
-                meta.uid(),
-                escape(&target.display().to_string())
-            )));
-        }
-        if target.is_absolute() {
-            let root = Self::begin(self.path, self.missing)?;
-            (self.at, self.done) = (root.at, root.done);
-        }
-        self.rest.extend(names(&target));
-        Ok(())
-    }
-
-    fn arrive(self, name: &OsStr) -> Place {
-        let (inside, path) = (way_to(&self.at).join(name), self.done.join(name));
-        let Self { at, is_settled, project, .. } = self;
-        let directory = Arc::new(Directory { held: at, is_settled, project });
-        Place { directory, path, inside }
-    }
-}
-
-/// Where the kernel shows what this process holds open.
-pub(super) const HELD: &str = "/proc/self/fd/";
-
-/// The path of what is open, whatever has its name by now.
-pub(super) fn way_to(open: &File) -> PathBuf {
-    Path::new(HELD).join(open.as_raw_fd().to_string())
-}
-
-/// What stands between the slashes, the last first; with `..`, which counts from where a link led to.
-fn names(path: &Path) -> Vec<OsString> {
-    let names = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsString::from("..")),
-        _ => None,
-    });
-    let mut names: Vec<_> = names.collect();
-    names.reverse();
-    names
-}
-
-/// Whether nobody but this user and root can exchange what lies in a directory.
-fn is_settled(meta: &Metadata) -> bool {
-    let is_trusted = [0, geteuid().as_raw()].contains(&meta.uid());
-    is_trusted && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::time::Duration;
+
+    use nix::unistd::geteuid;
 
     use super::super::file::OpenFile;
     use super::*;

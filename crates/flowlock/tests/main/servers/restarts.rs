@@ -155,7 +155,11 @@ fn an_older_snapshot_is_noticed_and_the_commits_since_are_named() {
 /// What was in line when the server was saved is there again, though it was granted since.
 #[test]
 fn a_run_that_waits_again_in_an_older_snapshot_is_lost_with_the_store() {
-    for ask in [|grant: Grant| grant.verify(), |grant: Grant| grant.refresh(), |grant: Grant| grant.commit().map(drop)] {
+    for ask in [
+        |grant: Grant| grant.verify(),
+        |grant: Grant| grant.refresh(),
+        |grant: Grant| grant.commit().map(drop),
+    ] {
         let server = RedisServer::setup().persistence(Persistence::Snapshots).start();
         let namespace = namespace();
         let [first, second] = [(); 2].map(|()| open(&server.url(), &namespace));
@@ -164,8 +168,12 @@ fn a_run_that_waits_again_in_an_older_snapshot_is_lost_with_the_store() {
         let Begun::Waiting(mut waiting) = job.begin().unwrap() else { panic!("granted beside the first") };
         server.command(&["SAVE"]);
         before.fail();
-        let Progress::Granted(grant) = waiting.wait(PATIENT).unwrap() else { panic!("it was not handed over") };
+        let Progress::Granted(grant) = waiting.wait(PATIENT).unwrap() else {
+            panic!("it was not handed over")
+        };
         server.restart();
+        // A renewal by hand takes effect once a second.
+        std::thread::sleep(Duration::from_millis(1_010));
         let ended = ask(grant);
         assert!(matches!(ended, Err(Error::Lost { by: Lost::WithTheStore, .. })), "{ended:?}");
         assert_eq!(version(&first, "out"), None);

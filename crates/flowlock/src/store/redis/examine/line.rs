@@ -1,6 +1,7 @@
 //! Who hears what goes over the line, and as whom we speak.
 
 use super::{Examined, Finding};
+use crate::store::redis::local::{self, Found};
 use crate::store::redis::url::{Address, Options};
 
 pub(super) fn encryption(examined: &Examined<'_>) -> Finding {
@@ -20,6 +21,27 @@ pub(super) fn encryption(examined: &Examined<'_>) -> Finding {
         ),
         _ => Finding::good("TLS", "off: all names go over the network for everybody on the way to read"),
     }
+}
+
+/// Whose socket it is, and whether anybody could put another one in its place.
+pub(super) fn socket(examined: &Examined<'_>) -> Option<Finding> {
+    const WHAT: &str = "socket";
+    let Some(address @ Address::Unix(path)) = &examined.address() else { return None };
+    Some(match local::find(path) {
+        Err(error) => Finding::bad(WHAT, format!("{address}: {error}")),
+        Ok(Found { owner, open_to_all: Some(directory), .. }) => Finding::bad(
+            WHAT,
+            format!(
+                "{address}, of user {owner}; everybody may write {}: while the server is down anybody can take the name, \
+                 and then no job starts; keep the socket in a directory that only the server may write",
+                crate::text::escape(&directory.display().to_string())
+            ),
+        ),
+        Ok(Found { owner, .. }) => Finding::good(
+            WHAT,
+            format!("{address}, of user {owner}; nobody may write its directory but who has a say there"),
+        ),
+    })
 }
 
 pub(super) fn user(examined: &Examined<'_>) -> Finding {

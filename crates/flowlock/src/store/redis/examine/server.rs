@@ -12,8 +12,8 @@ use crate::store::redis::keys::Keys;
 use crate::store::redis::reply;
 use crate::store::redis::resp::SHORT;
 use crate::store::redis::words::Words;
-use crate::store::{Store as _, StoreError};
-use crate::world::{later, system_now};
+use crate::store::{Limits, Store as _, StoreError};
+use crate::world::system_now;
 
 /// How often the way to the server is measured.
 const ROUND_TRIPS: usize = 20;
@@ -35,13 +35,14 @@ pub(super) fn server(examined: &Examined<'_>) -> Finding {
 
 /// Whether every key is of its kind and every command of the scripts is allowed.
 pub(super) fn rights(store: &RedisStore, keys: &Keys) -> Finding {
+    let limits = Limits::within(store.patience);
     let checked = store
-        .send(keys, &store.scripts.check, &Words::new(), SHORT, None)
+        .send(keys, &store.scripts.check, &Words::new(), SHORT, None, &limits)
         .and_then(|answer| reply::check(answer.reply))
         // A server that knows the scripts does not need their text, until it is started again.
         .and_then(|_| {
             let script = redis::cmd("EVAL").arg("return 1").arg(0).to_owned();
-            store.link.command(&keys.tag, &script, later(Instant::now(), store.patience))
+            store.link.command(&keys.tag, &script, &limits)
         });
     match checked {
         Ok(_) => Finding::good("rights", "this user may do all that a step does"),

@@ -1,17 +1,16 @@
 //! Servers that belong together: sentinels, and the nodes of a cluster.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::Value;
 
 use super::{Examined, Finding, counted};
-use crate::store::StoreError;
-use crate::store::redis::dial::{self, Part};
+use crate::store::redis::dial::Part;
 use crate::store::redis::failure::{self, Failure};
 use crate::store::redis::pack;
 use crate::store::redis::url::{Address, Deployment};
-use crate::world::later;
+use crate::store::{Limits, StoreError};
 
 /// How the servers are arranged.
 pub(super) fn arrangement(examined: &Examined<'_>) -> Result<Vec<Finding>, StoreError> {
@@ -67,10 +66,10 @@ fn ask_sentinel(
     master: &str,
 ) -> Result<BTreeMap<String, String>, Failure> {
     const LONG_ENOUGH: Duration = Duration::from_secs(2);
-    let until = later(Instant::now(), examined.store.patience.min(LONG_ENOUGH));
-    let mut wire = dial::dial(examined.store.link.options(), sentinel, Part::Sentinel, until)?;
+    let limits = Limits::within(examined.store.patience.min(LONG_ENOUGH));
+    let mut wire = examined.store.link.dialler().dial(sentinel, Part::Sentinel, &limits)?;
     let question = pack::words(&[b"SENTINEL", b"MASTER", master.as_bytes()]);
-    let answer = wire.send(&question, until).and_then(|()| wire.receive(until));
+    let answer = wire.send(&question, &limits).and_then(|()| wire.receive(&limits));
     match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, wire.is_encrypted()))? {
         Value::Array(words) => Ok(words
             .chunks_exact(2)

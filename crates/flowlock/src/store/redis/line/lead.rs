@@ -1,13 +1,14 @@
 //! The caller who has the line.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use redis::Value;
 
 use super::{Fate, Job, Line, Replies, Waiter};
+use crate::store::Limits;
 use crate::store::redis::failure::{self, Failure};
 use crate::store::redis::wire::{Trouble, Wire};
 use crate::sync::lock;
@@ -32,18 +33,20 @@ impl<'l> Lead<'l> {
     }
 
     /// Carries the leader's own job, and the jobs of all who wait by now.
-    pub(super) fn carry(mut self, own: &Job, until: Instant) -> Result<Replies, Failure> {
-        if until <= Instant::now() {
+    pub(super) fn carry(mut self, own: &Job, limits: &Limits) -> Result<Replies, Failure> {
+        if limits.left().is_zero() {
             // It got the line when its time was over: the next one gets it, with the connection as it is.
-            return Err(self.line.not_served());
+            return Err(failure::not_served(&self.line.address, &io::ErrorKind::TimedOut.into()));
         }
         let mut wire = match self.wire.take().filter(|wire| !wire.is_stale()) {
             Some(wire) => wire,
-            None => match self.line.dial(until) {
+            None => match self.line.dial(limits) {
                 Ok(wire) => {
                     self.line.dials.fetch_add(1, Ordering::Relaxed);
                     Box::new(wire)
                 }
+                // The next one may be more patient.
+                Err(failure) if limits.is_interrupted() => return Err(failure),
                 Err(failure) => {
                     self.take_queue(usize::MAX);
                     self.fail(&failure);
@@ -52,15 +55,16 @@ impl<'l> Lead<'l> {
             },
         };
         self.take_queue(MOST_AT_ONCE - 1);
-        match self.converse(&mut wire, own, until) {
+        match self.converse(&mut wire, own, limits) {
             Ok(replies) => {
                 self.wire = Some(wire);
                 Ok(replies)
             }
             Err(trouble) => {
-                let failure = failure::unanswered(&self.line.address, &trouble);
-                self.fail(&failure);
-                Err(failure)
+                // Whoever was sent along was not interrupted: the connection is gone under it.
+                let theirs = if limits.is_interrupted() { &Trouble::Closed } else { &trouble };
+                self.fail(&failure::unanswered(&self.line.address, theirs));
+                Err(failure::unanswered(&self.line.address, &trouble))
             }
         }
     }
@@ -77,17 +81,17 @@ impl<'l> Lead<'l> {
 
     /// All heads, then all tails; then the replies in the same order. A trouble in between leaves those who
     /// have no full reply in `sent` and `halves`.
-    fn converse(&mut self, wire: &mut Wire, own: &Job, until: Instant) -> Result<Replies, Trouble> {
+    fn converse(&mut self, wire: &mut Wire, own: &Job, limits: &Limits) -> Result<Replies, Trouble> {
         #[cfg(test)]
         self.line.writes.fetch_add(1, Ordering::Relaxed);
         if self.sent.is_empty() && own.tail.is_none() {
-            wire.send(&own.head, until)?;
+            wire.send(&own.head, limits)?;
         } else {
-            wire.send(&self.together(own), until)?;
+            wire.send(&self.together(own), limits)?;
         }
-        let head = receive_head(wire, own, until)?;
+        let head = receive_head(wire, own, limits)?;
         while let Some(waiter) = self.sent.front() {
-            let head = receive_head(wire, &waiter.job, until)?;
+            let head = receive_head(wire, &waiter.job, limits)?;
             if let Some(waiter) = self.sent.pop_front() {
                 match waiter.job.tail {
                     None => waiter.finish(Ok(Replies { head, tail: None })),
@@ -95,9 +99,9 @@ impl<'l> Lead<'l> {
                 }
             }
         }
-        let tail = own.tail.as_ref().map(|_| wire.receive(until)).transpose()?;
+        let tail = own.tail.as_ref().map(|_| wire.receive(limits)).transpose()?;
         while !self.halves.is_empty() {
-            let tail = Some(wire.receive(until)?);
+            let tail = Some(wire.receive(limits)?);
             if let Some((waiter, head)) = self.halves.pop_front() {
                 waiter.finish(Ok(Replies { head, tail }));
             }
@@ -120,14 +124,14 @@ impl<'l> Lead<'l> {
     }
 }
 
-fn receive_head(wire: &mut Wire, job: &Job, until: Instant) -> Result<Value, Trouble> {
+fn receive_head(wire: &mut Wire, job: &Job, limits: &Limits) -> Result<Value, Trouble> {
     if job.head.is_empty() {
         return Ok(Value::Nil);
     }
     for _ in 0..job.skip {
-        wire.receive(until)?;
+        wire.receive(limits)?;
     }
-    wire.receive_within(job.most, until)
+    wire.receive_within(job.most, limits)
 }
 
 impl Drop for Lead<'_> {

@@ -1,9 +1,11 @@
 use std::sync::Barrier;
+use std::sync::atomic::AtomicBool;
 
 use super::*;
 use crate::store::redis::pack;
+use crate::store::redis::tests::interrupted::interrupted;
 use crate::store::redis::tests::server::*;
-use crate::store::redis::url::Deployment;
+use crate::store::redis::url::{Deployment, Options};
 use crate::store::{StoreError, StoreErrorKind};
 
 const THREADS: usize = 16;
@@ -21,7 +23,7 @@ fn threads_that_meet_share_a_write_and_each_gets_its_own_answer() {
                 start.wait();
                 for call in 0..CALLS {
                     let word = format!("{thread}.{call}");
-                    assert_eq!(echo(line, &word, soon()).unwrap(), word);
+                    assert_eq!(echo(line, &word, &soon()).unwrap(), word);
                 }
             });
         }
@@ -46,7 +48,7 @@ fn each_caller_skips_the_replies_of_its_own_job_whoever_sends_it() {
                     let (word, skip) = (format!("{thread}.{call}"), (thread + call) % 3);
                     let ahead = pack::words(&[b"ECHO", b"skipped"]).repeat(skip);
                     let head = [ahead, pack::words(&[b"ECHO", word.as_bytes()])].concat();
-                    let replies = line.ask(Job { head, skip, ..Job::default() }, soon()).unwrap();
+                    let replies = line.ask(Job { head, skip, ..Job::default() }, &soon()).unwrap();
                     assert_eq!(replies.head, Value::BulkString(word.into_bytes()));
                 }
             });
@@ -60,7 +62,7 @@ fn one_thread_alone_writes_once_per_call() {
     let server = Server::start(&[]);
     let line = line(&server);
     for _ in 0..100 {
-        echo(&line, "x", soon()).unwrap();
+        echo(&line, "x", &soon()).unwrap();
     }
     assert_eq!(writes(&line), 100);
 }
@@ -69,14 +71,14 @@ fn one_thread_alone_writes_once_per_call() {
 fn who_waits_leaves_at_its_own_deadline_and_the_others_go_on() {
     let server = Server::start(&[]);
     let line = line(&server);
-    echo(&line, "x", soon()).unwrap();
+    echo(&line, "x", &soon()).unwrap();
     server.freeze();
     std::thread::scope(|scope| {
-        let leading = scope.spawn(|| echo(&line, "lead", Instant::now() + Duration::from_secs(3)));
+        let leading = scope.spawn(|| echo(&line, "lead", &Limits::within(Duration::from_secs(3))));
         eventually("the line is taken", || writes(&line) == 2);
-        let patient = scope.spawn(|| echo(&line, "patient", Instant::now() + LONG));
+        let patient = scope.spawn(|| echo(&line, "patient", &Limits::within(LONG)));
         let begun = Instant::now();
-        let hasty = echo(&line, "hasty", begun + Duration::from_millis(200));
+        let hasty = echo(&line, "hasty", &Limits::within(Duration::from_millis(200)));
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         assert_error(hasty, StoreErrorKind::Unreachable, "nothing was sent for it");
         server.thaw();
@@ -89,15 +91,15 @@ fn who_waits_leaves_at_its_own_deadline_and_the_others_go_on() {
 fn who_was_sent_with_others_and_leaves_first_does_not_know() {
     let server = Server::start(&[]);
     let line = line(&server);
-    echo(&line, "x", soon()).unwrap();
+    echo(&line, "x", &soon()).unwrap();
     server.freeze();
     std::thread::scope(|scope| {
-        let first = scope.spawn(|| echo(&line, "first", Instant::now() + Duration::from_millis(300)));
+        let first = scope.spawn(|| echo(&line, "first", &Limits::within(Duration::from_millis(300))));
         eventually("the first has the line", || writes(&line) == 2);
         // These two are sent together once the first has given up.
-        let long = scope.spawn(|| echo(&line, "long", Instant::now() + LONG));
+        let long = scope.spawn(|| echo(&line, "long", &Limits::within(LONG)));
         eventually("one waits", || waiting(&line) == 1);
-        let short = scope.spawn(|| echo(&line, "short", Instant::now() + Duration::from_secs(2)));
+        let short = scope.spawn(|| echo(&line, "short", &Limits::within(Duration::from_secs(2))));
         eventually("two wait", || waiting(&line) == 2);
         assert_error(first.join().unwrap(), StoreErrorKind::Unknown, "did not answer in time");
         server.thaw();
@@ -108,17 +110,50 @@ fn who_was_sent_with_others_and_leaves_first_does_not_know() {
 }
 
 #[test]
+fn who_waits_for_others_and_is_interrupted_leaves_and_they_go_on() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", &soon()).unwrap();
+    server.freeze();
+    std::thread::scope(|scope| {
+        let leading = scope.spawn(|| echo(&line, "lead", &Limits::within(LONG)));
+        eventually("the line is taken", || writes(&line) == 2);
+        let said = interrupted(|limits| echo(&line, "later", limits));
+        assert_eq!(said, "interrupted while it waited for the store");
+        server.thaw();
+        assert_eq!(leading.join().unwrap().unwrap(), "lead");
+    });
+}
+
+#[test]
+fn who_is_interrupted_while_it_leads_leaves_the_line_to_the_next() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", &soon()).unwrap();
+    server.freeze();
+    std::thread::scope(|scope| {
+        let leading = scope.spawn(|| interrupted(|limits| echo(&line, "lead", limits)));
+        eventually("the line is taken", || writes(&line) == 2);
+        let patient = scope.spawn(|| echo(&line, "patient", &Limits::within(LONG)));
+        let said = leading.join().unwrap();
+        assert!(said.starts_with("interrupted while it waited for the store; whether"), "{said}");
+        server.thaw();
+        assert_eq!(patient.join().unwrap().unwrap(), "patient");
+    });
+}
+
+#[test]
 fn who_gets_the_line_too_late_leaves_the_connection_to_the_next() {
     let server = Server::start(&[]);
     let line = line(&server);
-    echo(&line, "x", soon()).unwrap();
-    let ended = Instant::now();
+    echo(&line, "x", &soon()).unwrap();
+    let ended = Limits::within(Duration::ZERO);
     let wire = lock(&line.place).wire.take();
     lock(&line.place).led = true;
     std::thread::scope(|scope| {
-        let next = scope.spawn(|| echo(&line, "next", soon()));
+        let next = scope.spawn(|| echo(&line, "next", &soon()));
         eventually("one waits", || waiting(&line) == 1);
-        let too_late = Lead::new(&line, wire).carry(&Job::default(), ended).map(drop);
+        let too_late = Lead::new(&line, wire).carry(&Job::default(), &ended).map(drop);
         assert_error(
             too_late.map_err(StoreError::from),
             StoreErrorKind::Unreachable,
@@ -126,8 +161,8 @@ fn who_gets_the_line_too_late_leaves_the_connection_to_the_next() {
         );
         assert_eq!(next.join().unwrap().unwrap(), "next");
     });
-    assert_error(echo(&line, "y", ended), StoreErrorKind::Unreachable, "nothing was sent for it");
-    assert_eq!(echo(&line, "z", soon()).unwrap(), "z");
+    assert_error(echo(&line, "y", &ended), StoreErrorKind::Unreachable, "nothing was sent for it");
+    assert_eq!(echo(&line, "z", &soon()).unwrap(), "z");
     assert_eq!(line.dials(), 1, "it is the first connection still");
 }
 
@@ -135,7 +170,7 @@ fn who_gets_the_line_too_late_leaves_the_connection_to_the_next() {
 fn a_panic_of_one_does_not_block_the_others() {
     let server = Server::start(&[]);
     let line = line(&server);
-    echo(&line, "x", soon()).unwrap();
+    echo(&line, "x", &soon()).unwrap();
     let panicked = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let bad = scope.spawn(|| {
@@ -146,7 +181,7 @@ fn a_panic_of_one_does_not_block_the_others() {
             std::panic::resume_unwind(Box::new("on purpose"));
         });
         eventually("the line is taken", || lock(&line.place).led);
-        let others: Vec<_> = (0..3).map(|_| scope.spawn(|| echo(&line, "y", soon()))).collect();
+        let others: Vec<_> = (0..3).map(|_| scope.spawn(|| echo(&line, "y", &soon()))).collect();
         for other in others {
             assert_eq!(other.join().unwrap().unwrap(), "y");
         }
@@ -164,14 +199,14 @@ fn waiting(line: &Line) -> usize {
 }
 
 fn line(server: &Server) -> Line {
-    let options = Arc::new(Options::parse(&server.url()).unwrap());
+    let options = Options::parse(&server.url()).unwrap();
     let Deployment::One(address) = options.deployment.clone() else { unreachable!() };
-    Line::new(options, address, Part::Alone, PATIENCE)
+    Line::new(Arc::new(Dialler::new(options)), address, Part::Alone, PATIENCE)
 }
 
-fn echo(line: &Line, word: &str, until: Instant) -> Result<String, StoreError> {
+fn echo(line: &Line, word: &str, limits: &Limits) -> Result<String, StoreError> {
     let head = pack::words(&[b"ECHO", word.as_bytes()]);
-    match line.ask(Job { head, ..Job::default() }, until)?.head {
+    match line.ask(Job { head, ..Job::default() }, limits)?.head {
         Value::BulkString(word) => Ok(String::from_utf8(word).unwrap()),
         other => panic!("{other:?}"),
     }

@@ -12,12 +12,12 @@ fn a_script_runs_whether_the_server_knows_it_or_not() {
         server.cli(&["SCRIPT", "FLUSH"]);
         let (link, script) = (linked(&url), counter());
         let before = crate::world::boot_now_ms();
-        let first = count(&link, &script, "a", "x", soon()).unwrap();
+        let first = count(&link, &script, "a", "x", &soon()).unwrap();
         assert_eq!((first.reply, first.replicas), (counted(1, "x"), None));
         assert!((before..before + 2_000).contains(&first.sent_ms));
-        assert_eq!(count(&link, &script, "a", "y", soon()).unwrap().reply, counted(2, "y"));
+        assert_eq!(count(&link, &script, "a", "y", &soon()).unwrap().reply, counted(2, "y"));
         server.cli(&["SCRIPT", "FLUSH"]);
-        assert_eq!(count(&link, &script, "a", "z", soon()).unwrap().reply, counted(3, "z"), "{url}");
+        assert_eq!(count(&link, &script, "a", "z", &soon()).unwrap().reply, counted(3, "z"), "{url}");
     }
 }
 
@@ -31,13 +31,13 @@ fn scripts_that_vanish_all_the_time_run_exactly_once_each() {
     std::thread::scope(|scope| {
         let flushing = scope.spawn(|| {
             for _ in 0..500 {
-                flusher.command("", &flush, soon()).unwrap();
+                flusher.command("", &flush, &soon()).unwrap();
             }
         });
         let mut number = 0;
         while !flushing.is_finished() || number < 500 {
             number += 1;
-            assert_eq!(count(&link, &script, "a", "x", soon()).unwrap().reply, counted(number, "x"));
+            assert_eq!(count(&link, &script, "a", "x", &soon()).unwrap().reply, counted(number, "x"));
         }
     });
 }
@@ -46,7 +46,7 @@ fn scripts_that_vanish_all_the_time_run_exactly_once_each() {
 fn the_database_and_the_name_of_the_connection_are_set() {
     let server = Server::start(&[]);
     let link = linked(&format!("{}/3", server.url()));
-    count(&link, &counter(), "a", "x", soon()).unwrap();
+    count(&link, &counter(), "a", "x", &soon()).unwrap();
     assert_eq!(server.cli(&["-n", "3", "GET", "{a}:n"]), "1");
     assert!(server.cli(&["CLIENT", "LIST"]).contains("name=flowlock"));
     assert_error(
@@ -73,7 +73,7 @@ fn replicas_are_waited_for_on_another_connection() {
         let replicas = Some((count, Duration::from_millis(within_ms)));
         link.eval(
             &Call { tag: "t", script: &script, keys: &keys, args: &[b"w".to_vec()], most: SHORT, replicas },
-            soon(),
+            &soon(),
         )
         .unwrap()
     };
@@ -88,7 +88,7 @@ fn replicas_are_waited_for_on_another_connection() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| ask(1, 1_000));
         let begun = Instant::now();
-        link.command("t", &redis::cmd("PING"), soon()).unwrap();
+        link.command("t", &redis::cmd("PING"), &soon()).unwrap();
         assert!(begun.elapsed() < Duration::from_millis(500) && !waiting.is_finished());
     });
     replica.thaw();
@@ -100,7 +100,7 @@ fn a_child_does_not_use_its_parents_sockets() {
     let server = Server::start(&[]);
     let link = open(&server.url()).unwrap().opened_by(1);
     assert_error(
-        count(&link, &counter(), "a", "x", soon()),
+        count(&link, &counter(), "a", "x", &soon()),
         StoreErrorKind::Unusable,
         "opened by process 1, before a fork",
     );
@@ -117,10 +117,10 @@ fn a_connection_made_anew_is_to_the_same_database() {
         let call =
             Call { tag: "t", script: &script, keys: &keys, args: &args, most: SHORT, replicas: waiting };
         for number in 1..=3 {
-            assert_eq!(link.eval(&call, soon()).unwrap().reply, counted(number, "x"));
+            assert_eq!(link.eval(&call, &soon()).unwrap().reply, counted(number, "x"));
             server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
             // The loss may be found out by the step that meets it.
-            eventually("a new connection", || link.eval(&Call { script: &asks, ..call }, soon()).is_ok());
+            eventually("a new connection", || link.eval(&Call { script: &asks, ..call }, &soon()).is_ok());
         }
         assert_eq!(server.cli(&["-n", "3", "GET", "{t}:n"]), "3");
         assert_eq!(server.cli(&["-n", "0", "DBSIZE"]), "0", "nothing went to another database");

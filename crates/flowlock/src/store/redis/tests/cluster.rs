@@ -58,7 +58,7 @@ impl Cluster {
 fn count_until_it_works(link: &Link, tag: &str) -> redis::Value {
     let script = counter();
     let mut reply = None;
-    eventually("the namespace is served again", || match count(link, &script, tag, "x", soon()) {
+    eventually("the namespace is served again", || match count(link, &script, tag, "x", &soon()) {
         Ok(done) => {
             reply = Some(done.reply);
             true
@@ -80,8 +80,8 @@ fn each_namespace_is_found_on_its_node_whichever_was_asked_first() {
     let mut owners = std::collections::BTreeSet::new();
     for number in 0..20 {
         let tag = format!("tag{number}");
-        assert_eq!(count(&link, &script, &tag, "x", soon()).unwrap().reply, counted(1, "x"));
-        assert_eq!(count(&link, &script, &tag, "x", soon()).unwrap().reply, counted(2, "x"));
+        assert_eq!(count(&link, &script, &tag, "x", &soon()).unwrap().reply, counted(1, "x"));
+        assert_eq!(count(&link, &script, &tag, "x", &soon()).unwrap().reply, counted(2, "x"));
         owners.insert(cluster.owner(&tag));
     }
     assert_eq!(owners.len(), 3);
@@ -96,7 +96,7 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     let cluster = Cluster::start(0);
     let link = linked(&cluster.url());
     let script = counter();
-    count(&link, &script, "t", "x", soon()).unwrap();
+    count(&link, &script, "t", "x", &soon()).unwrap();
     let channel = "fl:{t}:i:0";
     let mut inbox = link.inbox("t", [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let from = cluster.owner("t");
@@ -106,21 +106,21 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     assert_eq!(new.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &old_id]), "OK");
     assert_eq!(old.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &new_id]), "OK");
     // The key is still there.
-    assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(2, "x"));
+    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(2, "x"));
     // A key that is there and one that is not: neither node can run that now.
     let two = [b"{t}:n".to_vec(), b"{t}:other".to_vec()];
     let both =
         Call { tag: "t", script: &script, keys: &two, args: &[b"x".to_vec()], most: SHORT, replicas: None };
-    assert_error(link.eval(&both, soon()), StoreErrorKind::Unreachable, "handing the namespace's slot");
+    assert_error(link.eval(&both, &soon()), StoreErrorKind::Unreachable, "handing the namespace's slot");
     // The key is on the other side: ASK, with the script unknown there.
     let port = new.port.to_string();
     assert_eq!(old.cli(&["MIGRATE", "127.0.0.1", &port, "{t}:n", "0", "5000"]), "OK");
-    assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(3, "x"));
-    assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(4, "x"));
+    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(3, "x"));
+    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(4, "x"));
     for node in &cluster.nodes {
         node.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &new_id]);
     }
-    assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(5, "x"));
+    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(5, "x"));
     eventually("the inbox has followed", || new.cli(&["SPUBLISH", channel, "job.1"]) == "1");
     assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
 }
@@ -129,7 +129,7 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
 fn a_failover_and_a_dead_primary_are_survived() {
     let mut cluster = Cluster::start(1);
     let link = linked(&cluster.url());
-    count(&link, &counter(), "t", "x", soon()).unwrap();
+    count(&link, &counter(), "t", "x", &soon()).unwrap();
     let channel = "fl:{t}:i:0";
     let mut inbox = link.inbox("t", [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let before = cluster.owner("t");

@@ -28,7 +28,7 @@ fn news_comes_at_once_and_only_through_the_own_channel() {
         let mut publish = redis::cmd("SPUBLISH");
         publish.arg(CHANNEL).arg(format!("job.{number}"));
         let sent = Instant::now();
-        link.command("t", &publish, soon()).unwrap();
+        link.command("t", &publish, &soon()).unwrap();
         assert_eq!(inbox.wait(LONG).runs, [run(&format!("job.{number}"))]);
         took.push(sent.elapsed());
     }

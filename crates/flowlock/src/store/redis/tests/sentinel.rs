@@ -75,11 +75,11 @@ fn the_primary_is_followed_through_failovers_and_the_inbox_too() {
     std::fs::write(&password, "guard").unwrap();
     let link = linked(&group.url(password.path(), "main"));
     let script = counter();
-    assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(1, "x"));
+    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(1, "x"));
     let channel = "fl:{t}:i:0";
     let mut inbox = link.inbox("t", [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let settled = |wanted| {
-        eventually("steps succeed on the new primary", || match count(&link, &script, "t", "x", soon()) {
+        eventually("steps succeed on the new primary", || match count(&link, &script, "t", "x", &soon()) {
             Ok(done) => done.reply == counted(wanted, "x"),
             Err(error) => {
                 assert!(error.is_transient(), "{error}");

@@ -16,7 +16,7 @@ use crate::name::RunId;
 use crate::store::redis::inbox::RedisInbox;
 use crate::store::redis::link::{Call, Evaluated, Link, Script};
 use crate::store::redis::url::Options;
-use crate::store::{Inbox as _, Missed, StoreError, StoreErrorKind};
+use crate::store::{Inbox as _, Limits, Missed, StoreError, StoreErrorKind};
 
 pub(in crate::store::redis) use crate::store::redis::resp::SHORT;
 
@@ -134,15 +134,15 @@ pub(in crate::store::redis) fn eventually(what: &str, mut done: impl FnMut() -> 
 }
 
 pub(in crate::store::redis) fn open(url: &str) -> Result<Link, StoreError> {
-    Link::open(Options::parse(url).unwrap(), PATIENCE)
+    Link::open(Options::parse(url).unwrap(), PATIENCE, &soon())
 }
 
 pub(in crate::store::redis) fn linked(url: &str) -> Arc<Link> {
     Arc::new(open(url).unwrap_or_else(|error| panic!("{url}: {error}")))
 }
 
-pub(in crate::store::redis) fn soon() -> Instant {
-    Instant::now() + PATIENCE
+pub(in crate::store::redis) fn soon() -> Limits {
+    Limits::within(PATIENCE)
 }
 
 /// Counts up the key of a tag, and says what was given.
@@ -156,10 +156,10 @@ pub(in crate::store::redis) fn count(
     script: &Script,
     tag: &str,
     word: &str,
-    until: Instant,
+    limits: &Limits,
 ) -> Result<Evaluated, StoreError> {
     let (keys, args) = ([format!("{{{tag}}}:n").into_bytes()], [word.as_bytes().to_vec()]);
-    link.eval(&Call { tag, script, keys: &keys, args: &args, most: SHORT, replicas: None }, until)
+    link.eval(&Call { tag, script, keys: &keys, args: &args, most: SHORT, replicas: None }, limits)
 }
 
 /// What the counter should have answered.

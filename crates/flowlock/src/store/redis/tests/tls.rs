@@ -57,7 +57,7 @@ fn a_server_with_its_own_authority_is_trusted_when_that_is_named() {
     let link = linked(&url("localhost", port, &[("ca", &ca)]));
     let script = counter();
     for number in 1..20 {
-        assert_eq!(count(&link, &script, "t", "x", soon()).unwrap().reply, counted(number, "x"));
+        assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(number, "x"));
     }
     let mut inbox = link.inbox("t", ["fl:{t}:i:0".into(), "fl:{t}:i:all".into()]).unwrap();
     server.cli(&["SPUBLISH", "fl:{t}:i:0", "job.1"]);
@@ -94,7 +94,7 @@ fn a_server_that_wants_a_client_certificate_gets_one() {
     let _server = papers.server(port, "yes");
     let (ca, certificate, key) = (papers.path("ca"), papers.path("client"), papers.path("client.key"));
     let full = url("localhost", port, &[("ca", &ca), ("cert", &certificate), ("key", &key)]);
-    assert_eq!(count(&linked(&full), &counter(), "t", "x", soon()).unwrap().reply, counted(1, "x"));
+    assert_eq!(count(&linked(&full), &counter(), "t", "x", &soon()).unwrap().reply, counted(1, "x"));
     assert_error(open(&url("localhost", port, &[("ca", &ca)])), Unusable, "it wants a client certificate");
     let other = Papers::new();
     let foreign = [("ca", &*ca), ("cert", &other.path("client")), ("key", &other.path("client.key"))];

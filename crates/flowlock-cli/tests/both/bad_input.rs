@@ -198,7 +198,7 @@ fn a_note_that_is_too_long_fails_the_run_in_one_line() {
 }
 
 #[test]
-fn manual_pages_are_written_through_no_link() {
+fn manual_pages_are_written_through_no_link_and_wait_for_no_reader() {
     let cli = cli();
     let (pages, precious) = (cli.home().join("pages"), cli.home().join("precious"));
     std::fs::create_dir(&pages).unwrap();
@@ -206,6 +206,9 @@ fn manual_pages_are_written_through_no_link() {
     std::os::unix::fs::symlink(&precious, pages.join("flowlock.1")).unwrap();
     cli.run(["man", "--dir", "pages"]).code(64).stderr_has("cannot write pages to pages: ");
     assert_eq!(std::fs::read_to_string(&precious).unwrap(), "mine");
+    std::fs::remove_file(pages.join("flowlock.1")).unwrap();
+    nix::unistd::mkfifo(&pages.join("flowlock.1"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    cli.run(["man", "--dir", "pages"]).code(64).stderr_has("cannot write pages to pages: ");
     std::fs::remove_file(pages.join("flowlock.1")).unwrap();
     cli.run(["man", "--dir", "pages"]).code(0);
 }

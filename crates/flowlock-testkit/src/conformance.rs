@@ -103,6 +103,7 @@ cases! { ($)
         the_smallest_capacity_that_an_ancestor_states_counts_for_a_deadlock,
         whoever_may_leave_makes_no_deadlock_on_slots,
         a_lapsed_ancestor_makes_no_deadlock_on_slots,
+        an_ancestor_whose_lapse_is_left_over_makes_no_deadlock_on_slots,
         a_lost_parent_does_not_end_its_children,
         a_deadlock_that_arises_later_ends_by_its_time,
     ;
@@ -140,6 +141,7 @@ cases! { ($)
         a_handed_over_run_must_claim_before_it_runs,
         only_the_run_that_got_the_names_is_woken,
         a_waiter_silent_for_ten_seconds_reserves_nothing,
+        a_process_that_asks_for_something_else_is_heard,
         a_heartbeat_keeps_its_place_and_names_silent_runs_without_reviving_them,
         a_heartbeat_speaks_of_a_thousand_runs_and_says_where_to_go_on,
         a_heartbeat_explains_the_sixteen_runs_it_asks_about_and_no_other,

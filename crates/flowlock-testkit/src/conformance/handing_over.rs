@@ -71,6 +71,17 @@ pub(super) fn a_waiter_silent_for_ten_seconds_reserves_nothing(stage: &Stage) {
     behind.is("granted");
 }
 
+pub(super) fn a_process_that_asks_for_something_else_is_heard(stage: &Stage) {
+    stage.run("holder").locks("l").lease(600).tries();
+    let waiter = stage.run("waiter").locks("l").waits();
+    stage.pass(9);
+    stage.run("elsewhere").beside(&waiter).locks("free").tries().is("running");
+    stage.pass(9);
+    waiter.is("queued");
+    stage.pass(2);
+    waiter.is("queued, absent");
+}
+
 pub(super) fn a_heartbeat_keeps_its_place_and_names_silent_runs_without_reviving_them(stage: &Stage) {
     stage.run("holder").locks("l").lease(600).tries();
     let a = stage.run("A").locks("l").waits();

@@ -1,5 +1,8 @@
 //! Parents and children: deadlock by ancestry, and the one exception from the order of arrival.
 
+use std::time::Duration;
+
+use flowlock::Bounds;
 use flowlock::step::{Patience, Unlock};
 
 use super::Stage;
@@ -149,6 +152,20 @@ pub(super) fn a_lapsed_ancestor_makes_no_deadlock_on_slots(stage: &Stage) {
     stage.pass(5);
     stage.run("child").child_of(&parent).slot("s", 2, 3).waits().is("running");
     grandparent.is("lost(taken)");
+}
+
+/// The store has not come to the end of its lease yet, and is to answer as if it had.
+pub(super) fn an_ancestor_whose_lapse_is_left_over_makes_no_deadlock_on_slots(stage: &Stage) {
+    stage.world(|world| world.bound_steps(Bounds { due: 1, ..Bounds::default() }));
+    stage.run("due.first").locks("l").lease(4).tries();
+    let grandparent = stage.run("grandparent").slot("s", 2, 3).lease(5).tries();
+    let parent = stage.run("parent").child_of(&grandparent).slot("s", 1, 3).lease(600).tries();
+    stage.world(|world| world.advance(Duration::from_secs(6)));
+    let child = stage.run("child").child_of(&parent).slot("s", 2, 3).waits();
+    child.is("queued");
+    grandparent.is("running");
+    stage.tick();
+    child.is("granted");
 }
 
 pub(super) fn a_lost_parent_does_not_end_its_children(stage: &Stage) {

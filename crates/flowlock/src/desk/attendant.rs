@@ -271,3 +271,25 @@ fn to_explain(seats: &[(RunId, Arc<Seat>)], now: Instant) -> Vec<RunId> {
 fn after(now: Instant) -> Instant {
     now + HEARTBEAT.saturating_sub(Duration::from_millis(random_u64() % 200))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::Waiting;
+
+    #[test]
+    fn who_knows_what_is_true_no_more_is_asked_about_first_however_many_know_it_for_longer() {
+        let seat = |number: usize| {
+            let run = RunId::parse(&format!("run.{number:02}")).unwrap();
+            (run, Arc::new(Seat::new(Waiting { look_again_ms: None, ..Waiting::unknown() })))
+        };
+        let seats: Vec<_> = (0..2 * MOST_EXPLAINED).map(seat).collect();
+        // The last one was explained last.
+        let (last, its_seat) = seats.last().unwrap();
+        its_seat.set_waiting(Waiting { look_again_ms: Some(0), ..Waiting::unknown() });
+        let now = Instant::now();
+        assert!(!to_explain(&seats, now).contains(last), "the others have their turn first");
+        assert!(its_seat.grows_stale(now, &[]));
+        assert_eq!(to_explain(&seats, now)[0], *last);
+    }
+}

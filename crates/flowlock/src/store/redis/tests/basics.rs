@@ -77,7 +77,7 @@ fn replicas_are_waited_for_on_another_connection() {
         )
         .unwrap()
     };
-    let done = ask(1, 1_000);
+    let done = ask(1, 20_000);
     assert_eq!((done.reply, done.replicas), (counted(1, "w"), Some(1)));
     replica.freeze();
     let begun = Instant::now();

@@ -115,8 +115,12 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     // The key is on the other side: ASK, with the script unknown there.
     let port = new.port.to_string();
     assert_eq!(old.cli(&["MIGRATE", "127.0.0.1", &port, "{t}:n", "0", "5000"]), "OK");
+    let sent_back =
+        || new.cli(&["INFO", "errorstats"]).lines().find(|line| line.contains("MOVED")).map(str::to_owned);
+    let before = sent_back();
     assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(3, "x"));
     assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(4, "x"));
+    assert_eq!(sent_back(), before, "ASK is for one command: the next one asks the old node again");
     for node in &cluster.nodes {
         node.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &new_id]);
     }

@@ -4,20 +4,22 @@
 //! through the directory's own descriptor, a socket is opened before it is used and is used through that descriptor,
 //! and nothing is sent to or removed but a socket whose name is a client's.
 
-use std::fs::{self, File, Metadata, Permissions};
+mod bind;
+
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::fstatat;
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
+use self::bind::{bind, is_a_nest, open_socket};
 use super::failure::at_path;
+use super::open::Identity;
 // A socket's address has room for 107 bytes only; this way is a short one.
 use super::place::way_to;
 use super::side::SideFiles;
@@ -71,12 +73,12 @@ impl Inboxes {
             }
             let Some((directory, socket)) = sender.as_ref() else { return };
             let name = client.to_string();
-            let Ok((inbox, _)) = open_socket(directory, &name) else { return };
+            let Ok((inbox, meta)) = open_socket(directory, &name) else { return };
             match socket.send_to(message, way_to(&inbox)).map_err(|error| error.kind()) {
                 Err(ErrorKind::WouldBlock) => *sender = None,
                 Err(ErrorKind::ConnectionRefused) => {
                     // Its process is gone and left the socket behind.
-                    remove(directory, &name);
+                    remove(directory, &name, Identity::from(&meta));
                     return;
                 }
                 _ => return,
@@ -89,7 +91,7 @@ impl Inboxes {
         let place = self.side.place(SUFFIX);
         let directory = self.side.directory(SUFFIX)?;
         sweep(&directory);
-        let socket = bind(&directory, client, self.side.mode())
+        let (socket, identity) = bind(&directory, &client.to_string(), self.side.mode())
             .map_err(|error| at_path("make a socket in", place.path(), error))?;
         let (bell, rung) = UnixDatagram::pair()
             .and_then(|(bell, rung)| {
@@ -97,19 +99,8 @@ impl Inboxes {
                 Ok((Arc::new(bell), rung))
             })
             .map_err(|error| at_path("make a bell for", place.path(), error))?;
-        Ok(SocketInbox { socket, bell, rung, directory, client, room: queue_length() })
+        Ok(SocketInbox { socket, bell, rung, directory, client, identity, room: queue_length() })
     }
-}
-
-/// Makes a client's socket, which others of a shared store may send to.
-fn bind(directory: &File, client: ClientId, mode: u32) -> io::Result<UnixDatagram> {
-    let socket = UnixDatagram::bind(way_to(directory).join(client.to_string()))?;
-    let (inbox, meta) = open_socket(directory, &client.to_string())?;
-    if meta.uid() != geteuid().as_raw() {
-        return Err(io::Error::other("another user replaced it"));
-    }
-    fs::set_permissions(way_to(&inbox), Permissions::from_mode(mode))?;
-    Ok(socket)
 }
 
 /// Removes some sockets whose processes are gone; a few at every opening keep their number small, however
@@ -119,14 +110,16 @@ fn sweep(directory: &File) {
         return;
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let names: Vec<_> = names.filter(|name| is_a_clients(name)).collect();
+    let names: Vec<_> = names.filter(|name| is_a_clients(name) || is_a_nest(name)).collect();
     let begin = crate::world::random_u64() as usize % names.len().max(1);
     let looked_at = names.iter().cycle().skip(begin).take(names.len().min(SEEN));
     for name in looked_at.filter(|name| is_old_and_ours(directory, name)).take(SWEPT) {
-        if let Ok((socket, _)) = open_socket(directory, name)
+        if is_a_nest(name) {
+            bind::clear(directory, name);
+        } else if let Ok((socket, meta)) = open_socket(directory, name)
             && probe.connect(way_to(&socket)).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         {
-            remove(directory, name);
+            remove(directory, name, Identity::from(&meta));
         }
     }
 }
@@ -135,8 +128,9 @@ fn sweep(directory: &File) {
 pub(super) fn holds_others(directory: &File) -> io::Result<bool> {
     for entry in fs::read_dir(way_to(directory))? {
         let entry = entry?;
-        let is_inbox = entry.file_type()?.is_socket() && entry.file_name().to_str().is_some_and(is_a_clients);
-        if !is_inbox {
+        let (kind, name) = (entry.file_type()?, entry.file_name());
+        let is_one = |kind: bool, named: fn(&str) -> bool| kind && name.to_str().is_some_and(named);
+        if !is_one(kind.is_socket(), is_a_clients) && !is_one(kind.is_dir(), is_a_nest) {
             return Ok(true);
         }
     }
@@ -188,25 +182,10 @@ fn open_sender(side: &SideFiles) -> Option<(File, UnixDatagram)> {
     Some((side.directory(SUFFIX).ok()?, socket))
 }
 
-/// A socket in the directory, itself: whatever takes its name later, this is what is used.
-fn open_socket(directory: &File, name: &str) -> io::Result<(File, Metadata)> {
-    let path = way_to(directory).join(name);
-    let socket = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
-    let meta = socket.metadata()?;
-    // A second name would be that of another program's socket.
-    if meta.file_type().is_socket() && meta.nlink() == 1 {
-        Ok((socket, meta))
-    } else {
-        Err(io::Error::new(ErrorKind::InvalidInput, "not a socket of flowlock's"))
-    }
-}
-
-/// Removes a client's socket, and nothing else that may have its name.
-fn remove(directory: &File, name: &str) {
-    let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
-    let is_socket =
-        fstatat(directory, name, flags).is_ok_and(|found| found.st_mode & libc::S_IFMT == libc::S_IFSOCK);
-    if is_socket && is_a_clients(name) {
+/// Removes a client's socket, if it still is the one that has its name.
+fn remove(directory: &File, name: &str, which: Identity) {
+    let Ok((_, meta)) = open_socket(directory, name) else { return };
+    if is_a_clients(name) && which == Identity::from(&meta) {
         let _ = unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
     }
 }
@@ -220,13 +199,15 @@ pub(super) struct SocketInbox {
     rung: UnixDatagram,
     directory: File,
     client: ClientId,
+    /// Which socket it is, whatever has its name by now.
+    identity: Identity,
     /// How many messages it holds, at least, before one is lost.
     room: usize,
 }
 
 impl Drop for SocketInbox {
     fn drop(&mut self) {
-        remove(&self.directory, &self.client.to_string());
+        remove(&self.directory, &self.client.to_string(), self.identity);
     }
 }
 

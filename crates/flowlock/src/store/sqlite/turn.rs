@@ -206,3 +206,31 @@ fn holder_of(lock: &Place) -> Option<u32> {
     let limits = lockers::search(Duration::MAX, None);
     lockers::locks_on(lock.inside(), Kind::Whole, &limits).into_iter().find_map(|lock| lock.keeper.pid())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::SqliteStore;
+    use super::*;
+
+    #[test]
+    fn a_turn_that_nobody_waits_for_any_more_is_given_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flowlock.db");
+        let patience = Duration::from_secs(5);
+        let [first, second] = [0; 2].map(|_| SqliteStore::open(&path, patience).unwrap());
+        let mut theirs = first.inner(&Limits::within(patience)).unwrap();
+        let mut ours = second.inner(&Limits::within(patience)).unwrap();
+        let turn = theirs.turnstile.enter(&Limits::within(patience)).unwrap();
+        assert!(ours.turnstile.enter(&Limits::within(Duration::from_millis(50))).is_err());
+        drop(turn);
+        // It stood in the queue, and its turn comes now.
+        let line = ours.turnstile.line.clone().unwrap();
+        let end = Instant::now() + patience;
+        while !line.head().over {
+            assert!(Instant::now() < end, "its turn came to nobody");
+            std::thread::yield_now();
+        }
+        let again = theirs.turnstile.enter(&Limits::within(patience));
+        assert!(again.is_ok(), "whoever does not wait any more keeps the others out");
+    }
+}

@@ -82,7 +82,7 @@ pub(super) fn a_waiter_is_told_of_all_holders_whom_to_probe_and_of_the_first_dea
     let expected: Vec<_> = holders.iter().map(|holder| holder.holder.life.unwrap()).collect();
     assert_eq!(waiting.probe.into_iter().map(|(_, life)| life).collect::<Vec<_>>(), expected);
     assert_eq!(waiting.look_again_ms, Some(5_000));
-    assert_eq!(stage.run("try").slot("s", 1, 69).tries().first_blocked().retry_after_ms, Some(30_000));
+    assert_eq!(stage.run("try").slot("s", 1, 69).tries().first_blocked().retry_after_ms, Some(5_000));
     let beside = stage.run("other").slot("t", 1, 1).lease(9).tries();
     let refused = stage.run("second try").slot("t", 1, 1).tries();
     assert_eq!(refused.first_blocked().retry_after_ms, Some(9_000));

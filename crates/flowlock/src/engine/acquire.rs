@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::explain::InTheWay;
 use super::tables::{Result, Source, Tables};
 use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS, Records};
 use crate::claim::Claims;
@@ -84,7 +85,11 @@ impl<T: Tables> Engine<'_, T> {
     fn decide(&mut self, mut run: Run, request: &Acquire) -> Result<Standing> {
         let mut obstacle = self.obstacle(&run)?;
         // A dead process in the way is found here and now, not by a later probe.
-        while matches!(obstacle, Some(Obstacle::Taken(_))) && self.bury_those_in_the_way(&run)? {
+        while matches!(obstacle, Some(Obstacle::Taken(_))) {
+            let way = self.in_the_way(&run, self.bounds.probes)?;
+            if self.bury_the_dead(way)? != Buried::Some {
+                break;
+            }
             self.drain()?;
             obstacle = self.obstacle(&run)?;
         }
@@ -103,19 +108,21 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Buries the dead in the way of a run, as many as a step may end; answers whether there was one.
-    fn bury_those_in_the_way(&mut self, run: &Run) -> Result<bool> {
-        let mut any = false;
-        for (ticket, life) in self.in_the_way(run, self.bounds.probes)?.runs {
+    /// Buries the dead among those in the way of a run.
+    pub(super) fn bury_the_dead(&mut self, way: InTheWay) -> Result<Buried> {
+        let mut buried = Buried::Nobody;
+        for (ticket, life) in way.runs {
             if life.is_some_and(|life| !self.world.is_alive(life)) {
                 if !self.may_end(ticket)? {
                     self.unswept = true;
-                    return Ok(false);
+                    return Ok(Buried::NotAll);
                 }
-                any |= self.bury(&[ticket])?;
+                if self.bury(&[ticket])? {
+                    buried = Buried::Some;
+                }
             }
         }
-        Ok(any)
+        Ok(buried)
     }
 
     /// Stands a run in the queue; at its obstacle, or to be looked at if only older work is ahead of it.
@@ -177,6 +184,15 @@ impl<T: Tables> Engine<'_, T> {
                 (State::AwaitingInput | State::Queued, Patience::HoldPlace(_)) => {
                     self.set_patience(&mut run, request.patience);
                     self.save(&run)?;
+                    // No process looks at those in its way meanwhile.
+                    if run.holder.life.is_some() {
+                        self.backlog.add(run.ticket, Source::Alone);
+                        self.drain()?;
+                        run = self.must_find(run.ticket)?;
+                    }
+                    if run.state == State::Granted {
+                        return self.claim(&request.attempt, &request.holder);
+                    }
                 }
                 _ => {}
             }
@@ -278,6 +294,17 @@ impl<T: Tables> Engine<'_, T> {
         self.note_due(&run);
         self.tables.insert_run(&run)
     }
+}
+
+/// What became of the dead in the way of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Buried {
+    /// There were none.
+    Nobody,
+    /// All were buried.
+    Some,
+    /// There are more than one step may end.
+    NotAll,
 }
 
 fn has_begun(state: State) -> Cancelled {

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
+use super::acquire::Buried;
 use super::tables::{Hint, Part, Result, Source, Tables};
 use crate::name::Name;
 use crate::rule::Obstacle;
 use crate::run::{Outcome, Place, Run, State, Ticket};
+use crate::step::Wake;
 
 /// What is left over: the runs to look at, and the places where something changed.
 ///
@@ -213,9 +215,17 @@ impl<T: Tables> Engine<'_, T> {
             }
             None => self.hand_over(&mut run),
             Some(Obstacle::Exists) => self.finish(&mut run, Outcome::RefusedOutputExists),
+            Some(Obstacle::Taken(_)) if self.has_buried(&run)? => {
+                self.backlog.add(ticket, Source::Alone);
+                Ok(())
+            }
             Some(Obstacle::Missing(place) | Obstacle::Taken(place)) => {
                 let still_there = was_parked_here == Some(&place);
+                let was_in_line = run.in_line;
                 self.wait_at(&mut run, &place)?;
+                if run.in_line {
+                    self.tell_of_others(&run, was_in_line.then_some(&place))?;
+                }
                 if still_there {
                     // Blocked at the dirty place itself: everyone parked there later is blocked too.
                     self.set_dirty(&place, false)?;
@@ -225,6 +235,39 @@ impl<T: Tables> Engine<'_, T> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether dead processes in the way of a run that is looked at were found, here and now and not by a later probe: then
+    /// it is to be looked at once more.
+    fn has_buried(&mut self, run: &Run) -> Result<bool> {
+        if self.budget.probes == 0 || run.holder.life.is_none() {
+            return Ok(false);
+        }
+        let way = self.in_the_way(run, self.budget.probes)?;
+        self.budget.probes -= way.runs.len();
+        let buried = self.bury_the_dead(way)?;
+        if buried == Buried::NotAll {
+            // Later steps go on with it, before anybody behind it is looked at.
+            self.budget.looks.stop();
+        }
+        Ok(buried != Buried::Nobody)
+    }
+
+    /// Tells the process of a run that stays in line if others are in its way than it was told, since it is to look whether
+    /// they live. `at` is the place in whose line the run stood before; none if it enters the line.
+    fn tell_of_others(&mut self, run: &Run, at: Option<&Place>) -> Result<()> {
+        let Some(place) = at else {
+            self.wakes.insert(Wake::for_run(run));
+            return run
+                .spec
+                .claims
+                .into_iter()
+                .try_for_each(|claim| self.tell_next_in_line(run.ticket, claim));
+        };
+        if self.was_passed(run, place)? {
+            self.wakes.insert(Wake::for_run(run));
+        }
+        Ok(())
     }
 
     /// Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.

@@ -76,19 +76,12 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// The runs whose end would let this one move up, at most `most`: per name its holders if it is the oldest waiter
-    /// there, else the next run ahead of it.
+    /// there, else the next run ahead of it; of a slot both, if they do not fit together with it.
     pub(super) fn in_the_way(&mut self, run: &Run, most: usize) -> Result<InTheWay> {
         let mut way = InTheWay::default();
         let mut known = BTreeSet::new();
         for claim in &run.spec.claims {
-            let place = Place::of(claim.space, &claim.name);
-            let part = Part::in_the_way_of(claim.mode, run.ticket);
-            let ahead = if self.meta.queued == 0 { None } else { self.tables.last_in_line(&place, part)? };
-            let tickets: Vec<Ticket> = match ahead {
-                Some(ticket) => vec![ticket],
-                None => self.holders_in_the_way(claim, most)?.iter().map(|stake| stake.ticket).collect(),
-            };
-            for ticket in tickets {
+            for ticket in self.in_the_way_at(run, claim, most)? {
                 if way.runs.len() == most {
                     return Ok(way);
                 }
@@ -101,6 +94,28 @@ impl<T: Tables> Engine<'_, T> {
             }
         }
         Ok(way)
+    }
+
+    fn in_the_way_at(&mut self, run: &Run, claim: &Claim, most: usize) -> Result<Vec<Ticket>> {
+        let place = Place::of(claim.space, &claim.name);
+        let part = Part::in_the_way_of(claim.mode, run.ticket);
+        let ahead = if self.meta.queued == 0 { None } else { self.tables.last_in_line(&place, part)? };
+        let holders = match (ahead, claim.space) {
+            (None, _) => self.holders_in_the_way(claim, most)?,
+            // Whoever is ahead may fit beside the holders, and this one not beside all of them.
+            (Some(_), Space::Slot) if self.is_behind(run, claim)? => {
+                self.tables.holders(&place, Which::Standing, most)?
+            }
+            (Some(_), _) => Vec::new(),
+        };
+        Ok(ahead.into_iter().chain(holders.iter().map(|stake| stake.ticket)).collect())
+    }
+
+    /// Whether somebody who came later holds the name that this run waits for: a relative of a holder passed it, so
+    /// nobody told its process of them.
+    pub(super) fn was_passed(&mut self, run: &Run, place: &Place) -> Result<bool> {
+        let holders = self.tables.holders(place, Which::Standing, self.bounds.probes)?;
+        Ok(holders.iter().any(|stake| stake.ticket > run.ticket))
     }
 
     fn holders_in_the_way(&mut self, claim: &Claim, limit: usize) -> Result<Vec<Stake>> {

@@ -1,9 +1,10 @@
 //! Leaving: how runs end, fall silent, or give back their names.
 
 use super::grant::Wakes;
-use super::tables::{Result, Source, Stake, Tables, Which, one_less};
+use super::tables::{Part, Result, Source, Stake, Tables, Which, one_less};
 use super::{Engine, OUTCOME_MEMORY_MS};
-use crate::claim::Claim;
+use crate::claim::{Claim, Mode, Space};
+use crate::rule;
 use crate::run::{IfWritten, LostBy, Outcome, Place, Run, State, Ticket};
 use crate::step::Wake;
 use crate::store::StoreError;
@@ -72,6 +73,24 @@ impl<T: Tables> Engine<'_, T> {
             if wakes == Wakes::ThoseBehind {
                 self.mark_dirty(&place)?;
             }
+            // Whoever came to hold it alone is in the way of the next as before; beside others, these are as well.
+            if wakes == Wakes::ThoseBehind || claim.mode != Mode::Exclusive {
+                self.tell_next_in_line(run.ticket, claim)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next in line behind one who enters it or leaves it: others are in its way than its process was told, which is to
+    /// look whether they live.
+    pub(super) fn tell_next_in_line(&mut self, ahead: Ticket, claim: &Claim) -> Result<()> {
+        let place = Place::of(claim.space, &claim.name);
+        let behind = Part::from(Ticket(ahead.0.saturating_add(1)));
+        if let Some(next) = self.tables.line(&place, behind, 1)?.first()
+            && (claim.space == Space::Slot || rule::conflicts(claim.mode, next.mode))
+        {
+            let next = self.must_find(next.ticket)?;
+            self.wakes.insert(Wake::for_run(&next));
         }
         Ok(())
     }

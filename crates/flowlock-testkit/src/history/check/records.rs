@@ -112,13 +112,13 @@ fn late_success_harms_nobody(book: &Book, moment: &Moment<'_>) -> Verdict {
         _ => return Ok(()),
     };
     for run in before.holders().filter(|run| late.contains(&&run.attempt.id)) {
-        let harmed = before.eligible().into_iter().find(|waiting| {
-            waiting
-                .spec
-                .claims
-                .iter()
-                .any(|claim| on_same_name(run, claim).any(|held| clash(claim.mode, held.mode)))
-        });
+        let wants_the_same = |waiting: &&&Run| {
+            let claims = &waiting.spec.claims;
+            claims.iter().any(|claim| on_same_name(run, claim).any(|held| clash(claim.mode, held.mode)))
+        };
+        // Whoever is found dead on the way to its grant is not harmed.
+        let eligible = before.eligible();
+        let harmed = eligible.iter().filter(|waiting| !moment.is_dead(waiting)).find(wants_the_same);
         promise!(harmed.is_none(), "a late success of {run:?} over the eligible {harmed:?}");
     }
     Ok(())

@@ -49,7 +49,7 @@ end
 local function decide(run, latest_run)
   local in_the_way, place = F.obstacle(run)
   -- A dead process in the way is found here and now, not by a later probe.
-  while is_dead and in_the_way == 'taken' and F.bury_those_in_the_way(run) do
+  while is_dead and in_the_way == 'taken' and F.bury_the_dead(F.in_the_way(run, PROBES)) == 'some' do
     F.drain()
     in_the_way, place = F.obstacle(run)
   end
@@ -85,6 +85,14 @@ local function again(run)
   elseif run.place_end and waiting_states[run.state] and sub(PATIENCE, 1, 1) == 'p' then
     set_patience(run)
     F.save(run)
+    -- No process looks at those in its way meanwhile.
+    if is_dead and run.life then
+      F.add_hint(run.ticket, '2')
+      F.drain()
+    end
+    if run.state == 'granted' then
+      return F.claim(ID, NONCE, CLIENT, LIFE, ORIGIN)
+    end
   end
   return F.standing(run)
 end

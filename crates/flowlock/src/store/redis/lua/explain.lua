@@ -46,22 +46,48 @@ local function first_deadline(tickets)
   return first
 end
 
+local function in_the_way_at(run, claim, most)
+  local ahead, tickets = meta.queued > 0 and F.last_before(F.line_in_the_way(claim), run.ticket), {}
+  local holders
+  if not ahead then
+    holders = holders_in_the_way(claim, most)
+  elseif claim.mode == 'u' and F.line_blocks(run, claim) then
+    -- Whoever is ahead may fit beside the holders, and this one not beside all of them.
+    holders = F.holders(claim.place, most)
+  end
+  tickets[1] = ahead and sub(ahead, 1, 16) or nil
+  for _, stake in ipairs(holders or {}) do
+    tickets[#tickets + 1] = stake.ticket
+  end
+  return tickets
+end
+
 -- The runs whose end would let this one move up, at most so many: per name its holders if it is the oldest waiter
--- there, else the next run ahead of it.
+-- there, else the next run ahead of it; of a slot both, if they do not fit together with it.
 F.in_the_way = function(run, most)
   local found, known = {}, {}
   for _, claim in ipairs(F.spec_of(run).claims) do
-    local ahead = meta.queued > 0 and F.last_before(F.line_in_the_way(claim), run.ticket)
-    for _, stake in ipairs(ahead and { { ticket = sub(ahead, 1, 16) } } or holders_in_the_way(claim, most)) do
+    for _, ticket in ipairs(in_the_way_at(run, claim, most)) do
       if #found == most then
         return found
-      elseif not known[stake.ticket] then
-        known[stake.ticket] = true
-        found[#found + 1] = stake.ticket
+      elseif not known[ticket] then
+        known[ticket] = true
+        found[#found + 1] = ticket
       end
     end
   end
   return found
+end
+
+-- Whether somebody who came later holds the name that this run waits for: a relative of a holder passed it, so nobody
+-- told its process of them.
+F.was_passed = function(run, place)
+  if byte(place) ~= 115 and F.exclusive_holder(place) then
+    return F.exclusive_holder(place) > run.ticket
+  end
+  local holders = F.range('h' .. place .. '\0', FIRST, nil, PROBES)
+  local last = holders[#holders]
+  return last ~= nil and sub(last, 1, 16) > run.ticket
 end
 
 -- When to look again, if nothing is heard: at the first deadline in the way, or at the end of a pause; at once if a later
@@ -86,20 +112,22 @@ F.retry_after = function(run)
   return math.min(math.max(first - now, 0), LONGEST_RETRY)
 end
 
--- Buries the dead in the way of a run, as many as a step may end; answers whether there was one.
-F.bury_those_in_the_way = function(run)
-  local any = false
-  for _, ticket in ipairs(F.in_the_way(run, PROBES)) do
+-- Buries the dead among those in the way of a run; answers 'some' if there were any, 'not_all' if there are more than one
+-- step may end.
+F.bury_the_dead = function(in_the_way)
+  local buried
+  for _, ticket in ipairs(in_the_way) do
     local other = F.run_of(ticket)
     if other and F.is_dead(other) then
       if not F.may_end(other) then
         step.unswept = true
-        return false
+        return 'not_all'
+      elseif F.bury({ ticket }) then
+        buried = 'some'
       end
-      any = F.bury({ ticket }) or any
     end
   end
-  return any
+  return buried
 end
 
 -- A run as evidence.

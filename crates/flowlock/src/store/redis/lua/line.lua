@@ -127,12 +127,23 @@ local function remove_from_line(run)
   end
 end
 
+-- The next in line behind one who enters it or leaves it: others are in its way than its process was told, which is to look
+-- whether they live.
+local function tell_next_in_line(ahead, claim)
+  local next = F.range('q' .. claim.place .. '\0', ahead .. '\255', nil, 1)[1]
+  local stake = next and F.stake_of(next)
+  if stake and (claim.mode == 'u' or claim.mode == 'x' or stake.mode == 'x') then
+    F.wake(F.must_find(stake.ticket))
+  end
+end
+
 -- Leaves the line, if it stands in it; those behind are to be looked at.
 F.leave_line = function(run)
   if run.in_line then
     remove_from_line(run)
     for _, claim in ipairs(F.spec_of(run).claims) do
       F.mark_dirty(claim.place)
+      tell_next_in_line(run.ticket, claim)
     end
   end
 end
@@ -272,6 +283,12 @@ end
 local function hand_over(run)
   if run.in_line then
     remove_from_line(run)
+    for _, claim in ipairs(F.spec_of(run).claims) do
+      -- Whoever came to hold it alone is in the way of the next as before; beside others, these are as well.
+      if claim.mode ~= 'x' then
+        tell_next_in_line(run.ticket, claim)
+      end
+    end
   end
   F.unpark(run)
   F.remove_guards(run)
@@ -292,6 +309,33 @@ end
 -- Whether the run's wait, or its held place, is over.
 F.is_over = function(run)
   return run.wait_end ~= nil and run.wait_end <= now or run.place_end ~= nil and run.place_end <= now
+end
+
+-- Whether dead processes in the way of a run that is looked at were found, here and now and not by a later probe: then it
+-- is to be looked at once more.
+local function has_buried(run)
+  if step.probes == 0 or not run.life then
+    return false
+  end
+  local in_the_way = F.in_the_way(run, step.probes)
+  step.probes = step.probes - #in_the_way
+  local buried = F.bury_the_dead(in_the_way)
+  if buried == 'not_all' then
+    -- Later steps go on with it, before anybody behind it is looked at.
+    F.stop('looks')
+  end
+  return buried ~= nil
+end
+
+-- Tells the process of a run that stays in line if others are in its way than it was told, since it is to look whether they
+-- live. `at` is the place in whose line the run stood before; none if it enters the line.
+local function tell_of_others(run, at)
+  if not at or F.was_passed(run, at) then
+    F.wake(run)
+  end
+  for _, claim in ipairs(at and {} or F.spec_of(run).claims) do
+    tell_next_in_line(run.ticket, claim)
+  end
 end
 
 -- Grants, refuses, activates or sends back one run; or leaves it where it is.
@@ -324,7 +368,14 @@ local function look(run, source)
   elseif in_the_way == 'exists' then
     return F.finish(run, 'refused(output_exists)')
   end
+  if in_the_way == 'taken' and is_dead and has_buried(run) then
+    return F.add_hint(ticket, '2')
+  end
+  local was_in_line = run.in_line
   F.wait_at(run, place)
+  if run.in_line then
+    tell_of_others(run, was_in_line and place)
+  end
   if source == '1' .. place then
     -- Blocked at the dirty place itself: everyone parked there later is blocked too.
     is_clean_now(place)

@@ -12,6 +12,7 @@ mod layout;
 mod leases;
 mod namespaces;
 mod nested;
+mod probing;
 mod records;
 mod repeats;
 mod request;
@@ -85,6 +86,18 @@ cases! { ($)
         lapsed_units_are_taken_oldest_first_and_only_until_it_fits,
         a_dead_holder_behind_many_living_ones_makes_room_for_a_newcomer,
         a_waiter_is_told_of_all_holders_whom_to_probe_and_of_the_first_deadline,
+    ;
+    probing:
+        a_waiter_of_a_slot_looks_at_its_holders_though_another_waits_ahead,
+        who_takes_its_place_in_line_is_told,
+        the_next_in_line_is_told_when_the_one_ahead_leaves,
+        readers_are_not_told_of_a_reader_ahead_who_leaves,
+        who_was_passed_by_a_child_of_the_holder_is_told_when_the_holder_leaves,
+        the_next_in_line_is_told_of_who_takes_its_place_ahead,
+        a_writer_is_told_of_all_readers_once_it_is_the_next,
+        who_stays_behind_the_same_runs_is_not_told,
+        whoever_comes_back_to_a_held_place_finds_that_the_holder_is_dead,
+        a_dead_process_ahead_is_found_when_a_run_behind_it_is_looked_at,
     ;
     nested:
         a_child_that_wants_what_its_parent_holds_is_refused_at_once,
@@ -194,6 +207,8 @@ cases! { ($)
         a_living_run_id_belongs_to_its_first_attempt,
         a_finished_run_id_may_be_used_again,
         a_repeated_commit_gets_the_same_answer,
+        what_is_done_by_hand_again_leaves_what_was_written_since,
+        what_is_done_by_hand_again_is_done_if_nothing_was_written_since,
         a_request_that_arrives_after_its_latest_arrival_is_refused,
         a_latest_arrival_is_at_most_five_minutes_ahead,
         a_request_cancelled_before_it_arrives_is_never_granted,

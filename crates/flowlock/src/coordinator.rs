@@ -330,16 +330,16 @@ impl Shared {
     }
 
     /// The same with limits of its own; sets `unsure` if an earlier try may have taken effect: then the answer may be about
-    /// what that did.
-    pub(crate) fn step_noting(
+    /// what that did, and the step may be another one.
+    pub(crate) fn step_noting<'s>(
         &self,
-        step: &Step,
+        step: impl Fn() -> &'s Step,
         unsure: &Cell<bool>,
         limits: &Limits,
     ) -> Result<Answer, StoreError> {
         repeat(limits, || {
             self.store
-                .step_within(&self.namespace, step, limits)
+                .step_within(&self.namespace, step(), limits)
                 .inspect_err(|error| unsure.set(unsure.get() || error.is_unknown()))
         })
     }

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::grant::{self, Renewed, TAKEN};
 use crate::name::{JobName, Name, Namespace, RunId};
 use crate::run::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec, Ticket, Token};
-use crate::step::{Answer, Holders, Step, Unlock, Who};
-use crate::store::{Content, NameSeen, NamespaceSeen, Page, Seen, StoreErrorKind, View, pages};
+use crate::step::{Answer, Holders, Sent, Step, Unlock, Who};
+use crate::store::{Content, NameSeen, NamespaceSeen, Page, Seen, StoreError, StoreErrorKind, View, pages};
 use crate::world::later;
 
 /// How much memory all runs of a namespace may take at once: a server may invent ever new ones.
@@ -140,31 +140,35 @@ impl Flowlock {
     pub fn create(&self, names: &[&str], settings: Creation) -> Result<(), Error> {
         settings.note.as_deref().map_or(Ok(()), grant::check_note)?;
         let job = JobName::parse("outputs create")?;
-        let step = Step::Create {
-            names: checked(names)?,
-            run: RunId::fresh(&job),
-            spec: Arc::new(Spec {
-                job,
-                claims: Claims::default(),
-                lease_ms: 1_000,
-                if_written: IfWritten::default(),
-                on_fail: OnFail::default(),
-                parent: None,
-                record_life_ms: settings.record_life.map(crate::world::millis),
-                max_runtime_ms: None,
-                keep_lapsed_ms: KEEP_LAPSED_MS,
-            }),
-            note: settings.note,
-            holders: settings.holders,
-            by: self.shared.origin.clone(),
+        let (names, run) = (checked(names)?, RunId::fresh(&job));
+        let spec = Arc::new(Spec {
+            job,
+            claims: Claims::default(),
+            lease_ms: 1_000,
+            if_written: IfWritten::default(),
+            on_fail: OnFail::default(),
+            parent: None,
+            record_life_ms: settings.record_life.map(crate::world::millis),
+            max_runtime_ms: None,
+            keep_lapsed_ms: KEEP_LAPSED_MS,
+        });
+        let (note, holders, by) = (settings.note, settings.holders, self.shared.origin.clone());
+        let step = |names: &[Name], sent| {
+            let (names, spec, run, note, by) =
+                (names.to_vec(), spec.clone(), run.clone(), note.clone(), by.clone());
+            Step::Create { names, spec, run, note, holders, sent, by }
         };
-        self.administer(&step, &Cell::default()).map(drop)
+        self.change_records(&names, step, &Cell::default()).map(drop)
     }
 
     /// Removes records by hand; answers whether there was one. Runs that queue to read them wait again.
     pub fn remove(&self, names: &[&str], holders: Holders) -> Result<bool, Error> {
-        let step = Step::Remove { names: checked(names)?, holders, by: self.shared.origin.clone() };
-        self.took_effect(&step)
+        let by = self.shared.origin.clone();
+        let step =
+            |names: &[Name], sent| Step::Remove { names: names.to_vec(), holders, sent, by: by.clone() };
+        let unsure = Cell::default();
+        let answer = self.change_records(&checked(names)?, step, &unsure)?;
+        Ok(answer == Answer::Done || unsure.get())
     }
 
     /// Revokes exactly one grant: this run with this token; answers whether it was still there.
@@ -229,20 +233,36 @@ impl Flowlock {
         Who { run: run.clone(), nonce: None, by: Some(self.shared.origin.clone()) }
     }
 
+    /// Writes or removes records by hand. After a sending whose answer was lost only those are touched that nobody wrote
+    /// since: a job that committed meanwhile was told so.
+    fn change_records(
+        &self,
+        names: &[Name],
+        step: impl Fn(&[Name], Sent) -> Step,
+        unsure: &Cell<bool>,
+    ) -> Result<Answer, Error> {
+        let versions: Vec<Token> = self.names(names)?.into_iter().map(|seen| seen.version).collect();
+        if versions.len() != names.len() {
+            return Err(StoreError::damaged("the store left out names that it was asked about").into());
+        }
+        let (first, again) = (step(names, Sent::First), step(names, Sent::Again(versions)));
+        self.administer(|| if unsure.get() { &again } else { &first }, unsure)
+    }
+
     /// Whether there was something to act on; if an answer was lost, what that try acted on is gone by now.
     fn took_effect(&self, step: &Step) -> Result<bool, Error> {
         let unsure = Cell::default();
-        let answer = self.administer(step, &unsure)?;
+        let answer = self.administer(|| step, &unsure)?;
         Ok(answer == Answer::Done || unsure.get())
     }
 
     /// Carries out a short administrative step: repeated while older work is served first, as long as the store is asked.
     /// A pause after a failover is waited for besides, once.
-    fn administer(&self, step: &Step, unsure: &Cell<bool>) -> Result<Answer, Error> {
+    fn administer<'s>(&self, step: impl Fn() -> &'s Step, unsure: &Cell<bool>) -> Result<Answer, Error> {
         let mut limits = self.shared.limits_of_caller();
         let mut paused = false;
         loop {
-            match self.shared.step_noting(step, unsure, &limits)? {
+            match self.shared.step_noting(&step, unsure, &limits)? {
                 Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
                     if ms > 0 && !std::mem::replace(&mut paused, true) {
                         let pause = Duration::from_millis(ms).min(LONGEST_FAILOVER_PAUSE);

@@ -67,6 +67,8 @@ pub enum Step {
         note: Option<String>,
         /// What to do about holders.
         holders: Holders,
+        /// Whether it is sent again.
+        sent: Sent,
         /// Who does it.
         by: Arc<Origin>,
     },
@@ -76,6 +78,8 @@ pub enum Step {
         names: Vec<Name>,
         /// What to do about holders.
         holders: Holders,
+        /// Whether it is sent again.
+        sent: Sent,
         /// Who does it.
         by: Arc<Origin>,
     },
@@ -168,6 +172,18 @@ impl From<&Attempt> for Who {
     fn from(attempt: &Attempt) -> Self {
         Self { run: attempt.id.clone(), nonce: Some(attempt.nonce), by: None }
     }
+}
+
+/// Whether [`Step::Create`] or [`Step::Remove`] is sent once more after a sending whose answer was lost. That one may have
+/// counted, and others may have written the records since: theirs must stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// No sending of it can have counted.
+    #[default]
+    First,
+    /// One may have. For each name the version of its record as it was before the first sending, 0 if there was none: a name
+    /// whose record has another version by now is left as it is.
+    Again(Vec<Token>),
 }
 
 /// What [`Step::Create`] and [`Step::Remove`] do about runs that hold the names.

@@ -3,6 +3,7 @@
 use flowlock::step::{Answer, Invalid, Patience, Standing};
 
 use super::Stage;
+use super::stage::ByHand;
 
 pub(super) fn a_repeated_request_gets_the_current_state(stage: &Stage) {
     let a = stage.run("A").locks("l").waits();
@@ -117,4 +118,37 @@ pub(super) fn a_cancel_after_the_start_changes_nothing(stage: &Stage) {
     a.is("running");
     assert_eq!(a.commits(), "committed");
     assert_eq!(a.cancels(), "too late: committed");
+}
+
+pub(super) fn what_is_done_by_hand_again_leaves_what_was_written_since(stage: &Stage) {
+    assert_eq!(stage.create(&["x"]), "done");
+    let before = stage.version("x");
+    assert_eq!(stage.remove(&["x"]), "done");
+    assert_eq!(stage.version("x"), before, "it is remembered what the record was");
+    let writer = stage.run("writer").writes("x").tries();
+    assert_eq!(writer.commits(), "committed");
+    let written = stage.record("x").unwrap();
+    for what in [ByHand::Remove, ByHand::Create] {
+        stage.by_hand_again(what, "x", before);
+        assert_eq!(stage.record("x").unwrap(), written, "{what:?}");
+    }
+}
+
+pub(super) fn what_is_done_by_hand_again_is_done_if_nothing_was_written_since(stage: &Stage) {
+    assert_eq!(stage.by_hand_again(ByHand::Create, "x", stage.version("x")), "done");
+    let made = stage.version("x");
+    assert_eq!(stage.by_hand_again(ByHand::Create, "x", made), "done");
+    assert!(stage.version("x") > made);
+    assert_eq!(stage.by_hand_again(ByHand::Remove, "x", stage.version("x")), "done");
+    assert_eq!(stage.record("x"), None);
+    assert_eq!(stage.by_hand_again(ByHand::Create, "x", stage.version("x")), "done");
+    // Evidence that was forgotten since is no sign that somebody wrote it.
+    let forgotten = stage.version("x");
+    stage.pass(8 * 86_400);
+    assert!(stage.record("x").is_some());
+    assert_eq!(stage.remove(&["x"]), "done");
+    stage.pass(8 * 86_400);
+    assert_eq!(stage.version("x"), flowlock::Token(0));
+    assert_eq!(stage.by_hand_again(ByHand::Create, "x", forgotten), "done");
+    assert!(stage.record("x").is_some());
 }

@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowlock::step::{Answer, Holders, Step};
+use flowlock::step::{Answer, Holders, Sent, Step};
 use flowlock::store::{Content, NamespaceSeen, StoreError, View};
 use flowlock::{
     Attempt, Claims, ClientId, Holder, IfWritten, JobName, Life, Name, Namespace, Nonce, OnFail, Origin,
-    Record, RunId, Spec, Ticket, World as _,
+    Record, RunId, Spec, Ticket, Token, World as _,
 };
 
 use super::actor::Actor;
@@ -22,6 +22,13 @@ pub struct Stage {
     subject: RefCell<Subject>,
     namespace: RefCell<Namespace>,
     made: Cell<u64>,
+}
+
+/// What is done to records by hand.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ByHand {
+    Create,
+    Remove,
 }
 
 pub(super) fn name(text: &str) -> Name {
@@ -169,18 +176,52 @@ impl Stage {
             run: request.attempt.id,
             note: None,
             holders,
+            sent: Sent::First,
             by: crate::by_hand(),
         }))
     }
 
     pub(super) fn remove(&self, names: &[&str]) -> String {
         let names = names.iter().map(|text| name(text)).collect();
-        word(&self.step(&Step::Remove { names, holders: Holders::Respect, by: crate::by_hand() }))
+        word(&self.step(&Step::Remove {
+            names,
+            holders: Holders::Respect,
+            sent: Sent::First,
+            by: crate::by_hand(),
+        }))
     }
 
     pub(super) fn remove_by_force(&self, names: &[&str]) -> String {
         let names = names.iter().map(|text| name(text)).collect();
-        word(&self.step(&Step::Remove { names, holders: Holders::Break, by: crate::by_hand() }))
+        word(&self.step(&Step::Remove {
+            names,
+            holders: Holders::Break,
+            sent: Sent::First,
+            by: crate::by_hand(),
+        }))
+    }
+
+    /// Sends once more what marks a name written, or what removes its record: the first sending may have counted, and
+    /// before it the record had this version.
+    pub(super) fn by_hand_again(&self, what: ByHand, text: &str, version: Token) -> String {
+        let (names, holders, by) = (vec![name(text)], Holders::Respect, crate::by_hand());
+        let sent = Sent::Again(vec![version]);
+        word(&self.step(&match what {
+            ByHand::Create => {
+                let request = self.run("hand.again");
+                let (spec, run) = (request.spec.into(), request.attempt.id);
+                Step::Create { names, spec, run, note: None, holders, sent, by }
+            }
+            ByHand::Remove => Step::Remove { names, holders, sent, by },
+        }))
+    }
+
+    /// The version that a name was last written with, also if its record is no more.
+    pub(super) fn version(&self, text: &str) -> Token {
+        match self.view(&View::Names(vec![name(text)])) {
+            Content::Names(seen) => seen[0].version,
+            other => panic!("not names: {other:?}"),
+        }
     }
 
     /// Removes the namespace, in as many steps as it takes.

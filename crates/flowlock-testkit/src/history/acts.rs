@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowlock::step::{self, Answer, Holders, Step, Unlock, Who};
+use flowlock::step::{self, Answer, Holders, Sent, Step, Unlock, Who};
 use flowlock::store::View;
 use flowlock::{Attempt, State};
 
@@ -85,7 +85,10 @@ impl Play {
     /// nothing is in it.
     pub(super) fn leave(&mut self, at: usize, waits: bool) -> Verdict {
         let all = super::request::names(u8::MAX);
-        self.step(at, &Step::Remove { names: all, holders: Holders::Break, by: crate::by_hand() })?;
+        self.step(
+            at,
+            &Step::Remove { names: all, holders: Holders::Break, sent: Sent::First, by: crate::by_hand() },
+        )?;
         if waits {
             self.world.advance(Duration::from_mins(11));
         }

@@ -1,6 +1,6 @@
 //! Requests, sent and sent again, and what operators do by hand.
 
-use flowlock::step::{self, Acquire, Answer, Holders, Standing, Step};
+use flowlock::step::{self, Acquire, Answer, Holders, Sent, Standing, Step};
 use flowlock::{Attempt, Nonce, Parent, RunId, State};
 
 use super::Verdict;
@@ -98,15 +98,16 @@ impl Play {
         };
         let holders = if *by_force { Holders::Break } else { Holders::Respect };
         let names = names(*bits);
+        let sent = Sent::First;
         let step = match op {
             Op::Create(..) => {
                 let number = self.number();
                 let record_life = [None, Some(15), Some(60), None, Some(3 * 86_400)][number as usize % 5];
                 let spec = Arrival { record_life, ..Arrival::nothing() }.spec(None);
                 let run = RunId::parse(&format!("hand.{number}")).expect("a plain id");
-                Step::Create { names, spec, run, note: None, holders, by: crate::by_hand() }
+                Step::Create { names, spec, run, note: None, holders, sent, by: crate::by_hand() }
             }
-            _ => Step::Remove { names, holders, by: crate::by_hand() },
+            _ => Step::Remove { names, holders, sent, by: crate::by_hand() },
         };
         self.step(usize::from(*elsewhere), &step).map(drop)
     }

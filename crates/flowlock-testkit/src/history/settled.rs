@@ -1,7 +1,7 @@
 //! What must be true once nothing is left over: L1, and every run in the state its names say.
 
 use flowlock::State;
-use flowlock::step::{Answer, Holders, Step};
+use flowlock::step::{Answer, Holders, Sent, Step};
 
 use super::play::Play;
 use super::request::name;
@@ -15,8 +15,12 @@ impl Play {
     /// Makes steps until nothing is left over, then looks whether everything is in its place.
     pub(super) fn settle(&mut self, at: usize) -> Verdict {
         // Removing a record that never was changes nothing, and is refused while work is left over.
-        let step =
-            Step::Remove { names: vec![name("nobody's")], holders: Holders::Respect, by: crate::by_hand() };
+        let step = Step::Remove {
+            names: vec![name("nobody's")],
+            holders: Holders::Respect,
+            sent: Sent::First,
+            by: crate::by_hand(),
+        };
         for _ in 0..MOST_STEPS {
             match self.step(at, &step)? {
                 Answer::NotFound => {

@@ -148,10 +148,14 @@ impl<'a, T: Tables> Engine<'a, T> {
             Step::Heartbeat { client, from, explain } => self.heartbeat(*client, *from, explain),
             Step::Bury(tickets) => self.bury_reported(tickets),
             Step::Detach(attempt) => self.detach(attempt),
-            Step::Create { names, spec, run, note, holders, .. } => {
-                self.create(names, spec, run, note.as_deref(), *holders)
+            Step::Create { names, spec, run, note, holders, sent, .. } => {
+                let names = self.unchanged_since(names, sent)?;
+                self.create(&names, spec, run, note.as_deref(), *holders)
             }
-            Step::Remove { names, holders, .. } => self.remove(names, *holders),
+            Step::Remove { names, holders, sent, .. } => {
+                let names = self.unchanged_since(names, sent)?;
+                self.remove(&names, *holders)
+            }
             Step::Unlock { run, token, how, .. } => self.unlock(run, *token, *how),
             Step::RemoveNamespace { .. } => self.remove_namespace(),
         }

@@ -10,7 +10,7 @@ use crate::claim::{Mode, Space};
 use crate::name::{Name, RunId};
 use crate::record::{Failure, MadeFrom, Record, RecordState};
 use crate::run::{LostBy, Outcome, Place, Run, Spec, Token};
-use crate::step::{Answer, Holders};
+use crate::step::{Answer, Holders, Sent};
 use crate::store::StoreError;
 
 impl<T: Tables> Engine<'_, T> {
@@ -176,6 +176,11 @@ impl<T: Tables> Engine<'_, T> {
         if !self.clear_the_way(names)? {
             return Ok(ask_again());
         }
+        // Also if nothing is left to write: an earlier try may have failed at the disk, and this one promises the same.
+        self.must_sync = true;
+        if names.is_empty() {
+            return Ok(Answer::Done);
+        }
         let version = self.next_token();
         for name in names {
             self.write(name, version, (run, spec), note, MadeFrom::Inputs(Vec::new()))?;
@@ -199,7 +204,7 @@ impl<T: Tables> Engine<'_, T> {
         if !self.clear_the_way(if holders == Holders::Break { names } else { &written })? {
             return Ok(ask_again());
         }
-        // Also if nothing is left to remove: an earlier try may have failed at the disk, and this one promises the same.
+        // As above.
         self.must_sync = true;
         for name in &written {
             if let Some(mut record) = self.record(name)? {
@@ -208,6 +213,18 @@ impl<T: Tables> Engine<'_, T> {
             }
         }
         Ok(if written.is_empty() { Answer::NotFound } else { Answer::Done })
+    }
+
+    /// The names whose records nobody has written since the first sending of this step.
+    pub(super) fn unchanged_since(&mut self, names: &[Name], sent: &Sent) -> Result<Vec<Name>> {
+        let Sent::Again(versions) = sent else { return Ok(names.to_vec()) };
+        let mut unchanged = Vec::with_capacity(names.len());
+        for (name, &version) in names.iter().zip(versions) {
+            if self.record(name)?.is_none_or(|record| record.version <= version) {
+                unchanged.push(name.clone());
+            }
+        }
+        Ok(unchanged)
     }
 
     /// Refuses while older work is left over, or while somebody who is to be respected holds one of the names. Buries the

@@ -103,6 +103,8 @@ pub struct NameSeen {
     pub name: Name,
     /// Its record, if one is written.
     pub record: Option<Record>,
+    /// The version that it was last written with, also of a record that is no more; 0 if nothing is remembered.
+    pub version: Token,
     /// What is remembered of its record, written or not.
     pub evidence: RecordEvidence,
     /// Who holds it, in any space, with its token; at most 11 per space.
@@ -239,7 +241,8 @@ impl<T: Tables> Engine<'_, T> {
             }
         }
         let evidence = evidence(record.clone());
+        let version = record.as_ref().map_or(Token(0), |record| record.version);
         let record = record.filter(|record| record.state.is_written());
-        Ok(NameSeen { name: name.clone(), record, evidence, holders, line })
+        Ok(NameSeen { name: name.clone(), record, version, evidence, holders, line })
     }
 }

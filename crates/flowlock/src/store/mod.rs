@@ -39,7 +39,7 @@ pub const NOTICES: &str = "flowlock::notices";
 /// * A step is atomic, and all steps of a namespace take effect in one order for all processes.
 /// * A step answers only after its effect is visible to every later step; an error means that it had no
 ///   effect, or, if [`StoreError::is_unknown`], that asking again is the only way to know.
-/// * Repeating a step is harmless.
+/// * Repeating a step is harmless; what is done to records by hand is sent again as [`Sent::Again`](crate::step::Sent::Again).
 /// * Records written, created or removed survive kill -9 and power loss once the step is answered.
 /// * No step waits for another run, and no step's work grows with the number of runs in line.
 /// * Time comes from the store's own clocks, never from the step.

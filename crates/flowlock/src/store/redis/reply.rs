@@ -409,6 +409,7 @@ fn name_seen(mut parts: Parts) -> Result<NameSeen> {
         Record { state, ..record }
     });
     let evidence = crate::engine::explain::evidence(record.clone());
+    let version = record.as_ref().map_or(Token(0), |record| record.version);
     let record = record.filter(|record| matches!(record.state, RecordState::Live | RecordState::Incomplete));
-    Ok(NameSeen { name, record, evidence, holders, line })
+    Ok(NameSeen { name, record, version, evidence, holders, line })
 }

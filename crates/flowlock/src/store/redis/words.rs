@@ -4,7 +4,7 @@ use crate::claim::{Mode, Space};
 use crate::engine::view::MOST_NAMES;
 use crate::name::Name;
 use crate::run::{Holder, IfWritten, OnFail, Origin};
-use crate::step::{Acquire, Holders, MOST_EXPLAINED, Patience, Step, Unlock, Who};
+use crate::step::{Acquire, Holders, MOST_EXPLAINED, Patience, Sent, Step, Unlock, Who};
 use crate::store::View;
 
 use super::link::Script;
@@ -88,16 +88,18 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
             words.extend(tickets.iter().map(|ticket| ticket_text(*ticket).into()));
         }
         Step::Detach(attempt) | Step::GiveBack(attempt) => add_who(words, &Who::from(attempt)),
-        Step::Create { names, spec, run, note, holders, .. } => {
+        Step::Create { names, spec, run, note, holders, sent, .. } => {
             let life = spec.record_life_ms.map_or(String::new(), |ms| ms.to_string());
             words.push(holders_word(*holders));
             words.extend([run.as_str().into(), spec.job.as_str().into(), life.into()]);
             words.push(note_word(note.as_deref()));
             add_names(words, names);
+            add_versions(words, sent);
         }
-        Step::Remove { names, holders, .. } => {
+        Step::Remove { names, holders, sent, .. } => {
             words.push(holders_word(*holders));
             add_names(words, names);
+            add_versions(words, sent);
         }
         Step::Unlock { run, token, how, .. } => {
             let how = match how {
@@ -209,6 +211,16 @@ fn origin_word(origin: &Origin) -> Vec<u8> {
 fn add_names(words: &mut Words, names: &[Name]) {
     words.push(names.len().to_string().into());
     words.extend(names.iter().map(|name| name.as_str().into()));
+}
+
+/// How many versions, then each; none if the step is sent for the first time.
+fn add_versions(words: &mut Words, sent: &Sent) {
+    let versions = match sent {
+        Sent::First => &[][..],
+        Sent::Again(versions) => versions,
+    };
+    words.push(versions.len().to_string().into());
+    words.extend(versions.iter().map(|version| version.to_string().into()));
 }
 
 fn holders_word(holders: Holders) -> Vec<u8> {

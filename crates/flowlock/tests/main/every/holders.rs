@@ -8,7 +8,7 @@ use flowlock::step::{Answer, Finished, Holders, Refreshed, Step, Unlock};
 use flowlock::store::{StoreError, StoreErrorKind};
 use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Job, Lost, LostBy, Outcome, Progress, Ticket};
 
-use super::Fresh;
+use super::{Fresh, between};
 
 const SHORT: Duration = Duration::from_secs(1);
 const PATIENT: Duration = Duration::from_secs(20);
@@ -201,6 +201,33 @@ fn what_was_removed_or_unlocked_by_a_try_without_an_answer_was_there() {
     assert!(flowlock.remove(&["a"], Holders::Respect).unwrap());
     let grant = flowlock.job("job").lock("b").acquire().unwrap();
     assert!(flowlock.unlock(grant.run_id(), grant.token(), Unlock::Now).unwrap());
+}
+
+/// The answer to the first sending is lost, and before the second somebody commits the same name.
+fn with_a_commit_in_between(act: impl Fn(&Flowlock), is_meant: fn(&Step) -> bool) {
+    let store = Fresh::new();
+    let (others, lost) = (store.open(), AtomicUsize::new(0));
+    let committing = others.clone();
+    let flowlock = between::through(&others, move |carry_out: &dyn Fn() -> _, step: &Step| {
+        let answer = carry_out();
+        if !is_meant(step) || lost.fetch_add(1, Ordering::SeqCst) > 0 {
+            return answer;
+        }
+        committing.job("writer").output("a").acquire().unwrap().commit().unwrap();
+        Err(unknown())
+    });
+    others.create(&["a"], flowlock::Creation::default()).unwrap();
+    act(&flowlock);
+    let seen = others.names(&[flowlock::Name::parse("a").unwrap()]).unwrap();
+    assert_eq!(seen[0].record.as_ref().unwrap().job.as_str(), "writer");
+}
+
+#[test]
+fn a_commit_between_two_sendings_of_what_is_done_by_hand_stays() {
+    let create = |flowlock: &Flowlock| flowlock.create(&["a"], flowlock::Creation::default()).unwrap();
+    with_a_commit_in_between(create, |step| matches!(step, Step::Create { .. }));
+    let remove = |flowlock: &Flowlock| assert!(flowlock.remove(&["a"], Holders::Respect).unwrap());
+    with_a_commit_in_between(remove, |step| matches!(step, Step::Remove { .. }));
 }
 
 #[test]

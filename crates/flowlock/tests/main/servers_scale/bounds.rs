@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowlock::step::{Answer, Holders, Patience, Refreshed, Standing, Step, Who};
+use flowlock::step::{Answer, Holders, Patience, Refreshed, Sent, Standing, Step, Who};
 use flowlock::store::{Content, Store as _, View};
 use flowlock::{ClaimsBuilder, ClientId, Creation, Flowlock, Ticket};
 use flowlock_testkit::{Clock, RedisServer};
@@ -59,7 +59,7 @@ impl Stage {
 /// A step that is refused while work is left over, and changes nothing.
 fn nothing() -> Step {
     let names = vec![name("nobody's")];
-    Step::Remove { names, holders: Holders::Respect, by: std::sync::Arc::default() }
+    Step::Remove { names, holders: Holders::Respect, sent: Sent::First, by: std::sync::Arc::default() }
 }
 
 fn locks(count: usize, prefix: &str) -> ClaimsBuilder {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use flowlock::step::{Answer, Patience, Step, Who};
+use flowlock::step::{Answer, Patience, Sent, Step, Who};
 use flowlock::store::Store as _;
 use flowlock::{ClaimsBuilder, ClientId, Ticket};
 use flowlock_testkit::{Clock, RedisServer};
@@ -137,7 +137,8 @@ fn records_are_what_outlasts_the_runs_that_wrote_them() {
     let names: Vec<_> =
         (0..100).map(|number| name(&format!("output {number}"))).chain([name("hot")]).collect();
     let holders = flowlock::step::Holders::Respect;
-    assert_eq!(stage.step(&Step::Remove { names, holders, by: std::sync::Arc::default() }), Answer::Done);
+    let (sent, by) = (Sent::First, std::sync::Arc::default());
+    assert_eq!(stage.step(&Step::Remove { names, holders, sent, by }), Answer::Done);
     clock.advance(Duration::from_hours(24 * 8));
     stage.ticks(100 / A_STEP + 1);
     assert_eq!(stage.left(), ("h".to_owned(), 2), "evidence of a removed record goes after a week");

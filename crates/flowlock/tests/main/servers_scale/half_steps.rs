@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowlock::step::{Acquire, Holders, Patience, Step, Unlock, Who};
+use flowlock::step::{Acquire, Holders, Patience, Sent, Step, Unlock, Who};
 use flowlock::store::{Store as _, redis::RedisStore};
 use flowlock::{ClaimsBuilder, ClientId, Ticket};
 use flowlock_testkit::{Clock, RedisServer, documented_rule};
@@ -94,6 +94,7 @@ impl Scene {
                 Step::Remove {
                     names: vec![name("mortal"), name("out")],
                     holders: Holders::Break,
+                    sent: Sent::First,
                     by: Arc::default(),
                 },
             ),
@@ -105,6 +106,7 @@ impl Scene {
                     run: alone.attempt.id,
                     note: None,
                     holders: Holders::Break,
+                    sent: Sent::First,
                     by: Arc::default(),
                 },
             ),

@@ -260,12 +260,30 @@ local function clear_the_way(names)
   return true
 end
 
+-- The names whose records nobody has written since the first sending of this step: all of them, if it is the first.
+local function unchanged_since(names, versions)
+  if not versions[1] then
+    return names
+  end
+  local unchanged = {}
+  F.prefetch_records(names)
+  for i, name in ipairs(names) do
+    local record = F.record_of(name)
+    if not record or record.version <= tonumber(versions[i]) then
+      unchanged[#unchanged + 1] = name
+    end
+  end
+  return unchanged
+end
+
 local function create(names, respect, run, job, record_life, note)
   local refused = refused_by_hand(names, respect)
   if refused then
     return refused
   elseif not clear_the_way(names) then
     return again_in(0)
+  elseif not names[1] then
+    return { 'done' }
   end
   local version = F.next_token()
   local tail = F.tail_of(run, job, '0\0', note)
@@ -353,12 +371,15 @@ local function act()
     return unlock(ARGV[4], tonumber(ARGV[5]), ARGV[6])
   elseif OP == 'create' then
     local record_life, names = tonumber(ARGV[7]), list_at(9)
-    act_as(10 + #names)
+    local versions = list_at(10 + #names)
+    act_as(11 + #names + #versions)
+    names = unchanged_since(names, versions)
     return create(names, ARGV[4] == 'respect', ARGV[5], ARGV[6], record_life, note_from(ARGV[8]))
   elseif OP == 'remove' then
     local names = list_at(5)
-    act_as(6 + #names)
-    return remove(names, ARGV[4] == 'respect')
+    local versions = list_at(6 + #names)
+    act_as(7 + #names + #versions)
+    return remove(unchanged_since(names, versions), ARGV[4] == 'respect')
   elseif OP == 'remove_namespace' then
     act_as(4)
     return F.remove_namespace()

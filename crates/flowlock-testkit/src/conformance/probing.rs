@@ -1,0 +1,143 @@
+//! Whom a waiting run's process is to look at, and when it is told that they are others now: a dead process is found by
+//! somebody who knows that it is in the way.
+
+use std::time::Duration;
+
+use flowlock::step::{Answer, Standing, Step};
+use flowlock::{Life, Ticket};
+
+use super::{Actor, Stage};
+
+/// The processes that a waiting run's process is told to look at, when it asks.
+fn probed(actor: &Actor<'_>) -> Vec<Life> {
+    let explain = vec![actor.attempt.id.clone()];
+    let heartbeat = Step::Heartbeat { client: actor.holder.client, from: Ticket(0), explain };
+    match actor.stage.step(&heartbeat) {
+        Answer::Heard { mut runs, .. } => match runs.remove(0).1 {
+            Standing::Waiting(waiting) => waiting.probe.into_iter().map(|(_, life)| life).collect(),
+            other => panic!("it does not wait: {other:?}"),
+        },
+        other => panic!("not an answer to a heartbeat: {other:?}"),
+    }
+}
+
+fn lives(actors: &[&Actor<'_>]) -> Vec<Life> {
+    actors.iter().filter_map(|actor| actor.holder.life).collect()
+}
+
+pub(super) fn a_waiter_of_a_slot_looks_at_its_holders_though_another_waits_ahead(stage: &Stage) {
+    let elsewhere = stage.run("elsewhere").locks("l").tries();
+    let holder = stage.run("holder").slot("s", 1, 2).tries();
+    // The slot has room for it; the two together leave none for the next.
+    let ahead = stage.run("ahead").locks("l").slot("s", 1, 2).waits();
+    let waiter = stage.run("waiter").slot("s", 1, 2).waits();
+    assert_eq!(probed(&ahead), lives(&[&elsewhere]));
+    assert_eq!(probed(waiter.is("queued")), lives(&[&ahead, &holder]));
+    holder.dies();
+    assert_eq!(holder.is_buried(), "done");
+    waiter.is("granted");
+    ahead.is("queued");
+}
+
+pub(super) fn who_takes_its_place_in_line_is_told(stage: &Stage) {
+    let waiter = stage.run("waiter").reads("n").locks("x").waits();
+    waiter.is("awaiting_input");
+    let holder = stage.run("holder").locks("x").tries();
+    let mut inbox = stage.inbox(&waiter);
+    assert_eq!(stage.create(&["n"]), "done");
+    waiter.is("queued");
+    assert_eq!(inbox.wait(crate::PATIENCE).runs, std::slice::from_ref(&waiter.attempt.id));
+    assert_eq!(probed(&waiter), lives(&[&holder]));
+}
+
+pub(super) fn the_next_in_line_is_told_when_the_one_ahead_leaves(stage: &Stage) {
+    let holder = stage.run("holder").locks("x").tries();
+    let ahead = stage.run("ahead").locks("x").waits();
+    let next = stage.run("next").locks("x").waits();
+    let last = stage.run("last").locks("x").waits();
+    let [mut next_inbox, mut last_inbox] = [&next, &last].map(|run| stage.inbox(run));
+    assert_eq!(probed(&next), lives(&[&ahead]));
+    assert_eq!(ahead.cancels(), "withdrawn");
+    assert_eq!(next_inbox.wait(crate::PATIENCE).runs, std::slice::from_ref(&next.attempt.id));
+    assert_eq!(probed(&next), lives(&[&holder]));
+    assert!(last_inbox.wait(Duration::ZERO).runs.is_empty(), "the one ahead of it is the same");
+}
+
+pub(super) fn readers_are_not_told_of_a_reader_ahead_who_leaves(stage: &Stage) {
+    stage.run("writer").locks("x").tries();
+    let ahead = stage.run("ahead").shares("x").waits();
+    let next = stage.run("next").shares("x").waits();
+    let mut inbox = stage.inbox(&next);
+    assert_eq!(ahead.cancels(), "withdrawn");
+    assert!(inbox.wait(Duration::ZERO).runs.is_empty(), "it was not in its way");
+}
+
+pub(super) fn who_was_passed_by_a_child_of_the_holder_is_told_when_the_holder_leaves(stage: &Stage) {
+    let parent = stage.run("parent").shares("x").tries();
+    let waiter = stage.run("waiter").locks("x").waits();
+    let child = stage.run("child").child_of(&parent).shares("x").tries();
+    let mut inbox = stage.inbox(&waiter);
+    assert_eq!(parent.commits(), "committed");
+    assert_eq!(inbox.wait(crate::PATIENCE).runs, std::slice::from_ref(&waiter.attempt.id));
+    assert_eq!(probed(waiter.is("queued")), lives(&[&child]));
+}
+
+pub(super) fn the_next_in_line_is_told_of_who_takes_its_place_ahead(stage: &Stage) {
+    let holder = stage.run("holder").locks("x").tries();
+    let ahead = stage.run("ahead").reads("n").locks("x").waits();
+    let next = stage.run("next").locks("x").waits();
+    assert_eq!(probed(&next), lives(&[&holder]));
+    let mut inbox = stage.inbox(&next);
+    assert_eq!(stage.create(&["n"]), "done");
+    assert_eq!(inbox.wait(crate::PATIENCE).runs, std::slice::from_ref(&next.attempt.id));
+    assert_eq!(probed(&next), lives(&[&ahead]));
+}
+
+pub(super) fn a_writer_is_told_of_all_readers_once_it_is_the_next(stage: &Stage) {
+    let reader = stage.run("reader").shares("x").tries();
+    let elsewhere = stage.run("elsewhere").locks("y").tries();
+    let ahead = stage.run("ahead").shares("x").locks("y").waits();
+    let writer = stage.run("writer").locks("x").waits();
+    assert_eq!(probed(&writer), lives(&[&ahead]));
+    let mut inbox = stage.inbox(&writer);
+    assert_eq!(elsewhere.commits(), "committed");
+    ahead.is("granted");
+    assert_eq!(inbox.wait(crate::PATIENCE).runs, std::slice::from_ref(&writer.attempt.id));
+    assert_eq!(probed(&writer), lives(&[&reader, &ahead]));
+}
+
+pub(super) fn who_stays_behind_the_same_runs_is_not_told(stage: &Stage) {
+    let holder = stage.run("holder").locks("x").tries();
+    let next = stage.run("next").locks("x").waits();
+    let last = stage.run("last").locks("x").waits();
+    let mut inbox = stage.inbox(&last);
+    assert_eq!(holder.commits(), "committed");
+    next.is("granted");
+    assert_eq!(probed(last.is("queued")), lives(&[&next]));
+    assert!(inbox.wait(Duration::ZERO).runs.is_empty());
+}
+
+pub(super) fn a_dead_process_ahead_is_found_when_a_run_behind_it_is_looked_at(stage: &Stage) {
+    stage.run("elsewhere").locks("y").tries();
+    let holder = stage.run("holder").locks("x").tries();
+    let dead = stage.run("dead").shares("x").locks("y").waits();
+    let between = stage.run("between").shares("x").locks("z").waits();
+    let waiter = stage.run("waiter").locks("x").waits();
+    dead.dies();
+    // It looks at the one ahead of it, which does not look at the dead: they do not exclude each other.
+    assert_eq!(probed(&waiter), lives(&[&between]));
+    assert_eq!(holder.commits(), "committed");
+    between.claims();
+    assert_eq!(between.commits(), "committed");
+    dead.is("cancelled");
+    waiter.is("granted");
+}
+
+pub(super) fn whoever_comes_back_to_a_held_place_finds_that_the_holder_is_dead(stage: &Stage) {
+    let holder = stage.run("holder").locks("x").tries();
+    let placed = stage.run("placed").locks("x").holds_place(60);
+    placed.is("queued");
+    holder.dies();
+    assert_eq!(placed.again(), "running");
+    holder.is("lost(died)");
+}

@@ -3,11 +3,19 @@
 mod counted;
 mod crowd;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::crowd::{Crowd, locks, reads};
-use crate::run::{LostBy, Outcome, State, Ticket};
-use crate::step::{Answer, Patience, Refreshed, Step, Who};
+use crate::claim::Claims;
+use crate::engine::tables::Tables as _;
+use crate::name::{JobName, Name, RunId};
+use crate::run::{
+    Attempt, ClientId, Holder, IfWritten, KEEP_LAPSED_MS, LostBy, Nonce, OnFail, Origin, Outcome, Spec,
+    State, Ticket,
+};
+use crate::step::{Acquire, Answer, Patience, Refreshed, Step, Who};
+use crate::store::memory::{Rows, TestWorld};
 
 /// A step of the size of the largest: some rows for each of 2,000 claims of runs that are looked at, ended and swept.
 const A_STEP: u64 = 25_000;
@@ -101,4 +109,39 @@ fn an_answer_says_only_so_much() {
         .collect();
     assert!(crowd.explains("process", &runs[..16]) <= A_STEP);
     assert!(crowd.page_of_runs(Ticket(0)) <= A_STEP);
+}
+
+/// The first answer may have failed at the disk: a repeated one promises the same.
+#[test]
+fn a_repeated_commit_of_outputs_is_on_the_disk_before_it_is_answered() {
+    let (mut rows, world) = (Rows::default(), TestWorld::default());
+    let must_sync = |rows: &mut Rows, step: &Step| super::step(rows, &world, step).unwrap().must_sync;
+    let attempt = Attempt { id: RunId::parse("writer").unwrap(), nonce: Nonce(1) };
+    let spec = Spec {
+        job: JobName::parse("writer").unwrap(),
+        claims: Claims::builder().output(Name::parse("a").unwrap()).build().unwrap(),
+        lease_ms: 60_000,
+        if_written: IfWritten::default(),
+        on_fail: OnFail::default(),
+        parent: None,
+        record_life_ms: None,
+        max_runtime_ms: None,
+        keep_lapsed_ms: KEEP_LAPSED_MS,
+    };
+    let holder = Holder { client: ClientId(1), life: None, origin: Arc::new(Origin::default()) };
+    let request = Acquire {
+        attempt: attempt.clone(),
+        spec: Arc::new(spec),
+        holder,
+        patience: Patience::Try,
+        latest_ms: 60_000,
+    };
+    must_sync(&mut rows, &Step::Acquire(request));
+    // The ceiling of its token is on the disk by now.
+    let mut meta = rows.meta().unwrap();
+    meta.safe_ceiling = meta.token_ceiling;
+    rows.set_meta(&meta).unwrap();
+    let commit = Step::Commit { who: Who::from(&attempt), note: None };
+    assert_eq!([(); 2].map(|()| must_sync(&mut rows, &commit)), [true, true]);
+    assert!(!must_sync(&mut rows, &Step::Fail(Who::from(&attempt))), "not every step");
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::clear::{clear_journals, is_leftover};
 use super::failure::{at_path, translate};
 use super::open::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
-use super::place::{DRAFT, DRAFT_DIGITS, Place};
+use super::place::{DRAFT, DRAFT_DIGITS, Missing, Place};
 use super::side::SideFiles;
 use super::turn::Turnstile;
 use super::vfs;
@@ -95,6 +95,13 @@ fn draft_of(rest: &str) -> Option<&str> {
 
 fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
     side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
+    vfs::judge_by(draft, side.rule(), Missing::Made);
+    let written = fill(draft);
+    vfs::forget(draft);
+    written
+}
+
+fn fill(draft: &Place) -> Result<(), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let sql = Connection::open_with_flags_and_vfs(draft.inside(), flags, vfs::name()?).map_err(translate)?;
     sql.execute_batch("pragma journal_mode = off; pragma synchronous = full; begin;").map_err(translate)?;

@@ -14,8 +14,8 @@ use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate};
 use super::lockers;
-use super::place::Place;
-use super::side::{SideFiles, unusable};
+use super::place::{Missing, Place};
+use super::side::{Rule, SideFiles, unusable};
 use super::vfs;
 use crate::people::{is_member, is_root};
 use crate::store::{Limits, StoreError};
@@ -80,13 +80,19 @@ pub(super) fn open(store: &Place, limits: &Limits, clock: &Clock) -> Result<Conn
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
     refuse_network(store)?;
-    match store.look() {
-        Ok(meta) => check_file(store, &meta)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(store, limits)?,
-        Err(error) => return Err(at_path("look at the store", store.path(), error)),
-    }
+    let found = match store.look() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(store, limits)?;
+            store.look()
+        }
+        found => found,
+    };
+    let meta = found.map_err(|error| at_path("look at the store", store.path(), error))?;
+    check_file(store, &meta)?;
     check_surroundings(store)?;
+    vfs::judge_by(store, Rule::of(&meta), Missing::Refused);
     vfs::met_a_lease();
+    vfs::met_anothers();
     let opened = connect(store, clock).and_then(|sql| {
         check_content(store, &sql)?;
         Ok(sql)
@@ -94,8 +100,22 @@ pub(super) fn open(store: &Place, limits: &Limits, clock: &Clock) -> Result<Conn
     let lease = || SQLITES.iter().find_map(|suffix| lockers::leased(&store.beside(suffix)));
     match vfs::met_a_lease().then(lease).flatten() {
         Some(busy) => Err(busy),
+        None if vfs::met_anothers() => Err(exchanged(store)),
         None => opened,
     }
+}
+
+/// What is said if something else lay in the place of a file just when it was opened.
+fn exchanged(store: &Place) -> StoreError {
+    let found =
+        SideFiles::of(store).and_then(|side| SQLITES.iter().try_for_each(|suffix| side.check(suffix)));
+    found.err().unwrap_or_else(|| {
+        unusable(format!(
+            "{} or a file beside it was exchanged for another one just when it was opened, which was left alone; see who \
+             may write the directory",
+            store.shown()
+        ))
+    })
 }
 
 fn connect(store: &Place, clock: &Clock) -> Result<Connection, StoreError> {

@@ -9,6 +9,8 @@
 
 mod judge;
 
+pub(super) use self::judge::Rule;
+
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};

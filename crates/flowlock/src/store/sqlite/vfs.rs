@@ -10,10 +10,15 @@
 //! * **Nothing is given away.** As root `SQLite` gives the files beside a store to the store's owner, whatever they are
 //!   by the time it opens them. Those files are flowlock's to make, with their owner and mode.
 //! * **Opening never waits**, be it for the other end of a FIFO or for somebody who has a lease on the file.
+//! * **What was opened is judged** before it is used (`judged.rs`).
+//! * **The index of the journal is bounded** (`index.rs`).
 //!
-//! The last two are calls that all of `SQLite` shares: for files of other users of `SQLite` in this process they do what
+//! Giving away, opening and judging are calls that all of `SQLite` shares: for files of other users of `SQLite` in this process they do what
 //! they did before.
 #![allow(unsafe_code, reason = "the file layer of SQLite is a table of C functions")]
+
+mod index;
+mod judged;
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
@@ -22,6 +27,7 @@ use std::sync::OnceLock;
 use nix::libc;
 use rusqlite::ffi;
 
+pub(super) use self::judged::{forget, judge_by, met_anothers};
 use super::place::HELD;
 use super::side::unusable;
 use super::sleep;
@@ -138,7 +144,24 @@ unsafe extern "C" fn open_no_journal(
         return ffi::SQLITE_CANTOPEN;
     };
     // SAFETY: what SQLite handed over is handed on to its own function.
-    unsafe { (own.open)(layer, name, file, flags, opened) }
+    let code = unsafe { (own.open)(layer, name, file, flags, opened) };
+    if code != ffi::SQLITE_OK || flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
+        return code;
+    }
+    // SAFETY: it is open.
+    if unsafe { index::bound(file) } { code } else { close(file) }
+}
+
+/// Closes a file that cannot be used.
+fn close(file: *mut ffi::sqlite3_file) -> c_int {
+    // SAFETY: SQLite's own layer has opened it; without methods it is none that would have to be closed once more.
+    unsafe {
+        if let Some(close) = (*file).pMethods.as_ref().and_then(|methods| methods.xClose) {
+            close(file);
+        }
+        (*file).pMethods = std::ptr::null();
+    }
+    ffi::SQLITE_CANTOPEN
 }
 
 unsafe extern "C" fn find_no_journal(
@@ -160,14 +183,18 @@ unsafe extern "C" fn find_no_journal(
 
 unsafe extern "C" fn open_at_once(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: SQLite hands over a C string.
-    let is_ours = unsafe { CStr::from_ptr(path) }.to_bytes().starts_with(HELD.as_bytes());
+    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
+    let is_ours = bytes.starts_with(HELD.as_bytes());
+    let judge = is_ours.then(|| judged::of(bytes)).flatten();
     let flags = if is_ours { flags | libc::O_NONBLOCK } else { flags };
+    let flags = judge.map_or(flags, |judge| judge.flags(flags));
     // SAFETY: as SQLite would have called it.
     let descriptor = unsafe { libc::open(path, flags, mode) };
     // SQLite reads `errno` next: nothing here may change it.
     if is_ours && descriptor < 0 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock {
         LEASED.set(true);
     }
+    let descriptor = judge.filter(|_| descriptor >= 0).map_or(descriptor, |judge| judge.judge(descriptor));
     OPENED.set(if is_ours { descriptor } else { -1 });
     descriptor
 }
@@ -199,8 +226,8 @@ mod tests {
     use super::super::place::{Missing, Place};
     use super::*;
 
-    /// Opens a store as flowlock does, without looking at what lies beside it first.
-    fn read(store: &Place) -> Connection {
+    /// Opens a store as flowlock does, without looking at what lies beside it, and unjudged: no other test has its name.
+    pub(super) fn read(store: &Place) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let open = Connection::open_with_flags_and_vfs(store.inside(), flags, name().unwrap()).unwrap();
         open.query_row("select count(*) from t", [], |row| row.get::<_, i64>(0)).unwrap();
@@ -208,7 +235,7 @@ mod tests {
         open
     }
 
-    fn made(path: &std::path::Path) -> Place {
+    pub(super) fn made(path: &std::path::Path) -> Place {
         let open = Connection::open(path).unwrap();
         open.execute_batch("pragma journal_mode = wal; create table t (a)").unwrap();
         drop(open);
@@ -221,7 +248,7 @@ mod tests {
             return;
         }
         let directory = tempfile::tempdir().unwrap();
-        let store = made(&directory.path().join("s.db"));
+        let store = made(&directory.path().join("unjudged.db"));
         chown(store.path(), Some(12_345), Some(12_345)).unwrap();
         fs::set_permissions(store.path(), fs::Permissions::from_mode(0o666)).unwrap();
         for suffix in ["-wal", "-shm"] {
@@ -240,7 +267,7 @@ mod tests {
     #[test]
     fn a_journal_that_appears_is_neither_played_nor_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let store = made(&directory.path().join("s.db"));
+        let store = made(&directory.path().join("unjudged.db"));
         let journal = store.beside("-journal");
         fs::write(journal.path(), "what another left, or put there").unwrap();
         drop(read(&store));

@@ -14,7 +14,31 @@ use crate::store::StoreError;
 /// Who may write, besides the owner.
 const OTHERS_WRITE: u32 = 0o022;
 
+/// What every file of a store must be, whatever it is for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store::sqlite) struct Rule {
+    owner: u32,
+    mode: u32,
+}
+
+impl Rule {
+    /// For the files beside a store that is there.
+    pub(in crate::store::sqlite) fn of(store: &Metadata) -> Self {
+        Self { owner: store.uid(), mode: store.mode() }
+    }
+
+    /// Whether it is a regular file with one name, of the store's owner, which nobody may write who may not write the store.
+    pub(in crate::store::sqlite) fn admits(self, meta: &Metadata) -> bool {
+        let writers_more = meta.mode() & OTHERS_WRITE & !self.mode;
+        meta.is_file() && meta.nlink() <= 1 && meta.uid() == self.owner && writers_more == 0
+    }
+}
+
 impl SideFiles {
+    pub(in crate::store::sqlite) fn rule(&self) -> Rule {
+        Rule { owner: self.owner, mode: self.mode }
+    }
+
     /// Refuses a file that is not what it must be; one that is missing is fine.
     pub(in crate::store::sqlite) fn check(&self, suffix: &str) -> Result<(), StoreError> {
         let place = self.place(suffix);
@@ -72,6 +96,9 @@ impl SideFiles {
     }
 
     pub(in crate::store::sqlite) fn judge(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
+        if self.rule().admits(meta) {
+            return Ok(());
+        }
         if !meta.is_file() {
             return Err(is_not(place, meta, "a regular file"));
         }

@@ -1,0 +1,97 @@
+//! The index of the journal, no larger than a journal can need.
+//!
+//! How far it reaches stands in the index itself, which every member of a shared store writes: `SQLite` would make it so
+//! large, on the disk, in one piece of work that no signal and no time limit ends.
+
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+
+use rusqlite::ffi;
+
+/// How many regions of 32 KiB it has at most. Each is for 4,096 frames of a page: for a journal of 16 GiB, in an index of
+/// 32 MiB.
+const MOST_REGIONS: c_int = 1_024;
+
+type Map = unsafe extern "C" fn(*mut ffi::sqlite3_file, c_int, c_int, c_int, *mut *mut c_void) -> c_int;
+
+/// What `SQLite` does with a file, and the same with our bound.
+struct Bounded {
+    own: &'static ffi::sqlite3_io_methods,
+    map: Map,
+    ours: ffi::sqlite3_io_methods,
+}
+
+static BOUNDED: OnceLock<Option<Bounded>> = OnceLock::new();
+
+/// Bounds the index of a store that was just opened; whether that could be done.
+///
+/// # Safety
+/// `file` is one that `SQLite`'s own layer has opened.
+pub(super) unsafe fn bound(file: *mut ffi::sqlite3_file) -> bool {
+    // SAFETY: an open file has a table of functions, which lives for ever.
+    let Some(own) = (unsafe { (*file).pMethods.as_ref::<'static>() }) else { return false };
+    let bounded = BOUNDED.get_or_init(|| {
+        let map = own.xShmMap?;
+        Some(Bounded { own, map, ours: ffi::sqlite3_io_methods { xShmMap: Some(map_bounded), ..*own } })
+    });
+    match bounded {
+        Some(bounded) if std::ptr::eq(bounded.own, own) => {
+            // SAFETY: `SQLite` reads the table only; this one lives for ever, too.
+            unsafe { (*file).pMethods = &raw const bounded.ours };
+            true
+        }
+        _ => false,
+    }
+}
+
+unsafe extern "C" fn map_bounded(
+    file: *mut ffi::sqlite3_file,
+    region: c_int,
+    bytes: c_int,
+    extend: c_int,
+    out: *mut *mut c_void,
+) -> c_int {
+    let Some(Some(bounded)) = BOUNDED.get().filter(|_| region < MOST_REGIONS) else {
+        // SAFETY: the place for the answer is SQLite's own.
+        unsafe { *out = std::ptr::null_mut() };
+        return ffi::SQLITE_CORRUPT;
+    };
+    // SAFETY: what SQLite handed over is handed on to its own function.
+    unsafe { (bounded.map)(file, region, bytes, extend, out) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::super::tests::{made, read};
+    use super::*;
+
+    /// Maps a region as `SQLite` does that has the turn to write.
+    fn mapped(sql: &rusqlite::Connection, region: c_int) -> c_int {
+        let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+        let mut out = std::ptr::null_mut();
+        // SAFETY: the connection is open as long as this, and SQLite puts its open file where it is asked to.
+        unsafe {
+            let control = ffi::SQLITE_FCNTL_FILE_POINTER;
+            let asked =
+                ffi::sqlite3_file_control(sql.handle(), c"main".as_ptr(), control, (&raw mut file).cast());
+            assert_eq!(asked, ffi::SQLITE_OK);
+            ((*(*file).pMethods).xShmMap.unwrap())(file, region, 32 << 10, 1, &raw mut out)
+        }
+    }
+
+    #[test]
+    fn an_index_that_says_it_is_endless_is_not_made_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = made(&directory.path().join("unjudged.db"));
+        let sql = read(&store);
+        let on_disk = || fs::metadata(store.beside("-shm").path()).unwrap().blocks() * 512;
+        assert_eq!(mapped(&sql, 2), ffi::SQLITE_OK);
+        let before = on_disk();
+        assert_eq!(mapped(&sql, MOST_REGIONS), ffi::SQLITE_CORRUPT);
+        assert_eq!(mapped(&sql, c_int::MAX / 4), ffi::SQLITE_CORRUPT);
+        assert_eq!(on_disk(), before);
+    }
+}

@@ -1,0 +1,188 @@
+//! What `SQLite` opened as a file of a store, judged by its descriptor before anything is read or written.
+//!
+//! `flowlock` looks at these files by their names first, and says what is wrong with one. `SQLite` then opens them by
+//! their names once more, and whoever owns the directory may have put something else there in between: what was opened
+//! counts. None is made by `SQLite` beside a store: it would be made in the place of one that was looked at.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ffi::c_int;
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Mutex;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::super::place::{Missing, Place};
+use super::super::side::Rule;
+use crate::sync::lock;
+
+/// What `SQLite` calls its files beside a store.
+const SUFFIXES: [&[u8]; 2] = [b"-wal", b"-shm"];
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judge {
+    rule: Rule,
+    missing: Missing,
+}
+
+/// What the files of each store must be, by the way to it. There are as many ways as descriptors, at most.
+static STORES: Mutex<BTreeMap<Vec<u8>, Judge>> = Mutex::new(BTreeMap::new());
+
+thread_local! {
+    /// Something else was opened on this thread in the place of a file of a store.
+    static REFUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says what `SQLite` may open as this store and beside it from now on, and whether it makes what is missing there.
+pub(in crate::store::sqlite) fn judge_by(store: &Place, rule: Rule, missing: Missing) {
+    lock(&STORES).insert(store.inside().as_os_str().as_bytes().to_vec(), Judge { rule, missing });
+}
+
+/// Forgets a draft, whose name is not used again.
+pub(in crate::store::sqlite) fn forget(draft: &Place) {
+    lock(&STORES).remove(draft.inside().as_os_str().as_bytes());
+}
+
+/// Whether something was opened since the last call that is no file of the store.
+pub(in crate::store::sqlite) fn met_anothers() -> bool {
+    REFUSED.take()
+}
+
+/// Who judges the file with this path; nobody if it is no store's that was named.
+pub(super) fn of(path: &[u8]) -> Option<Judge> {
+    let stores = lock(&STORES);
+    let store = SUFFIXES.iter().find_map(|suffix| stores.get(path.strip_suffix(*suffix)?));
+    store.or_else(|| stores.get(path)).copied()
+}
+
+impl Judge {
+    pub(super) fn flags(self, flags: c_int) -> c_int {
+        if self.missing == Missing::Refused { flags & !libc::O_CREAT } else { flags }
+    }
+
+    /// The descriptor, or -1 with `errno` if that is not what it must be. `SQLite` tries to open for reading what it may
+    /// not write, but not a directory.
+    pub(super) fn judge(self, descriptor: c_int) -> c_int {
+        // SAFETY: it was just opened, and is closed below at the earliest.
+        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) });
+        if file.metadata().is_ok_and(|meta| self.rule.admits(&meta)) {
+            return descriptor;
+        }
+        drop(ManuallyDrop::into_inner(file));
+        REFUSED.set(true);
+        Errno::EISDIR.set();
+        -1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    use rusqlite::Connection;
+
+    use super::super::super::clock::Clock;
+    use super::super::super::open::open;
+    use super::*;
+    use crate::store::{Limits, StoreError};
+
+    /// Opens the store and writes into it, as a step would.
+    fn written(path: &Path) -> Result<(), StoreError> {
+        let limits = Limits::within(Duration::from_secs(5));
+        let clock = Clock::default();
+        let _timed = clock.start(&limits);
+        let sql = open(&Place::find(path, Missing::Refused)?, &limits, &clock)?;
+        sql.execute_batch("begin immediate; pragma user_version = 1; commit")
+            .map_err(super::super::super::failure::translate)
+    }
+
+    fn made() -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s.db");
+        written(&path).unwrap();
+        (directory, path)
+    }
+
+    fn beside(path: &Path, suffix: &str) -> PathBuf {
+        PathBuf::from(format!("{}{suffix}", path.display()))
+    }
+
+    /// What lies there when `SQLite` opens it, whatever was there when it was looked at.
+    fn opened(path: &Path, missing: Missing) -> Result<Connection, rusqlite::Error> {
+        let store = Place::find(path, Missing::Refused).unwrap();
+        judge_by(&store, Rule::of(&store.look().unwrap()), missing);
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let sql = Connection::open_with_flags_and_vfs(store.inside(), flags, super::super::name().unwrap())?;
+        sql.execute_batch("begin immediate; pragma user_version = 1; commit")?;
+        Ok(sql)
+    }
+
+    #[test]
+    fn what_is_no_file_of_the_store_is_not_written_whenever_it_came_there() {
+        for suffix in ["-wal", "-shm"] {
+            let (directory, path) = made();
+            let (file, other) = (beside(&path, suffix), directory.path().join("other"));
+            fs::remove_file(&file).unwrap();
+            fs::write(&other, "another's").unwrap();
+            let refused = |why: &str| {
+                met_anothers();
+                assert!(opened(&path, Missing::Refused).is_err() && met_anothers(), "{suffix} {why}");
+                assert_eq!(fs::read_to_string(&file).unwrap(), "another's", "{suffix} {why}");
+            };
+            fs::hard_link(&other, &file).unwrap();
+            refused("with two names");
+            fs::remove_file(&other).unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o622)).unwrap();
+            refused("that everybody writes");
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+            if nix::unistd::geteuid().is_root() {
+                chown(&file, Some(12_345), None).unwrap();
+                refused("of another user");
+            }
+        }
+    }
+
+    #[test]
+    fn sqlite_makes_no_file_beside_a_store() {
+        let (_directory, path) = made();
+        fs::remove_file(beside(&path, "-wal")).unwrap();
+        assert!(opened(&path, Missing::Refused).is_err());
+        assert!(!beside(&path, "-wal").exists());
+        drop(opened(&path, Missing::Made).unwrap());
+        assert!(beside(&path, "-wal").exists());
+    }
+
+    /// The owner of the directory is as fast as can be.
+    #[test]
+    fn a_file_that_is_exchanged_with_the_journal_all_the_time_is_never_written() {
+        let (directory, path) = made();
+        let [other, elsewhere] = ["other", "elsewhere"].map(|name| directory.path().join(name));
+        // What a journal begins with: no look at the content tells that it is none.
+        let content = 0x377f_0682_u32.to_be_bytes();
+        fs::write(&other, content).unwrap();
+        fs::hard_link(&other, &elsewhere).unwrap();
+        let over = AtomicBool::new(false);
+        let journal = beside(&path, "-wal");
+        let done = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = renameat2(AT_FDCWD, &journal, AT_FDCWD, &other, RenameFlags::RENAME_EXCHANGE);
+                }
+            });
+            let done = (0..300).filter(|_| written(&path).is_ok()).count();
+            over.store(true, Ordering::Relaxed);
+            done
+        });
+        assert_eq!(fs::read(&elsewhere).unwrap(), content);
+        assert!(done > 0, "none got as far as that");
+    }
+}

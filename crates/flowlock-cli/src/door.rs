@@ -97,21 +97,16 @@ impl Settings {
         Ok(Place { store, namespace: self.config.namespace()?.as_str().to_owned() })
     }
 
-    /// Opens the store, which must not have gone back since an earlier command.
+    /// Opens the store; if it went back since an earlier command, that is said.
     pub(crate) fn open(&self) -> Result<Door, Failure> {
         self.open_interruptibly(Arc::default())
     }
 
     /// The same; once `interrupted` is set nothing waits for the store any longer.
     pub(crate) fn open_interruptibly(&self, interrupted: Arc<AtomicBool>) -> Result<Door, Failure> {
-        let mut door = self.open_at(interrupted)?;
+        let door = self.open_at(interrupted)?;
         door.seen.tell(&door.flowlock);
         Ok(door)
-    }
-
-    /// Opens the store, however far back it is.
-    pub(crate) fn open_whatever_it_is(&self) -> Result<Door, Failure> {
-        self.open_at(Arc::default())
     }
 
     fn open_at(&self, interrupted: Arc<AtomicBool>) -> Result<Door, Failure> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use flowlock::Flowlock;
 use flowlock::config::{make_private, open_private};
-use flowlock::store::Watermark;
+use flowlock::store::{Epoch, Loss, Watermark};
 use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
 
@@ -27,11 +27,15 @@ struct Kept {
     namespace: String,
     /// The boot of this machine in which `newest` was seen: a power loss takes back what was not synced.
     boot: String,
-    newest: Watermark,
+    /// None if nothing is there.
+    newest: Option<Watermark>,
     durable: Option<Watermark>,
     /// What the store's clock was, and this machine's boot clock then, in milliseconds.
     #[serde(default)]
     clock: Option<(i64, i64)>,
+    /// That the store went back, until somebody accepts it.
+    #[serde(default)]
+    loss: Option<Loss>,
 }
 
 /// Two machines' clocks may drift apart by a twentieth of a percent, as much as NTP slews, and a moment.
@@ -55,8 +59,8 @@ pub(crate) struct Seen {
     kept: Option<Kept>,
     /// Whether that was written long ago.
     old: bool,
-    /// What the store was told to expect.
-    told: Option<Watermark>,
+    /// What it is now was accepted in this command.
+    is_accepted: bool,
     /// Names this boot of this machine.
     boot: String,
 }
@@ -65,7 +69,8 @@ impl Seen {
     /// Reads what is kept below `state` about a place.
     pub(crate) fn of(state: Option<&Path>, place: &Place) -> Self {
         let path = state.filter(|_| place.store != "memory:").map(|state| file(state, place));
-        let mut seen = Self { place: place.clone(), path, kept: None, old: true, told: None, boot: boot() };
+        let mut seen =
+            Self { place: place.clone(), path, kept: None, old: true, is_accepted: false, boot: boot() };
         if let Some(path) = &seen.path {
             match read(path) {
                 Ok((kept, old)) if kept.is_of(place) => (seen.kept, seen.old) = (Some(kept), old),
@@ -80,22 +85,21 @@ impl Seen {
     /// What the store must have come to at least.
     pub(crate) fn expected(&self) -> Option<Watermark> {
         let kept = self.kept.as_ref()?;
-        if kept.boot == self.boot { Some(kept.newest) } else { kept.durable }
+        if kept.boot == self.boot { kept.newest } else { kept.durable }
     }
 
     /// From now on the store must have come to that.
-    pub(crate) fn tell(&mut self, flowlock: &Flowlock) {
-        self.told = self.expected();
-        if let Some(watermark) = self.told {
+    pub(crate) fn tell(&self, flowlock: &Flowlock) {
+        if let Some(watermark) = self.expected() {
             flowlock.store().expect(flowlock.namespace(), watermark);
         }
     }
 
     /// Keeps what this command saw, if that is worth a write.
     pub(crate) fn keep(&mut self, flowlock: &Flowlock) {
-        if self.went_back(flowlock) {
+        if !self.is_accepted && flowlock.store().loss(flowlock.namespace()).is_some() {
             // The store said so and went on from there: that is what the next command may expect.
-            if let Err(error) = self.accept(flowlock) {
+            if let Err(error) = self.remember(flowlock, self.loss(flowlock)) {
                 tracing::debug!(%error, "what the store went back to cannot be remembered");
             }
             return;
@@ -107,9 +111,9 @@ impl Seen {
         let Some(path) = &self.path else { return };
         // Another command may have written meanwhile. The later state counts; if it is of another life of the store than
         // it was when this command began, somebody acknowledged that.
-        let life = self.kept.as_ref().unwrap_or(&now).newest.epoch;
+        let life = self.kept.as_ref().unwrap_or(&now).life();
         let now = match read(path) {
-            Ok((other, _)) if other.newest.epoch != life => return,
+            Ok((other, _)) if other.life() != life => return,
             Ok((other, _)) => now.or_later(&other),
             Err(_) => now,
         };
@@ -119,16 +123,27 @@ impl Seen {
         }
     }
 
-    /// From now on this is what is remembered, however far back it is; nothing, if the namespace has no epoch.
+    /// That the store went back, now or earlier, if nobody accepted it.
+    pub(crate) fn loss(&self, flowlock: &Flowlock) -> Option<Loss> {
+        let earlier = self.kept.as_ref().and_then(|kept| kept.loss);
+        earlier.or_else(|| flowlock.store().loss(flowlock.namespace()))
+    }
+
+    /// What the store is now is as it should be.
     pub(crate) fn accept(&mut self, flowlock: &Flowlock) -> io::Result<()> {
+        self.remember(flowlock, None)?;
+        self.is_accepted = true;
+        Ok(())
+    }
+
+    /// From now on this is what is remembered, however far back it is.
+    fn remember(&mut self, flowlock: &Flowlock, loss: Option<Loss>) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let newest = flowlock.store().seen(flowlock.namespace());
-        self.kept = newest.map(|newest| self.kept(newest, None, clock(flowlock)));
-        self.old = false;
-        match &self.kept {
-            Some(kept) => write(path, kept),
-            None => open_private(directory_of(path)?, me()).and_then(|_| fs::remove_file(path)),
-        }
+        let kept = Kept { loss, ..self.kept(newest, None, clock(flowlock)) };
+        write(path, &kept)?;
+        (self.kept, self.old) = (Some(kept), false);
+        Ok(())
     }
 
     /// By how many milliseconds the store's clock was set since a command last saw it, if it was: ahead, or back.
@@ -140,21 +155,17 @@ impl Seen {
         (step_ms.unsigned_abs() > MOMENT_MS + (passed_ms / DRIFT).unsigned_abs()).then_some(step_ms)
     }
 
-    /// Whether the store is behind what it was told, without refusing to go on.
-    fn went_back(&self, flowlock: &Flowlock) -> bool {
-        let now = flowlock.store().seen(flowlock.namespace());
-        self.told.is_some_and(|told| now.is_none_or(|now| told.or_later(now) != now))
-    }
-
-    fn kept(&self, newest: Watermark, durable: Option<Watermark>, clock: Option<(i64, i64)>) -> Kept {
+    fn kept(&self, newest: Option<Watermark>, durable: Option<Watermark>, clock: Option<(i64, i64)>) -> Kept {
         let Place { store, namespace } = self.place.clone();
-        Kept { version: VERSION, store, namespace, boot: self.boot.clone(), newest, durable, clock }
+        let boot = self.boot.clone();
+        Kept { version: VERSION, store, namespace, boot, newest, durable, clock, loss: None }
     }
 
     /// What is known by now: from the store, and from before.
     fn found(&self, flowlock: &Flowlock) -> Option<Kept> {
         let (store, namespace) = (flowlock.store(), flowlock.namespace());
-        let now = self.kept(store.seen(namespace)?, store.durable(namespace), clock(flowlock));
+        let newest = Some(store.seen(namespace)?);
+        let now = self.kept(newest, store.durable(namespace), clock(flowlock));
         Some(match &self.kept {
             Some(was) => now.or_later(was),
             None => now,
@@ -162,10 +173,11 @@ impl Seen {
     }
 
     fn is_worth_a_write(&self, was: &Kept, now: &Kept) -> bool {
-        now.newest.epoch != was.newest.epoch
+        let steps = |kept: &Kept| kept.newest.map_or(0, |newest| newest.sequence);
+        now.life() != was.life()
             || now.durable != was.durable
             || now.boot != was.boot
-            || now.newest.sequence >= was.newest.sequence.saturating_add(BEHIND)
+            || steps(now) >= steps(was).saturating_add(BEHIND)
             || self.old && now.newest != was.newest
     }
 }
@@ -175,18 +187,26 @@ impl Kept {
         (self.version, &self.store, &self.namespace) == (VERSION, &place.store, &place.namespace)
     }
 
-    /// The later of two states of one life; of two lives, this one.
+    fn life(&self) -> Option<Epoch> {
+        self.newest.map(|newest| newest.epoch)
+    }
+
+    /// The later of two states of one life; of two lives, this one. That it went back stays.
     fn or_later(self, other: &Self) -> Self {
-        if self.newest.epoch != other.newest.epoch {
-            return self;
+        let loss = other.loss.or(self.loss);
+        if self.life() != other.life() {
+            return Self { loss, ..self };
         }
         let durable = match (other.durable, self.durable) {
             (Some(theirs), Some(ours)) => Some(theirs.or_later(ours)),
             (theirs, ours) => ours.or(theirs),
         };
         // What was seen in another boot may be gone, unless it was durable.
-        let newest = if self.boot == other.boot { other.newest.or_later(self.newest) } else { self.newest };
-        Self { newest, durable, ..self }
+        let newest = match (other.newest, self.newest) {
+            (Some(theirs), Some(ours)) if self.boot == other.boot => Some(theirs.or_later(ours)),
+            (_, ours) => ours,
+        };
+        Self { newest, durable, loss, ..self }
     }
 }
 

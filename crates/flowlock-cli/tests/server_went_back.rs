@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::Told as _;
 use flowlock_testkit::{Cli, PATIENCE, Persistence, RedisServer, until};
 
 use crate::place_of;
@@ -78,7 +79,7 @@ fn another_host_hears_of_it_by_itself() {
 }
 
 #[test]
-fn there_is_nothing_to_accept() {
+fn what_is_there_now_is_accepted() {
     let cli = cli();
     let accept = |said: &str| {
         // What doctor finds besides is not the matter here.
@@ -88,7 +89,9 @@ fn there_is_nothing_to_accept() {
     write(&cli, &["a"]);
     accept("flowlock: the store did not go back: it was at step ");
     goes_back(&cli);
-    accept("flowlock: there is nothing to accept: this store goes on by itself (store ");
+    is_told_once(&cli, &["status"], "the store lost namespace default");
+    cli.run(["doctor"]).stdout_has("it went back: it was at step ");
+    accept("flowlock: accepted: the store was at step ");
     // Doctor took a lock there, which began the namespace anew.
     accept("flowlock: the store did not go back: it was at step ");
     write(&cli, &["b"]);

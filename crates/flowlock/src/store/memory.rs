@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub(crate) use self::rows::Rows;
 use super::signal::{Raised, Signal, SignalInbox};
-use super::{Epoch, Inbox, Page, Pulse, Store, StoreError, View, Watermark, Watermarks};
+use super::{Epoch, Inbox, Loss, Page, Pulse, Store, StoreError, View, Watermark, Watermarks};
 use crate::engine::{self, tables::Tables as _};
 use crate::name::Namespace;
 use crate::run::ClientId;
@@ -134,6 +134,14 @@ impl Store for MemoryStore {
 
     fn expect(&self, namespace: &Namespace, watermark: Watermark) {
         self.watermarks.expect(namespace, watermark);
+    }
+
+    fn loss(&self, namespace: &Namespace) -> Option<Loss> {
+        self.watermarks.loss(namespace)
+    }
+
+    fn notices(&self) -> Vec<String> {
+        self.watermarks.notices()
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use self::limits::Limits;
 pub use self::shown::{misplaced, without_password};
 pub(crate) use self::watermark::Watermarks;
-pub use self::watermark::{Epoch, InvalidEpoch, Watermark};
+pub use self::watermark::{Epoch, InvalidEpoch, Loss, Watermark};
 pub use crate::engine::namespace::NamespaceSeen;
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
 use crate::name::{Namespace, RunId};
@@ -88,8 +88,13 @@ pub trait Store: Debug + Send + Sync {
     fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
         self.seen(namespace)
     }
-    /// What an earlier process saw: from now on an older state, or another epoch, is noticed.
+    /// What an earlier process saw. An older state, or another epoch, is noticed: if this process has seen nothing yet it
+    /// loses nothing, so the store goes on from what is there, and says so in [`notices`](Self::notices).
     fn expect(&self, _: &Namespace, _: Watermark) {}
+    /// That the namespace went back, and this process went on from what was there.
+    fn loss(&self, _: &Namespace) -> Option<Loss> {
+        None
+    }
     /// A thread of this process stands still for ever in the middle of a step: gives back what it keeps from others. From
     /// now on every step of this process is an error.
     fn abandon(&self) {}

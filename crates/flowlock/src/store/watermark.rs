@@ -92,27 +92,53 @@ impl fmt::Display for Watermark {
     }
 }
 
+/// That a namespace went back, or was another one: how far it had come, and from where it went on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// How far it had come.
+    pub was: Watermark,
+    /// What was there then; none if nothing was.
+    pub is: Option<Watermark>,
+}
+
 /// What a process has seen of the namespaces of one store, or was told of.
 #[derive(Debug, Default)]
 pub(crate) struct Watermarks {
     by_namespace: Mutex<BTreeMap<Namespace, Marks>>,
+    notices: Mutex<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Marks {
     newest: Option<Watermark>,
     durable: Option<Watermark>,
+    /// An earlier process saw that, this one has seen nothing yet.
+    is_hearsay: bool,
+    /// That it went back, and this process went on from there.
+    loss: Option<Loss>,
+}
+
+impl Marks {
+    fn take_in(&mut self, found: Watermark) {
+        self.newest = Some(self.newest.map_or(found, |known| known.or_later(found)));
+    }
 }
 
 impl Watermarks {
+    /// An earlier process saw that.
     pub(crate) fn expect(&self, namespace: &Namespace, watermark: Watermark) {
-        let mut marks = lock(&self.by_namespace);
-        let newest = &mut marks.entry(namespace.clone()).or_default().newest;
-        *newest = Some(newest.map_or(watermark, |known| known.or_later(watermark)));
+        let mut all = lock(&self.by_namespace);
+        let marks = all.entry(namespace.clone()).or_default();
+        marks.is_hearsay |= marks.newest.is_none();
+        marks.take_in(watermark);
     }
 
     pub(crate) fn newest(&self, namespace: &Namespace) -> Option<Watermark> {
         lock(&self.by_namespace).get(namespace)?.newest
+    }
+
+    pub(crate) fn loss(&self, namespace: &Namespace) -> Option<Loss> {
+        lock(&self.by_namespace).get(namespace)?.loss
     }
 
     pub(crate) fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
@@ -121,19 +147,33 @@ impl Watermarks {
 
     /// Takes in a state that was found good.
     pub(crate) fn saw(&self, namespace: &Namespace, found: Watermark) {
-        self.expect(namespace, found);
+        let mut all = lock(&self.by_namespace);
+        let marks = all.entry(namespace.clone()).or_default();
+        marks.is_hearsay = false;
+        marks.take_in(found);
+    }
+
+    /// What there is to tell, once.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.notices))
     }
 
     /// The namespace went back to this state, and the store goes on from there.
     #[cfg(feature = "redis")]
     pub(crate) fn go_back_to(&self, namespace: &Namespace, found: Watermark) {
-        lock(&self.by_namespace).entry(namespace.clone()).or_default().newest = Some(found);
+        let mut all = lock(&self.by_namespace);
+        let marks = all.entry(namespace.clone()).or_default();
+        marks.loss = marks.loss.or(marks.newest.map(|was| Loss { was, is: Some(found) }));
+        marks.newest = Some(found);
     }
 
     /// Nothing of the namespace is left.
     #[cfg(feature = "redis")]
     pub(crate) fn forget(&self, namespace: &Namespace) {
-        lock(&self.by_namespace).remove(namespace);
+        if let Some(marks) = lock(&self.by_namespace).get_mut(namespace) {
+            let loss = marks.loss.or(marks.newest.map(|was| Loss { was, is: None }));
+            *marks = Marks { loss, ..Marks::default() };
+        }
     }
 
     /// The same of a state that no loss of power takes back.
@@ -141,46 +181,49 @@ impl Watermarks {
         lock(&self.by_namespace).entry(namespace.clone()).or_default().durable = Some(found);
     }
 
-    /// Refuses a state that is older than one that is known, or another life. A namespace that was never given an epoch
-    /// has none.
+    /// Refuses a state that is older than one that this process saw, or another life. If only an earlier process saw it,
+    /// nothing of this one's is lost: it goes on from what is there, and says so. A namespace that was never given an epoch has
+    /// none.
     pub(crate) fn check(
         &self,
         namespace: &Namespace,
         epoch: Option<Epoch>,
         sequence: u64,
     ) -> Result<(), StoreError> {
-        let Some(known) = self.newest(namespace) else {
-            return Ok(());
+        let mut all = lock(&self.by_namespace);
+        let Some(marks) = all.get_mut(namespace) else { return Ok(()) };
+        let message = match marks.newest {
+            Some(known) if epoch != Some(known.epoch) => replaced(namespace, known, epoch, sequence),
+            Some(known) if sequence < known.sequence => went_back(namespace, known.sequence, sequence),
+            _ => return Ok(()),
         };
-        if epoch != Some(known.epoch) {
-            return Err(replaced(namespace, known, epoch, sequence));
+        if !marks.is_hearsay {
+            return Err(StoreError::new(StoreErrorKind::Replaced, message));
         }
-        if sequence < known.sequence {
-            return Err(went_back(namespace, known.sequence, sequence));
-        }
+        let is = epoch.map(|epoch| Watermark { epoch, sequence });
+        *marks = Marks { newest: is, loss: marks.newest.map(|was| Loss { was, is }), ..Marks::default() };
+        lock(&self.notices).push(message);
         Ok(())
     }
 }
 
-const REMEDY: &str = "once that is as it should be, `flowlock doctor --accept-restore` acknowledges it";
+const REMEDY: &str = "`flowlock doctor` shows it until `flowlock doctor --accept-restore`";
 
-fn went_back(namespace: &Namespace, known: u64, found: u64) -> StoreError {
-    let message = format!(
+fn went_back(namespace: &Namespace, known: u64, found: u64) -> String {
+    format!(
         "the store went back: namespace {namespace} was at step {known} and is at step {found}; an older copy was put in \
          its place, and what happened since is lost; {REMEDY}"
-    );
-    StoreError::new(StoreErrorKind::Replaced, message)
+    )
 }
 
-fn replaced(namespace: &Namespace, known: Watermark, epoch: Option<Epoch>, sequence: u64) -> StoreError {
+fn replaced(namespace: &Namespace, known: Watermark, epoch: Option<Epoch>, sequence: u64) -> String {
     let found = match epoch {
         Some(epoch) => Watermark { epoch, sequence }.to_string(),
         None if sequence == 0 => "nothing of it".to_owned(),
         None => format!("step {sequence} without an epoch"),
     };
-    let message = format!(
+    format!(
         "the store is not the one it was: of namespace {namespace} {known} was seen there, now there is {found}; what it \
          held is lost; {REMEDY}"
-    );
-    StoreError::new(StoreErrorKind::Replaced, message)
+    )
 }

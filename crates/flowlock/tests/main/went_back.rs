@@ -151,11 +151,13 @@ fn an_older_copy_of_the_file_is_noticed_by_the_next_process_that_was_told() {
     read(&place.open(), "a").unwrap();
     let told = place.open();
     expect(&told, last);
-    assert!(said(&told).contains("the store went back: namespace default was at step"));
+    read(&told, "a").unwrap();
+    is_told_once(&told, "the store went back: namespace default was at step");
+    assert_eq!(told.store().loss(told.namespace()).unwrap().was, last.unwrap());
 }
 
 #[test]
-fn a_store_made_anew_is_noticed_before_anything_is_written_to_it() {
+fn a_store_made_anew_is_noticed_by_the_next_process_that_was_told() {
     let place = Place::new();
     let flowlock = place.open();
     write(&flowlock, "a").unwrap();
@@ -164,10 +166,21 @@ fn a_store_made_anew_is_noticed_before_anything_is_written_to_it() {
     fs::remove_file(place.path()).unwrap();
     let told = place.open();
     expect(&told, last);
-    let Err(error) = write(&told, "b") else { panic!("written into another store") };
-    assert!(error.to_string().contains("the store is not the one it was"), "{error}");
-    let Err(error) = read(&told, "b") else { panic!("read from another store") };
-    assert!(error.to_string().contains("now there is nothing of it"), "{error}");
+    read(&told, "b").unwrap();
+    is_told_once(&told, "the store is not the one it was");
+    assert_eq!(told.store().loss(told.namespace()).unwrap().is, None);
+    write(&told, "b").unwrap();
+    // From then on it is this process's own.
+    let Watermark { epoch, sequence } = seen(&told).unwrap();
+    expect(&told, Some(Watermark { epoch, sequence: sequence + 100 }));
+    assert!(said(&told).contains("the store went back"));
+}
+
+#[track_caller]
+fn is_told_once(flowlock: &Flowlock, words: &str) {
+    let notices = flowlock.store().notices();
+    assert!(notices.len() == 1 && notices[0].contains(words), "{notices:?}");
+    assert_eq!(flowlock.store().notices(), Vec::<String>::new());
 }
 
 #[test]

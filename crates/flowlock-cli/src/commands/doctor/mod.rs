@@ -5,9 +5,9 @@ mod redis;
 
 use std::time::Duration;
 
+use flowlock::Namespace;
 use flowlock::config::{Config, Source, Surroundings};
-use flowlock::store::{NamespaceSeen, StoreErrorKind, View, Watermark, without_password};
-use flowlock::{Error, Namespace};
+use flowlock::store::{Loss, NamespaceSeen, View, Watermark, without_password};
 use serde::Serialize;
 
 use crate::args::{Doctor, Global};
@@ -144,10 +144,25 @@ fn examine(
         );
         findings.push(Finding::good("leftover runs", found));
     }
+    findings.extend(door.seen.loss(&door.flowlock).map(loss));
     if embedded {
         findings.push(embedded::clock(runs.iter().filter_map(|seen| seen.run.token).max()));
     }
     Ok(())
+}
+
+/// That the store went back since a command of this user used it.
+fn loss(loss: Loss) -> Finding {
+    let found = format!(
+        "it went back: it was at {}, and went on {}; what happened between is lost. Once that is as it should be: `flowlock doctor --accept-restore`",
+        loss.was,
+        at(loss.is)
+    );
+    Finding::bad("store went back", found)
+}
+
+fn at(mark: Option<Watermark>) -> String {
+    mark.map_or_else(|| "empty".to_owned(), |mark| format!("at {mark}"))
 }
 
 /// What namespaces there are, in short. That this user may not list them is not held against the store.
@@ -194,37 +209,21 @@ fn works(door: &Door) -> Finding {
     }
 }
 
-/// Remembers the store as it is in place of what it was, and says both. A store that goes on by itself when it went back
-/// needs nobody for that.
+/// Remembers the store as it is, in place of what it was, and says both.
 fn accept_restore(settings: &Settings) -> Result<(), Failure> {
-    let nothing = View::Names(Vec::new());
-    let door = settings.open()?;
-    match door.flowlock.view(&nothing) {
-        Ok(_) => {
-            say_why_nothing_is_accepted(&door);
-            return Ok(());
-        }
-        Err(Error::Store(error)) if error.kind() == StoreErrorKind::Replaced => drop(door),
-        Err(error) => return Err(door.failure(error)),
-    }
-    let mut door = settings.open_whatever_it_is()?;
-    door.flowlock.view(&nothing).map_err(|error| door.failure(error))?;
-    let at = |mark: Option<Watermark>| mark.map_or_else(|| "empty".to_owned(), |mark| format!("at {mark}"));
-    let (was, is) = (door.seen.expected(), door.flowlock.store().seen(door.flowlock.namespace()));
-    terminal::say(&format!("accepted: the store was {} and is {} ({})", at(was), at(is), door.place));
+    let mut door = settings.open()?;
+    door.flowlock.view(&View::Names(Vec::new())).map_err(|error| door.failure(error))?;
+    let is = door.flowlock.store().seen(door.flowlock.namespace());
+    let Some(loss) = door.seen.loss(&door.flowlock) else {
+        let why = match door.seen.expected() {
+            None => "nothing is remembered of this store, so there is nothing to accept".to_owned(),
+            Some(was) => format!("the store did not go back: it was at {was} and is {}", at(is)),
+        };
+        terminal::say(&format!("{why} ({})", door.place));
+        return Ok(());
+    };
+    terminal::say(&format!("accepted: the store was at {} and is {} ({})", loss.was, at(is), door.place));
     door.seen.accept(&door.flowlock).map_err(|error| {
         Failure::new(exit::CONFIG, "configuration", format!("cannot remember that: {error}"))
     })
-}
-
-fn say_why_nothing_is_accepted(door: &Door) {
-    let is = door.flowlock.store().seen(door.flowlock.namespace());
-    let why = match (door.seen.expected(), is) {
-        (None, _) => "nothing is remembered of this store, so there is nothing to accept".to_owned(),
-        (Some(was), Some(is)) if was.or_later(is) == is && was.epoch == is.epoch => {
-            format!("the store did not go back: it was at {was} and is at {is}")
-        }
-        _ => "there is nothing to accept: this store goes on by itself".to_owned(),
-    };
-    terminal::say(&format!("{why} ({})", door.place));
 }

@@ -49,7 +49,7 @@ use self::url::{Durability, Options};
 use self::watch::Watch;
 use self::words::Words;
 use super::memory::TestWorld;
-use super::{Epoch, Inbox, Limits, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
+use super::{Epoch, Inbox, Limits, Loss, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
 use crate::error::Error;
 use crate::name::Namespace;
 use crate::run::{ClientId, Outcome};
@@ -363,6 +363,10 @@ impl Store for RedisStore {
 
     fn expect(&self, namespace: &Namespace, watermark: Watermark) {
         self.watch.expect(namespace, watermark);
+    }
+
+    fn loss(&self, namespace: &Namespace) -> Option<Loss> {
+        self.watch.loss(namespace)
     }
 
     fn notices(&self) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::link::Source;
 use crate::name::{Namespace, RunId};
 use crate::run::Nonce;
-use crate::store::{Watermark, Watermarks};
+use crate::store::{Loss, Watermark, Watermarks};
 use crate::sync::lock;
 
 /// How many commits are remembered, and how long: a server that knows of a commit says so for ten minutes.
@@ -43,6 +43,10 @@ impl Watch {
 
     pub(super) fn expect(&self, namespace: &Namespace, watermark: Watermark) {
         self.watermarks.expect(namespace, watermark);
+    }
+
+    pub(super) fn loss(&self, namespace: &Namespace) -> Option<Loss> {
+        self.watermarks.loss(namespace)
     }
 
     /// Takes in the state that an answer came from. It went back if it is of another life than, or not later than,

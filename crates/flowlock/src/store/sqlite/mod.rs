@@ -41,7 +41,9 @@ use self::rows::Rows;
 use self::side::SideFiles;
 use self::turn::{Key, Turnstile};
 use self::wake::Inboxes;
-use super::{Inbox, Limits, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks};
+use super::{
+    Inbox, Limits, Loss, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks,
+};
 use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
@@ -392,6 +394,10 @@ impl Store for SqliteStore {
         self.watermarks.expect(namespace, watermark);
     }
 
+    fn loss(&self, namespace: &Namespace) -> Option<Loss> {
+        self.watermarks.loss(namespace)
+    }
+
     fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
         self.key.unlock();
@@ -402,7 +408,7 @@ impl Store for SqliteStore {
     }
 
     fn notices(&self) -> Vec<String> {
-        self.lives.notice().into_iter().collect()
+        self.lives.notice().into_iter().chain(self.watermarks.notices()).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::store::{Inbox, Page, Pulse, Store, StoreError, View, Watermark};
+use flowlock::store::{Inbox, Loss, Page, Pulse, Store, StoreError, View, Watermark};
 use flowlock::{ClientId, Flowlock, Life, Namespace};
 
 /// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
@@ -123,6 +123,9 @@ impl Store for Between {
     }
     fn expect(&self, namespace: &Namespace, watermark: Watermark) {
         self.store.expect(namespace, watermark);
+    }
+    fn loss(&self, namespace: &Namespace) -> Option<Loss> {
+        self.store.loss(namespace)
     }
     fn notices(&self) -> Vec<String> {
         self.store.notices()

@@ -130,7 +130,7 @@ fn parts(path: &Path) -> Vec<OsString> {
     names.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
-fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<String> {
+pub(super) fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<String> {
     let what = match () {
         () if meta.is_dir() => format!("the directory {}", shown(path)),
         () if meta.is_symlink() => format!("the link {}", shown(path)),

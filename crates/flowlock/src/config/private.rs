@@ -1,11 +1,14 @@
 //! Directories in which a user's programs keep what they remember.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Component, Path};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
 use nix::libc;
+use nix::sys::stat::{Mode, mkdirat};
 
 use super::file;
 
@@ -27,10 +30,107 @@ pub fn open_private(path: &Path, uid: u32) -> io::Result<File> {
 #[doc(hidden)]
 pub fn make_private(path: &Path, uid: u32) -> io::Result<File> {
     open_private(path, uid).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-            open_private(path, uid)
-        }
+        io::ErrorKind::NotFound => make(path, uid),
         _ => Err(error),
     })
+}
+
+/// Makes what is missing part by part, each in the directory that was made or judged before, and by its descriptor: a name
+/// that was missing may be that of somebody else's directory, with links in it, by the time it is used again.
+fn make(path: &Path, uid: u32) -> io::Result<File> {
+    let (there, mut at) = deepest(path, uid)?;
+    let missing = path.strip_prefix(there).map_err(io::Error::other)?;
+    let mut done = there.to_owned();
+    for part in missing.components() {
+        let Component::Normal(name) = part else {
+            return Err(io::Error::other("it leads through a directory that is not there"));
+        };
+        done.push(name);
+        match mkdirat(&at, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        at = File::from(openat(&at, name, flags, Mode::empty())?);
+        if let Some(weakness) = file::weakness_of(&done, &at.metadata()?, uid) {
+            return Err(io::Error::other(weakness));
+        }
+    }
+    Ok(at)
+}
+
+/// The deepest directory on the way that is there, opened; nobody but the user and root can exchange it.
+fn deepest(path: &Path, uid: u32) -> io::Result<(&Path, File)> {
+    for there in path.ancestors() {
+        match file::weakness(there, uid) {
+            Ok(None) => {
+                let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(there)?;
+                return Ok((there, directory));
+            }
+            Ok(Some(weakness)) => return Err(io::Error::other(weakness)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_made_for_the_user_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let me = nix::unistd::geteuid().as_raw();
+        let path = root.path().join("a/b/c");
+        let made = make_private(&path, me).unwrap().metadata().unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((made.ino(), made.mode() & 0o777), (found.ino(), 0o700));
+        assert_eq!(make_private(&path, me).unwrap().metadata().unwrap().ino(), made.ino());
+    }
+
+    /// Where everybody may make directories, one of somebody else appears in the place of a missing one, with a link in it.
+    #[test]
+    fn nothing_is_made_by_way_of_a_link_that_appears_on_the_way() {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        let [theirs, job, target, gone] =
+            ["theirs", "job", "target", "gone"].map(|name| root.path().join(name));
+        fs::create_dir(&theirs).unwrap();
+        fs::create_dir(&target).unwrap();
+        symlink(&target, theirs.join("state")).unwrap();
+        let me = nix::unistd::geteuid().as_raw();
+        // Theirs can be written by everybody, so that it counts as somebody else's for whoever runs this test.
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o777)).unwrap();
+        let over = AtomicBool::new(false);
+        let path = job.join("state").join("flowlock");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let moved = |from, to| renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE);
+                while !over.load(Ordering::Relaxed) {
+                    let _ = moved(&theirs, &job);
+                    let _ = moved(&job, &theirs);
+                }
+            });
+            for _ in 0..2_000 {
+                let _ = make_private(&path, me);
+                if fs::rename(&job, &gone).is_ok() {
+                    if gone.join("state").is_symlink() {
+                        fs::rename(&gone, &theirs).unwrap();
+                    } else {
+                        fs::remove_dir_all(&gone).unwrap();
+                    }
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(fs::read_dir(&target).unwrap().count(), 0);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 
@@ -10,31 +11,68 @@ use super::failure::{self, Failure};
 use super::keys;
 use super::topology::Primary;
 use crate::name::Namespace;
-use crate::store::{Limits, StoreError};
+use crate::store::{Limits, StoreError, StoreErrorKind};
+use crate::world::later;
 
 /// How many keys the server looks at for one page: a third of a millisecond, whatever else it keeps.
 const PAGE: u32 = 1_000;
-/// The most pages of one server: ten thousand million keys. A server that goes on longer does not tell the truth.
-const MOST_PAGES: u32 = 10_000_000;
+/// How many times the patience for one page all pages of all servers take at most: some hundred million keys.
+const MOST_TIME: u32 = 10;
+/// The most bytes of names that are kept, as those of runs and records are.
+const MOST_BYTES: usize = 128 << 20;
 
 /// All namespaces that have a row, also those that were removed: nobody else's keys look like it. The server is never
 /// asked for all keys at once (`KEYS`), which would stop everybody.
 pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreError> {
-    let limits = || Limits::within(store.patience);
-    let mut found = BTreeSet::new();
+    let most = store.patience * MOST_TIME;
+    let end = later(Instant::now(), most);
+    let limits = || Limits::within(store.patience.min(end.saturating_duration_since(Instant::now())));
+    let mut found = Found::default();
     for primary in store.link.primaries(&limits())? {
         let mut cursor = b"0".to_vec();
-        for _ in 0..MOST_PAGES {
+        loop {
             cursor = page(store, &primary, &cursor, &limits(), &mut found)?;
             if cursor == b"0" {
                 break;
             }
-        }
-        if cursor != b"0" {
-            return Err(StoreError::damaged("the server's list of keys has no end"));
+            if Instant::now() >= end {
+                return Err(has_no_end(&primary, most));
+            }
         }
     }
-    Ok(found.into_iter().collect())
+    Ok(found.names.into_iter().collect())
+}
+
+fn has_no_end(primary: &Primary, time: Duration) -> StoreError {
+    let message = format!(
+        "{} listed its keys for {} s and had not come to an end; a larger store_timeout gives it more time",
+        primary.address(),
+        time.as_secs()
+    );
+    StoreError::new(StoreErrorKind::Unreachable, message)
+}
+
+/// What was listed so far.
+#[derive(Default)]
+struct Found {
+    names: BTreeSet<Namespace>,
+    bytes: usize,
+}
+
+impl Found {
+    fn add(&mut self, namespace: Namespace) -> Result<(), StoreError> {
+        let bytes = size_of_val(&namespace) + namespace.as_str().len();
+        if self.names.insert(namespace) {
+            self.bytes += bytes;
+        }
+        if self.bytes > MOST_BYTES {
+            let mebibytes = MOST_BYTES >> 20;
+            return Err(StoreError::damaged(format!(
+                "it lists more namespaces than fit into {mebibytes} MiB"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// One page of a server's keys; answers where the next one begins.
@@ -43,7 +81,7 @@ fn page(
     primary: &Arc<Primary>,
     cursor: &[u8],
     limits: &Limits,
-    found: &mut BTreeSet<Namespace>,
+    found: &mut Found,
 ) -> Result<Vec<u8>, StoreError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(keys::EVERY_ROW).arg("COUNT").arg(PAGE);
@@ -55,10 +93,13 @@ fn page(
     let strange = || StoreError::damaged("the server's answer to SCAN is not a page of keys");
     let Value::Array(parts) = answer else { return Err(strange()) };
     let [Value::BulkString(next), Value::Array(names)] = parts.as_slice() else { return Err(strange()) };
-    found.extend(names.iter().filter_map(|name| match name {
-        Value::BulkString(key) => keys::namespace_of(key),
-        _ => None,
-    }));
+    for name in names {
+        if let Value::BulkString(key) = name
+            && let Some(namespace) = keys::namespace_of(key)
+        {
+            found.add(namespace)?;
+        }
+    }
     Ok(next.clone())
 }
 
@@ -68,4 +109,22 @@ fn may_not_list(primary: &Primary) -> StoreError {
         primary.address()
     );
     Failure::unusable(message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_invents_ever_new_namespaces_fills_no_memory() {
+        let mut found = Found::default();
+        let long = "x".repeat(400);
+        let added = (0..MOST_BYTES / 400)
+            .try_for_each(|number| found.add(Namespace::parse(&format!("{long}{number}")).unwrap()));
+        assert!(added.unwrap_err().to_string().contains("more namespaces than fit into 128 MiB"));
+        // The same ones again, as a cursor may bring them, are no more.
+        let mut found = Found::default();
+        (0..1_000).try_for_each(|_| found.add(Namespace::default())).unwrap();
+        assert_eq!((found.names.len(), found.bytes < 1_000), (1, true));
+    }
 }

@@ -168,3 +168,22 @@ fn no_sentinel_takes_a_password_to_a_server_without_tls() {
     });
     assert!(heard.starts_with(&[0x16, 0x03]), "a handshake: {}", heard.escape_ascii());
 }
+
+#[test]
+fn a_list_of_keys_that_has_no_end_is_given_up() {
+    let port = fake(|stream| {
+        converse(stream, |heard| {
+            if heard.contains("ROLE") {
+                greeting("redis_version:7.0.0")
+            } else {
+                b"*2\r\n$1\r\n7\r\n*0\r\n".to_vec()
+            }
+        });
+    });
+    let patience = std::time::Duration::from_millis(300);
+    let store =
+        crate::store::redis::RedisStore::open(&format!("redis://127.0.0.1:{port}"), patience).unwrap();
+    let error = crate::store::Store::namespaces(&store).unwrap_err();
+    assert_eq!(error.kind(), crate::store::StoreErrorKind::Unreachable);
+    assert!(error.to_string().contains("had not come to an end"), "{error}");
+}

@@ -1,6 +1,6 @@
 //! `flowlock why`: the chain of blockers of a run or a job, or what is known of a name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use flowlock::store::{NameSeen, Seen};
@@ -34,6 +34,9 @@ struct NameJson {
     held_by: Vec<String>,
     waited_for_by: Vec<String>,
 }
+
+/// How many runs one below the other are told of: `flowlock why` of the last one tells how it goes on.
+const DEEPEST: usize = 10;
 
 /// What the user asks about.
 enum Subject<'a> {
@@ -79,10 +82,11 @@ pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
         })?;
         return Ok(code);
     }
-    let mut text = String::new();
+    let mut teller = Teller::new(&alive, now_us);
     for seen in &runs {
-        tell_run(&mut text, seen, &alive, now_us);
+        teller.tell(seen, 0);
     }
+    let mut text = teller.text;
     if let Some(name) = &name {
         tell_name(&mut text, &door, name, now_us);
     } else if runs.is_empty() {
@@ -118,50 +122,57 @@ fn name_seen(door: &Door, name: &str) -> Result<NameSeen, Failure> {
     seen.into_iter().next().ok_or_else(|| Failure::internal("read a name", &"the store answered nothing"))
 }
 
-/// A run, its blockers, and below each of them that one's own, down to what does not wait.
-fn tell_run(text: &mut String, seen: &Seen, alive: &[Seen], now_us: i64) {
-    let mut told = HashSet::new();
-    tell_blockers(text, seen, alive, now_us, 0, &mut told);
+/// Tells of runs, their blockers, and below each of them of that one's own, down to what does not wait: of each run's
+/// blockers once, and so far down as people read. Any number of runs may wait for each other in a chain.
+struct Teller<'a> {
+    text: String,
+    waiting: HashMap<&'a str, &'a Seen>,
+    told: HashSet<&'a str>,
+    now_us: i64,
 }
 
-fn tell_blockers<'a>(
-    text: &mut String,
-    seen: &'a Seen,
-    alive: &'a [Seen],
-    now_us: i64,
-    depth: usize,
-    told: &mut HashSet<&'a str>,
-) {
-    let run = &seen.run;
-    let indent = "  ".repeat(depth);
-    let since = times::relative(now_us, run.since_us);
-    let state = json::state(seen);
-    let _ = writeln!(
-        text,
-        "{indent}{} ({}): {state}, since {since}",
-        run.attempt.id,
-        shown(&super::status::wanted(run))
-    );
-    if let Some(by_hand) = json::by_hand(run) {
-        let _ = writeln!(text, "{indent}  {by_hand}");
+impl<'a> Teller<'a> {
+    fn new(alive: &'a [Seen], now_us: i64) -> Self {
+        let waiting = alive.iter().filter(|seen| seen.run.state.is_waiting());
+        let waiting = waiting.map(|seen| (seen.run.attempt.id.as_str(), seen)).collect();
+        Self { text: String::new(), waiting, told: HashSet::new(), now_us }
     }
-    if !told.insert(run.attempt.id.as_str()) {
-        return;
-    }
-    let Some(blocked) = &seen.blocked else { return };
-    if let Some(reason) = seen.reason().filter(|_| seen.silent_since_us.is_some() || blocked.by.is_empty()) {
-        let _ = writeln!(text, "{indent}  {reason}");
-    }
-    for blocker in &blocked.by {
-        let _ = writeln!(text, "{indent}  {blocker}");
-        let behind =
-            blocker.by.as_ref().and_then(|by| alive.iter().find(|other| other.run.attempt.id == by.run));
-        if let Some(behind) = behind.filter(|behind| behind.run.state.is_waiting()) {
-            tell_blockers(text, behind, alive, now_us, depth + 2, told);
+
+    fn tell(&mut self, seen: &'a Seen, depth: usize) {
+        let run = &seen.run;
+        let since = times::relative(self.now_us, run.since_us);
+        let (state, wanted) = (json::state(seen), super::status::wanted(run));
+        self.line(depth, format_args!("{} ({}): {state}, since {since}", run.attempt.id, shown(&wanted)));
+        if let Some(by_hand) = json::by_hand(run) {
+            self.line(depth + 1, format_args!("{by_hand}"));
+        }
+        let Some(blocked) = &seen.blocked else { return };
+        if self.told.contains(run.attempt.id.as_str()) {
+            return self.line(depth + 1, format_args!("… as told above"));
+        }
+        if depth >= 2 * DEEPEST {
+            return self.line(depth + 1, format_args!("… and so on: flowlock why run:{}", run.attempt.id));
+        }
+        self.told.insert(run.attempt.id.as_str());
+        if let Some(reason) =
+            seen.reason().filter(|_| seen.silent_since_us.is_some() || blocked.by.is_empty())
+        {
+            self.line(depth + 1, format_args!("{reason}"));
+        }
+        for blocker in &blocked.by {
+            self.line(depth + 1, format_args!("{blocker}"));
+            let behind = blocker.by.as_ref().and_then(|by| self.waiting.get(by.run.as_str()));
+            if let Some(behind) = behind.copied() {
+                self.tell(behind, depth + 2);
+            }
+        }
+        if blocked.more {
+            self.line(depth + 1, format_args!("… and more than these {}", blocked.by.len()));
         }
     }
-    if blocked.more {
-        let _ = writeln!(text, "{indent}  … and more than these {}", blocked.by.len());
+
+    fn line(&mut self, depth: usize, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.text, "{:indent$}{line}", "", indent = 2 * depth);
     }
 }
 
@@ -237,5 +248,43 @@ fn name_json(seen: &NameSeen) -> NameJson {
         evidence: seen.evidence.to_string().trim_start_matches([':', ' ', ',', ';']).to_owned(),
         held_by: seen.holders.iter().map(|(_, by, _)| by.run.as_str().to_owned()).collect(),
         waited_for_by: seen.line.iter().map(|(_, by)| by.run.as_str().to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flowlock::{Begun, Flowlock};
+
+    use super::*;
+
+    /// Each is behind the one before.
+    #[test]
+    fn a_chain_of_runs_is_told_in_a_text_as_long_as_the_chain() {
+        let flowlock = Flowlock::open("memory:").unwrap();
+        let _holder = flowlock.job("holder").lock("k0").acquire().unwrap();
+        let waiting: Vec<_> = (1..=60)
+            .map(|at| {
+                let [before, own] = [at - 1, at].map(|at| format!("k{at}"));
+                match flowlock.job(format!("job{at}")).lock(&before).lock(&own).begin().unwrap() {
+                    Begun::Waiting(waiting) => waiting,
+                    Begun::Granted(_) => panic!("nothing was in its way"),
+                }
+            })
+            .collect();
+        let alive = flowlock.runs().unwrap();
+        let told = |only: Option<&str>| {
+            let mut teller = Teller::new(&alive, 0);
+            let chosen = alive.iter().filter(|seen| {
+                seen.run.state.is_waiting() && only.is_none_or(|job| seen.run.spec.job.as_str() == job)
+            });
+            chosen.for_each(|seen| teller.tell(seen, 0));
+            teller.text
+        };
+        let lines = told(None).lines().count();
+        assert!((120..=5 * 60).contains(&lines), "{lines} lines: {}", told(None));
+        let last = told(Some("job60"));
+        assert!(last.lines().count() <= 2 * DEEPEST + 3, "{last}");
+        assert!(last.lines().last().unwrap().contains("… and so on: flowlock why run:job50."), "{last}");
+        drop(waiting);
     }
 }

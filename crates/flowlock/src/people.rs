@@ -6,11 +6,23 @@ use std::fs;
 /// have one number, root mostly among them. There every directory from `/` on would be a stranger's.
 pub(crate) fn is_root(uid: u32) -> bool {
     const NOBODY_KNOWN: u32 = 65_534;
-    let knows_everybody = || {
-        let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        map.split_whitespace().eq(["0", "0", "4294967295"])
-    };
-    uid == 0 || (uid == NOBODY_KNOWN && !knows_everybody())
+    let is_a_users =
+        || is_mapped(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default(), NOBODY_KNOWN);
+    uid == 0 || (uid == NOBODY_KNOWN && !is_a_users())
+}
+
+/// Whether a user of this namespace has the number: an account like any other, be it called nobody. By the map each line is
+/// the first number here, the first outside, and how many.
+fn is_mapped(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(first)), Some(Ok(_)), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return false;
+        };
+        u64::from(uid).checked_sub(first).is_some_and(|above| above < count)
+    })
 }
 
 /// Whether this process may do what members of a group may.
@@ -18,4 +30,17 @@ pub(crate) fn is_root(uid: u32) -> bool {
 pub(crate) fn is_member(gid: u32) -> bool {
     let groups = nix::unistd::getgroups().unwrap_or_default();
     groups.into_iter().chain([nix::unistd::getegid()]).any(|group| group.as_raw() == gid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_nobody_is_a_users_where_a_user_has_it() {
+        let unknown = ["", "0 1000 1\n", "0 0 1\n1 100000 65533\n", "1000 1000 1", "what is no map"];
+        assert!(!unknown.iter().any(|map| is_mapped(map, 65_534)));
+        let known = ["0 0 4294967295\n", "0 100000 65536\n", "0 1000 1\n1 100000 65536\n", "65534 65534 1"];
+        assert!(known.iter().all(|map| is_mapped(map, 65_534)));
+    }
 }

@@ -118,7 +118,9 @@ impl RunJson {
             slots: run.spec.claims.iter().filter_map(slot).collect(),
             token: run.token.filter(|_| run.state.is_holding()).map(|token| token.to_string()),
             since: rfc3339(run.since_us),
-            deadline: seen.lease_left_ms.map(|left| rfc3339(now_us + left * 1_000)),
+            deadline: seen
+                .lease_left_ms
+                .map(|left| rfc3339(now_us.saturating_add(left.saturating_mul(1_000)))),
             keep_lapsed_ms: run.spec.keep_lapsed_ms,
             host: run.holder.origin.host.clone(),
             pid: run.holder.origin.pid,

@@ -197,8 +197,9 @@ impl<T: Tables> Engine<'_, T> {
     fn seen(&mut self, run: Run) -> Result<Seen> {
         let blocked = if run.state.is_waiting() { Some(self.blocked(&run)?) } else { None };
         let lease_left_ms =
-            run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at - self.now.boot_ms);
-        let silent_since_us = self.silent_for_ms(&run)?.map(|ms| self.now.wall_us - ms * 1_000);
+            run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at.saturating_sub(self.now.boot_ms));
+        let silent_since_us =
+            self.silent_for_ms(&run)?.map(|ms| self.now.wall_us.saturating_sub(ms.saturating_mul(1_000)));
         Ok(Seen { run, lease_left_ms, blocked, silent_since_us })
     }
 
@@ -209,10 +210,12 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(None);
         }
         if !run.present {
-            return Ok(run.absent_since_ms.map(|since| self.now.boot_ms - since + SILENCE_MS));
+            return Ok(run
+                .absent_since_ms
+                .map(|since| self.now.boot_ms.saturating_sub(since).saturating_add(SILENCE_MS)));
         }
         let heard = if run.place_end_ms.is_none() { self.tables.heard(run.holder.client)? } else { None };
-        Ok(heard.map(|heard| self.now.boot_ms - heard).filter(|silent| *silent >= SILENCE_MS))
+        Ok(heard.map(|heard| self.now.boot_ms.saturating_sub(heard)).filter(|silent| *silent >= SILENCE_MS))
     }
 
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Content> {

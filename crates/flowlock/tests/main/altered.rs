@@ -255,6 +255,30 @@ fn what_stands_in_a_row_or_a_schema_floods_no_message() {
     }
 }
 
+/// What reads them does not add or multiply without looking.
+#[test]
+fn times_at_the_ends_of_all_time_are_shown_without_an_overflow() {
+    let directory = tempfile::tempdir().unwrap();
+    for statement in [
+        "update client set heard_ms = -9223372036854775808",
+        "update client set heard_ms = 9223372036854775807",
+        "update run set deadline_ms = 9223372036854775807",
+    ] {
+        let file = fresh(directory.path()).join("altered.db");
+        let flowlock = open(&file).unwrap();
+        flowlock.job("write").lock("l").acquire().unwrap().detach().unwrap();
+        let Ok(flowlock::Begun::Waiting(waiting)) = flowlock.job("wait").lock("l").begin() else {
+            panic!("nothing in its way")
+        };
+        sql(&file, statement);
+        // Either is fine: seen, or refused as implausible.
+        if let Ok(seen) = open(&file).and_then(|flowlock| flowlock.runs()) {
+            assert!(!seen.is_empty(), "{statement}");
+        }
+        drop(waiting);
+    }
+}
+
 /// An environment may say more than others take.
 #[test]
 fn what_a_process_says_of_itself_is_no_longer_than_others_read_it() {

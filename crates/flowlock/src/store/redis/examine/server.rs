@@ -78,7 +78,7 @@ pub(super) fn clock(examined: &Examined<'_>) -> Result<Finding, StoreError> {
     let Some(there_us) = answer.as_ref().and_then(time_us) else {
         return Ok(Finding::bad("server's clock", "the server does not tell this user its TIME"));
     };
-    let ahead_ms = (there_us - here_us) / 1_000;
+    let ahead_ms = there_us.saturating_sub(here_us) / 1_000;
     let word = if ahead_ms < 0 { "behind" } else { "ahead of" };
     let off = Duration::from_millis(ahead_ms.unsigned_abs());
     let found = format!("{} ms {word} this machine's", off.as_millis());
@@ -97,7 +97,24 @@ fn time_us(answer: &Value) -> Option<i64> {
         _ => None,
     };
     match parts.as_slice() {
-        [seconds, microseconds] => Some(number(seconds)? * 1_000_000 + number(microseconds)?),
+        [seconds, microseconds] => {
+            number(seconds)?.checked_mul(1_000_000)?.checked_add(number(microseconds)?)
+        }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_clock_has_is_none() {
+        let told = |parts: [&str; 2]| {
+            time_us(&Value::Array(parts.map(|part| Value::BulkString(part.as_bytes().to_vec())).to_vec()))
+        };
+        assert_eq!(told(["1700000000", "5"]), Some(1_700_000_000_000_005));
+        assert_eq!(told(["9223372036854775807", "0"]), None);
+        assert_eq!(told(["9223372036854", "9223372036854775807"]), None);
     }
 }

@@ -4,9 +4,11 @@
 //! wrappers of system calls. Linux only: the parent-death signal and the order of events rely on it.
 #![allow(unsafe_code, reason = "a child must be prepared between fork and exec")]
 
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -89,21 +91,73 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     let gets_terminal = foreground == Some(getpgrp());
     let wrapper = getpid();
     let inherit = launch.inherit.map(|descriptor| descriptor.as_raw_fd());
-    let mut command = Command::new(&launch.command[0]);
-    command.args(&launch.command[1..]).process_group(0);
-    for (name, value) in launch.environment {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let image = Image::new(launch)?;
+    let mut command = Command::new(OsStr::from_bytes(image.file.as_bytes()));
+    command.process_group(0);
     // SAFETY: the closure runs between fork and exec. It allocates nothing and calls only
-    // async-signal-safe functions: prctl, getppid, sigprocmask, tcsetpgrp, fcntl.
+    // async-signal-safe functions: prctl, getppid, sigprocmask, tcsetpgrp, fcntl, execve.
     unsafe {
-        command.pre_exec(move || prepare(wrapper, gets_terminal, inherit));
+        command.pre_exec(move || {
+            prepare(wrapper, gets_terminal, inherit)?;
+            Err(image.execute())
+        });
     }
     let child = command.spawn()?;
     Ok(Child { pid: Pid::from_raw(child.id().cast_signed()), at_terminal: foreground.is_some() })
+}
+
+/// What becomes of the child. The standard library would hand a file that the kernel does not know to `/bin/sh`.
+struct Image {
+    file: CString,
+    /// What the pointers below point to.
+    _strings: [Vec<CString>; 2],
+    arguments: Vec<*const libc::c_char>,
+    environment: Vec<*const libc::c_char>,
+}
+
+// SAFETY: the pointers lead to the strings of the same value, which nobody changes.
+unsafe impl Send for Image {}
+// SAFETY: the same.
+unsafe impl Sync for Image {}
+
+impl Image {
+    fn new(launch: Launch<'_>) -> Result<Self, CannotStart> {
+        let file = text(find(&launch.command[0])?.into_os_string())?;
+        let arguments: Vec<CString> = launch.command.iter().cloned().map(text).collect::<io::Result<_>>()?;
+        let mut variables: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
+        for (name, value) in launch.environment {
+            match value {
+                Some(value) => drop(variables.insert(name.into(), value)),
+                None => drop(variables.remove(OsStr::new(name))),
+            }
+        }
+        let joined = |(mut name, value): (OsString, OsString)| {
+            name.push("=");
+            name.push(value);
+            text(name)
+        };
+        let environment: Vec<CString> = variables.into_iter().map(joined).collect::<io::Result<_>>()?;
+        let pointers = |strings: &[CString]| {
+            strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+        };
+        Ok(Self {
+            file,
+            arguments: pointers(&arguments),
+            environment: pointers(&environment),
+            _strings: [arguments, environment],
+        })
+    }
+
+    /// Answers only if that fails.
+    fn execute(&self) -> io::Error {
+        // SAFETY: three strings and lists of strings that end with a null pointer, all alive.
+        unsafe { libc::execve(self.file.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr()) };
+        io::Error::last_os_error()
+    }
+}
+
+fn text(text: OsString) -> io::Result<CString> {
+    Ok(CString::new(text.into_vec())?)
 }
 
 fn prepare(wrapper: Pid, gets_terminal: bool, inherit: Option<RawFd>) -> io::Result<()> {

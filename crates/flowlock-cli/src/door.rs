@@ -18,7 +18,7 @@ use crate::seen::Seen;
 use crate::terminal;
 
 /// How long the store is asked before a command gives up, if nothing else is said.
-const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
 

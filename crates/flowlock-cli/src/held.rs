@@ -31,6 +31,15 @@ pub(crate) struct Policy {
     pub(crate) last_end: Option<Duration>,
 }
 
+/// Why a command did not come to its end.
+#[derive(Debug)]
+pub(crate) enum Unfinished {
+    /// It was never executed: nothing was done.
+    NotBegun(Failure),
+    /// It began, and nobody knows how far it came.
+    Broken(Failure),
+}
+
 /// A grant as the watching loop sees it.
 #[derive(Debug)]
 pub(crate) struct Watched<'a> {
@@ -66,14 +75,15 @@ impl<'a> Watched<'a> {
         environment: &Environment,
         inherit: Option<BorrowedFd<'_>>,
         signals: &mut Signals,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Ended, Unfinished> {
         let launch = Launch { command, environment: environment.variables(), inherit };
         let _watching = Watching::begin();
-        let child = child::start(launch).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;
+        let not_begun = |problem| Unfinished::NotBegun(Failure::cannot_start(&command[0], &problem));
+        let child = child::start(launch).map_err(not_begun)?;
         crate::log::begin();
         let kill_after = self.policy.kill_after;
         supervise(&child, signals, self, kill_after)
-            .map_err(|error| Failure::internal("watch the command", &error))
+            .map_err(|error| Unfinished::Broken(Failure::internal("watch the command", &error)))
     }
 
     /// Whether the deadline was, or will be, the end of `--max-runtime`.

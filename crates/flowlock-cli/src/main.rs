@@ -1,5 +1,6 @@
 //! flowlock on the command line: parse, carry out, report.
 
+mod alert;
 mod args;
 mod child;
 mod commands;

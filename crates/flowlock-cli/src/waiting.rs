@@ -10,8 +10,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use crate::alert::{self, SlowStore};
 use crate::args::Global;
-use crate::door::{Door, Settings};
+use crate::door::{Door, STORE_TIMEOUT, Settings};
 use crate::exit::{self, Failure};
 use crate::parent;
 use crate::signals::Signals;
@@ -19,11 +20,15 @@ use crate::talk::Talk;
 use crate::terminal::{self, Screen};
 
 /// Opens the store. Handlers stand before: a signal that asks to end ends that too, however long the store takes.
-pub(crate) fn open(settings: &Arc<Settings>) -> Result<(Door, Signals), Failure> {
+pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Door, Signals), Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::internal("open the store", error);
     let interrupted = Arc::<AtomicBool>::default();
     let mut signals =
         Signals::install(&interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
+    let _slow = match settings.place() {
+        Ok(place) if !global.quiet => SlowStore::watch(&place.store, STORE_TIMEOUT),
+        _ => SlowStore::unwatched(),
+    };
     let (opened, tell) = std::io::pipe().map_err(|error| cannot(&error))?;
     let theirs = settings.clone();
     let opening = move || {
@@ -58,9 +63,15 @@ pub(crate) fn acquire(
     signals: &mut Signals,
     global: &Global,
 ) -> Result<Grant, Failure> {
-    match job.begin().map_err(|error| not_begun(error, door, signals))? {
+    let slow = slow_store(door, global);
+    let begun = job.begin().map_err(|error| not_begun(error, door, signals))?;
+    drop(slow);
+    match begun {
         Begun::Granted(grant) => Ok(grant),
         Begun::Waiting(pending) => {
+            if !global.quiet {
+                alert::say_of_inputs(&door.flowlock, pending.run_id(), &pending.blocked());
+            }
             if let Some(doubt) = parent::doubt(door).filter(|_| !global.quiet) {
                 terminal::say(&doubt);
             }
@@ -72,8 +83,22 @@ pub(crate) fn acquire(
     }
 }
 
+fn slow_store(door: &Door, global: &Global) -> SlowStore {
+    if global.quiet {
+        return SlowStore::unwatched();
+    }
+    SlowStore::watch(&door.place.store, door.flowlock.store_timeout())
+}
+
 /// Asks once.
-pub(crate) fn once(job: &Job, name: &JobName, door: &Door, signals: &mut Signals) -> Result<Grant, Failure> {
+pub(crate) fn once(
+    job: &Job,
+    name: &JobName,
+    door: &Door,
+    signals: &mut Signals,
+    global: &Global,
+) -> Result<Grant, Failure> {
+    let _slow = slow_store(door, global);
     let until = Instant::now() + door.flowlock.store_timeout();
     loop {
         match job.try_acquire().map_err(|error| not_begun(error, door, signals))? {

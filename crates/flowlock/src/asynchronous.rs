@@ -1,26 +1,35 @@
 //! The async twins (feature `async`, tokio): the same steps, without a thread per waiter.
 //!
-//! A future that is dropped while it waits leaves the line. A commit goes on once it was polled, even if
-//! its future is dropped.
+//! A future that is dropped while it waits leaves the line; a grant that comes back to nobody is given back, which is no
+//! failure. A commit goes on once it was polled, even if its future is dropped.
+//!
+//! The store is asked on threads of the connection, not of the runtime: a runtime that shuts down waits for nothing here.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Poll;
 
+use crate::coordinator::Shared;
 use crate::error::Error;
 use crate::grant::{Committed, Grant};
 use crate::held::Held;
 use crate::job::{Acquired, Job};
+use crate::left::Left;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending};
 
 impl Job {
-    /// Asks once; see [`try_acquire`](Self::try_acquire).
+    /// Asks once; see [`try_acquire`](Self::try_acquire). If the future is dropped, a grant that comes back is given back.
     pub async fn try_acquire_async(&self) -> Result<Acquired, Error> {
-        let job = self.clone();
-        off_the_runtime(move || job.try_acquire()).await
+        let job = self.as_here();
+        aside(self.shared(), move || job.try_acquire()).await
     }
 
     /// Waits until all claims are held; see [`acquire`](Self::acquire). Holds no thread while it waits.
+    ///
+    /// If the future is dropped, as in `select!`, the run leaves the line, and a grant that comes back is given back: that is
+    /// no failure, also with [`OnFail::Incomplete`](crate::OnFail::Incomplete).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
@@ -31,15 +40,15 @@ impl Job {
     /// # }).unwrap();
     /// ```
     pub async fn acquire_async(&self) -> Result<Grant, Error> {
-        let job = self.clone();
-        let mut pending = match off_the_runtime(move || job.begin()).await? {
+        let job = self.as_here();
+        let mut pending = match aside(self.shared(), move || job.begin()).await? {
             Begun::Granted(grant) => return Ok(grant),
-            Begun::Waiting(pending) => Leaving(Some(pending)),
+            Begun::Waiting(pending) => Waits { shared: self.shared().clone(), pending: Some(pending) },
         };
         loop {
             let asked = match pending.news().await {
                 News::Told => pending.with(Pending::ask_patiently).await?,
-                News::Over => Some(pending.with(Pending::give_up).await?),
+                News::Over => pending.with(|pending| pending.give_up().map(Some)).await?,
             };
             if let Some(grant) = asked {
                 return Ok(grant);
@@ -53,12 +62,15 @@ enum News {
     Over,
 }
 
-/// A waiting run that leaves the line off the runtime, whenever its future is dropped.
-struct Leaving(Option<Pending>);
+/// A waiting run. It is with a worker while the store is asked.
+struct Waits {
+    shared: Arc<Shared>,
+    pending: Option<Pending>,
+}
 
-impl Leaving {
+impl Waits {
     async fn news(&self) -> News {
-        let Some(pending) = &self.0 else { return News::Over };
+        let Some(pending) = &self.pending else { return News::Over };
         let told =
             poll_fn(
                 |context| {
@@ -73,47 +85,55 @@ impl Leaving {
         }
     }
 
-    /// Asks the store on a blocking thread. Should the future be dropped meanwhile, a grant that comes back
-    /// is dropped there, which fails its run.
-    async fn with<T: Send + 'static>(
+    /// Asks the store on a worker.
+    async fn with(
         &mut self,
-        ask: impl FnOnce(&mut Pending) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let Some(mut pending) = self.0.take() else {
+        ask: impl FnOnce(&mut Pending) -> Result<Option<Grant>, Error> + Send + 'static,
+    ) -> Result<Option<Grant>, Error> {
+        let Some(mut pending) = self.pending.take() else {
             return Err(broken_off());
         };
-        let (pending, answer) = off_the_runtime(move || {
+        let (pending, answer) = aside(&self.shared, move || {
             let answer = ask(&mut pending);
             Ok((pending, answer))
         })
         .await?;
-        self.0 = Some(pending);
+        self.pending = Some(pending);
         answer
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let (Some(pending), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn_blocking(move || drop(pending));
-        }
     }
 }
 
 impl Grant {
     /// Marks all outputs as written, or none; see [`commit`](Self::commit).
+    ///
+    /// Once polled it goes on, on a thread of the connection, whatever becomes of the future. A runtime that shuts down
+    /// meanwhile does not wait for it and never hears how it ended: it is carried out if the store answers in time and the
+    /// process lives so long (its normal end waits for up to 2 s); else the run ends with its lease. The records of its
+    /// outputs say which.
     pub async fn commit_async(self) -> Result<Committed, Error> {
-        off_the_runtime(move || self.commit()).await
+        let (shared, left) = (self.shared().clone(), Left::new());
+        aside(&shared, move || {
+            let _left = left;
+            self.commit()
+        })
+        .await
     }
 
     /// The same with a note; see [`commit_with`](Self::commit_with).
     pub async fn commit_with_async(self, note: String) -> Result<Committed, Error> {
-        off_the_runtime(move || self.commit_with(&note)).await
+        let (shared, left) = (self.shared().clone(), Left::new());
+        aside(&shared, move || {
+            let _left = left;
+            self.commit_with(&note)
+        })
+        .await
     }
 
     /// Ends the run without writing anything; see [`fail`](Self::fail).
     pub async fn fail_async(self) {
-        let _ = off_the_runtime(move || {
+        let (shared, left) = (self.shared().clone(), Left::new());
+        let _ = aside(&shared, move || {
+            let _left = left;
             self.fail();
             Ok(())
         })
@@ -147,17 +167,82 @@ impl Drop for Listening<'_> {
     }
 }
 
-async fn off_the_runtime<T: Send + 'static>(
+/// Has `work` done by a worker of the connection.
+async fn aside<T: Delivered>(
+    shared: &Shared,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| match error.try_into_panic() {
-        Ok(panic) => std::panic::resume_unwind(panic),
+    let (give, take) = tokio::sync::oneshot::channel();
+    shared.workers.carry_out(Box::new(move || {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        // Whoever waited may be gone, now or before it looks.
+        let _ = give.send(done.map(|answer| answer.map(|it| Parcel(Some(it)))));
+    }));
+    match take.await {
+        Ok(Ok(answer)) => answer.and_then(Parcel::open),
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(_) => Err(broken_off()),
-    })
+    }
+}
+
+/// Something on its way from a worker to a future that may be dropped.
+struct Parcel<T: Delivered>(Option<T>);
+
+impl<T: Delivered> Parcel<T> {
+    fn open(mut self) -> Result<T, Error> {
+        self.0.take().ok_or_else(broken_off)
+    }
+}
+
+impl<T: Delivered> Drop for Parcel<T> {
+    fn drop(&mut self) {
+        if let Some(it) = self.0.take() {
+            it.nobody_takes();
+        }
+    }
+}
+
+/// What a worker hands to a future.
+trait Delivered: Send + 'static {
+    /// The future is gone.
+    fn nobody_takes(self);
+}
+
+impl Delivered for () {
+    fn nobody_takes(self) {}
+}
+
+impl Delivered for Committed {
+    fn nobody_takes(self) {}
+}
+
+impl Delivered for Acquired {
+    fn nobody_takes(self) {
+        if let Self::Granted(grant) = self {
+            grant.hand_back();
+        }
+    }
+}
+
+impl Delivered for Begun {
+    fn nobody_takes(self) {
+        match self {
+            Self::Granted(grant) => grant.hand_back(),
+            Self::Waiting(pending) => drop(pending),
+        }
+    }
+}
+
+impl Delivered for (Pending, Result<Option<Grant>, Error>) {
+    fn nobody_takes(self) {
+        if let (_, Ok(Some(grant))) = self {
+            grant.hand_back();
+        }
+    }
 }
 
 fn broken_off() -> Error {
-    StoreError::new(StoreErrorKind::Unknown, "the runtime shut down while the store was asked").into()
+    StoreError::new(StoreErrorKind::Unknown, "the thread that asked the store broke off").into()
 }
 
 #[cfg(test)]

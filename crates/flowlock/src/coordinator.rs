@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::desk::Desk;
+use crate::endings::Endings;
 use crate::error::Error;
 use crate::job::Job;
 use crate::keeper::Keeper;
@@ -65,6 +66,9 @@ pub(crate) struct Shared {
     pulse: Mutex<Option<Arc<Pulse>>>,
     pub(crate) keeper: Keeper,
     pub(crate) desk: OnceLock<Desk>,
+    pub(crate) endings: Endings,
+    #[cfg(feature = "async")]
+    pub(crate) workers: crate::workers::Workers,
 }
 
 impl Flowlock {
@@ -104,6 +108,15 @@ impl Flowlock {
         &self.shared.store
     }
 
+    /// Whether this is a connection to the same namespace of the same store.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let (store, theirs) = (self.store(), other.store());
+        // Two stores in memory have the same URL.
+        let is_same_store =
+            || Arc::ptr_eq(store, theirs) || store.url() != "memory:" && store.url() == theirs.url();
+        self.namespace() == other.namespace() && is_same_store()
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.shared.namespace
@@ -120,6 +133,25 @@ impl Flowlock {
         if let Some(desk) = self.shared.desk.get() {
             desk.close(at_most);
         }
+    }
+
+    /// Waits up to `at_most` until the store was told of every grant and every wait of this connection that was dropped.
+    /// Returns whether nothing is left to tell, or `false` at once while the store does not answer.
+    ///
+    /// A drop does not wait for the store: a thread tells it, and tries again until the lease is over. Requests of the same
+    /// connection come after that by themselves. The normal end of the process waits for it, for up to 2 s; this is for
+    /// one that ends otherwise, or that must know.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// drop(flowlock.job("import").output("sales").acquire()?); // fails
+    /// assert!(flowlock.flush(Duration::from_secs(2)));
+    /// assert!(flowlock.runs()?.is_empty());
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn flush(&self, at_most: Duration) -> bool {
+        self.shared.endings.settle(&Limits::within(at_most))
     }
 
     /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
@@ -244,6 +276,9 @@ impl Builder {
             pulse: Mutex::new(None),
             keeper: Keeper::default(),
             desk: OnceLock::new(),
+            endings: Endings::default(),
+            #[cfg(feature = "async")]
+            workers: crate::workers::Workers::default(),
         };
         Flowlock { shared: Arc::new(shared) }
     }
@@ -366,6 +401,7 @@ impl Shared {
 
     /// Reads; repeated as a step is, and no longer than the caller wants to wait.
     pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
+        self.endings.settle(&self.limits_of_caller());
         pages::checked(view, self.view_in(&self.namespace, view)?)
     }
 

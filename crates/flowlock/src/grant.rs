@@ -1,14 +1,17 @@
 //! [`Grant`]: the held thing.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::coordinator::{Flowlock, Shared};
+use crate::endings::{Ending, Endings, How};
 use crate::error::{Error, Lost};
 use crate::held::Held;
+use crate::left::Left;
 use crate::name::RunId;
 use crate::parent::Parent;
-use crate::record::{Input, LONGEST_NOTE};
+use crate::record::{Input, LONGEST_NOTE, Record};
 use crate::run::{Attempt, LostBy, Outcome, Spec, State, Token};
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
 use crate::store::{Content, Seen, StoreError, StoreErrorKind, View};
@@ -27,7 +30,7 @@ pub(crate) enum Renewal {
 }
 
 /// A run that holds all its claims. Ends by [`commit`](Self::commit) or [`fail`](Self::fail); dropped, it
-/// fails.
+/// fails. The drop does not wait for the store: see [`Flowlock::flush`].
 ///
 /// ```
 /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -225,7 +228,8 @@ impl Grant {
         self.shared.keeper.release(&self.held);
         let version = self.token();
         let who = Who::from(&self.held.attempt);
-        let late = commit(&self.shared, &who, note, self.held.time_left(), self.held.if_not_found())?;
+        let known = Known { held: &self.held, spec: &self.spec };
+        let late = commit(&self.shared, &who, note, Some(&known))?;
         Ok(Committed { version, late })
     }
 
@@ -234,12 +238,33 @@ impl Grant {
         self.end_badly();
     }
 
+    /// Ends a run whose work did not begin: it is withdrawn, which is no failure, and what it would have written is as it
+    /// was before. Trouble with the store is logged: the lease then ends it.
+    ///
+    /// ```
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// use flowlock::OnFail;
+    /// flowlock.create(&["sales"], Default::default())?;
+    /// flowlock.job("import").output("sales").on_fail(OnFail::Incomplete).acquire()?.give_back();
+    /// flowlock.job("report").input("sales").acquire()?.commit()?; // as if nothing had been
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn give_back(mut self) {
+        let step = Step::GiveBack(self.held.attempt.clone());
+        self.end_by(&step);
+    }
+
     fn end_badly(&mut self) {
+        let step = Step::Fail(Who::from(&self.held.attempt));
+        self.end_by(&step);
+    }
+
+    fn end_by(&mut self, step: &Step) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         self.shared.keeper.release(&self.held);
-        if let Err(error) = self.shared.last_step(&Step::Fail(Who::from(&self.held.attempt))) {
+        if let Err(error) = self.shared.last_step(step) {
             tracing::warn!(run = %self.run_id(), %error, "could not end the run; its lease will");
         }
     }
@@ -267,6 +292,27 @@ impl Grant {
         Ok(self.run_id().clone())
     }
 
+    /// Nobody took the grant: its run never began.
+    #[cfg(feature = "async")]
+    pub(crate) fn hand_back(mut self) {
+        tracing::debug!(run = %self.run_id(), "nobody waits for the grant any more; it is given back");
+        self.hand_over(How::GiveBack);
+    }
+
+    /// Ends the run without waiting for the store.
+    fn hand_over(&mut self, how: How) {
+        self.ended = true;
+        self.shared.keeper.release(&self.held);
+        let until = later(Instant::now(), self.held.time_left());
+        let (attempt, left) = (self.held.attempt.clone(), Some(Left::new()));
+        Endings::hand_over(&self.shared, Ending { attempt, how, until, _left: left });
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn is_lost(&self, by: Lost) -> Error {
         Error::Lost { run: self.run_id().clone(), by }
     }
@@ -281,7 +327,7 @@ impl Drop for Grant {
             } else {
                 tracing::warn!(%run, "a grant was dropped without commit or fail; its run failed");
             }
-            self.end_badly();
+            self.hand_over(How::Fail);
         }
     }
 }
@@ -295,27 +341,61 @@ pub(crate) fn check_note(note: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// What is known of a run whose commit is asked for.
+pub(crate) struct Known<'a> {
+    held: &'a Held,
+    spec: &'a Spec,
+}
+
 /// Commits a run; asks until the deadline and `commit_wait` beyond it. Answers whether it was late.
 pub(crate) fn commit(
     shared: &Shared,
     who: &Who,
     note: Option<String>,
-    left: Duration,
-    if_not_found: Lost,
+    known: Option<&Known<'_>>,
 ) -> Result<bool, Error> {
     let begin = Instant::now();
+    let left = known.map_or(Duration::ZERO, |known| known.held.time_left());
     let until = later(begin, left.max(shared.store_timeout).saturating_add(shared.commit_wait));
     let limits = shared.callers_limits(until);
     let step = Step::Commit { who: who.clone(), note };
     let unknown = |source| unknown(who, begin, source);
+    let unsure = Cell::new(false);
     loop {
-        match shared.step_within(&step, &limits).map_err(unknown)? {
+        match shared.step_noting(|| &step, &unsure, &limits).map_err(unknown)? {
             Answer::Finished(Finished::AskAgain) => limits.may_ask_again().map_err(unknown)?,
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
-            Answer::Finished(finished) => return Err(not_committed(who, finished, if_not_found)),
+            Answer::Finished(Finished::NotFound) if unsure.get() => {
+                return if was_recorded(shared, known).map_err(unknown)? {
+                    Ok(left.is_zero())
+                } else {
+                    Err(unknown(StoreError::new(StoreErrorKind::Unknown, FORGOTTEN)))
+                };
+            }
+            Answer::Finished(finished) => {
+                let if_not_found = known.map_or(TAKEN, |known| known.held.if_not_found());
+                return Err(not_committed(who, finished, if_not_found));
+            }
             _ => return Err(Error::NoSuchRun { run: who.run.clone() }),
         }
     }
+}
+
+/// Said of a commit whose first try may have counted, once the store has forgotten the run.
+const FORGOTTEN: &str = "the store knows nothing of the run any more (it remembers an outcome for 10 minutes), and no \
+                         record says that an earlier try counted";
+
+/// Whether a record says that a run committed of which the store remembers nothing else.
+fn was_recorded(shared: &Shared, known: Option<&Known<'_>>) -> Result<bool, StoreError> {
+    let Some((known, output)) = known.and_then(|known| Some((known, known.spec.claims.outputs().next()?)))
+    else {
+        return Ok(false);
+    };
+    let page = shared.view(&View::Names(vec![output.name.clone()]))?;
+    let Content::Names(names) = page.content else { return Ok(false) };
+    let held = known.held;
+    let is_ours = |record: &Record| record.run == held.attempt.id && record.version == held.token;
+    Ok(names.iter().filter_map(|seen| seen.record.as_ref()).any(is_ours))
 }
 
 fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {

@@ -28,7 +28,7 @@ pub const LONGEST_PLACE: Duration = Duration::from_mins(1);
 
 thread_local! {
     /// The runs whose closures this thread is inside of, innermost last.
-    static INSIDE: RefCell<Vec<Parent>> = const { RefCell::new(Vec::new()) };
+    static INSIDE: RefCell<Vec<Around>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A request under construction, and afterwards the thing to start, stop and start again.
@@ -95,7 +95,7 @@ impl Job {
             wait: None,
             if_written: IfWritten::default(),
             on_fail: OnFail::default(),
-            parent: INSIDE.with_borrow(|inside| inside.last().cloned()),
+            parent: None,
             run_id: None,
             record_life: None,
             max_runtime: None,
@@ -212,8 +212,8 @@ impl Job {
         self
     }
 
-    /// Sets the run this one is part of: [`Grant::as_parent`]. Inside of [`with`](Self::with) that is set without being
-    /// said.
+    /// Sets the run this one is part of: [`Grant::as_parent`]. Default: the run inside whose [`with`](Self::with) the request
+    /// is sent, if that is on the same store and namespace; where the job was made does not matter.
     #[must_use]
     pub fn parent(mut self, parent: Parent) -> Self {
         self.parent = Some(parent);
@@ -410,6 +410,8 @@ impl Job {
     fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
         let shared = &self.flowlock.shared;
         let limits = shared.limits_of_caller();
+        // What this process dropped before is not in its way.
+        shared.endings.settle(&limits);
         let (holder, latest_ms) = (shared.holder()?, shared.latest_ms(&limits)?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
         Ok(shared.step_within(&Step::Acquire(request), &limits).inspect_err(|error| {
@@ -425,7 +427,7 @@ impl Job {
     }
 
     /// Runs `work` while all claims are held: commits if it answers `Ok`, fails if it answers `Err` or panics.
-    /// Requests made inside belong to this run.
+    /// Requests that this thread sends inside, on the same store and namespace, belong to this run.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -439,7 +441,7 @@ impl Job {
     pub fn with<T, E: From<Error>>(&self, work: impl FnOnce(&Grant) -> Result<T, E>) -> Result<T, E> {
         let grant = self.acquire()?;
         let result = {
-            let _inside = Inside::enter(grant.as_parent());
+            let _inside = Inside::enter(Around { flowlock: self.flowlock.clone(), run: grant.as_parent() });
             // A panic unwinds through the grant, whose drop fails the run.
             work(&grant)
         };
@@ -485,11 +487,35 @@ impl Job {
             lease_ms: millis(lease),
             if_written: self.if_written,
             on_fail: self.on_fail,
-            parent: self.parent.clone(),
+            parent: self.parent_now(),
             record_life_ms: self.record_life.map(millis),
             max_runtime_ms: self.max_runtime.map(millis),
             keep_lapsed_ms: millis(keep_lapsed),
         }))
+    }
+
+    /// The run that a request sent now is part of: the one that was set, or else the innermost one of the same store and
+    /// namespace whose closure this thread is inside of.
+    fn parent_now(&self) -> Option<Parent> {
+        let around = |inside: &Vec<Around>| {
+            inside
+                .iter()
+                .rev()
+                .find(|around| around.flowlock.is_same(&self.flowlock))
+                .map(|it| it.run.clone())
+        };
+        self.parent.clone().or_else(|| INSIDE.with_borrow(around))
+    }
+
+    /// The same job for another thread, with the parent that it has on this one.
+    #[cfg(feature = "async")]
+    pub(crate) fn as_here(&self) -> Self {
+        Self { parent: self.parent_now(), ..self.clone() }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn shared(&self) -> &Arc<crate::coordinator::Shared> {
+        &self.flowlock.shared
     }
 
     fn checked_claims(&self) -> Result<Claims, Error> {
@@ -506,19 +532,26 @@ impl Job {
     }
 }
 
+/// A run whose closure a thread is inside of.
+struct Around {
+    flowlock: Flowlock,
+    run: Parent,
+}
+
 /// Marks the thread as being inside a run's closure.
 struct Inside;
 
 impl Inside {
-    fn enter(run: Parent) -> Self {
-        INSIDE.with_borrow_mut(|inside| inside.push(run));
+    fn enter(around: Around) -> Self {
+        INSIDE.with_borrow_mut(|inside| inside.push(around));
         Self
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        INSIDE.with_borrow_mut(|inside| drop(inside.pop()));
+        // Dropped outside of the borrow: a connection's end may log.
+        drop(INSIDE.with_borrow_mut(Vec::pop));
     }
 }
 

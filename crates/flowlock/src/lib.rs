@@ -30,12 +30,14 @@ mod claim;
 pub mod config;
 mod coordinator;
 mod desk;
+mod endings;
 mod engine;
 mod error;
 mod grant;
 mod held;
 mod job;
 mod keeper;
+mod left;
 mod moment;
 mod name;
 #[doc(hidden)] // for the command line, which reads such files too
@@ -53,6 +55,8 @@ pub mod store;
 mod sync;
 mod text;
 mod wait;
+#[cfg(feature = "async")]
+mod workers;
 mod world;
 
 pub use crate::blocker::{Blocked, Blocker, BlockerKind, By, MOST_BLOCKERS, RecordEvidence};

@@ -8,7 +8,7 @@ use crate::blocker::Blocked;
 use crate::claim::Claims;
 use crate::coordinator::Flowlock;
 use crate::error::Error;
-use crate::grant::{self, Renewed, TAKEN};
+use crate::grant::{self, Renewed};
 use crate::name::{JobName, Name, Namespace, RunId};
 use crate::run::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec, Ticket, Token};
 use crate::step::{Answer, Holders, Sent, Step, Unlock, Who};
@@ -29,7 +29,7 @@ impl Flowlock {
     /// Commits a detached run; answers whether its deadline had passed.
     pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
         note.map_or(Ok(()), grant::check_note)?;
-        grant::commit(&self.shared, &self.detached(run), note.map(str::to_owned), Duration::ZERO, TAKEN)
+        grant::commit(&self.shared, &self.detached(run), note.map(str::to_owned), None)
     }
 
     /// Fails a detached run.
@@ -262,6 +262,7 @@ impl Flowlock {
         let mut limits = self.shared.limits_of_caller();
         let mut paused = false;
         loop {
+            self.shared.endings.settle(&limits);
             match self.shared.step_noting(&step, unsure, &limits)? {
                 Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
                     if ms > 0 && !std::mem::replace(&mut paused, true) {

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use crate::blocker::Blocked;
 use crate::coordinator::{Flowlock, Shared};
 use crate::desk::{Desk, HEARTBEAT};
+use crate::endings::{Ending, Endings, How};
 use crate::error::Error;
 use crate::grant::{Grant, Renewal};
 use crate::job::refusal;
+use crate::left::Left;
 use crate::name::RunId;
 use crate::run::{Attempt, Nonce, Outcome, Spec, State};
 use crate::seat::{Seat, SeatState};
@@ -45,7 +47,7 @@ pub enum Progress {
     Waiting,
 }
 
-/// A run that waits in line; dropped, it leaves.
+/// A run that waits in line; dropped, it leaves. The drop does not wait for the store: see [`Flowlock::flush`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -396,9 +398,15 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        if let Err(error) = self.withdraw() {
-            tracing::warn!(run = %self.attempt.id, %error, "could not leave the line; silence will do it");
+        if self.over {
+            return;
         }
+        self.leave_desk();
+        let until = later(Instant::now(), Duration::from_millis(self.spec.lease_ms));
+        let (attempt, how) = (self.attempt.clone(), How::Withdraw { sent_ms: self.sent_ms });
+        // The process does not wait at its end for a store that is away already.
+        let left = (!self.away).then(Left::new);
+        Endings::hand_over(&self.shared, Ending { attempt, how, until, _left: left });
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
 /// Renews until a signal comes, or the run is over.
 pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
-    let (door, mut signals) = match waiting::open(&Arc::new(Settings::read(global)?)) {
+    let (door, mut signals) = match waiting::open(&Arc::new(Settings::read(global)?), global) {
         // It renews until a signal comes, and one came: a step of a build may be over before the store is open.
         Err(failure) if failure.outcome == "cancelled" => return Ok(exit::OK),
         opened => opened?,

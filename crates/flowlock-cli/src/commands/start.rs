@@ -34,7 +34,7 @@ pub(crate) fn start(global: &Global, args: &Start) -> Result<u8, Failure> {
     if names.is_empty() {
         return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
     }
-    let (door, mut signals) = waiting::open(&settings)?;
+    let (door, mut signals) = waiting::open(&settings, global)?;
     let mut job =
         request::job(&door.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
     if let Some(most) = args.request.max_runtime {
@@ -44,7 +44,7 @@ pub(crate) fn start(global: &Global, args: &Start) -> Result<u8, Failure> {
         job = job.run_id(id.as_str());
     }
     let granted = if args.request.is_a_try() {
-        waiting::once(&job, &name, &door, &mut signals)
+        waiting::once(&job, &name, &door, &mut signals, global)
     } else {
         waiting::acquire(&job, &door, &mut signals, global)
     };

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use flowlock::store::{NameSeen, Seen};
-use flowlock::{Name, Record, RunId, Space};
+use flowlock::{Name, Record, RecordState, RunId, Space};
 use serde::Serialize;
 
 use super::check::problem;
@@ -69,7 +69,8 @@ pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
         (Subject::Name(name), _) | (Subject::Any(name), true) => Some(name_seen(&door, name)?),
         _ => None,
     };
-    let is_unknown = args.what.is_some() && runs.is_empty() && name.is_none();
+    let is_unknown =
+        args.what.is_some() && runs.is_empty() && !name.as_ref().is_some_and(|seen| is_known(seen, &alive));
     let code = if is_unknown { exit::NO } else { exit::OK };
     let now_us = jiff::Timestamp::now().as_microsecond();
     if args.json {
@@ -115,6 +116,16 @@ fn runs_of(door: &Door, subject: &Subject<'_>, alive: &[Seen]) -> Result<Vec<See
 fn one_run(door: &Door, id: &str) -> Result<Vec<Seen>, Failure> {
     let seen = door.flowlock.run(&RunId::parse(id)?).map_err(|error| door.failure(error))?;
     Ok(seen.into_iter().collect())
+}
+
+/// Whether anything is remembered of a name, or any run that lives or waits asks for it.
+fn is_known(seen: &NameSeen, alive: &[Seen]) -> bool {
+    let asks = |run: &Seen| run.run.spec.claims.iter().any(|claim| claim.name == seen.name);
+    seen.evidence.state != RecordState::NeverWritten
+        || seen.evidence.failure.is_some()
+        || !seen.holders.is_empty()
+        || !seen.line.is_empty()
+        || alive.iter().any(asks)
 }
 
 fn name_seen(door: &Door, name: &str) -> Result<NameSeen, Failure> {

@@ -315,13 +315,19 @@ fn why_tells_what_is_known_of_a_name() {
         assert!(told.out().contains(part), "no {part:?} in {told:?}");
     }
     cli.run(["why", "name:salse"])
-        .code(0)
+        .code(1)
         .stdout_has("salse: not written: it was never written; did you mean sales?");
     let _writer = held(&cli, &["--name", "import", "-o", "sales"]);
     cli.run(["why", "name:sales"]).stdout_has("  held by import (run import.");
     cli.run(["why", "job:none"]).code(1).stdout(&format!("no such run or job is known {}", place()));
     cli.run(["why", "--json", "run:none"]).code(1);
-    cli.run(["why", "--json", "name:none"]).code(0);
+    cli.run(["why", "--json", "name:none"]).code(1);
+    cli.run(["why", "nothing.known"]).code(1).stdout_has("nothing.known: not written");
+    let waiting = cli.start(["run", "-i", "awaited", "--", "true"]);
+    waiting.warns("input awaited was never written");
+    cli.run(["why", "name:awaited"]).code(0);
+    waiting.signal(nix::sys::signal::Signal::SIGTERM);
+    waiting.wait().code(143);
     cli.run(["why"]).code(0).stdout(&format!("nothing waits {}", place()));
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use flowlock_testkit::until;
+use flowlock_testkit::{Cli, until};
 
 use super::{cli, place, shown, was_asked};
 
@@ -344,4 +344,24 @@ fn dates_are_filled_into_names_and_on_demand_into_the_command() {
     let east = cli.clone().with("FLOWLOCK_TZ", "Asia/Tokyo");
     east.run(["run", "--date", "2026-11-21T23:30Z", "-l", "x", "--expand", "--", "echo", "{date}"])
         .stdout("2026-11-22\n");
+}
+
+/// With `--on-fail incomplete` a run that fails makes its record unreadable; one that never began does not.
+#[test]
+fn a_run_whose_command_never_began_spoils_no_record() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let cli = cli();
+    cli.run(["outputs", "create", "a"]).code(0);
+    let rewrite =
+        |cli: &Cli, command: &str| cli.run(["run", "-o", "a", "--on-fail", "incomplete", "--", command]);
+    rewrite(&cli.clone().with("TMPDIR", "/nonexistent"), "true").code(125);
+    cli.run(["check", "a"]).code(0);
+    // As a program for another machine: the kernel does not know it, and no shell gets it either.
+    let garbage = cli.home().join("garbage");
+    fs::write(&garbage, "\x7fELFgarbage\n").unwrap();
+    fs::set_permissions(&garbage, fs::Permissions::from_mode(0o755)).unwrap();
+    rewrite(&cli, "./garbage").code(126).stderr_has("cannot execute ./garbage: Exec format error");
+    cli.run(["check", "a"]).code(0);
+    rewrite(&cli, "false").code(1);
+    cli.run(["check", "a"]).code(1);
 }

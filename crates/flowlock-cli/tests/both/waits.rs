@@ -6,7 +6,7 @@ use flowlock_testkit::{Cli, Gate, until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::cli;
+use super::{cli, hangs};
 use crate::Told as _;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,7 +20,7 @@ fn a_consumer_started_first_waits_for_its_producer() {
         cli.run(["status"]).out().contains("awaiting_input").then_some(())
     });
     cli.run(["run", "-o", "sales", "--", "true"]).code(0);
-    consumer.wait().code(0).stdout("made\n").stderr("");
+    consumer.wait().code(0).stdout("made\n").stderr_has("sales was never written");
 }
 
 #[test]
@@ -152,4 +152,34 @@ fn is_shown_as_absent(cli: &Cli) {
     is_told(why.code(0).out());
     why.stdout_has("(-l printer): absent, since ");
     assert!(cli.run(["why", "--json"]).json()["runs"][0]["silent_since"].is_string());
+}
+
+/// A job started by cron with a misspelt input would else wait for ever without a word.
+#[test]
+fn a_wait_that_looks_like_a_mistake_is_told_at_once() {
+    let cli = cli();
+    cli.run(["outputs", "create", "sales"]).code(0);
+    let lost = cli.start(["run", "--name", "report", "-i", "salse", "--", "true"]);
+    lost.warns(
+        " waits: input salse was never written, and no run that lives or waits would write it; did you mean sales?\n",
+    );
+    // Somebody waits who would write it: no mistake.
+    let _maker = cli.start(["run", "--name", "maker", "-i", "raw", "-o", "made", "--", "true"]);
+    until("a maker that waits", PATIENCE, || cli.run(["status"]).out().contains("maker").then_some(()));
+    let fine = cli.start(["run", "--name", "consumer", "-i", "made", "--wait", "1s", "--", "true"]);
+    let told = fine.wait();
+    told.code(66);
+    assert!(!told.err().contains("no run that lives or waits"), "{told:?}");
+    cli.run(["run", "-q", "-i", "salse", "--wait", "1s", "--", "true"]).code(66);
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_told_of_after_a_second() {
+    let cli = cli();
+    cli.run(["outputs", "create", "sales"]).code(0);
+    let hung = hangs(&cli);
+    let waits = cli.start(["run", "-l", "x", "--", "echo", "begun"]);
+    waits.warns("the store does not answer; it is tried for 29 s more (store ");
+    hung.goes_on();
+    waits.wait().code(0).stdout("begun\n");
 }

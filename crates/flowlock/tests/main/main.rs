@@ -7,6 +7,7 @@ mod layouts;
 mod servers;
 mod servers_scale;
 mod side_files;
+mod still;
 mod went_back;
 
 #[path = "every/mod.rs"]

@@ -20,7 +20,7 @@ use crate::args::{Global, IfLocked, IfWritten, Run};
 use crate::door::{Door, Settings};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
-use crate::held::{Policy, Watched};
+use crate::held::{Policy, Unfinished, Watched};
 use crate::json::{self, ResultJson};
 use crate::request;
 use crate::signals::Signals;
@@ -71,7 +71,7 @@ fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Fail
     let settings = Arc::new(Settings::read(global)?);
     let plan = Plan::new(&settings, args)?;
     story.job = Some(plan.job.as_str().to_owned());
-    let (door, signals) = waiting::open(&settings)?;
+    let (door, signals) = waiting::open(&settings, global)?;
     story.store = Some(door.place.store.clone());
     story.namespace = Some(door.place.namespace.clone());
     Errand { global, args, door, signals, story }.carry_out(plan)
@@ -99,7 +99,7 @@ impl Errand<'_> {
         let job = request::job(&self.door.flowlock, &plan.job, plan.names, request)?.lease(lease);
         let begun = Instant::now();
         let granted = if request.is_a_try() {
-            waiting::once(&job, &plan.job, &self.door, &mut self.signals)
+            waiting::once(&job, &plan.job, &self.door, &mut self.signals, self.global)
         } else {
             self.wait(&job)
         };
@@ -144,10 +144,15 @@ impl Errand<'_> {
         policy: Policy,
     ) -> Result<u8, Failure> {
         let prepared = Environment::new(&self.door.flowlock, &grant, day)
+            .map_err(Unfinished::NotBegun)
             .and_then(|environment| Ok((self.command(&grant, command, &environment, policy)?, environment)));
         match prepared {
             Ok((ended, environment)) => self.finish(grant, ended, &environment),
-            Err(failure) => {
+            Err(Unfinished::NotBegun(failure)) => {
+                grant.give_back();
+                Err(failure)
+            }
+            Err(Unfinished::Broken(failure)) => {
                 grant.fail();
                 Err(failure)
             }
@@ -160,17 +165,26 @@ impl Errand<'_> {
         command: &[OsString],
         environment: &Environment,
         policy: Policy,
-    ) -> Result<Ended, Failure> {
+    ) -> Result<Ended, Unfinished> {
         let pulse = self.door.flowlock.pulse().filter(|_| !self.args.close);
         let descriptor = pulse.as_ref().and_then(|pulse| pulse.descriptor.as_ref()).map(|held| held.as_fd());
-        let mut watched = Watched::new(grant, self.door.flowlock.store().as_ref(), policy)?;
+        let mut watched =
+            Watched::new(grant, self.door.flowlock.store().as_ref(), policy).map_err(Unfinished::NotBegun)?;
         let ended = watched.run(command, environment, descriptor, &mut self.signals)?;
         self.story.command_exit_code = Some(ended.code);
         let (Some(check), Ended { code: 0, killed: false }) = (&self.args.check, ended) else {
             return Ok(ended);
         };
         let shell = [OsString::from("sh"), OsString::from("-c"), check.clone()];
-        let checked = watched.run(&shell, environment, descriptor, &mut self.signals)?;
+        let checked =
+            watched.run(&shell, environment, descriptor, &mut self.signals).map_err(
+                |problem| match problem {
+                    // The command itself has run.
+                    Unfinished::NotBegun(failure) | Unfinished::Broken(failure) => {
+                        Unfinished::Broken(failure)
+                    }
+                },
+            )?;
         if checked.code != 0 && !checked.killed {
             let code = checked.code;
             terminal::say(&format!(

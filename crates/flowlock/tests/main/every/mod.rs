@@ -4,11 +4,14 @@
 //! here knows of its store comes from [`Fresh`], so none can be on one store only.
 
 mod between;
+mod dropped;
 mod ear;
+mod forgotten;
 mod holders;
 mod kept;
 mod namespaces;
 mod pages;
+mod parents;
 mod unreachable;
 mod waiters;
 

@@ -1,0 +1,105 @@
+//! Workers: threads on which the async twins ask the store.
+//!
+//! They are a connection's own. A runtime that shuts down waits for the blocking work it was given, which may last as
+//! long as a store does not answer; it does not wait for these.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::sync::lock;
+
+/// How many there are at most; what is more waits for its turn.
+const MOST: usize = 64;
+/// How long one waits for more work before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The workers of a connection. There are none until there is work.
+#[derive(Default)]
+pub(crate) struct Workers {
+    room: Arc<Room>,
+}
+
+#[derive(Default)]
+struct Room {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Work>,
+    workers: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workers").field("workers", &lock(&self.room.state).workers).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        lock(&self.room.state).closed = true;
+        self.room.changed.notify_all();
+    }
+}
+
+impl Workers {
+    /// Has `work`, which must not panic, done by a worker. If none can be started it is done here.
+    pub(crate) fn carry_out(&self, work: Work) {
+        let mut state = lock(&self.room.state);
+        state.queue.push_back(work);
+        if state.idle >= state.queue.len() || state.workers >= MOST {
+            self.room.changed.notify_one();
+            return;
+        }
+        state.workers += 1;
+        drop(state);
+        let room = self.room.clone();
+        let spawned = std::thread::Builder::new().name("flowlock-async".into()).spawn(move || room.work());
+        let Err(error) = spawned else { return };
+        let mut state = lock(&self.room.state);
+        state.workers -= 1;
+        if state.workers > 0 {
+            return;
+        }
+        tracing::warn!(%error, "cannot start a thread that asks the store; it is asked here");
+        while let Some(work) = state.queue.pop_front() {
+            drop(state);
+            work();
+            state = lock(&self.room.state);
+        }
+    }
+}
+
+impl Room {
+    fn work(&self) {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(work) = state.queue.pop_front() {
+                drop(state);
+                work();
+                state = lock(&self.state);
+                continue;
+            }
+            if state.closed {
+                break;
+            }
+            state.idle += 1;
+            let nothing = |state: &mut State| state.queue.is_empty() && !state.closed;
+            let waited = self.changed.wait_timeout_while(state, IDLE, nothing);
+            let (woken, time) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if time.timed_out() && state.queue.is_empty() {
+                break;
+            }
+        }
+        state.workers -= 1;
+    }
+}

@@ -1,0 +1,247 @@
+//! What is dropped: no drop waits for the store, and a grant that comes back to nobody is given back.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use flowlock::step::Step;
+use flowlock::{Acquired, Begun, Creation, Flowlock, Grant, Job, Name, OnFail, Record, RecordState};
+
+use super::Fresh;
+
+const PATIENT: Duration = Duration::from_secs(20);
+/// Far more than handing over takes, far less than a store that stands still.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// A store that can stand still at chosen steps: before or after it carries them out.
+struct Still {
+    flowlock: Flowlock,
+    store: Fresh,
+    stands: Arc<AtomicBool>,
+    arrived: mpsc::Receiver<()>,
+}
+
+impl Still {
+    fn at(stops: impl Fn(&Step) -> bool + Send + Sync + 'static) -> Self {
+        let stands = Arc::new(AtomicBool::new(false));
+        let (tell, arrived) = mpsc::channel();
+        let store = Fresh::new();
+        let is_still = stands.clone();
+        let flowlock = store.through(move |carry_out, step| {
+            let answer = carry_out();
+            let begun = Instant::now();
+            if stops(step) && is_still.load(Ordering::SeqCst) {
+                let _ = tell.send(());
+                while is_still.load(Ordering::SeqCst) && begun.elapsed() < PATIENT {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
+            answer
+        });
+        Self { flowlock, store, stands, arrived }
+    }
+
+    fn stands_still(&self) {
+        self.stands.store(true, Ordering::SeqCst);
+    }
+
+    /// Until a step stands still, after it was carried out.
+    fn arrives(&self) {
+        self.arrived.recv_timeout(PATIENT).unwrap();
+    }
+
+    fn goes_on(&self) {
+        self.stands.store(false, Ordering::SeqCst);
+    }
+
+    fn record(&self, name: &str) -> Option<Record> {
+        self.flowlock.names(&[Name::parse(name).unwrap()]).unwrap().remove(0).record
+    }
+
+    /// A job that would spoil its record by failing.
+    fn delicate(&self) -> Job {
+        self.flowlock.job("delicate").output("a").on_fail(OnFail::Incomplete)
+    }
+
+    #[track_caller]
+    fn is_as_it_was(&self) {
+        self.goes_on();
+        until("it was given back", || self.flowlock.runs().unwrap().is_empty());
+        let record = self.record("a").unwrap();
+        assert_eq!(record.state, RecordState::Live, "{record:?}");
+        assert!(record.failure.is_none(), "{record:?}");
+    }
+}
+
+#[track_caller]
+fn until(what: &str, mut found: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !found() {
+        assert!(begun.elapsed() < PATIENT, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[track_caller]
+fn at_once<T>(act: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = act();
+    assert!(begun.elapsed() < AT_ONCE, "it waited for {:?}", begun.elapsed());
+    done
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn ends(step: &Step) -> bool {
+    matches!(step, Step::Fail(_) | Step::Cancel { .. } | Step::GiveBack(_))
+}
+
+#[test]
+fn a_drop_waits_for_no_store_and_the_store_is_told_all_the_same() {
+    let store = Still::at(ends);
+    let grant = store.flowlock.job("job").lock("a").acquire().unwrap();
+    let Begun::Waiting(pending) = store.flowlock.job("next").lock("a").begin().unwrap() else { panic!() };
+    store.stands_still();
+    at_once(|| drop(pending));
+    at_once(|| drop(grant));
+    store.arrives();
+    assert!(!at_once(|| store.flowlock.flush(Duration::from_millis(50))));
+    store.goes_on();
+    assert!(store.flowlock.flush(PATIENT));
+    assert!(store.flowlock.runs().unwrap().is_empty());
+}
+
+#[test]
+fn what_a_connection_drops_is_not_in_the_way_of_its_next_request() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    for _ in 0..20 {
+        drop(flowlock.job("job").lock("a").acquire().unwrap());
+        let Acquired::Granted(grant) = flowlock.job("next").lock("a").try_acquire().unwrap() else {
+            panic!("its own drop was in the way")
+        };
+        grant.commit().unwrap();
+    }
+}
+
+#[test]
+fn what_is_dropped_while_the_store_is_away_is_told_when_it_is_back() {
+    let away = Arc::new(AtomicBool::new(false));
+    let is_away = away.clone();
+    let store = Fresh::new();
+    let flowlock = store.through(move |carry_out, step| {
+        if ends(step) && is_away.load(Ordering::SeqCst) {
+            let kind = flowlock::store::StoreErrorKind::Unreachable;
+            return Err(flowlock::store::StoreError::new(kind, "nobody answers"));
+        }
+        carry_out()
+    });
+    let grant = flowlock.job("job").lock("a").acquire().unwrap();
+    away.store(true, Ordering::SeqCst);
+    drop(grant);
+    std::thread::sleep(Duration::from_millis(300));
+    away.store(false, Ordering::SeqCst);
+    until("it was told", || flowlock.runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_try_whose_future_is_dropped_gives_its_grant_back() {
+    let store = Still::at(|step| matches!(step, Step::Acquire(_)));
+    store.flowlock.create(&["a"], Creation::default()).unwrap();
+    store.stands_still();
+    let job = store.delicate();
+    {
+        let mut asked = pin!(job.try_acquire_async());
+        assert!(poll_once(asked.as_mut()).is_pending());
+        store.arrives();
+    }
+    store.is_as_it_was();
+}
+
+#[test]
+fn a_request_whose_future_is_dropped_gives_its_grant_back() {
+    let store = Still::at(|step| matches!(step, Step::Acquire(_)));
+    store.flowlock.create(&["a"], Creation::default()).unwrap();
+    store.stands_still();
+    let job = store.delicate();
+    {
+        let mut asked = pin!(job.acquire_async());
+        assert!(poll_once(asked.as_mut()).is_pending());
+        store.arrives();
+    }
+    store.is_as_it_was();
+}
+
+/// The answer is there, and the future is dropped before it looks.
+#[test]
+fn a_grant_that_was_never_looked_at_is_given_back() {
+    let store = Still::at(|_| false);
+    store.flowlock.create(&["a"], Creation::default()).unwrap();
+    let job = store.delicate();
+    {
+        let mut asked = pin!(job.acquire_async());
+        let woken = Arc::new(Flag::default());
+        let waker = Waker::from(woken.clone());
+        assert!(asked.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        until("it was answered", || woken.0.load(Ordering::SeqCst));
+    }
+    store.is_as_it_was();
+}
+
+#[test]
+fn a_waiting_run_whose_future_is_dropped_as_it_is_handed_the_grant_gives_it_back() {
+    let runtime = runtime();
+    let store = Still::at(|step| matches!(step, Step::Claim { .. }));
+    store.flowlock.create(&["a"], Creation::default()).unwrap();
+    let first = store.flowlock.job("first").lock("b").acquire().unwrap();
+    let job = store.delicate().lock("b");
+    let task = runtime.spawn(async move { job.acquire_async().await.map(Grant::commit) });
+    until("it waits", || store.flowlock.runs().unwrap().len() == 2);
+    store.stands_still();
+    first.commit().unwrap();
+    store.arrives();
+    task.abort();
+    assert!(runtime.block_on(task).unwrap_err().is_cancelled());
+    store.is_as_it_was();
+}
+
+#[test]
+fn a_runtime_that_shuts_down_waits_for_no_store() {
+    let store = Still::at(|step| ends(step) || matches!(step, Step::Commit { .. }));
+    let waiting = runtime();
+    let first = store.flowlock.job("first").lock("b").acquire().unwrap();
+    let job = store.flowlock.job("next").lock("b");
+    waiting.spawn(async move { job.acquire_async().await.map(Grant::commit) });
+    until("it waits", || store.flowlock.runs().unwrap().len() == 2);
+    let committing = runtime();
+    let grant = store.flowlock.job("job").output("a").acquire().unwrap();
+    store.stands_still();
+    at_once(|| drop(waiting));
+    store.arrives();
+    committing.spawn(grant.commit_async());
+    store.arrives();
+    at_once(|| drop(committing));
+    store.goes_on();
+    // The commit that was under way counts.
+    until("it was recorded", || store.record("a").is_some());
+    first.commit().unwrap();
+    assert!(store.flowlock.flush(PATIENT));
+    assert!(store.store.open().runs().unwrap().is_empty());
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl std::task::Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,110 @@
+//! Real stores that stand still while something is dropped, and a process that ends right after a drop.
+
+use std::fs::File;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use flowlock::{Begun, Flowlock, Outcome, RunId, State};
+use flowlock_testkit::RedisServer;
+use nix::fcntl::{Flock, FlockArg};
+
+/// Far more than handing over takes, far less than `store_timeout` (2 s).
+const AT_ONCE: Duration = Duration::from_millis(500);
+const PATIENT: Duration = Duration::from_secs(20);
+
+#[track_caller]
+fn at_once(what: &str, act: impl FnOnce()) {
+    let begun = Instant::now();
+    act();
+    let took = begun.elapsed();
+    println!("{what}: {took:?}");
+    assert!(took < AT_ONCE, "{what} waited for {took:?}");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Drops one of everything while the store stands still; all of it is told when it goes on.
+fn nothing_waits<S>(flowlock: &Flowlock, stand_still: impl FnOnce() -> S, go_on: impl FnOnce(S)) {
+    let grant = flowlock.job("first").lock("a").acquire().unwrap();
+    let inside = flowlock.job("inside").lock("b").acquire().unwrap();
+    let committed = flowlock.job("committed").output("c").acquire().unwrap();
+    let Begun::Waiting(pending) = flowlock.job("next").lock("a").begin().unwrap() else { panic!() };
+    let (waits, commits) = (runtime(), runtime());
+    let job = flowlock.job("waits").lock("a");
+    waits.spawn(async move { job.acquire_async().await.map(|grant| grant.run_id().clone()) });
+    let begun = Instant::now();
+    while flowlock.runs().unwrap().len() < 5 {
+        assert!(begun.elapsed() < PATIENT);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let still = stand_still();
+    at_once("drop(pending)", || drop(pending));
+    at_once("drop(grant)", || drop(grant));
+    at_once("drop(grant) in an async task", || commits.block_on(async move { drop(inside) }));
+    at_once("drop(runtime) with a run that waits", || drop(waits));
+    commits.spawn(committed.commit_async());
+    std::thread::sleep(Duration::from_millis(50));
+    at_once("drop(runtime) with a commit under way", || drop(commits));
+    go_on(still);
+    let begun = Instant::now();
+    while !flowlock.runs().is_ok_and(|runs| runs.is_empty()) {
+        assert!(begun.elapsed() < PATIENT, "{:?}", flowlock.runs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let seen = flowlock.names(&[flowlock::Name::parse("c").unwrap()]).unwrap();
+    assert!(seen[0].record.is_some(), "the commit that was under way counts");
+}
+
+#[test]
+fn nothing_that_is_dropped_waits_for_a_server_that_is_frozen() {
+    let server = RedisServer::start();
+    let flowlock = Flowlock::open(&server.url()).unwrap();
+    nothing_waits(&flowlock, || server.stop(), |()| server.cont());
+}
+
+#[test]
+fn nothing_that_is_dropped_waits_for_a_file_that_is_locked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flowlock.db");
+    let flowlock = Flowlock::open(&format!("sqlite:{}", path.display())).unwrap();
+    let lock = || {
+        let turn = File::open(format!("{}-lock", path.display())).unwrap();
+        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
+    };
+    nothing_waits(&flowlock, lock, drop);
+}
+
+const URL: &str = "FLOWLOCK_TEST_SHORT_PROGRAM";
+
+/// Not a test of its own: what the process of the next one does.
+#[test]
+fn short_program() {
+    let Ok(url) = std::env::var(URL) else { return };
+    let flowlock = Flowlock::open(&url).unwrap();
+    drop(flowlock.job("short").lock("a").run_id("short.1").acquire().unwrap());
+    std::process::exit(0);
+}
+
+fn ends_right_after_a_drop(url: &str) {
+    let flowlock = Flowlock::open(url).unwrap();
+    let program = std::env::current_exe().unwrap();
+    let ended =
+        Command::new(program).args(["--exact", "still::short_program"]).env(URL, url).output().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+    let seen = flowlock.run(&RunId::parse("short.1").unwrap()).unwrap().unwrap();
+    assert_eq!(seen.run.state, State::Ended(Outcome::Failed));
+}
+
+#[test]
+fn a_drop_right_before_the_end_of_a_process_is_told_to_a_server() {
+    let server = RedisServer::start();
+    ends_right_after_a_drop(&server.url());
+}
+
+#[test]
+fn a_drop_right_before_the_end_of_a_process_is_told_to_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    ends_right_after_a_drop(&format!("sqlite:{}/flowlock.db", directory.path().display()));
+}

@@ -97,6 +97,7 @@ cases! { ($)
         a_writer_is_told_of_all_readers_once_it_is_the_next,
         who_stays_behind_the_same_runs_is_not_told,
         whoever_comes_back_to_a_held_place_finds_that_the_holder_is_dead,
+        a_held_place_outlives_the_process_that_asked_for_it,
         a_dead_process_ahead_is_found_when_a_run_behind_it_is_looked_at,
     ;
     nested:

@@ -141,3 +141,20 @@ pub(super) fn whoever_comes_back_to_a_held_place_finds_that_the_holder_is_dead(s
     assert_eq!(placed.again(), "running");
     holder.is("lost(died)");
 }
+
+pub(super) fn a_held_place_outlives_the_process_that_asked_for_it(stage: &Stage) {
+    let holder = stage.run("holder").locks("x").tries();
+    let placed = stage.run("placed").locks("x").holds_place(60);
+    let behind = stage.run("behind").locks("x").waits();
+    placed.dies();
+    assert_eq!(probed(&behind), lives(&[]), "there is no process to look at");
+    assert_eq!(holder.commits(), "committed");
+    placed.is("granted");
+    let mut elsewhere = stage.run("elsewhere").locks("x").unsent(flowlock::step::Patience::HoldPlace(60_000));
+    (elsewhere.attempt, elsewhere.spec) = (placed.attempt.clone(), placed.spec.clone());
+    assert_eq!(elsewhere.again(), "running");
+    behind.is("queued");
+    elsewhere.dies();
+    assert_eq!(elsewhere.is_buried(), "done", "whoever runs has a process");
+    behind.is("granted");
+}

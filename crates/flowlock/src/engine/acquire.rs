@@ -151,7 +151,11 @@ impl<T: Tables> Engine<'_, T> {
         let in_ms = |ms: u64| self.now.boot_ms.saturating_add_unsigned(ms);
         match patience {
             Patience::Try => {}
-            Patience::HoldPlace(ms) => run.place_end_ms = Some(in_ms(ms.min(LONGEST_PLACE_MS))),
+            Patience::HoldPlace(ms) => {
+                run.place_end_ms = Some(in_ms(ms.min(LONGEST_PLACE_MS)));
+                // It stands to its end, whether or not the process that asked for it does: another may come back.
+                run.holder.life = None;
+            }
             Patience::Wait(ms) => run.wait_end_ms = ms.map(in_ms),
         }
     }
@@ -185,7 +189,7 @@ impl<T: Tables> Engine<'_, T> {
                     self.set_patience(&mut run, request.patience);
                     self.save(&run)?;
                     // No process looks at those in its way meanwhile.
-                    if run.holder.life.is_some() {
+                    if request.holder.life.is_some() {
                         self.backlog.add(run.ticket, Source::Alone);
                         self.drain()?;
                         run = self.must_find(run.ticket)?;

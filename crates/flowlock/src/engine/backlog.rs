@@ -240,7 +240,7 @@ impl<T: Tables> Engine<'_, T> {
     /// Whether dead processes in the way of a run that is looked at were found, here and now and not by a later probe: then
     /// it is to be looked at once more.
     fn has_buried(&mut self, run: &Run) -> Result<bool> {
-        if self.budget.probes == 0 || run.holder.life.is_none() {
+        if self.budget.probes == 0 {
             return Ok(false);
         }
         let way = self.in_the_way(run, self.budget.probes)?;

@@ -10,6 +10,8 @@ local function set_patience(run)
   local kind, ms = sub(PATIENCE, 1, 1), tonumber(sub(PATIENCE, 2))
   if kind == 'p' then
     run.place_end = now + math.min(ms, LONGEST_PLACE)
+    -- It stands to its end, whether or not the process that asked for it does: another may come back.
+    run.life = nil
   elseif kind == 'w' then
     run.wait_end = math.min(now + ms, FAR)
   end
@@ -86,7 +88,7 @@ local function again(run)
     set_patience(run)
     F.save(run)
     -- No process looks at those in its way meanwhile.
-    if is_dead and run.life then
+    if is_dead and LIFE then
       F.add_hint(run.ticket, '2')
       F.drain()
     end

@@ -314,7 +314,7 @@ end
 -- Whether dead processes in the way of a run that is looked at were found, here and now and not by a later probe: then it
 -- is to be looked at once more.
 local function has_buried(run)
-  if step.probes == 0 or not run.life then
+  if step.probes == 0 then
     return false
   end
   local in_the_way = F.in_the_way(run, step.probes)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use flowlock::store::Seen;
-use flowlock::{Run, Space};
+use flowlock::{Mode, Run, Space};
 use serde::Serialize;
 
 use crate::args::{Global, Status};
@@ -125,6 +125,7 @@ pub(crate) fn wanted(run: &Run) -> String {
             Space::Data if claim.is_input() && claim.is_output() => format!("-i -o {name}"),
             Space::Data if claim.is_output() => format!("-o {name}"),
             Space::Data => format!("-i {name}"),
+            Space::Lock if claim.mode == Mode::Shared => format!("--lock-shared {name}"),
             Space::Lock => format!("-l {name}"),
             Space::Slot => format!("--slot {}", json::slot(claim).unwrap_or_default()),
         }

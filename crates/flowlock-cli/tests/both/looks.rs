@@ -106,8 +106,23 @@ fn a_killed_run_that_nobody_needs_ends_at_its_deadline_on_one_host() {
 fn status_as_json_has_its_documented_shape() {
     let cli = cli();
     cli.run(["outputs", "create", "raw"]).code(0);
-    let _writer =
-        held(&cli, &["--name", "clean", "-i", "raw", "-o", "sales", "-l", "disk", "--slot", "gpu:2/4"]);
+    let _writer = held(
+        &cli,
+        &[
+            "--name",
+            "clean",
+            "-i",
+            "raw",
+            "-o",
+            "sales",
+            "-l",
+            "disk",
+            "--lock-shared",
+            "map",
+            "--slot",
+            "gpu:2/4",
+        ],
+    );
     let _waiter = cli.start(["run", "--name", "report", "-i", "sales", "-o", "report", "--", "true"]);
     let status = until("a waiting run", PATIENCE, || {
         let status = cli.run(["status", "--json"]).code(0).json();
@@ -122,6 +137,7 @@ fn status_as_json_has_its_documented_shape() {
         "job",
         "keep_lapsed_ms",
         "locks",
+        "locks_shared",
         "outputs",
         "pid",
         "run",
@@ -138,6 +154,8 @@ fn status_as_json_has_its_documented_shape() {
         (&running["locks"], &running["slots"]),
         (&serde_json::json!(["disk"]), &serde_json::json!(["gpu:2/4"]))
     );
+    assert_eq!(running["locks_shared"], serde_json::json!(["map"]));
+    cli.run(["status"]).stdout_has(" -l disk --lock-shared map ");
     assert!(running["token"].is_string() && running["pid"].is_number());
     let waiting = &status["waiting"][0];
     assert_eq!(

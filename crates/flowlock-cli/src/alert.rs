@@ -45,10 +45,14 @@ pub(crate) struct SlowStore {
 }
 
 impl SlowStore {
-    /// `store` is its address, `tried` how long it is asked in all.
+    /// `store` is its address, `tried` how long it is asked in all. Where that is hardly longer than a second, the error that
+    /// comes then says it all.
     pub(crate) fn watch(store: &str, tried: Duration) -> Self {
         let (answered, over) = mpsc::channel::<()>();
         let left = tried.saturating_sub(SLOW).as_secs();
+        if left == 0 {
+            return Self::unwatched();
+        }
         let text =
             format!("the store does not answer; it is tried for {left} s more (store {})", shown(store));
         let watch = move || {

@@ -1,4 +1,4 @@
-//! What is said at once and everywhere, on a terminal or off it: a wait that looks like a mistake.
+//! What is said early and everywhere, on a terminal or off it: a wait that looks like a mistake.
 
 use std::collections::HashSet;
 use std::sync::mpsc;
@@ -10,8 +10,12 @@ use crate::exit;
 use crate::hint;
 use crate::terminal::{self, shown};
 
-/// So long a store may take to answer before that is said.
+/// So long a server may take to answer before that is said.
 const SLOW: Duration = Duration::from_secs(1);
+/// The same of a file: a busy disk, or many who write, are no news sooner.
+const SLOW_FILE: Duration = Duration::from_secs(5);
+/// A run that waits for so long has not just been started before the one that writes its input, as cron would do.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// Says once which inputs of a waiting run were never written and would be written by no run that lives or waits.
 pub(crate) fn say_of_inputs(flowlock: &Flowlock, run: &RunId, blocked: &Blocked) {
@@ -38,25 +42,26 @@ pub(crate) fn say_of_inputs(flowlock: &Flowlock, run: &RunId, blocked: &Blocked)
     terminal::say(&shown(&format!("{run} waits: {what}{hint}")));
 }
 
-/// Says so, once, if the store has not answered a second after this was made. Dropped, it says nothing more.
+/// Says so, once, if the store has not answered a while after this was made. Dropped, it says nothing more.
 #[derive(Debug)]
 pub(crate) struct SlowStore {
     _answered: Option<mpsc::Sender<()>>,
 }
 
 impl SlowStore {
-    /// `store` is its address, `tried` how long it is asked in all. Where that is hardly longer than a second, the error that
-    /// comes then says it all.
+    /// `store` is its address, `tried` how long it is asked in all. Where that is hardly longer, the error that comes then says
+    /// it all.
     pub(crate) fn watch(store: &str, tried: Duration) -> Self {
         let (answered, over) = mpsc::channel::<()>();
-        let left = tried.saturating_sub(SLOW).as_secs();
+        let slow = if store.starts_with("sqlite:") { SLOW_FILE } else { SLOW };
+        let left = tried.saturating_sub(slow).as_secs();
         if left == 0 {
             return Self::unwatched();
         }
         let text =
             format!("the store does not answer; it is tried for {left} s more (store {})", shown(store));
         let watch = move || {
-            if over.recv_timeout(SLOW) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if over.recv_timeout(slow) == Err(mpsc::RecvTimeoutError::Timeout) {
                 terminal::say(&text);
             }
         };

@@ -69,14 +69,11 @@ pub(crate) fn acquire(
     match begun {
         Begun::Granted(grant) => Ok(grant),
         Begun::Waiting(pending) => {
-            if !global.quiet {
-                alert::say_of_inputs(&door.flowlock, pending.run_id(), &pending.blocked());
-            }
             if let Some(doubt) = parent::doubt(door).filter(|_| !global.quiet) {
                 terminal::say(&doubt);
             }
             let mut talk = Talk::for_wait(global, Screen::detect());
-            let granted = wait(pending, door, signals, &mut talk);
+            let granted = wait(pending, door, signals, &mut talk, global);
             talk.end();
             granted
         }
@@ -168,11 +165,19 @@ fn hinted(mut failure: Failure, blocked: &Blocked, door: &Door) -> Failure {
     failure
 }
 
-fn wait(mut pending: Pending, door: &Door, signals: &mut Signals, talk: &mut Talk) -> Result<Grant, Failure> {
+fn wait(
+    mut pending: Pending,
+    door: &Door,
+    signals: &mut Signals,
+    talk: &mut Talk,
+    global: &Global,
+) -> Result<Grant, Failure> {
     let begun = Instant::now();
+    let mut doubts_at = (!global.quiet).then(|| begun + alert::GRACE);
     ring_on_signals(&pending, signals)?;
     loop {
-        match pending.wait(talk.pause()) {
+        let until_doubts = doubts_at.map(|at| at.saturating_duration_since(Instant::now()));
+        match pending.wait(until_doubts.map_or(talk.pause(), |left| left.min(talk.pause()))) {
             Ok(Progress::Granted(grant)) => return Ok(grant),
             Ok(Progress::Waiting) => {}
             Err(error) => return Err(not_begun(error, door, signals)),
@@ -185,6 +190,10 @@ fn wait(mut pending: Pending, door: &Door, signals: &mut Signals, talk: &mut Tal
             ring_on_signals(&pending, signals)?;
         }
         door.pass_notices_on();
+        if doubts_at.is_some_and(|at| at <= Instant::now()) {
+            doubts_at = None;
+            alert::say_of_inputs(&door.flowlock, pending.run_id(), &pending.blocked());
+        }
         talk.tell(&pending, begun);
     }
 }

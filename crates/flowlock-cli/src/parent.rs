@@ -40,5 +40,6 @@ fn named() -> Result<Option<RunId>, Failure> {
         return Ok(None);
     };
     let run = run.to_str().and_then(|id| RunId::parse(id).ok());
-    run.map(Some).ok_or_else(|| Failure::usage(format!("{RUN_ID} in the environment is no run id; unset it")))
+    run.map(Some)
+        .ok_or_else(|| Failure::usage(format!("{RUN_ID} in the environment is not a run id; unset it")))
 }

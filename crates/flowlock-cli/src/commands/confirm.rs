@@ -8,7 +8,8 @@ use crate::terminal;
 /// Shows what it is about and asks, on the terminal; where there is none, whoever typed `command` must say `--yes`.
 pub(super) fn confirmed(command: &str, about: &[String], question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        let problem = format!("{command} asks before it acts, and standard input is no terminal; give --yes");
+        let problem =
+            format!("{command} asks before it acts, and standard input is not a terminal; give --yes");
         return Err(Failure::usage(problem));
     }
     for line in about {

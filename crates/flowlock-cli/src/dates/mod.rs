@@ -88,7 +88,7 @@ fn moment(text: &str, zone: TimeZone) -> Result<ZonedDateTime, BadDate> {
     let bad = || {
         let shown = crate::terminal::shown(&flowlock::store::misplaced(text));
         BadDate(format!(
-            "\"{shown}\" is no date; give 2026-11-22, 2026-11-22T10:00, 2026-11-22T10:00+01:00 or Unix seconds"
+            "\"{shown}\" is not a date; give 2026-11-22, 2026-11-22T10:00, 2026-11-22T10:00+01:00 or Unix seconds"
         ))
     };
     if text.bytes().all(|b| b.is_ascii_digit()) {

@@ -184,6 +184,6 @@ fn what_is_no_date_is_refused() {
         ["", "yesterday", "20261122", "2026-11", "2026-02-30", "22.11.2026", "99999999999999999999", "-1"]
     {
         let said = Dates::new(now(), Some(bad), None).unwrap_err().0;
-        assert!(said.starts_with(&format!("\"{bad}\" is no date; give 2026-11-22")), "{said}");
+        assert!(said.starts_with(&format!("\"{bad}\" is not a date; give 2026-11-22")), "{said}");
     }
 }

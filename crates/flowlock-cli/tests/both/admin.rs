@@ -11,7 +11,7 @@ fn unlock_asks_only_on_a_terminal() {
     let run = cli.run(["start", "build", "--duration", "1m", "-l", "x"]).out().trim_end().to_owned();
     cli.run(["unlock", "x"])
         .code(64)
-        .stderr("flowlock: unlock asks before it acts, and standard input is no terminal; give --yes\n");
+        .stderr("flowlock: unlock asks before it acts, and standard input is not a terminal; give --yes\n");
     cli.run(["unlock", "x", "--yes", "--if-older", "1h"])
         .code(1)
         .stderr_has(&format!("flowlock: {run} holds its names for "));

@@ -299,7 +299,7 @@ fn an_unknown_template_is_named() {
          {date-7d..date-1d} or {date:YYYYMMDD}; {{ is a brace\n",
     );
     cli().run(["run", "-o", "a", "--date", "tomorrow", "--", "true"]).code(64).stderr(
-        "flowlock: \"tomorrow\" is no date; give 2026-11-22, 2026-11-22T10:00, 2026-11-22T10:00+01:00 or Unix seconds\n",
+        "flowlock: \"tomorrow\" is not a date; give 2026-11-22, 2026-11-22T10:00, 2026-11-22T10:00+01:00 or Unix seconds\n",
     );
     cli()
         .run(["run", "-o", "a", "--tz", "Mars", "--", "true"])
@@ -336,7 +336,7 @@ fn a_parent_that_is_no_run_id_is_refused() {
     let cli = cli().with("FLOWLOCK_RUN_ID", "a\u{1b}");
     cli.run(["run", "-l", "x", "--", "true"])
         .code(64)
-        .stderr("flowlock: FLOWLOCK_RUN_ID in the environment is no run id; unset it\n");
+        .stderr("flowlock: FLOWLOCK_RUN_ID in the environment is not a run id; unset it\n");
 }
 
 #[test]

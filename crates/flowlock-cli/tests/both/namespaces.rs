@@ -43,7 +43,7 @@ fn an_empty_namespace_is_removed_and_may_be_used_again() {
     ));
     in_ci(&["outputs", "rm", "a"]).code(0);
     cli.run(["namespaces", "rm", "ci"]).code(64).stderr(
-        "flowlock: namespaces rm asks before it acts, and standard input is no terminal; give --yes\n",
+        "flowlock: namespaces rm asks before it acts, and standard input is not a terminal; give --yes\n",
     );
     cli.run(["run", "--namespace", "ci", "-l", "x", "--", "true"]).code(0);
     cli.run(["namespaces", "rm", "ci", "--yes"])

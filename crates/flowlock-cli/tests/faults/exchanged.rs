@@ -107,7 +107,7 @@ fn no_member_is_faster_than_the_maker_of_a_shared_store() {
     };
     for _ in 0..rounds(10) {
         let cli = cli();
-        let root = cli.home().join("root");
+        let root = cli.home().join("machine");
         let cli = cli.without("FLOWLOCK_STORE").with("FLOWLOCK_SYSTEM_ROOT", &root);
         let directory = root.join("var/lib/flowlock");
         fs::create_dir_all(&root).unwrap();

@@ -80,7 +80,7 @@ fn a_real_reboot_is_none_of_that_and_voids_every_grant() {
 
 /// The shared store's directory, below a root of the test's own.
 fn shared(cli: &Cli) -> (Cli, std::path::PathBuf) {
-    let root = cli.home().join("root");
+    let root = cli.home().join("machine");
     let directory = root.join("var/lib/flowlock");
     fs::create_dir_all(&directory).unwrap();
     (cli.clone().without("FLOWLOCK_STORE").with("FLOWLOCK_SYSTEM_ROOT", root), directory)
@@ -96,7 +96,7 @@ fn a_shared_directory_that_cannot_be_written_is_not_replaced_by_a_private_store(
     }
     let ended = person.run(&cli, &run("-l x", "echo ran"));
     ended.code(78).stdout("").stderr(&format!(
-        "flowlock: the shared store's directory ~/root/var/lib/flowlock cannot be written by user {0}: Permission \
+        "flowlock: the shared store's directory ~/machine/var/lib/flowlock cannot be written by user {0}: Permission \
          denied; join its group, or name another store with --store\n",
         person.uid
     ));

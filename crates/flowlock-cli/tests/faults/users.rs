@@ -89,10 +89,10 @@ fn two_members() -> Option<(Cli, Person, Person)> {
     }
     let cli = cli();
     let binary = within_reach(&cli);
-    let cli = cli.clone().without("FLOWLOCK_STORE").with("FLOWLOCK_SYSTEM_ROOT", cli.home().join("root"));
+    let cli = cli.clone().without("FLOWLOCK_STORE").with("FLOWLOCK_SYSTEM_ROOT", cli.home().join("machine"));
     // A group that every system has and whose number tells nobody apart.
     let group = nix::unistd::Group::from_name("users").unwrap().expect("the group of users");
-    fs::create_dir(cli.home().join("root")).unwrap();
+    fs::create_dir(cli.home().join("machine")).unwrap();
     cli.run(["doctor", "--init-shared", "--group", "users"]).code(0);
     let member = |uid| Person { cli: cli.clone(), uid, gid: group.gid.as_raw(), binary: binary.clone() };
     let (one, two) = (member(12_345), member(23_456));
@@ -157,7 +157,7 @@ fn a_stranger_is_told_to_join_the_group() {
     let stranger = Person { uid: 34_567, gid: 34_567, ..one };
     let ended = stranger.run(&cli, &run("-l x", "echo ran"));
     ended.code(78).stdout("").stderr(
-        "flowlock: the shared store's directory ~/root/var/lib/flowlock cannot be written by user 34567: Permission \
+        "flowlock: the shared store's directory ~/machine/var/lib/flowlock cannot be written by user 34567: Permission \
          denied; join its group, or name another store with --store\n",
     );
 }
@@ -221,7 +221,7 @@ fn seen_by(person: &Person, cli: &Cli, words: &[&str]) {
 
 /// Everything that lies in the shared store's directory, with its path relative to the home.
 fn shared_files(cli: &Cli) -> Vec<String> {
-    let directory = cli.home().join("root/var/lib/flowlock");
+    let directory = cli.home().join("machine/var/lib/flowlock");
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -237,7 +237,7 @@ fn members_can_neither_remove_nor_replace_nor_plant_a_file_of_the_shared_store()
     one.run(&cli, &run("-o data", "true")).code(0);
     for name in &made {
         let script = format!(
-            "cd ~/root/var/lib/flowlock && touch mine && ! rm -rf {name} && ! mv {name} away && ! mv -Tf mine {name} && \
+            "cd ~/machine/var/lib/flowlock && touch mine && ! rm -rf {name} && ! mv {name} away && ! mv -Tf mine {name} && \
              ! ln -sfT /etc/passwd {name} && ! chmod 666 {name} && rm mine"
         );
         one.shell(&cli, &script).code(0);
@@ -255,7 +255,7 @@ fn what_a_member_puts_among_the_sockets_is_neither_removed_nor_written_to_by_roo
     fs::create_dir(&victim).unwrap();
     let name = |number: u32| format!("{number:032x}");
     fs::write(victim.join(name(1)), "content").unwrap();
-    let inboxes = "~/root/var/lib/flowlock/flowlock.db-wake";
+    let inboxes = "~/machine/var/lib/flowlock/flowlock.db-wake";
     one.shell(&cli, &format!("! mv -T {inboxes} {inboxes}.away && ! ln -sfT ~/victim {inboxes}")).code(0);
     let planted = format!(
         "cd {inboxes} && ln -s ~/victim/{0} {0} && mkdir {1} && echo mine > {2}",
@@ -276,7 +276,7 @@ fn what_a_member_puts_among_the_sockets_is_neither_removed_nor_written_to_by_roo
 #[test]
 fn sockets_of_members_who_died_are_removed_by_themselves_and_by_root_and_hinder_nobody() {
     let Some((cli, one, two)) = two_members() else { return };
-    let inboxes = cli.home().join("root/var/lib/flowlock/flowlock.db-wake");
+    let inboxes = cli.home().join("machine/var/lib/flowlock/flowlock.db-wake");
     for (sweeper, swept) in [(Some(&two), false), (Some(&one), true), (None, true)] {
         die_waiting(&cli, &one);
         let dead: Vec<_> = fs::read_dir(&inboxes).unwrap().map(|entry| entry.unwrap().path()).collect();

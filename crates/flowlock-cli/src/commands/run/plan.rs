@@ -12,7 +12,7 @@ use crate::door::Settings;
 use crate::exit::Failure;
 use crate::request::{self, Names};
 
-/// The time between TERM and KILL if nothing is said and the lease is long enough.
+/// The default time between TERM and KILL, where the lease is long enough.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
 /// A checked request and the command it is for.
@@ -64,7 +64,7 @@ fn expanded(command: &[OsString], dates: &Dates) -> Result<Vec<OsString>, Failur
 }
 
 /// A third of the lease at most, so that there is time for renewing before anything must be ended; and less than the
-/// run may take, of which at most a third is given if nothing is said.
+/// run may take, of which at most a third is given by default.
 pub(super) fn kill_after(
     given: Option<Duration>,
     lease: Duration,

@@ -1,7 +1,7 @@
 //! For the benchmark: the bytes of a step to and fro, and nothing done with them.
 
-use super::link::Script;
 use super::resp::SHORT;
+use super::script::Script;
 use super::{RedisStore, no_limits, words};
 use crate::name::Namespace;
 use crate::step::Step;

@@ -10,7 +10,7 @@ use super::dial::{Dialler, Part};
 use super::failure::{self, Failure, quoted};
 use super::line::Job;
 use super::pack;
-use super::topology::Primary;
+use super::primary::Primary;
 use super::url::Address;
 use crate::store::Limits;
 use crate::sync::lock;

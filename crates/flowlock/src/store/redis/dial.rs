@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use redis::Value;
 
-use super::failure::{self, Failure, quoted};
+use super::failure::{self, Failure, Trouble, quoted};
 use super::pack;
 use super::probe;
 use super::url::{Address, Options, Password};
-use super::wire::{Trouble, Wire};
+use super::wire::Wire;
 use crate::store::Limits;
 use crate::sync::lock;
 

@@ -110,7 +110,7 @@ impl<'s> Examined<'s> {
 
     /// The server that has the namespace.
     fn address(&self) -> Option<Address> {
-        let topology = self.store.link.topology();
+        let topology = self.store.link.topology().ok()?;
         let limits = Limits::within(self.store.patience);
         topology.primary(&self.keys.tag, &limits).ok().map(|primary| primary.address().clone())
     }

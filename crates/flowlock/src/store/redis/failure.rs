@@ -10,11 +10,22 @@ use redis::ServerError;
 use super::local;
 use super::patience::is_interruption;
 use super::url::Address;
-use super::wire::Trouble;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The longest part of a server's own words that a message repeats, in characters.
 const LONGEST_QUOTE: usize = 200;
+
+/// Why a connection is of no use any more.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Io(io::Error),
+    /// The server closed it.
+    Closed,
+    /// What came is not Redis's protocol; how the first answer on the connection began.
+    NotRedis(Vec<u8>),
+    /// The answer is larger than any to that question.
+    TooLarge,
+}
 
 /// A store's trouble that can be told to several callers.
 #[derive(Debug, Clone, PartialEq, Eq)]

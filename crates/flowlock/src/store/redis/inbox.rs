@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use redis::{ServerError, Value};
 
-use super::failure::{self, Failure};
-use super::link::{Link, MOST_REDIRECTIONS};
+use super::failure::{self, Failure, Trouble};
 use super::pack;
+use super::primary::Primary;
 use super::socket::Cutter;
-use super::topology::Primary;
-use super::wire::{Trouble, Wire};
+use super::topology::{MOST_REDIRECTIONS, Topology};
+use super::wire::Wire;
 use crate::name::RunId;
 use crate::store::signal::{Raised, Signal, SignalInbox};
 use crate::store::{Bell, Inbox, Limits, News, StoreError, StoreErrorKind};
@@ -37,11 +37,21 @@ impl RedisInbox {
     /// Listens to two channels from now on: the client's own, and the one on which all are told that they may have
     /// missed something. Waits until the server has heard of it, so that nothing published
     /// afterwards is missed; a server that is away is tried again in the background.
-    pub(super) fn open(link: Arc<Link>, tag: &str, channels: [String; 2]) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        topology: Arc<Topology>,
+        patience: Duration,
+        tag: &str,
+        channels: [String; 2],
+    ) -> Result<Self, StoreError> {
         let (signal, state) = (Arc::new(Signal::default()), Arc::new(State::default()));
-        let patience = link.patience();
-        let listener =
-            Listener { link, tag: tag.to_owned(), channels, signal: signal.clone(), state: state.clone() };
+        let listener = Listener {
+            topology,
+            patience,
+            tag: tag.to_owned(),
+            channels,
+            signal: signal.clone(),
+            state: state.clone(),
+        };
         let inbox = Self { inbox: SignalInbox::new(signal), state, pid: std::process::id() };
         std::thread::Builder::new().name("flowlock-inbox".into()).spawn(move || listener.attend()).map_err(
             |error| {
@@ -126,7 +136,8 @@ impl State {
 
 /// The thread's side.
 struct Listener {
-    link: Arc<Link>,
+    topology: Arc<Topology>,
+    patience: Duration,
     tag: String,
     channels: [String; 2],
     signal: Arc<Signal>,
@@ -166,17 +177,17 @@ impl Listener {
 
     /// Subscribes where the namespace is.
     fn subscribe(&self) -> Result<(Wire, Arc<Primary>), Failure> {
-        let limits = Limits::within(self.link.patience());
-        let mut primary = self.link.topology().primary(&self.tag, &limits)?;
+        let limits = Limits::within(self.patience);
+        let mut primary = self.topology.primary(&self.tag, &limits)?;
         let mut asking = false;
         for _ in 0..=MOST_REDIRECTIONS {
             let (wire, refused) = self.subscribe_at(&primary, asking, &limits).inspect_err(|_| {
-                self.link.topology().lost(&self.tag, &primary);
+                self.topology.lost(&self.tag, &primary);
             })?;
             let Some(error) = refused else {
                 return Ok((wire, primary));
             };
-            match self.link.topology().redirected(&self.tag, &primary, &error)? {
+            match self.topology.redirected(&self.tag, &primary, &error)? {
                 Some(elsewhere) => primary = elsewhere,
                 None => return Err(failure::refused_in(&self.tag, primary.address(), &error)),
             }
@@ -224,7 +235,7 @@ impl Listener {
                     _ => {}
                 },
                 Err(Trouble::Io(error)) if failure::is_timeout(&error) => {
-                    let known = self.link.topology().known(&self.tag);
+                    let known = self.topology.known(&self.tag);
                     if known.is_some_and(|known| known != *primary.address()) {
                         return;
                     }

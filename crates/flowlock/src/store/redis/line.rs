@@ -18,11 +18,11 @@ use redis::Value;
 
 use self::lead::Lead;
 use super::dial::{Dialler, Part};
-use super::failure::{self, Failure};
+use super::failure::{self, Failure, Trouble};
 use super::patience::Wait;
 use super::resp::SHORT;
 use super::url::Address;
-use super::wire::{Trouble, Wire};
+use super::wire::Wire;
 use crate::store::Limits;
 use crate::sync::lock;
 

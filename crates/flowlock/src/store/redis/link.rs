@@ -7,54 +7,16 @@ use redis::{ServerError, Value};
 
 use super::dial::Dialler;
 use super::failure::{self, Failure};
-use super::inbox::RedisInbox;
 use super::line::{Job, Replies};
 use super::pack::{self, Named};
-use super::topology::{Primary, Topology};
+use super::primary::Primary;
+use super::script::Call;
+use super::topology::{MOST_REDIRECTIONS, Topology};
 use super::url::{Address, Durability, Options};
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
-/// How often a step follows from node to node.
-pub(super) const MOST_REDIRECTIONS: usize = 5;
-
 /// The most that the reply to any one command may take up.
 const LARGEST: usize = 16 << 20;
-
-/// A script and the digest by which servers know it.
-#[derive(Debug)]
-pub(super) struct Script {
-    source: String,
-    sha: String,
-}
-
-impl Script {
-    pub(super) fn new(source: String) -> Self {
-        let sha = redis::Script::new(&source).get_hash().to_owned();
-        Self { source, sha }
-    }
-
-    pub(super) fn source(&self) -> &str {
-        &self.source
-    }
-
-    pub(super) fn sha(&self) -> &str {
-        &self.sha
-    }
-}
-
-/// A script's run.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
-    /// The encoded namespace: all its keys are on one node.
-    pub tag: &'a str,
-    pub script: &'a Script,
-    pub keys: &'a [Vec<u8>],
-    pub args: &'a [Vec<u8>],
-    /// The most bytes that the reply may take up.
-    pub most: usize,
-    /// Wait until so many replicas have what it wrote, at most so long.
-    pub replicas: Option<(u32, Duration)>,
-}
 
 /// What a script's run came to.
 #[derive(Debug)]
@@ -79,7 +41,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Link {
     dialler: Arc<Dialler>,
-    topology: Topology,
+    topology: Arc<Topology>,
     patience: Duration,
     /// The process that opened it: its sockets are not for a child.
     pid: u32,
@@ -89,7 +51,7 @@ impl Link {
     /// Connects once and checks what is there. `patience` is how long one attempt to connect may take.
     pub(super) fn open(options: Options, patience: Duration, limits: &Limits) -> Result<Self, StoreError> {
         let dialler = Arc::new(Dialler::new(options));
-        let topology = Topology::new(&dialler, patience);
+        let topology = Arc::new(Topology::new(&dialler, patience));
         topology.open(limits)?;
         let link = Self { dialler, topology, patience, pid: std::process::id() };
         if matches!(link.options().durability, Durability::Replicas { .. }) {
@@ -162,18 +124,10 @@ impl Link {
         Ok(replies.head)
     }
 
-    /// Opens an inbox on the primary of the namespace.
-    pub(super) fn inbox(
-        self: &Arc<Self>,
-        tag: &str,
-        channels: [String; 2],
-    ) -> Result<RedisInbox, StoreError> {
+    /// The servers it knows, for one who listens to them on a connection of its own.
+    pub(super) fn topology(&self) -> Result<Arc<Topology>, StoreError> {
         self.same_process()?;
-        RedisInbox::open(self.clone(), tag, channels)
-    }
-
-    pub(super) fn topology(&self) -> &Topology {
-        &self.topology
+        Ok(self.topology.clone())
     }
 
     pub(super) fn patience(&self) -> Duration {

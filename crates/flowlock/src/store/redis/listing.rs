@@ -9,7 +9,7 @@ use redis::Value;
 use super::RedisStore;
 use super::failure::{self, Failure};
 use super::keys;
-use super::topology::Primary;
+use super::primary::Primary;
 use crate::name::Namespace;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::world::later;

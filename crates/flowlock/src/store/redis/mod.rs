@@ -20,6 +20,7 @@ mod listing;
 mod local;
 mod pack;
 mod patience;
+mod primary;
 mod probe;
 mod reply;
 mod resp;
@@ -40,11 +41,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use self::inbox::RedisInbox;
 use self::keys::Keys;
-use self::link::{Call, Evaluated, Link, Script};
+use self::link::{Evaluated, Link};
 use self::reply::Reply;
 use self::resp::SHORT;
-use self::script::{Clock, Scripts};
+use self::script::{Call, Clock, Script, Scripts};
 use self::url::{Durability, Options};
 use self::watch::Watch;
 use self::words::Words;
@@ -349,7 +351,13 @@ impl Store for RedisStore {
 
     fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
         let keys = Keys::of(namespace);
-        Ok(Box::new(self.link.inbox(&keys.tag, [keys.channel(client), keys.everybody()])?))
+        let (topology, patience) = (self.link.topology()?, self.link.patience());
+        Ok(Box::new(RedisInbox::open(
+            topology,
+            patience,
+            &keys.tag,
+            [keys.channel(client), keys.everybody()],
+        )?))
     }
 
     /// Long enough for a failover to pass, and for a process that was not scheduled for a while.

@@ -1,6 +1,6 @@
 //! Commands as bytes.
 
-use super::link::{Call, Script};
+use super::script::{Call, Script};
 
 /// A command of these words.
 pub(super) fn words(words: &[&[u8]]) -> Vec<u8> {

@@ -3,11 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::failure::{self, Failure};
+use super::failure::{self, Failure, Trouble};
 use super::socket::Socket;
 use super::tls;
 use super::url::Address;
-use super::wire::Trouble;
 use crate::store::Limits;
 use crate::world::later;
 

@@ -2,8 +2,8 @@
 //! memory is full, one for reading.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use super::link::Script;
 use crate::engine;
 use crate::world::Bounds;
 
@@ -28,6 +28,42 @@ const LAPSE: &str = include_str!("lua/lapse.lua");
 /// The number of the layout that `lua/state.lua` describes. Once it was released, another layout has another number; a test
 /// compares the rows of a small history with those that are written down for it.
 const SCHEMA: u8 = 1;
+
+/// A script and the digest by which servers know it.
+#[derive(Debug)]
+pub(super) struct Script {
+    source: String,
+    sha: String,
+}
+
+impl Script {
+    pub(super) fn new(source: String) -> Self {
+        let sha = redis::Script::new(&source).get_hash().to_owned();
+        Self { source, sha }
+    }
+
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub(super) fn sha(&self) -> &str {
+        &self.sha
+    }
+}
+
+/// A script's run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The encoded namespace: all its keys are on one node.
+    pub tag: &'a str,
+    pub script: &'a Script,
+    pub keys: &'a [Vec<u8>],
+    pub args: &'a [Vec<u8>],
+    /// The most bytes that the reply may take up.
+    pub most: usize,
+    /// Wait until so many replicas have what it wrote, at most so long.
+    pub replicas: Option<(u32, Duration)>,
+}
 
 /// Where a script takes its time from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use redis::Value;
 use super::dial::{Dialler, Part};
 use super::failure::{self, Failure};
 use super::pack;
-use super::topology::Primary;
+use super::primary::Primary;
 use super::url::Address;
 use crate::store::{Limits, StoreErrorKind};
 use crate::sync::lock;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::failure::{self, Failure};
+use super::failure::{self, Failure, Trouble};
 use super::resp::{Replies, SHORT};
 use super::socket::{Cutter, Socket};
 use super::tls;
@@ -30,18 +30,6 @@ pub(super) struct Wire {
 enum Stream {
     Plain(Socket),
     Tls(Box<StreamOwned<ClientConnection, Socket>>),
-}
-
-/// Why a connection is of no use any more.
-#[derive(Debug)]
-pub(super) enum Trouble {
-    Io(io::Error),
-    /// The server closed it.
-    Closed,
-    /// What came is not Redis's protocol; how the first answer on the connection began.
-    NotRedis(Vec<u8>),
-    /// The answer is larger than any to that question.
-    TooLarge,
 }
 
 impl Wire {

@@ -7,9 +7,8 @@ use crate::run::{Holder, IfWritten, OnFail, Origin};
 use crate::step::{Acquire, Holders, MOST_EXPLAINED, Patience, Sent, Step, Unlock, Who};
 use crate::store::View;
 
-use super::link::Script;
 use super::rows::{nonce_text, pack_spec, place_text, ticket_text};
-use super::script::Scripts;
+use super::script::{Script, Scripts};
 
 /// The most that an answer may take up which names ten runs, or says what became of five hundred.
 const PLAIN: usize = 1 << 20;

@@ -7,12 +7,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use super::failure::at_path;
-use super::file::is_open_here;
+use super::failure::{at_path, unusable};
+use super::identity::is_open_here;
 use super::life::FILE_NUMBERS;
-use super::open::APPLICATION_ID;
 use super::place::Place;
-use super::side::{SideFiles, unusable};
+use super::schema::APPLICATION_ID;
+use super::side::SideFiles;
 use crate::store::StoreError;
 
 /// Whether a file beside a store, or the store itself, holds what flowlock or `SQLite` writes into it, or nothing.

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::clear::{clear_journals, is_leftover};
 use super::failure::{at_path, translate};
-use super::open::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::place::{DRAFT, DRAFT_DIGITS, Missing, Place};
+use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::side::SideFiles;
 use super::turn::Turnstile;
 use super::vfs;

@@ -1,13 +1,10 @@
 //! What `SQLite`'s and the file system's errors mean to a user.
 
-use std::error::Error as _;
 use std::path::Path;
 
 use rusqlite::ffi::ErrorCode;
 
-use super::lockers;
-use super::place::Place;
-use crate::store::{Limits, StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind};
 
 /// An error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
@@ -54,18 +51,8 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
 }
 
 /// Whether somebody else's lock was in the way. For some locks `SQLite` calls that a breach of its protocol.
-fn is_locked(code: ErrorCode) -> bool {
+pub(super) fn is_locked(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed)
-}
-
-/// The same error; if somebody else's lock was in the way, with whose it is. The limits are for finding that out.
-pub(super) fn naming_the_locker(store: &Place, error: StoreError, limits: &Limits) -> StoreError {
-    let cause = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
-    let locked = cause.and_then(rusqlite::Error::sqlite_error_code).is_some_and(is_locked);
-    match locked.then(|| lockers::in_the_way(store, limits)).flatten() {
-        Some(lock) => StoreError::new(error.kind(), format!("the store is busy: {lock}")).caused_by(error),
-        None => error,
-    }
 }
 
 /// An error at COMMIT. A failed write there may or may not have reached the disk.
@@ -93,4 +80,9 @@ pub(super) fn at_path(doing: &str, path: &Path, error: std::io::Error) -> StoreE
     };
     let shown = crate::text::escape(&path.display().to_string());
     StoreError::new(kind, format!("cannot {doing} {shown}: {error}")).caused_by(error)
+}
+
+/// What the user must change before the store can be used.
+pub(super) fn unusable(message: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Unusable, message)
 }

@@ -1,18 +1,16 @@
 //! The open file: a connection, what it was opened with, and how its content reaches the disk.
 
-use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::Mutex;
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::clock::{Clock, Timed};
 use super::failure::{not_synced, translate, translate_commit};
-use super::open::{self, Identity};
+use super::identity::{Counted, Identity};
+use super::open;
 use super::place::Place;
 use crate::store::{Limits, StoreError, StoreErrorKind};
-use crate::sync::lock;
 
 #[derive(Debug)]
 pub(super) struct OpenFile {
@@ -112,38 +110,6 @@ impl OpenFile {
         }
         Ok(())
     }
-}
-
-/// How often each store is open in this process. Closing any descriptor of its files would drop the locks of all.
-static OPEN: Mutex<BTreeMap<Identity, usize>> = Mutex::new(BTreeMap::new());
-
-/// One of those, until dropped.
-#[derive(Debug)]
-struct Counted(Identity);
-
-impl Counted {
-    fn new(store: &Place) -> Result<Self, StoreError> {
-        let identity = Identity::of(store.inside())?;
-        *lock(&OPEN).entry(identity).or_default() += 1;
-        Ok(Self(identity))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut open = lock(&OPEN);
-        if let Some(times) = open.get_mut(&self.0) {
-            *times -= 1;
-            if *times == 0 {
-                open.remove(&self.0);
-            }
-        }
-    }
-}
-
-/// Whether this process has the store open.
-pub(super) fn is_open_here(store: &Place) -> bool {
-    Identity::of(store.inside()).is_ok_and(|identity| lock(&OPEN).contains_key(&identity))
 }
 
 /// `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.

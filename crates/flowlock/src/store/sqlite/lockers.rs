@@ -1,5 +1,6 @@
 //! Who keeps a file locked, as far as the kernel tells: for messages and `doctor`, never for a decision.
 
+use std::error::Error as _;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
@@ -8,8 +9,19 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::failure::is_locked;
 use super::place::Place;
 use crate::store::{Limits, StoreError, StoreErrorKind};
+
+/// The error as it is; if somebody else's lock was in the way, with whose it is. The limits are for finding that out.
+pub(super) fn naming_the_locker(store: &Place, error: StoreError, limits: &Limits) -> StoreError {
+    let cause = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
+    let locked = cause.and_then(rusqlite::Error::sqlite_error_code).is_some_and(is_locked);
+    match locked.then(|| in_the_way(store, limits)).flatten() {
+        Some(lock) => StoreError::new(error.kind(), format!("the store is busy: {lock}")).caused_by(error),
+        None => error,
+    }
+}
 
 /// A lock on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

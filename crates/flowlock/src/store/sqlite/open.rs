@@ -1,9 +1,8 @@
 //! Opening the file: what it must be, and where it may lie.
 
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use nix::sys::statfs::{self, FsType};
 use rusqlite::config::DbConfig;
@@ -12,21 +11,16 @@ use rusqlite::{Connection, OpenFlags};
 use super::clear::refuse_others_journals;
 use super::clock::Clock;
 use super::create::create;
-use super::failure::{at_path, translate};
+use super::failure::{at_path, translate, unusable};
 use super::lockers;
 use super::place::{Missing, Place};
-use super::side::{Rule, SideFiles, unusable};
+use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
+use super::side::{Rule, SideFiles};
 use super::vfs;
 use crate::people::{is_member, is_root};
 use crate::store::{Limits, StoreError};
 use crate::text::{escape, excerpt};
 
-/// "flow": marks the file as ours.
-pub(super) const APPLICATION_ID: i32 = 0x666c_6f77;
-/// The schema this release writes. It is the first, so there is no older one to read.
-pub(super) const SCHEMA: i32 = 1;
-/// All tables and indexes.
-pub(super) const SCHEMA_TEXT: &str = include_str!("schema.sql");
 /// The first `SQLite` without the WAL-reset corruption (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// WAL pages after which a commit moves them into the file: small, because the first process to open the
@@ -51,28 +45,6 @@ const NETWORK: [(i64, &str); 11] = [
 
 /// What `SQLite` opens, after the store's name.
 const SQLITES: [&str; 3] = ["", "-wal", "-shm"];
-
-/// The file as it was when it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    /// Of what the path leads to now.
-    pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
-        // Only stat: opening and closing the file here would drop SQLite's own locks on it.
-        let meta = fs::symlink_metadata(path).map_err(|error| at_path("look at the store", path, error))?;
-        Ok(Self::from(&meta))
-    }
-}
-
-impl From<&Metadata> for Identity {
-    fn from(meta: &Metadata) -> Self {
-        Self { device: meta.dev(), inode: meta.ino() }
-    }
-}
 
 /// Opens the store, and makes it first if nothing is there. `limits` are for waiting until somebody else has made it.
 pub(super) fn open(store: &Place, limits: &Limits, clock: &Clock) -> Result<Connection, StoreError> {

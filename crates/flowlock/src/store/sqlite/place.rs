@@ -13,8 +13,7 @@ use std::sync::Arc;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
 
-use super::failure::at_path;
-use super::side::unusable;
+use super::failure::{at_path, unusable};
 use crate::named_file::PROJECT;
 use crate::store::way::{self, Astray, Links, Way};
 pub(super) use crate::store::way::{HELD, Missing, way_to};

@@ -16,15 +16,13 @@ use nix::unistd::{Gid, Uid, chown, fchown, geteuid};
 use super::SqliteStore;
 use super::clear::is_of_a_store;
 use super::create::create_with;
-use super::failure::at_path;
-use super::file::is_open_here;
+use super::failure::{at_path, unusable};
+use super::identity::is_open_here;
 use super::place::{Missing, Place, way_to};
-use super::side::{SideFiles, unusable};
+use super::side::{SHARED_DIRECTORY, SideFiles};
 use super::wake::holds_others;
 use crate::store::{Limits, StoreError, directory_of};
 
-/// Sticky: members may make files, and replace or remove only their own. New files are the group's.
-pub(super) const DIRECTORY: u32 = 0o3770;
 /// What lies in it, the store itself first.
 const FILES: [&str; 6] = ["", "-live", "-lock", "-wal", "-shm", "-journal"];
 /// The directory of inboxes.
@@ -76,7 +74,7 @@ fn share_what_is_there(side: &SideFiles, group: u32) -> Result<(), StoreError> {
 /// Nobody but its owner writes the journal, which must stay empty.
 fn mode_of(side: &SideFiles, suffix: &str) -> u32 {
     match suffix {
-        INBOXES => DIRECTORY,
+        INBOXES => SHARED_DIRECTORY,
         "-journal" => side.mode() & !0o020,
         _ => side.mode(),
     }
@@ -177,7 +175,8 @@ impl<'p> Directory<'p> {
 
     /// Shuts everybody else out, unless it is shared already: members may be using the store in it.
     fn close(&self, store: &Place) -> Result<(), StoreError> {
-        let is_shared = |was: &Metadata| was.uid() == geteuid().as_raw() && was.mode() & 0o7777 == DIRECTORY;
+        let is_shared =
+            |was: &Metadata| was.uid() == geteuid().as_raw() && was.mode() & 0o7777 == SHARED_DIRECTORY;
         if self.was.as_ref().is_some_and(is_shared) && store.is_there() {
             return Ok(());
         }
@@ -186,7 +185,7 @@ impl<'p> Directory<'p> {
     }
 
     fn open_to(&self, group: u32) -> Result<(), StoreError> {
-        let shared = self.change(None, Some(Gid::from_raw(group)), DIRECTORY);
+        let shared = self.change(None, Some(Gid::from_raw(group)), SHARED_DIRECTORY);
         shared.map_err(|error| at_path("share", self.place.path(), error))
     }
 

@@ -20,14 +20,16 @@ use nix::libc;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, fchown, getegid, geteuid};
 
-use super::failure::at_path;
+use super::failure::{at_path, unusable};
 use super::lockers;
 use super::place::Place;
-use super::shared;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
 
 /// How often a file is opened or made anew that somebody else makes or removes at the same moment.
 const TRIES: usize = 100;
+
+/// Sticky: members may make files, and replace or remove only their own. New files are the group's.
+pub(super) const SHARED_DIRECTORY: u32 = 0o3770;
 
 /// What the files beside one store must be.
 #[derive(Debug, Clone)]
@@ -143,7 +145,7 @@ impl SideFiles {
         self.may_make(place)?;
         let draft = place.draft();
         // Members of the group make sockets in it, and remove only their own.
-        let mode = if self.mode & 0o020 == 0 { 0o700 } else { shared::DIRECTORY };
+        let mode = if self.mode & 0o020 == 0 { 0o700 } else { SHARED_DIRECTORY };
         let whole = now().and_then(|begun| {
             DirBuilder::new().mode(0o700).create(draft.inside())?;
             self.share(&draft, mode, begun)
@@ -219,10 +221,6 @@ fn file_mode(directory: &Metadata) -> u32 {
     if directory.mode() & 0o020 != 0 && directory.mode() & 0o2000 != 0 { 0o660 } else { 0o600 }
 }
 
-pub(super) fn unusable(message: String) -> StoreError {
-    StoreError::new(StoreErrorKind::Unusable, message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::place::Missing;
@@ -239,11 +237,11 @@ mod tests {
         let made = fs::metadata(&private).unwrap().created();
         let begun = made.map_or_else(|_| now().unwrap(), |made| made + Duration::from_millis(1));
         let found = |path| Place::find(path, Missing::Refused).unwrap();
-        assert!(side.share(&found(&private), shared::DIRECTORY, begun).is_err());
+        assert!(side.share(&found(&private), SHARED_DIRECTORY, begun).is_err());
         assert_eq!(fs::metadata(&private).unwrap().mode() & 0o777, 0o700);
         // Where nobody could have put it there it is the one just made.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
-        side.share(&found(&private), shared::DIRECTORY, begun).unwrap();
-        assert_eq!(fs::metadata(&private).unwrap().mode() & 0o7777, shared::DIRECTORY);
+        side.share(&found(&private), SHARED_DIRECTORY, begun).unwrap();
+        assert_eq!(fs::metadata(&private).unwrap().mode() & 0o7777, SHARED_DIRECTORY);
     }
 }

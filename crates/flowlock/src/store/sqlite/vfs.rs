@@ -28,8 +28,8 @@ use nix::libc;
 use rusqlite::ffi;
 
 pub(super) use self::judged::{forget, judge_by, met_anothers};
+use super::failure::unusable;
 use super::place::HELD;
-use super::side::unusable;
 use super::sleep;
 use crate::store::StoreError;
 

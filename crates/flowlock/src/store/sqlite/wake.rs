@@ -19,7 +19,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use self::bind::{bind, is_a_nest, open_socket};
 use super::failure::at_path;
-use super::open::Identity;
+use super::identity::Identity;
 // A socket's address has room for 107 bytes only; this way is a short one.
 use super::place::way_to;
 use super::side::SideFiles;

@@ -9,8 +9,8 @@ use redis::Value;
 
 use super::{Fate, Job, Line, Replies, Waiter};
 use crate::store::Limits;
-use crate::store::redis::failure::{self, Failure};
-use crate::store::redis::wire::{Trouble, Wire};
+use crate::store::redis::failure::{self, Failure, Trouble};
+use crate::store::redis::wire::Wire;
 use crate::sync::lock;
 
 /// How many callers are sent for at once.

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use super::server::*;
 use crate::store::StoreErrorKind;
-use crate::store::redis::link::{Call, Script};
+use crate::store::redis::script::{Call, Script};
 
 #[test]
 fn a_script_runs_whether_the_server_knows_it_or_not() {

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::server::*;
-use crate::store::redis::link::{Call, Link};
+use crate::store::redis::link::Link;
+use crate::store::redis::script::Call;
 use crate::store::{Inbox as _, StoreErrorKind};
 
 /// Three primaries, and with replicas one of each.
@@ -98,7 +99,7 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     let script = counter();
     count(&link, &script, "t", "x", &soon()).unwrap();
     let channel = "fl:{t}:i:0";
-    let mut inbox = link.inbox("t", [channel.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&link, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let from = cluster.owner("t");
     let to = (from + 1) % 3;
     let (old, new, slot) = (&cluster.nodes[from], &cluster.nodes[to], cluster.slot("t"));
@@ -135,7 +136,7 @@ fn a_failover_and_a_dead_primary_are_survived() {
     let link = linked(&cluster.url());
     count(&link, &counter(), "t", "x", &soon()).unwrap();
     let channel = "fl:{t}:i:0";
-    let mut inbox = link.inbox("t", [channel.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&link, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let before = cluster.owner("t");
     let id = cluster.nodes[before].cli(&["CLUSTER", "MYID"]);
     let replica = cluster.nodes.iter().find(|node| {

@@ -21,8 +21,8 @@ fn publish_and_wait(server: &Server, inbox: &mut RedisInbox, word: &str) -> Vec<
 fn news_comes_at_once_and_only_through_the_own_channel() {
     let server = Server::start(&[]);
     let link = linked(&server.url());
-    let mut inbox = link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
-    let mut other = link.inbox("t", ["fl:{t}:i:1".into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut other = listen(&link, ["fl:{t}:i:1".into(), "fl:{t}:i:all".into()]).unwrap();
     let mut took = Vec::new();
     for number in 0..50 {
         let mut publish = redis::cmd("SPUBLISH");
@@ -40,7 +40,7 @@ fn news_comes_at_once_and_only_through_the_own_channel() {
 #[test]
 fn a_bell_ends_the_wait() {
     let server = Server::start(&[]);
-    let mut inbox = linked(&server.url()).inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&linked(&server.url()), [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     let bell = inbox.bell();
     let begun = Instant::now();
     std::thread::scope(|scope| {
@@ -53,7 +53,7 @@ fn a_bell_ends_the_wait() {
 #[test]
 fn what_is_told_to_all_may_concern_any_run() {
     let server = Server::start(&[]);
-    let mut inbox = linked(&server.url()).inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&linked(&server.url()), [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     server.cli(&["SPUBLISH", "fl:{t}:i:all", ""]);
     let news = inbox.wait(LONG);
     assert_eq!((news.runs.len(), news.missed), (0, Missed::Everywhere));
@@ -65,7 +65,7 @@ fn a_server_that_was_away_is_listened_to_again() {
     let mut server = Server::start(&[]);
     let link = linked(&server.url());
     server.kill();
-    let mut inbox = link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     server.run();
     assert_eq!(publish_and_wait(&server, &mut inbox, "late.1")[0], run("late.1"));
     server.kill();
@@ -77,7 +77,7 @@ fn a_server_that_was_away_is_listened_to_again() {
 fn a_dropped_inbox_leaves_the_server() {
     let server = Server::start(&[]);
     let link = linked(&server.url());
-    let inbox = link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let inbox = listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     assert_eq!(server.cli(&["PUBSUB", "SHARDCHANNELS"]).lines().count(), 2);
     drop(inbox);
     let begun = Instant::now();
@@ -91,7 +91,7 @@ fn a_user_who_may_not_listen_is_told() {
     server.cli(&["ACL", "SETUSER", "deaf", "on", ">pw", "~*", "&*", "+@all", "-ssubscribe"]);
     let link = linked(&format!("redis://deaf:pw@127.0.0.1:{}", server.port));
     assert_error(
-        link.inbox("t", [CHANNEL.into(), "fl:{t}:i:all".into()]),
+        listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]),
         StoreErrorKind::Unusable,
         "may not run ssubscribe",
     );

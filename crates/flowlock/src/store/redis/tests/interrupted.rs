@@ -14,7 +14,7 @@ use crate::Flowlock;
 use crate::name::Namespace;
 use crate::step::Step;
 use crate::store::redis::RedisStore;
-use crate::store::redis::link::Call;
+use crate::store::redis::script::Call;
 use crate::store::redis::socket::Socket;
 use crate::store::redis::url::Address;
 use crate::store::{Limits, Store as _, StoreError, StoreErrorKind, View};

@@ -3,8 +3,9 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::server::*;
+use crate::store::redis::failure::Trouble;
 use crate::store::redis::url::Address;
-use crate::store::redis::wire::{Trouble, Wire};
+use crate::store::redis::wire::Wire;
 use crate::store::{Limits, StoreErrorKind};
 
 #[test]

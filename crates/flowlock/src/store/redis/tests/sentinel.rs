@@ -77,7 +77,7 @@ fn the_primary_is_followed_through_failovers_and_the_inbox_too() {
     let script = counter();
     assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(1, "x"));
     let channel = "fl:{t}:i:0";
-    let mut inbox = link.inbox("t", [channel.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&link, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let settled = |wanted| {
         eventually("steps succeed on the new primary", || match count(&link, &script, "t", "x", &soon()) {
             Ok(done) => done.reply == counted(wanted, "x"),

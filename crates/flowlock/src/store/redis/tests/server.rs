@@ -14,7 +14,8 @@ use redis::Value;
 
 use crate::name::RunId;
 use crate::store::redis::inbox::RedisInbox;
-use crate::store::redis::link::{Call, Evaluated, Link, Script};
+use crate::store::redis::link::{Evaluated, Link};
+use crate::store::redis::script::{Call, Script};
 use crate::store::redis::url::Options;
 use crate::store::{Inbox as _, Limits, Missed, StoreError, StoreErrorKind};
 
@@ -175,6 +176,11 @@ pub(in crate::store::redis) fn assert_error<T: std::fmt::Debug>(
 ) {
     let error = result.unwrap_err();
     assert!(error.kind() == kind && error.to_string().contains(says), "{:?}: {error}", error.kind());
+}
+
+/// Listens for the namespace `t`.
+pub(in crate::store::redis) fn listen(link: &Link, channels: [String; 2]) -> Result<RedisInbox, StoreError> {
+    RedisInbox::open(link.topology()?, link.patience(), "t", channels)
 }
 
 /// The runs that an inbox has news of next. A connection that was made anew says first that something may have been

@@ -59,7 +59,7 @@ fn a_server_with_its_own_authority_is_trusted_when_that_is_named() {
     for number in 1..20 {
         assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(number, "x"));
     }
-    let mut inbox = link.inbox("t", ["fl:{t}:i:0".into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&link, ["fl:{t}:i:0".into(), "fl:{t}:i:all".into()]).unwrap();
     server.cli(&["SPUBLISH", "fl:{t}:i:0", "job.1"]);
     assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::server::*;
 use crate::store::StoreErrorKind::{Damaged, Full, Unreachable, Unusable};
-use crate::store::redis::link::{Call, Script};
+use crate::store::redis::script::{Call, Script};
 
 #[test]
 fn what_is_not_there_is_unreachable() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::super::SqliteStore;
-use super::super::open::SCHEMA_TEXT;
+use super::super::schema::SCHEMA_TEXT;
 use super::*;
 use crate::Flowlock;
 

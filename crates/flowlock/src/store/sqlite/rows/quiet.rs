@@ -52,7 +52,7 @@ mod tests {
     use crate::engine::tables::{Stake, Tables as _, Which};
     use crate::name::Name;
     use crate::run::Ticket;
-    use crate::store::sqlite::open::SCHEMA_TEXT;
+    use crate::store::sqlite::schema::SCHEMA_TEXT;
 
     /// How somebody comes to a place, and how it is asked whether somebody is there.
     type Coming = (&'static str, fn(&mut Rows<'_>, &Place), fn(&mut Rows<'_>, &Place) -> bool);

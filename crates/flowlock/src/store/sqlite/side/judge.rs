@@ -6,9 +6,9 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 use nix::unistd::geteuid;
 
-use super::super::failure::at_path;
+use super::super::failure::{at_path, unusable};
 use super::super::place::Place;
-use super::{SideFiles, unusable};
+use super::SideFiles;
 use crate::store::StoreError;
 
 /// Who may write, besides the owner.

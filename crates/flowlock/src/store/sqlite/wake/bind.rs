@@ -14,7 +14,7 @@ use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use super::super::open::Identity;
+use super::super::identity::Identity;
 use super::super::place::{DRAFT, DRAFT_DIGITS, way_to};
 use super::is_a_clients;
 

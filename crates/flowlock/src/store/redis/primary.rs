@@ -1,0 +1,48 @@
+//! A server that has namespaces, with its connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dial::{Dialler, Part};
+use super::failure::Failure;
+use super::line::Line;
+use super::url::Address;
+use super::wire::Wire;
+use crate::store::Limits;
+
+/// A server that is asked, with its two connections.
+#[derive(Debug)]
+pub(super) struct Primary {
+    shared: Line,
+    /// WAIT blocks its connection, and waits for what was written on it only.
+    waiting: Line,
+}
+
+impl Primary {
+    pub(super) fn new(dialler: &Arc<Dialler>, address: &Address, part: Part, patience: Duration) -> Self {
+        let line = || Line::new(dialler.clone(), address.clone(), part, patience);
+        Self { shared: line(), waiting: line() }
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        self.shared.address()
+    }
+
+    /// How many connections it has had for commands.
+    pub(super) fn dials(&self) -> u64 {
+        self.shared.dials() + self.waiting.dials()
+    }
+
+    /// A connection for one who listens.
+    pub(super) fn dial(&self, limits: &Limits) -> Result<Wire, Failure> {
+        self.shared.dial(limits)
+    }
+
+    pub(super) fn shared(&self) -> &Line {
+        &self.shared
+    }
+
+    pub(super) fn waiting(&self) -> &Line {
+        &self.waiting
+    }
+}

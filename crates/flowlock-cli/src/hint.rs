@@ -1,7 +1,9 @@
 //! "Did you mean": a name that exists and is spelt almost like one that does not.
 
 use flowlock::Flowlock;
-use flowlock::store::{Content, View};
+use flowlock::store::{Content, NameSeen, View};
+
+use crate::terminal::shown;
 
 /// How many names are compared.
 const MOST_COMPARED: usize = 1_000;
@@ -12,6 +14,12 @@ pub(crate) fn near(flowlock: &Flowlock, wrong: &str) -> Option<String> {
     let Content::Records(records, _) = flowlock.view(&view).ok()?.content else { return None };
     let names = records.iter().map(|record| record.name.as_str());
     nearest(wrong, names).map(|name| format!("did you mean {name}?"))
+}
+
+/// `; did you mean X?` for a name that is not there.
+pub(crate) fn of_name(flowlock: &Flowlock, seen: &NameSeen) -> String {
+    let near = if seen.record.is_none() { near(flowlock, seen.name.as_str()) } else { None };
+    near.map_or_else(String::new, |near| format!("; {}", shown(&near)))
 }
 
 /// The name with the fewest changes: at most one in four characters, and two at least.

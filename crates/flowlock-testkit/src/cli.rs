@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
-use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{Injected, Job, RedisServer, Terminal};
+use crate::finished::Plain;
+use crate::{Finished, Injected, Job, RedisServer, Terminal};
 
 /// Runs the `flowlock` binary with an empty home, an empty environment, `TZ=UTC` and a store of its own.
 ///
@@ -181,92 +180,5 @@ impl Cli {
             .env_clear()
             .envs(&self.variables);
         Terminal::start(command, self.plain())
-    }
-}
-
-/// A process that has ended, with what it said. Paths below its home read `~` and the address of its server `server`, so
-/// that texts can be compared whole.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    status: ExitStatus,
-    stdout: String,
-    stderr: String,
-}
-
-impl Finished {
-    pub(crate) fn new(status: ExitStatus, stdout: &[u8], stderr: &[u8], plain: &Plain) -> Self {
-        Finished { status, stdout: plain.text(stdout), stderr: plain.text(stderr) }
-    }
-
-    /// Asserts the exit code.
-    #[track_caller]
-    pub fn code(&self, expected: i32) -> &Self {
-        assert_eq!(self.status.code(), Some(expected), "exit code of {self:#?}");
-        self
-    }
-
-    /// Asserts that this signal ended the process.
-    #[track_caller]
-    pub fn killed_by(&self, signal: Signal) -> &Self {
-        assert_eq!(self.status.signal(), Some(signal as i32), "signal that ended {self:#?}");
-        self
-    }
-
-    /// Asserts the whole of standard output.
-    #[track_caller]
-    pub fn stdout(&self, expected: &str) -> &Self {
-        assert_eq!(self.stdout, expected, "stdout of {self:#?}");
-        self
-    }
-
-    /// Asserts the whole of standard error.
-    #[track_caller]
-    pub fn stderr(&self, expected: &str) -> &Self {
-        assert_eq!(self.stderr, expected, "stderr of {self:#?}");
-        self
-    }
-
-    /// Asserts that standard error contains `part`, for texts with run numbers in them.
-    #[track_caller]
-    pub fn stderr_has(&self, part: &str) -> &Self {
-        assert!(self.stderr.contains(part), "no {part:?} in stderr of {self:#?}");
-        self
-    }
-
-    /// Standard output read as one JSON value.
-    #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in stdout of {self:#?}"))
-    }
-
-    /// Standard output.
-    pub fn out(&self) -> &str {
-        &self.stdout
-    }
-
-    /// Standard error.
-    pub fn err(&self) -> &str {
-        &self.stderr
-    }
-
-    /// How it ended.
-    pub fn status(&self) -> ExitStatus {
-        self.status
-    }
-}
-
-/// What differs from test to test in what processes say.
-#[derive(Debug, Clone)]
-pub(crate) struct Plain {
-    home: PathBuf,
-    server: Option<String>,
-}
-
-impl Plain {
-    /// The text without it: the home's path reads `~`, the server's address `server`.
-    pub(crate) fn text(&self, bytes: &[u8]) -> String {
-        let home = self.home.to_str().expect("a temporary home has a plain path");
-        let text = String::from_utf8_lossy(bytes).replace(home, "~");
-        self.server.as_ref().map_or(text.clone(), |address| text.replace(address, "server"))
     }
 }

@@ -3,7 +3,6 @@
 //! [`conformance!`](crate::conformance!) turns all cases into tests of one store; there is no way to take some of
 //! them only. A case gets an empty store in a world whose time stands still.
 
-mod actor;
 mod arriving;
 mod blocked;
 mod bounds;
@@ -15,7 +14,6 @@ mod nested;
 mod probing;
 mod records;
 mod repeats;
-mod request;
 mod schedules;
 mod slots;
 mod stage;
@@ -27,9 +25,7 @@ use std::sync::Arc;
 use flowlock::store::memory::TestWorld;
 
 use crate::Subject;
-pub use actor::Actor;
-pub use request::Request;
-pub use stage::Stage;
+pub use stage::{Actor, Request, Stage};
 
 /// Lists the cases once: for the table, and for the macro that makes tests of them. A case that is missing here is
 /// dead code, and the compiler says so. `$d` is a dollar sign for the inner macro.

@@ -3,19 +3,11 @@
 //! At every step all stores must give the same answer and hold the same runs and records, and a second opinion
 //! (`oracle.rs`) must find every promise kept. Once the faults stop, everything must end.
 
-mod acts;
-mod arrivals;
 mod book;
 mod check;
-mod disturbances;
-mod ending;
-mod gatherings;
 mod op;
 mod play;
-mod processes;
 mod request;
-mod settled;
-mod takeovers;
 mod tally;
 mod wakes;
 

@@ -12,7 +12,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::cli::Plain;
+use crate::finished::Plain;
 use crate::{Finished, PATIENCE, until};
 
 /// Marks a process and everything that descends from it, so that all of it can be found again.

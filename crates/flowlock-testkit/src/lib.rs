@@ -20,6 +20,7 @@ mod bent;
 mod cli;
 pub mod conformance;
 mod fault;
+mod finished;
 mod gate;
 mod hand;
 pub mod history;
@@ -39,8 +40,9 @@ pub use self::redis::{
     redis_program,
 };
 pub use bent::Bent;
-pub use cli::{Cli, Finished};
+pub use cli::Cli;
 pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};
+pub use finished::Finished;
 pub use gate::Gate;
 pub(crate) use hand::by_hand;
 pub use job::Job;

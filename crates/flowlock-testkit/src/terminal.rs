@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pty_process::blocking::{Command, Pty, open};
 
-use crate::cli::Plain;
+use crate::finished::Plain;
 use crate::job::{end_all, mark_variable, new_mark};
 use crate::{Finished, PATIENCE, until};
 

@@ -4,9 +4,6 @@ use crate::name::{JobName, Name, RunId};
 use crate::record::{Failure, RecordState};
 use crate::run::{Actor, Origin};
 
-/// How many blockers an answer names; the rest is "10+".
-pub const MOST_BLOCKERS: usize = 10;
-
 /// One reason why a run cannot start, and who is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

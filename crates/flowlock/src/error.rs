@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::blocker::Blocked;
 use crate::claim::InvalidClaims;
 use crate::name::{JobName, Namespace, RunId};
+use crate::parent::InvalidProof;
 use crate::run::LostBy;
 use crate::step::InUse;
 use crate::store::StoreError;
-use crate::text::InvalidText;
+use crate::text::{InvalidText, show};
 
 /// Everything that can go wrong. Busy is not among it: that is an answer, [`Acquired::Blocked`](crate::Acquired).
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +154,12 @@ pub enum Error {
     Store(#[from] StoreError),
 }
 
+impl From<InvalidProof> for Error {
+    fn from(error: InvalidProof) -> Self {
+        Self::InvalidRequest { what: "proof of the parent", problem: error.to_string() }
+    }
+}
+
 /// How a grant ended without its holder's doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -192,17 +199,5 @@ impl Lost {
             }
             Self::By(_) | Self::WithTheStore => "its outputs are not recorded as written",
         }
-    }
-}
-
-pub(crate) fn show(duration: &Duration) -> String {
-    if duration.as_millis() < 10_000 {
-        return format!("{} ms", duration.as_millis());
-    }
-    let seconds = duration.as_secs();
-    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (h, m, _) => format!("{h} h {m} min"),
     }
 }

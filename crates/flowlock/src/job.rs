@@ -465,12 +465,12 @@ impl Job {
     pub(crate) fn spec(&self) -> Result<Arc<Spec>, Error> {
         let lease = self.lease.unwrap_or_else(|| self.flowlock.shared.default_lease());
         if !LEASES.contains(&lease) {
-            let problem = format!("{}; use 1 s to 7 d", crate::error::show(&lease));
+            let problem = format!("{}; use 1 s to 7 d", crate::text::show(&lease));
             return Err(Error::InvalidRequest { what: "duration", problem });
         }
         let keep_lapsed = self.keep_lapsed.unwrap_or(self.flowlock.shared.keep_lapsed);
         if !KEEP_LAPSED.contains(&keep_lapsed) {
-            let problem = format!("{}; use 1 s to 30 d", crate::error::show(&keep_lapsed));
+            let problem = format!("{}; use 1 s to 30 d", crate::text::show(&keep_lapsed));
             return Err(Error::InvalidRequest { what: "keep_lapsed", problem });
         }
         let claims = self.checked_claims()?;

@@ -25,6 +25,7 @@
 #[cfg(feature = "async")]
 mod asynchronous;
 mod blocker;
+mod bounds;
 mod claim;
 #[cfg(feature = "config")]
 pub mod config;
@@ -59,7 +60,8 @@ mod wait;
 mod workers;
 mod world;
 
-pub use crate::blocker::{Blocked, Blocker, BlockerKind, By, MOST_BLOCKERS, RecordEvidence};
+pub use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
+pub use crate::bounds::{Bounds, MOST_BLOCKERS, MOST_MADE_FROM};
 pub use crate::claim::{
     Claim, Claims, ClaimsBuilder, InvalidClaims, LARGEST_CAPACITY, LARGEST_REQUEST, MOST_CLAIMS, Mode, Space,
 };
@@ -70,15 +72,15 @@ pub use crate::job::{Acquired, Job, KEEP_LAPSED, LEASES, LONGEST_PLACE};
 pub use crate::moment::{show_time_in, shown_time};
 pub use crate::name::{JobName, Name, NameBuilder, Namespace, RunId};
 pub use crate::operate::Creation;
-pub use crate::parent::Parent;
-pub use crate::record::{Failure, Input, LONGEST_NOTE, MOST_MADE_FROM, MadeFrom, Record, RecordState};
+pub use crate::parent::{InvalidProof, Parent};
+pub use crate::record::{Failure, Input, LONGEST_NOTE, MadeFrom, Record, RecordState};
 pub use crate::run::{
     Actor, Attempt, ClientId, Holder, IfWritten, LostBy, Nonce, OnFail, Origin, Outcome, Place, Run, Spec,
     State, Ticket, Token,
 };
 pub use crate::text::{InvalidText, LONGEST_NAME, escape};
 pub use crate::wait::{Begun, Pending, Progress, Ringer};
-pub use crate::world::{Bounds, Life, Now, World};
+pub use crate::world::{Life, Now, World};
 
 /// Runs a function while its claims are held; the thin form of [`Job::with`].
 ///

@@ -5,7 +5,6 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
 
-use crate::error::Error;
 use crate::name::RunId;
 use crate::run::Attempt;
 
@@ -44,11 +43,10 @@ impl Parent {
     ///
     /// # Errors
     /// If the proof is not 40 hexadecimal digits.
-    pub fn with_proof(run: RunId, proof: &str) -> Result<Self, Error> {
+    pub fn with_proof(run: RunId, proof: &str) -> Result<Self, InvalidProof> {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if proof.len() != PROOF_LENGTH || !proof.bytes().all(is_digit) {
-            let problem = format!("it is not {PROOF_LENGTH} hexadecimal digits");
-            return Err(Error::InvalidRequest { what: "proof of the parent", problem });
+            return Err(InvalidProof);
         }
         Ok(Self { run, proof: proof.to_owned() })
     }
@@ -68,6 +66,11 @@ impl Parent {
         self.run == attempt.id && self.proof == proof_of(attempt)
     }
 }
+
+/// What is not the proof of a parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is not {PROOF_LENGTH} hexadecimal digits")]
+pub struct InvalidProof;
 
 impl From<&Attempt> for Parent {
     fn from(attempt: &Attempt) -> Self {

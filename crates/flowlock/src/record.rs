@@ -10,8 +10,6 @@ use crate::run::{Actor, Outcome, Token};
 
 /// The longest note, in bytes.
 pub const LONGEST_NOTE: usize = 4_096;
-/// How many input versions a record names before it keeps a digest of them instead.
-pub const MOST_MADE_FROM: usize = 64;
 
 /// Whether a record lets readers start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -10,6 +10,9 @@ use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
 use crate::world::Life;
 
+/// After how long an absent run that would wait for ever is given up.
+pub(crate) const ABANDONED_AFTER_MS: i64 = 600_000;
+
 macro_rules! number {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
@@ -434,7 +437,7 @@ impl Run {
             State::Granted | State::Running => self.deadline_ms,
             State::Ended(_) => None,
             State::AwaitingInput | State::Queued => {
-                let abandoned = self.absent_since_ms.map(|ms| ms + crate::engine::ABANDONED_AFTER_MS);
+                let abandoned = self.absent_since_ms.map(|ms| ms + ABANDONED_AFTER_MS);
                 // Who set a limit is awaited until then, silent or not.
                 [self.wait_end_ms.or(abandoned), self.place_end_ms].into_iter().flatten().min()
             }

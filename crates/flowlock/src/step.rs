@@ -48,7 +48,7 @@ pub enum Step {
         /// From this ticket on: the continuation of an earlier answer; 0 for the first.
         from: Ticket,
         /// The waiting runs of which the answer also says what is in the way: at most
-        /// [`MOST_EXPLAINED`] of them.
+        /// 16 of them.
         explain: Vec<RunId>,
     },
     /// Ends runs whose processes were found dead. The store looks for itself before it believes it.
@@ -127,9 +127,6 @@ impl Step {
 
 /// How many runs one step refreshes; a process that has more sends more steps.
 pub const MOST_REFRESHED: usize = 500;
-
-/// Of how many waiting runs the answer to a heartbeat says what is in the way.
-pub const MOST_EXPLAINED: usize = 16;
 
 /// A request for claims.
 #[derive(Debug, Clone)]
@@ -254,7 +251,7 @@ impl std::fmt::Display for InUse {
             Self::Runs => f.write_str("it has runs that run or wait"),
             Self::Records => f.write_str("it has written records"),
             Self::Outcomes { remembered_ms } => {
-                let left = crate::error::show(&std::time::Duration::from_millis(*remembered_ms));
+                let left = crate::text::show(&std::time::Duration::from_millis(*remembered_ms));
                 write!(f, "how its last runs ended is remembered for {left} more")
             }
         }

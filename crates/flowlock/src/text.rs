@@ -128,6 +128,19 @@ fn cut(text: &str) -> String {
     }
 }
 
+/// A duration as a message says it.
+pub(crate) fn show(duration: &std::time::Duration) -> String {
+    if duration.as_millis() < 10_000 {
+        return format!("{} ms", duration.as_millis());
+    }
+    let seconds = duration.as_secs();
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

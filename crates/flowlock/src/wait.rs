@@ -423,7 +423,7 @@ mod tests {
     /// Of more runs than an answer explains, the last one hears no more than that it waits.
     #[test]
     fn a_run_that_was_silent_too_long_comes_back_though_nobody_explains_why_it_waits() {
-        comes_back_after_silence(crate::step::MOST_EXPLAINED);
+        comes_back_after_silence(crate::bounds::MOST_EXPLAINED);
     }
 
     /// As a process that was stopped, and goes on while what it waits for is still held.

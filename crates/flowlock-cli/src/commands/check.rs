@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::outputs::opened;
 use crate::args::{Check, Global};
 use crate::exit::{self, Failure};
+use crate::hint;
 use crate::json::{self, RecordJson};
 use crate::terminal::{self, shown};
 use crate::times;
@@ -47,7 +48,7 @@ pub(crate) fn check(global: &Global, args: &Check) -> Result<u8, Failure> {
     } else {
         for (seen, problem) in seen.iter().zip(&problems) {
             if let Some(problem) = problem {
-                let hint = super::why::hint(&door, seen);
+                let hint = hint::of_name(&door.flowlock, seen);
                 terminal::print(&format!("{}: {}{hint}\n", seen.name, shown(problem)))?;
             }
         }

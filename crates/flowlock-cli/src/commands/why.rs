@@ -191,7 +191,8 @@ fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
     match (&seen.record, problem(seen, None, now_us)) {
         (Some(record), None) => tell_record(text, record),
         (_, Some(problem)) => {
-            let _ = writeln!(text, "{}: {}{}", seen.name, shown(&problem), hint(door, seen));
+            let _ =
+                writeln!(text, "{}: {}{}", seen.name, shown(&problem), hint::of_name(&door.flowlock, seen));
         }
         (None, None) => {}
     }
@@ -213,12 +214,6 @@ fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
     if seen.holders.is_empty() && seen.line.is_empty() {
         text.push_str("  nobody holds it and nobody waits for it\n");
     }
-}
-
-/// `; did you mean X?` for a name that is not there.
-pub(super) fn hint(door: &Door, seen: &NameSeen) -> String {
-    let near = if seen.record.is_none() { hint::near(&door.flowlock, seen.name.as_str()) } else { None };
-    near.map_or_else(String::new, |near| format!("; {}", shown(&near)))
 }
 
 fn tell_record(text: &mut String, record: &Record) {

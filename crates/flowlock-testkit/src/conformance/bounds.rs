@@ -6,7 +6,7 @@ use flowlock::step::{Answer, Refreshed, Standing, Step};
 use flowlock::store::{Content, View};
 use flowlock::{RunId, Ticket};
 
-use super::request::Request;
+use super::Request;
 use super::{Actor, Stage};
 
 /// Runs that all wait for one input, each with a lock of its own.

@@ -1,5 +1,8 @@
 //! A fluent way to say what happens to a store.
 
+mod actor;
+mod request;
+
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +14,10 @@ use flowlock::{
     Record, RunId, Spec, Ticket, Token, World as _,
 };
 
-use super::actor::Actor;
-use super::request::Request;
 use super::word::word;
 use crate::Subject;
+pub use actor::Actor;
+pub use request::Request;
 
 /// A store, and what a case does to it.
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use flowlock::store::{Content, Store, View};
 use flowlock::{Attempt, Claims, JobName, Name, Namespace, Now, Outcome, Record, Run, Spec, Ticket, Token};
 
-use super::promise;
 use super::request::JOBS;
-use super::takeovers::Takeover;
+use super::{Verdict, promise};
 
-use crate::oracle::{Knowledge, Patience, Scene, Snapshot};
+use crate::oracle::{Knowledge, Patience, Scene, Snapshot, holds};
+use crate::subject::FAILOVER_PAUSE;
 
 /// A request somebody made.
 #[derive(Debug, Clone)]
@@ -168,5 +168,28 @@ impl Reader<'_> {
             promise!(next > after, "the list of records goes back from {after:?} to {next:?}");
             after = next;
         }
+    }
+}
+
+/// The last takeover.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Takeover {
+    at_ms: i64,
+}
+
+impl Takeover {
+    pub(super) fn at(now: Now) -> Self {
+        Self { at_ms: now.boot_ms }
+    }
+
+    /// No step grants anything before the pause is over.
+    pub(super) fn nothing_is_granted(self, now: Now, before: &Snapshot, after: &Snapshot) -> Verdict {
+        if now.boot_ms >= self.at_ms + FAILOVER_PAUSE.as_millis() as i64 || before.runs.is_empty() {
+            return Ok(());
+        }
+        let token = |ticket| before.runs.iter().find(|old| old.ticket == ticket).and_then(|old| old.token);
+        let fresh = after.runs.iter().find(|run| holds(run) && token(run.ticket) != run.token);
+        promise!(fresh.is_none(), "granted in the pause after the takeover at {} ms: {fresh:?}", self.at_ms);
+        Ok(())
     }
 }

@@ -1,5 +1,14 @@
 //! Playing a script: events become steps, steps go to every store, answers are compared and judged.
 
+mod acts;
+mod arrivals;
+mod disturbances;
+mod ending;
+mod gatherings;
+mod processes;
+mod settled;
+mod takeovers;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +20,11 @@ use flowlock::{Life, Namespace, Now, World as _};
 use super::book::{Book, WHOLE, snapshot};
 use super::check::{self, Moment};
 use super::op::{Op, Script, Takeovers};
-use super::processes::Client;
 use super::wakes::Inboxes;
 use super::{Verdict, tally};
 use crate::oracle::Snapshot;
 use crate::subject::Subject;
+use processes::Client;
 
 /// A history that broke a promise.
 #[derive(Debug)]

@@ -129,7 +129,7 @@ fn listen(listener: &TcpListener, server: u16, plan: &Arc<Plan>) {
         let Ok(client) = client else { continue };
         match TcpStream::connect((Ipv4Addr::LOCALHOST, server)) {
             Ok(server) if !plan.refuses() => pump::connect(client, server, plan),
-            _ => pump::reset(&client),
+            _ => plan::reset(&client),
         }
     }
 }

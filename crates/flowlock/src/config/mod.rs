@@ -17,6 +17,7 @@ mod paths;
 mod places;
 mod private;
 mod project;
+mod project_file;
 mod spelling;
 mod surroundings;
 mod table;

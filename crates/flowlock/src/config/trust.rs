@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::Setting;
 use super::file::{self, Found, Links};
 use super::private::{make_private, open_private};
-use super::project;
+use super::project_file;
 use super::surroundings::Surroundings;
 use super::table::{Table, Whose};
 use crate::error::Error;
@@ -67,7 +67,7 @@ impl Trust {
     /// # Errors
     /// [`Error::Configuration`] if that cannot be told.
     pub fn nearest(directory: &Path) -> Result<Option<PathBuf>, Error> {
-        project::find(directory)
+        project_file::find(directory)
     }
 
     /// The project's file that a path means, links on the way to it followed: the file itself, or that in a directory.
@@ -94,7 +94,7 @@ impl Trust {
             )));
         }
         let table = Table::parse(&found, Whose::Project)?;
-        project::judge(&found, &table, "store")?;
+        project_file::judge(&found, &table, "store")?;
         self.forget(&found.path)?;
         self.keep(&found).map_err(|error| {
             let shown = file::shown(&self.directory);
@@ -191,28 +191,18 @@ impl Trust {
     }
 }
 
-/// What to type to trust a file.
-pub(super) fn command(path: &Path) -> String {
-    let shown = file::shown(path);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@%".contains(c);
-    if shown.chars().all(plain) {
-        return format!("flowlock trust {shown}");
-    }
-    format!("flowlock trust '{}'", shown.replace('\'', r"'\''"))
-}
-
 /// The file itself, its directory without links; what is a directory means the file in it.
 fn resolved(path: &Path) -> Result<PathBuf, Error> {
-    let path = if path.is_dir() { path.join(project::NAME) } else { path.to_owned() };
-    if path.file_name() != Some(OsStr::new(project::NAME)) {
-        let (shown, name) = (file::shown(&path), project::NAME);
+    let path = if path.is_dir() { path.join(project_file::NAME) } else { path.to_owned() };
+    if path.file_name() != Some(OsStr::new(project_file::NAME)) {
+        let (shown, name) = (file::shown(&path), project_file::NAME);
         return Err(Error::Configuration(format!(
             "{shown} is not called {name}, so it is no project's file"
         )));
     }
     let directory = crate::store::directory_of(&path);
     match fs::canonicalize(directory) {
-        Ok(directory) => Ok(directory.join(project::NAME)),
+        Ok(directory) => Ok(directory.join(project_file::NAME)),
         // A project that is gone can still be forgotten.
         Err(error) if file::is_absence(&error) => Ok(path),
         Err(error) => {

@@ -6,11 +6,12 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{Attended, HEARTBEAT, Room};
+use crate::bounds::MOST_EXPLAINED;
 use crate::coordinator::Shared;
 use crate::name::RunId;
 use crate::run::{ClientId, Ticket};
 use crate::seat::{Known, Seat};
-use crate::step::{Answer, MOST_EXPLAINED, Standing, Step};
+use crate::step::{Answer, Standing, Step};
 use crate::store::{Inbox, Missed, News, StoreErrorKind, pages};
 use crate::sync::lock;
 use crate::world::{Life, random_u64};

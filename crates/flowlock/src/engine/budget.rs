@@ -1,6 +1,6 @@
 //! What one step may still look at; what is left over, later steps continue.
 
-use crate::world::Bounds;
+use crate::bounds::Bounds;
 
 /// So many runs, and so many claims of theirs together. The first run is let through however many it has, or a step
 /// could not go on at all.

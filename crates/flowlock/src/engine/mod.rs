@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::backlog::Backlog;
 use self::budget::Budget;
 use self::tables::{Meta, Result, Tables, Which};
+use crate::bounds::Bounds;
 use crate::claim::Claim;
 use crate::name::Name;
 use crate::record::{Record, RecordState};
@@ -36,15 +37,13 @@ use crate::rule::{self, Crowd, Kinship, Obstacle};
 use crate::run::{Actor, Place, Run, Spec, State, Ticket, Token};
 use crate::step::{Answer, Step, Wake};
 use crate::store::StoreError;
-use crate::world::{Bounds, Now, World};
+use crate::world::{Now, World};
 
 /// After how long without a heartbeat a waiter reserves nothing; a grant must be claimed within the same
 /// time from the last sign of life before it.
 pub(crate) const SILENCE_MS: i64 = 10_000;
 /// How long outcomes are remembered.
 pub(crate) const OUTCOME_MEMORY_MS: i64 = 600_000;
-/// After how long an absent run that would wait for ever is given up.
-pub(crate) const ABANDONED_AFTER_MS: i64 = 600_000;
 /// How far ahead a sending's latest arrival may be.
 pub(crate) const LATEST_AHEAD_MS: i64 = 300_000;
 /// How long a place can be held without coming back.

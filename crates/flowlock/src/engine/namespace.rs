@@ -2,20 +2,9 @@
 
 use super::Engine;
 use super::records::ask_again;
-use super::tables::{Result, Tables};
+use super::tables::{Census, Result, Tables};
 use crate::run::{Actor, Ticket};
 use crate::step::{Answer, InUse};
-
-/// How much a namespace's tables have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Census {
-    /// Runs that have not ended.
-    pub(crate) living: u64,
-    /// Runs that have ended and are remembered.
-    pub(crate) outcomes: u64,
-    /// Written records.
-    pub(crate) records: u64,
-}
 
 /// A namespace, and how much is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 //! A store that can run a step inside one transaction implements [`Tables`] and gets every rule of the
 //! engine with it; it moves rows and decides nothing.
 
-use super::namespace::Census;
 use crate::claim::{Mode, Space};
 use crate::name::{Name, RunId};
 use crate::record::Record;
@@ -116,6 +115,17 @@ pub(crate) enum Source {
 
 /// Whom to look at, and why.
 pub(crate) type Hint = (Ticket, Source);
+
+/// How much a namespace's tables have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Census {
+    /// Runs that have not ended.
+    pub(crate) living: u64,
+    /// Runs that have ended and are remembered.
+    pub(crate) outcomes: u64,
+    /// Written records.
+    pub(crate) records: u64,
+}
 
 /// Reading and writing the rows of one namespace, inside one transaction.
 pub(crate) trait Tables {

@@ -9,12 +9,13 @@ use std::time::Duration;
 pub(crate) use self::rows::Rows;
 use super::signal::{Raised, Signal, SignalInbox};
 use super::{Epoch, Inbox, Loss, Page, Pulse, Store, StoreError, View, Watermark, Watermarks};
+use crate::bounds::Bounds;
 use crate::engine::{self, tables::Tables as _};
 use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step, Wake};
 use crate::sync::lock;
-use crate::world::{Bounds, Life, Now, World};
+use crate::world::{Life, Now, World};
 
 /// A store in this process's memory, gone with it.
 ///

@@ -1,11 +1,13 @@
 //! What a line does to the bytes on it, said by the test and read by every connection.
 
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
-use super::pump;
+use nix::libc::linger;
+use nix::sys::socket::{setsockopt, sockopt::Linger};
 
 /// A way through the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,13 +88,20 @@ impl Connection {
     /// Ends both sides with a reset.
     pub(super) fn reset(&self) {
         self.reset.store(true, Ordering::SeqCst);
-        pump::reset(&self.client);
-        pump::reset(&self.server);
+        reset(&self.client);
+        reset(&self.server);
     }
 
     pub(super) fn is_reset(&self) -> bool {
         self.reset.load(Ordering::SeqCst)
     }
+}
+
+/// Closes a socket so that the other side gets a reset, not an orderly end.
+pub(super) fn reset(socket: &TcpStream) {
+    let _ = setsockopt(&socket.as_fd(), Linger, &linger { l_onoff: 1, l_linger: 0 });
+    // With no time to linger, the close that follows when its last owner goes sends the reset; this wakes the owners.
+    let _ = socket.shutdown(Shutdown::Read);
 }
 
 /// What to do with a piece.

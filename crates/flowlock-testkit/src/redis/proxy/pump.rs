@@ -2,11 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
-
-use nix::libc::linger;
-use nix::sys::socket::{setsockopt, sockopt::Linger};
 
 use super::plan::{Connection, Direction, Fate, Plan, Then};
 
@@ -23,13 +19,6 @@ pub(super) fn connect(client: TcpStream, server: TcpStream, plan: &Arc<Plan>) {
         let (connection, plan) = (connection.clone(), plan.clone());
         std::thread::spawn(move || pump(&connection, way, &plan));
     }
-}
-
-/// Closes a socket so that the other side gets a reset, not an orderly end.
-pub(super) fn reset(socket: &TcpStream) {
-    let _ = setsockopt(&socket.as_fd(), Linger, &linger { l_onoff: 1, l_linger: 0 });
-    // With no time to linger, the close that follows when its last owner goes sends the reset; this wakes the owners.
-    let _ = socket.shutdown(Shutdown::Read);
 }
 
 fn pump(on: &Connection, way: Direction, plan: &Plan) {

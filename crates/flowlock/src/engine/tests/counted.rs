@@ -1,7 +1,7 @@
 //! Tables that count what is read of them and written to them.
 
 use crate::claim::Space;
-use crate::engine::namespace::Census;
+use crate::engine::tables::Census;
 use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claim::{Mode, Space};
-use crate::engine::namespace::Census;
+use crate::engine::tables::Census;
 use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;

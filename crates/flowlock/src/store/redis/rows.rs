@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::Bounds;
 use crate::claim::{Claim, ClaimsBuilder, Mode, Space};
 use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
@@ -16,7 +17,7 @@ use crate::run::{
 use crate::store::StoreError;
 use crate::store::memory::{TestWorld, Ways};
 use crate::store::plausible;
-use crate::world::{Bounds, Life, World as _};
+use crate::world::{Life, World as _};
 
 /// How deep values of a row may lie inside of each other; no deeper than a list in a table ever does.
 const DEEPEST: usize = 8;

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::bounds::Bounds;
 use crate::engine;
-use crate::world::Bounds;
 
 const WORLD: &str = include_str!("lua/world.lua");
 const WORLD_OF_TESTS: &str = include_str!("lua/world_of_tests.lua");
@@ -202,7 +202,7 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("SILENCE", engine::SILENCE_MS.to_string()),
         ("KEEP_LAPSED", crate::run::KEEP_LAPSED_MS.to_string()),
         ("OUTCOME_MEMORY", engine::OUTCOME_MEMORY_MS.to_string()),
-        ("ABANDONED_AFTER", engine::ABANDONED_AFTER_MS.to_string()),
+        ("ABANDONED_AFTER", crate::run::ABANDONED_AFTER_MS.to_string()),
         ("LATEST_AHEAD", engine::LATEST_AHEAD_MS.to_string()),
         ("LONGEST_PLACE", engine::LONGEST_PLACE_MS.to_string()),
         ("LONGEST_RETRY", engine::explain::LONGEST_RETRY_MS.to_string()),

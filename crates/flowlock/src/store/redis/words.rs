@@ -1,10 +1,11 @@
 //! A step, or a view, as the words a script takes.
 
+use crate::bounds::MOST_EXPLAINED;
 use crate::claim::{Mode, Space};
 use crate::engine::view::MOST_NAMES;
 use crate::name::Name;
 use crate::run::{Holder, IfWritten, OnFail, Origin};
-use crate::step::{Acquire, Holders, MOST_EXPLAINED, Patience, Sent, Step, Unlock, Who};
+use crate::step::{Acquire, Holders, Patience, Sent, Step, Unlock, Who};
 use crate::store::View;
 
 use super::rows::{nonce_text, pack_spec, place_text, ticket_text};

@@ -47,11 +47,12 @@ use self::wake::Inboxes;
 use super::{
     Inbox, Limits, Loss, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks,
 };
+use crate::bounds::Bounds;
 use crate::engine::{self, Effect};
 use crate::name::Namespace;
 use crate::run::ClientId;
 use crate::step::{Answer, Step};
-use crate::world::{Bounds, Life, Now, World, later};
+use crate::world::{Life, Now, World, later};
 
 /// The embedded store.
 ///

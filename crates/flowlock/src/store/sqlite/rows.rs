@@ -16,7 +16,7 @@ use self::cells::{
 use self::quiet::Quiet;
 use super::failure::translate;
 use crate::claim::{Mode, Space};
-use crate::engine::namespace::Census;
+use crate::engine::tables::Census;
 use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
 use crate::name::{Name, RunId};
 use crate::record::Record;

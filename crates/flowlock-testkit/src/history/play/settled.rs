@@ -3,9 +3,9 @@
 use flowlock::State;
 use flowlock::step::{Answer, Holders, Sent, Step};
 
-use super::play::Play;
-use super::request::name;
-use super::{Verdict, promise};
+use super::super::request::name;
+use super::super::{Verdict, promise};
+use super::Play;
 use crate::oracle::{Scene, holds, waits};
 
 /// More steps than any backlog of a history needs.
@@ -13,7 +13,7 @@ const MOST_STEPS: usize = 2_000;
 
 impl Play {
     /// Makes steps until nothing is left over, then looks whether everything is in its place.
-    pub(super) fn settle(&mut self, at: usize) -> Verdict {
+    pub(in crate::history) fn settle(&mut self, at: usize) -> Verdict {
         // Removing a record that never was changes nothing, and is refused while work is left over.
         let step = Step::Remove {
             names: vec![name("nobody's")],

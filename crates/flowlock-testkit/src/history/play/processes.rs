@@ -6,33 +6,33 @@ use std::time::Duration;
 use flowlock::step::{Answer, Step};
 use flowlock::{ClientId, Holder, Life, Origin, Run, State, Ticket};
 
-use super::play::Play;
-use super::{Verdict, promise};
+use super::super::{Verdict, promise};
+use super::Play;
 
 /// A process: what it is called in the store, and whether it is stopped.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Client {
-    pub(super) id: ClientId,
-    pub(super) life: Life,
-    pub(super) awake: bool,
-    pub(super) last_beat_ms: i64,
+pub(in crate::history) struct Client {
+    pub(in crate::history) id: ClientId,
+    pub(in crate::history) life: Life,
+    pub(in crate::history) awake: bool,
+    pub(in crate::history) last_beat_ms: i64,
 }
 
 impl Play {
-    pub(super) fn new_client(&mut self) -> Client {
+    pub(in crate::history) fn new_client(&mut self) -> Client {
         let number = self.number();
         let last_beat_ms = self.now().boot_ms;
         self.inboxes.open(&self.subjects, &self.books[0].namespace, ClientId(number.into()));
         Client { id: ClientId(number.into()), life: Life(number), awake: true, last_beat_ms }
     }
 
-    pub(super) fn holder(&self, client: usize) -> Holder {
+    pub(in crate::history) fn holder(&self, client: usize) -> Holder {
         let Client { id, life, .. } = self.clients[client];
         Holder { client: id, life: Some(life), origin: Arc::new(Origin::default()) }
     }
 
     /// Time passes a second at a time; who is awake sends a heartbeat every five seconds.
-    pub(super) fn pass(&mut self, mut ms: u32) -> Verdict {
+    pub(in crate::history) fn pass(&mut self, mut ms: u32) -> Verdict {
         loop {
             let part = ms.min(1_000);
             self.world.advance(Duration::from_millis(part.into()));
@@ -78,7 +78,7 @@ impl Play {
         }
     }
 
-    pub(super) fn kill(&mut self, client: usize) {
+    pub(in crate::history) fn kill(&mut self, client: usize) {
         let life = self.clients[client].life;
         self.world.kill(life);
         self.dead.push(life);
@@ -86,14 +86,14 @@ impl Play {
     }
 
     /// What any waiter does that finds processes dead: it says so, the living included.
-    pub(super) fn bury(&mut self) -> Verdict {
+    pub(in crate::history) fn bury(&mut self) -> Verdict {
         (0..2).try_for_each(|at| {
             let tickets: Vec<Ticket> = self.books[at].snapshot.runs.iter().map(|run| run.ticket).collect();
             self.step(at, &Step::Bury(tickets)).map(drop)
         })
     }
 
-    pub(super) fn reboot(&mut self) -> Verdict {
+    pub(in crate::history) fn reboot(&mut self) -> Verdict {
         self.world.reboot();
         for client in 0..self.clients.len() {
             self.clients[client] = self.new_client();

@@ -5,15 +5,15 @@ use std::time::Duration;
 use flowlock::State;
 use flowlock::step::{Step, Unlock, Who};
 
-use super::Verdict;
-use super::op::{Arrival, Fate, NAMES, Op, Use, Wish};
-use super::play::Play;
+use super::super::Verdict;
+use super::super::op::{Arrival, Fate, NAMES, Op, Use, Wish};
+use super::Play;
 use crate::oracle::holds;
 
 impl Play {
     /// Everybody reads the first name and waits; then it is written, which lets more of them move than a small step
     /// can look at.
-    pub(super) fn crowd(&mut self, arrivals: &[Arrival]) -> Verdict {
+    pub(in crate::history) fn crowd(&mut self, arrivals: &[Arrival]) -> Verdict {
         let Some((newcomer, crowd)) = arrivals.split_last() else { return Ok(()) };
         let elsewhere = newcomer.elsewhere;
         self.by_hand(&Op::Remove((elsewhere, 1), false))?;
@@ -31,7 +31,12 @@ impl Play {
 
     /// Everybody reads the first name; all but the last die, and nobody has found them yet when it is written or removed
     /// by hand. The last one must keep what it has.
-    pub(super) fn graveyard(&mut self, readers: &[u8], elsewhere: bool, creates: bool) -> Verdict {
+    pub(in crate::history) fn graveyard(
+        &mut self,
+        readers: &[u8],
+        elsewhere: bool,
+        creates: bool,
+    ) -> Verdict {
         let mut readers: Vec<u8> = readers.iter().map(|reader| reader % self.clients.len() as u8).collect();
         readers.dedup();
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
@@ -47,7 +52,7 @@ impl Play {
 
     /// A parent, its child and somebody else share the first name; a writer stands between them in line; the child
     /// also wants what another one has. Then the parent lapses or is revoked, and that other one ends.
-    pub(super) fn family(&mut self, first: u8, elsewhere: bool, fate: Fate) -> Verdict {
+    pub(in crate::history) fn family(&mut self, first: u8, elsewhere: bool, fate: Fate) -> Verdict {
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
         let member = |place: u8, lease: u8, uses: [Use; 3]| {
             let mut data = Arrival::nothing().data;
@@ -81,7 +86,7 @@ impl Play {
     }
 
     /// Each of a chain asks on behalf of the one before, for units of the same slot.
-    pub(super) fn nest(&mut self, client: u8, elsewhere: bool, chain: &[(u32, u32)]) -> Verdict {
+    pub(in crate::history) fn nest(&mut self, client: u8, elsewhere: bool, chain: &[(u32, u32)]) -> Verdict {
         self.settle(usize::from(elsewhere))?;
         for units in chain {
             let slots = [Some(*units), None];
@@ -92,7 +97,7 @@ impl Play {
     }
 
     /// The holder's own step is the first after its deadline.
-    pub(super) fn late(&mut self, pick: u16, commits: bool) -> Verdict {
+    pub(in crate::history) fn late(&mut self, pick: u16, commits: bool) -> Verdict {
         let holds = |(at, i): &(usize, usize)| {
             self.books[*at].run_of(*i).is_some_and(|run| holds(run) && !run.lapsed)
         };

@@ -3,13 +3,13 @@
 use flowlock::step::{self, Answer, Cancelled, Invalid, Refreshed, Standing, Step, Who};
 use flowlock::{Attempt, Nonce};
 
-use super::op::Arrival;
-use super::play::Play;
-use super::{Verdict, promise};
+use super::super::op::Arrival;
+use super::super::{Verdict, promise};
+use super::Play;
 
 impl Play {
     /// Repeats and wrong numbers: nothing of it may change anything that is over, or anybody else's run.
-    pub(super) fn disturb(&mut self, pick: u16, dice: u8) -> Verdict {
+    pub(in crate::history) fn disturb(&mut self, pick: u16, dice: u8) -> Verdict {
         let all: Vec<(usize, usize)> =
             (0..2).flat_map(|at| (0..self.books[at].known.len()).map(move |i| (at, i))).collect();
         let Some(&(at, i)) = all.get(usize::from(pick) % all.len().max(1)) else { return Ok(()) };
@@ -83,7 +83,7 @@ impl Play {
     }
 
     /// A request that was cancelled before it arrived is never granted.
-    pub(super) fn cancel_first(&mut self, arrival: &Arrival, delay: u16) -> Verdict {
+    pub(in crate::history) fn cancel_first(&mut self, arrival: &Arrival, delay: u16) -> Verdict {
         let at = usize::from(arrival.elsewhere);
         let known = self.request_of(arrival, at);
         let (attempt, latest_ms) = (known.attempt.clone(), known.latest_ms);

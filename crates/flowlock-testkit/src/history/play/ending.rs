@@ -3,8 +3,8 @@
 use flowlock::State;
 use flowlock::step::{self, Step, Who};
 
-use super::Verdict;
-use super::play::Play;
+use super::super::Verdict;
+use super::Play;
 use crate::oracle::waits;
 
 /// How long everything may take to end once the faults stop: leases, waits and places included, in seconds.
@@ -12,7 +12,7 @@ const LONGEST_ENDING: u32 = 400;
 
 impl Play {
     /// The faults stop and nobody new comes: everything ends but what truly misses an input.
-    pub(super) fn everything_ends(&mut self) -> Verdict {
+    pub(in crate::history) fn everything_ends(&mut self) -> Verdict {
         for client in &mut self.clients {
             client.awake = true;
         }

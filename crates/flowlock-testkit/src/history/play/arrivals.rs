@@ -3,15 +3,15 @@
 use flowlock::step::{self, Acquire, Answer, Holders, Sent, Standing, Step};
 use flowlock::{Attempt, Nonce, Parent, RunId, State};
 
-use super::Verdict;
-use super::book::Known;
-use super::op::{Arrival, Op};
-use super::play::Play;
-use super::request::{ends, names};
+use super::super::Verdict;
+use super::super::book::Known;
+use super::super::op::{Arrival, Op};
+use super::super::request::{ends, names};
+use super::Play;
 
 impl Play {
     /// Somebody asks for claims; often with nothing left over, so that the decision can be foretold.
-    pub(super) fn arrive(&mut self, arrival: &Arrival) -> Verdict {
+    pub(in crate::history) fn arrive(&mut self, arrival: &Arrival) -> Verdict {
         if self.made.is_multiple_of(3) || arrival.nested && !self.made.is_multiple_of(5) {
             self.settle(usize::from(arrival.elsewhere))?;
         }
@@ -19,7 +19,7 @@ impl Play {
     }
 
     /// Somebody asks for claims, whatever is left over; answers which request it became.
-    pub(super) fn admit(&mut self, arrival: &Arrival) -> Result<Option<usize>, String> {
+    pub(in crate::history) fn admit(&mut self, arrival: &Arrival) -> Result<Option<usize>, String> {
         if !self.clients[self.client(arrival.client)].awake {
             return Ok(None);
         }
@@ -31,7 +31,7 @@ impl Play {
         Ok(Some(index))
     }
 
-    pub(super) fn request_of(&mut self, arrival: &Arrival, at: usize) -> Known {
+    pub(in crate::history) fn request_of(&mut self, arrival: &Arrival, at: usize) -> Known {
         let client = self.client(arrival.client);
         let now = self.now();
         let scene = self.books[at].scene(now);
@@ -61,7 +61,7 @@ impl Play {
     }
 
     /// Sends a request, for the first time or again.
-    pub(super) fn send(
+    pub(in crate::history) fn send(
         &mut self,
         at: usize,
         index: usize,
@@ -92,7 +92,7 @@ impl Play {
         Ok(answer)
     }
 
-    pub(super) fn by_hand(&mut self, op: &Op) -> Verdict {
+    pub(in crate::history) fn by_hand(&mut self, op: &Op) -> Verdict {
         let (Op::Create((elsewhere, bits), by_force) | Op::Remove((elsewhere, bits), by_force)) = op else {
             return Ok(());
         };

@@ -6,8 +6,8 @@ use flowlock::step::{self, Answer, Holders, Sent, Step, Unlock, Who};
 use flowlock::store::View;
 use flowlock::{Attempt, State};
 
-use super::play::Play;
-use super::{Verdict, promise};
+use super::super::{Verdict, promise};
+use super::Play;
 use crate::oracle::{Snapshot, holds};
 use crate::subject::Subject;
 
@@ -16,7 +16,7 @@ const MOST_ROUNDS: usize = 1_000;
 
 impl Play {
     /// Living requests of processes that are awake.
-    pub(super) fn living(&self) -> Vec<(usize, usize)> {
+    pub(in crate::history) fn living(&self) -> Vec<(usize, usize)> {
         let of_book = |at: usize| {
             let book = &self.books[at];
             let alive = (0..book.known.len())
@@ -32,7 +32,7 @@ impl Play {
     }
 
     /// A run does what its process would do in its state.
-    pub(super) fn act(&mut self, pick: u16, dice: u8) -> Verdict {
+    pub(in crate::history) fn act(&mut self, pick: u16, dice: u8) -> Verdict {
         let Some((at, i)) = self.pick(pick) else { return Ok(()) };
         let run = self.books[at].run_of(i).expect("picked among the living").clone();
         let attempt = run.attempt.clone();
@@ -69,7 +69,7 @@ impl Play {
         Step::Cancel { attempt: attempt.clone(), latest_ms: self.now().boot_ms + 2_000 }
     }
 
-    pub(super) fn unlock(&mut self, pick: u16, now: bool) -> Verdict {
+    pub(in crate::history) fn unlock(&mut self, pick: u16, now: bool) -> Verdict {
         let holders = |at: usize| {
             self.books[at].snapshot.runs.iter().filter(|run| holds(run)).map(move |run| (at, run.clone()))
         };
@@ -83,8 +83,8 @@ impl Play {
 
     /// All records of a namespace go; perhaps everybody is silent until all outcomes are forgotten; then it is removed, if
     /// nothing is in it.
-    pub(super) fn leave(&mut self, at: usize, waits: bool) -> Verdict {
-        let all = super::request::names(u8::MAX);
+    pub(in crate::history) fn leave(&mut self, at: usize, waits: bool) -> Verdict {
+        let all = super::super::request::names(u8::MAX);
         self.step(
             at,
             &Step::Remove { names: all, holders: Holders::Break, sent: Sent::First, by: crate::by_hand() },
@@ -119,7 +119,7 @@ impl Play {
         Err("removing a namespace has no end".into())
     }
 
-    pub(super) fn detach(&mut self, pick: u16) -> Verdict {
+    pub(in crate::history) fn detach(&mut self, pick: u16) -> Verdict {
         let Some((at, i)) = self.pick(pick) else { return Ok(()) };
         let attempt = self.books[at].known[i].attempt.clone();
         self.step(at, &Step::Detach(attempt)).map(drop)

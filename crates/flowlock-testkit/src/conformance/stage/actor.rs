@@ -7,25 +7,25 @@ use flowlock::step::{Acquire, Answer, Patience, Running, Standing, Step, Unlock,
 use flowlock::store::{Content, View};
 use flowlock::{Attempt, Blocked, Holder, Run, Spec, State, Ticket, Token};
 
-use super::stage::Stage;
-use super::word::{blocker, word};
+use super::super::word::{blocker, word};
+use super::Stage;
 
 /// A run and its process.
 #[derive(Debug)]
 pub struct Actor<'s> {
-    pub(super) stage: &'s Stage,
-    pub(super) spec: Arc<Spec>,
-    pub(super) attempt: Attempt,
-    pub(super) holder: Holder,
-    pub(super) latest_ms: i64,
-    pub(super) patience: Patience,
-    pub(super) first: RefCell<Option<Answer>>,
+    pub(in crate::conformance) stage: &'s Stage,
+    pub(in crate::conformance) spec: Arc<Spec>,
+    pub(in crate::conformance) attempt: Attempt,
+    pub(in crate::conformance) holder: Holder,
+    pub(in crate::conformance) latest_ms: i64,
+    pub(in crate::conformance) patience: Patience,
+    pub(in crate::conformance) first: RefCell<Option<Answer>>,
 }
 
 impl Actor<'_> {
     /// Sends the request; the whole answer.
     #[track_caller]
-    pub(super) fn sends(&self, patience: Patience) -> Answer {
+    pub(in crate::conformance) fn sends(&self, patience: Patience) -> Answer {
         let request = Acquire {
             attempt: self.attempt.clone(),
             spec: self.spec.clone(),
@@ -38,17 +38,17 @@ impl Actor<'_> {
 
     /// Sends the same request again, as fresh as can be; the answer as a word.
     #[track_caller]
-    pub(super) fn again(&self) -> String {
+    pub(in crate::conformance) fn again(&self) -> String {
         word(&self.sends(self.patience))
     }
 
     /// The answer to its first sending.
-    pub(super) fn first(&self) -> Answer {
+    pub(in crate::conformance) fn first(&self) -> Answer {
         self.first.borrow().clone().expect("the request was sent")
     }
 
     /// The blockers that the first answer named.
-    pub(super) fn first_blocked(&self) -> Blocked {
+    pub(in crate::conformance) fn first_blocked(&self) -> Blocked {
         match self.first() {
             Answer::Standing(Standing::Waiting(waiting)) => waiting.blocked,
             Answer::Standing(Standing::Ended { blocked: Some(blocked), .. }) | Answer::Refused(blocked) => {
@@ -59,7 +59,7 @@ impl Actor<'_> {
     }
 
     /// What its process was told when it began.
-    pub(super) fn began(&self) -> Running {
+    pub(in crate::conformance) fn began(&self) -> Running {
         match self.first() {
             Answer::Standing(Standing::Running(running)) => running,
             other => panic!("it does not run: {other:?}"),
@@ -68,13 +68,13 @@ impl Actor<'_> {
 
     /// Asserts where the run stands, without touching it.
     #[track_caller]
-    pub(super) fn is(&self, expected: &str) -> &Self {
+    pub(in crate::conformance) fn is(&self, expected: &str) -> &Self {
         assert_eq!(self.state(), expected, "where {} stands", self.attempt.id);
         self
     }
 
     /// Where the run stands: its state, and whether it is absent, lapsed or revoked.
-    pub(super) fn state(&self) -> String {
+    pub(in crate::conformance) fn state(&self) -> String {
         let Some(run) = self.seen() else { return self.ended() };
         let absent = run.state.is_waiting() && !run.present;
         let marks = [
@@ -87,12 +87,12 @@ impl Actor<'_> {
     }
 
     /// Whether the store knows the run, alive or over.
-    pub(super) fn is_remembered(&self) -> bool {
+    pub(in crate::conformance) fn is_remembered(&self) -> bool {
         matches!(self.stage.view(&View::Run(self.attempt.id.clone())), Content::Run(Some(_)))
     }
 
     /// The run as the store shows it, while it lives.
-    pub(super) fn seen(&self) -> Option<Run> {
+    pub(in crate::conformance) fn seen(&self) -> Option<Run> {
         let id = self.attempt.id.clone();
         match self.stage.view(&View::Run(id)) {
             Content::Run(seen) => seen
@@ -111,19 +111,19 @@ impl Actor<'_> {
     }
 
     /// Who unlocked or ended it by hand, and how many milliseconds ago.
-    pub(super) fn acted_on_by(&self) -> Option<(String, i64)> {
+    pub(in crate::conformance) fn acted_on_by(&self) -> Option<(String, i64)> {
         match self.stage.view(&View::Run(self.attempt.id.clone())) {
             Content::Run(Some(seen)) => seen.run.actor.map(|actor| self.stage.told(&actor)),
             other => panic!("not a run: {other:?}"),
         }
     }
 
-    pub(super) fn token(&self) -> Token {
+    pub(in crate::conformance) fn token(&self) -> Token {
         self.seen().and_then(|run| run.token).expect("it holds a grant")
     }
 
     /// What is in its way: `"lock_held l by A"`.
-    pub(super) fn blockers(&self) -> Vec<String> {
+    pub(in crate::conformance) fn blockers(&self) -> Vec<String> {
         match self.stage.view(&View::Run(self.attempt.id.clone())) {
             Content::Run(Some(seen)) => {
                 seen.blocked.map(|blocked| blocked.by.iter().map(blocker).collect()).unwrap_or_default()
@@ -133,43 +133,43 @@ impl Actor<'_> {
     }
 
     #[track_caller]
-    pub(super) fn claims(&self) -> String {
+    pub(in crate::conformance) fn claims(&self) -> String {
         word(&self.stage.step(&Step::Claim { attempt: self.attempt.clone(), holder: self.holder.clone() }))
     }
 
     #[track_caller]
-    pub(super) fn refreshes(&self) -> String {
+    pub(in crate::conformance) fn refreshes(&self) -> String {
         word(&self.stage.step(&Step::Refresh(vec![self.who()])))
     }
 
     #[track_caller]
-    pub(super) fn commits(&self) -> String {
+    pub(in crate::conformance) fn commits(&self) -> String {
         word(&self.stage.step(&Step::Commit { who: self.who(), note: None }))
     }
 
     #[track_caller]
-    pub(super) fn commits_with(&self, note: &str) -> String {
+    pub(in crate::conformance) fn commits_with(&self, note: &str) -> String {
         word(&self.stage.step(&Step::Commit { who: self.who(), note: Some(note.into()) }))
     }
 
     #[track_caller]
-    pub(super) fn fails(&self) -> String {
+    pub(in crate::conformance) fn fails(&self) -> String {
         word(&self.stage.step(&Step::Fail(self.who())))
     }
 
     #[track_caller]
-    pub(super) fn cancels(&self) -> String {
+    pub(in crate::conformance) fn cancels(&self) -> String {
         word(&self.stage.step(&Step::Cancel { attempt: self.attempt.clone(), latest_ms: self.latest_ms }))
     }
 
     #[track_caller]
-    pub(super) fn gives_back(&self) -> String {
+    pub(in crate::conformance) fn gives_back(&self) -> String {
         word(&self.stage.step(&Step::GiveBack(self.attempt.clone())))
     }
 
     /// A heartbeat of its process: the runs the answer speaks of, `"A queued"`.
     #[track_caller]
-    pub(super) fn beats(&self) -> Vec<String> {
+    pub(in crate::conformance) fn beats(&self) -> Vec<String> {
         let (heard, next) = self.beats_from(Ticket(0));
         assert_eq!(next, None, "one page speaks of all");
         heard
@@ -177,7 +177,7 @@ impl Actor<'_> {
 
     /// The same from a ticket on; and where the next page begins.
     #[track_caller]
-    pub(super) fn beats_from(&self, from: Ticket) -> (Vec<String>, Option<Ticket>) {
+    pub(in crate::conformance) fn beats_from(&self, from: Ticket) -> (Vec<String>, Option<Ticket>) {
         let explain = vec![self.attempt.id.clone()];
         match self.stage.step(&Step::Heartbeat { client: self.holder.client, from, explain }) {
             Answer::Heard { runs, next } => {
@@ -189,7 +189,7 @@ impl Actor<'_> {
     }
 
     #[track_caller]
-    pub(super) fn is_unlocked(&self, how: Unlock) -> String {
+    pub(in crate::conformance) fn is_unlocked(&self, how: Unlock) -> String {
         let token = self.token();
         word(&self.stage.step(&Step::Unlock {
             run: self.attempt.id.clone(),
@@ -200,23 +200,23 @@ impl Actor<'_> {
     }
 
     #[track_caller]
-    pub(super) fn detaches(&self) -> String {
+    pub(in crate::conformance) fn detaches(&self) -> String {
         word(&self.stage.step(&Step::Detach(self.attempt.clone())))
     }
 
     /// Its process dies.
-    pub(super) fn dies(&self) {
+    pub(in crate::conformance) fn dies(&self) {
         self.stage.world(|world| world.kill(self.holder.life.expect("it has a liveness lock")));
     }
 
     /// Somebody says that this run's process is dead.
     #[track_caller]
-    pub(super) fn is_buried(&self) -> String {
+    pub(in crate::conformance) fn is_buried(&self) -> String {
         let ticket = self.seen().expect("it lives in the store").ticket;
         word(&self.stage.step(&Step::Bury(vec![ticket])))
     }
 
-    pub(super) fn who(&self) -> Who {
+    pub(in crate::conformance) fn who(&self) -> Who {
         Who::from(&self.attempt)
     }
 }

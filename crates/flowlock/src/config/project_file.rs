@@ -1,0 +1,93 @@
+//! A project's `flowlock.toml` as a file: where it is looked for, and how the store that it names may lie.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use super::file::{self, Found};
+use super::paths;
+use super::table::Table;
+use crate::error::Error;
+
+/// The name of a project's file.
+pub(super) const NAME: &str = "flowlock.toml";
+
+/// The nearest file, in the directory or above it.
+pub(super) fn find(from: &Path) -> Result<Option<PathBuf>, Error> {
+    // Without a working directory there is no project.
+    let Ok(from) = fs::canonicalize(from) else { return Ok(None) };
+    for directory in from.ancestors() {
+        let path = directory.join(NAME);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => return Ok(Some(path)),
+            Err(error) if file::is_absence(&error) => {}
+            // What is in a directory that the user may not even enter was not meant for them.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Err(error) => {
+                let shown = file::shown(&path);
+                return Err(Error::Configuration(format!("{shown} cannot be looked at: {error}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What to type to trust a file.
+pub(super) fn command(path: &Path) -> String {
+    let shown = file::shown(path);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@%".contains(c);
+    if shown.chars().all(plain) {
+        return format!("flowlock trust {shown}");
+    }
+    format!("flowlock trust '{}'", shown.replace('\'', r"'\''"))
+}
+
+/// Refuses a store that a relative path leads out of the project, or to a link: the path was trusted, not what a later
+/// state of the project makes of it.
+pub(super) fn judge(found: &Found, table: &Table, key: &str) -> Result<(), Error> {
+    let directory = crate::store::directory_of(&found.path);
+    let Some(setting) = table.settings.get(key).filter(|_| key == "store" && table.is_store_relative) else {
+        return Ok(());
+    };
+    match paths::file_of(&setting.value).and_then(|file| way_out(directory, file)) {
+        None => Ok(()),
+        Some(why) => Err(Error::Configuration(format!(
+            "{}: this store is not taken, because {why}: a relative path in a project's file lies below the project and leads through no link, trusted or not, for the next pull may point a link anywhere; write the whole path of the store that you mean",
+            setting.source
+        ))),
+    }
+}
+
+/// Why a file is not below a directory, or is reached through a link: a directory on the way may be one, the file, or
+/// anything beside it whose name begins like its own, as `-wal` and `-wake` do.
+pub(super) fn way_out(directory: &Path, file: &str) -> Option<String> {
+    let outside =
+        || Some(format!("{} is no file below {}", file::shown(Path::new(file)), file::shown(directory)));
+    let Ok(below) = Path::new(file).strip_prefix(directory) else { return outside() };
+    let parts: Vec<_> = below.components().collect();
+    let plain = parts.iter().all(|part| matches!(part, Component::Normal(_)));
+    if !plain || parts.is_empty() || file.ends_with('/') {
+        return outside();
+    }
+    let mut at = directory.to_owned();
+    for part in &parts {
+        at.push(part);
+        if fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_symlink()) {
+            return Some(is_a_link(&at));
+        }
+    }
+    link_beside(&at).map(|link| is_a_link(&link))
+}
+
+fn is_a_link(path: &Path) -> String {
+    let target = fs::read_link(path).unwrap_or_default();
+    format!("{} is a symbolic link to {}", file::shown(path), file::shown(&target))
+}
+
+fn link_beside(file: &Path) -> Option<PathBuf> {
+    let begins = file.file_name().unwrap_or_default().as_encoded_bytes();
+    let beside = fs::read_dir(crate::store::directory_of(file)).into_iter().flatten().flatten();
+    beside
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(begins))
+        .find(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()))
+        .map(|entry| entry.path())
+}

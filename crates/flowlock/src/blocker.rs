@@ -1,8 +1,8 @@
 //! Why a run cannot start yet, with evidence.
 
 use crate::name::{JobName, Name, RunId};
+use crate::origin::{Actor, Origin};
 use crate::record::{Failure, RecordState};
-use crate::run::{Actor, Origin};
 
 /// One reason why a run cannot start, and who is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]

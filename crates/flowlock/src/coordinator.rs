@@ -9,10 +9,13 @@ use std::time::{Duration, Instant};
 use crate::desk::Desk;
 use crate::endings::Endings;
 use crate::error::Error;
+use crate::id::{Attempt, ClientId};
 use crate::job::Job;
 use crate::keeper::Keeper;
 use crate::name::Namespace;
-use crate::run::{Attempt, ClientId, Holder, KEEP_LAPSED_MS, Origin, State};
+use crate::origin::{Holder, Origin};
+use crate::run::State;
+use crate::spec::KEEP_LAPSED_MS;
 use crate::step::{Answer, Cancelled, Step};
 use crate::store::memory::MemoryStore;
 use crate::store::{Limits, Page, Pulse, Store, StoreError, View, pages};
@@ -528,7 +531,7 @@ mod tests {
         world.advance(Duration::from_secs(200));
         let sent_ms = flowlock.shared.latest_ms(&Limits::within(STORE_TIMEOUT)).unwrap();
         world.reboot();
-        let attempt = Attempt { id: crate::RunId::parse("job.1").unwrap(), nonce: crate::run::Nonce(1) };
+        let attempt = Attempt { id: crate::RunId::parse("job.1").unwrap(), nonce: crate::id::Nonce(1) };
         flowlock.shared.withdraw(&attempt, sent_ms, STORE_TIMEOUT).unwrap();
         world.advance(Duration::from_mins(1));
         let request = crate::step::Acquire {

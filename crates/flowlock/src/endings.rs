@@ -9,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::coordinator::Shared;
+use crate::id::Attempt;
 use crate::left::Left;
-use crate::run::Attempt;
 use crate::step::{Step, Who};
 use crate::store::{Limits, StoreError};
 use crate::sync::lock;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::coordinator::Shared;
 use crate::error::Lost;
 use crate::grant::Renewal;
-use crate::run::{Attempt, LostBy, Outcome, Run, State, Token};
+use crate::id::{Attempt, Token};
+use crate::run::{LostBy, Outcome, Run, State};
 use crate::step::{Answer, MOST_REFRESHED, Refreshed, Step, Who};
 use crate::store::{Content, StoreError, View};
 use crate::sync::lock;
@@ -367,8 +368,8 @@ pub(crate) fn refresh(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), Store
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Nonce;
     use crate::name::RunId;
-    use crate::run::Nonce;
 
     fn held(renewal: Renewal) -> (Held, i64) {
         let attempt = Attempt { id: RunId::parse("job.1").unwrap(), nonce: Nonce(1) };

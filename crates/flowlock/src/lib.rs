@@ -36,6 +36,7 @@ mod engine;
 mod error;
 mod grant;
 mod held;
+mod id;
 mod job;
 mod keeper;
 mod left;
@@ -44,6 +45,7 @@ mod name;
 #[doc(hidden)] // for the command line, which reads such files too
 pub mod named_file;
 mod operate;
+mod origin;
 mod parent;
 #[cfg(any(feature = "config", feature = "redis", feature = "sqlite"))]
 mod people;
@@ -51,6 +53,7 @@ mod record;
 mod rule;
 mod run;
 mod seat;
+mod spec;
 pub mod step;
 pub mod store;
 mod sync;
@@ -68,16 +71,16 @@ pub use crate::claim::{
 pub use crate::coordinator::{Builder, COMMIT_WAIT, Flowlock, STORE_TIMEOUT};
 pub use crate::error::{Error, Lost};
 pub use crate::grant::{Committed, Grant, Renewed};
+pub use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 pub use crate::job::{Acquired, Job, KEEP_LAPSED, LEASES, LONGEST_PLACE};
 pub use crate::moment::{show_time_in, shown_time};
 pub use crate::name::{JobName, Name, NameBuilder, Namespace, RunId};
 pub use crate::operate::Creation;
+pub use crate::origin::{Actor, Holder, Origin};
 pub use crate::parent::{InvalidProof, Parent};
 pub use crate::record::{Failure, Input, LONGEST_NOTE, MadeFrom, Record, RecordState};
-pub use crate::run::{
-    Actor, Attempt, ClientId, Holder, IfWritten, LostBy, Nonce, OnFail, Origin, Outcome, Place, Run, Spec,
-    State, Ticket, Token,
-};
+pub use crate::run::{LostBy, Outcome, Place, Run, State};
+pub use crate::spec::{IfWritten, OnFail, Spec};
 pub use crate::text::{InvalidText, LONGEST_NAME, escape};
 pub use crate::wait::{Begun, Pending, Progress, Ringer};
 pub use crate::world::{Life, Now, World};

@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
 
+use crate::id::Attempt;
 use crate::name::RunId;
-use crate::run::Attempt;
 
 /// What a proof is made from, in front of the nonce and the id of the run. The store on a server does not know it: it
 /// has the same words in its script.

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
 
+use crate::id::Token;
 use crate::name::{JobName, Name, RunId};
-use crate::run::{Actor, Outcome, Token};
+use crate::origin::Actor;
+use crate::run::Outcome;
 
 /// The longest note, in bytes.
 pub const LONGEST_NOTE: usize = 4_096;

@@ -13,7 +13,8 @@
 
 use crate::claim::{Claim, Mode};
 use crate::name::Name;
-use crate::run::{IfWritten, Place, Spec};
+use crate::run::Place;
+use crate::spec::{IfWritten, Spec};
 
 /// Those who hold a name, or stand ahead on it, seen as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::sync::{Condvar, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::run::{State, Ticket};
+use crate::id::Ticket;
+use crate::run::State;
 use crate::step::Waiting;
 use crate::sync::lock;
 use crate::world::later;

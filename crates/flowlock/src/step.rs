@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crate::blocker::Blocked;
+use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{Name, RunId};
+use crate::origin::{Holder, Origin};
 use crate::record::Input;
-use crate::run::{Attempt, ClientId, Holder, Nonce, Origin, Outcome, Run, Spec, State, Ticket, Token};
+use crate::run::{Outcome, Run, State};
+use crate::spec::Spec;
 use crate::world::Life;
 
 /// One atomic change of a namespace.

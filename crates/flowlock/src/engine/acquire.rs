@@ -6,12 +6,12 @@ use super::explain::InTheWay;
 use super::tables::{Result, Source, Tables};
 use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS, Records};
 use crate::claim::Claims;
+use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::JobName;
+use crate::origin::{Holder, Origin};
 use crate::rule::Obstacle;
-use crate::run::{
-    Attempt, ClientId, Holder, IfWritten, KEEP_LAPSED_MS, LostBy, OnFail, Origin, Outcome, Run, Spec, State,
-    Ticket,
-};
+use crate::run::{LostBy, Outcome, Run, State};
+use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Cancelled, Invalid, Patience, Standing};
 
 impl<T: Tables> Engine<'_, T> {

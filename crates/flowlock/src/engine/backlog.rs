@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Engine;
 use super::acquire::Buried;
 use super::tables::{Hint, Part, Result, Source, Tables};
+use crate::id::Ticket;
 use crate::name::Name;
 use crate::rule::Obstacle;
-use crate::run::{Outcome, Place, Run, State, Ticket};
+use crate::run::{Outcome, Place, Run, State};
 use crate::step::Wake;
 
 /// What is left over: the runs to look at, and the places where something changed.

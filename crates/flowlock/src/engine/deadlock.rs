@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashSet};
 use super::Engine;
 use super::tables::{Part, Result, Tables};
 use crate::claim::Claim;
+use crate::id::Ticket;
 use crate::record::RecordState;
 use crate::rule::{self, Crowd, Kinship, View as _};
-use crate::run::{Place, Run, Ticket};
+use crate::run::{Place, Run};
 
 /// What a run's ancestors hold together, by place; of those that have not lapsed.
 type HeldByAncestors = BTreeMap<Place, Crowd>;

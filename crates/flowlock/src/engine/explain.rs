@@ -6,9 +6,11 @@ use super::tables::{Part, Result, Stake, Tables, Which};
 use super::{Engine, no_row};
 use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
 use crate::claim::{Claim, Mode, Space};
+use crate::id::Ticket;
 use crate::record::{Input, Record, RecordState};
 use crate::rule::{self, Kinship, View as _};
-use crate::run::{IfWritten, Outcome, Place, Run, State, Ticket};
+use crate::run::{Outcome, Place, Run, State};
+use crate::spec::IfWritten;
 use crate::step::{Running, Standing, Waiting};
 use crate::world::Life;
 

@@ -3,8 +3,10 @@
 use super::tables::{Result, Stake, Tables, Which, one_less};
 use super::{Engine, SILENCE_MS};
 use crate::claim::{Claim, Mode};
+use crate::id::Ticket;
 use crate::rule;
-use crate::run::{LostBy, OnFail, Outcome, Place, Run, State, Ticket};
+use crate::run::{LostBy, Outcome, Place, Run, State};
+use crate::spec::OnFail;
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {

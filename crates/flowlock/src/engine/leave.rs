@@ -4,8 +4,10 @@ use super::grant::Wakes;
 use super::tables::{Part, Result, Source, Stake, Tables, Which, one_less};
 use super::{Engine, OUTCOME_MEMORY_MS};
 use crate::claim::{Claim, Mode, Space};
+use crate::id::Ticket;
 use crate::rule;
-use crate::run::{IfWritten, LostBy, Outcome, Place, Run, State, Ticket};
+use crate::run::{LostBy, Outcome, Place, Run, State};
+use crate::spec::IfWritten;
 use crate::step::Wake;
 use crate::store::StoreError;
 
@@ -192,7 +194,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// The client was heard; worth a row only while it waits for something.
-    pub(super) fn hear(&mut self, client: crate::run::ClientId) -> Result<()> {
+    pub(super) fn hear(&mut self, client: crate::id::ClientId) -> Result<()> {
         if self.meta.waiting == 0 || self.tables.of_client(client, Ticket(0), 1)?.is_empty() {
             return Ok(());
         }

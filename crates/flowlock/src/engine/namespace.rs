@@ -3,7 +3,8 @@
 use super::Engine;
 use super::records::ask_again;
 use super::tables::{Census, Result, Tables};
-use crate::run::{Actor, Ticket};
+use crate::id::Ticket;
+use crate::origin::Actor;
 use crate::step::{Answer, InUse};
 
 /// A namespace, and how much is in it.

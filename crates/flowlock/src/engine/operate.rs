@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::tables::{Result, Tables};
 use super::{Engine, Records};
+use crate::id::Attempt;
+use crate::id::{ClientId, Ticket, Token};
 use crate::name::RunId;
-use crate::run::Attempt;
-use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket, Token};
+use crate::run::{LostBy, Outcome, Run, State};
 use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Who};
 
 impl<T: Tables> Engine<'_, T> {

@@ -7,9 +7,11 @@ use super::tables::{Result, Stake, Tables, Which};
 use super::{EVIDENCE_US, Engine};
 use crate::blocker::{Blocked, Blocker, BlockerKind};
 use crate::claim::{Mode, Space};
+use crate::id::Token;
 use crate::name::{Name, RunId};
 use crate::record::{Failure, MadeFrom, Record, RecordState};
-use crate::run::{LostBy, Outcome, Place, Run, Spec, Token};
+use crate::run::{LostBy, Outcome, Place, Run};
+use crate::spec::Spec;
 use crate::step::{Answer, Holders, Sent};
 use crate::store::StoreError;
 

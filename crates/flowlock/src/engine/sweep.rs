@@ -3,8 +3,9 @@
 
 use super::tables::{Result, Tables};
 use super::{BOOT_TIME_SLACK_US, Engine, OUTCOME_MEMORY_MS, SILENCE_MS};
+use crate::id::{ClientId, Ticket};
 use crate::name::Name;
-use crate::run::{ClientId, LostBy, Outcome, Run, State, Ticket};
+use crate::run::{LostBy, Outcome, Run, State};
 use crate::store::StoreError;
 
 /// Something whose time has come.

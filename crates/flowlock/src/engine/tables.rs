@@ -4,10 +4,12 @@
 //! engine with it; it moves rows and decides nothing.
 
 use crate::claim::{Mode, Space};
+use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
+use crate::origin::Actor;
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Actor, Attempt, ClientId, Place, Run, Ticket};
+use crate::run::{Place, Run};
 use crate::store::StoreError;
 use crate::world::Life;
 

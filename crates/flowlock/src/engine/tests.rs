@@ -9,11 +9,11 @@ use std::time::Duration;
 use self::crowd::{Crowd, locks, reads};
 use crate::claim::Claims;
 use crate::engine::tables::Tables as _;
+use crate::id::{Attempt, ClientId, Nonce, Ticket};
 use crate::name::{JobName, Name, RunId};
-use crate::run::{
-    Attempt, ClientId, Holder, IfWritten, KEEP_LAPSED_MS, LostBy, Nonce, OnFail, Origin, Outcome, Spec,
-    State, Ticket,
-};
+use crate::origin::{Holder, Origin};
+use crate::run::{LostBy, Outcome, State};
+use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Patience, Refreshed, Step, Who};
 use crate::store::memory::{Rows, TestWorld};
 

@@ -8,9 +8,10 @@ use super::tables::{Part, Result, Tables, Which};
 use super::{Engine, SILENCE_MS};
 use crate::blocker::{Blocked, By, RecordEvidence};
 use crate::claim::Space;
+use crate::id::{Attempt, Ticket, Token};
 use crate::name::{JobName, Name, RunId};
 use crate::record::Record;
-use crate::run::{Attempt, Place, Run, Ticket, Token};
+use crate::run::{Place, Run};
 use crate::world::World;
 
 /// What to read.

@@ -25,8 +25,8 @@ pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Loss, Watermark};
 pub use crate::engine::namespace::NamespaceSeen;
 pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
+use crate::id::ClientId;
 use crate::name::{Namespace, RunId};
-use crate::run::ClientId;
 use crate::step::{Answer, Step};
 use crate::world::Life;
 

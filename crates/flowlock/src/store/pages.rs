@@ -3,9 +3,10 @@
 
 use super::{Content, Page, Seen, StoreError, StoreErrorKind, View};
 use crate::blocker::{Blocked, By};
+use crate::id::Ticket;
 use crate::name::Name;
+use crate::origin::Origin;
 use crate::record::Record;
-use crate::run::{Origin, Ticket};
 
 /// The page, if it lies where the view says and its parts follow each other.
 ///

@@ -3,8 +3,10 @@
 
 use crate::claim::{Claim, LARGEST_CAPACITY, Mode};
 use crate::engine::tables::Meta;
+use crate::id::Token;
+use crate::origin::{Actor, LONGEST_LINK, LONGEST_ORIGIN, Origin};
 use crate::record::{LONGEST_NOTE, MadeFrom, Record};
-use crate::run::{Actor, LONGEST_LINK, LONGEST_ORIGIN, Origin, Run, Token};
+use crate::run::Run;
 
 /// The largest number that every store, and a script on a server, counts exactly with: 285,000 years in milliseconds,
 /// 285 years in microseconds.

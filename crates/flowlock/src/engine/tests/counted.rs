@@ -3,10 +3,11 @@
 use crate::claim::Space;
 use crate::engine::tables::Census;
 use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
+use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Attempt, ClientId, Place, Run, Ticket};
+use crate::run::{Place, Run};
 
 #[derive(Debug, Default)]
 pub(super) struct Counted<T> {

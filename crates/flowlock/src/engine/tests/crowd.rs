@@ -8,11 +8,11 @@ use crate::claim::{ClaimsBuilder, Space};
 use crate::engine::tables::{Source, Tables as _};
 use crate::engine::view::{View, view};
 use crate::engine::{SILENCE_MS, step};
+use crate::id::{Attempt, ClientId, Nonce, Ticket};
 use crate::name::{JobName, Name, RunId};
-use crate::run::{
-    Attempt, ClientId, Holder, IfWritten, KEEP_LAPSED_MS, Nonce, OnFail, Origin, Place, Run, Spec, State,
-    Ticket,
-};
+use crate::origin::{Holder, Origin};
+use crate::run::{Place, Run, State};
+use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Patience, Standing, Step};
 use crate::store::memory::{Rows, TestWorld};
 use crate::world::World as _;

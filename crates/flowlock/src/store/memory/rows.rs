@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::claim::{Mode, Space};
 use crate::engine::tables::Census;
 use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
+use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Attempt, ClientId, Place, Run, State, Ticket};
+use crate::run::{Place, Run, State};
 
 /// The tables. Searches are plain scans: this is the reference, not the fast one.
 #[derive(Debug, Default)]

@@ -2,8 +2,9 @@
 
 use super::watch::Commit;
 use super::{RedisStore, no_limits};
+use crate::id::Attempt;
 use crate::name::Namespace;
-use crate::run::{Attempt, Outcome, State};
+use crate::run::{Outcome, State};
 use crate::step::{Answer, Finished, Step, Who};
 use crate::store::{Content, Store as _, StoreError, View};
 

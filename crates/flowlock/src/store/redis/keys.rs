@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use crate::id::ClientId;
 use crate::name::Namespace;
-use crate::run::ClientId;
 use crate::world::boot_now_ms;
 
 /// The last letter of each key, in the order of `KEYS` in the scripts; see `lua/state.lua`.

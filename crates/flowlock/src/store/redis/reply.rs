@@ -4,9 +4,11 @@ use redis::Value;
 
 use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
 use crate::engine::view::{Content, NameSeen, Seen};
+use crate::id::{Ticket, Token};
 use crate::name::{JobName, Name, RunId};
+use crate::origin::Origin;
 use crate::record::{Input, Record, RecordState};
-use crate::run::{Origin, Outcome, State, Ticket, Token};
+use crate::run::{Outcome, State};
 use crate::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Running, Standing, Step, Waiting};
 use crate::store::plausible::LARGEST;
 use crate::store::{NamespaceSeen, StoreError, StoreErrorKind, View};

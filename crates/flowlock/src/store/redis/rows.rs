@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounds::Bounds;
 use crate::claim::{Claim, ClaimsBuilder, Mode, Space};
+use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{JobName, Name, RunId};
+use crate::origin::{Actor, Holder};
 use crate::parent::Parent;
 use crate::record::{Failure, MadeFrom, Record, RecordState};
-use crate::run::{
-    Actor, Attempt, ClientId, Holder, IfWritten, KEEP_LAPSED_MS, Nonce, OnFail, Outcome, Place, Run, Spec,
-    State, Ticket, Token,
-};
+use crate::run::{Outcome, Place, Run, State};
+use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::store::StoreError;
 use crate::store::memory::{TestWorld, Ways};
 use crate::store::plausible;

@@ -200,7 +200,7 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("MOST_RUNS", engine::view::MOST_RUNS.to_string()),
         ("MOST_NAMES", engine::view::MOST_NAMES.to_string()),
         ("SILENCE", engine::SILENCE_MS.to_string()),
-        ("KEEP_LAPSED", crate::run::KEEP_LAPSED_MS.to_string()),
+        ("KEEP_LAPSED", crate::spec::KEEP_LAPSED_MS.to_string()),
         ("OUTCOME_MEMORY", engine::OUTCOME_MEMORY_MS.to_string()),
         ("ABANDONED_AFTER", crate::run::ABANDONED_AFTER_MS.to_string()),
         ("LATEST_AHEAD", engine::LATEST_AHEAD_MS.to_string()),

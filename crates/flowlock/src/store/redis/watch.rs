@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::link::Source;
+use crate::id::Nonce;
 use crate::name::{Namespace, RunId};
-use crate::run::Nonce;
 use crate::store::{Loss, Watermark, Watermarks};
 use crate::sync::lock;
 

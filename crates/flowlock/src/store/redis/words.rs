@@ -4,7 +4,8 @@ use crate::bounds::MOST_EXPLAINED;
 use crate::claim::{Mode, Space};
 use crate::engine::view::MOST_NAMES;
 use crate::name::Name;
-use crate::run::{Holder, IfWritten, OnFail, Origin};
+use crate::origin::{Holder, Origin};
+use crate::spec::{IfWritten, OnFail};
 use crate::step::{Acquire, Holders, Patience, Sent, Step, Unlock, Who};
 use crate::store::View;
 

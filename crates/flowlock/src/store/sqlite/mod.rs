@@ -49,8 +49,8 @@ use super::{
 };
 use crate::bounds::Bounds;
 use crate::engine::{self, Effect};
+use crate::id::ClientId;
 use crate::name::Namespace;
-use crate::run::ClientId;
 use crate::step::{Answer, Step};
 use crate::world::{Life, Now, World, later};
 

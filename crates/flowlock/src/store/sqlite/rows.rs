@@ -18,10 +18,11 @@ use super::failure::translate;
 use crate::claim::{Mode, Space};
 use crate::engine::tables::Census;
 use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
+use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Attempt, ClientId, Place, Run, Ticket};
+use crate::run::{Place, Run};
 use crate::store::plausible;
 use crate::world::Life;
 

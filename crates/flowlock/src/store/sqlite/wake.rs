@@ -23,8 +23,8 @@ use super::identity::Identity;
 // A socket's address has room for 107 bytes only; this way is a short one.
 use super::place::way_to;
 use super::side::SideFiles;
+use crate::id::ClientId;
 use crate::name::RunId;
-use crate::run::ClientId;
 use crate::step::Wake;
 use crate::store::{Bell, Inbox, Missed, News, StoreError};
 

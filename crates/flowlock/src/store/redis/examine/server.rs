@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::{Examined, Finding};
+use crate::id::ClientId;
 use crate::name::Namespace;
-use crate::run::ClientId;
 use crate::store::redis::RedisStore;
 use crate::store::redis::keys::Keys;
 use crate::store::redis::reply;

@@ -11,8 +11,8 @@ use super::super::resp::tests::Drops;
 use super::super::resp::{Replies, SHORT};
 use super::super::rows;
 use super::super::url::Options;
+use crate::id::{Attempt, ClientId, Nonce, Ticket};
 use crate::name::{Name, RunId};
-use crate::run::{Attempt, ClientId, Nonce, Ticket};
 use crate::step::{Step, Who};
 use crate::store::View;
 
@@ -114,7 +114,7 @@ fn an_answer_of_any_shape_is_understood_or_refused() {
     let steps = [
         Step::Claim {
             attempt: Attempt { id: id.clone(), nonce: Nonce(1) },
-            holder: crate::run::Holder {
+            holder: crate::origin::Holder {
                 client: ClientId(1),
                 life: None,
                 origin: std::sync::Arc::new(

@@ -7,9 +7,11 @@ use rusqlite::types::FromSqlError;
 
 use crate::claim::{Mode, Space};
 use crate::engine::tables::{Part, Result, Source, Stake};
+use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{Name, RunId};
+use crate::origin::Holder;
 use crate::record::{Record, RecordState};
-use crate::run::{Attempt, ClientId, Holder, Nonce, Place, Run, State, Ticket, Token};
+use crate::run::{Place, Run, State};
 use crate::store::plausible;
 use crate::world::Life;
 

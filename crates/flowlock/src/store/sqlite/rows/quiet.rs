@@ -50,8 +50,8 @@ mod tests {
     use super::*;
     use crate::claim::{Mode, Space};
     use crate::engine::tables::{Stake, Tables as _, Which};
+    use crate::id::Ticket;
     use crate::name::Name;
-    use crate::run::Ticket;
     use crate::store::sqlite::schema::SCHEMA_TEXT;
 
     /// How somebody comes to a place, and how it is asked whether somebody is there.

@@ -135,7 +135,7 @@ mod tests {
         let is_private =
             |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| Identity::from(&meta) == mine);
         let directory = File::open(&wake).unwrap();
-        let name = crate::run::ClientId(1).to_string();
+        let name = crate::id::ClientId(1).to_string();
         let inbox = wake.join(&name);
         let (begun, over) = (AtomicBool::new(false), AtomicBool::new(false));
         let mut changed = false;
@@ -173,7 +173,7 @@ mod tests {
     fn what_a_process_left_that_died_while_it_made_its_socket_is_removed_and_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let directory = File::open(root.path()).unwrap();
-        let socket = crate::run::ClientId(1).to_string();
+        let socket = crate::id::ClientId(1).to_string();
         let make = |name: &str, socket: &str| {
             let nest = root.path().join(name);
             fs::DirBuilder::new().mode(0o700).create(&nest).unwrap();

@@ -1,0 +1,68 @@
+//! Who a run belongs to, and who did what by hand.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ClientId;
+use crate::world::Life;
+
+/// Who a run belongs to. It changes when another process comes back for a held place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The client that is told about it.
+    pub client: ClientId,
+    /// The liveness lock that ends it when its process dies; none for a run that lives by its lease alone.
+    pub life: Option<Life>,
+    /// What people want to know.
+    pub origin: Arc<Origin>,
+}
+
+/// Where a run was started: evidence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Origin {
+    /// Host name.
+    pub host: String,
+    /// Process id on that host.
+    pub pid: u32,
+    /// User name, or its number.
+    pub user: String,
+    /// Link to the build that runs it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ci: Option<String>,
+}
+
+/// The longest host or user of an [`Origin`], in bytes.
+pub(crate) const LONGEST_ORIGIN: usize = 512;
+/// The longest link of one.
+pub(crate) const LONGEST_LINK: usize = 2_048;
+
+impl Origin {
+    /// The same, no longer than others take it: host and user cut off, a longer link left out.
+    pub(crate) fn within_its_limits(mut self) -> Self {
+        for text in [&mut self.host, &mut self.user] {
+            text.truncate(text.floor_char_boundary(LONGEST_ORIGIN));
+        }
+        self.ci = self.ci.filter(|link| link.len() <= LONGEST_LINK);
+        self
+    }
+}
+
+/// Who did something by hand to a run, a record or a namespace, and when: evidence for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Actor {
+    /// The process that did it.
+    #[serde(flatten)]
+    pub origin: Arc<Origin>,
+    /// When, in microseconds since 1970.
+    pub at_us: i64,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Origin { host, pid, user, .. } = self.origin.as_ref();
+        let (user, host) = (crate::text::escape(user), crate::text::escape(host));
+        write!(f, "{user}@{host} pid {pid} at {}", crate::shown_time(self.at_us))
+    }
+}

@@ -3,6 +3,7 @@
 mod alert;
 mod args;
 mod child;
+mod cli;
 mod commands;
 mod dates;
 mod door;
@@ -27,12 +28,12 @@ mod waiting;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
+    let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return ExitCode::from(args::explain(&error)),
+        Err(error) => return ExitCode::from(cli::explain(&error)),
     };
     flowlock::show_time_in(times::system_zone);
     log::set_level(cli.global.quiet, cli.global.verbose);
@@ -41,7 +42,8 @@ fn main() -> ExitCode {
         return report(&exit::Failure::internal("handle signals", &error));
     }
     // A panic has said what happened and failed the run by unwinding; what is left is the exit code.
-    let carried_out = std::panic::catch_unwind(|| commands::carry_out(&cli.global, cli.command));
+    let carried_out =
+        std::panic::catch_unwind(|| commands::carry_out(&cli.global, cli.command, cli::Cli::command()));
     match carried_out {
         Ok(Ok(code)) => ExitCode::from(code),
         Ok(Err(failure)) => report(&failure),

@@ -2,43 +2,36 @@
 
 use std::fmt::Write as _;
 
+use flowlock_testkit::Cli;
+
 use crate::cli_with_a_file as cli;
 
-const COMMANDS: [&[&str]; 26] = [
-    &[],
-    &["run"],
-    &["start"],
-    &["keep"],
-    &["refresh"],
-    &["commit"],
-    &["fail"],
-    &["verify"],
-    &["status"],
-    &["why"],
-    &["outputs"],
-    &["outputs", "list"],
-    &["outputs", "create"],
-    &["outputs", "rm"],
-    &["check"],
-    &["unlock"],
-    &["namespaces"],
-    &["namespaces", "list"],
-    &["namespaces", "rm"],
-    &["doctor"],
-    &["config"],
-    &["config", "show"],
-    &["trust"],
-    &["completions"],
-    &["man"],
-    &["demo"],
-];
+/// Every command that the help lists, with those within them: nobody has to remember to add one here.
+fn commands(cli: &Cli) -> Vec<Vec<String>> {
+    let mut all = vec![Vec::new()];
+    let mut at = 0;
+    while let Some(command) = all.get(at).cloned() {
+        let help = cli.run(command.iter().map(String::as_str).chain(["--help"]));
+        let listed = help.out().split("Commands:\n").nth(1).unwrap_or_default();
+        let names = listed
+            .lines()
+            .take_while(|line| !line.is_empty())
+            .filter_map(|line| line.split_whitespace().next());
+        let within = names
+            .filter(|name| *name != "help")
+            .map(|name| [command.as_slice(), &[name.to_owned()]].concat());
+        all.splice(at + 1..=at, within.collect::<Vec<_>>());
+        at += 1;
+    }
+    all
+}
 
 #[test]
 fn every_command_explains_itself() {
     let cli = cli();
     let mut all = String::new();
-    for command in COMMANDS {
-        let help = cli.run(command.iter().chain(&["--help"]));
+    for command in commands(&cli) {
+        let help = cli.run(command.iter().map(String::as_str).chain(["--help"]));
         let _ = writeln!(all, "$ flowlock {}\n{}", command.join(" "), help.code(0).stderr("").out());
     }
     insta::assert_snapshot!("help", all);
@@ -53,9 +46,9 @@ fn the_manual_has_a_page_for_every_command() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     pages.sort();
-    let mut expected: Vec<String> = COMMANDS
+    let mut expected: Vec<String> = commands(&cli)
         .iter()
-        .map(|command| format!("{}.1", [&["flowlock"], *command].concat().join("-")))
+        .map(|command| format!("{}.1", [&["flowlock".to_owned()], command.as_slice()].concat().join("-")))
         .collect();
     expected.sort();
     assert_eq!(pages, expected);
@@ -84,9 +77,9 @@ fn the_reference_is_what_the_program_says() {
     let by_hand = &text[..text.find(MARK).unwrap()];
     let cli = cli();
     let mut reference = format!("{by_hand}{MARK}");
-    for command in COMMANDS {
-        let help = cli.run(command.iter().chain(&["--help"]));
-        let name = [&["flowlock"], command].concat().join(" ");
+    for command in commands(&cli) {
+        let help = cli.run(command.iter().map(String::as_str).chain(["--help"]));
+        let name = [&["flowlock".to_owned()], command.as_slice()].concat().join(" ");
         let _ = write!(reference, "\n### `{name}`\n\n```text\n{}```\n", help.out());
     }
     if std::env::var_os("UPDATE_REFERENCE").is_some() {

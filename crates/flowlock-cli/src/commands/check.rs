@@ -2,17 +2,37 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use flowlock::store::NameSeen;
 use flowlock::{Name, RecordState};
 use serde::Serialize;
 
 use super::outputs::opened;
-use crate::args::{Check, Global};
+use crate::args::{DateFlags, Global, values};
 use crate::exit::{self, Failure};
 use crate::hint;
 use crate::json::{self, RecordJson};
 use crate::terminal::{self, shown};
 use crate::times;
+
+/// Tests for records.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  flowlock check sales.{date-1d} --max-age 26h\n\nExits 0 if all are written (and young enough), 1 if one is not, 69 if the store cannot be asked."
+)]
+pub(crate) struct CheckArgs {
+    /// The names; {date} and its kin are filled in
+    #[arg(required = true, value_name = "NAME", value_parser = values::text())]
+    pub(crate) names: Vec<String>,
+    /// How long ago they may have been written
+    #[arg(long, value_name = "D", value_parser = values::age)]
+    pub(crate) max_age: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) dates: DateFlags,
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
 
 #[derive(Serialize)]
 struct CheckJson {
@@ -30,7 +50,7 @@ struct NameJson {
 }
 
 /// Exits 0 if all are written and young enough, 1 if one is not, 69 if the store cannot be asked.
-pub(crate) fn check(global: &Global, args: &Check) -> Result<u8, Failure> {
+pub(crate) fn check(global: &Global, args: &CheckArgs) -> Result<u8, Failure> {
     let (door, names) = opened(global, &args.names, &args.dates).map_err(unreachable)?;
     let names: Vec<Name> = names.iter().map(|name| Name::parse(name)).collect::<Result<_, _>>()?;
     let seen = door.flowlock.names(&names).map_err(|error| unreachable(door.failure(error)))?;

@@ -1,14 +1,36 @@
 //! `flowlock config show`: the settings in force, and where each comes from.
 
+use clap::{Args, Subcommand};
 use flowlock::config::{KEYS, Source};
 use flowlock::store::without_password;
 use serde::Serialize;
 
-use crate::args::{Config, ConfigCommand, Global};
+use crate::args::Global;
 use crate::door::Settings;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table};
+
+/// Shows settings.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+/// What to do with settings.
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Print the settings in force
+    Show {
+        /// Say where each comes from
+        #[arg(long)]
+        origin: bool,
+        /// Print JSON
+        #[arg(long, help_heading = "Talk")]
+        json: bool,
+    },
+}
 
 #[derive(Serialize)]
 struct ConfigJson {
@@ -24,8 +46,8 @@ struct SettingJson {
 }
 
 /// Shows all settings; no secret is among them.
-pub(crate) fn config(global: &Global, args: &Config) -> Result<u8, Failure> {
-    let ConfigCommand::Show { origin, json } = &args.command;
+pub(crate) fn config(global: &Global, args: &ConfigArgs) -> Result<u8, Failure> {
+    let Subcommands::Show { origin, json } = &args.command;
     let settings = Settings::read(global)?;
     let shown = KEYS.iter().map(|key| setting(&settings, key)).collect::<Result<Vec<_>, _>>()?;
     if *json {

@@ -4,8 +4,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clap::Args;
+
 use crate::exit::{self, Failure};
 use crate::terminal;
+
+/// Shows flowlock at work.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {}
 
 /// How long any scene may take.
 const LONGEST_SCENE: Duration = Duration::from_secs(20);

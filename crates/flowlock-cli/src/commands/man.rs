@@ -2,18 +2,28 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use clap::CommandFactory as _;
+use clap::Args;
 use nix::fcntl::OFlag;
 
-use crate::args::{Cli, Man};
 use crate::exit::{self, Failure};
 use crate::terminal::{self, shown};
 
+/// Prints manual pages.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  flowlock man run | man -l -")]
+pub(crate) struct ManArgs {
+    /// The command whose page to print [default: flowlock itself]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+    /// Write all pages into this directory instead
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
 /// Prints one page, or writes all of them into a directory.
-pub(crate) fn man(args: &Man) -> Result<u8, Failure> {
-    let mut root = Cli::command();
+pub(crate) fn man(mut root: clap::Command, args: &ManArgs) -> Result<u8, Failure> {
     // Gives every command its whole name, as in flowlock-outputs-rm.
     root.build();
     if let Some(directory) = &args.dir {

@@ -1,4 +1,6 @@
-//! One file for each command.
+//! One file for each command: what it takes, and what it does. A new one is a file here, and a line in [`Command`] and in
+//! [`carry_out`].
+#![allow(clippy::doc_markdown, reason = "the comments of arguments are the help texts, shown without markup")]
 
 mod check;
 mod completions;
@@ -17,11 +19,57 @@ mod trust;
 mod unlock;
 mod why;
 
-use crate::args::{Command, Global, NamespacesCommand, OutputsCommand};
+use clap::Subcommand;
+
+use crate::args::Global;
 use crate::exit::Failure;
 
-/// Carries out a command; answers the exit code.
-pub(crate) fn carry_out(global: &Global, command: Command) -> Result<u8, Failure> {
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command once its names are free, and mark its outputs as written if it succeeds
+    Run(Box<run::RunArgs>),
+    /// Take names for a build of several steps and print the run id
+    Start(Box<start::StartArgs>),
+    /// Renew a started run until this command is ended
+    Keep(operate::KeepArgs),
+    /// Renew a started run once
+    Refresh(operate::OneRunArgs),
+    /// End a started run well: mark its outputs as written
+    #[command(alias = "stop")]
+    Commit(operate::CommitArgs),
+    /// End a started run badly: nothing is marked as written
+    Fail(operate::OneRunArgs),
+    /// Ask whether a run still holds its names
+    Verify(operate::VerifyArgs),
+    /// Show what runs and what waits, and why
+    Status(status::StatusArgs),
+    /// Say why a run waits or a name is not there
+    Why(why::WhyArgs),
+    /// List what is written; create or remove records by hand
+    Outputs(outputs::OutputsArgs),
+    /// Test whether names are written (for monitoring)
+    Check(check::CheckArgs),
+    /// Take the names away from a run that will not give them back
+    Unlock(unlock::UnlockArgs),
+    /// List the namespaces of the store; remove empty ones
+    Namespaces(namespaces::NamespacesArgs),
+    /// Examine the store and this machine
+    Doctor(doctor::DoctorArgs),
+    /// Show the settings in force
+    Config(config::ConfigArgs),
+    /// Let a project's flowlock.toml set everything
+    Trust(trust::TrustArgs),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man(man::ManArgs),
+    /// Show flowlock at work in a throw-away store
+    Demo(demo::DemoArgs),
+}
+
+/// Carries out a command; answers the exit code. The parser is for those that print it.
+pub(crate) fn carry_out(global: &Global, command: Command, parser: clap::Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(global, &args),
         Command::Start(args) => start::start(global, &args),
@@ -32,24 +80,15 @@ pub(crate) fn carry_out(global: &Global, command: Command) -> Result<u8, Failure
         Command::Verify(args) => operate::verify(global, &args),
         Command::Status(args) => status::status(global, &args),
         Command::Why(args) => why::why(global, &args),
-        Command::Outputs(args) => match args.command {
-            None => outputs::list(global, &args.list),
-            Some(OutputsCommand::List(args)) => outputs::list(global, &args),
-            Some(OutputsCommand::Create(args)) => outputs::create(global, &args),
-            Some(OutputsCommand::Rm(args)) => outputs::rm(global, &args),
-        },
+        Command::Outputs(args) => outputs::outputs(global, &args),
         Command::Check(args) => check::check(global, &args),
         Command::Unlock(args) => unlock::unlock(global, &args),
-        Command::Namespaces(args) => match args.command {
-            None => namespaces::list(global, &args.list),
-            Some(NamespacesCommand::List(args)) => namespaces::list(global, &args),
-            Some(NamespacesCommand::Rm(args)) => namespaces::rm(global, &args),
-        },
+        Command::Namespaces(args) => namespaces::namespaces(global, &args),
         Command::Doctor(args) => doctor::doctor(global, &args),
         Command::Config(args) => config::config(global, &args),
         Command::Trust(args) => trust::trust(global, &args),
-        Command::Completions(args) => completions::completions(&args),
-        Command::Man(args) => man::man(&args),
+        Command::Completions(args) => completions::completions(parser, &args),
+        Command::Man(args) => man::man(parser, &args),
         Command::Demo(_) => demo::demo(),
     }
 }

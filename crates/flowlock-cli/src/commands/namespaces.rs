@@ -1,16 +1,72 @@
 //! `flowlock namespaces`: the namespaces of a store listed, and empty ones removed.
 
+use clap::{Args, Subcommand};
 use flowlock::store::{Content, NamespaceSeen, View};
 use flowlock::{Error, Namespace};
 use serde::Serialize;
 
 use super::confirm::confirmed;
-use crate::args::{Global, NamespacesList, NamespacesRm};
+use crate::args::{Global, values};
 use crate::door::Door;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table, shown};
 use crate::times;
+
+/// Lists namespaces, and removes empty ones.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub(crate) struct NamespacesArgs {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  flowlock namespaces                       all of them, and how much is in each
+  flowlock namespaces rm ci-1234 --yes      remove an empty one";
+
+/// What to do with namespaces.
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// List all namespaces of the store
+    List(ListArgs),
+    /// Remove namespaces in which nothing is left
+    Rm(RmArgs),
+}
+
+/// Lists namespaces.
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    json: bool,
+}
+
+/// Removes namespaces.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exits 75 if one has runs or records, or if a run ended in it within the last ten minutes: what became of
+it is remembered for so long, so that a repeated commit gets its answer. Records: flowlock outputs rm.")]
+struct RmArgs {
+    /// The namespaces
+    #[arg(required = true, value_name = "NAME", value_parser = values::text())]
+    names: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Lists, or does what the command within says.
+pub(crate) fn namespaces(global: &Global, args: &NamespacesArgs) -> Result<u8, Failure> {
+    match &args.command {
+        None => list(global, &args.list),
+        Some(Subcommands::List(args)) => list(global, args),
+        Some(Subcommands::Rm(args)) => rm(global, args),
+    }
+}
 
 #[derive(Serialize)]
 struct NamespacesJson {
@@ -31,7 +87,7 @@ struct NamespaceJson {
 }
 
 /// Lists all namespaces of the store.
-pub(crate) fn list(global: &Global, args: &NamespacesList) -> Result<u8, Failure> {
+fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
     let door = Door::open(global)?;
     let all = door.flowlock.namespaces().map_err(|error| door.failure(error))?;
     if args.json {
@@ -75,7 +131,7 @@ fn table(all: &[(Namespace, Option<NamespaceSeen>)]) -> Table {
 }
 
 /// Removes namespaces that are empty, one after the other. That one is not there is worth a word, and no failure.
-pub(crate) fn rm(global: &Global, args: &NamespacesRm) -> Result<u8, Failure> {
+fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
     for name in &args.names {
         Namespace::parse(name).map_err(Error::from)?;
     }
@@ -86,7 +142,7 @@ pub(crate) fn rm(global: &Global, args: &NamespacesRm) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn remove(global: &Global, args: &NamespacesRm, door: &Door) -> Result<(), Failure> {
+fn remove(global: &Global, args: &RmArgs, door: &Door) -> Result<(), Failure> {
     let page = door.flowlock.view(&View::Namespace).map_err(|error| door.failure(error))?;
     let seen = match page.content {
         Content::Namespace(Some(seen)) if seen.removed.is_none() => seen,

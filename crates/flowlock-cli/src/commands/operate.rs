@@ -4,11 +4,12 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Args;
 use flowlock::{Error, Renewed, RunId};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
-use crate::args::{Commit, Global, Keep, OneRun, Verify};
+use crate::args::{Global, values};
 use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::json;
@@ -17,6 +18,60 @@ use crate::signals::Signals;
 use crate::supervise::boot_clock;
 use crate::terminal;
 use crate::waiting;
+
+/// A run, by its id.
+#[derive(Debug, Args)]
+pub(crate) struct OneRunArgs {
+    /// The run id that `flowlock start` printed
+    #[arg(value_name = "RUN", value_parser = values::text())]
+    pub(crate) run: String,
+    /// Print the outcome as JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
+
+/// Ends a run well.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  flowlock commit \"$RUN\" --note /data/package.17.tar")]
+pub(crate) struct CommitArgs {
+    /// The run id that `flowlock start` printed
+    #[arg(value_name = "RUN", value_parser = values::text())]
+    pub(crate) run: String,
+    /// A note for readers of the outputs, such as the path
+    #[arg(long, value_name = "TEXT", value_parser = values::text())]
+    pub(crate) note: Option<String>,
+    /// Print the outcome as JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
+
+/// Renews a run until this command is ended.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  flowlock keep \"$RUN\" & keeper=$!; ./long-step.sh; kill $keeper\n\nExits 79 when the run is lost, 0 when it is ended by INT, TERM or HUP or when the run ended."
+)]
+pub(crate) struct KeepArgs {
+    /// The run id that `flowlock start` printed
+    #[arg(value_name = "RUN", value_parser = values::text())]
+    pub(crate) run: String,
+    /// How often to renew [default: a third of the lease]
+    #[arg(long, value_name = "D", value_parser = values::lease)]
+    pub(crate) every: Option<Duration>,
+}
+
+/// Asks whether a run still holds its names.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example, just before results become visible:\n  flowlock verify && mv report.tmp report\n\nExits 0 if the run holds its names, 79 if it does not."
+)]
+pub(crate) struct VerifyArgs {
+    /// The run id [default: $FLOWLOCK_RUN_ID]
+    #[arg(value_name = "RUN", env = "FLOWLOCK_RUN_ID", hide_env_values = true, value_parser = values::text())]
+    pub(crate) run: String,
+    /// Print the outcome as JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
 
 /// `keep` asks again so soon while the store is in trouble.
 const AFTER_TROUBLE: Duration = Duration::from_secs(1);
@@ -59,7 +114,7 @@ impl<'a> Answer<'a> {
 }
 
 /// Renews once.
-pub(crate) fn refresh(global: &Global, args: &OneRun) -> Result<u8, Failure> {
+pub(crate) fn refresh(global: &Global, args: &OneRunArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
     let Renewed { lease_left, late } = door.flowlock.refresh(&run).map_err(|error| door.failure(error))?;
@@ -71,7 +126,7 @@ pub(crate) fn refresh(global: &Global, args: &OneRun) -> Result<u8, Failure> {
 }
 
 /// Ends a run well. Repeated, it answers the same.
-pub(crate) fn commit(global: &Global, args: &Commit) -> Result<u8, Failure> {
+pub(crate) fn commit(global: &Global, args: &CommitArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     request::check_note(args.note.as_deref())?;
     let door = Door::open(global)?;
@@ -90,7 +145,7 @@ fn tell_late(run: &RunId, so: &str) {
 }
 
 /// Ends a run badly.
-pub(crate) fn fail(global: &Global, args: &OneRun) -> Result<u8, Failure> {
+pub(crate) fn fail(global: &Global, args: &OneRunArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
     door.flowlock.fail(&run).map_err(|error| door.failure(error))?;
@@ -98,7 +153,7 @@ pub(crate) fn fail(global: &Global, args: &OneRun) -> Result<u8, Failure> {
 }
 
 /// Asks whether a run holds its names.
-pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
+pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
     match door.flowlock.verify(&run) {
@@ -114,7 +169,7 @@ pub(crate) fn verify(global: &Global, args: &Verify) -> Result<u8, Failure> {
 }
 
 /// Renews until a signal comes, or the run is over.
-pub(crate) fn keep(global: &Global, args: &Keep) -> Result<u8, Failure> {
+pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let (door, mut signals) = match waiting::open(&Arc::new(Settings::read(global)?), global) {
         // It renews until a signal comes, and one came: a step of a build may be over before the store is open.

@@ -1,23 +1,106 @@
 //! `flowlock outputs`: records listed, created and removed.
 
 use std::io::Write;
+use std::time::Duration;
 
+use clap::{Args, Subcommand};
 use flowlock::step::Holders;
 use flowlock::store::{Content, View};
 use flowlock::{Creation, Name, Record, RecordState};
 
-use crate::args::{DateFlags, Global, OutputsCreate, OutputsList, OutputsRm};
+use crate::args::{DateFlags, Global, values};
 use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::json::{self, RecordJson};
 use crate::request;
 use crate::terminal::{self, JsonList, Reader, Screen, Table};
 
+/// Lists, creates and removes records.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub(crate) struct OutputsArgs {
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  flowlock outputs                          all records
+  flowlock outputs 'sales.*'                those that match (quote the pattern)
+  flowlock outputs create raw.2026-11-24    mark a name written, without a run
+  flowlock outputs rm raw.2026-11-24        forget that it was written";
+
+/// What to do with records.
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// List what is written
+    List(ListArgs),
+    /// Mark names as written by hand
+    Create(CreateArgs),
+    /// Forget that names were written
+    Rm(RmArgs),
+}
+
+/// Lists records.
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only names that match: * stands for any text, ? for one character
+    #[arg(value_name = "PATTERN", value_parser = values::text())]
+    pattern: Option<String>,
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    json: bool,
+}
+
+/// Creates records.
+#[derive(Debug, Args)]
+struct CreateArgs {
+    /// The names; {date} and its kin are filled in
+    #[arg(required = true, value_name = "NAME", value_parser = values::text())]
+    names: Vec<String>,
+    /// A note for readers, such as the path
+    #[arg(long, value_name = "TEXT", value_parser = values::text())]
+    note: Option<String>,
+    /// How long they count as written [default: for ever]
+    #[arg(long, value_name = "D", value_parser = values::age)]
+    output_duration: Option<Duration>,
+    /// Take the names away from runs that hold them first
+    #[arg(long = "break")]
+    break_holders: bool,
+    #[command(flatten)]
+    dates: DateFlags,
+}
+
+/// Removes records.
+#[derive(Debug, Args)]
+struct RmArgs {
+    /// The names; {date} and its kin are filled in
+    #[arg(required = true, value_name = "NAME", value_parser = values::text())]
+    names: Vec<String>,
+    /// Take the names away from runs that hold them first
+    #[arg(long = "break")]
+    break_holders: bool,
+    #[command(flatten)]
+    dates: DateFlags,
+}
+
+/// Lists, or does what the command within says.
+pub(crate) fn outputs(global: &Global, args: &OutputsArgs) -> Result<u8, Failure> {
+    match &args.command {
+        None => list(global, &args.list),
+        Some(Subcommands::List(args)) => list(global, args),
+        Some(Subcommands::Create(args)) => create(global, args),
+        Some(Subcommands::Rm(args)) => rm(global, args),
+    }
+}
+
 /// Records read at a time.
 const PAGE: usize = 1_000;
 
 /// Lists the records that match.
-pub(crate) fn list(global: &Global, args: &OutputsList) -> Result<u8, Failure> {
+fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
     let door = Door::open(global)?;
     let pattern = args.pattern.as_deref().unwrap_or("*");
     let pages = Matching { door: &door, pattern, after: None, is_over: false };
@@ -150,7 +233,7 @@ fn add(table: &mut Table, record: &Record) {
 }
 
 /// Marks names as written.
-pub(crate) fn create(global: &Global, args: &OutputsCreate) -> Result<u8, Failure> {
+fn create(global: &Global, args: &CreateArgs) -> Result<u8, Failure> {
     request::check_note(args.note.as_deref())?;
     let (door, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -164,7 +247,7 @@ pub(crate) fn create(global: &Global, args: &OutputsCreate) -> Result<u8, Failur
 }
 
 /// Forgets that names were written. That one was not is worth a word, and no failure.
-pub(crate) fn rm(global: &Global, args: &OutputsRm) -> Result<u8, Failure> {
+fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
     let (door, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let removed =

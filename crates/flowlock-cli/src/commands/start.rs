@@ -1,17 +1,51 @@
 //! `flowlock start`: a run without a process, for builds of several steps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use clap::Args;
 use flowlock::{JobName, RunId};
 use serde::Serialize;
 
-use crate::args::{Global, IfWritten, Start};
+use crate::args::{ClaimFlags, DateFlags, Global, IfWritten, RequestFlags, values};
 use crate::door::Settings;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::request::{self, Names};
 use crate::terminal;
 use crate::waiting;
+
+/// Starts a detached run.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct StartArgs {
+    /// What to call the work
+    #[arg(value_name = "JOB", value_parser = values::text())]
+    pub(crate) job: String,
+    /// The run's id [default: JOB and a random number]
+    #[arg(long, value_name = "ID", value_parser = values::text())]
+    pub(crate) id: Option<String>,
+    /// How long the names stay taken without a refresh
+    #[arg(long, value_name = "D", value_parser = values::lease)]
+    pub(crate) duration: Duration,
+    #[command(flatten)]
+    pub(crate) claims: ClaimFlags,
+    #[command(flatten)]
+    pub(crate) request: RequestFlags,
+    #[command(flatten)]
+    pub(crate) dates: DateFlags,
+    /// Print JSON instead of the bare run id
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  RUN=$(flowlock start build --duration 30m -i sources -o package)
+  flowlock refresh \"$RUN\"      on any agent, before 30 minutes are over
+  flowlock commit \"$RUN\"       or: flowlock fail \"$RUN\"
+
+Whoever knows the run id can refresh, commit and fail the run. It lives by its lease, not by a process.";
 
 #[derive(Serialize)]
 struct Started<'a> {
@@ -25,7 +59,7 @@ struct Started<'a> {
 }
 
 /// Acquires, detaches as the last step, and prints the run id: before that the run dies with this process.
-pub(crate) fn start(global: &Global, args: &Start) -> Result<u8, Failure> {
+pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::read(global)?);
     let dates = settings.dates(&args.dates)?;
     let name = JobName::parse(&args.job)?;

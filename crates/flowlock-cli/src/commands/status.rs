@@ -3,16 +3,28 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use clap::Args;
 use flowlock::store::Seen;
 use flowlock::{Mode, Run, Space};
 use serde::Serialize;
 
-use crate::args::{Global, Status};
+use crate::args::Global;
 use crate::door::Door;
 use crate::exit::{self, Failure};
 use crate::json::{self, RunJson};
 use crate::terminal::{self, Screen, Table, emphasized};
 use crate::times;
+
+/// Shows runs.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// List all runs, not only the first 50 that run and the first 50 that wait; JSON has all of them anyway
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
 
 /// How many running and how many waiting runs are listed, if nobody asks for all.
 const MOST_SHOWN: usize = 50;
@@ -27,7 +39,7 @@ struct StatusJson<'a> {
 }
 
 /// Shows all runs that hold or wait.
-pub(crate) fn status(global: &Global, args: &Status) -> Result<u8, Failure> {
+pub(crate) fn status(global: &Global, args: &StatusArgs) -> Result<u8, Failure> {
     let door = Door::open(global)?;
     let runs = door.flowlock.runs().map_err(|error| door.failure(error))?;
     let now_us = jiff::Timestamp::now().as_microsecond();

@@ -2,14 +2,42 @@
 
 use std::path::PathBuf;
 
+use clap::Args;
 use flowlock::config::{Setting, Surroundings, Trust, TrustState};
 use flowlock::store::without_password;
 use serde::Serialize;
 
-use crate::args::{self, Global};
+use crate::args::Global;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table, shown};
+
+/// Trusts a project's file.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TrustArgs {
+    /// The project's flowlock.toml, or its directory [default: the file that counts here]
+    #[arg(value_name = "FILE", conflicts_with = "list")]
+    pub(crate) file: Option<PathBuf>,
+    /// Trust it no longer
+    #[arg(long, conflicts_with = "list")]
+    pub(crate) remove: bool,
+    /// List what is trusted, and what was changed since
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print the list as JSON
+    #[arg(long, requires = "list", help_heading = "Talk")]
+    pub(crate) json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  flowlock trust                      the flowlock.toml of this directory, or the nearest above it
+  flowlock trust /srv/etl --remove
+
+By itself a project's flowlock.toml may set a namespace, the time zone of names and a sqlite:
+store below its own directory. Trusted, all its settings count, until its content changes. Read it
+first: with it, its author decides which server is asked, and which files are read for that.";
 
 #[derive(Serialize)]
 struct Report {
@@ -24,7 +52,7 @@ struct TrustedJson {
 }
 
 /// Trusts a file, no longer trusts it, or lists all. Settings are not read: they may be what is wrong.
-pub(crate) fn trust(global: &Global, args: &args::Trust) -> Result<u8, Failure> {
+pub(crate) fn trust(global: &Global, args: &TrustArgs) -> Result<u8, Failure> {
     let surroundings = Surroundings::of_this_process();
     let Some(trust) = Trust::of(&surroundings)? else {
         let message = "there is no home directory to keep that in; set HOME or XDG_STATE_HOME";

@@ -2,19 +2,46 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use flowlock::store::Seen;
 use flowlock::{Name, RunId, Token};
 
 use super::confirm::confirmed;
-use crate::args::{Global, Unlock};
+use crate::args::{Global, values};
 use crate::door::Door;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, shown};
 use crate::times;
 
+/// Takes names away.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct UnlockArgs {
+    /// A run id, or a name somebody holds; run: or name: in front says which
+    #[arg(value_name = "NAME|RUN", value_parser = values::text())]
+    pub(crate) what: String,
+    /// Free the names at once, whatever the run's processes still do
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Only if the run holds its names for longer than this
+    #[arg(long, value_name = "D", value_parser = values::age)]
+    pub(crate) if_older: Option<Duration>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  flowlock unlock sales.clean             shows who holds it, and asks
+  flowlock unlock etl.17 --yes --if-older 6h
+
+The run can neither renew nor commit from then on. Its names are free when it acknowledges, or when its
+lease ends; with --now at once, although its processes may still be writing.";
+
 /// Shows the holder, asks, and revokes exactly that grant.
-pub(crate) fn unlock(global: &Global, args: &Unlock) -> Result<u8, Failure> {
+pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> {
     let door = Door::open(global)?;
     let Some((seen, token)) = holder(&door, &args.what)? else {
         let message = format!("nobody holds {}", shown(&args.what));

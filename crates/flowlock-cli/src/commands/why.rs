@@ -3,18 +3,33 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
+use clap::Args;
 use flowlock::store::{NameSeen, Seen};
 use flowlock::{Name, Record, RecordState, RunId, Space};
 use serde::Serialize;
 
 use super::check::problem;
-use crate::args::{Global, Why};
+use crate::args::{Global, values};
 use crate::door::Door;
 use crate::exit::{self, Failure};
 use crate::hint;
 use crate::json::{self, RecordJson, RunJson};
 use crate::terminal::{self, shown};
 use crate::times;
+
+/// Explains a wait.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  flowlock why                   every run that waits\n  flowlock why reporting.daily   a job, a run or a name\n  flowlock why name:sales.clean  only the name"
+)]
+pub(crate) struct WhyArgs {
+    /// A job, a run id or a name; job:, run: or name: in front says which
+    #[arg(value_name = "X", value_parser = values::text())]
+    pub(crate) what: Option<String>,
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
 
 #[derive(Serialize)]
 struct WhyJson<'a> {
@@ -60,7 +75,7 @@ impl<'a> Subject<'a> {
 }
 
 /// Explains. A subject that nobody knows exits 1.
-pub(crate) fn why(global: &Global, args: &Why) -> Result<u8, Failure> {
+pub(crate) fn why(global: &Global, args: &WhyArgs) -> Result<u8, Failure> {
     let door = Door::open(global)?;
     let alive = door.flowlock.runs().map_err(|error| door.failure(error))?;
     let subject = Subject::of(args.what.as_deref());

@@ -5,16 +5,38 @@ mod redis;
 
 use std::time::Duration;
 
+use clap::Args;
 use flowlock::Namespace;
 use flowlock::config::{Config, Source, Surroundings};
 use flowlock::store::{Loss, NamespaceSeen, View, Watermark, without_password};
 use serde::Serialize;
 
-use crate::args::{Doctor, Global};
+use crate::args::{Global, values};
 use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table};
+
+/// Examines the store.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo flowlock doctor --init-shared --group flow    one store for all users of this group
+  flowlock doctor --accept-restore                   after a backup of the store was put back")]
+pub(crate) struct DoctorArgs {
+    /// Make the shared store's directory, so that all users of the group use one store
+    #[arg(long, requires = "group")]
+    pub(crate) init_shared: bool,
+    /// The group that may use the shared store
+    #[arg(long, value_name = "G", requires = "init_shared", value_parser = values::text())]
+    pub(crate) group: Option<String>,
+    /// Take the store as it is from now on, though it went back or is another one than it was
+    #[arg(long)]
+    pub(crate) accept_restore: bool,
+    /// Print JSON
+    #[arg(long, help_heading = "Talk")]
+    pub(crate) json: bool,
+}
 
 /// How long the lock is waited for: longer than a server that was restarted grants nothing, unless its URL says so.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -51,7 +73,7 @@ impl From<flowlock::store::Finding> for Finding {
 }
 
 /// Examines, or prepares the shared store first.
-pub(crate) fn doctor(global: &Global, args: &Doctor) -> Result<u8, Failure> {
+pub(crate) fn doctor(global: &Global, args: &DoctorArgs) -> Result<u8, Failure> {
     let settings = match (args.init_shared, &args.group) {
         (true, Some(group)) => prepare(global, group)?,
         _ => Settings::read(global)?,

@@ -1,5 +1,6 @@
 //! `flowlock run`: wait for the names, run the command, mark its outputs as written.
 
+mod args;
 mod plan;
 
 use std::ffi::OsString;
@@ -15,8 +16,10 @@ use flowlock::{Error, Grant, Job, Lost, LostBy};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use self::args::IfLocked;
+pub(crate) use self::args::RunArgs;
 use self::plan::Plan;
-use crate::args::{Global, IfLocked, IfWritten, Run};
+use crate::args::{Global, IfWritten};
 use crate::door::{Door, Settings};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
@@ -29,7 +32,7 @@ use crate::terminal::{self, shown};
 use crate::waiting;
 
 /// Carries out the command and writes what happened to `--json-result`.
-pub(crate) fn run(global: &Global, args: &Run) -> Result<u8, Failure> {
+pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8, Failure> {
     let mut file = args.json_result.as_deref().map(result_file).transpose()?;
     let mut story = ResultJson { version: json::VERSION, ..ResultJson::default() };
     let ended = begin(global, args, &mut story);
@@ -67,7 +70,7 @@ fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failu
     Ok(file.write_all(b"\n")?)
 }
 
-fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Failure> {
+fn begin(global: &Global, args: &RunArgs, story: &mut ResultJson) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::read(global)?);
     let plan = Plan::new(&settings, args)?;
     story.job = Some(plan.job.as_str().to_owned());
@@ -80,7 +83,7 @@ fn begin(global: &Global, args: &Run, story: &mut ResultJson) -> Result<u8, Fail
 /// A run under way.
 struct Errand<'a> {
     global: &'a Global,
-    args: &'a Run,
+    args: &'a RunArgs,
     door: Door,
     signals: Signals,
     story: &'a mut ResultJson,

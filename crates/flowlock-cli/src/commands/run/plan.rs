@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use flowlock::JobName;
 
-use crate::args::Run;
+use super::args::RunArgs;
 use crate::child;
 use crate::dates::Dates;
 use crate::door::Settings;
@@ -32,7 +32,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Checks the names, the job, the command, the note and the lease.
-    pub(super) fn new(settings: &Settings, args: &Run) -> Result<Self, Failure> {
+    pub(super) fn new(settings: &Settings, args: &RunArgs) -> Result<Self, Failure> {
         let dates = settings.dates(&args.dates)?;
         let command = if args.expand { expanded(&args.command, &dates)? } else { args.command.clone() };
         child::find(&command[0]).map_err(|problem| Failure::cannot_start(&command[0], &problem))?;

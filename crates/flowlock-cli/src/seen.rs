@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use flowlock::Flowlock;
 use flowlock::config::{make_private, open_private};
+use flowlock::host_clock::HostClock;
 use flowlock::store::{Epoch, Loss, Watermark};
 use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
@@ -267,11 +268,10 @@ fn directory_of(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// The store's clock, and this machine's boot clock, in milliseconds.
+/// The store's clock, and this machine's boot clock, in milliseconds. A command in a time namespace reads the same one.
 fn clock(flowlock: &Flowlock) -> Option<(i64, i64)> {
     let store_ms = flowlock.store().clock_ms(flowlock.namespace()).ok()?;
-    let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?;
-    Some((store_ms, i64::try_from(Duration::from(boot).as_millis()).ok()?))
+    Some((store_ms, HostClock::of_this_process().ok()?.boot_ms()))
 }
 
 fn boot() -> String {

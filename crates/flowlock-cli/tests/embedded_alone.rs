@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use flowlock_testkit::{Call, Fault, PATIENCE, until};
+use flowlock_testkit::{Call, Cli, Fault, Gate, PATIENCE, until};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -320,20 +320,25 @@ fn with_close_a_surviving_grandchild_keeps_nothing() {
     drop(leftover);
 }
 
-/// Alone: the file, and every process of it, is in the same time namespace; a server would not be.
-#[test]
-fn deadlines_are_kept_where_the_time_since_boot_is_not_the_time_without_sleep() {
-    let cli = cli().with_program("unshare");
-    // As after a day of being suspended.
-    let elsewhen = ["--time", "--boottime", "100000", "--monotonic", "5000"];
-    let is_allowed = std::process::Command::new("unshare").args(elsewhen).arg("true").output();
+/// This command line in a time namespace whose clocks are shifted so; none where this machine does not allow it.
+fn shifted(cli: &Cli, shift: &[&'static str]) -> Option<(Cli, Vec<&'static str>)> {
+    let line = [shift, &["--fork"]].concat();
+    let is_allowed = std::process::Command::new("unshare").args(&line).arg("true").output();
     if !is_allowed.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: this user may not make a time namespace");
-        return;
+        return None;
     }
-    let flowlock = env!("CARGO_BIN_EXE_flowlock");
+    Some((cli.clone().with_program("unshare"), [&line[..], &[env!("CARGO_BIN_EXE_flowlock")]].concat()))
+}
+
+/// Alone: a server has a clock of its own.
+#[test]
+fn deadlines_are_kept_where_the_time_since_boot_is_not_the_time_without_sleep() {
+    // As after a day of being suspended.
+    let elsewhen = ["--time", "--boottime", "100000", "--monotonic", "5000"];
+    let Some((cli, flowlock)) = shifted(&cli(), &elsewhen) else { return };
     let run = |flags: &[&str]| {
-        let line = [&elsewhen[..], &[flowlock, "run", "-o", "a"], flags].concat();
+        let line = [&flowlock[..], &["run", "-o", "a"], flags].concat();
         let begun = std::time::Instant::now();
         (cli.run(line), begun.elapsed())
     };
@@ -342,4 +347,39 @@ fn deadlines_are_kept_where_the_time_since_boot_is_not_the_time_without_sleep() 
     assert!(took < std::time::Duration::from_secs(6), "{took:?}");
     // Its lease of 1 s is renewed all the time.
     run(&["--duration", "1s", "--", "sleep", "2.5"]).0.code(0).stderr("");
+}
+
+/// Alone: a server has a clock of its own.
+#[test]
+fn a_lease_is_as_long_in_every_time_namespace() {
+    let plain = cli();
+    let shift = ["--time", "--boottime", "86400"];
+    let Some((elsewhen, flowlock)) = shifted(&plain, &shift) else { return };
+    let here: (&Cli, &[&str]) = (&plain, &[]);
+    let there: (&Cli, &[&str]) = (&elsewhen, &flowlock);
+    for ((holders, holding), (others, trying)) in [(here, there), (there, here)] {
+        // Who lives keeps its names.
+        let gate = Gate::new(plain.home().join("gate"));
+        let script = format!("echo in; {}", gate.wait());
+        let hold = ["run", "--name", "holder", "-l", "x", "--", "sh", "-c", &script];
+        let holder = holders.start([holding, &hold].concat());
+        holder.says("in\n");
+        let said = others.run([trying, &["run", "-l", "x", "--wait", "0", "--", "true"]].concat());
+        said.code(75).stderr_has("lock x is held by holder");
+        // So does who waits keep its place.
+        let wait = ["run", "--name", "second", "-l", "x", "--wait", "60s", "--", "true"];
+        let second = holders.start([holding, &wait].concat());
+        until("a waiter", PATIENCE, || plain.run(["status"]).out().contains("queued").then_some(()));
+        others.run([trying, &["run", "-l", "y", "--", "true"]].concat()).code(0);
+        assert!(plain.run(["status"]).out().contains("queued"), "it was taken for one whose wait is over");
+        gate.open();
+        fs::remove_file(plain.home().join("gate")).unwrap();
+        holder.wait().code(0).stderr("");
+        second.wait().code(0).stderr("");
+        // A lease that nobody renews ends, and no later than it should.
+        let start = ["start", "build", "-l", "x", "--duration", "2s"];
+        holders.run([holding, &start].concat()).code(0);
+        let lapsed = ["run", "-l", "x", "--wait", "20s", "--", "true"];
+        others.run([trying, &lapsed].concat()).code(0);
+    }
 }

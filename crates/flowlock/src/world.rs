@@ -47,14 +47,26 @@ pub(crate) fn random_u64() -> u64 {
 
 /// The machine's clocks: `CLOCK_BOOTTIME` and `CLOCK_REALTIME`.
 pub(crate) fn system_now() -> Now {
-    let wall = read(nix::time::ClockId::CLOCK_REALTIME);
-    Now { boot_ms: boot_now_ms(), wall_us: wall.tv_sec() * 1_000_000 + wall.tv_nsec() / 1_000 }
+    Now { boot_ms: boot_now_ms(), wall_us: wall_us() }
 }
 
-/// `CLOCK_BOOTTIME` alone, in milliseconds.
+/// `CLOCK_REALTIME` in microseconds.
+pub(crate) fn wall_us() -> i64 {
+    let wall = read(nix::time::ClockId::CLOCK_REALTIME);
+    wall.tv_sec() * 1_000_000 + wall.tv_nsec() / 1_000
+}
+
+/// `CLOCK_BOOTTIME` alone, in milliseconds. Another process's may be shifted: what is compared with others' times is told
+/// by a [`HostClock`](crate::host_clock::HostClock).
 pub(crate) fn boot_now_ms() -> i64 {
+    let (seconds, nanoseconds) = boot_time();
+    seconds * 1_000 + nanoseconds / 1_000_000
+}
+
+/// `CLOCK_BOOTTIME` in seconds and nanoseconds.
+pub(crate) fn boot_time() -> (i64, i64) {
     let boot = read(nix::time::ClockId::CLOCK_BOOTTIME);
-    boot.tv_sec() * 1_000 + boot.tv_nsec() / 1_000_000
+    (boot.tv_sec(), boot.tv_nsec())
 }
 
 fn read(clock: nix::time::ClockId) -> nix::sys::time::TimeSpec {

@@ -49,6 +49,7 @@ use super::{
 };
 use crate::bounds::Bounds;
 use crate::engine::{self, Effect};
+use crate::host_clock::HostClock;
 use crate::id::ClientId;
 use crate::name::Namespace;
 use crate::step::{Answer, Step};
@@ -104,7 +105,8 @@ impl SqliteStore {
         let boot_id = crate::world::system_boot_id().map_err(|error| {
             at_path("read the boot id from", Path::new("/proc/sys/kernel/random/boot_id"), error)
         })?;
-        Self::open_in(path, patience, |lives| Box::new(Machine { boot_id, lives }))
+        let clock = HostClock::of_this_process().map_err(shifted)?;
+        Self::open_in(path, patience, |lives| Box::new(Machine { boot_id, clock, lives }))
     }
 
     /// Opens the store in another world, for tests: its time and its processes are those of `world`.
@@ -431,16 +433,26 @@ fn confirm_ceiling(
     })
 }
 
+/// Says that leases cannot be compared with those of other processes.
+fn shifted(error: std::io::Error) -> StoreError {
+    let message = format!(
+        "cannot tell whether a time namespace shifts this process's boot clock, by which leases are compared with those of \
+         other processes: {error}"
+    );
+    StoreError::new(StoreErrorKind::Unusable, message).caused_by(error)
+}
+
 /// This machine: its clocks, its boot, its processes.
 #[derive(Debug)]
 struct Machine {
     boot_id: String,
+    clock: HostClock,
     lives: Arc<Lives>,
 }
 
 impl World for Machine {
     fn now(&self) -> Now {
-        crate::world::system_now()
+        self.clock.now()
     }
     fn boot_id(&self) -> String {
         self.boot_id.clone()

@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 /* Kinds of calls, as bits of FAULT_KINDS. The journal uses the same numbers. */
-enum { WRITE = 1, SYNC = 2, SEND = 4, TRUNCATE = 8, RENAME = 16, LINK = 32, UNLINK = 64, OPEN = 128, CREATE = 256 };
+enum { WRITE = 1, SYNC = 2, SEND = 4, TRUNCATE = 8, RENAME = 16, LINK = 32, UNLINK = 64, OPEN = 128, CREATE = 256, SYNC_FAILED = 512 };
 enum { NOTHING = 0, KILL_BEFORE = 1, KILL_AFTER = 2, REFUSE_ONCE = 3, REFUSE_FOR_EVER = 4, STOP_BEFORE = 5 };
 enum { GO = 0, GO_AND_DIE = 1, REFUSED = -1 };
 
@@ -230,8 +230,12 @@ int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
 static int synced(long call, int fd) {
     char path[PATH_MAX];
     int pass = gate(SYNC, path_of(fd, path));
-    if (pass == REFUSED) return -1;
     int64_t began = journal_length(); /* only what was written before the sync began is promised */
+    if (pass == REFUSED) {
+        note(SYNC_FAILED, path, began, NULL, 0, 0);
+        errno = refusal;
+        return -1;
+    }
     int result = syscall(call, fd);
     if (result == 0) note(SYNC, path, began, NULL, 0, 0);
     return leave(pass, result);

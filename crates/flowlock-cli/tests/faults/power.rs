@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use flowlock_testkit::{Call, Cli, Fault, Injected, Journal, Luck};
+use flowlock_testkit::{Call, Cli, Fault, Gate, Injected, Journal, Luck};
+use nix::errno::Errno;
 use tempfile::TempDir;
 
 use crate::{Chance, cli, records, rounds, run};
@@ -202,4 +203,35 @@ fn what_was_created_and_removed_by_hand_is_so_after_a_power_loss() {
     journal.after_power_loss(journal.len(), Luck::None, &below, disk.path());
     let (cli, _faults) = rebooted(disk.path(), &Told::default());
     assert_eq!(records(&cli).into_keys().collect::<Vec<_>>(), ["b"]);
+}
+
+/// A sync that fails takes what it was for with it, and the next one says that all is well.
+#[test]
+fn a_commit_whose_sync_failed_is_acknowledged_only_once_it_is_on_the_disk() {
+    let mut refused = 0;
+    for sync in 1..=8 {
+        let cli = cli();
+        let below = cli.home().join("store");
+        let faults = Fault::below(&below)
+            .calls(&[Call::Sync])
+            .journal()
+            .refuse_once(sync, Errno::EIO)
+            .disarmed()
+            .inject();
+        history(&cli, &faults, &[Kind::Shared], 1, 1);
+        // As long as somebody has the store open, SQLite does not move the journal into it.
+        let gate = Gate::new(cli.home().join("gate"));
+        let holder =
+            cli.clone().with_faults(&faults).start(run("-l held", &format!("echo in; {}", gate.wait())));
+        holder.says("in\n");
+        faults.arm();
+        history(&cli, &faults, &[Kind::Shared], 1, 2);
+        let journal = faults.journal();
+        faults.disarm();
+        gate.open();
+        holder.wait().code(0);
+        refused += faults.fired();
+        is_whole(&journal, journal.len(), Luck::None, &below);
+    }
+    assert!(refused > 3, "only {refused} syncs were refused");
 }

@@ -2,9 +2,10 @@
 //!
 //! The model is the one POSIX promises, no kinder: bytes and lengths survive if their file was synced after they were
 //! written; a new file's name survives if the file or its directory was synced; a rename, link or removal survives
-//! if its directory was. What was not synced may survive too, in any combination of 512-byte sectors ([`Luck`]).
+//! if its directory was. A sync that fails is as on Linux: what it was for is gone, though a later sync says that all is
+//! well, unless it is written anew. What was not synced may survive too, in any combination of 512-byte sectors ([`Luck`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 const MAGIC: u32 = 0x464c_4a31;
@@ -39,6 +40,7 @@ enum Event {
     Write { offset: u64, bytes: Vec<u8> },
     Truncate { length: u64 },
     Sync { began: u64 },
+    SyncFailed { began: u64 },
     Rename { to: PathBuf },
     Link { to: PathBuf },
     Unlink,
@@ -122,6 +124,7 @@ impl Entry {
             32 => Event::Link { to: path_from(extra) },
             64 => Event::Unlink,
             256 => Event::Create,
+            512 => Event::SyncFailed { began: number },
             other => panic!("the journal has an entry of unknown kind {other} at byte {start}"),
         };
         Entry { start, path, event }
@@ -151,6 +154,8 @@ struct FileState {
     changes: Vec<(usize, Event)>,
     /// Changes with a smaller index are on the disk.
     safe_before: usize,
+    /// Changes that a sync failed to bring there: no later one does.
+    dropped: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -174,6 +179,9 @@ impl Disk {
                 self.files[file].changes.push((index, entry.event.clone()));
             }
             Event::Sync { began } => self.sync(&entry.path, all.partition_point(|e| e.start < *began)),
+            Event::SyncFailed { began } => {
+                self.drop_unsynced(&entry.path, all.partition_point(|e| e.start < *began));
+            }
             // A directory: the journal knows files only, and a directory that is missing is made again.
             Event::Rename { .. } if !self.names_now.contains_key(&entry.path) => {}
             Event::Rename { to } => {
@@ -202,7 +210,7 @@ impl Disk {
         if let Some(file) = self.names_now.get(path) {
             return *file;
         }
-        self.files.push(FileState { changes: Vec::new(), safe_before: index });
+        self.files.push(FileState { safe_before: index, ..FileState::default() });
         self.files.len() - 1
     }
 
@@ -216,6 +224,14 @@ impl Disk {
             let as_new_file = file.is_some() && change.file == file && change.path == path;
             change.safe |= as_new_file || change.path.parent() == Some(path);
         }
+    }
+
+    fn drop_unsynced(&mut self, path: &Path, before: usize) {
+        let Some(file) = self.names_now.get(path) else { return };
+        let state = &mut self.files[*file];
+        let unsynced = state.safe_before..before;
+        let changes = state.changes.iter().map(|(index, _)| *index);
+        state.dropped.extend(changes.filter(|index| unsynced.contains(index)));
     }
 
     fn surviving_names(&self, toss: &mut Toss) -> BTreeMap<PathBuf, usize> {
@@ -238,7 +254,7 @@ impl Disk {
         let state = &self.files[file];
         let mut content = Vec::new();
         for (index, change) in &state.changes {
-            let safe = *index < state.safe_before;
+            let safe = *index < state.safe_before && !state.dropped.contains(index);
             match change {
                 Event::Truncate { length } if safe || toss.lucky() => content.resize(*length as usize, 0),
                 Event::Write { offset, bytes } => {

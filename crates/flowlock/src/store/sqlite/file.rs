@@ -1,7 +1,7 @@
 //! The open file: a connection, what it was opened with, and how its content reaches the disk.
 
 use std::fs::{File, Metadata};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use rusqlite::{Connection, TransactionBehavior};
 
@@ -10,7 +10,7 @@ use super::failure::{not_synced, translate, translate_commit};
 use super::identity::{Counted, Identity};
 use super::open;
 use super::place::Place;
-use crate::store::{Limits, StoreError, StoreErrorKind};
+use crate::store::{Limits, StoreError};
 
 #[derive(Debug)]
 pub(super) struct OpenFile {
@@ -84,33 +84,47 @@ impl OpenFile {
     /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
     pub(super) fn sync(&mut self, store: &Place) -> Result<(), StoreError> {
         let wal = store.beside("-wal");
-        let unknown = |error: std::io::Error| not_synced(wal.path(), error);
-        let inode = wal.look().map_err(unknown)?.ino();
-        if self.journal.as_ref().is_none_or(|(known, _)| *known != inode) {
-            let journal = wal.open().map_err(unknown)?;
-            let inode = journal.metadata().map_err(unknown)?.ino();
-            // The journal may be new: its name must be on the disk as well.
-            wal.sync_directory().map_err(unknown)?;
-            self.journal = Some((inode, journal));
-        }
-        self.journal.as_ref().map_or(Ok(()), |(_, journal)| journal.sync_data()).map_err(unknown)
+        self.journal(&wal).and_then(File::sync_data).map_err(|error| not_synced(wal.path(), error))
     }
 
-    /// After a sync that failed, another one says nothing about what the first was for: all of the journal is
-    /// moved to the file, which is synced.
-    pub(super) fn write_anew(&mut self) -> Result<(), StoreError> {
-        let (busy, all, moved): (i64, i64, i64) = self
-            .sql
-            .query_row("pragma wal_checkpoint(full)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .map_err(|error| translate(error).into_unknown())?;
-        if busy != 0 || all != moved {
-            let message =
-                "a sync failed, and the journal is in use; whether the step survives a power loss is unknown";
-            return Err(StoreError::new(StoreErrorKind::Unknown, message));
-        }
-        Ok(())
+    /// Writes the journal once more, as it is, and syncs it: what a sync could not write, Linux takes for written all the
+    /// same, and another sync says that all is well. Only with the turn to write.
+    pub(super) fn write_anew(&mut self, store: &Place) -> Result<(), StoreError> {
+        let wal = store.beside("-wal");
+        let written = self.journal(&wal).and_then(rewrite).and_then(|()| wal.sync_directory());
+        written.map_err(|error| not_synced(wal.path(), error))
+    }
+
+    /// The journal, opened; a new one's name is on the disk.
+    fn journal(&mut self, wal: &Place) -> std::io::Result<&File> {
+        let inode = wal.look()?.ino();
+        let known = self.journal.take().filter(|(known, _)| *known == inode);
+        let journal = if let Some(known) = known {
+            known
+        } else {
+            let journal = wal.open()?;
+            let inode = journal.metadata()?.ino();
+            wal.sync_directory()?;
+            (inode, journal)
+        };
+        Ok(&self.journal.insert(journal).1)
     }
 }
+
+fn rewrite(journal: &File) -> std::io::Result<()> {
+    let (mut piece, mut at) = (vec![0; PIECE], 0);
+    loop {
+        let read = journal.read_at(&mut piece, at)?;
+        if read == 0 {
+            return journal.sync_all();
+        }
+        journal.write_all_at(&piece[..read], at)?;
+        at += read as u64;
+    }
+}
+
+/// How much of the journal is written anew at a time.
+const PIECE: usize = 256 * 1024;
 
 /// `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.
 fn beside(store: &Place) -> ([Option<Identity>; 2], u64) {

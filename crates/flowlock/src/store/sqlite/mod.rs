@@ -276,6 +276,7 @@ impl SqliteStore {
     ) -> Result<Effect, StoreError> {
         let Inner { turnstile, file, identity, owes_sync } = inner;
         let turn = turnstile.enter(limits)?;
+        limits.is_still_wanted()?;
         let file = self.usable(file, *identity, limits)?;
         let _timed = file.timed(limits);
         let (effect, epoch) = file.write(|sql| {
@@ -289,11 +290,10 @@ impl SqliteStore {
         // Out of turn: others may write while this waits for the disk, and one sync serves them all.
         drop(turn);
         if effect.must_sync {
-            let first = !std::mem::replace(owes_sync, true);
-            if first {
-                file.sync(&self.place)?;
-            } else {
-                file.write_anew()?;
+            let owed = std::mem::replace(owes_sync, true);
+            if owed || file.sync(&self.place).is_err() {
+                let _turn = turnstile.enter(limits).map_err(StoreError::into_unknown)?;
+                file.write_anew(&self.place)?;
             }
             *owes_sync = false;
             self.watermarks.saw_durable(namespace, reached);
@@ -342,6 +342,7 @@ impl Store for SqliteStore {
         let effect = {
             let limits = limits.clone().no_later_than(later(Instant::now(), self.patience));
             let mut inner = self.inner(&limits)?;
+            limits.is_still_wanted()?;
             let done = self.transact(&mut inner, namespace, step, &limits);
             if let Err(error) = &done
                 && error.kind() != StoreErrorKind::Unreachable

@@ -1,13 +1,14 @@
 //! The async twins (feature `async`, tokio): the same steps, without a thread per waiter.
 //!
-//! A future that is dropped while it waits leaves the line; a grant that comes back to nobody is given back, which is no
-//! failure. A commit goes on once it was polled, even if its future is dropped.
+//! A future that is dropped before its request was sent sends none; one that is dropped while it waits leaves the line; a
+//! grant that comes back to nobody is given back, which is no failure. A commit goes on once it was polled, even if its future is dropped.
 //!
 //! The store is asked on threads of the connection, not of the runtime: a runtime that shuts down waits for nothing here.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use crate::coordinator::Shared;
@@ -20,16 +21,16 @@ use crate::store::{StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending};
 
 impl Job {
-    /// Asks once; see [`try_acquire`](Self::try_acquire). If the future is dropped, a grant that comes back is given back.
+    /// Asks once; see [`try_acquire`](Self::try_acquire). If the future is dropped before the request was sent, none is; a
+    /// grant that comes back later is given back.
     pub async fn try_acquire_async(&self) -> Result<Acquired, Error> {
-        let job = self.as_here();
-        aside(self.shared(), move || job.try_acquire()).await
+        self.ask_aside(Self::try_acquire).await
     }
 
     /// Waits until all claims are held; see [`acquire`](Self::acquire). Holds no thread while it waits.
     ///
-    /// If the future is dropped, as in `select!`, the run leaves the line, and a grant that comes back is given back: that is
-    /// no failure, also with [`OnFail::Incomplete`](crate::OnFail::Incomplete).
+    /// If the future is dropped, as in `select!`, a request that was not sent yet is not sent, the run leaves the line, and a
+    /// grant that comes back is given back: that is no failure, also with [`OnFail::Incomplete`](crate::OnFail::Incomplete).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
@@ -40,8 +41,7 @@ impl Job {
     /// # }).unwrap();
     /// ```
     pub async fn acquire_async(&self) -> Result<Grant, Error> {
-        let job = self.as_here();
-        let mut pending = match aside(self.shared(), move || job.begin()).await? {
+        let mut pending = match self.ask_aside(Self::begin).await? {
             Begun::Granted(grant) => return Ok(grant),
             Begun::Waiting(pending) => Waits { shared: self.shared().clone(), pending: Some(pending) },
         };
@@ -54,6 +54,29 @@ impl Job {
                 return Ok(grant);
             }
         }
+    }
+
+    /// Asks on a worker, for as long as this future is there.
+    async fn ask_aside<T: Delivered>(
+        &self,
+        ask: impl FnOnce(&Job) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let asking = Asking::default();
+        let job = self.as_here(asking.given_up.clone());
+        aside(self.shared(), IfDropped::NotDone, move || ask(&job)).await
+    }
+}
+
+/// A future that asks something. When it is dropped the question is given up.
+#[derive(Default)]
+struct Asking {
+    given_up: Arc<AtomicBool>,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        // Nothing else is told by it: whoever sees it later sends the request, as if the drop had been later.
+        self.given_up.store(true, Ordering::Release);
     }
 }
 
@@ -93,7 +116,7 @@ impl Waits {
         let Some(mut pending) = self.pending.take() else {
             return Err(broken_off());
         };
-        let (pending, answer) = aside(&self.shared, move || {
+        let (pending, answer) = aside(&self.shared, IfDropped::NotDone, move || {
             let answer = ask(&mut pending);
             Ok((pending, answer))
         })
@@ -112,7 +135,7 @@ impl Grant {
     /// outputs say which.
     pub async fn commit_async(self) -> Result<Committed, Error> {
         let (shared, left) = (self.shared().clone(), Left::new());
-        aside(&shared, move || {
+        aside(&shared, IfDropped::DoneAllTheSame, move || {
             let _left = left;
             self.commit()
         })
@@ -122,7 +145,7 @@ impl Grant {
     /// The same with a note; see [`commit_with`](Self::commit_with).
     pub async fn commit_with_async(self, note: String) -> Result<Committed, Error> {
         let (shared, left) = (self.shared().clone(), Left::new());
-        aside(&shared, move || {
+        aside(&shared, IfDropped::DoneAllTheSame, move || {
             let _left = left;
             self.commit_with(&note)
         })
@@ -132,7 +155,7 @@ impl Grant {
     /// Ends the run without writing anything; see [`fail`](Self::fail).
     pub async fn fail_async(self) {
         let (shared, left) = (self.shared().clone(), Left::new());
-        let _ = aside(&shared, move || {
+        let _ = aside(&shared, IfDropped::DoneAllTheSame, move || {
             let _left = left;
             self.fail();
             Ok(())
@@ -167,13 +190,26 @@ impl Drop for Listening<'_> {
     }
 }
 
+/// What becomes of work whose future was dropped before a worker came to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfDropped {
+    /// Nobody wants it any more.
+    NotDone,
+    /// It was decided when the future was polled first.
+    DoneAllTheSame,
+}
+
 /// Has `work` done by a worker of the connection.
 async fn aside<T: Delivered>(
     shared: &Shared,
+    if_dropped: IfDropped,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let (give, take) = tokio::sync::oneshot::channel();
     shared.workers.carry_out(Box::new(move || {
+        if if_dropped == IfDropped::NotDone && give.is_closed() {
+            return;
+        }
         let done = catch_unwind(AssertUnwindSafe(work));
         // Whoever waited may be gone, now or before it looks.
         let _ = give.send(done.map(|answer| answer.map(|it| Parcel(Some(it)))));

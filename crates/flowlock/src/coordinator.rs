@@ -259,8 +259,11 @@ impl Builder {
     /// Opens the store at a URL; see [`Flowlock::open`].
     pub fn open(self, url: &str) -> Result<Flowlock, Error> {
         let until = later(Instant::now(), self.store_timeout);
-        let store =
-            open_store(url, self.store_timeout, &Limits { until, interrupted: self.interrupted.clone() })?;
+        let store = open_store(
+            url,
+            self.store_timeout,
+            &Limits { interrupted: self.interrupted.clone(), ..Limits::until(until) },
+        )?;
         Ok(self.with_store(store))
     }
 
@@ -394,7 +397,7 @@ impl Shared {
 
     /// Until then, or until the caller says that it will not wait.
     pub(crate) fn callers_limits(&self, until: Instant) -> Limits {
-        Limits { until, interrupted: self.interrupted.clone() }
+        Limits { interrupted: self.interrupted.clone(), ..Limits::until(until) }
     }
 
     /// Whether the caller says that it will not wait.
@@ -405,13 +408,17 @@ impl Shared {
     /// Reads; repeated as a step is, and no longer than the caller wants to wait.
     pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
         self.endings.settle(&self.limits_of_caller());
-        pages::checked(view, self.view_in(&self.namespace, view)?)
+        pages::checked(view, self.view_in(&self.namespace, view, &self.limits_of_caller())?)
     }
 
-    /// Reads another namespace; repeated as a step is.
-    pub(crate) fn view_in(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
-        let limits = self.limits_of_caller();
-        repeat(&limits, || self.store.view_within(namespace, view, &limits))
+    /// Reads another namespace within these limits; repeated as a step is.
+    pub(crate) fn view_in(
+        &self,
+        namespace: &Namespace,
+        view: &View,
+        limits: &Limits,
+    ) -> Result<Page, StoreError> {
+        repeat(limits, || self.store.view_within(namespace, view, limits))
     }
 
     /// Lists namespaces; repeated as a step is.
@@ -477,13 +484,13 @@ fn repeat<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) ->
     let mut pause = FIRST_PAUSE;
     let (mut repeated, mut unknown) = (false, false);
     loop {
-        let error = match ask() {
+        let error = match limits.is_still_wanted().and_then(|()| ask()) {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         unknown |= error.is_unknown();
         let last = limits.left().is_zero() && (repeated || error.is_out_of_time());
-        if !error.is_transient() || last || limits.is_interrupted() {
+        if !error.is_transient() || last || limits.is_interrupted() || limits.is_given_up() {
             // A plain refusal now says nothing about the try before it.
             return Err(if unknown { error.into_unknown() } else { error });
         }

@@ -88,7 +88,8 @@ impl Endings {
     /// store is away. Returns whether nothing is left.
     pub(crate) fn settle(&self, limits: &Limits) -> bool {
         let mut state = lock(&self.state);
-        while state.running && !state.away && !limits.left().is_zero() && !limits.is_interrupted() {
+        let is_over = || limits.left().is_zero() || limits.is_interrupted() || limits.is_given_up();
+        while state.running && !state.away && !is_over() {
             let nap = limits.left().min(LOOK);
             state = self.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::blocker::Blocked;
@@ -15,7 +16,7 @@ use crate::parent::Parent;
 use crate::run::Outcome;
 use crate::spec::{IfWritten, OnFail, Spec};
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::text::InvalidText;
 use crate::wait::{Begun, Pending, Progress};
 use crate::world::millis;
@@ -66,6 +67,8 @@ pub struct Job {
     max_runtime: Option<Duration>,
     keep_lapsed: Option<Duration>,
     renewal: Renewal,
+    /// Set when nobody waits any more for what it asks.
+    given_up: Option<Arc<AtomicBool>>,
 }
 
 #[derive(Debug, Clone)]
@@ -103,6 +106,7 @@ impl Job {
             max_runtime: None,
             keep_lapsed: None,
             renewal: Renewal::Automatic,
+            given_up: None,
         }
     }
 
@@ -411,7 +415,7 @@ impl Job {
 
     fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
         let shared = &self.flowlock.shared;
-        let limits = shared.limits_of_caller();
+        let limits = Limits { given_up: self.given_up.clone(), ..shared.limits_of_caller() };
         // What this process dropped before is not in its way.
         shared.endings.settle(&limits);
         let (holder, latest_ms) = (shared.holder()?, shared.latest_ms(&limits)?);
@@ -509,10 +513,11 @@ impl Job {
         self.parent.clone().or_else(|| INSIDE.with_borrow(around))
     }
 
-    /// The same job for another thread, with the parent that it has on this one.
+    /// The same job for another thread, with the parent that it has on this one. Once `given_up` is set it sends nothing
+    /// more.
     #[cfg(feature = "async")]
-    pub(crate) fn as_here(&self) -> Self {
-        Self { parent: self.parent_now(), ..self.clone() }
+    pub(crate) fn as_here(&self, given_up: Arc<AtomicBool>) -> Self {
+        Self { parent: self.parent_now(), given_up: Some(given_up), ..self.clone() }
     }
 
     #[cfg(feature = "async")]

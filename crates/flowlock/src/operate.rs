@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::claim::Claims;
@@ -18,6 +18,9 @@ use crate::world::later;
 
 /// How much memory all runs of a namespace may take at once: a server may invent ever new ones.
 const MOST_BYTES_OF_RUNS: usize = 128 << 20;
+/// How many times `store_timeout` all questions about a store's namespaces take together at most: a server may list what it
+/// likes, and answer each of them slowly.
+const MOST_TIME: u32 = 10;
 /// How long a short administrative step waits for the end of a pause after a failover, whatever a server says.
 const LONGEST_FAILOVER_PAUSE: Duration = Duration::from_mins(10);
 
@@ -197,9 +200,18 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn namespaces(&self) -> Result<Vec<(Namespace, Option<NamespaceSeen>)>, Error> {
+        let most = self.shared.store_timeout * MOST_TIME;
+        let end = later(Instant::now(), most);
         let mut all = Vec::new();
-        for namespace in self.shared.list_namespaces()? {
-            match self.shared.view_in(&namespace, &View::Namespace).map(|page| page.content) {
+        let namespaces = self.shared.list_namespaces()?;
+        let count = namespaces.len();
+        for (asked, namespace) in namespaces.into_iter().enumerate() {
+            if Instant::now() >= end {
+                return Err(looked_too_long(asked, count, most).into());
+            }
+            let limits = self.shared.limits_of_caller().no_later_than(end);
+            let page = self.shared.view_in(&namespace, &View::Namespace, &limits);
+            match page.map(|page| page.content) {
                 Ok(Content::Namespace(Some(seen))) if seen.removed.is_none() => {
                     all.push((namespace, Some(seen)));
                 }
@@ -301,6 +313,14 @@ impl Default for Creation {
     fn default() -> Self {
         Self { record_life: None, note: None, holders: Holders::Respect }
     }
+}
+
+fn looked_too_long(asked: usize, all: usize, time: Duration) -> StoreError {
+    let message = format!(
+        "{asked} of {all} namespaces were looked at within {} s; a larger store_timeout gives them more time",
+        time.as_secs()
+    );
+    StoreError::new(StoreErrorKind::Unreachable, message).out_of_time()
 }
 
 fn checked(names: &[&str]) -> Result<Vec<Name>, Error> {

@@ -20,6 +20,8 @@ pub struct Limits {
     pub until: Instant,
     /// Set from outside, by a signal handler for example, when the caller will wait no longer.
     pub interrupted: Option<Arc<AtomicBool>>,
+    /// Set when nobody waits for the answer any more: what was not sent by then need not be. What was sent goes on.
+    pub given_up: Option<Arc<AtomicBool>>,
 }
 
 /// How much of a pause was slept.
@@ -34,12 +36,12 @@ pub(crate) enum Slept {
 impl Limits {
     /// Waits for `patience` from now on; nothing ends that early.
     pub fn within(patience: Duration) -> Self {
-        Self { until: later(Instant::now(), patience), interrupted: None }
+        Self::until(later(Instant::now(), patience))
     }
 
     /// Waits until then; nothing ends that early.
     pub fn until(until: Instant) -> Self {
-        Self { until, interrupted: None }
+        Self { until, interrupted: None, given_up: None }
     }
 
     /// One of so many equal parts of what is left, for those that are asked one after the other.
@@ -64,6 +66,20 @@ impl Limits {
     /// Whether the caller will wait no longer, whatever is left.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.as_ref().is_some_and(|interrupted| interrupted.load(Ordering::Acquire))
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.as_ref().is_some_and(|given_up| given_up.load(Ordering::Acquire))
+    }
+
+    /// To be asked just before something is sent: an error if nobody waits for the answer any more.
+    pub(crate) fn is_still_wanted(&self) -> Result<(), StoreError> {
+        if !self.is_given_up() {
+            return Ok(());
+        }
+        let message = "not sent: nobody waits for the answer any more";
+        Err(StoreError::new(StoreErrorKind::Unreachable, message).out_of_time())
     }
 
     /// How long to sleep before looking at the limits again; `None` if the wait is over.

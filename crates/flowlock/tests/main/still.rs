@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::process::Command;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use flowlock::{Begun, Flowlock, Outcome, RunId, State};
@@ -74,6 +75,32 @@ fn nothing_that_is_dropped_waits_for_a_file_that_is_locked() {
         Flock::lock(turn, FlockArg::LockExclusive).unwrap()
     };
     nothing_waits(&flowlock, lock, drop);
+}
+
+/// Those that came to the file wait there for their turn; dropped meanwhile, they leave no trace in it.
+#[test]
+fn a_request_whose_future_is_dropped_while_the_file_is_locked_is_not_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flowlock.db");
+    let flowlock = Flowlock::open(&format!("sqlite:{}", path.display())).unwrap();
+    flowlock.job("first").lock("a").acquire().unwrap().commit().unwrap();
+    let outcomes = || flowlock.namespaces().unwrap()[0].1.as_ref().unwrap().outcomes;
+    let before = outcomes();
+    let turn = File::open(format!("{}-lock", path.display())).unwrap();
+    let turn = Flock::lock(turn, FlockArg::LockExclusive).unwrap();
+    let job = flowlock.job("job").lock("a");
+    {
+        let mut asked: Vec<_> = (0..30).map(|_| Box::pin(job.try_acquire_async())).collect();
+        for asked in &mut asked {
+            assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        // They come to the file; should one not have come there, it is not sent for another reason.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    drop(turn);
+    assert!(flowlock.flush(PATIENT));
+    flowlock.job("last").lock("a").acquire().unwrap().commit().unwrap();
+    assert_eq!(outcomes() - before, 1);
 }
 
 const URL: &str = "FLOWLOCK_TEST_SHORT_PROGRAM";

@@ -80,6 +80,7 @@ struct Place {
 #[derive(Debug)]
 struct Waiter {
     job: Job,
+    limits: Limits,
     fate: Mutex<Fate>,
     changed: Condvar,
 }
@@ -127,10 +128,11 @@ impl Line {
     pub(super) fn ask(&self, job: Job, limits: &Limits) -> Result<Replies, Failure> {
         let mut place = lock(&self.place);
         if place.led {
-            let waiter = Arc::new(Waiter { job, fate: Mutex::new(Fate::Queued), changed: Condvar::new() });
+            let (limits, fate) = (limits.clone(), Mutex::new(Fate::Queued));
+            let waiter = Arc::new(Waiter { job, limits, fate, changed: Condvar::new() });
             place.queue.push_back(waiter.clone());
             drop(place);
-            return self.wait(&waiter, limits);
+            return self.wait(&waiter);
         }
         place.led = true;
         let wire = place.wire.take();
@@ -138,8 +140,8 @@ impl Line {
         Lead::new(self, wire).carry(&job, limits)
     }
 
-    fn wait(&self, waiter: &Arc<Waiter>, limits: &Limits) -> Result<Replies, Failure> {
-        let mut wait = Wait::new(limits);
+    fn wait(&self, waiter: &Arc<Waiter>) -> Result<Replies, Failure> {
+        let mut wait = Wait::new(&waiter.limits);
         let mut fate = lock(&waiter.fate);
         let over = loop {
             if !matches!(*fate, Fate::Queued | Fate::Sent) {
@@ -169,7 +171,7 @@ impl Line {
             Fate::Lead => {
                 drop(fate);
                 let wire = lock(&self.place).wire.take();
-                Lead::new(self, wire).carry(&waiter.job, limits)
+                Lead::new(self, wire).carry(&waiter.job, &waiter.limits)
             }
             _ => Err(failure::unanswered(&self.address, &Trouble::Io(over))),
         }

@@ -1,13 +1,14 @@
 //! What is dropped: no drop waits for the store, and a grant that comes back to nobody is given back.
 
+use std::collections::BTreeSet;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use flowlock::step::Step;
-use flowlock::{Acquired, Begun, Creation, Flowlock, Grant, Job, Name, OnFail, Record, RecordState};
+use flowlock::{Acquired, Begun, Creation, Flowlock, Grant, Job, Name, OnFail, Record, RecordState, RunId};
 
 use super::Fresh;
 
@@ -180,17 +181,46 @@ fn a_request_whose_future_is_dropped_gives_its_grant_back() {
     store.is_as_it_was();
 }
 
+/// As many as ask at once are with the store, and the rest waits for a worker.
+#[test]
+fn a_request_whose_future_is_dropped_before_its_turn_is_not_sent() {
+    const WORKERS: usize = 64;
+    let sent = Arc::<Mutex<BTreeSet<RunId>>>::default();
+    let seen = sent.clone();
+    let store = Still::at(move |step| {
+        let Step::Acquire(asked) = step else { return false };
+        seen.lock().unwrap().insert(asked.attempt.id.clone());
+        true
+    });
+    store.stands_still();
+    let job = store.flowlock.job("job").lock("a");
+    {
+        let mut asked: Vec<_> = (0..WORKERS + 40).map(|_| Box::pin(job.acquire_async())).collect();
+        for asked in &mut asked {
+            assert!(poll_once(asked.as_mut()).is_pending());
+        }
+        (0..WORKERS).for_each(|_| store.arrives());
+    }
+    store.goes_on();
+    let last = store.flowlock.job("last").lock("b");
+    let last = runtime().block_on(async { tokio::time::timeout(PATIENT, last.acquire_async()).await });
+    last.unwrap().unwrap().commit().unwrap();
+    assert_eq!(sent.lock().unwrap().len(), WORKERS + 1);
+}
+
 /// The answer is there, and the future is dropped before it looks.
 #[test]
 fn a_grant_that_was_never_looked_at_is_given_back() {
-    let store = Still::at(|_| false);
+    let store = Still::at(|step| matches!(step, Step::Acquire(_)));
     store.flowlock.create(&["a"], Creation::default()).unwrap();
     let job = store.delicate();
+    store.stands_still();
     {
         let mut asked = pin!(job.acquire_async());
         let woken = Arc::new(Flag::default());
         let waker = Waker::from(woken.clone());
         assert!(asked.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        store.goes_on();
         until("it was answered", || woken.0.load(Ordering::SeqCst));
     }
     store.is_as_it_was();

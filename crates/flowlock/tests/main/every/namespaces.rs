@@ -1,12 +1,15 @@
 //! A namespace removed while somebody begins in it.
 
-use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
-use flowlock::step::Holders;
-use flowlock::{Error, Flowlock};
+use flowlock::step::{Holders, Step};
+use flowlock::store::View;
+use flowlock::{Creation, Error, Flowlock};
 
-use super::Fresh;
+use super::{Fresh, between};
 
 const ROUNDS: u32 = 60;
 
@@ -53,4 +56,33 @@ fn a_namespace_removed_while_a_job_begins_is_kept_or_begun_anew() {
     assert!(grant.token() > last);
     grant.commit().unwrap();
     assert!(matches!(tidies.remove_namespace(), Err(Error::NamespaceInUse { .. })));
+}
+
+/// A server may list what it likes and take its time for each.
+#[test]
+fn namespaces_that_are_answered_slowly_are_not_all_looked_at() {
+    const ALL: usize = 16;
+    let store = Fresh::new();
+    let opened = store.open();
+    for number in 0..ALL {
+        let namespace = flowlock::Namespace::parse(&format!("slow{number}")).unwrap();
+        let there = Flowlock::builder().namespace(namespace).with_store(opened.store().clone());
+        there.create(&["a"], Creation::default()).unwrap();
+    }
+    let looked = Arc::<AtomicUsize>::default();
+    let counts = looked.clone();
+    // Each takes twice the time that the store is given for one answer.
+    let slow = between::through_looking(
+        &opened,
+        |carry_out: &dyn Fn() -> _, _: &Step| carry_out(),
+        |open: &dyn Fn() -> _| open(),
+        move |look: &dyn Fn(&View) -> _, view: &View| {
+            counts.fetch_add(1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(100));
+            look(view)
+        },
+    );
+    let said = slow.namespaces().unwrap_err().to_string();
+    assert!(said.contains(" namespaces were looked at within "), "{said}");
+    assert!(looked.load(Ordering::SeqCst) < ALL);
 }

@@ -34,8 +34,9 @@ impl<'l> Lead<'l> {
 
     /// Carries the leader's own job, and the jobs of all who wait by now.
     pub(super) fn carry(mut self, own: &Job, limits: &Limits) -> Result<Replies, Failure> {
-        if limits.left().is_zero() {
-            // It got the line when its time was over: the next one gets it, with the connection as it is.
+        if limits.left().is_zero() || limits.is_given_up() {
+            // It got the line when its time was over, or nobody waits for the reply any more: the next one gets it, with the
+            // connection as it is.
             return Err(failure::not_served(&self.line.address, &io::ErrorKind::TimedOut.into()));
         }
         let mut wire = match self.wire.take().filter(|wire| !wire.is_stale()) {
@@ -73,7 +74,13 @@ impl<'l> Lead<'l> {
     fn take_queue(&mut self, most: usize) {
         let mut place = lock(&self.line.place);
         let count = place.queue.len().min(most);
-        self.sent.extend(place.queue.drain(..count));
+        let (given_up, wanted): (Vec<_>, Vec<_>) =
+            place.queue.drain(..count).partition(|waiter| waiter.limits.is_given_up());
+        for waiter in given_up {
+            let unsent = failure::not_served(&self.line.address, &io::ErrorKind::TimedOut.into());
+            waiter.finish(Err(unsent));
+        }
+        self.sent.extend(wanted);
         for waiter in &self.sent {
             *lock(&waiter.fate) = Fate::Sent;
         }

@@ -131,6 +131,35 @@ fn who_waits_for_others_and_is_interrupted_leaves_and_they_go_on() {
 }
 
 #[test]
+fn what_nobody_waits_for_any_more_is_not_sent() {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", &soon()).unwrap();
+    server.freeze();
+    let given_up = Arc::<AtomicBool>::default();
+    let limits = Limits { given_up: Some(given_up.clone()), ..Limits::within(LONG) };
+    std::thread::scope(|scope| {
+        let leading = scope.spawn(|| echo(&line, "lead", &Limits::within(LONG)));
+        eventually("the line is taken", || writes(&line) == 2);
+        // One of them gets the line next, the other would be sent along.
+        let asked = [(); 2].map(|()| scope.spawn(|| echo(&line, "unwanted", &limits)));
+        eventually("two wait", || waiting(&line) == 2);
+        let wanted = scope.spawn(|| echo(&line, "wanted", &Limits::within(LONG)));
+        eventually("three wait", || waiting(&line) == 3);
+        given_up.store(true, Ordering::Release);
+        server.thaw();
+        for asked in asked {
+            assert_error(asked.join().unwrap(), StoreErrorKind::Unreachable, "nothing was sent for it");
+        }
+        assert_eq!(leading.join().unwrap().unwrap(), "lead");
+        assert_eq!(wanted.join().unwrap().unwrap(), "wanted");
+    });
+    assert_eq!(writes(&line), 3);
+    let echoed = server.cli(&["INFO", "commandstats"]);
+    assert!(echoed.contains("cmdstat_echo:calls=3,"), "{echoed}");
+}
+
+#[test]
 fn who_is_interrupted_while_it_leads_leaves_the_line_to_the_next() {
     let server = Server::start(&[]);
     let line = line(&server);

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::args::values;
 use crate::dates::Dates;
 use crate::environment;
+use crate::request;
 
 const TEMPLATES: [&str; 8] = [
     "sales.{date}",
@@ -39,6 +40,27 @@ fn a_name_with_dates_is_filled_in_or_refused() {
                 }
             }
             Err(problem) => assert!(!problem.0.is_empty(), "{text:?} is refused without a word"),
+        }
+    });
+}
+
+#[test]
+fn a_list_of_names_of_any_shape_is_taken_or_refused() {
+    let now: Timestamp = "2026-11-24T02:15:30Z".parse().unwrap();
+    let dates = Dates::new(now, None, None).unwrap();
+    let lists = ["# all\n sales \n\nmy data\t\r\n", "\u{feff}a.{date-1d}\n\u{a0}b\u{3000}\n", "a#b\n  #c\n"];
+    let marks =
+        [" ", "\n", "\r\n", "\t", "#", "{date}", "{", "\u{a0}", "\u{feff}", "\u{200b}", "é", "\u{301}"];
+    bolero::check!().with_generator(Bent::new(lists, marks)).for_each(|input: &Vec<u8>| {
+        let Ok(text) = std::str::from_utf8(input) else { return };
+        match request::names_in(text, &dates) {
+            Ok(names) => {
+                assert!(!names.is_empty(), "{text:?} names nothing");
+                for name in names {
+                    assert_eq!(flowlock::Name::parse(&name).unwrap().as_str(), name.trim(), "{text:?}");
+                }
+            }
+            Err(problem) => assert!(!problem.is_empty(), "{text:?} is refused without a word"),
         }
     });
 }

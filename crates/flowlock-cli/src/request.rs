@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::Path;
 
-use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, LONGEST_NOTE, Name};
+use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, LONGEST_NOTE, MOST_CLAIMS, Name};
 
 use crate::args::values::Wait;
 use crate::args::{ClaimFlags, IfWritten, OnFail, RequestFlags};
@@ -27,7 +27,7 @@ impl Names {
     pub(crate) fn new(flags: &ClaimFlags, dates: &Dates, job: &JobName) -> Result<Self, Failure> {
         let mut inputs = fill(&flags.input, dates)?;
         if let Some(file) = &flags.inputs_from {
-            inputs.extend(fill(&lines(file)?, dates)?);
+            inputs.extend(listed(file, dates)?);
         }
         let mut locks = fill(&flags.lock, dates)?;
         if flags.single {
@@ -82,24 +82,55 @@ pub(crate) fn fill(texts: &[String], dates: &Dates) -> Result<Vec<String>, Failu
     Ok(names)
 }
 
-/// One name on each line; empty lines are skipped.
-fn lines(file: &Path) -> Result<Vec<String>, Failure> {
+/// The names in a file, with their dates filled in.
+fn listed(file: &Path, dates: &Dates) -> Result<Vec<String>, Failure> {
     let shown = crate::terminal::shown(&file.display().to_string());
-    let cannot = |problem: String| Failure::usage(format!("--inputs-from {shown}: {problem}"));
-    let mut text = String::new();
+    let names = read(file).and_then(|text| names_in(&text, dates));
+    names.map_err(|problem| Failure::usage(format!("--inputs-from {shown}: {problem}")))
+}
+
+/// The names in such a text, or what is wrong with it: one on each line, without the blanks around it. Empty lines, and
+/// those that begin with `#`, are skipped.
+pub(crate) fn names_in(text: &str, dates: &Dates) -> Result<Vec<String>, String> {
+    let mut names = Vec::new();
+    for (line, number) in text.trim_start_matches('\u{feff}').lines().map(str::trim).zip(1..) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let filled = fill(&[line.to_owned()], dates);
+        names.extend(filled.map_err(|failure| format!("line {number}: {}", failure.message))?);
+    }
+    names.sort();
+    names.dedup();
+    let bytes: usize = names.iter().map(String::len).sum();
+    match names.len() {
+        0 => Err("it names nothing".into()),
+        count if count > MOST_CLAIMS => {
+            Err(format!("it has {count} names; a request has at most {MOST_CLAIMS}"))
+        }
+        _ if bytes > LARGEST_REQUEST => Err(format!(
+            "its names have {bytes} bytes together; those of a request have at most {LARGEST_REQUEST}"
+        )),
+        _ => Ok(names),
+    }
+}
+
+/// The whole of a file of names, or what is wrong with it.
+fn read(file: &Path) -> Result<String, String> {
     let source: Box<dyn std::io::Read> = if file == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
-        Box::new(opened(file).map_err(|error| cannot(error.to_string()))?)
+        Box::new(opened(file).map_err(|error| error.to_string())?)
     };
     let most = LARGEST_REQUEST as u64 * 2;
-    source.take(most + 1).read_to_string(&mut text).map_err(|error| cannot(error.to_string()))?;
+    let mut text = String::new();
+    source.take(most + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > most {
-        return Err(cannot(format!(
+        return Err(format!(
             "it has more than {most} bytes; the names of a request have at most {LARGEST_REQUEST}"
-        )));
+        ));
     }
-    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    Ok(text)
 }
 
 /// Must be a file. What the shell hands over may be a pipe: `/dev/stdin`, and `<(COMMAND)`.

@@ -55,12 +55,14 @@ macro_rules! identifier {
 
 identifier!(
     /// A resource's name: case-sensitive UTF-8 of 1 to 512 bytes in normal form C, compared byte by
-    /// byte. Dots are a convention; slashes, colons, braces and spaces are ordinary characters.
+    /// byte. Dots are a convention; slashes, colons, braces and spaces are ordinary characters, but a space is
+    /// neither the first character nor the last.
     ///
     /// ```
     /// use flowlock::Name;
     /// assert_eq!(Name::parse("sales.2026-11-24").unwrap().as_str(), "sales.2026-11-24");
     /// assert!(Name::parse("a\nb").is_err());
+    /// assert!(Name::parse("sales ").is_err());
     /// ```
     Name, "name"
 );

@@ -14,7 +14,7 @@ pub const LONGEST_NAME: usize = 512;
 /// The message names what was given (escaped, cut to 80 characters), the problem and the limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid {what} \"{shown}\": {problem}; use 1 to {LONGEST_NAME} bytes of UTF-8 without control or invisible characters, and no blank but the space"
+    "invalid {what} \"{shown}\": {problem}; use 1 to {LONGEST_NAME} bytes of UTF-8 without control or invisible characters, and no blank but the space, which is neither the first character nor the last"
 )]
 pub struct InvalidText {
     /// What it should have been: `name`, `job`, `run id` or `namespace`.
@@ -52,6 +52,10 @@ fn problem(text: &str) -> Option<String> {
     }
     if text.bytes().all(|byte| byte == b' ') {
         return Some("it has only spaces".into());
+    }
+    if text.starts_with(' ') || text.ends_with(' ') {
+        let where_it_is = if text.starts_with(' ') { "begins" } else { "ends" };
+        return Some(format!("it {where_it_is} with a space, so it would look like another name"));
     }
     if !is_nfc(text) {
         return Some("it is not in Unicode normal form C, so it would look like another name".into());
@@ -150,9 +154,18 @@ mod tests {
         for name in ["a", "a b", "a/b:c{d}*", "../../etc/passwd", "-rf", "é", "日本", "a.2026-11-24"] {
             assert_eq!(check("name", name), Ok(()), "{name}");
         }
-        for name in
-            [" a ", "๑ ที่", "हिन्दी", "서울", "שלום", "🐘👍🏽", "a\u{e000}", "a\u{378}", "a\u{fffd}", "a\u{2801}"]
-        {
+        for name in [
+            "a  b",
+            "๑ ที่",
+            "हिन्दी",
+            "서울",
+            "שלום",
+            "🐘👍🏽",
+            "a\u{e000}",
+            "a\u{378}",
+            "a\u{fffd}",
+            "a\u{2801}",
+        ] {
             assert_eq!(check("name", name), Ok(()), "{name}");
             assert_eq!(escape(name), name);
         }
@@ -226,6 +239,10 @@ mod tests {
         let said = |text: &str| check("name", text).unwrap_err().problem;
         assert_eq!(said(""), "it is empty");
         assert_eq!(said("  "), "it has only spaces");
+        assert_eq!(said(" a"), "it begins with a space, so it would look like another name");
+        assert_eq!(said("a "), "it ends with a space, so it would look like another name");
+        assert_eq!(said("a\t"), "control character U+0009 at byte 1");
+        assert_eq!(said("\u{3000}a"), "blank U+3000 at byte 0");
         assert_eq!(said(&"x".repeat(513)), "it has 513 bytes");
         assert_eq!(said("ab\u{1b}"), "control character U+001B at byte 2");
         assert_eq!(said("\u{202e}a"), "invisible character U+202E at byte 0");
@@ -240,6 +257,6 @@ mod tests {
     fn the_message_shows_no_escape_and_at_most_eighty_characters() {
         let message = check("name", &format!("\u{1b}{}", "y".repeat(600))).unwrap_err().to_string();
         assert!(message.starts_with(r#"invalid name "\x1byyy"#), "{message}");
-        assert!(message.chars().count() < 260 && !message.contains('\u{1b}'));
+        assert!(message.chars().count() < 320 && !message.contains('\u{1b}'));
     }
 }

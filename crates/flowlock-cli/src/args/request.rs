@@ -26,7 +26,7 @@ pub(crate) struct ClaimFlags {
     /// One or N of CAP units of a counted name, as in gpu:4 or gpu:2/4
     #[arg(long, value_name = "NAME:[N/]CAP", value_parser = values::slots())]
     pub(crate) slot: Vec<Slot>,
-    /// More names to read, one on each line of FILE (- for standard input)
+    /// More names to read, one on each line of FILE (- for standard input); blank lines and # lines are skipped
     #[arg(long, value_name = "FILE")]
     pub(crate) inputs_from: Option<PathBuf>,
     /// Only one run of this job at a time: a lock on the job's name

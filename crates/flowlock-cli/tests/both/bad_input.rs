@@ -5,15 +5,16 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::{cli, was_asked};
 
-const RULE: &str =
-    "; use 1 to 512 bytes of UTF-8 without control or invisible characters, and no blank but the space\n";
+const RULE: &str = "; use 1 to 512 bytes of UTF-8 without control or invisible characters, and no blank but the space, which is neither the first character nor the last\n";
 
 #[test]
 fn names_that_are_none_are_refused_with_the_character() {
     let cli = cli();
-    let cases: [(&str, &str); 16] = [
+    let cases: [(&str, &str); 18] = [
         ("", "invalid name \"\": it is empty"),
         ("  ", "invalid name \"  \": it has only spaces"),
+        ("sales ", "invalid name \"sales \": it ends with a space, so it would look like another name"),
+        (" sales", "invalid name \" sales\": it begins with a space, so it would look like another name"),
         ("a\u{1b}[2J", r#"invalid name "a\x1b[2J": control character U+001B at byte 1"#),
         ("a\u{1b}]0;x\u{7}", r#"invalid name "a\x1b]0;x\x07": control character U+001B at byte 1"#),
         ("a\nb", r#"invalid name "a\nb": control character U+000A at byte 1"#),
@@ -231,12 +232,18 @@ fn too_much_is_refused_before_the_store_is_asked() {
     std::fs::write(cli.home().join("many"), many.join("\n")).unwrap();
     cli.run(["run", "--inputs-from", "many", "--", "true"])
         .code(64)
+        .stderr("flowlock: --inputs-from many: it has 1001 names; a request has at most 1000\n");
+    std::fs::write(cli.home().join("full"), many[..1_000].join("\n")).unwrap();
+    cli.run(["run", "--inputs-from", "full", "-l", "x", "--", "true"])
+        .code(64)
         .stderr_has("flowlock: the request has 1001 claims; at most 1000 fit into one");
     let large: Vec<String> = (0..600).map(|n| format!("{}{n}", "x".repeat(500))).collect();
     std::fs::write(cli.home().join("large"), large.join("\n")).unwrap();
     cli.run(["run", "--inputs-from", "large", "--", "true"])
         .code(64)
-        .stderr_has("at most 262144 fit into one");
+        .stderr(
+            "flowlock: --inputs-from large: its names have 301690 bytes together; those of a request have at most 262144\n",
+        );
     std::fs::write(cli.home().join("huge"), "x".repeat(1 << 20)).unwrap();
     cli.run(["run", "--inputs-from", "huge", "--", "true"])
         .code(64)
@@ -350,4 +357,27 @@ fn a_namespace_or_job_that_is_none_is_refused() {
         .run(["start", "j", "--id", "a\tb", "--duration", "1m", "-l", "x"])
         .code(64)
         .stderr_has(r#"invalid run id "a\tb""#);
+}
+
+#[test]
+fn a_list_of_inputs_may_have_blank_lines_comments_and_blanks_around_names() {
+    let cli = cli();
+    let list = |text: &str| std::fs::write(cli.home().join("list"), text).unwrap();
+    let run =
+        || cli.run(["run", "--inputs-from", "list", "--wait", "0", "--", "printenv", "FLOWLOCK_INPUTS"]);
+    cli.run(["outputs", "create", "sales", "my data", "with #"]).code(0);
+    list("\u{feff}# what it reads\r\n\n  sales \t\r\n \t\n\u{a0}my data\u{3000}\n  # more\nsales\nwith #\n");
+    let ended = run();
+    let read: serde_json::Value = serde_json::from_str(ended.code(0).stderr("").out()).unwrap();
+    let names: Vec<_> =
+        read.as_array().unwrap().iter().map(|input| input["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["my data", "sales", "with #"]);
+    for empty in ["", "\n\n", "# nothing\n   \n"] {
+        list(empty);
+        run().code(64).stderr("flowlock: --inputs-from list: it names nothing\n");
+    }
+    list("sales\n\n\u{202e}x\n");
+    run().code(64).stderr_has(r#"flowlock: --inputs-from list: line 3: invalid name "\u{202e}x": invisible"#);
+    list("a\n{user}\n");
+    run().code(64).stderr_has(r#"flowlock: --inputs-from list: line 2: "{user}": unknown {user}"#);
 }

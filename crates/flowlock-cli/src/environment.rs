@@ -1,15 +1,18 @@
 //! What the command finds in its environment, and the note it may leave.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use flowlock::config::open_private;
 use flowlock::{Flowlock, Grant, LONGEST_NOTE, named_file};
+use nix::fcntl::{OFlag, openat};
 use nix::libc;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -47,15 +50,19 @@ pub(crate) struct Environment {
 struct Files {
     path: PathBuf,
     held: File,
+    /// The directory that it is in.
+    place: File,
+    /// The files that were made in it.
+    made: Vec<String>,
 }
 
 /// Where the command's files are made: in `$TMPDIR`, unless somebody else could put another directory in the place of one
 /// there, and so other lists before the command.
-fn place_for_files() -> io::Result<PathBuf> {
-    let uid = nix::unistd::geteuid().as_raw();
+fn place_for_files() -> io::Result<(PathBuf, File)> {
+    let uid = geteuid().as_raw();
     let private = |place: &Path| {
         let place = fs::canonicalize(place)?;
-        open_private(&place, uid).map(|_| place)
+        open_private(&place, uid).map(|held| (place, held))
     };
     let exchangeable = match private(&std::env::temp_dir()) {
         Err(error) if error.kind() == io::ErrorKind::Other => error,
@@ -66,12 +73,31 @@ fn place_for_files() -> io::Result<PathBuf> {
     others.find_map(|place| private(&place).ok()).ok_or(exchangeable)
 }
 
+/// Opens a directory that was just made, and looks at what was opened: nobody else has or may enter it.
+fn opened_own(place: &File, name: &OsStr) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let held = File::from(openat(place, name, flags, Mode::empty())?);
+    let found = held.metadata()?;
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        return Err(io::Error::other("another directory was put in the place of the one that was made"));
+    }
+    Ok(held)
+}
+
 impl Files {
     fn new() -> io::Result<Self> {
-        let path = tempfile::Builder::new().prefix("flowlock-").tempdir_in(place_for_files()?)?.keep();
-        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let held = File::options().read(true).custom_flags(flags).open(&path)?;
-        Ok(Self { path, held })
+        Self::new_in(place_for_files()?)
+    }
+
+    fn new_in((directory, place): (PathBuf, File)) -> io::Result<Self> {
+        let make = |path: &Path| {
+            let name = path.file_name().unwrap_or_default();
+            mkdirat(&place, name, Mode::S_IRWXU)?;
+            opened_own(&place, name)
+        };
+        let new = tempfile::Builder::new().prefix("flowlock-").make_in(directory, make)?;
+        let (held, path) = new.keep().map_err(|error| error.error)?;
+        Ok(Self { path, held, place, made: Vec::new() })
     }
 
     /// The way through the descriptor.
@@ -84,10 +110,12 @@ impl Files {
         self.path.join(name)
     }
 
-    fn make(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    fn make(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let mut options = File::options();
         options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        options.open(self.inside(name))?.write_all(content)
+        let mut file = options.open(self.inside(name))?;
+        self.made.push(name.to_owned());
+        file.write_all(content)
     }
 
     /// Reads a file that the command may have replaced: it counts if it is one, and no link to another.
@@ -106,11 +134,14 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // Never what has its name by now, and nothing below it: `remove_dir` takes empty directories alone.
-        for entry in fs::read_dir(self.inside(".")).into_iter().flatten().flatten() {
-            let _ = fs::remove_file(entry.path());
+        // Only what has the names that were made here, and only in this directory, wherever it is by now. What else is in it
+        // is the command's own: then the directory stays.
+        for name in &self.made {
+            let _ = unlinkat(&self.held, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
-        let _ = fs::remove_dir(&self.path);
+        if let Some(name) = self.path.file_name() {
+            let _ = unlinkat(&self.place, name, UnlinkatFlags::RemoveDir);
+        }
     }
 }
 
@@ -215,4 +246,50 @@ pub(crate) fn note_in(bytes: Vec<u8>) -> Result<Option<String>, Failure> {
     })?;
     let text = text.trim_end_matches(['\n', '\r']);
     Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn files(scratch: &Path) -> Files {
+        Files::new_in((scratch.to_owned(), File::open(scratch).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn only_what_was_made_for_the_command_is_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut files = files(scratch.path());
+        files.make(NOTE, b"").unwrap();
+        assert_eq!(fs::metadata(&files.path).unwrap().mode() & 0o777, 0o700);
+        let path = files.path.clone();
+        drop(files);
+        assert!(!path.exists());
+        // As if another directory of the user's had been opened in its place.
+        let mut files = super::tests::files(scratch.path());
+        let path = files.path.clone();
+        fs::write(path.join("thesis.txt"), "years of work").unwrap();
+        fs::write(path.join(NOTE), "not the command's").unwrap();
+        assert_eq!(files.make(NOTE, b"").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        drop(files);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_directory_that_others_may_enter_is_not_the_one_that_was_made() {
+        let scratch = tempfile::tempdir().unwrap();
+        let other = scratch.path().join("other");
+        fs::create_dir(&other).unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&other, scratch.path().join("link")).unwrap();
+        fs::write(scratch.path().join("file"), "").unwrap();
+        let place = File::open(scratch.path()).unwrap();
+        for name in ["other", "link", "file", "none"] {
+            assert!(opened_own(&place, name.as_ref()).is_err(), "{name}");
+        }
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(opened_own(&place, "other".as_ref()).is_ok());
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
 use flowlock::store::redis::RedisStore;
-use flowlock::store::without_password;
+use flowlock::store::{StoreErrorKind, without_password};
 use flowlock::{Error, Flowlock, Lost, LostBy, Origin, RunId};
 
 use crate::args::{DateFlags, Global};
@@ -157,9 +157,14 @@ impl Door {
         failure
     }
 
-    /// The same for the end of a run; with what to do, if nobody knows whether it is recorded.
+    /// The same for a step that changes something; with what to do, if nobody knows whether it did.
     pub(crate) fn unknown(&self, error: Error, advice: &str) -> Failure {
-        if !matches!(error, Error::Unknown { .. }) {
+        let is_unknown = match &error {
+            Error::Unknown { .. } => true,
+            Error::Store(error) => error.kind() == StoreErrorKind::Unknown,
+            _ => false,
+        };
+        if !is_unknown {
             return self.failure(error);
         }
         let mut failure = Failure::from(error);

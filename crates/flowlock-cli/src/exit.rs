@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use flowlock::store::StoreErrorKind;
-use flowlock::{Blocked, Blocker, BlockerKind, Error, InvalidText, JobName, RecordState};
+use flowlock::{Blocked, Blocker, BlockerKind, Error, InvalidText, JobName, RecordState, RunId};
 
 use crate::child::CannotStart;
 use crate::dates::BadDate;
@@ -55,12 +55,14 @@ pub(crate) struct Failure {
     pub(crate) details: Vec<String>,
     /// What was in the way.
     pub(crate) blockers: Vec<BlockerJson>,
+    /// A run that may be there, though nobody knows.
+    pub(crate) run: Option<Box<RunId>>,
 }
 
 impl Failure {
     /// A failure with these words.
     pub(crate) fn new(code: u8, outcome: &'static str, message: impl Into<String>) -> Self {
-        Self { code, outcome, message: message.into(), details: Vec::new(), blockers: Vec::new() }
+        Self { code, outcome, message: message.into(), details: Vec::new(), blockers: Vec::new(), run: None }
     }
 
     /// Wrong usage.

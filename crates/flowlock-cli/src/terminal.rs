@@ -72,6 +72,11 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "flowlock: {text}");
 }
 
+/// Says that words about something that is done did not arrive: that changes nothing about it, and so not the exit code.
+pub(crate) fn say_not_told(what: &str, place: &str, error: &io::Error) {
+    say(&format!("{what}; {place} could not be written: {error}"));
+}
+
 /// Says more about what was said before, on a line of its own.
 pub(crate) fn add(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");

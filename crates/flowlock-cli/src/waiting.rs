@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use flowlock::{Acquired, Begun, Blocked, Error, Grant, Job, JobName, Pending, Progress};
+use flowlock::store::StoreErrorKind;
+use flowlock::{Acquired, Begun, Blocked, Error, Grant, Job, JobName, Pending, Progress, RunId};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -18,6 +19,17 @@ use crate::parent;
 use crate::signals::Signals;
 use crate::talk::Talk;
 use crate::terminal::{self, Screen};
+
+/// What is asked for. The run has its id beforehand: whoever gets no answer can name it.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The request.
+    pub(crate) job: Job,
+    /// Its name.
+    pub(crate) name: JobName,
+    /// Its run.
+    pub(crate) id: RunId,
+}
 
 /// Opens the store. Handlers stand before: a signal that asks to end ends that too, however long the store takes.
 pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Door, Signals), Failure> {
@@ -58,13 +70,13 @@ pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Door, S
 
 /// Waits for the grant. A signal that asks to end leaves the line at once.
 pub(crate) fn acquire(
-    job: &Job,
+    wanted: &Wanted,
     door: &Door,
     signals: &mut Signals,
     global: &Global,
 ) -> Result<Grant, Failure> {
     let slow = slow_store(door, global);
-    let begun = job.begin().map_err(|error| not_begun(error, door, signals))?;
+    let begun = wanted.job.begin().map_err(|error| not_begun(error, &wanted.id, door, signals))?;
     drop(slow);
     match begun {
         Begun::Granted(grant) => Ok(grant),
@@ -89,8 +101,7 @@ fn slow_store(door: &Door, global: &Global) -> SlowStore {
 
 /// Asks once.
 pub(crate) fn once(
-    job: &Job,
-    name: &JobName,
+    wanted: &Wanted,
     door: &Door,
     signals: &mut Signals,
     global: &Global,
@@ -98,7 +109,7 @@ pub(crate) fn once(
     let _slow = slow_store(door, global);
     let until = Instant::now() + door.flowlock.store_timeout();
     loop {
-        match job.try_acquire().map_err(|error| not_begun(error, door, signals))? {
+        match wanted.job.try_acquire().map_err(|error| not_begun(error, &wanted.id, door, signals))? {
             Acquired::Granted(grant) => return Ok(grant),
             Acquired::Blocked(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {
                 if let Some(signal) = signals.take().into_iter().find(|signal| Signals::ends_a_wait(*signal))
@@ -111,7 +122,7 @@ pub(crate) fn once(
                 }
             }
             Acquired::Blocked(blocked) => {
-                return Err(hinted(Failure::blocked(name, &blocked), &blocked, door).at(&door.place));
+                return Err(hinted(Failure::blocked(&wanted.name, &blocked), &blocked, door).at(&door.place));
             }
         }
     }
@@ -134,7 +145,19 @@ fn not_opened(failure: Failure, signals: &mut Signals) -> Failure {
 }
 
 /// A signal that came while the store was asked is the reason, whatever the store says.
-pub(crate) fn not_begun(error: Error, door: &Door, signals: &mut Signals) -> Failure {
+pub(crate) fn not_begun(error: Error, run: &RunId, door: &Door, signals: &mut Signals) -> Failure {
+    let is_unknown = matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Unknown);
+    let mut failure = not_answered(error, door, signals);
+    if is_unknown {
+        failure.run = Some(Box::new(run.clone()));
+        failure.details.push(format!(
+            "run {run} may hold its names, or not: once the store answers, `flowlock why run:{run}` says so, and `flowlock unlock run:{run}` frees them; if nobody does, they are free when its lease is over"
+        ));
+    }
+    failure
+}
+
+fn not_answered(error: Error, door: &Door, signals: &mut Signals) -> Failure {
     match (signals.take_what_interrupted(), &error) {
         (Some(signal), Error::Store(_)) => {
             let message = format!("not started after {signal}: {error}");
@@ -180,7 +203,7 @@ fn wait(
         match pending.wait(until_doubts.map_or(talk.pause(), |left| left.min(talk.pause()))) {
             Ok(Progress::Granted(grant)) => return Ok(grant),
             Ok(Progress::Waiting) => {}
-            Err(error) => return Err(not_begun(error, door, signals)),
+            Err(error) => return Err(not_begun(error, &pending.run_id().clone(), door, signals)),
         }
         let arrived = signals.take();
         if let Some(signal) = arrived.iter().find(|signal| Signals::ends_a_wait(**signal)) {

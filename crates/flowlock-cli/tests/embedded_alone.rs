@@ -383,3 +383,13 @@ fn a_lease_is_as_long_in_every_time_namespace() {
         others.run([trying, &lapsed].concat()).code(0);
     }
 }
+
+/// Alone: a row is altered in the file.
+#[test]
+fn an_end_at_the_end_of_all_time_is_shown_in_json() {
+    let cli = cli();
+    cli.run(["start", "build", "--duration", "1m", "-l", "x"]).code(0);
+    flowlock_testkit::sql(cli.store(), "update run set deadline_ms = 9223372036854775807");
+    let status = cli.run(["status", "--json"]);
+    assert!(status.code(0).json()["running"][0]["deadline"].is_string(), "{status:?}");
+}

@@ -295,3 +295,23 @@ fn a_nested_run_that_would_wait_for_its_parent_is_refused_at_once() {
     cli.run(["run", "-l", "x", "--", "sh", "-c", &script]).code(0).stdout("code 75\n");
     took(begun, 0.0, 5.0);
 }
+
+/// The last step of `start` got no answer: the run is there, and lives by its lease alone.
+#[test]
+fn a_started_run_whose_id_was_not_printed_is_named_and_can_be_unlocked() {
+    let cli = cli();
+    let line = Proxy::to(cli.server());
+    line.drop_reply_to("detach", Then::Hang);
+    let by_proxy = cli.clone().with("FLOWLOCK_STORE", line.url()).with("FLOWLOCK_STORE_TIMEOUT", "3s");
+    let starts = by_proxy.start(["start", "build", "--duration", "1h", "-o", "package"]);
+    until("a lost answer", PATIENCE, || (line.dropped_replies() == 1).then_some(()));
+    line.refuse();
+    line.reset();
+    let ended = starts.wait();
+    ended.code(69).stdout("");
+    let (_, named) = ended.err().split_once("\n  run ").unwrap_or_else(|| panic!("{ended:?}"));
+    let (run, _) = named.split_once(" may hold its names").unwrap();
+    cli.run(["why", &format!("run:{run}")]).code(0);
+    cli.run(["unlock", &format!("run:{run}"), "--now", "--yes"]).code(0);
+    cli.run(["run", "-o", "package", "--wait", "0", "--", "true"]).code(0);
+}

@@ -82,6 +82,38 @@ fn a_signal_is_heard_while_a_server_that_greeted_is_silent() {
     }
 }
 
+/// Its names may be taken until its lease is over, and whoever is to free them needs its id.
+#[test]
+fn a_run_that_may_be_there_is_named() {
+    let lines = [
+        &["run", "--name", "build", "-l", "x", "--json-result", "result", "--", "echo", "ran"][..],
+        &["run", "--name", "build", "-l", "x", "--wait", "0", "--json-result", "result", "--", "echo", "ran"],
+        &["start", "build", "--duration", "1m", "-l", "x"],
+        &["start", "build", "--duration", "1m", "-l", "x", "--wait", "0"],
+        &["start", "build", "--duration", "1m", "-l", "x", "--id", "mine"],
+    ];
+    std::thread::scope(|scope| {
+        for line in lines {
+            scope.spawn(move || {
+                let (cli, _told) = greeted();
+                let ended = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s").run(line);
+                ended.code(69).stdout("");
+                let (_, named) = ended.err().split_once("\n  run ").unwrap_or_else(|| panic!("{ended:?}"));
+                let (run, _) = named.split_once(" may hold its names, or not: ").unwrap();
+                assert!(run.starts_with("build.") || line.ends_with(&[run]), "{ended:?}");
+                ended.stderr_has(&format!(
+                    "`flowlock why run:{run}` says so, and `flowlock unlock run:{run}`"
+                ));
+                if line[0] == "run" {
+                    let result = std::fs::read(cli.home().join("result")).unwrap();
+                    let result: serde_json::Value = serde_json::from_slice(&result).unwrap();
+                    assert_eq!((&result["run"], &result["exit_code"]), (&run.into(), &69.into()));
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_signal_ends_a_look_at_a_silent_server() {
     for line in [&["status"][..], &["outputs"], &["commit", "build.1"], &["check", "a"]] {

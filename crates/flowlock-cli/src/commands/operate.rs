@@ -104,12 +104,14 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Success is silent, unless JSON is wanted.
-    fn give(&self, wanted: bool) -> Result<u8, Failure> {
-        if wanted {
-            terminal::print_json(self)?;
+    /// Success is silent, unless JSON is wanted. Whether it arrives changes nothing about the run, and so not the exit code.
+    fn give(&self, wanted: bool) -> u8 {
+        if wanted && let Err(error) = terminal::print_json(self) {
+            let is = self.outcome.replace('_', " ");
+            let what = format!("{} is {is}", terminal::shown(self.run));
+            terminal::say_not_told(&what, "standard output", &error);
         }
-        Ok(exit::OK)
+        exit::OK
     }
 }
 
@@ -121,8 +123,8 @@ pub(crate) fn refresh(global: &Global, args: &OneRunArgs) -> Result<u8, Failure>
     if late && !global.quiet && !args.json {
         tell_late(&run, "it holds them again");
     }
-    Answer { lease_left_ms: Some(lease_left.as_millis() as u64), late, ..Answer::new(&run, "running") }
-        .give(args.json)
+    let left = Some(lease_left.as_millis() as u64);
+    Ok(Answer { lease_left_ms: left, late, ..Answer::new(&run, "running") }.give(args.json))
 }
 
 /// Ends a run well. Repeated, it answers the same.
@@ -136,7 +138,7 @@ pub(crate) fn commit(global: &Global, args: &CommitArgs) -> Result<u8, Failure> 
     if late && !global.quiet && !args.json {
         tell_late(&run, "it is committed");
     }
-    Answer::new(&run, if late { "committed_late" } else { "committed" }).give(args.json)
+    Ok(Answer::new(&run, if late { "committed_late" } else { "committed" }).give(args.json))
 }
 
 /// That it went well is silent, but not that it could have gone wrong.
@@ -148,8 +150,9 @@ fn tell_late(run: &RunId, so: &str) {
 pub(crate) fn fail(global: &Global, args: &OneRunArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let door = Door::open(global)?;
-    door.flowlock.fail(&run).map_err(|error| door.failure(error))?;
-    Answer::new(&run, "failed").give(args.json)
+    let again = format!("ask again with `flowlock fail {run}`");
+    door.flowlock.fail(&run).map_err(|error| door.unknown(error, &again))?;
+    Ok(Answer::new(&run, "failed").give(args.json))
 }
 
 /// Asks whether a run holds its names.
@@ -158,11 +161,11 @@ pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<u8, Failure> 
     let door = Door::open(global)?;
     match door.flowlock.verify(&run) {
         Ok(token) => {
-            Answer { token: Some(json::token(token)), ..Answer::new(&run, "running") }.give(args.json)
+            Ok(Answer { token: Some(json::token(token)), ..Answer::new(&run, "running") }.give(args.json))
         }
         Err(error) => {
             let failure = door.failure(error);
-            Answer::new(&run, failure.outcome).give(args.json)?;
+            Answer::new(&run, failure.outcome).give(args.json);
             Err(failure)
         }
     }

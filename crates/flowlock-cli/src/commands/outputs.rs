@@ -99,6 +99,9 @@ pub(crate) fn outputs(global: &Global, args: &OutputsArgs) -> Result<u8, Failure
 /// Records read at a time.
 const PAGE: usize = 1_000;
 
+/// How to learn what became of a step that got no answer.
+const HOW_TO_LOOK: &str = "`flowlock outputs` shows what is recorded";
+
 /// Lists the records that match.
 fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
     let door = Door::open(global)?;
@@ -242,7 +245,7 @@ fn create(global: &Global, args: &CreateArgs) -> Result<u8, Failure> {
         note: args.note.clone(),
         holders: holders(args.break_holders),
     };
-    door.flowlock.create(&names, creation).map_err(|error| door.failure(error))?;
+    door.flowlock.create(&names, creation).map_err(|error| door.unknown(error, HOW_TO_LOOK))?;
     Ok(exit::OK)
 }
 
@@ -250,8 +253,8 @@ fn create(global: &Global, args: &CreateArgs) -> Result<u8, Failure> {
 fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
     let (door, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let removed =
-        door.flowlock.remove(&names, holders(args.break_holders)).map_err(|error| door.failure(error))?;
+    let removed = door.flowlock.remove(&names, holders(args.break_holders));
+    let removed = removed.map_err(|error| door.unknown(error, HOW_TO_LOOK))?;
     if !removed && !global.quiet {
         terminal::say(&format!("there was no record to remove ({})", door.place));
     }

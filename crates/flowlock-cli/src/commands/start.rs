@@ -13,7 +13,7 @@ use crate::exit::{self, Failure};
 use crate::json;
 use crate::request::{self, Names};
 use crate::terminal;
-use crate::waiting;
+use crate::waiting::{self, Wanted};
 
 /// Starts a detached run.
 #[derive(Debug, Args)]
@@ -63,7 +63,7 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::read(global)?);
     let dates = settings.dates(&args.dates)?;
     let name = JobName::parse(&args.job)?;
-    let id = args.id.as_deref().map(RunId::parse).transpose()?;
+    let id = args.id.as_deref().map_or_else(|| Ok(RunId::fresh(&name)), RunId::parse)?;
     let names = Names::new(&args.claims, &dates, &name)?;
     if names.is_empty() {
         return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
@@ -74,13 +74,11 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     if let Some(most) = args.request.max_runtime {
         job = job.max_runtime(most);
     }
-    if let Some(id) = id {
-        job = job.run_id(id.as_str());
-    }
+    let wanted = Wanted { job: job.run_id(id.as_str()), name, id };
     let granted = if args.request.is_a_try() {
-        waiting::once(&job, &name, &door, &mut signals, global)
+        waiting::once(&wanted, &door, &mut signals, global)
     } else {
-        waiting::acquire(&job, &door, &mut signals, global)
+        waiting::acquire(&wanted, &door, &mut signals, global)
     };
     let grant = match granted {
         Err(failure) if failure.outcome == "output_exists" && args.request.if_written == IfWritten::Skip => {
@@ -90,12 +88,12 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         granted => granted?,
     };
     let (token, parent) = (grant.token(), grant.as_parent());
-    let run = grant.detach().map_err(|error| waiting::not_begun(error, &door, &mut signals))?;
+    let run = grant.detach().map_err(|error| waiting::not_begun(error, &wanted.id, &door, &mut signals))?;
     let printed = if args.json {
         terminal::print_json(&Started {
             version: json::VERSION,
             run: run.as_str(),
-            job: name.as_str(),
+            job: wanted.name.as_str(),
             token: json::token(token),
             parent_proof: parent.proof(),
             lease_ms: args.duration.as_millis() as u64,
@@ -104,9 +102,12 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         terminal::print(&format!("{run}\n"))
     };
     if let Err(error) = printed {
-        // Nobody learnt the id, so nobody could end it.
-        door.flowlock.fail(&run).map_err(|error| door.failure(error))?;
-        return Err(error.into());
+        // Whoever started it did not learn its id, and so could not end it.
+        let failed = door.flowlock.fail(&run);
+        let advice = format!("end it with `flowlock fail {run}`");
+        failed.map_err(|error| door.unknown(error, &format!("{run} was started; {advice}")))?;
+        terminal::say_not_told(&format!("{run} was ended again"), "its id", &error);
+        return Err(Failure { message: String::new(), ..error.into() });
     }
     Ok(exit::OK)
 }

@@ -61,7 +61,9 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
     }
     let how = if args.now { flowlock::step::Unlock::Now } else { flowlock::step::Unlock::WhenAcknowledged };
     let run = &seen.run.attempt.id;
-    if !door.flowlock.unlock(run, token, how).map_err(|error| door.failure(error))? {
+    let unlocked = door.flowlock.unlock(run, token, how);
+    let look = format!("`flowlock why run:{run}` says whether it still holds them");
+    if !unlocked.map_err(|error| door.unknown(error, &look))? {
         let message = format!("{run} ended in the meantime; nothing was done");
         return Err(Failure::new(exit::NO, "not_held", message).at(&door.place));
     }

@@ -214,3 +214,42 @@ fn verify_asks_about_the_run_it_is_part_of() {
     let script = format!("{program} verify && echo held");
     cli.run(["run", "-o", "a", "--", "sh", "-c", &script]).code(0).stdout("held\n");
 }
+
+/// What was done is done: a script that decides by the exit code learns it.
+#[test]
+fn an_answer_that_cannot_be_written_changes_no_exit_code() {
+    let cli = cli();
+    let shell = cli.clone().with_program("sh");
+    let flowlock = env!("CARGO_BIN_EXE_flowlock");
+    let onto_a_full_disk = |line: &str| shell.run(["-c", &format!("{flowlock} {line} >/dev/full")]);
+    let into_a_pipe_without_a_reader = |line: &str| {
+        let script =
+            format!("{{ sleep 0.1; {flowlock} {line}; echo $? >code; }} | true; sed 's/^/code /' code");
+        shell.run(["-c", &format!("{script}; rm code")])
+    };
+    let build = |name: &str| started(&cli, &["build", "--duration", "1m", "-o", name]);
+    for (name, act, end) in [("a", "commit", "committed"), ("b", "fail", "failed")] {
+        let run = build(name);
+        let refreshed = onto_a_full_disk(&format!("refresh {run} --json"));
+        let said = |end: &str, why: &str| {
+            format!("flowlock: {run} is {end}; standard output could not be written: {why}")
+        };
+        refreshed.code(0).stderr_has(&said("running", "No space left on device"));
+        onto_a_full_disk(&format!("verify {run} --json")).code(0).stderr_has(&said("running", "No space"));
+        onto_a_full_disk(&format!("{act} {run} --json")).code(0).stderr_has(&said(end, "No space left"));
+        onto_a_full_disk(&format!("verify {run} --json")).code(79);
+    }
+    cli.run(["check", "a"]).code(0);
+    let run = build("c");
+    let ended = into_a_pipe_without_a_reader(&format!("commit {run} --json"));
+    ended.stdout("code 0\n").stderr_has(&format!("flowlock: {run} is committed; standard output could not"));
+    // Nobody could end a run whose id nobody learnt, so it is not there.
+    for line in ["start build --duration 1m -o d", "start build --duration 1m -o d --json"] {
+        onto_a_full_disk(line)
+            .code(125)
+            .stderr_has("was ended again; its id could not be written: No space left");
+        let closed = into_a_pipe_without_a_reader(line);
+        closed.stdout("code 141\n").stderr_has("was ended again; its id could not be written: Broken pipe");
+        assert_eq!(cli.run(["status", "--json"]).json()["running"].as_array().unwrap().len(), 0);
+    }
+}

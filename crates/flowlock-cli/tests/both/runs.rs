@@ -1,6 +1,7 @@
 //! `flowlock run`: what the command sees, what is written, and what the exit code says.
 
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use flowlock_testkit::{Cli, until};
@@ -301,6 +302,32 @@ fn the_result_file_says_what_happened() {
     let (_, told) = result(&["-i", "none", "--wait", "0", "--", "true"]);
     assert_eq!(told["blockers"][0]["kind"], "input_missing");
     assert_eq!(told["blockers"][0]["name"], "none");
+}
+
+/// The work is done by then, and scripts decide by the code.
+#[test]
+fn a_result_that_cannot_be_written_changes_no_exit_code() {
+    let cli = cli();
+    let told = |line: &[&str]| cli.run(["run", "--json-result", "/dev/full"].iter().chain(line));
+    let said = |code: i32| {
+        format!(
+            "the run ended with {code} all the same; --json-result /dev/full could not be written: No space left on device"
+        )
+    };
+    told(&["-o", "a", "--", "true"]).code(0).stderr_has(&said(0));
+    cli.run(["check", "a"]).code(0);
+    told(&["-o", "b", "--", "sh", "-c", "exit 9"]).code(9).stderr_has(&said(9));
+    told(&["-i", "none", "--wait", "0", "--", "true"]).code(66).stderr_has(&said(66));
+    // Whoever reads a pipe leaves before the end.
+    nix::unistd::mkfifo(&cli.home().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut reader = fs::File::options();
+    let reader = reader.read(true).custom_flags(nix::libc::O_NONBLOCK).open(cli.home().join("pipe")).unwrap();
+    let script = "echo in; while [ ! -e left ]; do sleep 0.02; done; exit 7";
+    let job = cli.start(["run", "--json-result", "pipe", "-l", "x", "--", "sh", "-c", script]);
+    job.says("in");
+    drop(reader);
+    fs::write(cli.home().join("left"), "").unwrap();
+    job.wait().code(7).stderr_has("--json-result pipe could not be written: Broken pipe");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowlock::{Error, Grant, Job, Lost, LostBy};
+use flowlock::{Error, Grant, Lost, LostBy, RunId};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
@@ -36,13 +36,17 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8, Failure> {
     let mut file = args.json_result.as_deref().map(result_file).transpose()?;
     let mut story = ResultJson { version: json::VERSION, ..ResultJson::default() };
     let ended = begin(global, args, &mut story);
-    if let Some(file) = &mut file {
-        write_result(file, story, &ended)?;
+    if let (Some(file), Some(path)) = (&mut file, &args.json_result) {
+        let code = ended.as_ref().map_or_else(|failure| failure.code, |code| *code);
+        if let Err(error) = write_result(file, story, &ended) {
+            let place = format!("--json-result {}", shown(&path.display().to_string()));
+            terminal::say_not_told(&format!("the run ended with {code} all the same"), &place, &error);
+        }
     }
     ended
 }
 
-/// Opened first: a place that cannot be written is no reason to fail after the work is done.
+/// Opened first, so that a place that cannot be written is known before anything is done.
 fn result_file(path: &Path) -> Result<File, Failure> {
     let cannot = |error: std::io::Error| {
         let hint = if error.raw_os_error() == Some(Errno::ENXIO as i32) { "; nobody reads it" } else { "" };
@@ -56,7 +60,7 @@ fn result_file(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failure>) -> Result<(), Failure> {
+fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failure>) -> std::io::Result<()> {
     match ended {
         Ok(code) => story.exit_code = *code,
         Err(failure) => {
@@ -64,10 +68,11 @@ fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failu
             story.outcome = failure.outcome;
             story.message = Some(failure.message.clone());
             story.blockers.clone_from(&failure.blockers);
+            story.run = story.run.or_else(|| Some(failure.run.as_ref()?.as_str().to_owned()));
         }
     }
-    serde_json::to_writer(&mut *file, &story).map_err(std::io::Error::from)?;
-    Ok(file.write_all(b"\n")?)
+    serde_json::to_writer(&mut *file, &story)?;
+    file.write_all(b"\n")
 }
 
 fn begin(global: &Global, args: &RunArgs, story: &mut ResultJson) -> Result<u8, Failure> {
@@ -99,12 +104,14 @@ impl Errand<'_> {
             last_end: None,
         };
         let request = &self.args.request;
+        let id = RunId::fresh(&plan.job);
         let job = request::job(&self.door.flowlock, &plan.job, plan.names, request)?.lease(lease);
+        let wanted = waiting::Wanted { job: job.run_id(id.as_str()), name: plan.job, id };
         let begun = Instant::now();
         let granted = if request.is_a_try() {
-            waiting::once(&job, &plan.job, &self.door, &mut self.signals, self.global)
+            waiting::once(&wanted, &self.door, &mut self.signals, self.global)
         } else {
-            self.wait(&job)
+            waiting::acquire(&wanted, &self.door, &mut self.signals, self.global)
         };
         self.story.waited_ms = begun.elapsed().as_millis() as u64;
         let grant = match granted {
@@ -116,10 +123,6 @@ impl Errand<'_> {
         self.story.token = Some(json::token(grant.token()));
         let last_end = request.max_runtime.map(|most: Duration| boot_clock() + most);
         self.work(grant, &plan.command, plan.day, Policy { last_end, ..policy })
-    }
-
-    fn wait(&mut self, job: &Job) -> Result<Grant, Failure> {
-        waiting::acquire(job, &self.door, &mut self.signals, self.global)
     }
 
     /// Not started: a failure, or just what `--if-locked skip` and `--if-written skip` are for.

@@ -85,6 +85,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 }
 
 /// The kernel's name for this boot; all containers of a host share it.
+#[cfg(feature = "sqlite")]
 pub(crate) fn system_boot_id() -> std::io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }

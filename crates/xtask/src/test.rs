@@ -7,7 +7,7 @@ use crate::{demo, docs, licences, shell, tools};
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only this step, while working on it: tools, format, shell, lints, tests, servers, docs, demo, api, licences
+    /// Only this step, while working on it: tools, format, shell, lints, features, tests, servers, docs, demo, api, licences
     #[arg(long, value_name = "STEP")]
     only: Option<String>,
 }
@@ -15,11 +15,12 @@ pub(crate) struct Args {
 /// A step: its short name, its title, and what it does.
 type Step = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("tools", "the tools the other steps call", tools::install_missing),
     ("format", "formatting", || show(&mut repo::cargo(["fmt", "--all", "--check"]))),
     ("shell", "shell scripts", shell::check),
     ("lints", "lints", lints),
+    ("features", "lints of the library with each feature alone", features),
     ("tests", "tests and documentation tests", tests),
     ("servers", "tests with a server, on Valkey and on Redis 8", servers),
     ("docs", "examples in the docs", || with_program(docs::check)),
@@ -49,6 +50,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 fn lints() -> Result<(), Failure> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-Dwarnings"];
     show(&mut repo::cargo(clippy))
+}
+
+/// The library compiles without a warning with each of its features alone, and with none: so it is used.
+fn features() -> Result<(), Failure> {
+    for feature in ["", "sqlite", "redis", "config", "macros", "async"] {
+        let clippy = ["clippy", "--package", "flowlock", "--no-default-features", "--quiet", "--features", feature];
+        show(repo::cargo(clippy).args(["--", "-Dwarnings"]))?;
+    }
+    Ok(())
 }
 
 /// Plain `cargo test`, so that the examples in the API documentation run as well.

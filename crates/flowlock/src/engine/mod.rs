@@ -67,8 +67,10 @@ pub(crate) struct Effect {
     /// Whom to tell, after the change is visible.
     pub(crate) wakes: Vec<Wake>,
     /// Whether the step must be on disk before it is answered, whatever kind it is.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only the embedded store syncs"))]
     pub(crate) must_sync: bool,
     /// A token ceiling that nobody is known to have synced yet.
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only the embedded store syncs"))]
     pub(crate) unsafe_ceiling: Option<u64>,
     /// The namespace's sequence number after the step.
     pub(crate) sequence: u64,

@@ -46,6 +46,7 @@ impl Limits {
 
     /// One of so many equal parts of what is left, for those that are asked one after the other.
     #[must_use]
+    #[cfg(feature = "redis")]
     pub(crate) fn share(&self, parts: usize) -> Self {
         let parts = u32::try_from(parts).unwrap_or(u32::MAX).max(1);
         self.clone().no_later_than(later(Instant::now(), self.left() / parts))

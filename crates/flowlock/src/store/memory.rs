@@ -248,6 +248,7 @@ impl TestWorld {
     }
 
     /// Who was killed.
+    #[cfg(feature = "redis")]
     pub(crate) fn dead(&self) -> Vec<Life> {
         lock(&self.state).dead.clone()
     }

@@ -106,6 +106,7 @@ pub trait Store: Debug + Send + Sync {
 }
 
 /// The directory a file lies in.
+#[cfg(any(feature = "config", feature = "sqlite"))]
 pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -168,6 +169,7 @@ pub struct Finding {
     pub found: String,
 }
 
+#[cfg(any(feature = "redis", feature = "sqlite"))]
 impl Finding {
     pub(crate) fn good(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, is_good: true, found: found.into() }

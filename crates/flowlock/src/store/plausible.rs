@@ -2,6 +2,7 @@
 //! it; sums of what is plausible never overflow.
 
 use crate::claim::{Claim, LARGEST_CAPACITY, Mode};
+#[cfg(feature = "sqlite")]
 use crate::engine::tables::Meta;
 use crate::id::Token;
 use crate::origin::{Actor, LONGEST_LINK, LONGEST_ORIGIN, Origin};
@@ -41,6 +42,7 @@ pub(crate) fn record(record: &Record) -> bool {
 }
 
 /// Whether all numbers of a namespace's own row are plausible.
+#[cfg(feature = "sqlite")]
 pub(crate) fn meta(meta: &Meta) -> bool {
     let counts = [
         meta.sequence,

@@ -18,6 +18,7 @@ pub(super) enum Raised {
     /// Something happened to this run.
     Run(RunId),
     /// Something may have happened to any run.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only a server says that to all"))]
     Missed,
     /// There was more news than is kept.
     TooMuch,

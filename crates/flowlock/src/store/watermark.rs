@@ -111,6 +111,7 @@ pub(crate) struct Watermarks {
 #[derive(Debug, Clone, Copy, Default)]
 struct Marks {
     newest: Option<Watermark>,
+    #[cfg(feature = "sqlite")]
     durable: Option<Watermark>,
     /// An earlier process saw that, this one has seen nothing yet.
     is_hearsay: bool,
@@ -141,6 +142,7 @@ impl Watermarks {
         lock(&self.by_namespace).get(namespace)?.loss
     }
 
+    #[cfg(feature = "sqlite")]
     pub(crate) fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
         lock(&self.by_namespace).get(namespace)?.durable
     }
@@ -176,6 +178,7 @@ impl Watermarks {
         }
     }
 
+    #[cfg(feature = "sqlite")]
     /// The same of a state that no loss of power takes back.
     pub(crate) fn saw_durable(&self, namespace: &Namespace, found: Watermark) {
         lock(&self.by_namespace).entry(namespace.clone()).or_default().durable = Some(found);

@@ -5,6 +5,8 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use snapbox::report::Palette;
+use snapbox::{Assert, IntoData as _};
 
 /// What differs from reader to reader, and what both sides of a comparison have in its place.
 const DIFFERS: [(&str, &str); 7] = [
@@ -21,49 +23,21 @@ static RULES: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     DIFFERS.iter().filter_map(|(pattern, stand_in)| Some((Regex::new(pattern).ok()?, *stand_in))).collect()
 });
 
-/// Whether the output is as shown; otherwise both, side by side for a reader.
+/// Whether the output is as shown; otherwise the lines that differ.
 pub(super) fn matches(shown: &[String], output: &str) -> Result<(), String> {
-    let printed: Vec<&str> = output.lines().collect();
-    let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
-    let alike = |lines: &[&str]| lines.iter().map(|line| settled(line)).collect::<Vec<_>>();
-    if lines_match(&alike(&shown), &alike(&printed)) {
-        return Ok(());
-    }
-    Err(format!("  the page shows\n{}\n  it printed\n{}", quoted(&shown), quoted(&printed)))
+    let alike = |lines: &mut dyn Iterator<Item = &str>| lines.map(settled).collect::<Vec<_>>().join("\n");
+    let shown = alike(&mut shown.iter().map(String::as_str));
+    let printed = alike(&mut output.lines());
+    let compared = Assert::new()
+        .palette(Palette::plain())
+        .normalize_paths(false)
+        .try_eq(Some(&"what was printed"), printed.into_data(), shown.into_data());
+    compared.map_err(|difference| difference.to_string())
 }
 
 fn settled(line: &str) -> String {
     let line = line.trim_end().to_owned();
     RULES.iter().fold(line, |line, (pattern, stand_in)| pattern.replace_all(&line, *stand_in).into_owned())
-}
-
-fn quoted(lines: &[&str]) -> String {
-    lines.iter().map(|line| format!("    | {line}")).collect::<Vec<_>>().join("\n")
-}
-
-fn lines_match(shown: &[String], printed: &[String]) -> bool {
-    match (shown.split_first(), printed.split_first()) {
-        (None, None) => true,
-        (Some((any, rest)), _) if any == "..." => {
-            (0..=printed.len()).any(|skipped| lines_match(rest, &printed[skipped..]))
-        }
-        (Some((line, shown)), Some((text, printed))) => {
-            line_matches(line, text) && lines_match(shown, printed)
-        }
-        _ => false,
-    }
-}
-
-fn line_matches(shown: &str, printed: &str) -> bool {
-    match shown.split_once("[..]") {
-        None => shown == printed,
-        Some((start, more)) => printed.strip_prefix(start).is_some_and(|rest| ends_like(more, rest)),
-    }
-}
-
-/// Whether some end of the text is as shown.
-fn ends_like(shown: &str, text: &str) -> bool {
-    text.char_indices().map(|(at, _)| at).chain([text.len()]).any(|at| line_matches(shown, &text[at..]))
 }
 
 #[cfg(test)]
@@ -109,7 +83,9 @@ mod tests {
 
     #[test]
     fn a_difference_shows_both_sides() {
-        let difference = matches(&["a".to_owned()], "b\n").unwrap_err();
-        assert_eq!(difference, "  the page shows\n    | a\n  it printed\n    | b");
+        let difference = matches(&["a".to_owned(), "same".to_owned()], "b\nsame\n").unwrap_err();
+        for part in ["- a\n", "+ b\n", "| same"] {
+            assert!(difference.contains(part), "{difference}");
+        }
     }
 }

@@ -55,7 +55,8 @@ fn lints() -> Result<(), Failure> {
 /// The library compiles without a warning with each of its features alone, and with none: so it is used.
 fn features() -> Result<(), Failure> {
     for feature in ["", "sqlite", "redis", "config", "macros", "async"] {
-        let clippy = ["clippy", "--package", "flowlock", "--no-default-features", "--quiet", "--features", feature];
+        let clippy =
+            ["clippy", "--package", "flowlock", "--no-default-features", "--quiet", "--features", feature];
         show(repo::cargo(clippy).args(["--", "-Dwarnings"]))?;
     }
     Ok(())

@@ -28,10 +28,11 @@ pub(super) fn matches(shown: &[String], output: &str) -> Result<(), String> {
     let alike = |lines: &mut dyn Iterator<Item = &str>| lines.map(settled).collect::<Vec<_>>().join("\n");
     let shown = alike(&mut shown.iter().map(String::as_str));
     let printed = alike(&mut output.lines());
-    let compared = Assert::new()
-        .palette(Palette::plain())
-        .normalize_paths(false)
-        .try_eq(Some(&"what was printed"), printed.into_data(), shown.into_data());
+    let compared = Assert::new().palette(Palette::plain()).normalize_paths(false).try_eq(
+        Some(&"what was printed"),
+        printed.into_data(),
+        shown.into_data(),
+    );
     compared.map_err(|difference| difference.to_string())
 }
 

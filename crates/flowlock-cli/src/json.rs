@@ -103,8 +103,8 @@ pub(crate) struct RunJson {
 }
 
 impl RunJson {
-    /// A run as it was seen at `now_us`.
-    pub(crate) fn new(seen: &Seen, now_us: i64) -> Self {
+    /// A run as it was seen, by the store's clock.
+    pub(crate) fn new(seen: &Seen) -> Self {
         let run = &seen.run;
         let names = |wanted: fn(&Claim) -> bool| -> Vec<String> {
             let chosen = run.spec.claims.iter().filter(|claim| wanted(claim));
@@ -122,7 +122,7 @@ impl RunJson {
             since: rfc3339(run.since_us),
             deadline: seen
                 .lease_left_ms
-                .map(|left| rfc3339(now_us.saturating_add(left.saturating_mul(1_000)))),
+                .map(|left| rfc3339(seen.seen_us.saturating_add(left.saturating_mul(1_000)))),
             keep_lapsed_ms: run.spec.keep_lapsed_ms,
             host: run.holder.origin.host.clone(),
             pid: run.holder.origin.pid,

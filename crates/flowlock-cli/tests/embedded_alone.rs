@@ -351,6 +351,19 @@ fn deadlines_are_kept_where_the_time_since_boot_is_not_the_time_without_sleep() 
 
 /// Alone: a server has a clock of its own.
 #[test]
+fn a_command_under_a_clock_that_cannot_be_right_changes_nothing() {
+    let cli = cli();
+    let run = ["run", "-o", "a", "--", "echo", "ran"];
+    cli.run(run).code(0);
+    let faults = Fault::below(cli.home()).inject();
+    faults.shift_wall_clock(230 * 365 * 86_400_000);
+    let wrong = cli.clone().with_faults(&faults);
+    wrong.run(run).code(78).stdout("").stderr_has("this machine's clock says 22").stderr_has("set it");
+    cli.run(run).code(0).stdout("ran\n").stderr("");
+}
+
+/// Alone: a server has a clock of its own.
+#[test]
 fn a_lease_is_as_long_in_every_time_namespace() {
     let plain = cli();
     let shift = ["--time", "--boottime", "86400"];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use flowlock_testkit::{Cli, Direction, Job, PATIENCE, Proxy, RedisServer, Then, until};
+use flowlock_testkit::{Cli, Direction, Fault, Job, PATIENCE, Proxy, RedisServer, Then, until};
 use nix::sys::signal::Signal;
 
 use crate::{is_alive, number};
@@ -10,6 +10,34 @@ use crate::{is_alive, number};
 /// The program in a fresh home, with a server of its own.
 fn cli() -> Cli {
     Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(RedisServer::start())
+}
+
+#[test]
+fn a_commands_wrong_clock_neither_decides_nor_is_shown() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a"]).code(0);
+    let run = ["run", "--name", "holder", "--duration", "10m", "-l", "x", "--"];
+    let holder = cli.start([&run[..], &["sh", "-c", "echo in; exec sleep 1000"]].concat());
+    holder.says("in");
+    let faults = Fault::below(cli.home()).inject();
+    let wrong = cli.clone().with_faults(&faults);
+    for hours in [7, -7] {
+        faults.shift_wall_clock(hours * 3_600_000);
+        let unlock = ["unlock", "x", "--yes", "--if-older", "6h"];
+        wrong.run(unlock).code(1).stderr_has("holds its names for ").stderr_has(" only; left alone");
+        wrong.run(["check", "a", "--max-age", "1h"]).code(0).stdout("");
+        for look in [&["status"][..], &["why", "x"], &["why", "job:holder"]] {
+            let told = wrong.run(look);
+            assert!(!told.out().contains("7h") && !told.out().contains("6h"), "{told:?}");
+        }
+        let status = wrong.run(["status", "--json"]).json();
+        let at =
+            |field: &str| status["running"][0][field].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let lease = at("deadline").duration_since(at("since")).as_secs();
+        assert!((590..1_200).contains(&lease), "{status}");
+    }
+    holder.signal(Signal::SIGKILL);
+    holder.wait();
 }
 
 #[test]

@@ -264,6 +264,8 @@ cases! { ($)
         tokens_rise_over_a_reboot,
         two_hosts_are_not_taken_for_a_reboot,
         the_wall_clock_touches_no_lease,
+        a_step_under_a_clock_that_no_machine_can_have_changes_nothing,
+        what_is_seen_says_what_the_stores_clock_said,
         a_page_is_one_snapshot_with_its_sequence_number,
         a_page_that_is_too_large_is_cut_and_says_where_the_next_one_begins,
     ;

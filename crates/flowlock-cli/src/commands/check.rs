@@ -54,8 +54,7 @@ pub(crate) fn check(global: &Global, args: &CheckArgs) -> Result<u8, Failure> {
     let (door, names) = opened(global, &args.names, &args.dates).map_err(unreachable)?;
     let names: Vec<Name> = names.iter().map(|name| Name::parse(name)).collect::<Result<_, _>>()?;
     let seen = door.flowlock.names(&names).map_err(|error| unreachable(door.failure(error)))?;
-    let now_us = jiff::Timestamp::now().as_microsecond();
-    let problems: Vec<_> = seen.iter().map(|name| problem(name, args.max_age, now_us)).collect();
+    let problems: Vec<_> = seen.iter().map(|name| problem(name, args.max_age)).collect();
     let ok = problems.iter().all(Option::is_none);
     if args.json {
         let told = seen.iter().zip(&problems).map(|(seen, problem)| NameJson {
@@ -85,14 +84,14 @@ fn unreachable(failure: Failure) -> Failure {
 }
 
 /// Why a name does not count as written, if it does not.
-pub(super) fn problem(seen: &NameSeen, max_age: Option<Duration>, now_us: i64) -> Option<String> {
+pub(super) fn problem(seen: &NameSeen, max_age: Option<Duration>) -> Option<String> {
     let Some(record) = &seen.record else {
         return Some(format!("not written{}", seen.evidence));
     };
     if record.state == RecordState::Incomplete {
         return Some("incomplete: a rewrite of it did not commit".to_owned());
     }
-    let age = Duration::from_micros(now_us.saturating_sub(record.written_at_us).max(0) as u64);
+    let age = seen.age()?;
     let most = max_age.filter(|most| age > *most)?;
     Some(format!("written {} ago, longer than {}", times::short(age), times::short(most)))
 }

@@ -157,7 +157,7 @@ fn remove(global: &Global, args: &RmArgs, door: &Door) -> Result<(), Failure> {
         return Err(Failure::new(exit::BUSY, "busy", message).at(&door.place));
     }
     if !args.yes {
-        let ago = times::relative(jiff::Timestamp::now().as_microsecond(), seen.last_used_us);
+        let ago = times::relative(seen.seen_us, seen.last_used_us);
         let about = format!("{} is empty, was used last {ago}, and has {}", named(door), counted(&seen));
         if !confirmed("namespaces rm", &[about], "Remove it?")? {
             return Err(Failure::new(exit::NO, "declined", "left alone"));

@@ -42,10 +42,9 @@ struct StatusJson<'a> {
 pub(crate) fn status(global: &Global, args: &StatusArgs) -> Result<u8, Failure> {
     let door = Door::open(global)?;
     let runs = door.flowlock.runs().map_err(|error| door.failure(error))?;
-    let now_us = jiff::Timestamp::now().as_microsecond();
     let (waiting, running): (Vec<_>, Vec<_>) = runs.into_iter().partition(|seen| seen.run.state.is_waiting());
     if args.json {
-        let all = |runs: &[Seen]| runs.iter().map(|seen| RunJson::new(seen, now_us)).collect();
+        let all = |runs: &[Seen]| runs.iter().map(RunJson::new).collect();
         terminal::print_json(&StatusJson {
             version: json::VERSION,
             store: &door.place.store,
@@ -55,12 +54,12 @@ pub(crate) fn status(global: &Global, args: &StatusArgs) -> Result<u8, Failure> 
         })?;
     } else {
         let most = if args.all { usize::MAX } else { MOST_SHOWN };
-        terminal::print(&text(&door, &running, &waiting, most, now_us))?;
+        terminal::print(&text(&door, &running, &waiting, most))?;
     }
     Ok(exit::OK)
 }
 
-fn text(door: &Door, running: &[Seen], waiting: &[Seen], most: usize, now_us: i64) -> String {
+fn text(door: &Door, running: &[Seen], waiting: &[Seen], most: usize) -> String {
     let screen = Screen::detect();
     let mut text = format!("{}\n", door.place);
     if running.is_empty() && waiting.is_empty() {
@@ -68,11 +67,11 @@ fn text(door: &Door, running: &[Seen], waiting: &[Seen], most: usize, now_us: i6
         return text;
     }
     if !running.is_empty() {
-        let table = running_table(shown(running, most), now_us).text(screen);
+        let table = running_table(shown(running, most)).text(screen);
         let _ = write!(text, "\n{}\n{table}{}", emphasized("running", screen), rest(running, most));
     }
     if !waiting.is_empty() {
-        let table = waiting_table(shown(waiting, most), now_us).text(screen);
+        let table = waiting_table(shown(waiting, most)).text(screen);
         let _ = write!(text, "\n{}\n{table}{}", emphasized("waiting", screen), rest(waiting, most));
     }
     text
@@ -90,7 +89,7 @@ fn rest(runs: &[Seen], most: usize) -> String {
     }
 }
 
-fn running_table(running: &[Seen], now_us: i64) -> Table {
+fn running_table(running: &[Seen]) -> Table {
     let mut table = Table::new(&["RUN", "HOLDS", "SINCE", "LEASE LEFT", "STATE", "HOST", "PID", "USER"]);
     for seen in running {
         let Seen { run, lease_left_ms, .. } = seen;
@@ -103,7 +102,7 @@ fn running_table(running: &[Seen], now_us: i64) -> Table {
         table.row(&[
             run.attempt.id.as_str(),
             &wanted(run),
-            &times::relative(now_us, run.since_us),
+            &times::relative(seen.seen_us, run.since_us),
             &left,
             &if run.revoked {
                 json::by_hand(run).unwrap_or_else(|| "revoked".to_owned())
@@ -118,11 +117,12 @@ fn running_table(running: &[Seen], now_us: i64) -> Table {
     table
 }
 
-fn waiting_table(waiting: &[Seen], now_us: i64) -> Table {
+fn waiting_table(waiting: &[Seen]) -> Table {
     let mut table = Table::new(&["RUN", "WANTS", "SINCE", "STATE", "BECAUSE"]);
     for seen in waiting {
         let run = &seen.run;
-        let (because, since) = (seen.reason().unwrap_or_default(), times::relative(now_us, run.since_us));
+        let (because, since) =
+            (seen.reason().unwrap_or_default(), times::relative(seen.seen_us, run.since_us));
         table.row(&[run.attempt.id.as_str(), &wanted(run), &since, json::state(seen), &because]);
     }
     table

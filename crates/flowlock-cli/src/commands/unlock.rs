@@ -47,16 +47,15 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
         let message = format!("nobody holds {}", shown(&args.what));
         return Err(Failure::new(exit::NO, "not_held", message).at(&door.place));
     };
-    let now_us = jiff::Timestamp::now().as_microsecond();
     if let Some(least) = args.if_older {
-        let age = Duration::from_micros(now_us.saturating_sub(seen.run.since_us).max(0) as u64);
+        let age = seen.age();
         if age <= least {
             let message =
                 format!("{} holds its names for {} only; left alone", seen.run.attempt.id, times::short(age));
             return Err(Failure::new(exit::NO, "too_young", message).at(&door.place));
         }
     }
-    if !args.yes && !asked(&seen, now_us, args.now)? {
+    if !args.yes && !asked(&seen, args.now)? {
         return Err(Failure::new(exit::NO, "declined", "left alone"));
     }
     let how = if args.now { flowlock::step::Unlock::Now } else { flowlock::step::Unlock::WhenAcknowledged };
@@ -111,14 +110,14 @@ fn holding(door: &Door, run: &RunId) -> Result<Option<(Seen, Token)>, Failure> {
 }
 
 /// Whose names they are, and the question.
-fn asked(seen: &Seen, now_us: i64, at_once: bool) -> Result<bool, Failure> {
+fn asked(seen: &Seen, at_once: bool) -> Result<bool, Failure> {
     let (run, origin) = (&seen.run, &seen.run.holder.origin);
     let about = [
         format!("{} (job {}) holds {}", run.attempt.id, run.spec.job, shown(&super::status::wanted(run))),
         format!(
             "  {}, began {}, on {} as pid {}, user {}",
             json::state(seen),
-            times::relative(now_us, run.since_us),
+            times::relative(seen.seen_us, run.since_us),
             shown(&origin.host),
             origin.pid,
             shown(&origin.user)

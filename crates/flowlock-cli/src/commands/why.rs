@@ -87,24 +87,23 @@ pub(crate) fn why(global: &Global, args: &WhyArgs) -> Result<u8, Failure> {
     let is_unknown =
         args.what.is_some() && runs.is_empty() && !name.as_ref().is_some_and(|seen| is_known(seen, &alive));
     let code = if is_unknown { exit::NO } else { exit::OK };
-    let now_us = jiff::Timestamp::now().as_microsecond();
     if args.json {
         terminal::print_json(&WhyJson {
             version: json::VERSION,
             store: &door.place.store,
             namespace: &door.place.namespace,
-            runs: runs.iter().map(|seen| RunJson::new(seen, now_us)).collect(),
+            runs: runs.iter().map(RunJson::new).collect(),
             name: name.as_ref().map(name_json),
         })?;
         return Ok(code);
     }
-    let mut teller = Teller::new(&alive, now_us);
+    let mut teller = Teller::new(&alive);
     for seen in &runs {
         teller.tell(seen, 0);
     }
     let mut text = teller.text;
     if let Some(name) = &name {
-        tell_name(&mut text, &door, name, now_us);
+        tell_name(&mut text, &door, name);
     } else if runs.is_empty() {
         let nothing = if args.what.is_some() { "no such run or job is known" } else { "nothing waits" };
         let _ = writeln!(text, "{nothing} ({})", door.place);
@@ -154,19 +153,18 @@ struct Teller<'a> {
     text: String,
     waiting: HashMap<&'a str, &'a Seen>,
     told: HashSet<&'a str>,
-    now_us: i64,
 }
 
 impl<'a> Teller<'a> {
-    fn new(alive: &'a [Seen], now_us: i64) -> Self {
+    fn new(alive: &'a [Seen]) -> Self {
         let waiting = alive.iter().filter(|seen| seen.run.state.is_waiting());
         let waiting = waiting.map(|seen| (seen.run.attempt.id.as_str(), seen)).collect();
-        Self { text: String::new(), waiting, told: HashSet::new(), now_us }
+        Self { text: String::new(), waiting, told: HashSet::new() }
     }
 
     fn tell(&mut self, seen: &'a Seen, depth: usize) {
         let run = &seen.run;
-        let since = times::relative(self.now_us, run.since_us);
+        let since = times::relative(seen.seen_us, run.since_us);
         let (state, wanted) = (json::state(seen), super::status::wanted(run));
         self.line(depth, format_args!("{} ({}): {state}, since {since}", run.attempt.id, shown(&wanted)));
         if let Some(by_hand) = json::by_hand(run) {
@@ -202,8 +200,8 @@ impl<'a> Teller<'a> {
     }
 }
 
-fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
-    match (&seen.record, problem(seen, None, now_us)) {
+fn tell_name(text: &mut String, door: &Door, seen: &NameSeen) {
+    match (&seen.record, problem(seen, None)) {
         (Some(record), None) => tell_record(text, record),
         (_, Some(problem)) => {
             let _ =
@@ -216,14 +214,19 @@ fn tell_name(text: &mut String, door: &Door, seen: &NameSeen, now_us: i64) {
         let _ = writeln!(text, "  the last attempt to write it, {}, ended {outcome} at {at}", failure.run);
     }
     for (space, by, _) in &seen.holders {
-        let _ = writeln!(text, "  {} by {by}, since {}", held(*space), times::relative(now_us, by.since_us));
+        let _ = writeln!(
+            text,
+            "  {} by {by}, since {}",
+            held(*space),
+            times::relative(seen.seen_us, by.since_us)
+        );
     }
     for (space, by) in &seen.line {
         let _ = writeln!(
             text,
             "  {} waited for by {by}, since {}",
             word(*space),
-            times::relative(now_us, by.since_us)
+            times::relative(seen.seen_us, by.since_us)
         );
     }
     if seen.holders.is_empty() && seen.line.is_empty() {
@@ -294,7 +297,7 @@ mod tests {
             .collect();
         let alive = flowlock.runs().unwrap();
         let told = |only: Option<&str>| {
-            let mut teller = Teller::new(&alive, 0);
+            let mut teller = Teller::new(&alive);
             let chosen = alive.iter().filter(|seen| {
                 seen.run.state.is_waiting() && only.is_none_or(|job| seen.run.spec.job.as_str() == job)
             });

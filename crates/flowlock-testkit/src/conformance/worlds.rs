@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use flowlock::Ticket;
 use flowlock::step::Step;
 use flowlock::store::{Content, StoreErrorKind, View};
+use flowlock::{Ticket, World as _};
 
 use super::Stage;
 
@@ -131,6 +131,43 @@ pub(super) fn two_hosts_are_not_taken_for_a_reboot(stage: &Stage) {
     assert_eq!(error.kind(), StoreErrorKind::Unusable);
     assert!(error.to_string().contains("two hosts share the file"), "{error}");
     assert!(stage.attempt(&Step::Fail(here.who())).is_err(), "and nothing is done for it");
+}
+
+/// Under such a clock one token would be larger than any store can read, and none could ever be smaller again.
+pub(super) fn a_step_under_a_clock_that_no_machine_can_have_changes_nothing(stage: &Stage) {
+    const YEAR_US: i64 = 365 * 86_400_000_000;
+    let before = stage.run("before").writes("x").tries();
+    let token = before.is("running").token();
+    assert_eq!(before.commits(), "committed");
+    for shift in [230 * YEAR_US, 10_000 * YEAR_US, -100 * YEAR_US] {
+        stage.world(|world| world.shift_wall_clock(shift));
+        let step = Step::Heartbeat { client: flowlock::ClientId(1), from: Ticket(0), explain: Vec::new() };
+        let error = stage.attempt(&step).unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unusable);
+        assert!(error.to_string().contains("clock says"), "{error}");
+        assert!(stage.attempt(&Step::Fail(before.who())).is_err());
+        stage.world(|world| world.shift_wall_clock(-shift));
+    }
+    stage.reopen();
+    let after = stage.run("after").writes("x").tries();
+    assert!(after.is("running").token() > token);
+    assert_eq!(after.commits(), "committed");
+}
+
+pub(super) fn what_is_seen_says_what_the_stores_clock_said(stage: &Stage) {
+    stage.create(&["x"]);
+    stage.run("holder").locks("l").lease(600).tries().is("running");
+    stage.pass(90);
+    let (now_us, age) = (stage.world(|world| world.now().wall_us), Duration::from_secs(90));
+    let all = View::Runs { job: None, from: Ticket(0), limit: 1 };
+    let Content::Runs(runs, None) = stage.view(&all) else { panic!("no page of runs") };
+    assert_eq!((runs[0].seen_us, runs[0].age()), (now_us, age));
+    let Content::Names(names) = stage.view(&View::Names(vec![flowlock::Name::parse("x").unwrap()])) else {
+        panic!("no names")
+    };
+    assert_eq!((names[0].seen_us, names[0].age()), (now_us, Some(age)));
+    let Content::Namespace(Some(seen)) = stage.view(&View::Namespace) else { panic!("no namespace") };
+    assert_eq!(seen.seen_us, now_us);
 }
 
 pub(super) fn the_wall_clock_touches_no_lease(stage: &Stage) {

@@ -57,6 +57,9 @@ pub(crate) const TOKEN_BLOCK: u64 = 3_600_000_000;
 /// How long evidence of a record that is no more is kept, in microseconds: 7 days.
 pub(crate) const EVIDENCE_US: i64 = 7 * 86_400 * 1_000_000;
 /// How much the wall clock may differ between two readings of the time this host booted, in
+/// The year 2200, in microseconds since 1970: no step is taken by a clock that is so late. Tokens of microseconds stay exact
+/// in every store for 55 years more.
+pub(crate) const END_OF_TIME_US: i64 = 7_258_118_400_000_000;
 /// microseconds.
 pub(crate) const BOOT_TIME_SLACK_US: i64 = 2_000_000;
 
@@ -79,6 +82,7 @@ pub(crate) struct Effect {
 /// Carries out one step.
 pub(crate) fn step<T: Tables>(tables: &mut T, world: &dyn World, step: &Step) -> Result<Effect> {
     let mut engine = Engine::begin(tables, world)?;
+    engine.check_clock()?;
     engine.check_boot()?;
     if let Some(client) = step.client() {
         // Heard before time is looked at: who speaks now was not silent too long.

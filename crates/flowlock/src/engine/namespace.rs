@@ -22,6 +22,8 @@ pub struct NamespaceSeen {
     pub last_used_us: i64,
     /// Who removed it, and when; none unless it was removed and nobody has used it since.
     pub removed: Option<Actor>,
+    /// What the store's wall clock said then, in microseconds since 1970.
+    pub seen_us: i64,
 }
 
 impl NamespaceSeen {
@@ -45,6 +47,7 @@ impl<T: Tables> Engine<'_, T> {
             outcomes,
             last_used_us: self.meta.last_wall_us,
             removed: self.meta.removed.clone(),
+            seen_us: self.now.wall_us,
         }))
     }
 

@@ -2,7 +2,7 @@
 //! outcomes are forgotten, and a reboot voids every grant.
 
 use super::tables::{Result, Tables};
-use super::{BOOT_TIME_SLACK_US, Engine, OUTCOME_MEMORY_MS, SILENCE_MS};
+use super::{BOOT_TIME_SLACK_US, END_OF_TIME_US, Engine, OUTCOME_MEMORY_MS, SILENCE_MS};
 use crate::id::{ClientId, Ticket};
 use crate::name::Name;
 use crate::run::{LostBy, Outcome, Run, State};
@@ -16,6 +16,16 @@ enum Due {
 }
 
 impl<T: Tables> Engine<'_, T> {
+    /// Tokens and records never go back, so one step under a clock that is far ahead would last for ever: nothing is
+    /// written under one that no machine can rightly have.
+    pub(super) fn check_clock(&self) -> Result<()> {
+        let wall_us = self.now.wall_us;
+        if (0..END_OF_TIME_US).contains(&wall_us) {
+            return Ok(());
+        }
+        Err(StoreError::wrong_clock("this machine's", wall_us))
+    }
+
     /// After a reboot of this host every grant is void. Another host's boot is never taken for one.
     pub(super) fn check_boot(&mut self) -> Result<()> {
         let boot_id = self.world.boot_id();

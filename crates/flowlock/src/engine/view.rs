@@ -81,9 +81,16 @@ pub struct Seen {
     /// Since when its process has not been heard from, at the latest, in microseconds since 1970; none unless the run waits
     /// and is absent: it reserves nothing, and goes on from its ticket when it asks again.
     pub silent_since_us: Option<i64>,
+    /// What the store's wall clock said then, in microseconds since 1970: ages are told from it, not from a reader's clock.
+    pub seen_us: i64,
 }
 
 impl Seen {
+    /// Returns for how long the run has been in its state, by the store's clock.
+    pub fn age(&self) -> std::time::Duration {
+        since(self.run.since_us, self.seen_us)
+    }
+
     /// Why it does not run yet, as one line for people; none unless it waits.
     pub fn reason(&self) -> Option<String> {
         let blocked = self.blocked.as_ref()?;
@@ -112,6 +119,20 @@ pub struct NameSeen {
     pub holders: Vec<(Space, By, Token)>,
     /// Who stands in line for it, in any space; at most 11 per space.
     pub line: Vec<(Space, By)>,
+    /// What the store's wall clock said then, in microseconds since 1970: ages are told from it, not from a reader's clock.
+    pub seen_us: i64,
+}
+
+impl NameSeen {
+    /// Returns how long ago its record was written, by the store's clock; `None` if there is none.
+    pub fn age(&self) -> Option<std::time::Duration> {
+        self.record.as_ref().map(|record| since(record.written_at_us, self.seen_us))
+    }
+}
+
+/// How long before the other moment one was, both in microseconds.
+pub(crate) fn since(then_us: i64, now_us: i64) -> std::time::Duration {
+    std::time::Duration::from_micros(now_us.saturating_sub(then_us).max(0).unsigned_abs())
 }
 
 /// How many records a page has at most.
@@ -201,7 +222,8 @@ impl<T: Tables> Engine<'_, T> {
             run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at.saturating_sub(self.now.boot_ms));
         let silent_since_us =
             self.silent_for_ms(&run)?.map(|ms| self.now.wall_us.saturating_sub(ms.saturating_mul(1_000)));
-        Ok(Seen { run, lease_left_ms, blocked, silent_since_us })
+        let seen_us = self.now.wall_us;
+        Ok(Seen { run, lease_left_ms, blocked, silent_since_us, seen_us })
     }
 
     /// For how long the process of an absent waiting run has not been heard from, at least. It is absent before a sweep says
@@ -247,6 +269,7 @@ impl<T: Tables> Engine<'_, T> {
         let evidence = evidence(record.clone());
         let version = record.as_ref().map_or(Token(0), |record| record.version);
         let record = record.filter(|record| record.state.is_written());
-        Ok(NameSeen { name: name.clone(), record, version, evidence, holders, line })
+        let seen_us = self.now.wall_us;
+        Ok(NameSeen { name: name.clone(), record, version, evidence, holders, line, seen_us })
     }
 }

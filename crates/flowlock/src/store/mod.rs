@@ -270,6 +270,16 @@ impl StoreError {
         )
     }
 
+    /// Whose clock it is that says so: `the server's`, `this machine's`.
+    pub(crate) fn wrong_clock(whose: &str, wall_us: i64) -> Self {
+        let said = crate::shown_time(wall_us);
+        let message = format!(
+            "{whose} clock says {said}, and no time before 1970 or after 2199 is used; set it (NTP does) and try again; \
+             nothing was changed"
+        );
+        Self::new(StoreErrorKind::Unusable, message)
+    }
+
     pub(crate) fn two_hosts(last_wall_us: i64, booted_us: i64) -> Self {
         let ago = (last_wall_us - booted_us) / 1_000_000;
         Self::new(

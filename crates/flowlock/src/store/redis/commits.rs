@@ -19,11 +19,16 @@ enum Found {
 impl RedisStore {
     /// Looks for the recent commits of this process; what cannot be told now is asked at the next answer.
     pub(super) fn check_commits(&self, namespace: &Namespace) {
-        for commit in self.watch.recent_commits(namespace) {
+        let is_recent = |commit: &Commit| self.clock_ms(namespace).is_ok_and(|now| commit.is_recent(now));
+        for commit in self.watch.commits(namespace) {
+            if !is_recent(&commit) {
+                continue;
+            }
             let run = &commit.run;
             match self.find(namespace, &commit) {
-                Ok(Found::There) => {}
-                Ok(Found::Missing) => self.watch.commit_is_missing(&commit),
+                // Its time may have come meanwhile: the answer said what time it is.
+                Ok(Found::Missing) if is_recent(&commit) => self.watch.commit_is_missing(&commit),
+                Ok(Found::There | Found::Missing) => {}
                 Ok(Found::AskAgain) => return self.watch.doubt(namespace),
                 Err(error) => {
                     tracing::warn!(%run, %error, "could not check whether its commit is still there; looking again");
@@ -51,7 +56,7 @@ impl RedisStore {
     fn commit_anew(&self, namespace: &Namespace, commit: &Commit) -> Result<Found, StoreError> {
         let Commit { run, nonce, note, .. } = commit;
         let who = Who { run: run.clone(), nonce: Some(*nonce), by: None };
-        match self.carry_out(namespace, &Step::Commit { who, note: note.clone() }, &no_limits())?.0 {
+        match self.carry_out(namespace, &Step::Commit { who, note: note.clone() }, &no_limits())?.answer {
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }) => {
                 tracing::warn!(%run, "the store had lost its commit and kept its grant; committed anew");
                 Ok(Found::There)

@@ -53,7 +53,7 @@ use self::words::Words;
 use super::memory::TestWorld;
 use super::{Epoch, Inbox, Limits, Loss, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
 use crate::error::Error;
-use crate::id::ClientId;
+use crate::id::{Attempt, ClientId};
 use crate::name::Namespace;
 use crate::run::Outcome;
 use crate::step::{Answer, Finished, MOST_REFRESHED, Standing, Step, Who};
@@ -177,13 +177,8 @@ impl RedisStore {
         words::head(what, self.epoch.0.to_be_bytes(), millis(self.link.options().failover_pause))
     }
 
-    /// Carries out a step, however many calls it takes; answers how many replicas have it, if that was asked.
-    fn carry_out(
-        &self,
-        namespace: &Namespace,
-        step: &Step,
-        limits: &Limits,
-    ) -> Result<(Answer, Option<u32>), StoreError> {
+    /// Carries out a step, however many calls it takes.
+    fn carry_out(&self, namespace: &Namespace, step: &Step, limits: &Limits) -> Result<Done, StoreError> {
         let keys = self.enter(namespace, limits)?;
         let mut words = self.head(words::name_of(step));
         words::add_step(&mut words, step);
@@ -194,7 +189,8 @@ impl RedisStore {
         let evaluated = self.send(&keys, script, &words, words::most_for(step), replicas, limits)?;
         let acknowledged = evaluated.replicas;
         let reply = self.read(namespace, &keys, before, evaluated)?;
-        Ok((reply.answer(step)?, acknowledged))
+        let now_ms = reply.now_ms;
+        Ok(Done { answer: reply.answer(step)?, acknowledged, now_ms })
     }
 
     fn add_world(&self, words: &mut Words) {
@@ -309,13 +305,14 @@ impl Store for RedisStore {
         {
             return self.refresh_in_parts(namespace, runs, limits);
         }
-        let (answer, acknowledged) = self.carry_out(namespace, step, limits)?;
+        let Done { answer, acknowledged, now_ms } = self.carry_out(namespace, step, limits)?;
         if let (
             Step::Commit { who: Who { run, nonce: Some(nonce), .. }, note },
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
         ) = (step, &answer)
         {
-            self.watch.committed(namespace, run, *nonce, note.as_deref());
+            let attempt = Attempt { id: run.clone(), nonce: *nonce };
+            self.watch.committed(namespace, &attempt, note.as_deref(), now_ms);
         }
         self.is_replicated(namespace, step, answer, acknowledged, limits)
     }
@@ -383,6 +380,15 @@ impl Store for RedisStore {
     }
 }
 
+/// What came of a step.
+struct Done {
+    answer: Answer,
+    /// How many replicas have it, if that was asked.
+    acknowledged: Option<u32>,
+    /// The server's clock.
+    now_ms: i64,
+}
+
 /// Those of a caller that leaves it to the store how long one attempt may take.
 fn no_limits() -> Limits {
     Limits::within(Duration::MAX)
@@ -416,9 +422,8 @@ impl RedisStore {
     ) -> Result<Answer, StoreError> {
         let mut all = Vec::with_capacity(runs.len());
         for part in runs.chunks(MOST_REFRESHED) {
-            if let (Answer::Refreshed(answers), _) =
-                self.carry_out(namespace, &Step::Refresh(part.to_vec()), limits)?
-            {
+            let done = self.carry_out(namespace, &Step::Refresh(part.to_vec()), limits)?;
+            if let Answer::Refreshed(answers) = done.answer {
                 all.extend(answers);
             }
         }

@@ -27,6 +27,8 @@ pub(super) struct Reply {
     pub(super) now_ms: i64,
     /// How often another primary took over; none if the script says why it cannot answer.
     pub(super) reign: Option<i64>,
+    /// The server's wall clock in microseconds; a step says it in milliseconds only.
+    wall_us: i64,
     answer: Value,
 }
 
@@ -43,8 +45,9 @@ impl Reply {
         };
         let (sequence, now_ms) = (parts.number()? as u64, parts.number()?);
         let answer = parts.next()?;
-        let reign = parts.0.peek().is_some().then(|| parts.number()).transpose()?;
-        Ok(Self { epoch, sequence, now_ms, reign, answer })
+        let mut further = || parts.0.peek().is_some().then(|| parts.number()).transpose();
+        let (reign, wall_us) = (further()?, further()?.unwrap_or_else(|| now_ms.saturating_mul(1_000)));
+        Ok(Self { epoch, sequence, now_ms, reign, wall_us, answer })
     }
 
     /// The answer to a step.
@@ -67,30 +70,33 @@ impl Reply {
 
     /// The answer to a view.
     pub(super) fn content(self, view: &View) -> Result<Content> {
+        let at_us = self.wall_us;
         let mut parts = Parts::of(self.answer)?;
         if parts.begins_with("schema") {
             let word = parts.text()?;
             return Err(refusal(&word, &mut parts));
         }
         Ok(match view {
-            View::Runs { .. } => Content::Runs(parts.list()?.each(|mut run| seen(run.list()?))?, {
+            View::Runs { .. } => Content::Runs(parts.list()?.each(|mut run| seen(run.list()?, at_us))?, {
                 parts.optional(Parts::ticket)?
             }),
             View::Run(_) | View::Attempt(_) => {
-                Content::Run(parts.optional(|parts| Ok(Box::new(seen(parts.list()?)?)))?)
+                Content::Run(parts.optional(|parts| Ok(Box::new(seen(parts.list()?, at_us)?)))?)
             }
             View::Records { .. } => {
                 let records = parts.list()?.each(|mut record| named_record(record.list()?))?;
                 let next = parts.optional(Parts::name)?;
                 Content::Records(records, next)
             }
-            View::Namespace => Content::Namespace(parts.optional(|parts| namespace_seen(parts.list()?))?),
-            View::Names(_) => Content::Names(parts.each(|mut name| name_seen(name.list()?))?),
+            View::Namespace => {
+                Content::Namespace(parts.optional(|parts| namespace_seen(parts.list()?, at_us))?)
+            }
+            View::Names(_) => Content::Names(parts.each(|mut name| name_seen(name.list()?, at_us))?),
         })
     }
 }
 
-fn namespace_seen(mut parts: Parts) -> Result<NamespaceSeen> {
+fn namespace_seen(mut parts: Parts, seen_us: i64) -> Result<NamespaceSeen> {
     let mut count = || parts.number().map(i64::unsigned_abs);
     let (living, waiting, records, outcomes) = (count()?, count()?, count()?, count()?);
     Ok(NamespaceSeen {
@@ -100,6 +106,7 @@ fn namespace_seen(mut parts: Parts) -> Result<NamespaceSeen> {
         outcomes,
         last_used_us: parts.parsed("time", |text| text.parse().ok())?,
         removed: parts.optional(|parts| parts.parsed("actor", rows::actor_from))?,
+        seen_us,
     })
 }
 
@@ -228,13 +235,16 @@ fn refusal(word: &str, parts: &mut Parts) -> StoreError {
             )
         }
         "two_hosts" => StoreError::two_hosts(number(), number()),
+        "clock" => StoreError::wrong_clock("the server's", number().saturating_mul(1_000_000)),
         _ => strange("known word"),
     }
 }
 
 fn one_answer(mut parts: Parts, step: &Step) -> Result<Answer> {
     if let Step::Acquire(_) | Step::Claim { .. } = step
-        && !["invalid", "not_found", "schema", "two_hosts"].iter().any(|word| parts.begins_with(word))
+        && !["invalid", "not_found", "schema", "two_hosts", "clock"]
+            .iter()
+            .any(|word| parts.begins_with(word))
     {
         return standing(parts).map(Answer::Standing);
     }
@@ -377,7 +387,7 @@ fn evidence(name: &Name, mut parts: Parts) -> Result<RecordEvidence> {
     Ok(crate::engine::explain::evidence(record.map(|record| Record { state, ..record })))
 }
 
-fn seen(mut parts: Parts) -> Result<Seen> {
+fn seen(mut parts: Parts, seen_us: i64) -> Result<Seen> {
     let (row, spec) = (parts.bytes()?, parts.bytes()?);
     let versions = parts.optional(Parts::bytes)?;
     Ok(Seen {
@@ -385,6 +395,7 @@ fn seen(mut parts: Parts) -> Result<Seen> {
         lease_left_ms: parts.optional(Parts::number)?,
         blocked: parts.optional(|parts| blocked(parts.list()?))?,
         silent_since_us: parts.optional(Parts::number)?,
+        seen_us,
     })
 }
 
@@ -393,7 +404,7 @@ fn named_record(mut parts: Parts) -> Result<Record> {
     rows::unpack_record(&name, &parts.bytes()?)
 }
 
-fn name_seen(mut parts: Parts) -> Result<NameSeen> {
+fn name_seen(mut parts: Parts, seen_us: i64) -> Result<NameSeen> {
     let name = parts.name()?;
     let record = parts.optional(|parts| rows::unpack_record(&name, &parts.bytes()?))?;
     let space = |parts: &mut Parts| parts.parsed("space", rows::space_from);
@@ -413,5 +424,5 @@ fn name_seen(mut parts: Parts) -> Result<NameSeen> {
     let evidence = crate::engine::explain::evidence(record.clone());
     let version = record.as_ref().map_or(Token(0), |record| record.version);
     let record = record.filter(|record| matches!(record.state, RecordState::Live | RecordState::Incomplete));
-    Ok(NameSeen { name, record, version, evidence, holders, line })
+    Ok(NameSeen { name, record, version, evidence, holders, line, seen_us })
 }

@@ -207,6 +207,7 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("LONGEST_PLACE", engine::LONGEST_PLACE_MS.to_string()),
         ("LONGEST_RETRY", engine::explain::LONGEST_RETRY_MS.to_string()),
         ("TOKEN_BLOCK", engine::TOKEN_BLOCK.to_string()),
+        ("END_OF_TIME", engine::END_OF_TIME_US.to_string()),
         ("EVIDENCE", engine::EVIDENCE_US.to_string()),
         ("BOOT_TIME_SLACK", engine::BOOT_TIME_SLACK_US.to_string()),
         ("SCHEMA", SCHEMA.to_string()),

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::link::Source;
-use crate::id::Nonce;
+use crate::id::{Attempt, Nonce};
 use crate::name::{Namespace, RunId};
 use crate::store::{Loss, Watermark, Watermarks};
 use crate::sync::lock;
 
-/// How many commits are remembered, and how long: a server that knows of a commit says so for ten minutes.
+/// How many commits are remembered, and how long by the server's clock: a server that knows of a commit says so for ten
+/// minutes of its own time. This process's clocks say nothing of that: it may have slept, and the server's may have been set.
 const MOST_COMMITS: usize = 1_000;
 const REMEMBERED: Duration = Duration::from_mins(9);
 /// How many notices are kept for who asks for them; the rest was logged.
@@ -33,7 +34,15 @@ pub(super) struct Commit {
     pub(super) run: RunId,
     pub(super) nonce: Nonce,
     pub(super) note: Option<String>,
-    at: Instant,
+    /// What the server's clock said in its answer.
+    at_ms: i64,
+}
+
+impl Commit {
+    /// Whether a server whose clock says that must still know of it.
+    pub(super) fn is_recent(&self, server_ms: i64) -> bool {
+        server_ms.saturating_sub(self.at_ms) < REMEMBERED.as_millis() as i64
+    }
 }
 
 impl Watch {
@@ -109,20 +118,24 @@ impl Watch {
         }
     }
 
-    pub(super) fn committed(&self, namespace: &Namespace, run: &RunId, nonce: Nonce, note: Option<&str>) {
+    pub(super) fn committed(
+        &self,
+        namespace: &Namespace,
+        Attempt { id, nonce }: &Attempt,
+        note: Option<&str>,
+        at_ms: i64,
+    ) {
         let mut commits = lock(&self.commits);
         if commits.len() == MOST_COMMITS {
             commits.pop_front();
         }
-        let (namespace, run, note) = (namespace.clone(), run.clone(), note.map(str::to_owned));
-        commits.push_back(Commit { namespace, run, nonce, note, at: Instant::now() });
+        let (namespace, run, note) = (namespace.clone(), id.clone(), note.map(str::to_owned));
+        commits.push_back(Commit { namespace, run, nonce: *nonce, note, at_ms });
     }
 
-    /// The recent commits of this process in a namespace.
-    pub(super) fn recent_commits(&self, namespace: &Namespace) -> Vec<Commit> {
-        let commits = lock(&self.commits);
-        let recent = commits.iter().filter(|commit| commit.at.elapsed() < REMEMBERED);
-        recent.filter(|commit| commit.namespace == *namespace).cloned().collect()
+    /// The newest commits of this process in a namespace, old ones too.
+    pub(super) fn commits(&self, namespace: &Namespace) -> Vec<Commit> {
+        lock(&self.commits).iter().filter(|commit| commit.namespace == *namespace).cloned().collect()
     }
 
     pub(super) fn commit_is_missing(&self, missing: &Commit) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use flowlock::{Acquired, Flowlock};
+use flowlock::{Acquired, Flowlock, RunId};
 use flowlock_testkit::{Clock, PATIENCE, RedisServer, until};
 
 use super::{namespace, notices, open, told, version, write};
@@ -85,6 +85,22 @@ fn a_lease_that_is_renewed_by_hand_is_not_renewed_by_a_new_connection() {
     server.command(&["FLUSHALL"]);
     server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     assert_eq!(lost.recv_timeout(PATIENCE), Ok(flowlock::Lost::WithTheStore));
+}
+
+#[test]
+fn a_commit_that_the_server_forgot_by_its_own_clock_is_not_taken_for_lost() {
+    let clock = Clock::new();
+    let (server, namespace) = (RedisServer::setup().clock(&clock).start(), namespace());
+    let [flowlock, other] = [(); 2].map(|()| open(&server.url(), &namespace));
+    commit_as(&flowlock, "slept");
+    // So it is for a process whose machine slept: the clocks that count only what it was awake stand still.
+    clock.advance(Duration::from_mins(11));
+    write(&other, "elsewhere");
+    write(&other, "elsewhere");
+    assert!(other.run(&RunId::parse("slept").unwrap()).unwrap().is_none(), "its outcome is forgotten");
+    cut_all(&server);
+    assert!(version(&flowlock, "out").is_some());
+    assert_eq!(notices(&flowlock), "");
 }
 
 #[test]

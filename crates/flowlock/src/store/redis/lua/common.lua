@@ -312,6 +312,9 @@
     if other_schema then
       return { 'schema', other_schema, SCHEMA }
     end
+    if wall < 0 or wall >= END_OF_TIME then
+      return { 'clock', math.floor(wall / 1000000) }
+    end
     if check_boot then
       local refused = check_boot()
       if refused then

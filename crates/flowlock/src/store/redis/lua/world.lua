@@ -4,6 +4,6 @@ local wall = time[1] * 1000000 + time[2]                     -- microseconds sin
 local now = math.floor(wall / 1000)                          -- what leases run on, in milliseconds
 local SLACK = 1000                                           -- how long forgetting may wait
 local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local ordinary = true -- nothing is known that the short way must not pass by
+local ordinary = wall < END_OF_TIME -- else the step is refused
 local is_dead    -- processes on other hosts cannot be probed: leases alone must do
 local check_boot -- a server that starts again keeps what it has

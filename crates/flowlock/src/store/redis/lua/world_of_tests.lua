@@ -14,5 +14,5 @@ end
 local check_boot -- see boot_of_tests.lua
 -- The short way knows of no ceiling: where it must rise the long way is taken.
 local tests = redis.call('HMGET', KEYS[1], '!boot', '!ceiling', 'M')
-local ordinary = world.ways == 'short' and tests[1] == world.boot_id and tests[2] and tests[3]
+local ordinary = world.ways == 'short' and wall >= 0 and wall < END_OF_TIME and tests[1] == world.boot_id and tests[2] and tests[3]
   and math.max(wall, (select(2, struct.unpack(META_REST, tests[3]))) + 1) <= tonumber(tests[2])

@@ -6,6 +6,7 @@
 mod arriving;
 mod blocked;
 mod bounds;
+mod foreseeing;
 mod handing_over;
 mod layout;
 mod leases;
@@ -95,6 +96,21 @@ cases! { ($)
         whoever_comes_back_to_a_held_place_finds_that_the_holder_is_dead,
         a_held_place_outlives_the_process_that_asked_for_it,
         a_dead_process_ahead_is_found_when_a_run_behind_it_is_looked_at,
+    ;
+    foreseeing:
+        who_is_behind_a_held_place_begins_when_it_ends,
+        a_try_behind_a_held_place_is_told_to_come_back_at_its_end,
+        who_is_behind_a_held_place_is_told_if_it_is_to_end_sooner,
+        who_is_behind_a_run_begins_when_its_wait_ends,
+        a_process_sees_to_the_ends_of_its_own_waits,
+        who_is_behind_a_silent_process_begins_when_it_is_given_up,
+        who_is_behind_a_grant_begins_when_it_can_be_claimed_no_more,
+        who_is_behind_a_grant_is_told_if_its_lease_ends_sooner,
+        who_is_behind_a_holder_begins_when_its_longest_run_time_is_over,
+        who_is_behind_a_revoked_holder_begins_when_its_lease_ends,
+        a_reader_in_line_looks_when_its_input_expires_and_those_behind_it_begin,
+        nobody_looks_for_a_held_place_whose_input_expires_but_who_is_behind_it,
+        a_reader_in_line_is_told_of_a_record_that_expires_sooner,
     ;
     nested:
         a_child_that_wants_what_its_parent_holds_is_refused_at_once,

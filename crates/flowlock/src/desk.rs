@@ -15,7 +15,7 @@ use crate::store::Bell;
 use crate::sync::lock;
 
 /// How often a process with waiting runs tells the store that it lives.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
+pub(crate) const HEARTBEAT: Duration = Duration::from_millis(crate::engine::HEARTBEAT_MS.unsigned_abs());
 
 /// Listens for all waiting runs of a connection, on one thread: wake-ups, heartbeats, probes.
 #[derive(Debug, Default)]

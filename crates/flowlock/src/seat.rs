@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::blocker::BlockerKind;
 use crate::id::Ticket;
 use crate::run::State;
 use crate::step::Waiting;
@@ -134,13 +135,17 @@ impl Seat {
         lock(&self.state).known == Known::Stale
     }
 
-    /// Whether nothing need be asked about the run yet. Who was told when to look again is the oldest waiter of a name: until
-    /// then only its own grant changes who holds it. Processes to probe do change meanwhile, so whoever has some asks.
+    /// Whether nothing need be asked about the run yet. Who was told when to look again and has nobody ahead is the oldest
+    /// waiter of its names: until then only its own grant changes who holds them. Processes to probe do change meanwhile, and
+    /// so does what becomes of those ahead; whoever has some asks.
     pub(crate) fn knows_enough(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         let is_recent = now.saturating_duration_since(state.explained) < EXPLAINED_FOR;
+        let blocked = &state.waiting.blocked;
+        let is_behind = blocked.more || blocked.by.iter().any(|by| by.kind == BlockerKind::QueuedBehind);
         state.known == Known::Sound
             && state.look_again.is_some()
+            && !is_behind
             && state.waiting.probe.is_empty()
             && is_recent
     }

@@ -111,8 +111,8 @@ impl<T: Tables> Engine<'_, T> {
     /// Buries the dead among those in the way of a run.
     pub(super) fn bury_the_dead(&mut self, way: InTheWay) -> Result<Buried> {
         let mut buried = Buried::Nobody;
-        for (ticket, life) in way.runs {
-            if life.is_some_and(|life| !self.world.is_alive(life)) {
+        for (ticket, vitals) in way.runs {
+            if vitals.life.is_some_and(|life| !self.world.is_alive(life)) {
                 if !self.may_end(ticket)? {
                     self.unswept = true;
                     return Ok(Buried::NotAll);
@@ -186,8 +186,15 @@ impl<T: Tables> Engine<'_, T> {
             match (run.state, request.patience) {
                 (State::Granted, _) => return self.claim(&request.attempt, &request.holder),
                 (State::AwaitingInput | State::Queued, Patience::HoldPlace(_)) => {
+                    let until = run.place_end_ms;
                     self.set_patience(&mut run, request.patience);
                     self.save(&run)?;
+                    if run.in_line && run.place_end_ms < until {
+                        run.spec
+                            .claims
+                            .into_iter()
+                            .try_for_each(|claim| self.tell_next_in_line(run.ticket, claim))?;
+                    }
                     // No process looks at those in its way meanwhile.
                     if request.holder.life.is_some() {
                         self.backlog.add(run.ticket, Source::Alone);

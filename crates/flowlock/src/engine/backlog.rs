@@ -121,7 +121,7 @@ impl<T: Tables> Engine<'_, T> {
         if self.meta.waiting > 0 {
             self.backlog.add(Ticket(0), Source::Guards(name.clone()));
         }
-        Ok(())
+        self.tell_a_reader(name)
     }
 
     /// Looks at runs until nothing is left over or the step's budget is used.
@@ -207,51 +207,50 @@ impl<T: Tables> Engine<'_, T> {
         if run.is_over(self.now.boot_ms) {
             return self.finish(&mut run, Outcome::TimedOut);
         }
-        match self.obstacle(&run)? {
-            None if !self.take_what_lapsed(&run)? => {
-                // Later steps go on with it, before anybody behind it is looked at.
-                self.backlog.add(ticket, Source::Alone);
-                self.budget.looks.stop();
-                Ok(())
-            }
-            None => self.hand_over(&mut run),
-            Some(Obstacle::Exists) => self.finish(&mut run, Outcome::RefusedOutputExists),
-            Some(Obstacle::Taken(_)) if self.has_buried(&run)? => {
-                self.backlog.add(ticket, Source::Alone);
-                Ok(())
-            }
-            Some(Obstacle::Missing(place) | Obstacle::Taken(place)) => {
-                let still_there = was_parked_here == Some(&place);
-                let was_in_line = run.in_line;
-                self.wait_at(&mut run, &place)?;
-                if run.in_line {
-                    self.tell_of_others(&run, was_in_line.then_some(&place))?;
-                }
-                if still_there {
-                    // Blocked at the dirty place itself: everyone parked there later is blocked too.
-                    self.set_dirty(&place, false)?;
-                } else if self.is_dirty(&place)? {
-                    self.backlog.add(ticket, Source::Parked(place));
-                }
-                Ok(())
-            }
+        let obstacle = self.obstacle(&run)?;
+        let ended = match obstacle {
+            None if self.take_what_lapsed(&run)? => return self.hand_over(&mut run),
+            None => Buried::NotAll,
+            Some(Obstacle::Exists) => return self.finish(&mut run, Outcome::RefusedOutputExists),
+            Some(Obstacle::Taken(_)) => self.bury_those_in_the_way(&run)?,
+            Some(Obstacle::Missing(_)) => Buried::Nobody,
+        };
+        if let (Buried::Nobody, Some(Obstacle::Missing(place) | Obstacle::Taken(place))) = (ended, obstacle) {
+            return self.go_on_waiting(run, place, was_parked_here);
         }
-    }
-
-    /// Whether dead processes in the way of a run that is looked at were found, here and now and not by a later probe: then
-    /// it is to be looked at once more.
-    fn has_buried(&mut self, run: &Run) -> Result<bool> {
-        if self.budget.probes == 0 {
-            return Ok(false);
-        }
-        let way = self.in_the_way(run, self.budget.probes)?;
-        self.budget.probes -= way.runs.len();
-        let buried = self.bury_the_dead(way)?;
-        if buried == Buried::NotAll {
+        self.backlog.add(ticket, Source::Alone);
+        if ended == Buried::NotAll {
             // Later steps go on with it, before anybody behind it is looked at.
             self.budget.looks.stop();
         }
-        Ok(buried != Buried::Nobody)
+        Ok(())
+    }
+
+    /// Leaves a run that was looked at in line, or out of it, parked at what is in its way now.
+    fn go_on_waiting(&mut self, mut run: Run, place: Place, was_parked: Option<&Place>) -> Result<()> {
+        let was_in_line = run.in_line;
+        self.wait_at(&mut run, &place)?;
+        if run.in_line {
+            self.tell_of_others(&run, was_in_line.then_some(&place))?;
+        }
+        if was_parked == Some(&place) {
+            // Blocked at the dirty place itself: everyone parked there later is blocked too.
+            self.set_dirty(&place, false)?;
+        } else if self.is_dirty(&place)? {
+            self.backlog.add(run.ticket, Source::Parked(place));
+        }
+        Ok(())
+    }
+
+    /// Buries the dead in the way of a run that is looked at, here and now and not by a later probe: then it is to be looked
+    /// at once more.
+    fn bury_those_in_the_way(&mut self, run: &Run) -> Result<Buried> {
+        if self.budget.probes == 0 {
+            return Ok(Buried::Nobody);
+        }
+        let way = self.in_the_way(run, self.budget.probes)?;
+        self.budget.probes -= way.runs.len();
+        self.bury_the_dead(way)
     }
 
     /// Tells the process of a run that stays in line if others are in its way than it was told, since it is to look whether

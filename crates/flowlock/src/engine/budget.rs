@@ -58,6 +58,8 @@ pub(super) struct Budget {
     pub(super) shown: Allowance,
     /// Runs in line that it examines for a deadlock.
     pub(super) examined: Allowance,
+    /// Waiting runs of which it finds out when they reserve nothing any more.
+    pub(super) foreseen: Allowance,
     /// Of how many runs in the way it may still speak.
     pub(super) probes: usize,
     /// How many hints that are true no more it may still drop.
@@ -74,6 +76,7 @@ impl Budget {
             returns: Allowance::of(ends, claims),
             shown: Allowance::of(explained, claims),
             examined: Allowance::of(examined, claims),
+            foreseen: Allowance::of(ends, claims),
             probes,
             hints,
         }
@@ -89,6 +92,7 @@ impl Budget {
             returns: none(),
             shown: Allowance::of(shown, bounds.claims),
             examined: none(),
+            foreseen: none(),
             probes: 0,
             hints: 0,
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tables::{Part, Result, Stake, Tables, Which};
+use super::tables::{Part, Result, Stake, Tables, Vitals, Which};
 use super::{Engine, no_row};
 use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
 use crate::claim::{Claim, Mode, Space};
@@ -12,7 +12,6 @@ use crate::rule::{self, Kinship, View as _};
 use crate::run::{Outcome, Place, Run, State};
 use crate::spec::IfWritten;
 use crate::step::{Running, Standing, Waiting};
-use crate::world::Life;
 
 /// What a refused try is told to wait if no deadline in the way is nearer, in milliseconds.
 pub(crate) const LONGEST_RETRY_MS: i64 = 30_000;
@@ -20,9 +19,7 @@ pub(crate) const LONGEST_RETRY_MS: i64 = 30_000;
 /// What would have to end for a run to move up.
 #[derive(Debug, Default)]
 pub(super) struct InTheWay {
-    pub(super) runs: Vec<(Ticket, Option<Life>)>,
-    /// The first of their deadlines.
-    first_deadline_ms: Option<i64>,
+    pub(super) runs: Vec<(Ticket, Vitals)>,
 }
 
 impl<T: Tables> Engine<'_, T> {
@@ -59,16 +56,18 @@ impl<T: Tables> Engine<'_, T> {
         let share = self.bounds.probes / self.bounds.explained.max(1);
         let way = self.in_the_way(run, self.budget.probes.max(share).max(1))?;
         self.budget.probes = self.budget.probes.saturating_sub(way.runs.len());
+        let first_end_ms = self.first_end(run, &way)?;
         let look_again_ms = if self.is_next(run)? {
             Some(0)
         } else {
-            way.first_deadline_ms.map(|at| (at - self.now.boot_ms).max(0) as u64)
+            first_end_ms.map(|at| (at - self.now.boot_ms).max(0) as u64)
         };
         let mut blocked = self.blocked(run)?;
         if let Some(end) = run.place_end_ms {
-            blocked.retry_after_ms = Some(self.come_back(way.first_deadline_ms, end)?);
+            blocked.retry_after_ms = Some(self.come_back(first_end_ms, end)?);
         }
-        let probe = way.runs.into_iter().filter_map(|(ticket, life)| Some((ticket, life?))).collect();
+        let probe =
+            way.runs.into_iter().filter_map(|(ticket, vitals)| Some((ticket, vitals.life?))).collect();
         Ok(Waiting { state: run.state, present: run.present, blocked, probe, look_again_ms })
     }
 
@@ -89,9 +88,7 @@ impl<T: Tables> Engine<'_, T> {
                 }
                 if known.insert(ticket) {
                     let vitals = self.tables.vitals(ticket)?.ok_or_else(|| no_row(ticket))?;
-                    way.runs.push((ticket, vitals.life));
-                    way.first_deadline_ms =
-                        [way.first_deadline_ms, vitals.deadline_ms].into_iter().flatten().min();
+                    way.runs.push((ticket, vitals));
                 }
             }
         }
@@ -136,18 +133,19 @@ impl<T: Tables> Engine<'_, T> {
         if self.has_leftover()? {
             return Ok(0);
         }
-        let first = self.in_the_way(run, self.bounds.probes)?.first_deadline_ms;
+        let way = self.in_the_way(run, self.bounds.probes)?;
+        let first = self.first_end(run, &way)?;
         Ok(self.retry_at(first))
     }
 
-    fn retry_at(&self, first_deadline_ms: Option<i64>) -> u64 {
-        let left = first_deadline_ms.map_or(LONGEST_RETRY_MS, |at| (at - self.now.boot_ms).max(0));
+    fn retry_at(&self, first_end_ms: Option<i64>) -> u64 {
+        let left = first_end_ms.map_or(LONGEST_RETRY_MS, |at| (at - self.now.boot_ms).max(0));
         left.min(LONGEST_RETRY_MS) as u64
     }
 
     /// When whoever holds a place is to come back: as after a refused try, but long before the place ends.
-    fn come_back(&mut self, first_deadline_ms: Option<i64>, place_end_ms: i64) -> Result<u64> {
-        let retry = if self.has_leftover()? { 0 } else { self.retry_at(first_deadline_ms) };
+    fn come_back(&mut self, first_end_ms: Option<i64>, place_end_ms: i64) -> Result<u64> {
+        let retry = if self.has_leftover()? { 0 } else { self.retry_at(first_end_ms) };
         Ok(retry.min((place_end_ms - self.now.boot_ms).max(0) as u64 / 2))
     }
 

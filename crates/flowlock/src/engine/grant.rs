@@ -60,11 +60,15 @@ impl<T: Tables> Engine<'_, T> {
         if run.lapsed {
             self.set_lapsed(run, Which::Standing)?;
         }
+        let until = run.deadline_ms;
         run.began_ms = Some(self.now.boot_ms);
         run.place_end_ms = None;
         run.wait_end_ms = None;
         run.present = true;
         run.deadline_ms = Some(self.lease_end(run));
+        if until.is_some() && run.deadline_ms < until {
+            self.tell_of_nearer_end(run)?;
+        }
         self.enter(run, State::Running);
         if run.spec.on_fail == OnFail::Incomplete {
             self.mark_incomplete(run)?;

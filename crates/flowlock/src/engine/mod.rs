@@ -13,6 +13,7 @@ mod backlog;
 mod budget;
 mod deadlock;
 pub(crate) mod explain;
+mod foresee;
 mod grant;
 mod leave;
 pub(crate) mod namespace;
@@ -42,6 +43,8 @@ use crate::step::{Answer, Step, Wake};
 use crate::store::StoreError;
 use crate::world::{Now, World};
 
+/// How often a process with waiting runs is to be heard.
+pub(crate) const HEARTBEAT_MS: i64 = 5_000;
 /// After how long without a heartbeat a waiter reserves nothing; a grant must be claimed within the same
 /// time from the last sign of life before it.
 pub(crate) const SILENCE_MS: i64 = 10_000;

@@ -199,6 +199,7 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         ("MOST_RECORDS", engine::view::MOST_RECORDS.to_string()),
         ("MOST_RUNS", engine::view::MOST_RUNS.to_string()),
         ("MOST_NAMES", engine::view::MOST_NAMES.to_string()),
+        ("HEARTBEAT", engine::HEARTBEAT_MS.to_string()),
         ("SILENCE", engine::SILENCE_MS.to_string()),
         ("KEEP_LAPSED", crate::spec::KEEP_LAPSED_MS.to_string()),
         ("OUTCOME_MEMORY", engine::OUTCOME_MEMORY_MS.to_string()),

@@ -85,8 +85,12 @@ local function again(run)
   if run.place_end and run.state == 'granted' then
     return F.claim(ID, NONCE, CLIENT, LIFE, ORIGIN)
   elseif run.place_end and waiting_states[run.state] and sub(PATIENCE, 1, 1) == 'p' then
+    local was_until = run.place_end
     set_patience(run)
     F.save(run)
+    for _, claim in ipairs(run.in_line and run.place_end < was_until and spec.claims or {}) do
+      F.tell_next_in_line(run.ticket, claim)
+    end
     -- No process looks at those in its way meanwhile.
     if is_dead and LIFE then
       F.add_hint(run.ticket, '2')

@@ -28,15 +28,45 @@ local function each_of(fields, visit)
   end
 end
 
--- When the leases of these runs end: the rest of their rows is not needed.
-local function first_deadline(tickets)
-  local first, attempts = FAR, {}
+-- When the first input of a run expires.
+local function first_expiry(run)
+  local first, inputs = FAR, F.spec_of(run).inputs
+  F.prefetch_records(inputs)
+  for _, name in ipairs(inputs) do
+    local record = F.record_of(name)
+    if record and record.state == 'L' and record.due and record.due > wall then
+      first = math.min(first, now + math.ceil((record.due - wall) / 1000))
+    end
+  end
+  return first
+end
+
+-- When a run in line reserves nothing any more, for one behind it. A process is expected at each heartbeat: only once it is
+-- overdue its silence is to be looked for. What becomes of its own runs it sees itself.
+local function end_of_reserving(run, behind)
+  if not F.takes('foreseen', #F.spec_of(run).claims) then
+    return FAR
+  elseif run.place_end then
+    -- No process looks when its inputs expire.
+    return math.min(run.place_end, first_expiry(run))
+  elseif behind.in_line and run.client == behind.client then
+    return FAR
+  end
+  local heard = F.heard(run.client)
+  return math.min(run.wait_end or FAR, heard and heard + HEARTBEAT <= now and heard + SILENCE or FAR)
+end
+
+-- When the first of these runs is in the way no longer, or an input of the run itself, which then leaves the line: if nothing
+-- happens until then. Of those that hold the rest of the row is not needed.
+local function first_end(run, tickets)
+  local first, attempts = run.in_line and first_expiry(run) or FAR, {}
   each_of(tickets, function(ticket, row)
     if byte(row or F.damaged('run ' .. ticket .. ' is named but has no row')) == 72 then
       local id, nonce = string.match(row, '^(%Z*)%z(%Z*)', 2)
       attempts[#attempts + 1] = 'n' .. nonce .. id
     else
-      first = math.min(first, F.must_find(ticket).deadline or FAR)
+      local other = F.must_find(ticket)
+      first = math.min(first, other.deadline or end_of_reserving(other, run))
     end
   end)
   each_of(attempts, function(_, attempt)
@@ -90,7 +120,7 @@ F.was_passed = function(run, place)
   return last ~= nil and sub(last, 1, 16) > run.ticket
 end
 
--- When to look again, if nothing is heard: at the first deadline in the way, or at the end of a pause; at once if a later
+-- When to look again, if nothing is heard: at the first end of something in the way, or at the end of a pause; at once if a later
 -- step goes on with this very run.
 local function look_again(run, first)
   if meta.pause_until > now and not F.may_grant() then
@@ -108,7 +138,7 @@ F.retry_after = function(run)
   elseif F.has_leftover() then
     return 0
   end
-  local first = first_deadline(F.in_the_way(run, PROBES))
+  local first = first_end(run, F.in_the_way(run, PROBES))
   return math.min(math.max(first - now, 0), LONGEST_RETRY)
 end
 
@@ -262,7 +292,7 @@ F.waiting = function(run)
       end
     end
   end
-  local first, blocked = first_deadline(in_the_way), F.blocked(run)
+  local first, blocked = first_end(run, in_the_way), F.blocked(run)
   if run.place_end then
     blocked[4] = come_back(run, first)
   end

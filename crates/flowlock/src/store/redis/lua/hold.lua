@@ -95,9 +95,13 @@
     if run.lapsed then
       F.set_lapsed(run, false)
     end
+    local was_until = run.deadline
     run.began = now
     run.place_end, run.wait_end, run.absent = nil, nil, nil
     run.deadline = F.lease_end(run)
+    if was_until and run.deadline < was_until then
+      F.tell_of_nearer_end(run)
+    end
     run.state, run.since = 'running', wall
     if F.spec_of(run).on_fail then
       F.mark_incomplete(F.spec_of(run))

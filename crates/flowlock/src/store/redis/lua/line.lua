@@ -129,11 +129,34 @@ end
 
 -- The next in line behind one who enters it or leaves it: others are in its way than its process was told, which is to look
 -- whether they live.
-local function tell_next_in_line(ahead, claim)
+F.tell_next_in_line = function(ahead, claim)
   local next = F.range('q' .. claim.place .. '\0', ahead .. '\255', nil, 1)[1]
   local stake = next and F.stake_of(next)
   if stake and (claim.mode == 'u' or claim.mode == 'x' or stake.mode == 'x') then
     F.wake(F.must_find(stake.ticket))
+  end
+end
+
+-- A holder ends sooner than those who wait for it were told: the oldest of each name is to ask anew.
+F.tell_of_nearer_end = function(holder)
+  for _, claim in ipairs(meta.queued > 0 and F.spec_of(holder).claims or {}) do
+    local oldest = F.first_of(F.line_in_the_way(claim))
+    if oldest then
+      F.wake(F.must_find(sub(oldest, 1, 16)))
+    end
+  end
+end
+
+-- A record that expires was written: the first of those who queue to read it is to ask until when.
+local function tell_a_reader(name)
+  local record = meta.queued > 0 and F.record_of(name)
+  for _, text in ipairs(record and record.due and F.range('qd' .. name .. '\0', FIRST, nil, BLOCKERS + 1) or {}) do
+    local stake = F.stake_of(text)
+    local run = F.must_find(stake.ticket)
+    -- Nobody asks for a held place.
+    if stake.mode == 's' and not run.place_end then
+      return F.wake(run)
+    end
   end
 end
 
@@ -143,7 +166,7 @@ F.leave_line = function(run)
     remove_from_line(run)
     for _, claim in ipairs(F.spec_of(run).claims) do
       F.mark_dirty(claim.place)
-      tell_next_in_line(run.ticket, claim)
+      F.tell_next_in_line(run.ticket, claim)
     end
   end
 end
@@ -195,6 +218,7 @@ F.mark_written = function(name)
   if meta.waiting > 0 then
     F.add_hint(FIRST, '4' .. name)
   end
+  tell_a_reader(name)
 end
 
 F.drain = function()
@@ -286,7 +310,7 @@ local function hand_over(run)
     for _, claim in ipairs(F.spec_of(run).claims) do
       -- Whoever came to hold it alone is in the way of the next as before; beside others, these are as well.
       if claim.mode ~= 'x' then
-        tell_next_in_line(run.ticket, claim)
+        F.tell_next_in_line(run.ticket, claim)
       end
     end
   end
@@ -311,20 +335,15 @@ F.is_over = function(run)
   return run.wait_end ~= nil and run.wait_end <= now or run.place_end ~= nil and run.place_end <= now
 end
 
--- Whether dead processes in the way of a run that is looked at were found, here and now and not by a later probe: then it
--- is to be looked at once more.
-local function has_buried(run)
-  if step.probes == 0 then
-    return false
+-- Buries the dead in the way of a run that is looked at, here and now and not by a later probe: then it is to be looked at
+-- once more.
+local function bury_those_in_the_way(run)
+  if not is_dead or step.probes == 0 then
+    return nil
   end
   local in_the_way = F.in_the_way(run, step.probes)
   step.probes = step.probes - #in_the_way
-  local buried = F.bury_the_dead(in_the_way)
-  if buried == 'not_all' then
-    -- Later steps go on with it, before anybody behind it is looked at.
-    F.stop('looks')
-  end
-  return buried ~= nil
+  return F.bury_the_dead(in_the_way)
 end
 
 -- Tells the process of a run that stays in line if others are in its way than it was told, since it is to look whether they
@@ -334,7 +353,7 @@ local function tell_of_others(run, at)
     F.wake(run)
   end
   for _, claim in ipairs(at and {} or F.spec_of(run).claims) do
-    tell_next_in_line(run.ticket, claim)
+    F.tell_next_in_line(run.ticket, claim)
   end
 end
 
@@ -359,17 +378,20 @@ local function look(run, source)
     return F.finish(run, 'timed_out')
   end
   local in_the_way, place = F.obstacle(run)
-  if not in_the_way and not F.take_what_lapsed(run) then
-    -- Later steps go on with it, before anybody behind it is looked at.
-    F.add_hint(ticket, '2')
-    return F.stop('looks')
-  elseif not in_the_way then
-    return hand_over(run)
-  elseif in_the_way == 'exists' then
+  local ended
+  if in_the_way == 'exists' then
     return F.finish(run, 'refused(output_exists)')
+  elseif in_the_way == 'taken' then
+    ended = bury_those_in_the_way(run)
+  elseif not in_the_way and F.take_what_lapsed(run) then
+    return hand_over(run)
+  elseif not in_the_way then
+    ended = 'not_all'
   end
-  if in_the_way == 'taken' and is_dead and has_buried(run) then
-    return F.add_hint(ticket, '2')
+  if ended then
+    F.add_hint(ticket, '2')
+    -- Later steps go on with it, before anybody behind it is looked at.
+    return ended == 'not_all' and F.stop('looks')
   end
   local was_in_line = run.in_line
   F.wait_at(run, place)

@@ -7,7 +7,7 @@ end
 -- What one step does of each kind: so many runs, and so many claims of theirs together. The first run is let through
 -- however many it has, or a step could not go on at all.
 local MOST = { looks = LOOKS, due = DUE, ends = ENDS, returns = ENDS, explained = EXPLAINED,
-  examined = EXAMINED, shown = MOST_RUNS }
+  examined = EXAMINED, foreseen = ENDS, shown = MOST_RUNS }
 
 -- How many runs, how many claims, whether the first one was let through.
 local function left_of(kind)

@@ -15,7 +15,9 @@ if ordinary and OP == 'claim' then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
     ticket, letter, token, deadline, lease, most = struct.unpack(RUN_HEAD, attempt)
   end
-  local free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
+  local ends = letter and now + (most < 0 and lease or math.min(lease, most))
+  -- Those who wait are told if it ends sooner than they know.
+  local free = ends and (ends >= deadline or waiting == 1) and schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
     and letter == 'G' and deadline > now
   local whole = free and call('HMGET', KEYS[1], ticket, 'v' .. ticket)
   local who = 'H' .. argv[4] .. '\0' .. argv[5] .. '\0' .. client .. '\0' .. argv[7] .. '\0' .. argv[8] .. '\0'
@@ -34,7 +36,7 @@ if ordinary and OP == 'claim' then
         told[n + 1], told[n + 2], told[n + 3], n = string.sub(names[i], 2), versions[i], records[i], n + 3
       end
     end
-    local mine, ends, silent_at = 'k' .. client, now + (most < 0 and lease or math.min(lease, most)), now + SILENCE
+    local mine, silent_at = 'k' .. client, now + SILENCE
     local both = call('ZRANGEBYLEX', KEYS[2], '[' .. mine, '(' .. mine .. '\255', 'LIMIT', 0, 2)
     call('ZADD', KEYS[5], ends, ticket)
     if both[2] then

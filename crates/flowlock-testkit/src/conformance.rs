@@ -14,6 +14,7 @@ mod namespaces;
 mod nested;
 mod probing;
 mod records;
+mod remains;
 mod repeats;
 mod schedules;
 mod slots;
@@ -295,8 +296,10 @@ pub fn layout(make: impl Fn(Arc<TestWorld>) -> Subject) -> Vec<String> {
     stage.rows()
 }
 
-/// Performs one case on an empty store.
+/// Performs one case on an empty store, which is to keep nothing but records once everything is over.
 pub fn perform(case: &str, make: impl Fn(Arc<TestWorld>) -> Subject) {
     let (_, body) = CASES.iter().find(|(name, _)| *name == case).expect("the case is in the table");
-    body(&Stage::new(make(Arc::new(TestWorld::default()))));
+    let stage = Stage::new(make(Arc::new(TestWorld::default()))).with_own_processes();
+    body(&stage);
+    remains::are_records_alone(&stage);
 }

@@ -5,6 +5,7 @@ mod request;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flowlock::step::{Answer, Holders, Sent, Step};
@@ -25,6 +26,8 @@ pub struct Stage {
     subject: RefCell<Subject>,
     namespace: RefCell<Namespace>,
     made: Cell<u64>,
+    /// Which number the numbers of its processes begin with.
+    clients: u128,
 }
 
 /// What is done to records by hand.
@@ -44,7 +47,15 @@ impl Stage {
             subject: RefCell::new(subject),
             namespace: RefCell::new(Namespace::default()),
             made: Cell::new(0),
+            clients: 0,
         }
+    }
+
+    /// With processes that no other stage has: a server tells the processes of all its databases by their numbers alone.
+    pub(super) fn with_own_processes(self) -> Self {
+        static STAGES: AtomicU64 = AtomicU64::new(1);
+        let stage = STAGES.fetch_add(1, Ordering::Relaxed);
+        Stage { clients: u128::from(stage) << 64, ..self }
     }
 
     /// From now on everything happens in this namespace.
@@ -68,7 +79,7 @@ impl Stage {
         };
         let attempt = Attempt { id: RunId::parse(id).expect("a plain id"), nonce: Nonce(number.into()) };
         let holder = Holder {
-            client: ClientId(number.into()),
+            client: ClientId(self.clients + u128::from(number)),
             life: Some(Life(number)),
             origin: Arc::new(Origin::default()),
         };
@@ -144,6 +155,11 @@ impl Stage {
     /// All rows of the store, a line each.
     pub(super) fn rows(&self) -> Vec<String> {
         self.subject.borrow_mut().rows()
+    }
+
+    /// What the store counts wrongly.
+    pub(super) fn miscounts(&self) -> Vec<String> {
+        self.subject.borrow().miscounts()
     }
 
     /// Listens for wake-ups of an actor's process.

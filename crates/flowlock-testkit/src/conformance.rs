@@ -10,6 +10,7 @@ mod foreseeing;
 mod handing_over;
 mod layout;
 mod leases;
+mod limits;
 mod namespaces;
 mod nested;
 mod probing;
@@ -156,6 +157,7 @@ cases! { ($)
         one_refresh_serves_many_runs,
         a_detached_run_is_operated_by_its_id_alone,
         a_revoked_run_blocks_until_it_acknowledges,
+        a_revoked_run_whose_process_dies_was_broken_all_the_same,
         a_revoked_run_ends_at_its_lease_end,
         unlock_ends_at_once_what_does_not_run,
         unlock_needs_the_token_of_the_grant,
@@ -183,6 +185,7 @@ cases! { ($)
         a_held_place_ends_by_itself,
         a_process_that_has_its_liveness_lock_later_is_found_dead_all_the_same,
         a_cancelled_waiter_makes_room,
+        an_absent_run_that_may_not_overwrite_is_refused_when_it_comes_back,
     ;
     records:
         a_commit_writes_every_output_in_the_version_of_its_grant,
@@ -214,6 +217,8 @@ cases! { ($)
         who_holds_a_place_is_told_when_to_come_back,
         ten_blockers_are_named_and_the_rest_is_more,
         the_oldest_waiter_alone_is_told_when_to_look_again,
+        who_is_ahead_at_a_slot_with_room_is_no_blocker,
+        a_blocker_whose_process_is_gone_is_shown_as_gone,
     ;
     repeats:
         a_repeated_request_gets_the_current_state,
@@ -242,6 +247,7 @@ cases! { ($)
         a_delayed_duplicate_is_no_zombie_grant,
         a_record_may_expire_between_hand_over_and_claim,
         a_lapsed_parent_keeps_the_privilege_for_its_child,
+        what_is_freed_while_other_work_is_left_over_is_handed_over_too,
     ;
     bounds:
         a_step_looks_at_sixty_four_waiting_runs_lowest_ticket_first,
@@ -264,6 +270,17 @@ cases! { ($)
         a_run_is_not_granted_while_the_end_of_its_wait_is_left_over,
         a_late_holder_asks_again_while_older_deadlines_are_left_over,
     ;
+    limits:
+        a_request_counts_until_its_latest_arrival_and_its_refusal_is_remembered_as_long,
+        a_withdrawn_request_is_remembered_for_five_minutes_at_most,
+        only_the_nearest_ancestors_count,
+        whether_there_are_more_blockers_is_said_whatever_they_are,
+        whoever_makes_a_record_by_hand_is_told_of_ten_holders_and_whether_there_are_more,
+        a_step_that_just_handled_as_many_deadlines_as_it_may_decides_all_the_same,
+        what_is_due_is_handled_oldest_first_whatever_it_is,
+        a_page_of_names_is_cut_before_it_shows_too_much,
+        each_of_many_explained_runs_is_told_of_its_share_of_those_in_its_way,
+    ;
     namespaces:
         an_empty_namespace_is_removed_and_goes_on_where_it_was,
         tokens_of_a_namespace_made_anew_rise_over_a_reboot,
@@ -279,6 +296,7 @@ cases! { ($)
         what_was_remembered_over_a_reboot_is_forgotten_though_nothing_else_happens,
         a_wall_clock_that_was_set_back_makes_no_reboot_one_of_another_host,
         tokens_rise_over_a_reboot,
+        outcomes_are_remembered_for_ten_minutes_from_a_reboot_on,
         two_hosts_are_not_taken_for_a_reboot,
         the_wall_clock_touches_no_lease,
         a_step_under_a_clock_that_no_machine_can_have_changes_nothing,

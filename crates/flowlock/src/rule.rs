@@ -221,6 +221,8 @@ mod tests {
             (units(1, 4), &[units(1, 4), units(1, 4), units(1, 4)], &[units(2, 4)], Kinship::None, true),
             (units(1, 4), &[units(1, 4)], &[units(2, 4)], Kinship::None, false),
             (units(1, 4), &[], &[], Kinship::None, false),
+            // Where nobody is ahead only the holders are in the way.
+            (units(2, 4), &[units(3, 4)], &[], Kinship::None, false),
             (units(1, 9), &[], &[units(2, 2)], Kinship::None, true),
             (units(1, 9), &[units(1, 3)], &[units(1, 9)], Kinship::None, false),
             (units(1, 9), &[units(1, 3)], &[units(2, 9)], Kinship::None, true),
@@ -228,6 +230,13 @@ mod tests {
         for (wanted, held, ahead, kinship, blocked) in table {
             let said = queue_blocks(*wanted, crowd(held), crowd(ahead), *kinship);
             assert_eq!(said, *blocked, "{wanted:?} beside {held:?} behind {ahead:?}, {kinship:?}");
+        }
+    }
+
+    #[test]
+    fn two_crowds_are_what_all_of_them_are() {
+        for both in [[S, X], [X, S], [S, S], [X, X], [units(1, 4), units(2, 3)], [units(1, 3), units(2, 4)]] {
+            assert_eq!(crowd(&both[..1]).and(crowd(&both[1..])), crowd(&both), "{both:?}");
         }
     }
 

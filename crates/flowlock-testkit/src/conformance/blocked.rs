@@ -115,3 +115,32 @@ pub(super) fn who_holds_a_place_is_told_when_to_come_back(stage: &Stage) {
     assert_eq!(comes_back(&stage.run("c").reads("missing").holds_place(60)), Some(30_000));
     assert_eq!(stage.run("d").locks("l").waits().first_blocked().retry_after_ms, None, "it is woken");
 }
+
+/// A slot that still has room is no obstacle, whoever holds units of it and whoever is ahead.
+pub(super) fn who_is_ahead_at_a_slot_with_room_is_no_blocker(stage: &Stage) {
+    let gate = stage.run("gate").locks("l").lease(600).tries();
+    let other = stage.run("other").locks("m").lease(600).tries();
+    let _holder = stage.run("holder").slot("s", 1, 4).lease(600).tries();
+    let ahead = stage.run("ahead").locks("m").slot("s", 1, 4).waits();
+    let waiter = stage.run("waiter").locks("l").slot("s", 1, 4).waits();
+    assert_eq!(ahead.blockers(), ["lock_held m by other"]);
+    assert_eq!(waiter.blockers(), ["lock_held l by gate"]);
+    assert_eq!(
+        waiting(&waiter).probe.iter().map(|(_, life)| *life).collect::<Vec<_>>(),
+        [&gate, &ahead].map(|run| run.holder.life.unwrap()),
+        "it need not look at who holds units"
+    );
+    assert_eq!((other.commits(), gate.commits()), ("committed".into(), "committed".into()));
+    ahead.is("granted");
+    waiter.is("granted");
+}
+
+pub(super) fn a_blocker_whose_process_is_gone_is_shown_as_gone(stage: &Stage) {
+    let holders = ["alive", "dead"].map(|id| stage.run(id).shares("l").lease(600).tries());
+    holders[1].dies();
+    let gone = || match stage.view(&View::Names(vec![super::stage::name("l")])) {
+        Content::Names(seen) => seen[0].holders.iter().map(|(_, by, _)| by.process_gone).collect::<Vec<_>>(),
+        other => panic!("not names: {other:?}"),
+    };
+    assert_eq!(gone(), [false, true]);
+}

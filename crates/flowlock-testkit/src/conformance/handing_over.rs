@@ -308,3 +308,13 @@ pub(super) fn a_cancelled_waiter_makes_room(stage: &Stage) {
     late.is("granted");
     assert_eq!(reader.commits(), "committed");
 }
+
+pub(super) fn an_absent_run_that_may_not_overwrite_is_refused_when_it_comes_back(stage: &Stage) {
+    let holder = stage.run("holder").writes("x").lease(600).tries();
+    let silent = stage.run("silent").writes("x").once().waits();
+    stage.pass(11);
+    silent.is("queued, absent");
+    assert_eq!(holder.commits(), "committed");
+    silent.is("queued, absent");
+    assert_eq!(silent.again(), "refused(output_exists)");
+}

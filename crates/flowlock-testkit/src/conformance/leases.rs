@@ -326,6 +326,14 @@ pub(super) fn a_revoked_run_blocks_until_it_acknowledges(stage: &Stage) {
     assert_eq!(stage.written(), "");
 }
 
+pub(super) fn a_revoked_run_whose_process_dies_was_broken_all_the_same(stage: &Stage) {
+    let a = stage.run("A").writes("x").tries();
+    assert_eq!(a.is_unlocked(Unlock::WhenAcknowledged), "done");
+    a.dies();
+    assert_eq!(a.is_buried(), "done");
+    a.is("lost(broken)");
+}
+
 pub(super) fn a_revoked_run_ends_at_its_lease_end(stage: &Stage) {
     let a = stage.run("A").writes("x").lease(8).tries();
     let b = stage.run("B").writes("x").waits();

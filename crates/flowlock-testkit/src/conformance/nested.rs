@@ -33,6 +33,12 @@ pub(super) fn a_child_that_awaits_what_its_lapsed_parent_will_write_is_refused_t
     parent.is("running, lapsed");
     // The parent may still commit late, once its child is done, so the child would wait for ever.
     stage.run("reader").child_of(&parent).reads("x").waits().is("refused(deadlock)");
+    // The same if what is there already became incomplete when the parent began.
+    assert_eq!(stage.create(&["y"]), "done");
+    let spoiler = stage.run("spoiler").writes("y").spoiling().lease(5).tries();
+    stage.pass(5);
+    spoiler.is("running, lapsed");
+    stage.run("reader of it").child_of(&spoiler).reads("y").waits().is("refused(deadlock)");
     // Its lock is in nobody's way any more.
     stage.run("taker").child_of(&parent).locks("l").waits().is("running");
     parent.is("lost(taken)");

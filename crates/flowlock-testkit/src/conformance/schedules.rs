@@ -169,3 +169,18 @@ pub(super) fn a_lapsed_parent_keeps_the_privilege_for_its_child(stage: &Stage) {
     assert_eq!(super::word::word(&stage.step(&Step::Refresh(all.to_vec()))), "held, held");
     let _: &Who = &all[0];
 }
+
+pub(super) fn what_is_freed_while_other_work_is_left_over_is_handed_over_too(stage: &Stage) {
+    let holder = stage.run("holder").locks("l").lease(600).tries();
+    let crowd: Vec<_> = (0..150)
+        .map(|at| stage.run(&format!("{at:03}")).reads("x").locks(&format!("{at}")).waits())
+        .collect();
+    let waiter = stage.run("waiter").locks("l").waits();
+    assert_eq!(stage.create(&["x"]), "done");
+    assert_eq!(holder.commits(), "committed");
+    crowd[149].is("awaiting_input");
+    stage.tick();
+    stage.tick();
+    crowd[149].is("granted");
+    waiter.is("granted");
+}

@@ -185,11 +185,20 @@ impl Stage {
         self.by_hand(names, Holders::Respect, Some(seconds * 1_000))
     }
 
+    /// The same as [`Self::create`]; the whole answer.
+    pub(super) fn creates(&self, names: &[&str]) -> Answer {
+        self.make_by_hand(names, Holders::Respect, None)
+    }
+
     fn by_hand(&self, names: &[&str], holders: Holders, record_life_ms: Option<u64>) -> String {
+        word(&self.make_by_hand(names, holders, record_life_ms))
+    }
+
+    fn make_by_hand(&self, names: &[&str], holders: Holders, record_life_ms: Option<u64>) -> Answer {
         let request = self.run(&format!("hand.{}", self.made.get()));
         let spec = Spec { record_life_ms, ..request.spec };
         let names = names.iter().map(|text| name(text)).collect();
-        word(&self.step(&Step::Create {
+        self.step(&Step::Create {
             names,
             spec: spec.into(),
             run: request.attempt.id,
@@ -197,7 +206,7 @@ impl Stage {
             holders,
             sent: Sent::First,
             by: crate::by_hand(),
-        }))
+        })
     }
 
     pub(super) fn remove(&self, names: &[&str]) -> String {

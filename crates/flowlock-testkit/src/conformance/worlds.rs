@@ -114,6 +114,20 @@ pub(super) fn tokens_rise_over_a_reboot(stage: &Stage) {
     assert_eq!(after.commits(), "committed");
 }
 
+pub(super) fn outcomes_are_remembered_for_ten_minutes_from_a_reboot_on(stage: &Stage) {
+    let before = stage.run("before").writes("x").tries();
+    assert_eq!(before.commits(), "committed");
+    stage.world(flowlock::store::memory::TestWorld::reboot);
+    stage.reopen();
+    stage.run("holder").locks("l").lease(6_000).tries().is("running");
+    // Its refusal is forgotten soon, and others are not forgotten with it.
+    stage.run("refused").locks("l").latest(1_000).tries().is("refused(busy)");
+    stage.pass(590);
+    assert_eq!(before.commits(), "committed");
+    stage.pass(11);
+    assert_eq!(before.commits(), "not_found");
+}
+
 pub(super) fn two_hosts_are_not_taken_for_a_reboot(stage: &Stage) {
     stage.pass(600);
     let here = stage.run("here").writes("x").lease(6_000).tries();

@@ -118,4 +118,12 @@ mod tests {
         let mut left = Allowance::of(9, 10);
         assert_eq!([4, 6, 0, 1].map(|claims| left.takes(claims)), [true, true, true, false], "claims");
     }
+
+    #[test]
+    fn whoever_stops_looks_at_nobody_more() {
+        let mut left = Allowance::of(3, 10);
+        left.stop();
+        assert!(left.is_used_up());
+        assert!(!left.takes(0));
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use self::crowd::{Crowd, locks, reads};
 use crate::claim::Claims;
-use crate::engine::tables::Tables as _;
+use crate::engine::tables::{Meta, Tables as _};
 use crate::id::{Attempt, ClientId, Nonce, Ticket};
 use crate::name::{JobName, Name, RunId};
 use crate::origin::{Holder, Origin};
@@ -16,6 +16,7 @@ use crate::run::{LostBy, Outcome, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Patience, Refreshed, Step, Who};
 use crate::store::memory::{Rows, TestWorld};
+use crate::world::World as _;
 
 /// A step of the size of the largest: some rows for each of 2,000 claims of runs that are looked at, ended and swept.
 const A_STEP: u64 = 25_000;
@@ -101,6 +102,22 @@ fn what_is_left_over_and_true_no_more_is_dropped_in_bounded_steps() {
 }
 
 #[test]
+fn processes_in_the_way_of_many_runs_are_looked_for_in_bounded_steps() {
+    let mut crowd = Crowd::new();
+    for at in 0..300 {
+        crowd.holds(&format!("reader {at}"), reads(64, "x"), 3_600);
+    }
+    let gate = crowd.holds("gate", locks(1, "gate"), 3_600);
+    for at in 0..64 {
+        let wants = reads(1, "gate").chain(locks(1, &format!("x{at}")));
+        crowd.asks(&format!("writer {at}"), wants, Patience::Wait(None));
+    }
+    // Now all of them come to where hundreds are in their way.
+    let (_, looked) = crowd.step(&Step::Fail(Who::from(&gate)));
+    assert!(looked <= A_STEP, "{looked}");
+}
+
+#[test]
 fn an_answer_says_only_so_much() {
     let mut crowd = Crowd::new();
     crowd.holds("holder", locks(1, "l"), 3_600);
@@ -111,37 +128,107 @@ fn an_answer_says_only_so_much() {
     assert!(crowd.page_of_runs(Ticket(0)) <= A_STEP);
 }
 
+/// A row of one run that writes `a`, and what its process sends.
+struct Writer {
+    rows: Rows,
+    world: TestWorld,
+    attempt: Attempt,
+}
+
+impl Writer {
+    fn new() -> Self {
+        let attempt = Attempt { id: RunId::parse("writer").unwrap(), nonce: Nonce(1) };
+        Self { rows: Rows::default(), world: TestWorld::default(), attempt }
+    }
+
+    /// Whether a step must be on the disk before it is answered.
+    fn must_sync(&mut self, step: &Step) -> bool {
+        super::step(&mut self.rows, &self.world, step).unwrap().must_sync
+    }
+
+    /// The request, under another nonce each time.
+    fn request(&mut self) -> Step {
+        self.attempt.nonce.0 += 1;
+        let spec = Spec {
+            job: JobName::parse("writer").unwrap(),
+            claims: Claims::builder().output(Name::parse("a").unwrap()).build().unwrap(),
+            lease_ms: 60_000,
+            if_written: IfWritten::default(),
+            on_fail: OnFail::default(),
+            parent: None,
+            record_life_ms: None,
+            max_runtime_ms: None,
+            keep_lapsed_ms: KEEP_LAPSED_MS,
+        };
+        let holder = Holder { client: ClientId(1), life: None, origin: Arc::new(Origin::default()) };
+        let latest_ms = self.world.now().boot_ms + 60_000;
+        Step::Acquire(Acquire {
+            attempt: self.attempt.clone(),
+            spec: Arc::new(spec),
+            holder,
+            patience: Patience::Try,
+            latest_ms,
+        })
+    }
+
+    fn who(&self) -> Who {
+        Who::from(&self.attempt)
+    }
+
+    fn meta(&mut self) -> Meta {
+        self.rows.meta().unwrap()
+    }
+
+    /// The ceiling of its tokens is on the disk by now.
+    fn is_synced(&mut self) {
+        let mut meta = self.meta();
+        meta.safe_ceiling = meta.token_ceiling;
+        self.rows.set_meta(&meta).unwrap();
+    }
+}
+
 /// The first answer may have failed at the disk: a repeated one promises the same.
 #[test]
 fn a_repeated_commit_of_outputs_is_on_the_disk_before_it_is_answered() {
-    let (mut rows, world) = (Rows::default(), TestWorld::default());
-    let must_sync = |rows: &mut Rows, step: &Step| super::step(rows, &world, step).unwrap().must_sync;
-    let attempt = Attempt { id: RunId::parse("writer").unwrap(), nonce: Nonce(1) };
-    let spec = Spec {
-        job: JobName::parse("writer").unwrap(),
-        claims: Claims::builder().output(Name::parse("a").unwrap()).build().unwrap(),
-        lease_ms: 60_000,
-        if_written: IfWritten::default(),
-        on_fail: OnFail::default(),
-        parent: None,
-        record_life_ms: None,
-        max_runtime_ms: None,
-        keep_lapsed_ms: KEEP_LAPSED_MS,
-    };
-    let holder = Holder { client: ClientId(1), life: None, origin: Arc::new(Origin::default()) };
-    let request = Acquire {
-        attempt: attempt.clone(),
-        spec: Arc::new(spec),
-        holder,
-        patience: Patience::Try,
-        latest_ms: 60_000,
-    };
-    must_sync(&mut rows, &Step::Acquire(request));
-    // The ceiling of its token is on the disk by now.
-    let mut meta = rows.meta().unwrap();
-    meta.safe_ceiling = meta.token_ceiling;
-    rows.set_meta(&meta).unwrap();
-    let commit = Step::Commit { who: Who::from(&attempt), note: None };
-    assert_eq!([(); 2].map(|()| must_sync(&mut rows, &commit)), [true, true]);
-    assert!(!must_sync(&mut rows, &Step::Fail(Who::from(&attempt))), "not every step");
+    let mut writer = Writer::new();
+    let request = writer.request();
+    writer.must_sync(&request);
+    writer.is_synced();
+    let commit = Step::Commit { who: writer.who(), note: None };
+    assert_eq!([(); 2].map(|()| writer.must_sync(&commit)), [true, true]);
+    let fail = Step::Fail(writer.who());
+    assert!(!writer.must_sync(&fail), "not every step");
+}
+
+/// After a loss of power tokens go on from the ceiling: one above it could be given twice. It is an hour ahead, so that few
+/// steps wait for the disk because of it.
+#[test]
+fn no_token_is_above_the_ceiling_on_the_disk_and_the_ceiling_moves_once_an_hour() {
+    let mut writer = Writer::new();
+    let mut synced = Vec::new();
+    for minute in 0..=120 {
+        let request = writer.request();
+        if writer.must_sync(&request) {
+            synced.push(minute);
+            writer.is_synced();
+        }
+        let meta = writer.meta();
+        assert!(meta.last_token <= meta.safe_ceiling, "minute {minute}: {meta:?}");
+        let fail = Step::Fail(writer.who());
+        assert!(!writer.must_sync(&fail), "minute {minute}");
+        writer.world.advance(Duration::from_mins(1));
+    }
+    // The token of minute 60 is the ceiling itself.
+    assert_eq!(synced, [0, 61]);
+}
+
+/// Only who waits for something is remembered as heard.
+#[test]
+fn who_waits_for_nothing_leaves_no_trace_of_having_been_heard() {
+    let mut crowd = Crowd::new();
+    crowd.holds("holder", locks(1, "l"), 3_600);
+    crowd.asks("waits", locks(1, "l"), Patience::Wait(None));
+    crowd.beat("stranger", A_STEP);
+    assert!(!crowd.remembers("stranger"));
+    assert!(crowd.remembers("waits"));
 }

@@ -136,6 +136,11 @@ impl Crowd {
         self.run(attempt).state
     }
 
+    /// Whether there is a row that says when a process was heard last.
+    pub(super) fn remembers(&mut self, process: &str) -> bool {
+        self.tables.rows.heard(client(process)).expect("tables in memory").is_some()
+    }
+
     /// All pages of a process's heartbeat.
     pub(super) fn beat(&mut self, process: &str, most: u64) {
         let mut page = Some(Ticket(0));

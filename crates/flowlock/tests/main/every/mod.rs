@@ -3,7 +3,9 @@
 //! `main.rs` includes this file once for each store, and the module's name there says which it is. All that a test
 //! here knows of its store comes from [`Fresh`], so none can be on one store only.
 
+mod answers;
 mod between;
+mod claimed;
 mod dropped;
 mod ear;
 mod forgotten;

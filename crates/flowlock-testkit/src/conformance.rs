@@ -82,6 +82,7 @@ cases! { ($)
         the_smallest_capacity_anybody_states_counts,
         units_queued_ahead_count_so_that_a_big_request_is_not_starved,
         the_capacity_stated_by_those_ahead_counts,
+        the_units_of_all_who_are_queued_ahead_count,
         lapsed_units_are_taken_oldest_first_and_only_until_it_fits,
         a_dead_holder_behind_many_living_ones_makes_room_for_a_newcomer,
         a_waiter_is_told_of_all_holders_whom_to_probe_and_of_the_first_deadline,
@@ -98,6 +99,7 @@ cases! { ($)
         whoever_comes_back_to_a_held_place_finds_that_the_holder_is_dead,
         a_held_place_outlives_the_process_that_asked_for_it,
         a_dead_process_ahead_is_found_when_a_run_behind_it_is_looked_at,
+        a_step_finds_the_dead_in_the_way_of_many_runs,
     ;
     foreseeing:
         who_is_behind_a_held_place_begins_when_it_ends,
@@ -218,6 +220,7 @@ cases! { ($)
         ten_blockers_are_named_and_the_rest_is_more,
         the_oldest_waiter_alone_is_told_when_to_look_again,
         who_is_ahead_at_a_slot_with_room_is_no_blocker,
+        whom_a_child_may_pass_is_no_blocker_of_it,
         a_blocker_whose_process_is_gone_is_shown_as_gone,
     ;
     repeats:

@@ -144,3 +144,14 @@ pub(super) fn a_blocker_whose_process_is_gone_is_shown_as_gone(stage: &Stage) {
     };
     assert_eq!(gone(), [false, true]);
 }
+
+/// Whoever may pass the writers in line for a name is not behind them.
+pub(super) fn whom_a_child_may_pass_is_no_blocker_of_it(stage: &Stage) {
+    let parent = stage.run("parent").shares("x").lease(600).tries();
+    stage.run("other").locks("l").lease(600).tries().is("running");
+    stage.run("writer").locks("x").waits().is("queued");
+    let child = stage.run("child").child_of(&parent).shares("x").locks("l").waits();
+    assert_eq!(child.is("queued").blockers(), ["lock_held l by other"]);
+    let stranger = stage.run("stranger").shares("x").waits();
+    assert_eq!(stranger.blockers(), ["queued_behind x by writer"]);
+}

@@ -152,7 +152,7 @@ pub(super) fn a_page_of_names_is_cut_before_it_shows_too_much(stage: &Stage) {
 
 pub(super) fn each_of_many_explained_runs_is_told_of_its_share_of_those_in_its_way(stage: &Stage) {
     bound(stage, Bounds { probes: 8, explained: 4, ..Bounds::default() });
-    for at in 0..6 {
+    for at in 0..8 {
         stage.run(&format!("reader {at}")).shares("x").shares("y").lease(600).tries().is("running");
     }
     let first = stage.run("first").locks("x").waits();
@@ -165,5 +165,5 @@ pub(super) fn each_of_many_explained_runs_is_told_of_its_share_of_those_in_its_w
         flowlock::step::Standing::Waiting(waiting) => waiting.probe.len(),
         other => panic!("it does not wait: {other:?}"),
     });
-    assert_eq!(told.collect::<Vec<_>>(), [6, 2]);
+    assert_eq!(told.collect::<Vec<_>>(), [8, 2]);
 }

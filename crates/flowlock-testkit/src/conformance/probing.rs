@@ -158,3 +158,19 @@ pub(super) fn a_held_place_outlives_the_process_that_asked_for_it(stage: &Stage)
     assert_eq!(elsewhere.is_buried(), "done", "whoever runs has a process");
     behind.is("granted");
 }
+
+pub(super) fn a_step_finds_the_dead_in_the_way_of_many_runs(stage: &Stage) {
+    let gate = stage.run("gate").locks("a gate").lease(600).tries();
+    let each = |at: usize| {
+        let lock = format!("lock {at:02}");
+        let holds = |who: &str| stage.run(&format!("{who} {at}")).shares(&lock).lease(600).tries();
+        let holders = ["one", "other"].map(holds);
+        (holders, stage.run(&format!("waiter {at}")).shares("a gate").locks(&lock).waits())
+    };
+    let all: Vec<_> = (0..12).map(each).collect();
+    all.iter().flat_map(|(holders, _)| holders).for_each(Actor::dies);
+    assert_eq!(gate.commits(), "committed");
+    for (_, waiter) in &all {
+        waiter.is("granted");
+    }
+}

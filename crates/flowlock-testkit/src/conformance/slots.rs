@@ -88,3 +88,14 @@ pub(super) fn a_waiter_is_told_of_all_holders_whom_to_probe_and_of_the_first_dea
     assert_eq!(refused.first_blocked().retry_after_ms, Some(9_000));
     beside.is("running");
 }
+
+/// However many of them it takes to fill it.
+pub(super) fn the_units_of_all_who_are_queued_ahead_count(stage: &Stage) {
+    stage.run("gate").locks("l").lease(600).tries().is("running");
+    stage.run("holder").slot("s", 1, 4).lease(600).tries().is("running");
+    for units in [1, 2] {
+        stage.run(&format!("ahead {units}")).locks("l").slot("s", units, 4).waits().is("queued");
+    }
+    stage.run("one more").slot("s", 1, 4).tries().is("refused(busy)");
+    stage.run("one more of five").slot("s", 1, 5).tries().is("refused(busy)");
+}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use crate::coordinator::Shared;
+use crate::connection::Connection;
 use crate::error::Error;
 use crate::grant::{Committed, Grant};
 use crate::held::Held;
@@ -43,7 +43,9 @@ impl Job {
     pub async fn acquire_async(&self) -> Result<Grant, Error> {
         let mut pending = match self.ask_aside(Self::begin).await? {
             Begun::Granted(grant) => return Ok(grant),
-            Begun::Waiting(pending) => Waits { shared: self.shared().clone(), pending: Some(pending) },
+            Begun::Waiting(pending) => {
+                Waits { connection: self.connection().clone(), pending: Some(pending) }
+            }
         };
         loop {
             let asked = match pending.news().await {
@@ -63,7 +65,7 @@ impl Job {
     ) -> Result<T, Error> {
         let asking = Asking::default();
         let job = self.as_here(asking.given_up.clone());
-        aside(self.shared(), IfDropped::NotDone, move || ask(&job)).await
+        aside(self.connection(), IfDropped::NotDone, move || ask(&job)).await
     }
 }
 
@@ -87,7 +89,7 @@ enum News {
 
 /// A waiting run. It is with a worker while the store is asked.
 struct Waits {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
     pending: Option<Pending>,
 }
 
@@ -116,7 +118,7 @@ impl Waits {
         let Some(mut pending) = self.pending.take() else {
             return Err(broken_off());
         };
-        let (pending, answer) = aside(&self.shared, IfDropped::NotDone, move || {
+        let (pending, answer) = aside(&self.connection, IfDropped::NotDone, move || {
             let answer = ask(&mut pending);
             Ok((pending, answer))
         })
@@ -134,8 +136,8 @@ impl Grant {
     /// process lives so long (its normal end waits for up to 2 s); else the run ends with its lease. The records of its
     /// outputs say which.
     pub async fn commit_async(self) -> Result<Committed, Error> {
-        let (shared, left) = (self.shared().clone(), Left::new());
-        aside(&shared, IfDropped::DoneAllTheSame, move || {
+        let (connection, left) = (self.connection().clone(), Left::new());
+        aside(&connection, IfDropped::DoneAllTheSame, move || {
             let _left = left;
             self.commit()
         })
@@ -144,8 +146,8 @@ impl Grant {
 
     /// The same with a note; see [`commit_with`](Self::commit_with).
     pub async fn commit_with_async(self, note: String) -> Result<Committed, Error> {
-        let (shared, left) = (self.shared().clone(), Left::new());
-        aside(&shared, IfDropped::DoneAllTheSame, move || {
+        let (connection, left) = (self.connection().clone(), Left::new());
+        aside(&connection, IfDropped::DoneAllTheSame, move || {
             let _left = left;
             self.commit_with(&note)
         })
@@ -154,8 +156,8 @@ impl Grant {
 
     /// Ends the run without writing anything; see [`fail`](Self::fail).
     pub async fn fail_async(self) {
-        let (shared, left) = (self.shared().clone(), Left::new());
-        let _ = aside(&shared, IfDropped::DoneAllTheSame, move || {
+        let (connection, left) = (self.connection().clone(), Left::new());
+        let _ = aside(&connection, IfDropped::DoneAllTheSame, move || {
             let _left = left;
             self.fail();
             Ok(())
@@ -201,12 +203,12 @@ enum IfDropped {
 
 /// Has `work` done by a worker of the connection.
 async fn aside<T: Delivered>(
-    shared: &Shared,
+    connection: &Connection,
     if_dropped: IfDropped,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let (give, take) = tokio::sync::oneshot::channel();
-    shared.workers.carry_out(Box::new(move || {
+    connection.workers.carry_out(Box::new(move || {
         if if_dropped == IfDropped::NotDone && give.is_closed() {
             return;
         }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use self::attendant::Attendant;
-use crate::coordinator::Shared;
+use crate::handle::StoreHandle;
+use crate::keeper::Keeper;
 use crate::name::RunId;
 use crate::seat::Seat;
 use crate::store::Bell;
@@ -60,14 +61,8 @@ impl Drop for Desk {
 }
 
 impl Desk {
-    /// The connection's desk, listening now or soon. Never waits.
-    pub(crate) fn listen(shared: &Arc<Shared>) -> &Self {
-        let desk = shared.desk.get_or_init(Self::default);
-        desk.open(shared);
-        desk
-    }
-
-    fn open(&self, shared: &Arc<Shared>) {
+    /// Listens, now or soon. Never waits.
+    pub(crate) fn open(&self, handle: &Arc<StoreHandle>, keeper: &Keeper) {
         {
             let mut seats = lock(&self.room.seats);
             if seats.attended != Attended::No {
@@ -75,7 +70,7 @@ impl Desk {
             }
             seats.attended = Attended::Soon;
         }
-        let attendant = Attendant::new(self.room.clone(), shared);
+        let attendant = Attendant::new(self.room.clone(), handle, keeper.alarm());
         // Should this fail, the attendant is dropped with the closure.
         let spawned =
             std::thread::Builder::new().name("flowlock-desk".into()).spawn(move || attendant.attend());

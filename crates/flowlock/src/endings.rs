@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::coordinator::Shared;
+use crate::handle::StoreHandle;
 use crate::id::Attempt;
 use crate::left::Left;
 use crate::step::{Step, Who};
@@ -24,6 +24,11 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The runs of a connection that are still to be ended, by a thread that lives for as long as there are some.
 #[derive(Debug, Default)]
 pub(crate) struct Endings {
+    room: Arc<Room>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -67,35 +72,38 @@ pub(crate) enum How {
 
 impl Endings {
     /// Takes a run over. Waits for nothing, unless no thread can be started.
-    pub(crate) fn hand_over(shared: &Arc<Shared>, ending: Ending) {
-        let mut state = lock(&shared.endings.state);
+    pub(crate) fn hand_over(&self, handle: &Arc<StoreHandle>, ending: Ending) {
+        let mut state = lock(&self.room.state);
         state.queue.push_back(ending);
         if std::mem::replace(&mut state.running, true) {
             return;
         }
         state.away = false;
         drop(state);
-        let theirs = shared.clone();
-        let spawned =
-            std::thread::Builder::new().name("flowlock-endings".into()).spawn(move || carry_out_all(&theirs));
+        let (room, theirs) = (self.room.clone(), handle.clone());
+        let spawned = std::thread::Builder::new()
+            .name("flowlock-endings".into())
+            .spawn(move || carry_out_all(&room, &theirs));
         if let Err(error) = spawned {
             tracing::warn!(%error, "cannot start the thread that ends dropped runs; they are ended here");
-            carry_out_all(shared);
+            carry_out_all(&self.room, handle);
         }
     }
 
     /// Waits until everything that was handed over is carried out: what one caller does is done in order. Not while the
     /// store is away. Returns whether nothing is left.
     pub(crate) fn settle(&self, limits: &Limits) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = lock(&self.room.state);
         let is_over = || limits.left().is_zero() || limits.is_interrupted() || limits.is_given_up();
         while state.running && !state.away && !is_over() {
             let nap = limits.left().min(LOOK);
-            state = self.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.room.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
         }
         !state.running
     }
+}
 
+impl Room {
     fn next(&self) -> Option<Ending> {
         let mut state = lock(&self.state);
         let next = state.queue.pop_front();
@@ -113,7 +121,7 @@ impl Endings {
 }
 
 /// However the thread ends, by a panic too, the next ending gets another one.
-struct Running<'a>(&'a Endings);
+struct Running<'a>(&'a Room);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -124,20 +132,20 @@ impl Drop for Running<'_> {
     }
 }
 
-fn carry_out_all(shared: &Arc<Shared>) {
-    let _running = Running(&shared.endings);
-    while let Some(ending) = shared.endings.next() {
-        carry_out(shared, &ending);
+fn carry_out_all(room: &Room, handle: &StoreHandle) {
+    let _running = Running(room);
+    while let Some(ending) = room.next() {
+        carry_out(room, handle, &ending);
     }
 }
 
 /// Tells the store until it answers. Logs the first failure and the last one.
-fn carry_out(shared: &Shared, ending: &Ending) {
+fn carry_out(room: &Room, handle: &StoreHandle, ending: &Ending) {
     let run = &ending.attempt.id;
     let mut is_said = false;
     loop {
-        let Err(error) = tell(shared, ending) else {
-            return shared.endings.is_away(false);
+        let Err(error) = tell(handle, ending) else {
+            return room.is_away(false);
         };
         if !error.is_transient() || later(Instant::now(), PAUSE) >= ending.until {
             tracing::warn!(%run, %error, "could not end the run; its lease, or its silence, will");
@@ -146,17 +154,17 @@ fn carry_out(shared: &Shared, ending: &Ending) {
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!(%run, %error, "could not end the run yet; trying again until its lease is over");
         }
-        shared.endings.is_away(true);
+        room.is_away(true);
         std::thread::sleep(PAUSE);
     }
 }
 
-fn tell(shared: &Shared, ending: &Ending) -> Result<(), StoreError> {
-    let limits = Limits::within(shared.store_timeout);
+fn tell(handle: &StoreHandle, ending: &Ending) -> Result<(), StoreError> {
+    let limits = Limits::within(handle.store_timeout);
     let step = match ending.how {
         How::Fail => Step::Fail(Who::from(&ending.attempt)),
         How::GiveBack => Step::GiveBack(ending.attempt.clone()),
-        How::Withdraw { sent_ms } => return shared.withdraw(&ending.attempt, sent_ms, shared.store_timeout),
+        How::Withdraw { sent_ms } => return handle.withdraw(&ending.attempt, sent_ms, handle.store_timeout),
     };
-    shared.step_within(&step, &limits).map(drop)
+    handle.step_within(&step, &limits).map(drop)
 }

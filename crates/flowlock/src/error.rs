@@ -6,7 +6,7 @@ use crate::blocker::Blocked;
 use crate::claim::InvalidClaims;
 use crate::name::{JobName, Namespace, RunId};
 use crate::parent::InvalidProof;
-use crate::run::LostBy;
+use crate::run::{LostBy, Outcome};
 use crate::step::InUse;
 use crate::store::StoreError;
 use crate::text::{InvalidText, show};
@@ -199,5 +199,19 @@ impl Lost {
             }
             Self::By(_) | Self::WithTheStore => "its outputs are not recorded as written",
         }
+    }
+}
+
+/// A run that ended before it began, as an error.
+pub(crate) fn refusal(job: &JobName, run: &RunId, outcome: Outcome, blocked: Option<Blocked>) -> Error {
+    let (job, run) = (job.clone(), run.clone());
+    let blocked = Box::new(blocked.unwrap_or_else(Blocked::nothing));
+    match outcome {
+        Outcome::RefusedOutputExists => Error::OutputExists { job, blocked },
+        Outcome::RefusedDeadlock => Error::Deadlock { job, blocked },
+        Outcome::TimedOut | Outcome::RefusedBusy => Error::TimedOut { job, waited: Duration::ZERO, blocked },
+        Outcome::Cancelled => Error::Cancelled { run },
+        Outcome::Lost(by) => Error::Lost { run, by: Lost::By(by) },
+        Outcome::Committed | Outcome::Failed => Error::Over { run, outcome: outcome.as_str() },
     }
 }

@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::coordinator::{Flowlock, Shared};
-use crate::endings::{Ending, Endings, How};
+use crate::connection::Connection;
+use crate::endings::{Ending, How};
 use crate::error::{Error, Lost};
-use crate::held::Held;
+use crate::held::{Held, Renewal};
 use crate::id::{Attempt, Token};
 use crate::left::Left;
 use crate::name::RunId;
@@ -21,15 +21,6 @@ use crate::world::later;
 
 /// What became of claims that nothing is known of any more.
 pub(crate) const TAKEN: Lost = Lost::By(LostBy::Taken);
-
-/// Who renews a grant's lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Renewal {
-    /// The keeper, at a third of the lease.
-    Automatic,
-    /// The caller.
-    ByHand,
-}
 
 /// A run that holds all its claims. Ends by [`commit`](Self::commit) or [`fail`](Self::fail); dropped, it
 /// fails. The drop does not wait for the store: see [`Flowlock::flush`].
@@ -48,7 +39,7 @@ pub(crate) enum Renewal {
 #[derive(Debug)]
 #[must_use = "a grant that is dropped fails its run"]
 pub struct Grant {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
     pub(crate) held: Arc<Held>,
     spec: Arc<Spec>,
     inputs: Vec<Input>,
@@ -75,14 +66,13 @@ pub struct Renewed {
 
 impl Grant {
     pub(crate) fn new(
-        flowlock: &Flowlock,
+        connection: &Arc<Connection>,
         attempt: &Attempt,
         spec: Arc<Spec>,
         running: Running,
         renewal: Renewal,
         sent_ms: i64,
     ) -> Self {
-        let shared = flowlock.shared.clone();
         // The lease counts from before the request was sent: the holder gives up no later than the store.
         let held = Arc::new(Held::new(
             attempt,
@@ -91,8 +81,8 @@ impl Grant {
             sent_ms + running.lease_left_ms,
             renewal,
         ));
-        shared.keeper.keep(&shared, &held);
-        Self { shared, held, spec, inputs: running.inputs, ended: false }
+        connection.keep(&held);
+        Self { connection: connection.clone(), held, spec, inputs: running.inputs, ended: false }
     }
 
     /// The run.
@@ -181,7 +171,7 @@ impl Grant {
         if self.held.was_refreshed_lately() {
             return self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)));
         }
-        crate::held::refresh(&self.shared, std::slice::from_ref(&self.held))?;
+        crate::held::refresh(&self.connection, std::slice::from_ref(&self.held))?;
         self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)))
     }
 
@@ -201,7 +191,7 @@ impl Grant {
         if let Some(by) = self.lost() {
             return Err(self.is_lost(by));
         }
-        let seen = look(&self.shared, &View::Attempt(self.held.attempt.clone()))?;
+        let seen = look(&self.connection, &View::Attempt(self.held.attempt.clone()))?;
         let seen = seen.ok_or_else(|| self.is_lost(self.held.if_not_found()))?;
         if !seen.run.state.follows_a_grant() {
             return Err(self.is_lost(Lost::WithTheStore));
@@ -227,11 +217,11 @@ impl Grant {
 
     fn finish(mut self, note: Option<String>) -> Result<Committed, Error> {
         self.ended = true;
-        self.shared.keeper.release(&self.held);
+        self.connection.release(&self.held);
         let version = self.token();
         let who = Who::from(&self.held.attempt);
         let known = Known { held: &self.held, spec: &self.spec };
-        let late = commit(&self.shared, &who, note, Some(&known))?;
+        let late = commit(&self.connection, &who, note, Some(&known))?;
         Ok(Committed { version, late })
     }
 
@@ -265,8 +255,8 @@ impl Grant {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.shared.keeper.release(&self.held);
-        if let Err(error) = self.shared.last_step(step) {
+        self.connection.release(&self.held);
+        if let Err(error) = self.connection.last_step(step) {
             tracing::warn!(run = %self.run_id(), %error, "could not end the run; its lease will");
         }
     }
@@ -282,7 +272,7 @@ impl Grant {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn detach(mut self) -> Result<RunId, Error> {
-        let asked = self.shared.step_for_caller(&Step::Detach(self.held.attempt.clone()));
+        let asked = self.connection.step_for_caller(&Step::Detach(self.held.attempt.clone()));
         let answer = asked.inspect_err(|_| self.end_badly())?;
         if answer != Answer::Done {
             let lost = self.verify().err().unwrap_or_else(|| self.is_lost(Lost::Expired));
@@ -290,7 +280,7 @@ impl Grant {
             return Err(lost);
         }
         self.ended = true;
-        self.shared.keeper.release(&self.held);
+        self.connection.release(&self.held);
         Ok(self.run_id().clone())
     }
 
@@ -304,15 +294,15 @@ impl Grant {
     /// Ends the run without waiting for the store.
     fn hand_over(&mut self, how: How) {
         self.ended = true;
-        self.shared.keeper.release(&self.held);
+        self.connection.release(&self.held);
         let until = later(Instant::now(), self.held.time_left());
         let (attempt, left) = (self.held.attempt.clone(), Some(Left::new()));
-        Endings::hand_over(&self.shared, Ending { attempt, how, until, _left: left });
+        self.connection.end_later(Ending { attempt, how, until, _left: left });
     }
 
     #[cfg(feature = "async")]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 
     fn is_lost(&self, by: Lost) -> Error {
@@ -351,24 +341,24 @@ pub(crate) struct Known<'a> {
 
 /// Commits a run; asks until the deadline and `commit_wait` beyond it. Answers whether it was late.
 pub(crate) fn commit(
-    shared: &Shared,
+    connection: &Connection,
     who: &Who,
     note: Option<String>,
     known: Option<&Known<'_>>,
 ) -> Result<bool, Error> {
     let begin = Instant::now();
     let left = known.map_or(Duration::ZERO, |known| known.held.time_left());
-    let until = later(begin, left.max(shared.store_timeout).saturating_add(shared.commit_wait));
-    let limits = shared.callers_limits(until);
+    let until = later(begin, left.max(connection.store_timeout).saturating_add(connection.commit_wait));
+    let limits = connection.callers_limits(until);
     let step = Step::Commit { who: who.clone(), note };
     let unknown = |source| unknown(who, begin, source);
     let unsure = Cell::new(false);
     loop {
-        match shared.step_noting(|| &step, &unsure, &limits).map_err(unknown)? {
+        match connection.step_noting(|| &step, &unsure, &limits).map_err(unknown)? {
             Answer::Finished(Finished::AskAgain) => limits.may_ask_again().map_err(unknown)?,
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
             Answer::Finished(Finished::NotFound) if unsure.get() => {
-                return if was_recorded(shared, known).map_err(unknown)? {
+                return if was_recorded(connection, known).map_err(unknown)? {
                     Ok(left.is_zero())
                 } else {
                     Err(unknown(StoreError::new(StoreErrorKind::Unknown, FORGOTTEN)))
@@ -388,12 +378,12 @@ const FORGOTTEN: &str = "the store knows nothing of the run any more (it remembe
                          record says that an earlier try counted";
 
 /// Whether a record says that a run committed of which the store remembers nothing else.
-fn was_recorded(shared: &Shared, known: Option<&Known<'_>>) -> Result<bool, StoreError> {
+fn was_recorded(connection: &Connection, known: Option<&Known<'_>>) -> Result<bool, StoreError> {
     let Some((known, output)) = known.and_then(|known| Some((known, known.spec.claims.outputs().next()?)))
     else {
         return Ok(false);
     };
-    let page = shared.view(&View::Names(vec![output.name.clone()]))?;
+    let page = connection.view(&View::Names(vec![output.name.clone()]))?;
     let Content::Names(names) = page.content else { return Ok(false) };
     let held = known.held;
     let is_ours = |record: &Record| record.run == held.attempt.id && record.version == held.token;
@@ -425,9 +415,9 @@ fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -> Error {
 }
 
 /// Ends a run badly, by its id.
-pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
+pub(crate) fn fail(connection: &Connection, who: &Who) -> Result<(), Error> {
     let run = who.run.clone();
-    match shared.step_for_caller(&Step::Fail(who.clone()))? {
+    match connection.step_for_caller(&Step::Fail(who.clone()))? {
         Answer::Finished(Finished::Ended { outcome: Outcome::Failed, .. }) => Ok(()),
         Answer::Finished(finished) => Err(not_committed(who, finished, TAKEN)),
         _ => Err(Error::NoSuchRun { run }),
@@ -435,11 +425,11 @@ pub(crate) fn fail(shared: &Shared, who: &Who) -> Result<(), Error> {
 }
 
 /// Renews one run's lease, by its id.
-pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Renewed, Error> {
+pub(crate) fn refresh_one(connection: &Connection, who: &Who) -> Result<Renewed, Error> {
     let run = || who.run.clone();
-    let limits = shared.limits_of_caller();
+    let limits = connection.limits_of_caller();
     loop {
-        let answer = shared.step_within(&Step::Refresh(vec![who.clone()]), &limits)?;
+        let answer = connection.step_within(&Step::Refresh(vec![who.clone()]), &limits)?;
         let Answer::Refreshed(answers) = answer else {
             return Err(Error::NoSuchRun { run: run() });
         };
@@ -466,14 +456,14 @@ pub(crate) fn refresh_one(shared: &Shared, who: &Who) -> Result<Renewed, Error> 
 }
 
 /// Asks the store whether the latest run with this id holds its claims.
-pub(crate) fn verify(shared: &Shared, run: &RunId) -> Result<Token, Error> {
-    let seen = look(shared, &View::Run(run.clone()))?;
+pub(crate) fn verify(connection: &Connection, run: &RunId) -> Result<Token, Error> {
+    let seen = look(connection, &View::Run(run.clone()))?;
     let seen = seen.ok_or_else(|| Error::NoSuchRun { run: run.clone() })?;
     stands(&seen)
 }
 
-fn look(shared: &Shared, view: &View) -> Result<Option<Box<Seen>>, Error> {
-    Ok(match shared.view(view)?.content {
+fn look(connection: &Connection, view: &View) -> Result<Option<Box<Seen>>, Error> {
+    Ok(match connection.view(view)?.content {
         Content::Run(seen) => seen,
         _ => None,
     })

@@ -4,9 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::coordinator::Shared;
 use crate::error::Lost;
-use crate::grant::Renewal;
+use crate::handle::StoreHandle;
 use crate::id::{Attempt, Token};
 use crate::run::{LostBy, Outcome, Run, State};
 use crate::step::{Answer, MOST_REFRESHED, Refreshed, Step, Who};
@@ -29,6 +28,15 @@ type Told = Box<dyn FnOnce(Lost) + Send>;
 struct Listeners {
     next: u64,
     waiting: Vec<(u64, Told)>,
+}
+
+/// Who renews a grant's lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renewal {
+    /// The keeper, at a third of the lease.
+    Automatic,
+    /// The caller.
+    ByHand,
 }
 
 /// A grant as the keeper knows it.
@@ -323,17 +331,17 @@ fn tell_all(listeners: &Mutex<Listeners>, by: Lost) {
 }
 
 /// Asks the store about grants: those that the keeper renews are renewed in one call, the others only looked at.
-pub(crate) fn ask(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), StoreError> {
+pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Held>]) -> Result<(), StoreError> {
     let (renewed, looked_at): (Vec<_>, Vec<_>) =
         grants.iter().cloned().partition(|held| held.renewal == Renewal::Automatic);
-    let renewed = if renewed.is_empty() { Ok(()) } else { refresh(shared, &renewed) };
-    looked_at.iter().map(|held| look_at(shared, held)).fold(renewed, Result::and)
+    let renewed = if renewed.is_empty() { Ok(()) } else { refresh(handle, &renewed) };
+    looked_at.iter().map(|held| look_at(handle, held)).fold(renewed, Result::and)
 }
 
 /// Whether a grant is still there. Its lease stays as it is.
-fn look_at(shared: &Shared, held: &Held) -> Result<(), StoreError> {
+fn look_at(handle: &StoreHandle, held: &Held) -> Result<(), StoreError> {
     let view = View::Attempt(held.attempt.clone());
-    let page = shared.store.view(&shared.namespace, &view).inspect_err(|error| {
+    let page = handle.store.view(&handle.namespace, &view).inspect_err(|error| {
         held.failed(error);
         // No renewal will ask for it: the next round does.
         held.has_news();
@@ -346,11 +354,11 @@ fn look_at(shared: &Shared, held: &Held) -> Result<(), StoreError> {
 }
 
 /// Refreshes grants, as many in one step as a step may look at.
-pub(crate) fn refresh(shared: &Shared, grants: &[Arc<Held>]) -> Result<(), StoreError> {
+pub(crate) fn refresh(handle: &StoreHandle, grants: &[Arc<Held>]) -> Result<(), StoreError> {
     for (at, part) in grants.chunks(MOST_REFRESHED).enumerate() {
         let sent_ms = now_ms();
         let runs = part.iter().map(|held| Who::from(&held.attempt)).collect();
-        let answer = shared.store.step(&shared.namespace, &Step::Refresh(runs)).inspect_err(|error| {
+        let answer = handle.store.step(&handle.namespace, &Step::Refresh(runs)).inspect_err(|error| {
             // Nor are those behind asked for: a store that is away would take its time for each part.
             for held in &grants[at * MOST_REFRESHED..] {
                 held.failed(error);

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use crate::blocker::Blocked;
 use crate::claim::{Claims, ClaimsBuilder};
-use crate::coordinator::Flowlock;
-use crate::error::Error;
-use crate::grant::{Grant, Renewal};
+use crate::connection::Connection;
+use crate::error::{Error, refusal};
+use crate::grant::Grant;
+use crate::held::Renewal;
 use crate::id::{Attempt, Nonce};
 use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
@@ -54,7 +55,7 @@ thread_local! {
 /// ```
 #[derive(Debug, Clone)]
 pub struct Job {
-    flowlock: Flowlock,
+    connection: Arc<Connection>,
     name: String,
     claims: Vec<Wanted>,
     lease: Option<Duration>,
@@ -91,9 +92,9 @@ pub enum Acquired {
 }
 
 impl Job {
-    pub(crate) fn new(flowlock: Flowlock, name: &str) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>, name: &str) -> Self {
         Self {
-            flowlock,
+            connection,
             name: name.to_owned(),
             claims: Vec::new(),
             lease: None,
@@ -320,7 +321,7 @@ impl Job {
         let sent_ms = crate::world::boot_now_ms();
         match self.send(attempt, &spec, patience)? {
             Standing::Running(running) => Ok(Acquired::Granted(Grant::new(
-                &self.flowlock,
+                &self.connection,
                 attempt,
                 spec,
                 running,
@@ -377,7 +378,7 @@ impl Job {
         let sent_ms = crate::world::boot_now_ms();
         match self.send(&attempt, &spec, patience)? {
             Standing::Running(running) => {
-                let grant = Grant::new(&self.flowlock, &attempt, spec, running, self.renewal, sent_ms);
+                let grant = Grant::new(&self.connection, &attempt, spec, running, self.renewal, sent_ms);
                 Ok(Begun::Granted(grant))
             }
             Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
@@ -389,7 +390,7 @@ impl Job {
     }
 
     fn pending(&self, attempt: Attempt, spec: Arc<Spec>, waiting: crate::step::Waiting) -> Pending {
-        Pending::new(&self.flowlock, attempt, spec, waiting, self.wait, self.renewal)
+        Pending::new(&self.connection, attempt, spec, waiting, self.wait, self.renewal)
     }
 
     fn send(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Standing, Error> {
@@ -414,18 +415,18 @@ impl Job {
     }
 
     fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
-        let shared = &self.flowlock.shared;
-        let limits = Limits { given_up: self.given_up.clone(), ..shared.limits_of_caller() };
+        let connection = &self.connection;
+        let limits = Limits { given_up: self.given_up.clone(), ..connection.limits_of_caller() };
         // What this process dropped before is not in its way.
-        shared.endings.settle(&limits);
-        let (holder, latest_ms) = (shared.holder()?, shared.latest_ms(&limits)?);
+        connection.settle(&limits);
+        let (holder, latest_ms) = (connection.holder()?, connection.latest_ms(&limits)?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
-        Ok(shared.step_within(&Step::Acquire(request), &limits).inspect_err(|error| {
+        Ok(connection.step_within(&Step::Acquire(request), &limits).inspect_err(|error| {
             // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
             // held is not given up: the next try comes with the same secret.
             if error.is_unknown()
                 && !matches!(patience, Patience::HoldPlace(_))
-                && let Err(error) = shared.withdraw(attempt, latest_ms, shared.last_word())
+                && let Err(error) = connection.withdraw(attempt, latest_ms, connection.last_word())
             {
                 tracing::warn!(run = %attempt.id, %error, "could not take the request back");
             }
@@ -447,7 +448,8 @@ impl Job {
     pub fn with<T, E: From<Error>>(&self, work: impl FnOnce(&Grant) -> Result<T, E>) -> Result<T, E> {
         let grant = self.acquire()?;
         let result = {
-            let _inside = Inside::enter(Around { flowlock: self.flowlock.clone(), run: grant.as_parent() });
+            let _inside =
+                Inside::enter(Around { connection: self.connection.clone(), run: grant.as_parent() });
             // A panic unwinds through the grant, whose drop fails the run.
             work(&grant)
         };
@@ -469,12 +471,12 @@ impl Job {
     }
 
     pub(crate) fn spec(&self) -> Result<Arc<Spec>, Error> {
-        let lease = self.lease.unwrap_or_else(|| self.flowlock.shared.default_lease());
+        let lease = self.lease.unwrap_or_else(|| self.connection.default_lease());
         if !LEASES.contains(&lease) {
             let problem = format!("{}; use 1 s to 7 d", crate::text::show(&lease));
             return Err(Error::InvalidRequest { what: "duration", problem });
         }
-        let keep_lapsed = self.keep_lapsed.unwrap_or(self.flowlock.shared.keep_lapsed);
+        let keep_lapsed = self.keep_lapsed.unwrap_or(self.connection.keep_lapsed);
         if !KEEP_LAPSED.contains(&keep_lapsed) {
             let problem = format!("{}; use 1 s to 30 d", crate::text::show(&keep_lapsed));
             return Err(Error::InvalidRequest { what: "keep_lapsed", problem });
@@ -507,7 +509,7 @@ impl Job {
             inside
                 .iter()
                 .rev()
-                .find(|around| around.flowlock.is_same(&self.flowlock))
+                .find(|around| around.connection.is_same(&self.connection))
                 .map(|it| it.run.clone())
         };
         self.parent.clone().or_else(|| INSIDE.with_borrow(around))
@@ -521,8 +523,8 @@ impl Job {
     }
 
     #[cfg(feature = "async")]
-    pub(crate) fn shared(&self) -> &Arc<crate::coordinator::Shared> {
-        &self.flowlock.shared
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
     }
 
     fn checked_claims(&self) -> Result<Claims, Error> {
@@ -541,7 +543,7 @@ impl Job {
 
 /// A run whose closure a thread is inside of.
 struct Around {
-    flowlock: Flowlock,
+    connection: Arc<Connection>,
     run: Parent,
 }
 
@@ -559,20 +561,6 @@ impl Drop for Inside {
     fn drop(&mut self) {
         // Dropped outside of the borrow: a connection's end may log.
         drop(INSIDE.with_borrow_mut(Vec::pop));
-    }
-}
-
-/// A run that ended before it began, as an error.
-pub(crate) fn refusal(job: &JobName, run: &RunId, outcome: Outcome, blocked: Option<Blocked>) -> Error {
-    let (job, run) = (job.clone(), run.clone());
-    let blocked = Box::new(blocked.unwrap_or_else(Blocked::nothing));
-    match outcome {
-        Outcome::RefusedOutputExists => Error::OutputExists { job, blocked },
-        Outcome::RefusedDeadlock => Error::Deadlock { job, blocked },
-        Outcome::TimedOut | Outcome::RefusedBusy => Error::TimedOut { job, waited: Duration::ZERO, blocked },
-        Outcome::Cancelled => Error::Cancelled { run },
-        Outcome::Lost(by) => Error::Lost { run, by: crate::error::Lost::By(by) },
-        Outcome::Committed | Outcome::Failed => Error::Over { run, outcome: outcome.as_str() },
     }
 }
 

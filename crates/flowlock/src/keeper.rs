@@ -4,8 +4,8 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
-use crate::coordinator::Shared;
 use crate::error::Lost;
+use crate::handle::StoreHandle;
 use crate::held::{Attention, Held, ask, now_ms};
 use crate::name::RunId;
 use crate::store::StoreErrorKind;
@@ -43,8 +43,13 @@ impl Drop for Keeper {
 }
 
 impl Keeper {
-    /// Looks after a grant from now on.
-    pub(crate) fn keep(&self, shared: &Arc<Shared>, held: &Arc<Held>) {
+    /// Looks after a grant from now on. Once the first one has lasted for a second, `listen` is called.
+    pub(crate) fn keep(
+        &self,
+        handle: &Arc<StoreHandle>,
+        held: &Arc<Held>,
+        listen: impl FnOnce() + Send + 'static,
+    ) {
         let mut state = lock(&self.rounds.state);
         state.grants.push(held.clone());
         if state.watching {
@@ -53,10 +58,10 @@ impl Keeper {
             }
         } else {
             state.watching = true;
-            let (rounds, shared) = (self.rounds.clone(), Arc::downgrade(shared));
+            let (rounds, handle) = (self.rounds.clone(), Arc::downgrade(handle));
             let spawned = std::thread::Builder::new()
                 .name("flowlock-keeper".into())
-                .spawn(move || watch(&rounds, &shared));
+                .spawn(move || watch(&rounds, &handle, listen));
             if let Err(error) = spawned {
                 state.watching = false;
                 tracing::error!(%error, "cannot start the thread that renews leases; they end when they are over");
@@ -64,6 +69,25 @@ impl Keeper {
         }
     }
 
+    /// For telling it that something happened.
+    pub(crate) fn alarm(&self) -> Alarm {
+        Alarm { rounds: self.rounds.clone() }
+    }
+
+    /// Looks after a grant no more, and says nothing more about it.
+    pub(crate) fn release(&self, held: &Arc<Held>) {
+        held.end();
+        lock(&self.rounds.state).grants.retain(|kept| !Arc::ptr_eq(kept, held));
+    }
+}
+
+/// Tells a keeper that something happened to its grants.
+#[derive(Debug, Clone)]
+pub(crate) struct Alarm {
+    rounds: Arc<Rounds>,
+}
+
+impl Alarm {
     /// There is news about a run: if it is kept here, the store is asked about it now.
     pub(crate) fn look_at(&self, run: &RunId) {
         let state = lock(&self.rounds.state);
@@ -78,12 +102,6 @@ impl Keeper {
         let state = lock(&self.rounds.state);
         state.grants.iter().for_each(|held| held.has_news());
         self.rounds.changed.notify_all();
-    }
-
-    /// Looks after a grant no more, and says nothing more about it.
-    pub(crate) fn release(&self, held: &Arc<Held>) {
-        held.end();
-        lock(&self.rounds.state).grants.retain(|kept| !Arc::ptr_eq(kept, held));
     }
 }
 
@@ -115,10 +133,10 @@ impl State {
 }
 
 /// Fires expired grants and hands the ones to renew to the renewing thread, until the connection closes.
-fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
+fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
     let mut renewer: Option<mpsc::SyncSender<Vec<Arc<Held>>>> = None;
     let listen_ms = now_ms() + LONGEST_SLEEP.as_millis() as i64;
-    let mut listening = false;
+    let mut listen = Some(listen);
     let mut state = lock(&rounds.state);
     while !state.closed {
         let round = state.round(now_ms());
@@ -132,27 +150,24 @@ fn watch(rounds: &Rounds, shared: &Weak<Shared>) {
             continue;
         }
         if !round.due.is_empty() {
-            hand_over(&mut renewer, shared, round.due);
+            hand_over(&mut renewer, handle, round.due);
         }
         let sleep = Duration::from_millis((round.next_look_ms - now_ms()).clamp(1, 1_000) as u64);
         state = rounds.changed.wait_timeout(state, sleep).unwrap_or_else(PoisonError::into_inner).0;
         // A run that lasts wants to hear at once that it was unlocked; a short one need not pay for that.
-        if !listening && !state.closed && !state.grants.is_empty() && now_ms() >= listen_ms {
-            listening = true;
+        if listen.is_some() && !state.closed && !state.grants.is_empty() && now_ms() >= listen_ms {
             drop(state);
-            if let Some(shared) = shared.upgrade() {
-                crate::desk::Desk::listen(&shared);
-            }
+            listen.take().into_iter().for_each(|listen| listen());
             state = lock(&rounds.state);
         }
     }
 }
 
 /// Renews grants, and says so if that does not work: once, for it may be tried for long.
-fn renew_now(shared: &Shared, grants: &[Arc<Held>]) {
+fn renew_now(handle: &StoreHandle, grants: &[Arc<Held>]) {
     let known = grants.iter().all(|held| held.trouble().is_some());
     let run = grants.first().map(|held| held.attempt.id.to_string());
-    match ask(shared, grants) {
+    match ask(handle, grants) {
         Ok(()) if known => tracing::info!(run, runs = grants.len(), "renewed again"),
         Ok(()) => {}
         Err(error) if error.kind() == StoreErrorKind::Replaced => {
@@ -170,16 +185,16 @@ fn renew_now(shared: &Shared, grants: &[Arc<Held>]) {
 /// Gives grants to the renewing thread. If it is still busy with the last ones they come again next round.
 fn hand_over(
     renewer: &mut Option<mpsc::SyncSender<Vec<Arc<Held>>>>,
-    shared: &Weak<Shared>,
+    handle: &Weak<StoreHandle>,
     due: Vec<Arc<Held>>,
 ) {
     if renewer.is_none() {
         let (give, take) = mpsc::sync_channel::<Vec<Arc<Held>>>(1);
-        let shared = shared.clone();
+        let handle = handle.clone();
         let renew = move || {
             for grants in take {
-                let Some(shared) = shared.upgrade() else { return };
-                renew_now(&shared, &grants);
+                let Some(handle) = handle.upgrade() else { return };
+                renew_now(&handle, &grants);
             }
         };
         match std::thread::Builder::new().name("flowlock-renewer".into()).spawn(renew) {

@@ -29,12 +29,14 @@ mod bounds;
 mod claim;
 #[cfg(feature = "config")]
 pub mod config;
-mod coordinator;
+mod connection;
 mod desk;
 mod endings;
 mod engine;
 mod error;
+mod flowlock;
 mod grant;
+mod handle;
 mod held;
 #[doc(hidden)] // for the command line, which compares a store's clock with the machine's
 pub mod host_clock;
@@ -70,8 +72,8 @@ pub use crate::bounds::{Bounds, MOST_BLOCKERS, MOST_MADE_FROM};
 pub use crate::claim::{
     Claim, Claims, ClaimsBuilder, InvalidClaims, LARGEST_CAPACITY, LARGEST_REQUEST, MOST_CLAIMS, Mode, Space,
 };
-pub use crate::coordinator::{Builder, COMMIT_WAIT, Flowlock, STORE_TIMEOUT};
 pub use crate::error::{Error, Lost};
+pub use crate::flowlock::{Builder, COMMIT_WAIT, Flowlock, STORE_TIMEOUT};
 pub use crate::grant::{Committed, Grant, Renewed};
 pub use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 pub use crate::job::{Acquired, Job, KEEP_LAPSED, LEASES, LONGEST_PLACE};

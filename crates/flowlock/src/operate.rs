@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::claim::Claims;
-use crate::coordinator::Flowlock;
 use crate::error::Error;
+use crate::flowlock::Flowlock;
 use crate::grant::{self, Renewed};
 use crate::id::{Ticket, Token};
 use crate::name::{JobName, Name, Namespace, RunId};
@@ -27,18 +27,18 @@ const LONGEST_FAILOVER_PAUSE: Duration = Duration::from_mins(10);
 impl Flowlock {
     /// Renews the lease of a detached run.
     pub fn refresh(&self, run: &RunId) -> Result<Renewed, Error> {
-        grant::refresh_one(&self.shared, &self.detached(run))
+        grant::refresh_one(&self.connection, &self.detached(run))
     }
 
     /// Commits a detached run; answers whether its deadline had passed.
     pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
         note.map_or(Ok(()), grant::check_note)?;
-        grant::commit(&self.shared, &self.detached(run), note.map(str::to_owned), None)
+        grant::commit(&self.connection, &self.detached(run), note.map(str::to_owned), None)
     }
 
     /// Fails a detached run.
     pub fn fail(&self, run: &RunId) -> Result<(), Error> {
-        grant::fail(&self.shared, &self.detached(run))
+        grant::fail(&self.connection, &self.detached(run))
     }
 
     /// Whether a run holds its claims now; its token if it does.
@@ -47,7 +47,7 @@ impl Flowlock {
     /// [`Error::Lapsed`] if its lease is over and nobody has needed its names, [`Error::Lost`] once somebody has them,
     /// [`Error::NotBegun`] while it waits.
     pub fn verify(&self, run: &RunId) -> Result<Token, Error> {
-        grant::verify(&self.shared, run)
+        grant::verify(&self.connection, run)
     }
 
     /// Reads one page of anything, as one snapshot.
@@ -62,7 +62,7 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn view(&self, view: &View) -> Result<Page, Error> {
-        Ok(self.shared.view(view)?)
+        Ok(self.connection.view(view)?)
     }
 
     /// Runs that wait or hold, by arrival, in pages.
@@ -156,7 +156,7 @@ impl Flowlock {
             max_runtime_ms: None,
             keep_lapsed_ms: KEEP_LAPSED_MS,
         });
-        let (note, holders, by) = (settings.note, settings.holders, self.shared.origin.clone());
+        let (note, holders, by) = (settings.note, settings.holders, self.connection.origin.clone());
         let step = |names: &[Name], sent| {
             let (names, spec, run, note, by) =
                 (names.to_vec(), spec.clone(), run.clone(), note.clone(), by.clone());
@@ -167,7 +167,7 @@ impl Flowlock {
 
     /// Removes records by hand; answers whether there was one. Runs that queue to read them wait again.
     pub fn remove(&self, names: &[&str], holders: Holders) -> Result<bool, Error> {
-        let by = self.shared.origin.clone();
+        let by = self.connection.origin.clone();
         let step =
             |names: &[Name], sent| Step::Remove { names: names.to_vec(), holders, sent, by: by.clone() };
         let unsure = Cell::default();
@@ -185,7 +185,7 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
-        let step = Step::Unlock { run: run.clone(), token, how, by: self.shared.origin.clone() };
+        let step = Step::Unlock { run: run.clone(), token, how, by: self.connection.origin.clone() };
         self.took_effect(&step)
     }
 
@@ -200,17 +200,17 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn namespaces(&self) -> Result<Vec<(Namespace, Option<NamespaceSeen>)>, Error> {
-        let most = self.shared.store_timeout * MOST_TIME;
+        let most = self.connection.store_timeout * MOST_TIME;
         let end = later(Instant::now(), most);
         let mut all = Vec::new();
-        let namespaces = self.shared.list_namespaces()?;
+        let namespaces = self.connection.list_namespaces()?;
         let count = namespaces.len();
         for (asked, namespace) in namespaces.into_iter().enumerate() {
             if Instant::now() >= end {
                 return Err(looked_too_long(asked, count, most).into());
             }
-            let limits = self.shared.limits_of_caller().no_later_than(end);
-            let page = self.shared.view_in(&namespace, &View::Namespace, &limits);
+            let limits = self.connection.limits_of_caller().no_later_than(end);
+            let page = self.connection.view_in(&namespace, &View::Namespace, &limits);
             match page.map(|page| page.content) {
                 Ok(Content::Namespace(Some(seen))) if seen.removed.is_none() => {
                     all.push((namespace, Some(seen)));
@@ -238,12 +238,12 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn remove_namespace(&self) -> Result<bool, Error> {
-        let step = Step::RemoveNamespace { by: self.shared.origin.clone() };
+        let step = Step::RemoveNamespace { by: self.connection.origin.clone() };
         self.took_effect(&step)
     }
 
     fn detached(&self, run: &RunId) -> Who {
-        Who { run: run.clone(), nonce: None, by: Some(self.shared.origin.clone()) }
+        Who { run: run.clone(), nonce: None, by: Some(self.connection.origin.clone()) }
     }
 
     /// Writes or removes records by hand. After a sending whose answer was lost only those are touched that nobody wrote
@@ -272,11 +272,11 @@ impl Flowlock {
     /// Carries out a short administrative step: repeated while older work is served first, as long as the store is asked.
     /// A pause after a failover is waited for besides, once.
     fn administer<'s>(&self, step: impl Fn() -> &'s Step, unsure: &Cell<bool>) -> Result<Answer, Error> {
-        let mut limits = self.shared.limits_of_caller();
+        let mut limits = self.connection.limits_of_caller();
         let mut paused = false;
         loop {
-            self.shared.endings.settle(&limits);
-            match self.shared.step_noting(&step, unsure, &limits)? {
+            self.connection.settle(&limits);
+            match self.connection.step_noting(&step, unsure, &limits)? {
                 Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
                     if ms > 0 && !std::mem::replace(&mut paused, true) {
                         let pause = Duration::from_millis(ms).min(LONGEST_FAILOVER_PAUSE);
@@ -289,7 +289,7 @@ impl Flowlock {
                     return Err(Error::Held { blocked: Box::new(blocked) });
                 }
                 Answer::InUse(why) => {
-                    let namespace = self.shared.namespace.clone();
+                    let namespace = self.connection.namespace.clone();
                     return Err(Error::NamespaceInUse { namespace, why });
                 }
                 answer => return Ok(answer),

@@ -66,3 +66,15 @@ impl fmt::Display for Actor {
         write!(f, "{user}@{host} pid {pid} at {}", crate::shown_time(self.at_us))
     }
 }
+
+impl Origin {
+    /// Host, process id and user of this process.
+    pub fn of_this_process() -> Self {
+        let host =
+            nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let uid = nix::unistd::getuid();
+        let user =
+            nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        Self { host, pid: std::process::id(), user, ci: None }
+    }
+}

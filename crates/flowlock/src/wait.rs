@@ -6,13 +6,13 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
-use crate::coordinator::{Flowlock, Shared};
+use crate::connection::Connection;
 use crate::desk::{Desk, HEARTBEAT};
-use crate::endings::{Ending, Endings, How};
-use crate::error::Error;
-use crate::grant::{Grant, Renewal};
+use crate::endings::{Ending, How};
+use crate::error::{Error, refusal};
+use crate::grant::Grant;
+use crate::held::Renewal;
 use crate::id::{Attempt, Nonce};
-use crate::job::refusal;
 use crate::left::Left;
 use crate::name::RunId;
 use crate::run::{Outcome, State};
@@ -65,7 +65,7 @@ pub enum Progress {
 /// ```
 #[derive(Debug)]
 pub struct Pending {
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
     attempt: Attempt,
     spec: Arc<Spec>,
     renewal: Renewal,
@@ -118,20 +118,20 @@ impl Ringer {
 
 impl Pending {
     pub(crate) fn new(
-        flowlock: &Flowlock,
+        connection: &Arc<Connection>,
         attempt: Attempt,
         spec: Arc<Spec>,
         waiting: Waiting,
         wait: Option<Duration>,
         renewal: Renewal,
     ) -> Self {
-        let shared = flowlock.shared.clone();
+        let connection = connection.clone();
         let seat = Arc::new(Seat::new(waiting));
-        Desk::listen(&shared).seat(&attempt.id, &seat);
+        connection.listen().seat(&attempt.id, &seat);
         let begun = Instant::now();
         let (until, next_log) = (wait.map(|wait| later(begun, wait)), begun + FIRST_LOG);
         let (asked, away, over, sent_ms) = (begun, false, false, 0);
-        Self { shared, attempt, spec, renewal, seat, begun, until, next_log, asked, away, over, sent_ms }
+        Self { connection, attempt, spec, renewal, seat, begun, until, next_log, asked, away, over, sent_ms }
     }
 
     /// The run.
@@ -242,7 +242,7 @@ impl Pending {
 
     /// When to ask the store although nothing was heard: never while the desk listens.
     pub(crate) fn looks_for_itself(&self) -> Option<Instant> {
-        let is_attended = self.shared.desk.get().is_some_and(Desk::is_attended);
+        let is_attended = self.connection.desk().is_some_and(Desk::is_attended);
         (!is_attended).then_some(self.asked + HEARTBEAT)
     }
 
@@ -254,34 +254,33 @@ impl Pending {
     pub(crate) fn ask(&mut self) -> Result<Option<Grant>, Error> {
         self.asked = Instant::now();
         // Its thread may not have been there to begin with.
-        Desk::listen(&self.shared);
+        self.connection.listen();
         let asked = self.ask_now();
         self.away = matches!(&asked, Err(Error::Store(error)) if error.is_transient());
         asked
     }
 
     fn ask_now(&mut self) -> Result<Option<Grant>, Error> {
-        let limits = self.shared.limits_of_caller();
+        let limits = self.connection.limits_of_caller();
         let mut given_up = false;
         loop {
             let sent_ms = crate::world::boot_now_ms();
-            let holder = self.shared.holder()?;
+            let holder = self.connection.holder()?;
             let claim = Step::Claim { attempt: self.attempt.clone(), holder };
-            let answer = match self.shared.step_within(&claim, &limits)? {
+            let answer = match self.connection.step_within(&claim, &limits)? {
                 // Another, or an older, store does not know it: it stands in line anew, at the end.
                 Answer::NotFound if !self.is_over() => {
                     let request = self.request(&limits)?;
-                    self.shared.step_within(&request, &limits)?
+                    self.connection.step_within(&request, &limits)?
                 }
                 answer => answer,
             };
             match answer {
                 Answer::Standing(Standing::Running(running)) => {
                     self.leave_desk();
-                    let flowlock = Flowlock { shared: self.shared.clone() };
                     let spec = self.spec.clone();
                     return Ok(Some(Grant::new(
-                        &flowlock,
+                        &self.connection,
                         &self.attempt,
                         spec,
                         running,
@@ -291,7 +290,7 @@ impl Pending {
                 }
                 Answer::Standing(Standing::Waiting(waiting)) => {
                     self.seat.set_waiting(waiting);
-                    if let Some(desk) = self.shared.desk.get() {
+                    if let Some(desk) = self.connection.desk() {
                         desk.hurry();
                     }
                     return Ok(None);
@@ -322,12 +321,12 @@ impl Pending {
 
     /// The same request once more, for what is left of the wait.
     fn request(&mut self, limits: &Limits) -> Result<Step, StoreError> {
-        self.sent_ms = self.shared.latest_ms(limits)?;
+        self.sent_ms = self.connection.latest_ms(limits)?;
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         Ok(Step::Acquire(Acquire {
             attempt: self.attempt.clone(),
             spec: self.spec.clone(),
-            holder: self.shared.holder()?,
+            holder: self.connection.holder()?,
             patience: Patience::Wait(left.map(millis)),
             latest_ms: self.sent_ms,
         }))
@@ -371,17 +370,17 @@ impl Pending {
         }
         self.leave_desk();
         let patience = match () {
-            () if self.shared.is_interrupted() => self.shared.last_word(),
+            () if self.connection.is_interrupted() => self.connection.last_word(),
             // A store that just took all the time there was is not waited for once more.
             () if self.away => Duration::ZERO,
-            () => self.shared.store_timeout,
+            () => self.connection.store_timeout,
         };
-        Ok(self.shared.withdraw(&self.attempt, self.sent_ms, patience)?)
+        Ok(self.connection.withdraw(&self.attempt, self.sent_ms, patience)?)
     }
 
     fn leave_desk(&mut self) {
         self.over = true;
-        if let Some(desk) = self.shared.desk.get() {
+        if let Some(desk) = self.connection.desk() {
             desk.leave(&self.attempt.id);
         }
     }
@@ -408,13 +407,14 @@ impl Drop for Pending {
         let (attempt, how) = (self.attempt.clone(), How::Withdraw { sent_ms: self.sent_ms });
         // The process does not wait at its end for a store that is away already.
         let left = (!self.away).then(Left::new);
-        Endings::hand_over(&self.shared, Ending { attempt, how, until, _left: left });
+        self.connection.end_later(Ending { attempt, how, until, _left: left });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Flowlock;
     use crate::store::memory::{MemoryStore, TestWorld};
 
     #[test]
@@ -449,7 +449,7 @@ mod tests {
         // The next heartbeat, now; those of whom nothing was said for longest come first.
         lock(&second.seat.state).explained = Instant::now();
         lock(&others.last().unwrap_or(&second).seat.state).look_again = Some(Instant::now());
-        ours.shared.desk.get().unwrap().hurry();
+        ours.connection.desk().unwrap().hurry();
         let until = Instant::now() + Duration::from_secs(4);
         while !lock(&second.seat.state).news {
             assert!(Instant::now() < until, "it was not told to ask for itself");

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{Attended, HEARTBEAT, Room};
 use crate::bounds::MOST_EXPLAINED;
-use crate::coordinator::Shared;
+use crate::handle::StoreHandle;
 use crate::id::{ClientId, Ticket};
+use crate::keeper::Alarm;
 use crate::name::RunId;
 use crate::seat::{Known, Seat};
 use crate::step::{Answer, Standing, Step};
@@ -26,7 +27,9 @@ const MOST_PAGES: usize = 1_000;
 /// Who listens.
 pub(super) struct Attendant {
     room: Arc<Room>,
-    shared: Weak<Shared>,
+    handle: Weak<StoreHandle>,
+    /// Tells who renews grants what happened to them.
+    keeper: Alarm,
     client: ClientId,
     /// None while it could not be opened.
     inbox: Option<Box<dyn Inbox>>,
@@ -53,9 +56,9 @@ impl Drop for Attendant {
 }
 
 impl Attendant {
-    pub(super) fn new(room: Arc<Room>, shared: &Arc<Shared>) -> Self {
-        let (shared, client) = (Arc::downgrade(shared), shared.client);
-        Self { room, shared, client, inbox: None, has_begun: false, is_deaf: false }
+    pub(super) fn new(room: Arc<Room>, handle: &Arc<StoreHandle>, keeper: Alarm) -> Self {
+        let (handle, client) = (Arc::downgrade(handle), handle.client);
+        Self { room, handle, keeper, client, inbox: None, has_begun: false, is_deaf: false }
     }
 
     pub(super) fn attend(mut self) {
@@ -67,11 +70,11 @@ impl Attendant {
             let next = self.next_look(heartbeat, probe);
             let news = self.wait(next.saturating_duration_since(Instant::now()));
             let now = Instant::now();
-            let Some(shared) = self.shared.upgrade() else { return };
-            heartbeat = heartbeat.min(self.spread(&shared, news, now));
+            let Some(handle) = self.handle.upgrade() else { return };
+            heartbeat = heartbeat.min(self.spread(news, now));
             if now >= probe {
                 probe = now + PROBE;
-                if self.bury_the_dead(&shared, now) {
+                if self.bury_the_dead(&handle, now) {
                     heartbeat = now;
                 }
             }
@@ -81,8 +84,8 @@ impl Attendant {
                 heartbeat = now;
             }
             if now >= heartbeat {
-                heartbeat = self.heartbeat(&shared, &seats, now);
-                drop(shared);
+                heartbeat = self.heartbeat(&handle, &seats, now);
+                drop(handle);
                 if self.is_deaf {
                     self.open_inbox();
                 }
@@ -91,14 +94,14 @@ impl Attendant {
     }
 
     fn open_inbox(&mut self) {
-        let Some(shared) = self.shared.upgrade() else { return };
-        match shared.store.inbox(&shared.namespace, self.client) {
+        let Some(handle) = self.handle.upgrade() else { return };
+        match handle.store.inbox(&handle.namespace, self.client) {
             Ok(inbox) => {
                 self.is_deaf = false;
                 self.room.attend(Attended::Yes, Some(inbox.bell()));
                 self.inbox = Some(inbox);
                 // What was told before reached nobody: an unlock, or a store that another server took over.
-                shared.keeper.look_at_all();
+                self.keeper.look_at_all();
             }
             Err(error) if self.is_deaf => tracing::debug!(%error, "still no inbox for wake-ups"),
             Err(error) => {
@@ -119,15 +122,15 @@ impl Attendant {
     }
 
     /// Tells who is concerned; answers when to ask about all.
-    fn spread(&self, shared: &Shared, news: News, now: Instant) -> Instant {
+    fn spread(&self, news: News, now: Instant) -> Instant {
         for run in news.runs {
             match self.room.seat(&run) {
                 Some(seat) => seat.tell(),
-                None => shared.keeper.look_at(&run),
+                None => self.keeper.look_at(&run),
             }
         }
         if news.missed != Missed::Nothing {
-            shared.keeper.look_at_all();
+            self.keeper.look_at_all();
             self.room.seats().iter().for_each(|(_, seat)| seat.grows_doubtful());
         }
         match news.missed {
@@ -156,7 +159,7 @@ impl Attendant {
     }
 
     /// Probes the processes in the way of this one's runs, without reading the store; reports the dead.
-    fn bury_the_dead(&self, shared: &Shared, now: Instant) -> bool {
+    fn bury_the_dead(&self, handle: &StoreHandle, now: Instant) -> bool {
         let mut suspects: Vec<(Ticket, Life)> = Vec::new();
         let seats = self.room.seats();
         for (_, seat) in &seats {
@@ -166,7 +169,7 @@ impl Attendant {
         suspects.dedup();
         let dead: Vec<Ticket> = suspects
             .into_iter()
-            .filter(|(_, life)| !shared.store.is_alive(*life))
+            .filter(|(_, life)| !handle.store.is_alive(*life))
             .map(|(ticket, _)| ticket)
             .collect();
         if dead.is_empty() {
@@ -175,16 +178,16 @@ impl Attendant {
         for (_, seat) in &seats {
             seat.grows_stale(now, &dead);
         }
-        if let Err(error) = shared.store.step(&shared.namespace, &Step::Bury(dead)) {
+        if let Err(error) = handle.store.step(&handle.namespace, &Step::Bury(dead)) {
             tracing::warn!(%error, "could not report a dead process; trying again");
         }
         true
     }
 
     /// Tells the store that its process lives, and the runs what the store answers; says when to do so again.
-    fn heartbeat(&self, shared: &Shared, seats: &[(RunId, Arc<Seat>)], now: Instant) -> Instant {
+    fn heartbeat(&self, handle: &StoreHandle, seats: &[(RunId, Arc<Seat>)], now: Instant) -> Instant {
         let explain = to_explain(seats, now);
-        if !self.hear(shared, &explain, seats.iter().cloned().collect()) {
+        if !self.hear(handle, &explain, seats.iter().cloned().collect()) {
             return now + SECOND_TRY;
         }
         // More may have to be asked about than one answer speaks of.
@@ -192,7 +195,7 @@ impl Attendant {
     }
 
     /// Answers whether the store was reached.
-    fn hear(&self, shared: &Shared, explain: &[RunId], mut seats: HashMap<RunId, Arc<Seat>>) -> bool {
+    fn hear(&self, handle: &StoreHandle, explain: &[RunId], mut seats: HashMap<RunId, Arc<Seat>>) -> bool {
         let is_urgent = |run: &&RunId| seats.get(*run).is_some_and(|seat| seat.is_asked_about());
         let urgent: HashSet<RunId> = explain.iter().filter(is_urgent).cloned().collect();
         let mut from = (!seats.is_empty()).then_some(Ticket(0));
@@ -208,7 +211,7 @@ impl Attendant {
             }
             pages_left -= 1;
             let beat = Step::Heartbeat { client: self.client, from: page, explain: explain.to_vec() };
-            let heard = shared.store.step(&shared.namespace, &beat);
+            let heard = handle.store.step(&handle.namespace, &beat);
             let heard = heard.and_then(|answer| match answer {
                 Answer::Heard { runs, next } => Ok(Some((runs, pages::next_ticket(page, next)?))),
                 _ => Ok(None),

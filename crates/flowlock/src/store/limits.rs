@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use super::{StoreError, StoreErrorKind};
 use crate::world::later;
 
+/// The pause before the first repetition; it doubles up to the longest.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
 /// The longest nap of a wait that can be interrupted from outside.
 const NAP: Duration = Duration::from_millis(50);
 

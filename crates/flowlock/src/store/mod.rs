@@ -1,7 +1,8 @@
 //! Where runs, records and queues are kept: the [`Store`] trait and its contract.
 
-mod limits;
+pub(crate) mod limits;
 pub mod memory;
+mod open;
 pub(crate) mod pages;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod plausible;
@@ -20,6 +21,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use self::limits::Limits;
+pub(crate) use self::open::open;
 pub use self::shown::{misplaced, without_password};
 pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Loss, Watermark};

@@ -152,7 +152,7 @@ fn the_lease_and_the_time_limits_that_are_set_are_those_of_the_library() {
     let house = house.variable("FLOWLOCK_STORE_TIMEOUT", "7s").variable("FLOWLOCK_COMMIT_WAIT", "8");
     let house = house.variable("FLOWLOCK_KEEP_LAPSED", "9s");
     let flowlock = house.read().open(Flowlock::builder()).unwrap();
-    let shared = &flowlock.shared;
-    let times = [shared.default_lease(), shared.store_timeout, shared.commit_wait, shared.keep_lapsed];
+    let connection = &flowlock.connection;
+    let times = [connection.default_lease(), connection.store_timeout, connection.commit_wait, connection.keep_lapsed];
     assert_eq!(times.map(|time| time.as_secs()), [300, 7, 8, 9]);
 }

@@ -1,0 +1,89 @@
+//! [`Connection`]: a store handle, and those who look after its grants and waits.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use crate::desk::Desk;
+use crate::endings::{Ending, Endings};
+use crate::handle::StoreHandle;
+use crate::held::Held;
+use crate::keeper::Keeper;
+use crate::store::{Limits, Page, StoreError, View, pages};
+
+/// What all clones of a [`Flowlock`](crate::Flowlock), its grants and its waits share. Its threads do not keep it alive:
+/// when the last of those is dropped, they end.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    handle: Arc<StoreHandle>,
+    keeper: Keeper,
+    desk: OnceLock<Desk>,
+    endings: Endings,
+    #[cfg(feature = "async")]
+    pub(crate) workers: crate::workers::Workers,
+}
+
+impl Deref for Connection {
+    type Target = StoreHandle;
+
+    fn deref(&self) -> &StoreHandle {
+        &self.handle
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(handle: StoreHandle) -> Self {
+        Self {
+            handle: Arc::new(handle),
+            keeper: Keeper::default(),
+            desk: OnceLock::new(),
+            endings: Endings::default(),
+            #[cfg(feature = "async")]
+            workers: crate::workers::Workers::default(),
+        }
+    }
+
+    /// Looks after a grant from now on. Once one of them lasts, its thread listens as well: it wants to hear at once that
+    /// it was unlocked.
+    pub(crate) fn keep(self: &Arc<Self>, held: &Arc<Held>) {
+        let connection = Arc::downgrade(self);
+        let listen = move || {
+            if let Some(connection) = connection.upgrade() {
+                connection.listen();
+            }
+        };
+        self.keeper.keep(&self.handle, held, listen);
+    }
+
+    /// Looks after a grant no more, and says nothing more about it.
+    pub(crate) fn release(&self, held: &Arc<Held>) {
+        self.keeper.release(held);
+    }
+
+    /// The desk, listening now or soon. Never waits.
+    pub(crate) fn listen(&self) -> &Desk {
+        let desk = self.desk.get_or_init(Desk::default);
+        desk.open(&self.handle, &self.keeper);
+        desk
+    }
+
+    /// The desk, if anybody ever listened.
+    pub(crate) fn desk(&self) -> Option<&Desk> {
+        self.desk.get()
+    }
+
+    /// Hands over what a drop leaves to be said. Waits for nothing, unless no thread can be started.
+    pub(crate) fn end_later(&self, ending: Ending) {
+        self.endings.hand_over(&self.handle, ending);
+    }
+
+    /// Waits until everything that was dropped before is said; see [`Endings::settle`].
+    pub(crate) fn settle(&self, limits: &Limits) -> bool {
+        self.endings.settle(limits)
+    }
+
+    /// Reads; repeated as a step is, and no longer than the caller wants to wait.
+    pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
+        self.settle(&self.limits_of_caller());
+        pages::checked(view, self.view_in(&self.namespace, view, &self.limits_of_caller())?)
+    }
+}

@@ -1,0 +1,243 @@
+//! [`Flowlock`]: the one front door.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::handle::StoreHandle;
+use crate::id::ClientId;
+use crate::job::Job;
+use crate::name::Namespace;
+use crate::origin::Origin;
+use crate::spec::KEEP_LAPSED_MS;
+use crate::store::{self, Limits, Pulse, Store};
+use crate::sync::lock;
+use crate::world::later;
+
+/// How long the store is asked before an error is reported, if nothing else is said.
+pub const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a commit is repeated after the run's deadline, if nothing else is said.
+pub const COMMIT_WAIT: Duration = Duration::from_mins(10);
+/// A connection to one namespace of one store. Cheap to clone; all clones share it.
+///
+/// ```
+/// use flowlock::Flowlock;
+///
+/// let flowlock = Flowlock::open("memory:")?;
+/// let grant = flowlock.job("import").output("sales").acquire()?;
+/// // … write the sales …
+/// grant.commit()?;
+///
+/// let grant = flowlock.job("report").input("sales").output("report").acquire()?;
+/// assert_eq!(grant.inputs()[0].name.as_str(), "sales");
+/// grant.commit()?;
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Flowlock {
+    pub(crate) connection: Arc<Connection>,
+}
+
+impl Flowlock {
+    /// Opens the store at a URL: `sqlite:PATH` or `memory:`.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if the store cannot be used.
+    ///
+    /// ```
+    /// let directory = tempfile::tempdir().unwrap();
+    /// let url = format!("sqlite:{}/flowlock.db", directory.path().display());
+    /// let flowlock = flowlock::Flowlock::open(&url)?;
+    /// assert!(flowlock::Flowlock::open("flowlock.db").is_err(), "a URL begins with sqlite: or memory:");
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn open(url: &str) -> Result<Self, Error> {
+        Self::builder().open(url)
+    }
+
+    /// A connection to a store that is open already, with default settings.
+    pub fn with_store(store: Arc<dyn Store>) -> Self {
+        Self::builder().with_store(store)
+    }
+
+    /// Settings before opening.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Begins a request; see [`Job`].
+    pub fn job(&self, name: impl AsRef<str>) -> Job {
+        Job::new(self.connection.clone(), name.as_ref())
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.connection.store
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.connection.namespace
+    }
+
+    /// How long the store is asked before an error is reported, apart from any wait.
+    pub fn store_timeout(&self) -> Duration {
+        self.connection.store_timeout
+    }
+
+    /// Listens for wake-ups no more, and waits up to `at_most` until nothing of that is left in the store's directory. For a
+    /// process that is about to end: its threads may not come to that by themselves.
+    pub fn stop_listening(&self, at_most: Duration) {
+        if let Some(desk) = self.connection.desk() {
+            desk.close(at_most);
+        }
+    }
+
+    /// Waits up to `at_most` until the store was told of every grant and every wait of this connection that was dropped.
+    /// Returns whether nothing is left to tell, or `false` at once while the store does not answer.
+    ///
+    /// A drop does not wait for the store: a thread tells it, and tries again until the lease is over. Requests of the same
+    /// connection come after that by themselves. The normal end of the process waits for it, for up to 2 s; this is for
+    /// one that ends otherwise, or that must know.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// drop(flowlock.job("import").output("sales").acquire()?); // fails
+    /// assert!(flowlock.flush(Duration::from_secs(2)));
+    /// assert!(flowlock.runs()?.is_empty());
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn flush(&self, at_most: Duration) -> bool {
+        self.connection.settle(&Limits::within(at_most))
+    }
+
+    /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
+    pub fn pulse(&self) -> Option<Arc<Pulse>> {
+        lock(&self.connection.pulse).clone()
+    }
+}
+
+/// Settings of a connection.
+///
+/// ```
+/// use std::time::Duration;
+/// use flowlock::{Flowlock, Namespace};
+///
+/// let flowlock = Flowlock::builder()
+///     .namespace(Namespace::parse("staging")?)
+///     .store_timeout(Duration::from_secs(10))
+///     .open("memory:")?;
+/// assert_eq!(flowlock.namespace().as_str(), "staging");
+/// # Ok::<(), flowlock::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Builder {
+    namespace: Namespace,
+    lease: Option<Duration>,
+    keep_lapsed: Duration,
+    store_timeout: Duration,
+    commit_wait: Duration,
+    origin: Option<Origin>,
+    interrupted: Option<Arc<AtomicBool>>,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            namespace: Namespace::default(),
+            lease: None,
+            keep_lapsed: Duration::from_millis(KEEP_LAPSED_MS),
+            store_timeout: STORE_TIMEOUT,
+            commit_wait: COMMIT_WAIT,
+            origin: None,
+            interrupted: None,
+        }
+    }
+}
+
+impl Builder {
+    /// The namespace; `default` if nothing is said.
+    #[must_use]
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// Sets the lease (1 s to 7 d) of jobs that set none themselves. Default: the store's.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Sets how long a lapsed run is kept (1 s to 30 d), of jobs that say nothing themselves. Default: a day. See
+    /// [`Job::keep_lapsed`].
+    #[must_use]
+    pub fn keep_lapsed(mut self, time: Duration) -> Self {
+        self.keep_lapsed = time;
+        self
+    }
+
+    /// How long the store is asked before an error is reported, apart from any wait; 2 s if nothing is said.
+    #[must_use]
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = timeout;
+        self
+    }
+
+    /// How long a commit is repeated after the deadline while the store does not answer; 10 min if nothing
+    /// is said. Late commits are legal, so this costs nothing but the wait.
+    #[must_use]
+    pub fn commit_wait(mut self, wait: Duration) -> Self {
+        self.commit_wait = wait;
+        self
+    }
+
+    /// What blocked runs are told of this process; host, pid and user if nothing is said. Of host and user at most 512 bytes
+    /// count; a link of more than 2 KiB is left out.
+    #[must_use]
+    pub fn origin(mut self, origin: Origin) -> Self {
+        self.origin = Some(origin);
+        self
+    }
+
+    /// While this is set, by a signal handler for example, nobody who calls waits for the store: opening it, requests, commits and
+    /// looks end with the trouble it has, or with [`Error::Store`] saying that they were interrupted, within a tenth of a second. A
+    /// run that is ended then gets a last word of up to 1 s. Renewals go on.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupted: Arc<AtomicBool>) -> Self {
+        self.interrupted = Some(interrupted);
+        self
+    }
+
+    /// Opens the store at a URL; see [`Flowlock::open`].
+    pub fn open(self, url: &str) -> Result<Flowlock, Error> {
+        let until = later(Instant::now(), self.store_timeout);
+        let store = store::open(
+            url,
+            self.store_timeout,
+            &Limits { interrupted: self.interrupted.clone(), ..Limits::until(until) },
+        )?;
+        Ok(self.with_store(store))
+    }
+
+    /// Takes a store that is open already.
+    pub fn with_store(self, store: Arc<dyn Store>) -> Flowlock {
+        let handle = StoreHandle {
+            store,
+            namespace: self.namespace,
+            client: ClientId::fresh(),
+            origin: Arc::new(self.origin.unwrap_or_else(Origin::of_this_process).within_its_limits()),
+            lease: self.lease,
+            keep_lapsed: self.keep_lapsed,
+            store_timeout: self.store_timeout,
+            commit_wait: self.commit_wait,
+            interrupted: self.interrupted,
+            pulse: Mutex::new(None),
+        };
+        Flowlock { connection: Arc::new(Connection::new(handle)) }
+    }
+}

@@ -1,0 +1,216 @@
+//! [`StoreHandle`]: one namespace of one store, asked with a caller's time limits.
+
+use std::cell::Cell;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::id::{Attempt, ClientId};
+use crate::name::Namespace;
+use crate::origin::{Holder, Origin};
+use crate::run::State;
+use crate::step::{Answer, Cancelled, Step};
+use crate::store::limits::{FIRST_PAUSE, LONGEST_PAUSE};
+use crate::store::{Limits, Page, Pulse, Store, StoreError, View};
+use crate::sync::lock;
+use crate::world::{later, millis};
+
+/// The longest last word.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// A request may be on its way for 5 minutes at most; a store refuses a later time of arrival.
+const LONGEST_ON_THE_WAY: Duration = Duration::from_secs(298);
+
+/// A store, the namespace that is used of it, who uses it, and for how long it is asked. It knows nothing of grants and
+/// waits: those who look after them all have one.
+#[derive(Debug)]
+pub(crate) struct StoreHandle {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) namespace: Namespace,
+    pub(crate) client: ClientId,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) lease: Option<Duration>,
+    pub(crate) keep_lapsed: Duration,
+    pub(crate) store_timeout: Duration,
+    pub(crate) commit_wait: Duration,
+    pub(crate) interrupted: Option<Arc<AtomicBool>>,
+    pub(crate) pulse: Mutex<Option<Arc<Pulse>>>,
+}
+
+impl StoreHandle {
+    /// Whether this is the same namespace of the same store.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        // Two stores in memory have the same URL.
+        let is_same_store = || {
+            Arc::ptr_eq(&self.store, &other.store)
+                || self.store.url() != "memory:" && self.store.url() == other.store.url()
+        };
+        self.namespace == other.namespace && is_same_store()
+    }
+
+    /// The lease of a job that sets none.
+    pub(crate) fn default_lease(&self) -> Duration {
+        self.lease.unwrap_or_else(|| self.store.default_lease())
+    }
+
+    /// Carries out a step; repeats it while the store has passing trouble, for `store_timeout` at most and no longer than the
+    /// caller wants to wait.
+    pub(crate) fn step_for_caller(&self, step: &Step) -> Result<Answer, StoreError> {
+        self.step_within(step, &self.limits_of_caller())
+    }
+
+    /// The same with limits of its own; sets `unsure` if an earlier try may have taken effect: then the answer may be about
+    /// what that did, and the step may be another one.
+    pub(crate) fn step_noting<'s>(
+        &self,
+        step: impl Fn() -> &'s Step,
+        unsure: &Cell<bool>,
+        limits: &Limits,
+    ) -> Result<Answer, StoreError> {
+        repeat(limits, || {
+            self.store
+                .step_within(&self.namespace, step(), limits)
+                .inspect_err(|error| unsure.set(unsure.get() || error.is_unknown()))
+        })
+    }
+
+    /// The same with limits of its own. One repetition is always allowed, unless all the time went into the first try.
+    pub(crate) fn step_within(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
+        repeat(limits, || self.store.step_within(&self.namespace, step, limits))
+    }
+
+    /// As long as the store is asked, or until the caller says that it will not wait.
+    pub(crate) fn limits_of_caller(&self) -> Limits {
+        self.callers_limits(later(Instant::now(), self.store_timeout))
+    }
+
+    /// Until then, or until the caller says that it will not wait.
+    pub(crate) fn callers_limits(&self, until: Instant) -> Limits {
+        Limits { interrupted: self.interrupted.clone(), ..Limits::until(until) }
+    }
+
+    /// Whether the caller says that it will not wait.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.callers_limits(Instant::now()).is_interrupted()
+    }
+
+    /// Reads another namespace within these limits; repeated as a step is.
+    pub(crate) fn view_in(
+        &self,
+        namespace: &Namespace,
+        view: &View,
+        limits: &Limits,
+    ) -> Result<Page, StoreError> {
+        repeat(limits, || self.store.view_within(namespace, view, limits))
+    }
+
+    /// Lists namespaces; repeated as a step is.
+    pub(crate) fn list_namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+        repeat(&Limits::within(self.store_timeout), || self.store.namespaces())
+    }
+
+    /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,
+    /// nobody would ever renew or end it.
+    pub(crate) fn withdraw(
+        &self,
+        attempt: &Attempt,
+        sent_ms: i64,
+        patience: Duration,
+    ) -> Result<(), StoreError> {
+        let limits = Limits::within(patience);
+        // The store's clock may have been set back since: what was sent before then arrives in time for longer.
+        let latest_ms = self.latest_ms(&limits)?.max(sent_ms);
+        let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms };
+        match self.step_within(&cancel, &limits)? {
+            Answer::Cancelled(Cancelled::TooLate(State::Running)) => {
+                tracing::warn!(run = %attempt.id, "granted without an answer; ended again");
+                self.step_within(&Step::GiveBack(attempt.clone()), &limits).map(drop)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// This process as the holder of a run.
+    pub(crate) fn holder(&self) -> Result<Holder, StoreError> {
+        let mut pulse = lock(&self.pulse);
+        if pulse.is_none() {
+            *pulse = self.store.new_life()?.map(Arc::new);
+        }
+        let life = pulse.as_ref().map(|pulse| pulse.life);
+        Ok(Holder { client: self.client, life, origin: self.origin.clone() })
+    }
+
+    /// Says something at the end of a run. Once the caller waits no longer it is a last word.
+    pub(crate) fn last_step(&self, step: &Step) -> Result<Answer, StoreError> {
+        match self.step_for_caller(step) {
+            Err(_) if self.is_interrupted() => self.step_within(step, &Limits::within(self.last_word())),
+            answer => answer,
+        }
+    }
+
+    /// How long a caller that waits no longer still tries to say that it leaves; else its silence says it.
+    pub(crate) fn last_word(&self) -> Duration {
+        self.store_timeout.min(LAST_WORD)
+    }
+
+    /// The latest arrival of a step sent now. The first question to a store may be this one.
+    pub(crate) fn latest_ms(&self, limits: &Limits) -> Result<i64, StoreError> {
+        Ok(repeat(limits, || self.store.clock_within(&self.namespace, limits))?
+            .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
+            .saturating_add(1_000))
+    }
+}
+
+/// Asks again while the store has passing trouble; once more in any case, unless the first try took all the time or the
+/// caller will not wait.
+fn repeat<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut pause = FIRST_PAUSE;
+    let (mut repeated, mut unknown) = (false, false);
+    loop {
+        let error = match limits.is_still_wanted().and_then(|()| ask()) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        unknown |= error.is_unknown();
+        let last = limits.left().is_zero() && (repeated || error.is_out_of_time());
+        if !error.is_transient() || last || limits.is_interrupted() || limits.is_given_up() {
+            // A plain refusal now says nothing about the try before it.
+            return Err(if unknown { error.into_unknown() } else { error });
+        }
+        tracing::debug!(%error, "the store did not answer; asking again");
+        limits.sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        repeated = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Flowlock;
+    use crate::store::memory::MemoryStore;
+
+    /// A sending that is on its way arrives in time for as long as the clock needs to come there again.
+    #[test]
+    fn what_is_withdrawn_stays_so_though_the_stores_clock_was_set_back() {
+        use crate::store::memory::TestWorld;
+        let world = Arc::new(TestWorld::default());
+        let flowlock = Flowlock::with_store(Arc::new(MemoryStore::with_world(world.clone())));
+        world.advance(Duration::from_secs(200));
+        let sent_ms = flowlock.connection.latest_ms(&Limits::within(Duration::from_secs(2))).unwrap();
+        world.reboot();
+        let attempt = Attempt { id: crate::RunId::parse("job.1").unwrap(), nonce: crate::id::Nonce(1) };
+        flowlock.connection.withdraw(&attempt, sent_ms, Duration::from_secs(2)).unwrap();
+        world.advance(Duration::from_mins(1));
+        let request = crate::step::Acquire {
+            attempt,
+            spec: flowlock.job("job").lock("a").spec().unwrap(),
+            holder: flowlock.connection.holder().unwrap(),
+            patience: crate::step::Patience::Try,
+            latest_ms: sent_ms,
+        };
+        let answer = flowlock.connection.step_for_caller(&Step::Acquire(request)).unwrap();
+        let cancelled = crate::run::Outcome::Cancelled;
+        let ended = crate::step::Standing::Ended { outcome: cancelled, blocked: None };
+        assert_eq!(answer, Answer::Standing(ended));
+    }
+}

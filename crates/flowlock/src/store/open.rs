@@ -1,0 +1,98 @@
+//! Opening a store at a URL.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::limits::{FIRST_PAUSE, LONGEST_PAUSE};
+use super::memory::MemoryStore;
+use super::{Limits, Store};
+use crate::error::Error;
+
+/// Opens the store; `timeout` is for each attempt of its steps, the limits are for this call.
+pub(crate) fn open(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<dyn Store>, Error> {
+    match url.split_once(':') {
+        Some(("memory", "")) => Ok(Arc::new(MemoryStore::default())),
+        Some(("sqlite", path)) => open_file(url, path, timeout),
+        Some((scheme, _)) if scheme.starts_with("redis") || scheme.starts_with("valkey") => {
+            open_server(url, timeout, limits)
+        }
+        _ => Err(bad_url(url, "use sqlite:PATH, redis://HOST:PORT/DB or memory:")),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+fn open_file(url: &str, path: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if path.is_empty() || path.contains("://") {
+        return Err(bad_url(url, "it names no file; use sqlite:PATH"));
+    }
+    Ok(Arc::new(super::sqlite::SqliteStore::open(Path::new(path), timeout)?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
+    let _ = Path::new("");
+    Err(bad_url(url, "this build has no embedded store (feature `sqlite`)"))
+}
+
+/// A server that is away is tried again: it may be back, or another one elected, before the time is over.
+#[cfg(feature = "redis")]
+fn open_server(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<dyn Store>, Error> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match super::redis::RedisStore::open_within(url, timeout, limits) {
+            Ok(store) => return Ok(Arc::new(store)),
+            Err(Error::Configuration(problem)) => return Err(bad_url(url, &problem)),
+            Err(error) => error,
+        };
+        let may_pass = matches!(&error, Error::Store(error) if error.is_transient());
+        if !may_pass || limits.left() <= pause || limits.is_interrupted() {
+            return Err(error);
+        }
+        tracing::debug!(%error, "the store cannot be opened; trying again");
+        limits.sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+fn open_server(url: &str, _: Duration, _: &Limits) -> Result<Arc<dyn Store>, Error> {
+    Err(bad_url(url, "this build knows no Redis or Valkey (feature `redis`)"))
+}
+
+fn bad_url(url: &str, problem: &str) -> Error {
+    let shown = crate::text::escape(&super::without_password(url));
+    Error::Configuration(format!("store URL \"{shown}\": {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn opened(url: &str) -> Result<Arc<dyn Store>, Error> {
+        open(url, TIMEOUT, &Limits::within(TIMEOUT))
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_never_shown() {
+        let said = opened("mysql://me:secret@host/db").unwrap_err().to_string();
+        assert_eq!(said, r#"store URL "mysql://***@host": use sqlite:PATH, redis://HOST:PORT/DB or memory:"#);
+        // Not even where a password breaks the URL.
+        for url in
+            ["redis://me:s/ecr@et@host/0", "redis://:s?ecret@host", "redis+unix://:s/ecr#et@/run/redis"]
+        {
+            let said = opened(url).unwrap_err().to_string();
+            assert!(!said.contains("ecr"), "{said}");
+        }
+    }
+
+    #[test]
+    fn urls_that_are_none_are_refused_with_what_to_use() {
+        for url in ["", "flowlock.db", "sqlite", "memory", "memory:x", "sqlite:", "sqlite://"] {
+            assert!(matches!(opened(url), Err(Error::Configuration(_))), "{url}");
+        }
+    }
+}

@@ -7,9 +7,10 @@ use crate::claim::InvalidClaims;
 use crate::name::{JobName, Namespace, RunId};
 use crate::parent::InvalidProof;
 use crate::run::{LostBy, Outcome};
+use crate::spelling::InvalidText;
 use crate::step::InUse;
 use crate::store::StoreError;
-use crate::text::{InvalidText, show};
+use crate::text::show;
 
 /// Everything that can go wrong. Busy is not among it: that is an answer, [`Acquired::Blocked`](crate::Acquired).
 #[derive(Debug, thiserror::Error)]

@@ -16,9 +16,9 @@ use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
 use crate::run::Outcome;
 use crate::spec::{IfWritten, OnFail, Spec};
+use crate::spelling::InvalidText;
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
 use crate::store::{Limits, StoreError, StoreErrorKind};
-use crate::text::InvalidText;
 use crate::wait::{Begun, Pending, Progress};
 use crate::world::millis;
 

@@ -58,10 +58,12 @@ mod rule;
 mod run;
 mod seat;
 mod spec;
+mod spelling;
 pub mod step;
 pub mod store;
 mod sync;
 mod text;
+mod view;
 mod wait;
 #[cfg(feature = "async")]
 mod workers;
@@ -85,7 +87,8 @@ pub use crate::parent::{InvalidProof, Parent};
 pub use crate::record::{Failure, Input, LONGEST_NOTE, MadeFrom, Record, RecordState};
 pub use crate::run::{LostBy, Outcome, Place, Run, State};
 pub use crate::spec::{IfWritten, OnFail, Spec};
-pub use crate::text::{InvalidText, LONGEST_NAME, escape};
+pub use crate::spelling::{InvalidText, LONGEST_NAME};
+pub use crate::text::escape;
 pub use crate::wait::{Begun, Pending, Progress, Ringer};
 pub use crate::world::{Life, Now, World};
 

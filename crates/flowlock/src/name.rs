@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::{self, InvalidText};
+use crate::spelling::{self, InvalidText};
+use crate::text;
 
 macro_rules! identifier {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
@@ -17,7 +18,7 @@ macro_rules! identifier {
         impl $type {
             #[doc = concat!("Checks `text` and makes it a ", $what, ".")]
             pub fn parse(text: &str) -> Result<Self, InvalidText> {
-                text::check($what, text)?;
+                spelling::check($what, text)?;
                 Ok(Self(text.into()))
             }
             /// The text, byte for byte as it was given.
@@ -155,7 +156,7 @@ impl RunId {
     pub fn fresh(job: &JobName) -> Self {
         let number = crate::world::random_u64() >> 16;
         let mut stem = job.as_str();
-        while stem.len() + 16 > text::LONGEST_NAME {
+        while stem.len() + 16 > spelling::LONGEST_NAME {
             stem = &stem[..stem.floor_char_boundary(stem.len() - 1)];
         }
         Self(format!("{stem}.{number}").into())

@@ -1,6 +1,7 @@
 //! The project's own commands: `cargo xtask demo | test | bench | torture`, and no third way to do any of it.
 
 mod bench;
+mod circles;
 mod demo;
 mod docs;
 mod licences;

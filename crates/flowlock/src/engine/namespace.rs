@@ -4,34 +4,8 @@ use super::Engine;
 use super::records::ask_again;
 use super::tables::{Census, Result, Tables};
 use crate::id::Ticket;
-use crate::origin::Actor;
 use crate::step::{Answer, InUse};
-
-/// A namespace, and how much is in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamespaceSeen {
-    /// Runs that hold their claims.
-    pub running: u64,
-    /// Runs that wait, or were handed their claims and have not begun.
-    pub waiting: u64,
-    /// Written records.
-    pub records: u64,
-    /// Runs that ended and are remembered.
-    pub outcomes: u64,
-    /// When it was used last, in microseconds since 1970.
-    pub last_used_us: i64,
-    /// Who removed it, and when; none unless it was removed and nobody has used it since.
-    pub removed: Option<Actor>,
-    /// What the store's wall clock said then, in microseconds since 1970.
-    pub seen_us: i64,
-}
-
-impl NamespaceSeen {
-    /// Whether nothing is in it that keeps it from being removed, but perhaps outcomes of the last ten minutes.
-    pub fn is_empty(&self) -> bool {
-        (self.running, self.waiting, self.records) == (0, 0, 0)
-    }
-}
+use crate::view::NamespaceSeen;
 
 impl<T: Tables> Engine<'_, T> {
     /// How much is in the namespace; none if nobody ever used it.

@@ -25,11 +25,10 @@ pub(crate) use self::open::open;
 pub use self::shown::{misplaced, without_password};
 pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Loss, Watermark};
-pub use crate::engine::namespace::NamespaceSeen;
-pub use crate::engine::view::{Content, NameSeen, Page, Seen, View};
 use crate::id::ClientId;
 use crate::name::{Namespace, RunId};
 use crate::step::{Answer, Step};
+pub use crate::view::{Content, NameSeen, NamespaceSeen, Page, Seen, View};
 use crate::world::Life;
 
 /// The target under which the log has what [`Store::notices`] has to tell.

@@ -66,7 +66,7 @@ fn is_a_file(url: &str) -> bool {
 
 #[cfg(feature = "redis")]
 fn well_formed(url: &str) -> Option<String> {
-    super::redis::shown(url)
+    super::redis::url::shown(url)
 }
 
 #[cfg(not(feature = "redis"))]

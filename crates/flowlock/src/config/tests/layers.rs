@@ -153,6 +153,11 @@ fn the_lease_and_the_time_limits_that_are_set_are_those_of_the_library() {
     let house = house.variable("FLOWLOCK_KEEP_LAPSED", "9s");
     let flowlock = house.read().open(Flowlock::builder()).unwrap();
     let connection = &flowlock.connection;
-    let times = [connection.default_lease(), connection.store_timeout, connection.commit_wait, connection.keep_lapsed];
+    let times = [
+        connection.default_lease(),
+        connection.store_timeout,
+        connection.commit_wait,
+        connection.keep_lapsed,
+    ];
     assert_eq!(times.map(|time| time.as_secs()), [300, 7, 8, 9]);
 }

@@ -101,7 +101,7 @@ fn no_part_of_a_password_is_shown_however_the_url_is_broken() {
                 keeps(&house.plain(&said(house)), &url);
             }
             // A URL that is right would be asked for over the network.
-            if crate::store::redis::shown(&url).is_none() {
+            if crate::store::redis::url::shown(&url).is_none() {
                 let error = Flowlock::open(&url).unwrap_err();
                 keeps(&format!("{error} {error:?}"), &url);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::counted::Counted;
 use crate::claim::{ClaimsBuilder, Space};
 use crate::engine::tables::{Source, Tables as _};
-use crate::engine::view::{View, view};
+use crate::engine::view::view;
 use crate::engine::{SILENCE_MS, step};
 use crate::id::{Attempt, ClientId, Nonce, Ticket};
 use crate::name::{JobName, Name, RunId};
@@ -15,6 +15,7 @@ use crate::run::{Place, Run, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Patience, Standing, Step};
 use crate::store::memory::{Rows, TestWorld};
+use crate::view::View;
 use crate::world::World as _;
 
 /// What a run asks for: names, shared or alone.

@@ -32,7 +32,7 @@ mod socket;
 mod tests;
 mod tls;
 mod topology;
-mod url;
+pub(super) mod url;
 mod watch;
 mod wire;
 mod words;
@@ -67,11 +67,6 @@ const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 const SHARE: u32 = 3;
 const SHORT_ATTEMPT: Duration = Duration::from_secs(1);
 const LONG_ATTEMPT: Duration = Duration::from_secs(5);
-
-/// A URL without its password, if it is well-formed.
-pub(crate) fn shown(url: &str) -> Option<String> {
-    Options::parse_only(url).ok().map(|options| options.shown())
-}
 
 /// Redis or Valkey as the store.
 ///

@@ -3,7 +3,6 @@
 use redis::Value;
 
 use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
-use crate::engine::view::{Content, NameSeen, Seen};
 use crate::id::{Ticket, Token};
 use crate::name::{JobName, Name, RunId};
 use crate::origin::Origin;
@@ -12,6 +11,7 @@ use crate::run::{Outcome, State};
 use crate::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Running, Standing, Step, Waiting};
 use crate::store::plausible::LARGEST;
 use crate::store::{NamespaceSeen, StoreError, StoreErrorKind, View};
+use crate::view::{Content, NameSeen, Seen};
 use crate::world::Life;
 
 use super::{brief, rows};

@@ -196,9 +196,9 @@ fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
         Clock::Argument => (word, format!("world.bounds.{}", word.to_ascii_lowercase())),
     });
     let times = [
-        ("MOST_RECORDS", engine::view::MOST_RECORDS.to_string()),
-        ("MOST_RUNS", engine::view::MOST_RUNS.to_string()),
-        ("MOST_NAMES", engine::view::MOST_NAMES.to_string()),
+        ("MOST_RECORDS", crate::view::MOST_RECORDS.to_string()),
+        ("MOST_RUNS", crate::view::MOST_RUNS.to_string()),
+        ("MOST_NAMES", crate::view::MOST_NAMES.to_string()),
         ("HEARTBEAT", engine::HEARTBEAT_MS.to_string()),
         ("SILENCE", engine::SILENCE_MS.to_string()),
         ("KEEP_LAPSED", crate::spec::KEEP_LAPSED_MS.to_string()),

@@ -73,6 +73,11 @@ pub(super) enum Durability {
     Replicas { count: u32, within: Duration },
 }
 
+/// A URL without its password, if it is well-formed.
+pub(crate) fn shown(url: &str) -> Option<String> {
+    Options::parse_only(url).ok().map(|options| options.shown())
+}
+
 impl Options {
     /// Reads a URL, and looks whether the files that it names can be read. The error says what is wrong and holds no
     /// secret.

@@ -2,12 +2,12 @@
 
 use crate::bounds::MOST_EXPLAINED;
 use crate::claim::{Mode, Space};
-use crate::engine::view::MOST_NAMES;
 use crate::name::Name;
 use crate::origin::{Holder, Origin};
 use crate::spec::{IfWritten, OnFail};
 use crate::step::{Acquire, Holders, Patience, Sent, Step, Unlock, Who};
 use crate::store::View;
+use crate::view::MOST_NAMES;
 
 use super::rows::{nonce_text, pack_spec, place_text, ticket_text};
 use super::script::{Script, Scripts};

@@ -1,0 +1,165 @@
+//! [`View`]: what can be read of a namespace, and [`Page`]: what was read.
+
+use crate::blocker::{Blocked, By, RecordEvidence};
+use crate::claim::Space;
+use crate::id::{Attempt, Ticket, Token};
+use crate::name::{JobName, Name, RunId};
+use crate::origin::Actor;
+use crate::record::Record;
+use crate::run::Run;
+
+/// How many records a page has at most.
+pub(crate) const MOST_RECORDS: usize = 1_000;
+/// How many runs, if they do not have more claims than a step may look at: of each that waits everything in its way is
+/// looked up.
+pub(crate) const MOST_RUNS: usize = 250;
+/// Of how many names a page says everything, if they do not have more holders and waiting runs to show than a step may
+/// look at claims.
+pub(crate) const MOST_NAMES: usize = 250;
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub enum View {
+    /// Runs that wait or hold, by ticket.
+    Runs {
+        /// Only of this job.
+        job: Option<JobName>,
+        /// From this ticket on: the continuation of an earlier page.
+        from: Ticket,
+        /// How many at most; never more than 250.
+        limit: usize,
+    },
+    /// The latest run with this id, ended ones too.
+    Run(RunId),
+    /// Exactly this attempt, an ended one too: its id may have been used again since.
+    Attempt(Attempt),
+    /// Written records by name.
+    Records {
+        /// Names beginning so.
+        prefix: String,
+        /// Behind this name: the continuation of an earlier page.
+        after: Option<Name>,
+        /// How many at most; never more than 1,000.
+        limit: usize,
+    },
+    /// Everything about some names: about the first 250 of them.
+    Names(Vec<Name>),
+    /// How much is in the namespace.
+    Namespace,
+}
+
+/// What was read: one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The namespace's sequence number at the snapshot.
+    pub sequence: u64,
+    /// The content.
+    pub content: Content,
+}
+
+/// The content of a [`Page`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Runs, with their blockers if they wait; and where the next page begins, if there is one.
+    Runs(Vec<Seen>, Option<Ticket>),
+    /// One run.
+    Run(Option<Box<Seen>>),
+    /// Records; and behind which name the next page begins, if there is one.
+    Records(Vec<Record>, Option<Name>),
+    /// Names: as many of those asked for as fit into a page.
+    Names(Vec<NameSeen>),
+    /// The namespace; none if nobody ever used it.
+    Namespace(Option<NamespaceSeen>),
+}
+
+/// A run with what is in its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The run.
+    pub run: Run,
+    /// What is left of its lease in milliseconds, negative once it is over; none unless it holds.
+    pub lease_left_ms: Option<i64>,
+    /// What is in its way; none unless it waits.
+    pub blocked: Option<Blocked>,
+    /// Since when its process has not been heard from, at the latest, in microseconds since 1970; none unless the run waits
+    /// and is absent: it reserves nothing, and goes on from its ticket when it asks again.
+    pub silent_since_us: Option<i64>,
+    /// What the store's wall clock said then, in microseconds since 1970: ages are told from it, not from a reader's clock.
+    pub seen_us: i64,
+}
+
+impl Seen {
+    /// Returns for how long the run has been in its state, by the store's clock.
+    pub fn age(&self) -> std::time::Duration {
+        since(self.run.since_us, self.seen_us)
+    }
+
+    /// Why it does not run yet, as one line for people; none unless it waits.
+    pub fn reason(&self) -> Option<String> {
+        let blocked = self.blocked.as_ref()?;
+        let Some(since_us) = self.silent_since_us else {
+            return Some(blocked.summary());
+        };
+        let since = crate::shown_time(since_us);
+        Some(format!(
+            "absent: not heard from since {since}; it reserves nothing, and goes on from its place when it asks again"
+        ))
+    }
+}
+
+/// A name, its record and who holds or waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameSeen {
+    /// The name.
+    pub name: Name,
+    /// Its record, if one is written.
+    pub record: Option<Record>,
+    /// The version that it was last written with, also of a record that is no more; 0 if nothing is remembered.
+    pub version: Token,
+    /// What is remembered of its record, written or not.
+    pub evidence: RecordEvidence,
+    /// Who holds it, in any space, with its token; at most 11 per space.
+    pub holders: Vec<(Space, By, Token)>,
+    /// Who stands in line for it, in any space; at most 11 per space.
+    pub line: Vec<(Space, By)>,
+    /// What the store's wall clock said then, in microseconds since 1970: ages are told from it, not from a reader's clock.
+    pub seen_us: i64,
+}
+
+impl NameSeen {
+    /// Returns how long ago its record was written, by the store's clock; `None` if there is none.
+    pub fn age(&self) -> Option<std::time::Duration> {
+        self.record.as_ref().map(|record| since(record.written_at_us, self.seen_us))
+    }
+}
+
+/// How long before the other moment one was, both in microseconds.
+pub(crate) fn since(then_us: i64, now_us: i64) -> std::time::Duration {
+    std::time::Duration::from_micros(now_us.saturating_sub(then_us).max(0).unsigned_abs())
+}
+
+/// A namespace, and how much is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamespaceSeen {
+    /// Runs that hold their claims.
+    pub running: u64,
+    /// Runs that wait, or were handed their claims and have not begun.
+    pub waiting: u64,
+    /// Written records.
+    pub records: u64,
+    /// Runs that ended and are remembered.
+    pub outcomes: u64,
+    /// When it was used last, in microseconds since 1970.
+    pub last_used_us: i64,
+    /// Who removed it, and when; none unless it was removed and nobody has used it since.
+    pub removed: Option<Actor>,
+    /// What the store's wall clock said then, in microseconds since 1970.
+    pub seen_us: i64,
+}
+
+impl NamespaceSeen {
+    /// Whether nothing is in it that keeps it from being removed, but perhaps outcomes of the last ten minutes.
+    pub fn is_empty(&self) -> bool {
+        (self.running, self.waiting, self.records) == (0, 0, 0)
+    }
+}

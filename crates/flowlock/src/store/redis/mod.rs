@@ -32,7 +32,7 @@ mod socket;
 mod tests;
 mod tls;
 mod topology;
-pub(super) mod url;
+pub(crate) mod url;
 mod watch;
 mod wire;
 mod words;

@@ -1,4 +1,4 @@
-//! The language between the coordinator and a store: one [`Step`] in, one [`Answer`] out.
+//! The language between a client and a store: one [`Step`] in, one [`Answer`] out.
 
 use std::sync::Arc;
 

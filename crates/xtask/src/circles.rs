@@ -169,7 +169,7 @@ impl Reader {
             }
             syn::UseTree::Name(name) => self.take_in(name.ident.to_string(), with(&name.ident), is_passed_on),
             syn::UseTree::Rename(name) => {
-                self.take_in(name.rename.to_string(), with(&name.ident), is_passed_on)
+                self.take_in(name.rename.to_string(), with(&name.ident), is_passed_on);
             }
             syn::UseTree::Glob(_) => self.paths.push(before.to_vec()),
         }

@@ -1,6 +1,6 @@
 //! `cargo xtask torture --mutants`: changes one thing after the other in what decides (`.cargo/mutants.toml` says where),
 //! and looks whether a test notices. Changes that change nothing anybody could notice stand, with the reason, in
-//! `crates/xtask/equivalent-mutants.txt`; any other that survives ends the step.
+//! `crates/xtask/equivalent-mutants.txt`; any other that survives ends the step. Results are kept below the target folder.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::steps::Failure;
 use crate::tools;
 
 /// Of what the tests are given a mutant for: enough for a history to meet it, few enough for hundreds of mutants.
-const HISTORIES: &str = "16";
+const HISTORIES: &str = "40";
 /// What cargo-mutants ends with if mutants survived, or were only ended by the time limit: both are judged here.
 const SOME_SURVIVED: [i32; 2] = [2, 3];
 
@@ -20,7 +20,11 @@ const SOME_SURVIVED: [i32; 2] = [2, 3];
 pub(crate) fn run(shard: Option<&str>) -> Result<(), Failure> {
     let results = repo::target().join("mutants");
     let mut command = Command::new(tools::cargo_mutants()?);
-    command.args(["mutants", "--colors", "never", "--output"]).arg(&results).current_dir(repo::root());
+    // What an earlier run noticed is not tried again: the whole list takes days, in as many runs as one likes.
+    command
+        .args(["mutants", "--iterate", "--colors", "never", "--output"])
+        .arg(&results)
+        .current_dir(repo::root());
     command.args(shard.map(|shard| ["--shard", shard]).into_iter().flatten());
     command
         .env("FLOWLOCK_HISTORIES", HISTORIES)

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
 use super::limits::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::memory::MemoryStore;
 use super::{Limits, Store};

@@ -31,12 +31,15 @@ pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreErro
     for primary in store.link.primaries(&limits())? {
         let mut cursor = b"0".to_vec();
         loop {
-            cursor = page(store, &primary, &cursor, &limits(), &mut found)?;
+            let next = page(store, &primary, &cursor, &limits(), &mut found);
+            let is_over = Instant::now() >= end;
+            // The time may be over between two pages, or while one is awaited.
+            if is_over && next.as_ref().map_or_else(StoreError::is_transient, |next| next != b"0") {
+                return Err(has_no_end(&primary, most));
+            }
+            cursor = next?;
             if cursor == b"0" {
                 break;
-            }
-            if Instant::now() >= end {
-                return Err(has_no_end(&primary, most));
             }
         }
     }

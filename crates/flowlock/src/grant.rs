@@ -23,7 +23,7 @@ use crate::world::later;
 pub(crate) const TAKEN: Lost = Lost::By(LostBy::Taken);
 
 /// A run that holds all its claims. Ends by [`commit`](Self::commit) or [`fail`](Self::fail); dropped, it
-/// fails. The drop does not wait for the store: see [`Flowlock::flush`].
+/// fails. The drop does not wait for the store: see [`Flowlock::flush`](crate::Flowlock::flush).
 ///
 /// ```
 /// # let flowlock = flowlock::Flowlock::open("memory:")?;

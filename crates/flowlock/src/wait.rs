@@ -49,7 +49,7 @@ pub enum Progress {
     Waiting,
 }
 
-/// A run that waits in line; dropped, it leaves. The drop does not wait for the store: see [`Flowlock::flush`].
+/// A run that waits in line; dropped, it leaves. The drop does not wait for the store: see [`Flowlock::flush`](crate::Flowlock::flush).
 ///
 /// ```
 /// use std::time::Duration;

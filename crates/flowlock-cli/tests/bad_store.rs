@@ -22,7 +22,7 @@ fn place(store: &str) -> String {
 #[test]
 fn urls_that_are_none_say_what_to_use() {
     let cli = cli();
-    // What is no URL is not repeated: it may be a password.
+    // A text that is not a URL is not repeated: it may be a password.
     for (url, shown) in [
         ("flow.db", "…"),
         ("postgres://h/db", "postgres:…"),

@@ -44,7 +44,7 @@ pub use cli::Cli;
 pub use fault::{Call, Fault, FileSystem, Injected, Journal, Luck};
 pub use finished::Finished;
 pub use gate::Gate;
-pub(crate) use hand::by_hand;
+pub(crate) use hand::{by_hand, nothing_by_hand};
 pub use job::Job;
 pub use sql::sql;
 pub use subject::Subject;

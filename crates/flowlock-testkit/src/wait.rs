@@ -67,7 +67,7 @@ impl Over {
 ///
 /// # Panics
 ///
-/// If it is no number.
+/// If it is not a number.
 pub fn effort() -> u64 {
     std::env::var("FLOWLOCK_FAULTS_EFFORT").map_or(1, |effort| effort.parse().expect("a number"))
 }

@@ -41,10 +41,10 @@ pub struct Flowlock {
 }
 
 impl Flowlock {
-    /// Opens the store at a URL: `sqlite:PATH` or `memory:`.
+    /// Opens the store at a URL: `sqlite:PATH`, `redis://HOST:PORT/DB` or `memory:`.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if the store cannot be used.
+    /// [`Error::Configuration`] if the URL is invalid, [`Error::Store`] if the store cannot be used.
     ///
     /// ```
     /// let directory = tempfile::tempdir().unwrap();
@@ -159,7 +159,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The namespace; `default` if nothing is said.
+    /// Sets the namespace. Default: `default`.
     #[must_use]
     pub fn namespace(mut self, namespace: Namespace) -> Self {
         self.namespace = namespace;
@@ -181,7 +181,7 @@ impl Builder {
         self
     }
 
-    /// How long the store is asked before an error is reported, apart from any wait; 2 s if nothing is said.
+    /// Sets how long the store is asked before an error is reported, apart from any wait. Default: 2 s.
     #[must_use]
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;

@@ -165,7 +165,7 @@ fn kill_after_leaves_time_for_renewing() {
 
 #[test]
 fn kill_after_leaves_time_for_the_command() {
-    // A third of what the run may take, if nothing is said.
+    // The default is a third of what the run may take.
     let short = ["run", "-l", "x", "--max-runtime", "3s", "--", "sh", "-c", "sleep 1; echo done"];
     cli().run(short).code(0).stdout("done\n").stderr("");
     cli().run(["run", "-l", "x", "--max-runtime", "3s", "--kill-after", "4s", "--", "true"]).code(64).stderr(

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use flowlock::Bounds;
-use flowlock::step::{Answer, Holders, Sent, Step};
+use flowlock::step::Answer;
 use flowlock::store::StoreErrorKind;
 
-use super::stage::{Stage, name};
+use super::stage::Stage;
 
 /// How many days pass, one time after the other: waits and leases end, lapsed runs are given up, outcomes are forgotten,
 /// and at last the evidence of records.
@@ -40,12 +40,7 @@ pub(super) fn are_records_alone(stage: &Stage) {
 
 /// Makes steps until nothing is left over; answers whether the store lets anybody.
 fn settles(stage: &Stage) -> bool {
-    let step = Step::Remove {
-        names: vec![name("nobody's")],
-        holders: Holders::Respect,
-        sent: Sent::First,
-        by: crate::by_hand(),
-    };
+    let step = crate::nothing_by_hand();
     for _ in 0..MOST_STEPS {
         match stage.attempt(&step) {
             Ok(Answer::NotFound) => return true,

@@ -324,7 +324,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 }
 
-/// Refuses a short administrative step for now: older work, or more than one step may do, comes first.
+/// Asks the caller to send an administrative step once more: older work, or more than one step may do, comes first.
 pub(super) fn ask_again() -> Answer {
     Answer::Refused(Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) })
 }

@@ -1,9 +1,8 @@
 //! What must be true once nothing is left over: L1, and every run in the state its names say.
 
 use flowlock::State;
-use flowlock::step::{Answer, Holders, Sent, Step};
+use flowlock::step::Answer;
 
-use super::super::request::name;
 use super::super::{Verdict, promise};
 use super::Play;
 use crate::oracle::{Scene, holds, waits};
@@ -14,13 +13,7 @@ const MOST_STEPS: usize = 2_000;
 impl Play {
     /// Makes steps until nothing is left over, then looks whether everything is in its place.
     pub(in crate::history) fn settle(&mut self, at: usize) -> Verdict {
-        // Removing a record that never was changes nothing, and is refused while work is left over.
-        let step = Step::Remove {
-            names: vec![name("nobody's")],
-            holders: Holders::Respect,
-            sent: Sent::First,
-            by: crate::by_hand(),
-        };
+        let step = crate::nothing_by_hand();
         for _ in 0..MOST_STEPS {
             match self.step(at, &step)? {
                 Answer::NotFound => {

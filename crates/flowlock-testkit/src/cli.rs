@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use crate::finished::Plain;
-use crate::{Finished, Injected, Job, RedisServer, Terminal};
+use crate::{Finished, Injected, Job, PATIENCE, RedisServer, Terminal, until};
 
 /// Runs the `flowlock` binary with an empty home, an empty environment, `TZ=UTC` and a store of its own.
 ///
@@ -169,6 +171,21 @@ impl Cli {
         let mut command = Command::new(ENV);
         command.args(self.words(arguments)).current_dir(&self.directory).env_clear().envs(&self.variables);
         Job::start(command, self.plain(), self.talk.clone(), self.stdin.as_deref())
+    }
+
+    /// Stops a job's process (SIGSTOP) while it does not have the turn to write to the store's file: everybody else who writes
+    /// would wait for it until it goes on.
+    #[track_caller]
+    pub fn stops(&self, job: &Job) {
+        let turn = self.server.is_none().then(|| {
+            let turn =
+                File::open(self.home().join("store/flowlock.db-lock")).expect("the store was written to");
+            turn.lock().expect("the turn comes");
+            turn
+        });
+        job.signal(Signal::SIGSTOP);
+        until("a stopped process", PATIENCE, || job.is_stopped().then_some(()));
+        drop(turn);
     }
 
     /// Starts on a pseudo-terminal of 80 columns and 24 lines, as its controlling terminal.

@@ -222,6 +222,8 @@ cases! { ($)
         who_is_ahead_at_a_slot_with_room_is_no_blocker,
         whom_a_child_may_pass_is_no_blocker_of_it,
         a_blocker_whose_process_is_gone_is_shown_as_gone,
+        who_waits_in_no_line_is_found_by_each_name_it_asks_for,
+        of_many_who_wait_in_no_line_a_page_names_some_and_says_that_there_may_be_more,
     ;
     repeats:
         a_repeated_request_gets_the_current_state,

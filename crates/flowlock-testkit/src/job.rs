@@ -1,6 +1,6 @@
 //! A process in the background that cannot outlive its test.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -53,6 +53,15 @@ impl Job {
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
+    }
+
+    /// Whether every thread of its process is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its process is there");
+        tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok()).all(|stat| {
+            // The state stands behind the name, which is in brackets.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        })
     }
 
     /// What it said so far on standard output.

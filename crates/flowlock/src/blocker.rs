@@ -106,11 +106,21 @@ pub struct Blocked {
     pub more: bool,
     /// How many runs stand ahead of it at the name it waits at, counted up to 11.
     pub ahead: u32,
-    /// When a new try makes sense, in milliseconds; none if the answer is final as things stand.
+    /// When a new try makes sense, in milliseconds: at the first end that is foreseen of what is in the way, at most in 30 s,
+    /// less up to a tenth of it by chance. None if the answer is final as things stand.
     pub retry_after_ms: Option<u64>,
 }
 
 impl Blocked {
+    /// Brings the time to come back nearer by up to a tenth, by `random`: not all who were refused because of the same run are
+    /// to come back at once. What is said of older work, or of a pause, is left as it is.
+    pub(crate) fn spread(mut self, random: u64) -> Self {
+        if !self.by.is_empty() {
+            self.retry_after_ms = self.retry_after_ms.map(|ms| ms - random % (ms / 10 + 1));
+        }
+        self
+    }
+
     /// One line for people: the first blocker as a sentence, and how many more there are.
     pub fn summary(&self) -> String {
         let Some(first) = self.by.first() else {
@@ -206,5 +216,27 @@ impl std::fmt::Display for RecordEvidence {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_come_back_is_brought_nearer_by_up_to_a_tenth_and_never_to_nothing() {
+        let name = Name::parse("n").unwrap();
+        let by = vec![Blocker { kind: BlockerKind::LockHeld, name, by: None, record: None }];
+        let blocked =
+            |by: &[Blocker], ms| Blocked { by: by.to_vec(), more: false, ahead: 0, retry_after_ms: ms };
+        let told = |by: &[Blocker], ms, random| blocked(by, ms).spread(random).retry_after_ms;
+        let of_30_s: Vec<_> = [0, 1, 2_999, 3_000, 3_001].map(|n| told(&by, Some(30_000), n).unwrap()).into();
+        assert_eq!(of_30_s, [30_000, 29_999, 27_001, 27_000, 30_000]);
+        for ms in 0..40 {
+            let nearest = (0..100).filter_map(|random| told(&by, Some(ms), random)).min();
+            assert_eq!(nearest, Some(ms - ms / 10));
+        }
+        assert_eq!(told(&by, None, 7), None);
+        assert_eq!(told(&[], Some(10_000), 7), Some(10_000), "a pause, or older work");
     }
 }

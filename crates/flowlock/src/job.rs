@@ -259,7 +259,8 @@ impl Job {
         self
     }
 
-    /// Asks once, without waiting and without a place in line.
+    /// Asks once, without waiting and without a place in line. A refusal says when to come back
+    /// ([`Blocked::retry_after_ms`]).
     pub fn try_acquire(&self) -> Result<Acquired, Error> {
         self.try_with(Patience::Try)
     }
@@ -329,9 +330,9 @@ impl Job {
                 sent_ms,
             ))),
             Standing::Ended { outcome: Outcome::RefusedBusy | Outcome::RefusedOutputExists, blocked } => {
-                Ok(Acquired::Blocked(blocked.unwrap_or_else(Blocked::nothing)))
+                Ok(blocked_by(blocked.unwrap_or_else(Blocked::nothing)))
             }
-            Standing::Waiting(waiting) => Ok(Acquired::Blocked(waiting.blocked)),
+            Standing::Waiting(waiting) => Ok(blocked_by(waiting.blocked)),
             Standing::Ended { outcome: Outcome::TimedOut, .. }
                 if matches!(patience, Patience::HoldPlace(_)) =>
             {
@@ -562,6 +563,11 @@ impl Drop for Inside {
         // Dropped outside of the borrow: a connection's end may log.
         drop(INSIDE.with_borrow_mut(Vec::pop));
     }
+}
+
+/// Why a try was refused, as it is told: each time with another time to come back.
+fn blocked_by(blocked: Blocked) -> Acquired {
+    Acquired::Blocked(blocked.spread(crate::world::random_u64()))
 }
 
 impl Blocked {

@@ -122,6 +122,12 @@ pub struct NameSeen {
     pub holders: Vec<(Space, By, Token)>,
     /// Who stands in line for it, in any space; at most 11 per space.
     pub line: Vec<(Space, By)>,
+    /// Who asks for it, in any space, and waits without standing in line: an input of theirs is not written, or their process
+    /// is not heard; at most 11.
+    pub beside_line: Vec<(Space, By)>,
+    /// Whether there may be more of those: a page looks at the first 2,000 runs of the namespace, and at no more than 250 of
+    /// those that wait without standing in line.
+    pub more_beside_line: bool,
     /// What the store's wall clock said then, in microseconds since 1970: ages are told from it, not from a reader's clock.
     pub seen_us: i64,
 }

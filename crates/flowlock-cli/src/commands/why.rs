@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use flowlock::store::{NameSeen, Seen};
-use flowlock::{Name, Record, RecordState, RunId, Space};
+use flowlock::{By, Name, Record, RecordState, RunId, Space};
 use serde::Serialize;
 
 use super::check::problem;
@@ -48,6 +48,10 @@ struct NameJson {
     evidence: String,
     held_by: Vec<String>,
     waited_for_by: Vec<String>,
+    /// Those of them that stand in no line: an input is missing, or their process is silent.
+    in_no_line: Vec<String>,
+    /// Whether there may be more of these.
+    more_in_no_line: bool,
 }
 
 /// How many runs one below the other are told of: `flowlock why` of the last one tells how it goes on.
@@ -229,7 +233,18 @@ fn tell_name(text: &mut String, door: &Door, seen: &NameSeen) {
             times::relative(seen.seen_us, by.since_us)
         );
     }
-    if seen.holders.is_empty() && seen.line.is_empty() {
+    for (space, by) in &seen.beside_line {
+        let _ = writeln!(
+            text,
+            "  {} waited for by {by}, since {}; it stands in no line: flowlock why run:{}",
+            word(*space),
+            times::relative(seen.seen_us, by.since_us),
+            by.run
+        );
+    }
+    if seen.more_beside_line {
+        text.push_str("  … and maybe by more that stand in no line: flowlock why\n");
+    } else if seen.holders.is_empty() && seen.line.is_empty() && seen.beside_line.is_empty() {
         text.push_str("  nobody holds it and nobody waits for it\n");
     }
 }
@@ -265,13 +280,18 @@ fn word(space: Space) -> &'static str {
 }
 
 fn name_json(seen: &NameSeen) -> NameJson {
+    let runs = |waiting: &mut dyn Iterator<Item = &(Space, By)>| {
+        waiting.map(|(_, by)| by.run.as_str().to_owned()).collect()
+    };
     NameJson {
         name: seen.name.as_str().to_owned(),
         written: seen.record.is_some(),
         record: seen.record.as_ref().map(RecordJson::from),
         evidence: seen.evidence.to_string().trim_start_matches([':', ' ', ',', ';']).to_owned(),
         held_by: seen.holders.iter().map(|(_, by, _)| by.run.as_str().to_owned()).collect(),
-        waited_for_by: seen.line.iter().map(|(_, by)| by.run.as_str().to_owned()).collect(),
+        waited_for_by: runs(&mut seen.line.iter().chain(&seen.beside_line)),
+        in_no_line: runs(&mut seen.beside_line.iter()),
+        more_in_no_line: seen.more_beside_line,
     }
 }
 

@@ -343,7 +343,12 @@ fn why_tells_what_is_known_of_a_name() {
     cli.run(["why", "nothing.known"]).code(1).stdout_has("nothing.known: not written");
     let waiting = cli.start(["run", "-i", "awaited", "--", "true"]);
     waiting.warns("input awaited was never written");
-    cli.run(["why", "name:awaited"]).code(0);
+    let told = cli.run(["why", "name:awaited"]);
+    told.code(0).stdout_has("as data, waited for by true (run true.");
+    told.stdout_has("; it stands in no line: flowlock why run:true.");
+    let seen = cli.run(["why", "--json", "name:awaited"]).json()["name"].clone();
+    assert_eq!(seen["in_no_line"].as_array().expect("a list").len(), 1, "{seen}");
+    assert_eq!((&seen["waited_for_by"], &seen["more_in_no_line"]), (&seen["in_no_line"], &false.into()));
     waiting.signal(nix::sys::signal::Signal::SIGTERM);
     waiting.wait().code(143);
     cli.run(["why"]).code(0).stdout(&format!("nothing waits {}", place()));

@@ -244,7 +244,7 @@ fn a_wrapper_that_slept_past_its_lease_commits_late_if_nobody_came() {
     let line = ["run", "--duration", "1s", "--json-result", "result", "-o", "a", "--", "sh", "-c", script];
     let job = cli.start(line);
     job.says("ready");
-    job.signal(Signal::SIGSTOP);
+    cli.stops(&job);
     std::fs::write(cli.home().join("done"), "").unwrap();
     job.says("finished");
     std::thread::sleep(Duration::from_millis(1_500));
@@ -261,7 +261,7 @@ fn a_wrapper_that_slept_past_its_lease_is_refused_if_somebody_came() {
         ["run", "--name", "sleeper", "--duration", "1s", "-o", "a", "--", "sh", "-c", "echo ready; sleep 60"];
     let job = cli.start(line);
     job.says("ready");
-    job.signal(Signal::SIGSTOP);
+    cli.stops(&job);
     cli.run(["run", "--name", "heir", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
     job.signal(Signal::SIGCONT);
     job.wait().code(79).stderr_has("lost its names");

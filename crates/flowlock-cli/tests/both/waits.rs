@@ -119,7 +119,7 @@ fn a_stopped_waiter_holds_nobody_up_is_shown_as_absent_and_comes_back_to_its_tur
     holder.says("in\n");
     let sleeper = locks("sleeper", "echo in");
     until_it_is(&cli, "sleeper", "queued");
-    sleeper.signal(Signal::SIGSTOP);
+    cli.stops(&sleeper);
     let behind = locks("behind", "echo in");
     until_it_is(&cli, "behind", "queued");
     gate.open();

@@ -22,7 +22,7 @@ fn a_wrapper_that_slept_while_somebody_was_granted_has_lost() {
     let sleeper = cli.start(run("-o out --duration 1s --name sleeper", "echo pid $$ in; exec sleep 1000"));
     sleeper.says("in\n");
     let command = pid_of(&sleeper.stdout());
-    sleeper.signal(Signal::SIGSTOP);
+    cli.stops(&sleeper);
     let next = cli.start(run("-o out --name next", "echo in"));
     next.says("in\n");
     next.wait().code(0);
@@ -44,7 +44,7 @@ fn a_command_that_ended_well_while_its_wrapper_slept_is_not_recorded_over_somebo
         cli.start(run("-o out --duration 1s --name sleeper", &format!("echo pid $$ in; {}", gate.wait())));
     sleeper.says("in\n");
     let command = pid_of(&sleeper.stdout());
-    sleeper.signal(Signal::SIGSTOP);
+    cli.stops(&sleeper);
     let next = cli.start(run("-o out --name next", "true"));
     next.wait().code(0);
     let written = records(&cli);
@@ -67,7 +67,7 @@ fn a_wrapper_that_slept_when_nobody_came_commits_late() {
     let sleeper = cli.start(run(&claims, &format!("echo pid $$ in; {}", gate.wait())));
     sleeper.says("in\n");
     let command = pid_of(&sleeper.stdout());
-    sleeper.signal(Signal::SIGSTOP);
+    cli.stops(&sleeper);
     gate.open();
     until("the end of the command", PATIENCE, || is_zombie(command).then_some(()));
     until("the end of the lease", PATIENCE, || {

@@ -1,8 +1,8 @@
 //! Every blocked answer names the same blockers with the same evidence.
 
-use flowlock::World as _;
 use flowlock::step::{Answer, Standing, Waiting};
-use flowlock::store::{Content, View};
+use flowlock::store::{Content, NameSeen, View};
+use flowlock::{Space, World as _};
 
 use super::{Actor, Stage};
 
@@ -154,4 +154,61 @@ pub(super) fn whom_a_child_may_pass_is_no_blocker_of_it(stage: &Stage) {
     assert_eq!(child.is("queued").blockers(), ["lock_held l by other"]);
     let stranger = stage.run("stranger").shares("x").waits();
     assert_eq!(stranger.blockers(), ["queued_behind x by writer"]);
+}
+
+/// Who waits for a name without standing in line: the space, the run.
+fn beside_line(seen: &NameSeen) -> Vec<(Space, &str)> {
+    assert_eq!((&seen.line, seen.more_beside_line), (&Vec::new(), false), "{}", seen.name);
+    seen.beside_line.iter().map(|(space, by)| (*space, by.run.as_str())).collect()
+}
+
+fn names(stage: &Stage, names: &[&str]) -> Vec<NameSeen> {
+    let names: Vec<_> = names.iter().map(|text| super::stage::name(text)).collect();
+    match stage.view(&View::Names(names)) {
+        Content::Names(seen) => seen,
+        other => panic!("not names: {other:?}"),
+    }
+}
+
+pub(super) fn who_waits_in_no_line_is_found_by_each_name_it_asks_for(stage: &Stage) {
+    stage.run("holder").locks("l").lease(600).tries().is("running");
+    let first = stage.run("first").reads("a").reads("b").writes("c").locks("d").waits();
+    let second = stage.run("second").reads("b").reads("e").waits();
+    let silent = stage.run("silent").locks("l").waits();
+    stage.pass_hearing(15, &[&first, &second]);
+    assert_eq!(silent.state(), "queued, absent");
+    let seen = names(stage, &["a", "b", "c", "d", "e", "l", "none"]);
+    let found: Vec<_> = seen.iter().map(beside_line).collect();
+    let (data, lock) = (Space::Data, Space::Lock);
+    let expected = [
+        vec![(data, "first")],
+        vec![(data, "first"), (data, "second")],
+        vec![(data, "first")],
+        vec![(lock, "first")],
+        vec![(data, "second")],
+        vec![(lock, "silent")],
+        vec![],
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(stage.create(&["a", "b"]), "done");
+    let seen = names(stage, &["a", "b", "e"]);
+    assert_eq!(first.state(), "granted");
+    assert_eq!(
+        seen.iter().map(beside_line).collect::<Vec<_>>(),
+        [vec![], expected[4].clone(), expected[4].clone()]
+    );
+}
+
+pub(super) fn of_many_who_wait_in_no_line_a_page_names_some_and_says_that_there_may_be_more(stage: &Stage) {
+    for at in 0..12 {
+        stage.run(&format!("r{at}")).reads("a").waits();
+        let seen = names(stage, &["a"]).remove(0);
+        assert_eq!((seen.beside_line.len(), seen.more_beside_line), ((at + 1).min(11), at == 11));
+    }
+    for at in 12..252 {
+        stage.run(&format!("r{at}")).reads("b").waits();
+    }
+    stage.run("last").reads("c").waits();
+    let seen = names(stage, &["c"]).remove(0);
+    assert_eq!((seen.beside_line.len(), seen.more_beside_line), (0, true));
 }

@@ -12,6 +12,13 @@ use crate::run::{Place, Run};
 use crate::view::{Content, MOST_NAMES, MOST_RECORDS, MOST_RUNS, NameSeen, Page, Seen, View};
 use crate::world::World;
 
+/// Waiting runs that stand in no line, and whether there may be more.
+#[derive(Debug, Default)]
+struct BesideLine {
+    runs: Vec<Run>,
+    more: bool,
+}
+
 /// Reads without changing anything. Deadlines that passed unswept show as negative time left.
 pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) -> Result<Page> {
     let meta = tables.meta()?;
@@ -69,9 +76,10 @@ impl<T: Tables> Engine<'_, T> {
     fn names(&mut self, names: &[Name]) -> Result<Content> {
         let mut seen: Vec<NameSeen> = Vec::new();
         let mut shown = 0;
+        let beside_line = self.beside_line()?;
         for name in names.iter().take(MOST_NAMES) {
-            let next = self.name_seen(name)?;
-            shown += next.holders.len() + next.line.len();
+            let next = self.name_seen(name, &beside_line)?;
+            shown += next.holders.len() + next.line.len() + next.beside_line.len();
             if shown > self.bounds.claims && !seen.is_empty() {
                 break;
             }
@@ -118,7 +126,33 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Content::Records(records, next))
     }
 
-    fn name_seen(&mut self, name: &Name) -> Result<NameSeen> {
+    /// The waiting runs that stand in no line. No index has them by their names, or every step would have to keep it.
+    fn beside_line(&mut self) -> Result<BesideLine> {
+        let mut found = BesideLine::default();
+        let (mut from, mut left) = (Ticket(0), self.bounds.claims);
+        // Those who were handed their claims are counted as waiting, too.
+        while self.meta.waiting > self.meta.queued {
+            let page = self.tables.living_runs(from, left.min(MOST_RUNS).saturating_add(1))?;
+            let is_last = page.len() <= left.min(MOST_RUNS);
+            for run in page.into_iter().take(left.min(MOST_RUNS)) {
+                (from, left) = (Ticket(run.ticket.0 + 1), left - 1);
+                if !run.state.is_waiting() || run.in_line {
+                    continue;
+                }
+                if !self.budget.shown.takes(run.spec.claims.len()) {
+                    return Ok(BesideLine { more: true, ..found });
+                }
+                found.runs.push(run);
+            }
+            if is_last || left == 0 {
+                found.more = !is_last;
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn name_seen(&mut self, name: &Name, waiting: &BesideLine) -> Result<NameSeen> {
         let record = self.record_now(name)?;
         let most = self.bounds.blockers + 1;
         let (mut holders, mut line) = (Vec::new(), Vec::new());
@@ -134,10 +168,28 @@ impl<T: Tables> Engine<'_, T> {
                 line.push((space, self.by(stake.ticket)?));
             }
         }
+        let claims =
+            waiting.runs.iter().flat_map(|run| run.spec.claims.iter().map(move |claim| (run, claim)));
+        let mut asking = claims.filter(|(_, claim)| claim.name == *name);
+        let beside_line =
+            asking.by_ref().take(most).map(|(run, claim)| Ok((claim.space, self.by(run.ticket)?)));
+        let beside_line = beside_line.collect::<Result<Vec<_>>>()?;
+        let more_beside_line = waiting.more || asking.next().is_some();
         let evidence = evidence(record.clone());
         let version = record.as_ref().map_or(Token(0), |record| record.version);
         let record = record.filter(|record| record.state.is_written());
         let seen_us = self.now.wall_us;
-        Ok(NameSeen { name: name.clone(), record, version, evidence, holders, line, seen_us })
+        let name = name.clone();
+        Ok(NameSeen {
+            name,
+            record,
+            version,
+            evidence,
+            holders,
+            line,
+            beside_line,
+            more_beside_line,
+            seen_us,
+        })
     }
 }

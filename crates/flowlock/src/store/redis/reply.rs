@@ -412,11 +412,16 @@ fn name_seen(mut parts: Parts, seen_us: i64) -> Result<NameSeen> {
         let mut holder = holder.list()?;
         Ok((space(&mut holder)?, by(holder.list()?)?, holder.token()?))
     })?;
-    let line = parts.list()?.each(|mut waiter| {
-        let mut waiter = waiter.list()?;
-        Ok((space(&mut waiter)?, by(waiter.list()?)?))
-    })?;
+    let waiters = |parts: &mut Parts| {
+        parts.list()?.each(|mut waiter| {
+            let mut waiter = waiter.list()?;
+            Ok((space(&mut waiter)?, by(waiter.list()?)?))
+        })
+    };
+    let line = waiters(&mut parts)?;
     let has_expired = parts.number()? == 1;
+    let beside_line = waiters(&mut parts)?;
+    let more_beside_line = parts.number()? == 1;
     let record = record.map(|record| {
         let state = if has_expired { RecordState::Expired } else { record.state };
         Record { state, ..record }
@@ -424,5 +429,5 @@ fn name_seen(mut parts: Parts, seen_us: i64) -> Result<NameSeen> {
     let evidence = crate::engine::explain::evidence(record.clone());
     let version = record.as_ref().map_or(Token(0), |record| record.version);
     let record = record.filter(|record| matches!(record.state, RecordState::Live | RecordState::Incomplete));
-    Ok(NameSeen { name, record, version, evidence, holders, line, seen_us })
+    Ok(NameSeen { name, record, version, evidence, holders, line, beside_line, more_beside_line, seen_us })
 }

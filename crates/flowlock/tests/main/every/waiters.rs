@@ -42,6 +42,21 @@ fn who_holds_a_place_hears_when_to_come_back_and_that_it_came_too_late() {
     assert!(blocked.retry_after_ms.is_some(), "a new place: {blocked:?}");
 }
 
+/// The store's answer is the same each time: only the client's part of it differs.
+#[test]
+fn not_all_who_are_refused_are_told_to_come_back_at_the_same_moment() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let _holder = flowlock.job("holder").lock("a").lease(Duration::from_mins(10)).acquire().unwrap();
+    let told: BTreeSet<u64> = (0..40)
+        .map(|_| match flowlock.job("try").lock("a").try_acquire().unwrap() {
+            Acquired::Blocked(blocked) => blocked.retry_after_ms.unwrap(),
+            Acquired::Granted(_) => panic!("granted"),
+        })
+        .collect();
+    assert!(told.len() > 1 && told.iter().all(|ms| (27_000..=30_000).contains(ms)), "{told:?}");
+}
+
 /// Twenty waiting runs of one process, and what its heartbeats ask about.
 #[test]
 fn what_a_waiting_run_knows_stays_and_every_run_is_asked_about_in_turn() {

@@ -59,8 +59,40 @@ local function records(prefix, from, limit)
   return { found, more and names[limit] or false }
 end
 
-local function name_seen(name)
-  local holders, line = {}, {}
+-- The waiting runs that stand in no line, by the names they ask for; and whether there may be more. No index has them so, or
+-- every step would have to keep it.
+local function beside_line()
+  local by_name, from, left = {}, FIRST, CLAIMS
+  -- Those who were handed their claims are counted as waiting, too.
+  while meta.waiting > meta.queued do
+    local size = math.min(left, MOST_RUNS)
+    local tickets = F.range('r', from, nil, size + 1)
+    for i = 1, math.min(#tickets, size) do
+      local ticket = tickets[i]
+      local run = F.whole_run(ticket) or F.must_find(ticket)
+      if waiting_states[run.state] and not run.in_line then
+        local claims = F.spec_of(run).claims
+        if not F.takes('shown', #claims) then
+          return by_name, true
+        end
+        for _, claim in ipairs(claims) do
+          local name = sub(claim.place, 2)
+          by_name[name] = by_name[name] or {}
+          table.insert(by_name[name], { sub(claim.place, 1, 1), ticket })
+        end
+      end
+    end
+    left = left - size
+    if #tickets <= size or left == 0 then
+      return by_name, #tickets > size
+    end
+    from = tickets[size + 1]
+  end
+  return by_name, false
+end
+
+local function name_seen(name, asking, more)
+  local holders, line, beside = {}, {}, {}
   for _, letter in ipairs({ 'd', 'l', 's' }) do
     local place = letter .. name
     local tickets = {}
@@ -77,9 +109,14 @@ local function name_seen(name)
       line[#line + 1] = { letter, F.by(sub(text, 1, 16)) }
     end
   end
+  asking = asking[name] or {}
+  for i = 1, math.min(#asking, BLOCKERS + 1) do
+    beside[i] = { asking[i][1], F.by(asking[i][2]) }
+  end
   local record = F.record_of(name)
   local has_expired = record and F.state_of(record) == 'E'
-  return { name, record and record.raw or false, holders, line, has_expired and 1 or 0 }, #holders + #line
+  return { name, record and record.raw or false, holders, line, has_expired and 1 or 0, beside,
+    (more or #asking > #beside) and 1 or 0 }, #holders + #line + #beside
 end
 
 -- How much is in the namespace; nothing if nobody ever used it.
@@ -103,9 +140,10 @@ local function look()
     return namespace_seen()
   end
   local found, shown = {}, 0
+  local asking, more = beside_line()
   for i = 1, math.min(tonumber(ARGV[4]), MOST_NAMES) do
-    local seen, more = name_seen(ARGV[4 + i])
-    shown = shown + more
+    local seen, parts = name_seen(ARGV[4 + i], asking, more)
+    shown = shown + parts
     if shown > CLAIMS and i > 1 then
       break
     end

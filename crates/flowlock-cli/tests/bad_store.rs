@@ -72,6 +72,29 @@ fn a_file_that_is_no_store_is_refused_by_what_it_is() {
     assert_eq!(fs::read_to_string(home.join("text")).unwrap(), "hello\n".repeat(100));
 }
 
+/// A project may name any file below itself as its store.
+#[test]
+fn beside_a_file_of_another_program_nothing_is_made() {
+    let cli = cli();
+    let home = cli.home();
+    fs::write(home.join("config"), "[core]\n".repeat(100)).unwrap();
+    flowlock_testkit::sql(&home.join("app.db"), "create table theirs (a)");
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    for (store, said) in [
+        ("sqlite:app.db", "app.db belongs to another program (application id 0x0)"),
+        ("sqlite:config", "config is not a flowlock store: it is not an SQLite file"),
+    ] {
+        let (code, told) = refused(&cli, store);
+        assert!(code == 78 && told.contains(said), "{code} {told}");
+        assert_eq!(names(), before);
+    }
+}
+
 #[test]
 fn a_damaged_store_is_reported_and_left_alone() {
     let cli = cli();

@@ -6,6 +6,8 @@ use serde::Serialize;
 pub const MOST_BLOCKERS: usize = 10;
 /// How many input versions a record names before it keeps a digest of them instead.
 pub const MOST_MADE_FROM: usize = 64;
+/// How many running parents count as a run's ancestors.
+pub(crate) const MOST_ANCESTORS: usize = 64;
 /// Of how many waiting runs the answer to a heartbeat says what is in the way.
 pub(crate) const MOST_EXPLAINED: usize = 16;
 
@@ -59,7 +61,7 @@ impl Default for Bounds {
             blockers: MOST_BLOCKERS,
             probes: 1_000,
             examined: 64,
-            ancestors: 64,
+            ancestors: MOST_ANCESTORS,
             explained: MOST_EXPLAINED,
             heard: 1_000,
             made_from: MOST_MADE_FROM,

@@ -1,7 +1,8 @@
 //! Whether the values of a row can be flowlock's own. A store's content may have been altered by anybody who may write to
 //! it; sums of what is plausible never overflow.
 
-use crate::claim::{Claim, LARGEST_CAPACITY, Mode};
+use crate::bounds::{MOST_ANCESTORS, MOST_MADE_FROM};
+use crate::claim::{Claim, LARGEST_CAPACITY, MOST_CLAIMS, Mode};
 #[cfg(feature = "sqlite")]
 use crate::engine::tables::Meta;
 use crate::id::Token;
@@ -13,7 +14,7 @@ use crate::run::Run;
 /// 285 years in microseconds.
 pub(crate) const LARGEST: u64 = (1 << 53) - 1;
 
-/// Whether all numbers of a run are plausible, and what it says of people no longer than it can be.
+/// Whether all numbers of a run are plausible, and its lists and what it says of people no longer than they can be.
 pub(crate) fn run(run: &Run) -> bool {
     let past = [run.began_ms, run.absent_since_ms, Some(run.since_us)];
     let ends = [run.deadline_ms, run.wait_end_ms, run.place_end_ms, run.given_up_ms, run.forget_ms];
@@ -23,6 +24,9 @@ pub(crate) fn run(run: &Run) -> bool {
         && past.into_iter().flatten().all(is_time)
         && ends.into_iter().flatten().all(is_end)
         && run.token.iter().chain(&run.input_versions).copied().all(is_token)
+        && run.ancestors.len() <= MOST_ANCESTORS
+        && run.input_versions.len() <= MOST_CLAIMS
+        && run.spec.claims.len() <= MOST_CLAIMS
         && run.ancestors.iter().all(|ticket| is_small(ticket.0))
         && run.spec.claims.iter().all(is_claim)
 }
@@ -36,7 +40,9 @@ pub(crate) fn record(record: &Record) -> bool {
         && record.actor.as_ref().is_none_or(is_actor)
         && record.failure.as_ref().is_none_or(|failure| is_time(failure.at_us))
         && match &record.made_from {
-            MadeFrom::Inputs(inputs) => inputs.iter().all(|(_, version)| is_token(*version)),
+            MadeFrom::Inputs(inputs) => {
+                inputs.len() <= MOST_MADE_FROM && inputs.iter().all(|(_, version)| is_token(*version))
+            }
             MadeFrom::Digest { .. } => true,
         }
 }

@@ -255,6 +255,37 @@ fn what_stands_in_a_row_or_a_schema_floods_no_message() {
     }
 }
 
+/// One value may have a gigabyte, and a list several times as much in memory as in its row: neither is taken there.
+#[test]
+fn a_value_longer_than_any_is_not_read_and_a_list_longer_than_any_is_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = fresh(directory.path()).join("altered.db");
+    let flowlock = open(&file).unwrap();
+    flowlock.job("write").output("a").lock("l").acquire().unwrap().commit().unwrap();
+    flowlock.job("write").lock("l").acquire().unwrap().detach().unwrap();
+    let zeros = |count: usize| format!("'[' || replace(hex(zeroblob({count})), '00', '0,') || '0]'");
+    let long = "longer than any that flowlock writes";
+    for (statement, said) in [
+        (format!("update run set ancestors = {}", zeros(20 << 20)), long),
+        (format!("update run set ancestors = {}", zeros(1 << 20)), "column 22 holds"),
+        (format!("update run set ancestors = {}", zeros(64)), "a value out of range"),
+        (format!("update run set input_versions = {}", zeros(1 << 20)), "column 17 holds"),
+        (format!("update run set input_versions = {}", zeros(1_000)), "a value out of range"),
+        (format!("update run set spec = {}", zeros(3 << 20)), long),
+    ] {
+        let altered = fresh(directory.path()).join("altered.db");
+        sql(&file, "pragma wal_checkpoint(truncate)");
+        fs::copy(&file, &altered).unwrap();
+        sql(&altered, &statement);
+        let error = open(&altered).and_then(|flowlock| flowlock.runs()).unwrap_err();
+        assert!(matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Damaged), "{error}");
+        let whole = format!("{error} {error:?}");
+        assert!(whole.contains(said), "{statement}: {whole}");
+        let busy = open(&altered).and_then(|flowlock| flowlock.job("other").lock("l").try_acquire());
+        assert!(busy.is_err(), "{statement}: {busy:?}");
+    }
+}
+
 /// What reads them does not add or multiply without looking.
 #[test]
 fn times_at_the_ends_of_all_time_are_shown_without_an_overflow() {

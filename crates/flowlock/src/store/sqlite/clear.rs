@@ -26,6 +26,17 @@ pub(super) fn is_of_a_store(suffix: &str, file: &File) -> io::Result<bool> {
     }
 }
 
+/// The application id of an `SQLite` file; none if it is no such file.
+pub(super) fn application_id(file: &File) -> io::Result<Option<i32>> {
+    let mut beginning = [0; STORE_ID.end];
+    match file.read_exact_at(&mut beginning, 0) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let [.., a, b, c, d] = beginning;
+    Ok(beginning.starts_with(SQLITE).then(|| i32::from_be_bytes([a, b, c, d])))
+}
+
 /// Whether bytes are the beginning of a file of some kind and length.
 type Begins = fn(&[u8], u64) -> bool;
 
@@ -41,6 +52,8 @@ const INDEX_VERSION: u32 = 3_007_000;
 const MAGIC_BYTES: usize = 4;
 /// What a write-ahead journal begins with, by the order of bytes in its checksums.
 const WAL_MAGICS: [u32; 2] = [0x377f_0682, 0x377f_0683];
+/// What every `SQLite` file begins with.
+const SQLITE: &[u8] = b"SQLite format 3\0";
 /// What a store's file has in its header, where `SQLite` keeps the application id.
 const STORE_ID: std::ops::Range<usize> = 68..72;
 
@@ -143,7 +156,7 @@ fn begins_a_wal(bytes: &[u8], _: u64) -> bool {
 }
 
 fn begins_a_store(bytes: &[u8], _: u64) -> bool {
-    bytes.starts_with(b"SQLite format 3\0") && bytes.get(STORE_ID) == Some(&APPLICATION_ID.to_be_bytes()[..])
+    bytes.starts_with(SQLITE) && bytes.get(STORE_ID) == Some(&APPLICATION_ID.to_be_bytes()[..])
 }
 
 fn begins_an_index(bytes: &[u8], length: u64) -> bool {

@@ -4,10 +4,16 @@ use std::path::Path;
 
 use rusqlite::ffi::ErrorCode;
 
+use super::vfs;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// An error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
+    if error.sqlite_error().is_some_and(|error| error.extended_code == vfs::BROKEN_OFF) {
+        let message = "the store's journal is so long that there was no time to go through all of it, or that was interrupted; \
+                       nothing was changed; see who may write the file, and try again";
+        return StoreError::new(StoreErrorKind::Unreachable, message).out_of_time().caused_by(error);
+    }
     // The shared index of the journal could not grow: SQLite calls that an I/O error.
     let no_room =
         error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
@@ -24,6 +30,10 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => (
             StoreErrorKind::Damaged,
             "the store is damaged: SQLite cannot read it; restore a backup, or move the file away to begin anew",
+        ),
+        Some(ErrorCode::TooBig) => (
+            StoreErrorKind::Damaged,
+            "the store holds a value that is longer than any that flowlock writes; see who may write the file, and `flowlock doctor`",
         ),
         Some(
             ErrorCode::ReadOnly

@@ -7,11 +7,12 @@
 
 use std::cell::RefCell;
 use std::ffi::c_int;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::ffi;
 
 use crate::store::Limits;
+use crate::world::later;
 
 thread_local! {
     /// How long the caller waits whose transaction this thread carries out.
@@ -21,6 +22,14 @@ thread_local! {
 /// From now on this thread sleeps within these limits; answers with those from before.
 pub(super) fn within(limits: Option<Limits>) -> Option<Limits> {
     LIMITS.try_with(|now| now.replace(limits)).ok().flatten()
+}
+
+/// Whether the caller waits no longer whose transaction this thread carries out; a little longer than said, so that what a
+/// short journal takes is done in any case.
+pub(super) fn is_over() -> bool {
+    const GRACE: Duration = Duration::from_millis(250);
+    let is_over = |limits: &Limits| limits.is_interrupted() || Instant::now() >= later(limits.until, GRACE);
+    LIMITS.try_with(|limits| limits.borrow().as_ref().is_some_and(is_over)).unwrap_or(false)
 }
 
 /// Sleeps for so many microseconds, or until the limits are reached. Answers how long was asked for, as the usual one

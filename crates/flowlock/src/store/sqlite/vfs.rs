@@ -12,12 +12,14 @@
 //! * **Opening never waits**, be it for the other end of a FIFO or for somebody who has a lease on the file.
 //! * **What was opened is judged** before it is used (`judged.rs`).
 //! * **The index of the journal is bounded** (`index.rs`).
+//! * **A long journal ends no later than its caller waits** (`journal.rs`).
 //!
 //! Giving away, opening and judging are calls that all of `SQLite` shares: for files of other users of `SQLite` in this process they do what
 //! they did before.
 #![allow(unsafe_code, reason = "the file layer of SQLite is a table of C functions")]
 
 mod index;
+mod journal;
 mod judged;
 
 use std::cell::Cell;
@@ -27,6 +29,7 @@ use std::sync::OnceLock;
 use nix::libc;
 use rusqlite::ffi;
 
+pub(super) use self::journal::BROKEN_OFF;
 pub(super) use self::judged::{forget, judge_by, met_anothers};
 use super::failure::unusable;
 use super::place::HELD;
@@ -145,11 +148,15 @@ unsafe extern "C" fn open_no_journal(
     };
     // SAFETY: what SQLite handed over is handed on to its own function.
     let code = unsafe { (own.open)(layer, name, file, flags, opened) };
-    if code != ffi::SQLITE_OK || flags & ffi::SQLITE_OPEN_MAIN_DB == 0 {
-        return code;
-    }
-    // SAFETY: it is open.
-    if unsafe { index::bound(file) } { code } else { close(file) }
+    let has_our_limits = match flags {
+        _ if code != ffi::SQLITE_OK => return code,
+        // SAFETY: it is open.
+        flags if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 => unsafe { index::bound(file) },
+        // SAFETY: the same.
+        flags if flags & ffi::SQLITE_OPEN_WAL != 0 => unsafe { journal::watch(file) },
+        _ => true,
+    };
+    if has_our_limits { code } else { close(file) }
 }
 
 /// Closes a file that cannot be used.

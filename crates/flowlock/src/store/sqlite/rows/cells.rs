@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rusqlite::Row;
 use rusqlite::types::FromSqlError;
 
-use crate::claim::{Mode, Space};
+use crate::bounds::MOST_ANCESTORS;
+use crate::claim::{MOST_CLAIMS, Mode, Space};
 use crate::engine::tables::{Part, Result, Source, Stake};
 use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{Name, RunId};
@@ -55,7 +56,7 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<Record> {
 pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let parked: Option<String> = row.get(18)?;
     let actor: Option<String> = row.get(25)?;
-    let ancestors: Vec<Ticket> = from_json(row, 22)?;
+    let ancestors: Vec<Ticket> = numbers(row, 22, MOST_ANCESTORS)?;
     let run = Run {
         ticket: ticket(row, 0)?,
         attempt: Attempt {
@@ -78,7 +79,7 @@ pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         actor: actor.map(|_| from_json(row, 25)).transpose()?,
         forget_ms: row.get(15)?,
         since_us: row.get(16)?,
-        input_versions: from_json(row, 17)?,
+        input_versions: numbers(row, 17, MOST_CLAIMS)?,
         parked: parked.map(|key| Place::from_key(&key).ok_or_else(|| unreadable(18, &key))).transpose()?,
         holder: Holder {
             client: ClientId(u128::from_be_bytes(row.get(19)?)),
@@ -190,6 +191,17 @@ pub(super) fn parsed<T, E>(
 pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text).map_err(|_| unreadable(column, text))
+}
+
+/// A list of numbers, of which there are `most` at most. One with more is not even read: in memory each takes several times
+/// what it takes in the row.
+fn numbers<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize, most: usize) -> rusqlite::Result<T> {
+    const LONGEST_NUMBER: usize = "18446744073709551615,".len();
+    let text = row.get_ref(column)?.as_str()?;
+    if text.len() > "[]".len() + most * LONGEST_NUMBER {
+        return Err(unreadable(column, text));
+    }
+    from_json(row, column)
 }
 
 pub(super) fn json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String> {

@@ -1,6 +1,8 @@
 //! The index of the journal, no larger than a journal can need.
 //!
-//! How far it reaches stands in the index itself, which every member of a shared store writes: `SQLite` would make it so
+//! And the file, which is written where all of the journal is moved into it: for as long as the caller waits (`journal.rs`).
+//!
+//! How far the index reaches stands in the index itself, which every member of a shared store writes: `SQLite` would make it so
 //! large, on the disk, in one piece of work that no signal and no time limit ends.
 
 use std::ffi::{c_int, c_void};
@@ -8,16 +10,22 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
+use super::journal::BROKEN_OFF;
+use crate::store::sqlite::sleep;
+
 /// How many regions of 32 KiB it has at most. Each is for 4,096 frames of a page: for a journal of 16 GiB, in an index of
 /// 32 MiB.
 const MOST_REGIONS: c_int = 1_024;
 
 type Map = unsafe extern "C" fn(*mut ffi::sqlite3_file, c_int, c_int, c_int, *mut *mut c_void) -> c_int;
 
-/// What `SQLite` does with a file, and the same with our bound.
+type Write = unsafe extern "C" fn(*mut ffi::sqlite3_file, *const c_void, c_int, i64) -> c_int;
+
+/// What `SQLite` does with a file, and the same with our bounds.
 struct Bounded {
     own: &'static ffi::sqlite3_io_methods,
     map: Map,
+    write: Write,
     ours: ffi::sqlite3_io_methods,
 }
 
@@ -31,8 +39,10 @@ pub(super) unsafe fn bound(file: *mut ffi::sqlite3_file) -> bool {
     // SAFETY: an open file has a table of functions, which lives for ever.
     let Some(own) = (unsafe { (*file).pMethods.as_ref::<'static>() }) else { return false };
     let bounded = BOUNDED.get_or_init(|| {
-        let map = own.xShmMap?;
-        Some(Bounded { own, map, ours: ffi::sqlite3_io_methods { xShmMap: Some(map_bounded), ..*own } })
+        let (map, write) = (own.xShmMap?, own.xWrite?);
+        let ours =
+            ffi::sqlite3_io_methods { xShmMap: Some(map_bounded), xWrite: Some(write_bounded), ..*own };
+        Some(Bounded { own, map, write, ours })
     });
     match bounded {
         Some(bounded) if std::ptr::eq(bounded.own, own) => {
@@ -58,6 +68,20 @@ unsafe extern "C" fn map_bounded(
     };
     // SAFETY: what SQLite handed over is handed on to its own function.
     unsafe { (bounded.map)(file, region, bytes, extend, out) }
+}
+
+/// Steps write into the journal alone.
+unsafe extern "C" fn write_bounded(
+    file: *mut ffi::sqlite3_file,
+    page: *const c_void,
+    amount: c_int,
+    offset: i64,
+) -> c_int {
+    match BOUNDED.get() {
+        // SAFETY: what SQLite handed over is handed on to its own function.
+        Some(Some(bounded)) if !sleep::is_over() => unsafe { (bounded.write)(file, page, amount, offset) },
+        _ => BROKEN_OFF,
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,148 @@
+//! What `SQLite` does with a journal in one piece, and asks nobody: it makes the index anew from all of it, and it moves
+//! all of it into the file.
+//!
+//! Either may take minutes, for every member of a shared store may make the journal long, and cut off its index as often
+//! as they like. So both end where their caller waits no longer: an index that is not whole is made by whoever comes next,
+//! and what was moved is moved once more.
+
+use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
+
+use rusqlite::ffi;
+
+use crate::store::sqlite::sleep;
+
+/// How a piece of work ends whose caller waits no longer. `SQLite` itself has no use for this error any more.
+pub(in crate::store::sqlite) const BROKEN_OFF: c_int = ffi::SQLITE_IOERR_BLOCKED;
+
+/// A page, as flowlock makes every store.
+const PAGE: c_int = 4_096;
+/// What stands before each page in a journal.
+const FRAME_HEADER: c_int = 24;
+/// What a journal begins with, and where the size of its pages stands in that.
+const HEADER: c_int = 32;
+const PAGE_SIZE: std::ops::Range<usize> = 8..12;
+/// The sizes that a page can have.
+const PAGES: std::ops::RangeInclusive<u32> = 512..=65_536;
+
+type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64) -> c_int;
+
+/// What `SQLite` does with a journal, and the same with our limits.
+struct Watched {
+    own: &'static ffi::sqlite3_io_methods,
+    read: Read,
+    ours: ffi::sqlite3_io_methods,
+}
+
+static WATCHED: OnceLock<Option<Watched>> = OnceLock::new();
+
+/// Lets the limits of the thread count for a journal that was just opened; whether that could be done.
+///
+/// # Safety
+/// `file` is one that `SQLite`'s own layer has opened.
+pub(super) unsafe fn watch(file: *mut ffi::sqlite3_file) -> bool {
+    // SAFETY: an open file has a table of functions, which lives for ever.
+    let Some(own) = (unsafe { (*file).pMethods.as_ref::<'static>() }) else { return false };
+    let watched = WATCHED.get_or_init(|| {
+        let read = own.xRead?;
+        Some(Watched { own, read, ours: ffi::sqlite3_io_methods { xRead: Some(read_watched), ..*own } })
+    });
+    match watched {
+        Some(watched) if std::ptr::eq(watched.own, own) => {
+            // SAFETY: `SQLite` reads the table only; this one lives for ever, too.
+            unsafe { (*file).pMethods = &raw const watched.ours };
+            true
+        }
+        _ => false,
+    }
+}
+
+unsafe extern "C" fn read_watched(
+    file: *mut ffi::sqlite3_file,
+    out: *mut c_void,
+    amount: c_int,
+    offset: i64,
+) -> c_int {
+    let Some(Some(watched)) = WATCHED.get() else { return ffi::SQLITE_IOERR_READ };
+    // A page with what stands before it is only read where the index is made anew. A single page belongs to a statement,
+    // which has limits of its own (`clock.rs`).
+    if amount == FRAME_HEADER + PAGE && sleep::is_over() {
+        return BROKEN_OFF;
+    }
+    // SAFETY: what SQLite handed over is handed on to its own function.
+    let code = unsafe { (watched.read)(file, out, amount, offset) };
+    if code != ffi::SQLITE_OK || (amount, offset) != (HEADER, 0) {
+        return code;
+    }
+    // SAFETY: so many bytes were just written there.
+    let header = unsafe { std::slice::from_raw_parts(out.cast::<u8>(), HEADER as usize) };
+    if is_of_another_file(header) { ffi::SQLITE_CORRUPT } else { code }
+}
+
+/// Whether the pages of a journal have another size than those of a store. One with a size that no page can have is none,
+/// and `SQLite` makes a new one.
+fn is_of_another_file(header: &[u8]) -> bool {
+    let size = header[PAGE_SIZE].iter().fold(0, |size, byte| (size << 8) | u32::from(*byte));
+    size.is_power_of_two() && PAGES.contains(&size) && size != PAGE as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    use super::super::super::file::OpenFile;
+    use super::super::super::place::{Missing, Place};
+    use super::*;
+    use crate::store::{Limits, StoreErrorKind};
+
+    /// Whoever opens a store first goes through all of its journal, and so does whoever meets an index that was cut off.
+    #[test]
+    fn a_long_journal_holds_up_nobody_who_waits_no_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Place::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
+        let patient = Limits::within(Duration::from_mins(1));
+        let interrupted = Limits { interrupted: Some(Arc::new(AtomicBool::new(true))), ..patient.clone() };
+        let late = Limits::until(patient.until - Duration::from_mins(2));
+        let write = |file: &mut OpenFile| {
+            let large = "insert or replace into epoch (ns, epoch) values (99, hex(zeroblob(60000)))";
+            file.write(|sql| sql.execute(large, []).map_err(super::super::super::failure::translate))
+                .unwrap();
+        };
+        write(&mut OpenFile::open(&store, &patient).unwrap());
+        for limits in [&interrupted, &late] {
+            let error = OpenFile::open(&store, limits).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unreachable, "{error}");
+            assert!(error.to_string().contains("journal is so long"), "{error}");
+        }
+        // What is moved into the file once there is enough of it waits for somebody with time, and nothing is lost.
+        let mut file = OpenFile::open(&store, &patient).unwrap();
+        let length = || fs::metadata(store.path()).unwrap().len();
+        let before = length();
+        {
+            let _timed = file.timed(&late);
+            (0..20).for_each(|_| write(&mut file));
+            assert_eq!(length(), before);
+        }
+        let _timed = file.timed(&patient);
+        write(&mut file);
+        assert!(length() > before);
+    }
+
+    #[test]
+    fn a_journal_whose_pages_are_no_stores_is_not_read() {
+        let header = |size: u32| {
+            let mut header = [0; HEADER as usize];
+            header[PAGE_SIZE].copy_from_slice(&size.to_be_bytes());
+            header
+        };
+        assert!([512, 2_048, 8_192, 65_536].iter().all(|size| is_of_another_file(&header(*size))));
+        assert!(
+            ![0, 1, 256, 4_096, 5_000, 131_072, u32::MAX]
+                .iter()
+                .any(|size| is_of_another_file(&header(*size)))
+        );
+    }
+}

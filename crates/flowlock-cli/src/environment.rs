@@ -45,15 +45,16 @@ pub(crate) struct Environment {
     has_note: bool,
 }
 
-/// A directory of the user's own for the command's files. What is in it is reached through its descriptor.
+/// A directory of the user's own, for the command's files for example. What is in it is reached through its descriptor.
 #[derive(Debug)]
-struct Files {
+pub(crate) struct Files {
     path: PathBuf,
     held: File,
     /// The directory that it is in.
     place: File,
-    /// The files that were made in it.
+    /// The files, and the directories in it with all files in them, that are removed with it: in this order.
     made: Vec<String>,
+    directories: Vec<&'static str>,
 }
 
 /// Where the command's files are made: in `$TMPDIR`, unless somebody else could put another directory in the place of one
@@ -89,6 +90,17 @@ impl Files {
         Self::new_in(place_for_files()?)
     }
 
+    /// For a process of flowlock's own, which makes these files in it, and these directories with files.
+    pub(crate) fn of_our_own(files: &[&str], directories: &[&'static str]) -> io::Result<Self> {
+        let made = files.iter().map(|name| (*name).to_owned()).collect();
+        Ok(Self { made, directories: directories.to_vec(), ..Self::new()? })
+    }
+
+    /// Where it is, for other processes.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.path
+    }
+
     fn new_in((directory, place): (PathBuf, File)) -> io::Result<Self> {
         let make = |path: &Path| {
             let name = path.file_name().unwrap_or_default();
@@ -97,7 +109,7 @@ impl Files {
         };
         let new = tempfile::Builder::new().prefix("flowlock-").make_in(directory, make)?;
         let (held, path) = new.keep().map_err(|error| error.error)?;
-        Ok(Self { path, held, place, made: Vec::new() })
+        Ok(Self { path, held, place, made: Vec::new(), directories: Vec::new() })
     }
 
     /// The way through the descriptor.
@@ -139,10 +151,23 @@ impl Drop for Files {
         for name in &self.made {
             let _ = unlinkat(&self.held, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
+        for name in &self.directories {
+            let _ = remove_with_files(&self.held, name);
+        }
         if let Some(name) = self.path.file_name() {
             let _ = unlinkat(&self.place, name, UnlinkatFlags::RemoveDir);
         }
     }
+}
+
+/// Removes a directory, if there is nothing in it but files.
+fn remove_with_files(around: &File, name: &str) -> io::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let held = File::from(openat(around, name, flags, Mode::empty())?);
+    for entry in fs::read_dir(Path::new("/proc/self/fd").join(held.as_raw_fd().to_string()))? {
+        let _ = unlinkat(&held, entry?.file_name().as_os_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    Ok(unlinkat(around, name, UnlinkatFlags::RemoveDir)?)
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::environment::Files;
 use crate::exit::{self, Failure};
 use crate::terminal;
 
@@ -13,14 +14,25 @@ use crate::terminal;
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {}
 
+/// What the scenes make: a store, and what each of them remembers of it. Nothing else is removed at the end.
+const FILES: [&str; 6] = [
+    "flowlock.db",
+    "flowlock.db-wal",
+    "flowlock.db-shm",
+    "flowlock.db-lock",
+    "flowlock.db-live",
+    "flowlock.db-journal",
+];
+const DIRECTORIES: [&str; 3] = ["flowlock.db-wake", "flowlock/seen", "flowlock"];
+
 /// How long any scene may take.
 const LONGEST_SCENE: Duration = Duration::from_secs(20);
 
 /// Plays the show; everything in it is a real `flowlock` process.
 pub(crate) fn demo() -> Result<u8, Failure> {
-    let stage = tempfile::Builder::new().prefix("flowlock-demo-").tempdir();
-    let stage = stage.map_err(|error| Failure::internal("make a directory for the demo", &error))?;
-    let stage = Stage { directory: stage.path(), flowlock: own_path()? };
+    let files = Files::of_our_own(&FILES, &DIRECTORIES);
+    let files = files.map_err(|error| Failure::internal("make a directory for the demo", &error))?;
+    let stage = Stage { directory: files.directory(), flowlock: own_path()? };
     terminal::print("A throw-away store. Every line with $ is a real process.\n\n")?;
     consumer_first(&stage)?;
     busy(&stage)?;

@@ -107,6 +107,11 @@ pub(super) fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
         if let Some(weakness) = weakness_of(&next, &meta, uid) {
             return Ok(Some(weakness));
         }
+        if meta.is_symlink()
+            && let Some(weakness) = weakness_in(&next, &at, uid)?
+        {
+            return Ok(Some(weakness));
+        }
         if !meta.is_symlink() {
             at = next;
             continue;
@@ -122,6 +127,13 @@ pub(super) fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
         ahead.extend(parts(&target));
     }
     Ok(None)
+}
+
+/// What is weak about a link in a directory, sticky or not: whose it is does not say who moved it there.
+fn weakness_in(link: &Path, directory: &Path, uid: u32) -> io::Result<Option<String>> {
+    let meta = fs::symlink_metadata(directory)?;
+    let who = others_who_write(&meta, uid);
+    Ok(who.map(|who| format!("the link {} lies in a directory that can be written by {who}", shown(link))))
 }
 
 /// The parts of a path, the last one first.
@@ -144,12 +156,20 @@ pub(super) fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<Stri
     if meta.is_symlink() || (meta.is_dir() && mode & 0o1000 != 0) {
         return None;
     }
-    let everybody = mode & 0o002 != 0;
-    let group = mode & 0o020 != 0 && !is_of_one_person(meta.gid(), uid);
-    (everybody || group).then(|| {
-        let who = if everybody { "everybody".to_owned() } else { format!("group {}", meta.gid()) };
+    others_who_write(meta, uid).map(|who| {
         format!("{what} can be written by {who} (mode {:04o}, chmod go-w takes that away)", mode & 0o7777)
     })
+}
+
+/// Who may write it besides its owner and root, in words.
+fn others_who_write(meta: &Metadata, uid: u32) -> Option<String> {
+    let mode = meta.mode();
+    let group = || mode & 0o020 != 0 && !is_of_one_person(meta.gid(), uid);
+    match () {
+        () if mode & 0o002 != 0 => Some("everybody".to_owned()),
+        () if group() => Some(format!("group {}", meta.gid())),
+        () => None,
+    }
 }
 
 /// Whether a group has nobody in it but the user, or root: many systems give each person a group of the same name, and

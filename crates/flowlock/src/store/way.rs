@@ -19,6 +19,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::geteuid;
 
 use crate::people::is_root;
@@ -72,7 +73,8 @@ pub(super) enum Missing {
 /// Which links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
-    /// Those that this user or root made: one of somebody else leads to a place of their choice.
+    /// Those that this user or root made, and that nobody else can have moved to where they are: any other leads to a place
+    /// of somebody else's choice.
     Trusted,
     /// None, nor `..`, where a project names a place below itself: the user made them, but by a `git pull`.
     None,
@@ -112,6 +114,8 @@ struct Walk<'p> {
     here: Metadata,
     done: PathBuf,
     is_settled: bool,
+    /// The first directory so far in which a stranger could have put what is on the way.
+    led: Option<PathBuf>,
     open: Open,
     /// What is ahead, the next one last.
     rest: Vec<OsString>,
@@ -126,7 +130,7 @@ impl<'p> Walk<'p> {
         let here = at.metadata().map_err(|error| failed("look at", &done, error))?;
         let is_settled = is_settled(&here);
         let (open, rest) = (Open::default(), names(path));
-        Ok(Self { path, missing, links, at, here, done, is_settled, open, rest, followed: 0 })
+        Ok(Self { path, missing, links, at, here, done, is_settled, led: None, open, rest, followed: 0 })
     }
 
     fn finish(mut self) -> Result<Way, Astray> {
@@ -203,6 +207,9 @@ impl<'p> Walk<'p> {
             self.done.push(name);
         }
         self.is_settled &= is_settled(&meta);
+        if is_strangers(&meta) && !(is_trusted(&meta) && meta.mode() & 0o1000 != 0) {
+            self.led.get_or_insert_with(|| self.done.clone());
+        }
         (self.at, self.here) = (directory, meta);
         Ok(())
     }
@@ -232,12 +239,27 @@ impl<'p> Walk<'p> {
                 shown(&target)
             )));
         }
+        self.is_where_it_was_made(&path, &target)?;
         if target.is_absolute() {
             let root = Self::begin(self.path, self.missing, self.links)?;
             (self.at, self.here, self.done) = (root.at, root.here, root.done);
         }
         self.rest.extend(names(&target));
         Ok(())
+    }
+
+    /// Whose a link is does not say who put it where it is: it can be renamed by whoever may write the directory that it was
+    /// made in, also into another one.
+    fn is_where_it_was_made(&self, path: &Path, target: &Path) -> Result<(), Astray> {
+        let here = || is_strangers(&self.here).then_some(&self.done).filter(|_| !is_read_only(&self.at));
+        let Some(directory) = self.led.as_ref().or_else(here) else { return Ok(()) };
+        Err(Astray::Refused(format!(
+            "{} is a symbolic link that may have been moved there by somebody who is neither you nor root, since others may \
+             write {}, so it is not followed; if its target {} is what you mean, name that",
+            shown(path),
+            shown(directory),
+            shown(target)
+        )))
     }
 
     fn arrive(self, name: OsString, found: Option<File>) -> Way {
@@ -265,8 +287,23 @@ fn names(path: &Path) -> Vec<OsString> {
     names
 }
 
+/// Whether a directory belongs to somebody else, or everybody may write it. Members of a group that may write it are trusted
+/// with what is in it.
+fn is_strangers(meta: &Metadata) -> bool {
+    let is_somebodys = !is_trusted(meta) && !is_root(meta.uid());
+    is_somebodys || meta.mode() & 0o002 != 0
+}
+
+/// Whether nobody at all can move anything into a directory, whatever its mode: secrets are mounted into containers so.
+fn is_read_only(directory: &File) -> bool {
+    fstatvfs(directory).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
+}
+
+fn is_trusted(meta: &Metadata) -> bool {
+    [0, geteuid().as_raw()].contains(&meta.uid())
+}
+
 /// Whether nobody but this user and root can exchange what lies in a directory.
 fn is_settled(meta: &Metadata) -> bool {
-    let is_trusted = [0, geteuid().as_raw()].contains(&meta.uid());
-    is_trusted && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0)
+    is_trusted(meta) && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0)
 }

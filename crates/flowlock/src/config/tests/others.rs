@@ -50,6 +50,19 @@ fn a_group_that_is_another_users_first_one_is_not_ones_own() {
     }
 }
 
+/// Whoever owns the directory that a link was made in can move it, and it stays its maker's.
+#[test]
+fn a_link_that_others_can_have_moved_there_leads_to_no_file() {
+    let house = House::new().file("home/elsewhere", "namespace = 'mine'");
+    let user = house.at(USER);
+    std::fs::create_dir_all(user.parent().unwrap()).unwrap();
+    symlink(house.at("home/elsewhere"), &user).unwrap();
+    assert_eq!(house.read().get("namespace").unwrap().value, "mine");
+    mode(user.parent().unwrap(), 0o1777);
+    let said = house.refusal();
+    assert!(said.contains("lies in a directory that can be written by everybody"), "{said}");
+}
+
 #[test]
 fn a_strangers_file_is_refused_and_hides_nothing_further_up_in_silence() {
     let house = House::new().file(PROJECT, "namespace = 'mine'").file("home/project/deep/flowlock.toml", "");

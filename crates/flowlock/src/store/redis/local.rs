@@ -193,5 +193,25 @@ mod tests {
         lchown(root.path().join("link"), Some(STRANGER), None).unwrap();
         let error = find(&root.path().join("link")).err().unwrap().to_string();
         assert!(error.contains("is a symbolic link made by user 23456"), "{error}");
+        // A link of this user's, where somebody else can have moved it.
+        lchown(root.path().join("link"), Some(0), None).unwrap();
+        for (owner, bits, is_followed) in [
+            (0, 0o1777, false),
+            (0, 0o777, false),
+            (STRANGER, 0o755, false),
+            (0, 0o775, true),
+            (0, 0o755, true),
+        ] {
+            chown(root.path(), Some(owner), None).unwrap();
+            mode(root.path(), bits);
+            // The directory of the target must not be refused for itself.
+            let found = find(&root.path().join("link"));
+            let Err(error) = found else {
+                assert!(is_followed, "{bits:o} {owner}");
+                continue;
+            };
+            let moved = format!("others may write {}, so it is not followed", root.path().display());
+            assert!(!is_followed && error.to_string().contains(&moved), "{bits:o} {owner} {error}");
+        }
     }
 }

@@ -244,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_anybody_can_have_moved_there_leads_to_no_store() {
+        let root = tempfile::tempdir().unwrap();
+        let [open, other] = ["open", "other"].map(|name| root.path().join(name));
+        fs::create_dir(&open).unwrap();
+        fs::create_dir(&other).unwrap();
+        symlink(&other, open.join("link")).unwrap();
+        for (mode, is_followed) in [(0o755, true), (0o775, true), (0o1777, false), (0o777, false)] {
+            fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
+            let found = Place::find(&open.join("link/s.db"), Missing::Refused);
+            assert_eq!(found.is_ok(), is_followed, "{mode:o}");
+            assert!(found.err().is_none_or(|error| error.to_string().contains("may have been moved there")));
+        }
+    }
+
+    #[test]
     fn a_place_is_settled_if_nobody_else_can_exchange_a_directory_on_the_way() {
         let root = tempfile::tempdir().unwrap();
         let inner = root.path().join("inner");

@@ -1,4 +1,5 @@
-//! The files that a URL names. What a project named by a relative path is reached through no link.
+//! The files that a URL names. No link on the way is somebody else's, or may have been moved there by somebody else: what it
+//! leads to would be sent to the server. What a project named by a relative path is reached through no link.
 //!
 //! Whoever reads a project's file sees that its password is in `pw`, a file of the project. The next `git pull` may put a
 //! link there, to any file of the user's, and its content would go to the project's server. So such a path is walked
@@ -16,6 +17,7 @@ use nix::libc;
 use nix::sys::stat::Mode;
 
 use crate::named_file::{self, PROJECT};
+use crate::store::way::{self, Astray, Links, Missing};
 
 /// What a project's path may not lead to, in words.
 #[derive(Debug)]
@@ -51,7 +53,16 @@ pub(super) fn shown(path: &Path) -> String {
 
 /// Opens a regular file for reading.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    if path.to_str().is_some_and(|path| path.contains(PROJECT)) { walk(path) } else { named_file::open(path) }
+    if path.to_str().is_some_and(|path| path.contains(PROJECT)) {
+        return walk(path);
+    }
+    let way = way::find(path, Missing::Refused, Links::Trusted).map_err(|astray| match astray {
+        Astray::Failed { error, .. } => error,
+        Astray::Refused(why) => refusal(why),
+    })?;
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = File::from(openat(&way.held, way.name.as_os_str(), flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
 /// Reads a regular file of `most` bytes at most.
@@ -152,6 +163,26 @@ mod tests {
         // The project's own directory has become a link since it was found.
         symlink(&project, root.join("moved")).unwrap();
         assert!(said(&root.join("moved/./deep/pw")).contains("moved is a symbolic link"));
+    }
+
+    /// Whose a link is does not say who moved it to where it is; what it leads to would be sent to the server.
+    #[test]
+    fn a_link_that_anybody_can_have_moved_there_is_not_followed_to_a_password() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        std::fs::write(root.join("secret"), "mine").unwrap();
+        std::fs::create_dir(root.join("open")).unwrap();
+        symlink("../secret", root.join("open/pw")).unwrap();
+        for (mode, is_read) in [(0o700, true), (0o1777, false), (0o777, false)] {
+            std::fs::set_permissions(root.join("open"), std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = read(&root.join("open/pw"), 100);
+            assert_eq!(read.is_ok(), is_read, "{mode:o}");
+            assert!(
+                read.err()
+                    .is_none_or(|error| is_refusal(&error) && error.to_string().contains("moved there"))
+            );
+        }
     }
 
     #[test]

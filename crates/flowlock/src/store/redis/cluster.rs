@@ -19,8 +19,11 @@ use crate::sync::lock;
 const MOST_ROUTES: usize = 10_000;
 /// The most that a map of all slots may take up: each of 16,384 by itself, with its nodes.
 const LARGEST_MAP: usize = 16 << 20;
-/// How many nodes are remembered.
+/// How many nodes are remembered, or asked one after the other.
 const MOST_NODES: usize = 1_000;
+/// With how many nodes there are connections, besides those that have namespaces: a node may send on to any number of
+/// others.
+const MOST_CONNECTED: usize = 16;
 
 /// The nodes of a cluster.
 #[derive(Debug)]
@@ -37,6 +40,17 @@ struct Known {
     /// Where a namespace was last.
     routes: HashMap<String, Address>,
     primaries: HashMap<Address, Arc<Primary>>,
+}
+
+impl Known {
+    /// Lets go of connections, if there are many, that are with no node of a namespace's, and not with this one. Who uses one
+    /// just now keeps it.
+    fn let_go(&mut self, besides: &Address) {
+        if self.primaries.len() > MOST_CONNECTED {
+            let used: HashSet<_> = self.routes.values().chain([besides]).collect();
+            self.primaries.retain(|address, _| used.contains(address));
+        }
+    }
 }
 
 impl Cluster {
@@ -141,8 +155,13 @@ impl Cluster {
     }
 
     fn node_in(&self, known: &mut Known, address: &Address) -> Arc<Primary> {
-        let make = || Arc::new(Primary::new(&self.dialler, address, Part::Node, self.patience));
-        known.primaries.entry(address.clone()).or_insert_with(make).clone()
+        if let Some(node) = known.primaries.get(address) {
+            return node.clone();
+        }
+        let node = Arc::new(Primary::new(&self.dialler, address, Part::Node, self.patience));
+        known.primaries.insert(address.clone(), node.clone());
+        known.let_go(address);
+        node
     }
 
     /// Learns the other nodes. What cannot be learned costs only choice when a node is lost.
@@ -201,5 +220,38 @@ fn fields(value: &Value) -> &[Value] {
     match value {
         Value::Array(fields) => fields,
         _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::url::Options;
+    use super::*;
+
+    /// A node may name another address with every reply, all of them its own.
+    #[test]
+    fn a_node_that_sends_on_and_on_gets_no_more_connections_than_nodes_with_namespaces_and_a_few() {
+        let options = Options::parse("redis+cluster://127.0.0.1:1").unwrap();
+        let seed = Address::Tcp { host: "127.0.0.1".into(), port: 1 };
+        let dialler = Arc::new(Dialler::new(options));
+        let cluster = Cluster::new(&dialler, std::slice::from_ref(&seed), Duration::from_secs(1));
+        let sent_on = |tag: &str, code: &str, port: usize| {
+            let reply = format!("-{code} 1 127.0.0.1:{port}\r\n");
+            let Value::ServerError(error) = redis::parse_redis_value(reply.as_bytes()).unwrap() else {
+                panic!("no error")
+            };
+            cluster.redirected(tag, &seed, &error).unwrap()
+        };
+        let other = sent_on("other", "MOVED", 7);
+        for port in 10..1_000 {
+            let node = sent_on("tag", if port % 2 == 0 { "MOVED" } else { "ASK" }, port);
+            assert_eq!(node.address(), &seed.with_port(u16::try_from(port).unwrap()));
+            let connected = lock(&cluster.known).primaries.len();
+            assert!(connected <= MOST_CONNECTED, "{connected} after {port}");
+        }
+        assert!(
+            Arc::ptr_eq(&other, &cluster.primary("other").unwrap()),
+            "whoever has a namespace stays connected"
+        );
     }
 }

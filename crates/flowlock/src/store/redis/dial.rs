@@ -13,6 +13,9 @@ use super::wire::Wire;
 use crate::store::Limits;
 use crate::sync::lock;
 
+/// How many servers are remembered to have answered.
+const MOST_GREETED: usize = 1_000;
+
 /// What the server at an address is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -49,7 +52,12 @@ impl Dialler {
         let known = if lock(&self.greeted).contains(address) { Known::Before } else { Known::Not };
         let part = if (part, known) == (Part::Alone, Known::Before) { Part::Again } else { part };
         let wire = dial(&self.options, address, part, known, limits)?;
-        lock(&self.greeted).insert(address.clone());
+        let mut greeted = lock(&self.greeted);
+        if greeted.len() >= MOST_GREETED {
+            greeted.clear();
+        }
+        greeted.insert(address.clone());
+        drop(greeted);
         Ok(wire)
     }
 }

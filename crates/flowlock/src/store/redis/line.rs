@@ -53,6 +53,9 @@ pub(super) struct Replies {
     pub(super) tail: Option<Value>,
 }
 
+/// The number of the newest connection of this process.
+static NEWEST: AtomicU64 = AtomicU64::new(0);
+
 /// A shared connection to one server.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -61,7 +64,7 @@ pub(super) struct Line {
     part: Part,
     /// No attempt to connect takes longer.
     patience: Duration,
-    /// How many connections it has had.
+    /// The number of its connection, among all of this process.
     dials: AtomicU64,
     place: Mutex<Place>,
     #[cfg(test)]
@@ -114,7 +117,8 @@ impl Line {
         &self.address
     }
 
-    /// How many connections it has had: the same number means the same connection.
+    /// The number of its newest connection, 0 before the first: the same number means the same connection, also if another
+    /// line to the server has taken the place of this one.
     pub(super) fn dials(&self) -> u64 {
         self.dials.load(Ordering::Relaxed)
     }

@@ -33,7 +33,7 @@ pub(super) struct Evaluated {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     pub at: Address,
-    /// How many connections there were by then.
+    /// The number of the newest connection by then.
     pub dials: u64,
 }
 

@@ -28,9 +28,9 @@ impl Primary {
         self.shared.address()
     }
 
-    /// How many connections it has had for commands.
+    /// The number of its newest connection for commands: none has the same.
     pub(super) fn dials(&self) -> u64 {
-        self.shared.dials() + self.waiting.dials()
+        self.shared.dials().max(self.waiting.dials())
     }
 
     /// A connection for one who listens.

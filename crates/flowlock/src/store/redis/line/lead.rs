@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use redis::Value;
 
-use super::{Fate, Job, Line, Replies, Waiter};
+use super::{Fate, Job, Line, NEWEST, Replies, Waiter};
 use crate::store::Limits;
 use crate::store::redis::failure::{self, Failure, Trouble};
 use crate::store::redis::wire::Wire;
@@ -43,7 +43,7 @@ impl<'l> Lead<'l> {
             Some(wire) => wire,
             None => match self.line.dial(limits) {
                 Ok(wire) => {
-                    self.line.dials.fetch_add(1, Ordering::Relaxed);
+                    self.line.dials.store(NEWEST.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                     Box::new(wire)
                 }
                 // The next one may be more patient.

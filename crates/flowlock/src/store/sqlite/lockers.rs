@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::stat::{major, minor};
+
 use super::failure::is_locked;
 use super::place::Place;
 use crate::store::{Limits, StoreError, StoreErrorKind};
@@ -107,7 +109,8 @@ pub(super) enum Kind {
 /// looked for.
 pub(super) fn locks_on(path: &Path, kind: Kind, limits: &Limits) -> Vec<Lock> {
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
-    let wanted = Wanted { inode: meta.ino(), kind, name: path.file_name().unwrap_or_default() };
+    let (device, inode) = (meta.dev(), meta.ino());
+    let wanted = Wanted { device, inode, kind, name: path.file_name().unwrap_or_default() };
     wanted.locks(limits)
 }
 
@@ -167,6 +170,7 @@ fn all_in_the_way(store: &Place, limits: &Limits) -> Vec<InTheWay> {
 /// What is looked for: locks of one kind on one file.
 #[derive(Debug, Clone, Copy)]
 struct Wanted<'n> {
+    device: u64,
     inode: u64,
     kind: Kind,
     /// What the file is called here. Most who have it open call it the same.
@@ -239,11 +243,24 @@ impl Wanted<'_> {
         };
         let shared = words.nth(1)? == "READ";
         let pid = words.next()?.parse().ok().filter(|pid| *pid > 0);
-        let file = words.next()?.rsplit(':').next()?;
+        let (device, file) = words.next()?.rsplit_once(':')?;
         let (begin, end) = (words.next()?.parse().ok()?, words.next()?.parse().unwrap_or(u64::MAX));
         let keeper = pid.map_or(Keeper::Unseen, Keeper::Process);
-        let is_wanted = kind == self.kind && file.parse() == Ok(self.inode);
+        let is_wanted = kind == self.kind && file.parse() == Ok(self.inode) && self.may_lie_on(device);
         is_wanted.then_some(Lock { bytes: (begin, end), shared, keeper })
+    }
+}
+
+impl Wanted<'_> {
+    /// Whether the file may lie on this device, as `/proc/locks` has it: anybody can have a file with the same number elsewhere.
+    /// File systems without a device of their own (btrfs, overlays) tell `stat` another number than the kernel has here.
+    fn may_lie_on(&self, device: &str) -> bool {
+        let number = |digits| u64::from_str_radix(digits, 16).ok();
+        let Some((a, b)) = device.split_once(':').and_then(|(a, b)| number(a).zip(number(b))) else {
+            return false;
+        };
+        let own = major(self.device);
+        (a, b) == (own, minor(self.device)) || (a, own) == (0, 0)
     }
 }
 
@@ -264,12 +281,22 @@ mod tests {
     use super::*;
 
     fn wanted(inode: u64, kind: Kind) -> Wanted<'static> {
-        Wanted { inode, kind, name: OsStr::new("file") }
+        Wanted { device: nix::sys::stat::makedev(8, 1), inode, kind, name: OsStr::new("file") }
+    }
+
+    #[test]
+    fn a_lock_on_another_devices_file_with_the_same_number_is_none_on_this() {
+        let line = |device: &str| format!("2: OFDLCK ADVISORY  READ -1 {device}:4711 5 5");
+        let none = Wanted { device: nix::sys::stat::makedev(0, 0x2d), ..wanted(4711, Kind::Bytes) };
+        let some = wanted(4711, Kind::Bytes);
+        let is_on = |wanted: &Wanted<'_>, device: &str| wanted.parse(&line(device)).is_some();
+        assert!(is_on(&some, "08:01") && !is_on(&some, "08:02") && !is_on(&some, "00:2d"));
+        assert!(is_on(&none, "00:2d") && is_on(&none, "00:30") && !is_on(&none, "08:01"));
     }
 
     #[test]
     fn a_line_of_the_kernel_is_read_or_passed_over() {
-        let ofd = "2: OFDLCK ADVISORY  READ -1 00:2d:4711 5 5";
+        let ofd = "2: OFDLCK ADVISORY  READ -1 08:01:4711 5 5";
         let lock = Lock { bytes: (5, 5), shared: true, keeper: Keeper::Unseen };
         assert_eq!(wanted(4711, Kind::Bytes).parse(ofd), Some(lock));
         let whole = "1: POSIX  ADVISORY  WRITE 12 08:01:4711 0 EOF";
@@ -318,8 +345,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("one");
         let _locked = locked(&path);
+        let meta = fs::metadata(&path).unwrap();
         let wanted = Wanted {
-            inode: fs::metadata(&path).unwrap().ino(),
+            device: meta.dev(),
+            inode: meta.ino(),
             kind: Kind::Bytes,
             name: path.file_name().unwrap(),
         };

@@ -78,9 +78,10 @@ fn beside_a_file_of_another_program_nothing_is_made() {
     let cli = cli();
     let home = cli.home();
     fs::write(home.join("config"), "[core]\n".repeat(100)).unwrap();
-    flowlock_testkit::sql(&home.join("app.db"), "create table theirs (a)");
+    flowlock_testkit::sql(home.join("app.db"), "create table theirs (a)");
     let names = || {
-        let mut names: Vec<_> = fs::read_dir(home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
     };

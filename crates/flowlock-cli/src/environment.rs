@@ -92,8 +92,10 @@ impl Files {
 
     /// For a process of flowlock's own, which makes these files in it, and these directories with files.
     pub(crate) fn of_our_own(files: &[&str], directories: &[&'static str]) -> io::Result<Self> {
-        let made = files.iter().map(|name| (*name).to_owned()).collect();
-        Ok(Self { made, directories: directories.to_vec(), ..Self::new()? })
+        let mut new = Self::new()?;
+        new.made = files.iter().map(|name| (*name).to_owned()).collect();
+        new.directories = directories.to_vec();
+        Ok(new)
     }
 
     /// Where it is, for other processes.

@@ -33,8 +33,6 @@ const LARGEST_WAL: u32 = 4 << 20;
 /// The longest value or row. The longest honest one, a run with 1,000 claims and 256 KiB of names, takes less than a
 /// quarter of it.
 const LONGEST_VALUE: i32 = 4 << 20;
-/// The longest statement, be it one of the schema as it stands in the file.
-const LONGEST_STATEMENT: i32 = 64 << 10;
 /// Network file systems by their `statfs` magic number (linux/magic.h and the file systems' own headers).
 const NETWORK: [(i64, &str); 11] = [
     (0x6969, "NFS"),
@@ -105,11 +103,7 @@ fn connect(store: &Place, clock: &Clock) -> Result<Connection, StoreError> {
         Connection::open_with_flags_and_vfs(store.inside(), flags, vfs::name()?).map_err(translate)?;
     clock.mind(&mut sql)?;
     // Before anything is read: a value of a gigabyte would be taken into memory before anybody could judge it.
-    for (limit, most) in
-        [(Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE), (Limit::SQLITE_LIMIT_SQL_LENGTH, LONGEST_STATEMENT)]
-    {
-        sql.set_limit(limit, most).map_err(translate)?;
-    }
+    sql.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE).map_err(translate)?;
     // Nothing runs that stands in the file, whoever wrote it there, and no statement can reach what is not a row.
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),

@@ -82,6 +82,7 @@ fn beside_a_file_of_another_program_nothing_is_made() {
     let names = || {
         let mut names: Vec<_> =
             fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.retain(|name: &std::ffi::OsString| !name.as_encoded_bytes().starts_with(b"."));
         names.sort();
         names
     };

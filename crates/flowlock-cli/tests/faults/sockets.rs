@@ -70,10 +70,11 @@ fn a_servers_own_socket_is_used_and_one_that_a_stranger_put_there_gets_no_passwo
     // A link of root's, which whoever owns the directory that it was made in moved here.
     let moved = everybodys.path().join("moved.sock");
     symlink(directory.join("s"), &moved).unwrap();
-    let moves = "moved.sock is a symbolic link that may have been moved there".to_owned();
+    let not_followed = "moved.sock is a symbolic link that may have been moved there".to_owned();
     let puts = format!("belongs to user {EVE}, and everybody may write {}", everybodys.path().display());
     let links = format!("is a symbolic link made by user {EVE}");
-    for (path, said) in [(&planted, &puts), (&link, &links), (&moved, &moves), (&directory.join("s"), &puts)]
+    for (path, said) in
+        [(&planted, &puts), (&link, &links), (&moved, &not_followed), (&directory.join("s"), &puts)]
     {
         let cli = at(&alice, path);
         once(&alice, &cli).code(78).stdout("").stderr_has(said);

@@ -105,7 +105,7 @@ mod tests {
         let store = Place::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
         let patient = Limits::within(Duration::from_mins(1));
         let interrupted = Limits { interrupted: Some(Arc::new(AtomicBool::new(true))), ..patient.clone() };
-        let late = Limits::until(patient.until - Duration::from_mins(2));
+        let late = Limits::until(patient.until.checked_sub(Duration::from_mins(2)).unwrap());
         let write = |file: &mut OpenFile| {
             let large = "insert or replace into epoch (ns, epoch) values (99, hex(zeroblob(60000)))";
             file.write(|sql| sql.execute(large, []).map_err(super::super::super::failure::translate))

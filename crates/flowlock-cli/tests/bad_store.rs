@@ -72,6 +72,20 @@ fn a_file_that_is_no_store_is_refused_by_what_it_is() {
     assert_eq!(fs::read_to_string(home.join("text")).unwrap(), "hello\n".repeat(100));
 }
 
+/// Each step would fail with an error about the owner and mode of the file.
+#[test]
+fn a_store_whose_journal_another_program_took_away_is_refused_by_what_it_lacks() {
+    let cli = cli();
+    cli.run(["outputs", "create", "a"]).code(0);
+    let store = cli.home().join("store/flowlock.db");
+    flowlock_testkit::sql(&store, "pragma journal_mode = delete");
+    cli.run(["outputs"])
+        .code(78)
+        .stderr_has("has no write-ahead journal, because another program took that away");
+    flowlock_testkit::sql(&store, "pragma journal_mode = wal");
+    assert!(cli.run(["outputs"]).code(0).out().contains("\na "));
+}
+
 /// A project may name any file below itself as its store.
 #[test]
 fn beside_a_file_of_another_program_nothing_is_made() {

@@ -177,6 +177,14 @@ fn a_store_that_a_stranger_put_there_is_not_used() {
     eve.shell(&eve.cli, "chmod 666 ~/everybodys/*; chmod 1777 ~/everybodys/s.db-wake").code(0);
     let ended = alice.run(&alice.cli.clone().with("FLOWLOCK_STORE", &store), &run("-l x", "echo ran"));
     ended.code(78).stdout("").stderr_has("belongs to user 12345, neither to you nor to root");
+    // Root uses every user's, but not where anybody can have been there before it.
+    let roots = eve.cli.clone().with("FLOWLOCK_STORE", &store);
+    let ended = roots.run(run("-l x", "echo ran"));
+    ended.code(78).stdout("").stderr_has("they may have put it there to be used by root");
+    fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o755)).unwrap();
+    eve.shell(&eve.cli, "chmod 600 ~/everybodys/s.db*; chmod 700 ~/everybodys/s.db-wake").code(0);
+    roots.run(run("-l x", "echo ran")).code(0).stdout("ran\n");
+    fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o1777)).unwrap();
 
     // Nor is the user's own store made in a directory of theirs.
     let state = everybodys.join("state");

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::failure::{at_path, unusable};
-use super::identity::is_open_here;
+use super::identity::unless_open;
 use super::life::FILE_NUMBERS;
 use super::place::Place;
 use super::schema::APPLICATION_ID;
@@ -73,11 +73,8 @@ pub(super) fn is_leftover(draft: &Place, made_of_it: &str) -> bool {
 }
 
 /// Refuses a write-ahead journal or its index beside a store that is there, unless they may be `SQLite`'s, be they cut
-/// off or full of nothing. Not while this process has the store open: closing the index would drop its locks.
+/// off or full of nothing. Not if this process has the store open, and so has seen that.
 pub(super) fn refuse_others_journals(store: &Place, side: &SideFiles) -> Result<(), StoreError> {
-    if is_open_here(store) {
-        return Ok(());
-    }
     let journal = WAL_MAGICS.map(u32::to_be_bytes);
     let index = [INDEX_VERSION.to_ne_bytes()];
     for (suffix, beginnings) in [("-wal", &journal[..]), ("-shm", &index[..])] {
@@ -85,8 +82,9 @@ pub(super) fn refuse_others_journals(store: &Place, side: &SideFiles) -> Result<
         if place.look().is_ok_and(|meta| side.is_shared_with_the_store(&meta)) {
             continue;
         }
+        let look = || place.open_to_read().and_then(|file| may_begin(file, beginnings));
         // What this user may not read SQLite cannot write either, and says so; what is no file is refused as such.
-        if matches!(place.open_to_read().and_then(|file| may_begin(file, beginnings)), Ok(false)) {
+        if matches!(unless_open(store, look), Some(Ok(false))) {
             return Err(is_in_the_way(&place));
         }
     }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, OpenFlags};
 
 use super::clear::{clear_journals, is_leftover};
-use super::failure::{at_path, translate};
+use super::failure::{at_path, translate, unusable};
 use super::place::{DRAFT, DRAFT_DIGITS, Missing, Place};
 use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::side::SideFiles;
 use super::turn::Turnstile;
-use super::vfs;
+use super::{sleep, vfs};
 use crate::store::{Limits, StoreError};
 
 /// How long another user may take to make the store that this process began to make too.
@@ -96,7 +96,10 @@ fn draft_of(rest: &str) -> Option<&str> {
 fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
     side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
     vfs::judge_by(draft, side.rule(), Missing::Made);
+    // No long work, and nobody else's: it is done whole, or there is no store.
+    let limits = sleep::within(None);
     let written = fill(draft);
+    sleep::within(limits);
     vfs::forget(draft);
     written
 }
@@ -109,8 +112,21 @@ fn fill(draft: &Place) -> Result<(), StoreError> {
     sql.pragma_update(None, "application_id", APPLICATION_ID).map_err(translate)?;
     sql.pragma_update(None, "user_version", SCHEMA).map_err(translate)?;
     sql.execute_batch("commit;").map_err(translate)?;
-    sql.pragma_update(None, "journal_mode", "wal").map_err(translate)?;
+    keep_a_journal(&sql)?;
     sql.close().map_err(|(_, error)| translate(error))
+}
+
+/// Gives the file a write-ahead journal. To the statement's end: an error while the file is written comes after the answer,
+/// and a store without the journal could never be written.
+fn keep_a_journal(sql: &Connection) -> Result<(), StoreError> {
+    let mut statement = sql.prepare("pragma journal_mode = wal").map_err(translate)?;
+    let modes = statement.query_map([], |row| row.get(0)).map_err(translate)?;
+    let modes: Vec<String> = modes.collect::<rusqlite::Result<_>>().map_err(translate)?;
+    if modes == ["wal"] {
+        Ok(())
+    } else {
+        Err(unusable("SQLite gives the store no write-ahead journal".into()))
+    }
 }
 
 /// Moves the draft to its place; somebody else may have been faster, then theirs counts.
@@ -127,6 +143,35 @@ fn publish(draft: &Place, store: &Place) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_is_made_whole_although_its_maker_waits_no_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Place::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
+        let late = Limits::until(Instant::now().checked_sub(Duration::from_mins(1)).unwrap());
+        let before = sleep::within(Some(late));
+        let made = create(&store, &Limits::within(Duration::from_secs(5)));
+        sleep::within(before);
+        made.unwrap();
+        let asked = "pragma journal_mode";
+        let sql = Connection::open(store.path()).unwrap();
+        assert_eq!(sql.query_row(asked, [], |row| row.get::<_, String>(0)).unwrap(), "wal");
+    }
+
+    #[test]
+    fn a_journal_that_could_not_be_given_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("draft");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let sql = Connection::open_with_flags_and_vfs(&path, flags, vfs::name().unwrap()).unwrap();
+        sql.execute_batch("pragma journal_mode = off; create table t (a)").unwrap();
+        // Nothing can be written from here on.
+        let late = Limits::until(Instant::now().checked_sub(Duration::from_mins(1)).unwrap());
+        let before = sleep::within(Some(late));
+        let kept = keep_a_journal(&sql);
+        sleep::within(before);
+        assert!(kept.is_err());
+    }
 
     #[test]
     fn only_names_that_flowlock_makes_are_leftovers() {

@@ -43,8 +43,7 @@ impl OpenFile {
     pub(super) fn open(store: &Place, limits: &Limits) -> Result<Self, StoreError> {
         let clock = Clock::default();
         let _timed = clock.start(limits);
-        let sql = open::open(store, limits, &clock)?;
-        let counted = Counted::new(store)?;
+        let (sql, counted) = open::open(store, limits, &clock)?;
         open::tune(&sql)?;
         let (beside, index_bytes) = beside(store);
         Ok(Self { sql, _counted: counted, clock, beside, index_bytes, journal: None })

@@ -33,10 +33,11 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// How often each store is open in this process. Closing any descriptor of its files would drop the locks of all.
+/// How often each store is open in this process, or about to be. Closing any descriptor of its files would drop the locks
+/// of all.
 static OPEN: Mutex<BTreeMap<Identity, usize>> = Mutex::new(BTreeMap::new());
 
-/// One of those, until dropped.
+/// One of those, until dropped: from before `SQLite` opens the store until after it has closed it.
 #[derive(Debug)]
 pub(super) struct Counted(Identity);
 
@@ -45,6 +46,11 @@ impl Counted {
         let identity = Identity::of(store.inside())?;
         *lock(&OPEN).entry(identity).or_default() += 1;
         Ok(Self(identity))
+    }
+
+    /// Whether it is still this file that has the name.
+    pub(super) fn is_at(&self, store: &Place) -> bool {
+        Identity::of(store.inside()).is_ok_and(|identity| identity == self.0)
     }
 }
 
@@ -60,7 +66,84 @@ impl Drop for Counted {
     }
 }
 
-/// Whether this process has the store open.
-pub(super) fn is_open_here(store: &Place) -> bool {
-    Identity::of(store.inside()).is_ok_and(|identity| lock(&OPEN).contains_key(&identity))
+/// Opens and closes files of a store, to look into them; not if this process has the store open. Nor does any thread begin to
+/// open it meanwhile: closing would drop the locks that it got.
+pub(super) fn unless_open<T>(store: &Place, look: impl FnOnce() -> T) -> Option<T> {
+    let identity = Identity::of(store.inside()).ok();
+    let open = lock(&OPEN);
+    let is_open = identity.is_some_and(|identity| open.contains_key(&identity));
+    (!is_open).then(look)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::time::Duration;
+
+    use super::super::file::OpenFile;
+    use super::super::lockers::{Kind, Lock, locks_on};
+    use super::super::place::Missing;
+    use crate::store::Limits;
+
+    use super::*;
+
+    /// The byte of the journal's index that a process locks as long as it has the store open (`DMS` in `SQLite`'s
+    /// `os_unix.c`). Whoever finds it free makes the index anew.
+    const IN_USE: u64 = 128;
+
+    #[test]
+    fn a_thread_that_looks_into_a_store_before_it_opens_it_drops_no_lock_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s.db");
+        let store = || Place::find(&path, Missing::Refused).unwrap();
+        let limits = Limits::within(Duration::from_secs(20));
+        drop(OpenFile::open(&store(), &limits).unwrap());
+        let index = store().beside("-shm");
+        let is_locked = || {
+            let all = locks_on(index.inside(), Kind::Bytes, &limits);
+            let is_it = |lock: &Lock| (lock.bytes.0..=lock.bytes.1).contains(&IN_USE);
+            all.iter().any(|lock| is_it(lock) && lock.keeper.pid() == Some(std::process::id()))
+        };
+        let (together, unlocked) = (Barrier::new(3), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for round in 0..200 {
+                        together.wait();
+                        let open = OpenFile::open(&store(), &limits);
+                        together.wait();
+                        if open.is_err() || !is_locked() {
+                            lock(&unlocked).push((round, open.err()));
+                        }
+                        together.wait();
+                    }
+                });
+            }
+        });
+        let unlocked = unlocked.into_inner().unwrap();
+        assert!(unlocked.is_empty(), "{unlocked:?}");
+    }
+
+    #[test]
+    fn nobody_begins_to_open_a_store_while_somebody_looks_into_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
+        std::fs::write(place.inside(), "").unwrap();
+        let (began, counted) = (Barrier::new(2), std::sync::atomic::AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let looked = unless_open(&place, || {
+                scope.spawn(|| {
+                    began.wait();
+                    let _counted = Counted::new(&place).unwrap();
+                    counted.store(true, std::sync::atomic::Ordering::SeqCst);
+                });
+                began.wait();
+                !counted.load(std::sync::atomic::Ordering::SeqCst)
+            });
+            assert_eq!(looked, Some(true));
+        });
+        assert_eq!(unless_open(&place, || ()), Some(()), "it is open no more");
+        let _counted = Counted::new(&place).unwrap();
+        assert_eq!(unless_open(&place, || ()), None);
+    }
 }

@@ -192,6 +192,7 @@ impl SqliteStore {
         let mut inner = self.inner(&limits)?;
         let Inner { file, identity, .. } = &mut *inner;
         let file = self.usable(file, *identity, &limits)?;
+        let _timed = file.timed(&limits);
         let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
         let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
         let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;

@@ -13,7 +13,7 @@ use super::clear::{application_id, refuse_others_journals};
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate, unusable};
-use super::identity::is_open_here;
+use super::identity::{Counted, unless_open};
 use super::lockers;
 use super::place::{Missing, Place};
 use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
@@ -51,8 +51,13 @@ const NETWORK: [(i64, &str); 11] = [
 /// What `SQLite` opens, after the store's name.
 const SQLITES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// Opens the store, and makes it first if nothing is there. `limits` are for waiting until somebody else has made it.
-pub(super) fn open(store: &Place, limits: &Limits, clock: &Clock) -> Result<Connection, StoreError> {
+/// Opens the store, and makes it first if nothing is there. `limits` are for waiting until somebody else has made it. The
+/// connection is to be closed first, then it is no longer counted.
+pub(super) fn open(
+    store: &Place,
+    limits: &Limits,
+    clock: &Clock,
+) -> Result<(Connection, Counted), StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
@@ -71,15 +76,16 @@ pub(super) fn open(store: &Place, limits: &Limits, clock: &Clock) -> Result<Conn
     vfs::judge_by(store, Rule::of(&meta), Missing::Refused);
     vfs::met_a_lease();
     vfs::met_anothers();
+    let counted = Counted::new(store)?;
     let opened = connect(store, clock).and_then(|sql| {
         check_content(store, &sql)?;
-        Ok(sql)
+        if counted.is_at(store) { Ok(sql) } else { Err(exchanged(store)) }
     });
     let lease = || SQLITES.iter().find_map(|suffix| lockers::leased(&store.beside(suffix)));
     match vfs::met_a_lease().then(lease).flatten() {
         Some(busy) => Err(busy),
         None if vfs::met_anothers() => Err(exchanged(store)),
-        None => opened,
+        None => Ok((opened?, counted)),
     }
 }
 
@@ -163,10 +169,18 @@ fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
 }
 
 /// Refuses a store that somebody else put there: its owner reads, changes and replaces it as they like. One that a group
-/// shares is its members' as well.
+/// shares is its members' as well. Root uses every user's, but where anybody can have been there first.
 fn refuse_strangers(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
     let me = nix::unistd::geteuid();
     let is_shared = meta.mode() & 0o022 == 0o020 && is_member(meta.gid());
+    if me.is_root() && !is_root(meta.uid()) && lies_where_anybody_makes_files(store, meta)? {
+        return Err(unusable(format!(
+            "{} belongs to user {}, and everybody may write its directory, so they may have put it there to be used by root; \
+             name another store, in a directory that not everybody may write",
+            store.shown(),
+            meta.uid()
+        )));
+    }
     if me.is_root() || meta.uid() == me.as_raw() || is_root(meta.uid()) || is_shared {
         return Ok(());
     }
@@ -179,16 +193,23 @@ fn refuse_strangers(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
     )))
 }
 
+/// Whether everybody may make files beside the store, and its owner is not the directory's.
+fn lies_where_anybody_makes_files(store: &Place, meta: &Metadata) -> Result<bool, StoreError> {
+    let directory = std::fs::metadata(store.directory_inside())
+        .map_err(|error| at_path("use the directory of the store", store.directory_path(), error))?;
+    Ok(directory.mode() & 0o002 != 0 && directory.uid() != meta.uid())
+}
+
 /// Refuses a file of another program by its beginning, before anything is made beside it. Only if something would be made,
-/// and not while this process has the store open: closing the file would drop its locks.
+/// and not if this process has the store open, and so has seen that.
 fn refuse_foreign(store: &Place) -> Result<(), StoreError> {
     let is_whole = ["-wal", "-shm", "-wake"].iter().all(|suffix| store.beside(suffix).is_there());
-    if is_whole || is_open_here(store) {
-        return Ok(());
+    let beginning = || unless_open(store, || store.open_to_read().and_then(|file| application_id(&file)));
+    match (!is_whole).then(beginning).flatten() {
+        Some(Ok(application)) => judge_application(store, application),
+        // What this user may not read SQLite cannot read either, and says so.
+        Some(Err(_)) | None => Ok(()),
     }
-    // What this user may not read SQLite cannot read either, and says so.
-    let Ok(application) = store.open_to_read().and_then(|file| application_id(&file)) else { return Ok(()) };
-    judge_application(store, application)
 }
 
 fn judge_application(store: &Place, application: Option<i32>) -> Result<(), StoreError> {
@@ -245,6 +266,16 @@ fn check_content(store: &Place, sql: &Connection) -> Result<(), StoreError> {
     if schema != SCHEMA {
         return Err(unusable(format!(
             "{} has schema {schema}; this flowlock reads and writes schema {SCHEMA}: use the flowlock that made it",
+            store.shown()
+        )));
+    }
+    let mode: String = sql.query_row("pragma journal_mode", [], |row| row.get(0)).map_err(translate)?;
+    if mode != "wal" {
+        return Err(unusable(format!(
+            "{} has no write-ahead journal, because another program took that away (journal_mode {}); give it back with \
+             sqlite3 {} 'pragma journal_mode = wal', and see who may write the file",
+            store.shown(),
+            excerpt(&mode),
             store.shown()
         )));
     }

@@ -17,7 +17,7 @@ use super::SqliteStore;
 use super::clear::is_of_a_store;
 use super::create::create_with;
 use super::failure::{at_path, unusable};
-use super::identity::is_open_here;
+use super::identity::unless_open;
 use super::place::{Missing, Place, way_to};
 use super::side::{SHARED_DIRECTORY, SideFiles};
 use super::wake::holds_others;
@@ -35,9 +35,7 @@ pub(super) fn make_shared(path: &Path, group: u32, patience: Duration) -> Result
     let place = Place::find(directory_of(path), Missing::Made)?;
     let directory = Directory::find(&place)?;
     let store = Place::find(path, Missing::Refused)?;
-    if is_open_here(&store) {
-        return Err(unusable(format!("{} is open in this process; close it first", store.shown())));
-    }
+    unless_open(&store, || ()).ok_or_else(|| is_open_here(&store))?;
     let shared = directory
         .close(&store)
         .and_then(|()| share_everything(&store, group, patience))
@@ -108,7 +106,8 @@ impl Found {
         if meta.gid() == group && meta.mode() & 0o7777 == mode {
             return Ok(None);
         }
-        if !is_ours(&held, suffix).map_err(failed)? {
+        let is_ours = unless_open(&side.place(""), || is_ours(&held, suffix));
+        if !is_ours.ok_or_else(|| is_open_here(&side.place("")))?.map_err(failed)? {
             return Err(unusable(format!(
                 "{} is not what flowlock makes under this name, so it is not given to the group; move it away and try again",
                 place.shown()
@@ -124,6 +123,10 @@ impl Found {
             .and_then(|()| fs::set_permissions(&itself, Permissions::from_mode(self.mode)))
             .map_err(|error| at_path("share", self.place.path(), error))
     }
+}
+
+fn is_open_here(store: &Place) -> StoreError {
+    unusable(format!("{} is open in this process; close it first", store.shown()))
 }
 
 fn is_ours(held: &File, suffix: &str) -> io::Result<bool> {

@@ -39,6 +39,8 @@ const IDS: usize = 1_024;
 const SWEPT: usize = 8;
 /// How many names it looks at for that: those of other users' sockets may be many, and only they can remove them.
 const SEEN: usize = 256;
+/// Among how many of those that lie there these are chosen: whoever may write the directory makes as many as they like.
+const MOST_NAMES: usize = 1 << 16;
 /// A socket's file is left alone so long.
 const SETTLED: Duration = Duration::from_secs(10);
 
@@ -110,7 +112,7 @@ fn sweep(directory: &File) {
         return;
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let names: Vec<_> = names.filter(|name| is_a_clients(name) || is_a_nest(name)).collect();
+    let names: Vec<_> = names.filter(|name| is_a_clients(name) || is_a_nest(name)).take(MOST_NAMES).collect();
     let begin = crate::world::random_u64() as usize % names.len().max(1);
     let looked_at = names.iter().cycle().skip(begin).take(names.len().min(SEEN));
     for name in looked_at.filter(|name| is_old_and_ours(directory, name)).take(SWEPT) {

@@ -100,7 +100,7 @@ mod tests {
         let limits = Limits::within(Duration::from_secs(5));
         let clock = Clock::default();
         let _timed = clock.start(&limits);
-        let sql = open(&Place::find(path, Missing::Refused)?, &limits, &clock)?;
+        let (sql, _counted) = open(&Place::find(path, Missing::Refused)?, &limits, &clock)?;
         sql.execute_batch("begin immediate; pragma user_version = 1; commit")
             .map_err(super::super::super::failure::translate)
     }

@@ -1,4 +1,5 @@
-//! Files that a user or a command names: read whole, but only if they are files, and no larger than they may be.
+//! Files that a user or a command names: read whole, but only if they are files, and no larger than they may be; written only
+//! if nobody else chose what is written.
 //!
 //! A FIFO never ends, `/dev/zero` has no end, and a file of some gigabytes would be read into memory before anybody
 //! sees that it is no password.
@@ -20,6 +21,13 @@ pub(crate) const PROJECT: &str = "/./";
 pub fn open(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Opens a file for writing that is there or is made, be it a pipe or a terminal; what is in it stays. Not by a link of
+/// somebody else's, or one that they may have moved there, nor what they may have put there: they chose what is written over.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub fn open_to_write(path: &Path) -> io::Result<File> {
+    crate::store::way::open_to_write(path)
 }
 
 /// Reads a regular file of `most` bytes at most.

@@ -1,11 +1,9 @@
 //! `flowlock man`: manual pages, from the same parser as everything else.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use nix::fcntl::OFlag;
 
 use crate::exit::{self, Failure};
 use crate::terminal::{self, shown};
@@ -61,14 +59,16 @@ fn write_all(root: clap::Command, directory: &Path) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Writes a page, through no link: whoever may write the directory chose where that leads. Nor does it wait for the
-/// reader of a pipe.
+/// Writes a page into a file, through no link: whoever may write the directory chose where that leads. Nor does it wait for
+/// the reader of a pipe.
 fn write(path: &Path, page: &str) -> std::io::Result<()> {
-    let mut options = std::fs::File::options();
-    options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits());
-    options.open(path)?.write_all(page.as_bytes())
+    if std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(std::io::Error::other(format!(
+            "{} is not a regular file",
+            shown(&path.display().to_string())
+        )));
+    }
+    let mut file = flowlock::named_file::open_to_write(path)?;
+    file.set_len(0)?;
+    file.write_all(page.as_bytes())
 }

@@ -16,6 +16,7 @@ mod places;
 mod power;
 mod privileged;
 mod redis_clients;
+mod results;
 mod sockets;
 mod stopped;
 mod users;

@@ -14,7 +14,7 @@ mod signal;
 pub mod sqlite;
 mod watermark;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
-mod way;
+pub(crate) mod way;
 
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;

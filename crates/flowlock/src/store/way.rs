@@ -8,6 +8,10 @@
     allow(dead_code, reason = "each of them asks for something else")
 )]
 
+mod write;
+
+pub(crate) use self::write::open_to_write;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
@@ -19,6 +23,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::geteuid;
 
@@ -76,6 +81,8 @@ pub(super) enum Links {
     /// Those that this user or root made, and that nobody else can have moved to where they are: any other leads to a place
     /// of somebody else's choice.
     Trusted,
+    /// Those, and the kernel's to what this process holds open (`/dev/stdout`): by the kernel, for what they say is no path.
+    OrHeld,
     /// None, nor `..`, where a project names a place below itself: the user made them, but by a `git pull`.
     None,
 }
@@ -148,6 +155,16 @@ impl<'p> Walk<'p> {
                 Err(error) => return Err(failed("look at", &self.done.join(name), error)),
             };
             let meta = found.metadata().map_err(|error| failed("look at", &self.done.join(&name), error))?;
+            if meta.is_symlink() && self.links == Links::OrHeld && is_in_proc(&self.at) {
+                let held = self.held(&name)?;
+                if self.rest.is_empty() {
+                    return Ok(self.arrive(name, Some(held)));
+                }
+                let meta =
+                    held.metadata().map_err(|error| failed("look at", &self.done.join(&name), error))?;
+                self.enter(&name, held, meta)?;
+                continue;
+            }
             if meta.is_symlink() {
                 self.follow(&name, &found, &meta)?;
                 continue;
@@ -164,6 +181,12 @@ impl<'p> Walk<'p> {
     fn open(&self, name: &OsStr) -> Result<File, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(&self.at, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// What the kernel's own link leads to.
+    fn held(&self, name: &OsStr) -> Result<File, Astray> {
+        let held = openat(&self.at, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        held.map(File::from).map_err(|error| failed("look at", &self.done.join(name), error))
     }
 
     /// Makes a directory on the way, if it may be made.
@@ -185,9 +208,7 @@ impl<'p> Walk<'p> {
         if name == ".." || self.here.mode() & 0o002 == 0 {
             return;
         }
-        // Where an owner is not known to a user namespace, nor is who else is not.
-        let is_the_directorys = meta.uid() == self.here.uid() && (meta.uid() == 0 || !is_root(meta.uid()));
-        if ![0, geteuid().as_raw()].contains(&meta.uid()) && !is_the_directorys {
+        if may_be_planted(&self.here, meta) {
             let (path, directory) = (self.done.join(name), self.done.clone());
             self.open.planted.get_or_insert(Planted { path, owner: meta.uid(), directory });
         }
@@ -231,9 +252,9 @@ impl<'p> Walk<'p> {
                 shown(&target)
             )));
         }
-        if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
+        if !is_trusted(meta) && !is_root(meta.uid()) {
             return Err(Astray::Refused(format!(
-                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is the store you mean, name that",
+                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is what you mean, name that",
                 shown(&path),
                 meta.uid(),
                 shown(&target)
@@ -285,6 +306,19 @@ fn names(path: &Path) -> Vec<OsString> {
     let mut names: Vec<_> = names.collect();
     names.reverse();
     names
+}
+
+/// Whether something lies in a directory which everybody may write, and belongs neither to this user, nor to root, nor to
+/// the directory's owner.
+fn may_be_planted(here: &Metadata, meta: &Metadata) -> bool {
+    // Where an owner is not known to a user namespace, nor is who else is not.
+    let is_the_directorys = meta.uid() == here.uid() && (meta.uid() == 0 || !is_root(meta.uid()));
+    here.mode() & 0o002 != 0 && !is_trusted(meta) && !is_the_directorys
+}
+
+/// Whether the kernel shows processes there.
+fn is_in_proc(directory: &File) -> bool {
+    fstatfs(directory).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// Whether a directory belongs to somebody else, or everybody may write it. Members of a group that may write it are trusted

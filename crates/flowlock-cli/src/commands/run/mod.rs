@@ -7,7 +7,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,16 +45,18 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8, Failure> {
     ended
 }
 
-/// Opened first, so that a place that cannot be written is known before anything is done.
+/// Opened first, so that a place that cannot be written is known before anything is done. It is emptied when it is known to
+/// be what is meant, and no later: what the last run left there must not be taken for the result of one that is killed.
 fn result_file(path: &Path) -> Result<File, Failure> {
     let cannot = |error: std::io::Error| {
         let hint = if error.raw_os_error() == Some(Errno::ENXIO as i32) { "; nobody reads it" } else { "" };
         Failure::usage(format!("--json-result {}: {error}{hint}", shown(&path.display().to_string())))
     };
-    let mut options = File::options();
     // A pipe that nobody reads is an error, and nothing to wait for.
-    options.write(true).create(true).truncate(true).custom_flags(OFlag::O_NONBLOCK.bits());
-    let file = options.open(path).map_err(cannot)?;
+    let file = flowlock::named_file::open_to_write(path).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.is_file() {
+        file.set_len(0).map_err(cannot)?;
+    }
     fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|error| cannot(error.into()))?;
     Ok(file)
 }

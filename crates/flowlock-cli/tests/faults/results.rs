@@ -1,0 +1,80 @@
+//! Files that a command is told to write, where other users would choose what is written over.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+use std::path::Path;
+
+use crate::users::Person;
+
+const ALICE: u32 = 12_345;
+const EVE: u32 = 23_456;
+
+fn set(path: &Path, owner: u32, mode: u32) {
+    chown(path, Some(owner), Some(owner)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn result_in(file: &Path) -> Vec<String> {
+    let claims = format!("-l x --json-result {}", file.display());
+    crate::run(&claims, "echo ran")
+}
+
+#[test]
+fn a_result_is_written_over_no_file_that_somebody_else_chose() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("skipped: only root can play several users");
+        return;
+    }
+    let alice = Person::new(ALICE);
+    let root = tempfile::tempdir().unwrap();
+    set(root.path(), 0, 0o755);
+    let [everybodys, eves, hers] = ["everybodys", "eves", "hers"].map(|name| root.path().join(name));
+    for (directory, owner, mode) in [(&everybodys, 0, 0o1777), (&eves, EVE, 0o755), (&hers, ALICE, 0o700)] {
+        fs::create_dir(directory).unwrap();
+        set(directory, owner, mode);
+    }
+    let precious = hers.join("precious");
+    fs::write(&precious, "mine").unwrap();
+    set(&precious, ALICE, 0o600);
+    let pages = [&everybodys, &eves].map(|place| place.join("pages"));
+    for place in [&everybodys, &eves] {
+        for (name, owner) in [("link", EVE), ("moved", ALICE)] {
+            symlink(&precious, place.join(name)).unwrap();
+            lchown(place.join(name), Some(owner), Some(owner)).unwrap();
+        }
+        fs::hard_link(&precious, place.join("second")).unwrap();
+        symlink(&hers, place.join("pages")).unwrap();
+        lchown(place.join("pages"), Some(ALICE), Some(ALICE)).unwrap();
+    }
+    let planted = everybodys.join("planted");
+    fs::write(&planted, "").unwrap();
+    set(&planted, EVE, 0o666);
+    let said = [
+        ("link", "is a symbolic link made by user 23456"),
+        ("moved", "is a symbolic link that may have been moved there"),
+        ("second", "has 3 hard links, one of which may have been made by anybody"),
+        ("planted", "belongs to user 23456, and may have been put there by anybody"),
+    ];
+    for place in [&everybodys, &eves] {
+        for (name, said) in said.iter().filter(|(name, _)| place.join(name).symlink_metadata().is_ok()) {
+            let ended = alice.run(&alice.cli, &result_in(&place.join(name)));
+            ended.code(64).stdout("").stderr_has(said);
+        }
+    }
+    for pages in pages {
+        let pages = pages.display().to_string();
+        let ended = alice.run(&alice.cli, &["man".to_owned(), "--dir".to_owned(), pages]);
+        ended.code(64).stderr_has("may have been moved there");
+    }
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+    assert_eq!(fs::read_dir(&hers).unwrap().count(), 1, "no page was written");
+    assert_eq!(fs::read(&planted).unwrap(), b"");
+
+    // Her own is written in a directory of everybody's, and written over when it is hers.
+    let own = everybodys.join("own");
+    for _ in 0..2 {
+        alice.run(&alice.cli, &result_in(&own)).code(0).stdout("ran\n");
+        let result: serde_json::Value = serde_json::from_slice(&fs::read(&own).unwrap()).unwrap();
+        assert_eq!(result["outcome"], "committed");
+    }
+}

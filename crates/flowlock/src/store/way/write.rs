@@ -1,0 +1,153 @@
+//! A file that a user names to be written. Whoever may write a directory can put there what leads to another file of the
+//! user's, who would then write over that.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use super::{Astray, Links, Missing, Way, find, is_in_proc, is_strangers, may_be_planted, shown};
+
+/// How often somebody may exchange what is about to be opened.
+const TRIES: usize = 10;
+
+/// Opens a file for writing, without waiting for the reader of a pipe, and makes it if it is missing; what is in it stays.
+/// No link is followed that somebody else made, or may have moved to where it is, and nothing is opened that somebody else
+/// may have put there.
+pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
+    for _ in 0..TRIES {
+        let way = find(path, Missing::Refused, Links::OrHeld).map_err(told)?;
+        match open(&way) {
+            Err(Errno::EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+            Ok(file) => return judged(path, &way, file),
+        }
+    }
+    Err(refused(path, "is exchanged again and again"))
+}
+
+/// What was found is opened, and nothing else: `EAGAIN` if that has the name no more.
+fn open(way: &Way) -> Result<File, Errno> {
+    let usual = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let Some(found) = &way.found else {
+        let new = usual | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let made = openat(&way.held, way.name.as_os_str(), new, Mode::from_bits_truncate(0o666));
+        return made
+            .map(File::from)
+            .map_err(|error| if error == Errno::EEXIST { Errno::EAGAIN } else { error });
+    };
+    // The kernel's links to what this process holds are followed by the kernel.
+    let follow = if is_in_proc(&way.held) { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let opened = match openat(&way.held, way.name.as_os_str(), usual | follow, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ELOOP) => return Err(Errno::EAGAIN),
+        opened => File::from(opened?),
+    };
+    let identity = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino())).ok();
+    if identity(&opened) == identity(found) { Ok(opened) } else { Err(Errno::EAGAIN) }
+}
+
+fn judged(path: &Path, way: &Way, file: File) -> io::Result<File> {
+    let (here, meta) = (way.held.metadata()?, file.metadata()?);
+    if may_be_planted(&here, &meta) {
+        let owner = meta.uid();
+        return Err(refused(
+            path,
+            &format!("belongs to user {owner}, and may have been put there by anybody"),
+        ));
+    }
+    if is_another_files_name(&here, &meta) {
+        let why = format!("has {} hard links, one of which may have been made by anybody", meta.nlink());
+        return Err(refused(path, &why));
+    }
+    Ok(file)
+}
+
+fn is_another_files_name(here: &Metadata, meta: &Metadata) -> bool {
+    meta.is_file() && meta.nlink() > 1 && is_strangers(here)
+}
+
+fn refused(path: &Path, why: &str) -> io::Error {
+    io::Error::other(format!(
+        "{} {why}, so it is not written; name a file in a directory of your own",
+        shown(path)
+    ))
+}
+
+fn told(astray: Astray) -> io::Error {
+    match astray {
+        Astray::Failed { error, .. } => error,
+        Astray::Refused(why) => io::Error::other(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+
+    use super::*;
+
+    const STRANGER: u32 = 23_456;
+
+    #[test]
+    fn a_file_is_made_or_opened_and_keeps_what_is_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| root.path().join(name));
+        drop(open_to_write(&file).unwrap());
+        fs::write(&file, "before").unwrap();
+        symlink("file", &link).unwrap();
+        open_to_write(&link).unwrap().write_all(b"AF").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "AFfore");
+        assert_eq!(open_to_write(&root.path().join("none/x")).unwrap_err().raw_os_error(), Some(2));
+        assert!(open_to_write(root.path()).is_err());
+    }
+
+    #[test]
+    fn what_this_process_holds_open_is_opened_by_its_descriptor() {
+        let root = tempfile::tempdir().unwrap();
+        let held = File::create(root.path().join("gone")).unwrap();
+        fs::remove_file(root.path().join("gone")).unwrap();
+        for way in ["/proc/self/fd", "/dev/fd"] {
+            let path = Path::new(way).join(held.as_raw_fd().to_string());
+            let mut file = open_to_write(&path).unwrap_or_else(|error| panic!("{way}: {error}"));
+            file.write_all(b"x").unwrap();
+        }
+        assert_eq!(held.metadata().unwrap().len(), 1);
+        assert!(open_to_write(Path::new("/dev/null")).is_ok());
+    }
+
+    #[test]
+    fn what_somebody_else_can_have_put_there_is_not_written() {
+        let root = tempfile::tempdir().unwrap();
+        let [open, precious] = ["open", "precious"].map(|name| root.path().join(name));
+        fs::create_dir(&open).unwrap();
+        fs::write(&precious, "mine").unwrap();
+        symlink(&precious, open.join("link")).unwrap();
+        fs::hard_link(&precious, open.join("second")).unwrap();
+        for (mode, is_written) in [(0o755, true), (0o1777, false), (0o777, false)] {
+            fs::set_permissions(&open, Permissions::from_mode(mode)).unwrap();
+            for name in ["link", "second"] {
+                assert_eq!(open_to_write(&open.join(name)).is_ok(), is_written, "{name} {mode:o}");
+            }
+            // Ones own of the last time, as in /tmp.
+            fs::write(open.join("own"), "").unwrap();
+            open_to_write(&open.join("own")).unwrap();
+        }
+        if nix::unistd::geteuid().is_root() {
+            fs::write(open.join("theirs"), "").unwrap();
+            chown(open.join("theirs"), Some(STRANGER), None).unwrap();
+            let said = open_to_write(&open.join("theirs")).unwrap_err().to_string();
+            assert!(said.contains("belongs to user 23456, and may have been put there by anybody"), "{said}");
+            fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
+            lchown(open.join("link"), Some(STRANGER), None).unwrap();
+            let said = open_to_write(&open.join("link")).unwrap_err().to_string();
+            assert!(said.contains("made by user 23456"), "{said}");
+        }
+    }
+}

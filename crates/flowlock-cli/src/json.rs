@@ -146,7 +146,7 @@ pub(crate) fn slot(claim: &Claim) -> Option<String> {
 /// The word for where a run stands, with what its lease and the silence of its process add to it.
 pub(crate) fn state(seen: &Seen) -> &'static str {
     match seen.lease_left_ms {
-        _ if seen.run.revoked => "revoked",
+        _ if seen.run.revoked && seen.run.state.is_holding() => "revoked",
         _ if seen.silent_since_us.is_some() => "absent",
         Some(left) if left <= 0 => "late",
         _ => seen.run.state.as_str(),

@@ -227,6 +227,10 @@ cases! { ($)
     ;
     repeats:
         a_repeated_request_gets_the_current_state,
+        a_process_that_comes_for_the_run_of_a_dead_one_continues_it,
+        neither_of_two_processes_ends_the_run_they_share_by_its_death,
+        a_process_that_comes_for_an_unlocked_run_is_told_so,
+        nobody_is_the_process_of_a_detached_run,
         the_same_attempt_with_another_body_is_refused,
         a_living_run_id_belongs_to_its_first_attempt,
         a_finished_run_id_may_be_used_again,

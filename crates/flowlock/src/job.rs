@@ -270,6 +270,10 @@ impl Job {
     ///
     /// A refusal says when to come back ([`Blocked::retry_after_ms`]): at most half of what is left of the place.
     ///
+    /// Who comes back with the same id and secret while the run has its names continues it, under the same
+    /// [`token`](Grant::token): a task that is delivered again after its worker died. If the first process may still live
+    /// both have the run: it then ends by its lease, not by the death of one of them.
+    ///
     /// # Errors
     /// [`Error::PlaceEnded`] if it came back too late: only a new secret gets a new place.
     ///

@@ -54,6 +54,15 @@ fn the_loser_and_everybody_else_is_told_who_did_it() {
         (Some(user().as_str()), Some(host().as_str()))
     );
     cli.run(["commit", &revoked]).code(79).stderr_has(&format!("\n  unlocked by {me}"));
+    // With that it is over.
+    cli.run(["why", &format!("run:{revoked}")])
+        .stdout_has(": lost(broken), since ")
+        .stdout_has(&format!("\n  unlocked by {me}"));
+    assert_eq!(
+        cli.run(["why", &format!("run:{revoked}"), "--json"]).json()["runs"][0]["state"],
+        "lost(broken)"
+    );
+    cli.run(["run", "--wait", "0", "-o", "c", "--", "true"]).code(0);
 
     cli.run(["outputs", "create", "made"]).code(0);
     let record = cli.run(["outputs", "made", "--json"]).json()["records"][0].clone();

@@ -47,6 +47,26 @@ pub(super) fn who_unlocks_or_ends_a_run_by_hand_is_written_down(stage: &Stage) {
     // What the holder does afterwards is its own.
     assert_eq!(revoked.fails(), "lost(broken)");
     assert_eq!(revoked.acted_on_by(), ann(2_000));
+    // Who unlocked a run stays the one who did, whoever unlocks it again, commits it or ends it.
+    let bob = || {
+        Some(std::sync::Arc::new(flowlock::Origin { user: "bob".to_owned(), ..(*crate::by_hand()).clone() }))
+    };
+    for ending in ["fail", "commit"] {
+        let run = stage.run(&format!("unlocked {ending}")).locks(ending).lease(600).tries();
+        let by_bob = Who { nonce: None, by: bob(), ..run.who() };
+        assert_eq!(run.detaches(), "done");
+        assert_eq!(run.is_unlocked(Unlock::WhenAcknowledged), "done");
+        let how = Unlock::WhenAcknowledged;
+        let (id, token, by) = (run.attempt.id.clone(), run.token(), by_bob.by.clone().expect("bob"));
+        assert_eq!(stage.step(&Step::Unlock { run: id, token, how, by }), Answer::Done);
+        assert_eq!(run.acted_on_by(), ann(0));
+        let step = match ending {
+            "fail" => Step::Fail(by_bob),
+            _ => Step::Commit { who: by_bob, note: None },
+        };
+        assert_eq!(super::word::word(&stage.step(&step)), "lost(broken)");
+        assert_eq!(run.acted_on_by(), ann(0));
+    }
     assert_eq!(stage.written_or_removed_by("committed"), ann(2_000));
     assert_eq!(stage.record("committed").and_then(|record| record.note), Some("here".to_owned()));
     assert_eq!(stage.written_or_removed_by("own"), None);
@@ -310,18 +330,24 @@ pub(super) fn a_detached_run_is_operated_by_its_id_alone(stage: &Stage) {
 }
 
 pub(super) fn a_revoked_run_blocks_until_it_acknowledges(stage: &Stage) {
-    for id in ["fail", "claim"] {
+    for id in ["fail", "claim", "commit", "ask again"] {
         let a = stage.run(&format!("A {id}")).writes(id).tries();
         let b = stage.run(&format!("B {id}")).writes(id).waits();
         assert_eq!(a.is_unlocked(Unlock::WhenAcknowledged), "done");
         a.is("running, revoked");
         assert_eq!(a.detaches(), "not_found");
         assert_eq!(a.refreshes(), "lost(broken)");
-        assert_eq!(a.commits(), "lost(broken)");
         b.is("queued");
-        let answer = if id == "fail" { a.fails() } else { a.claims() };
+        let answer = match id {
+            "fail" => a.fails(),
+            "claim" => a.claims(),
+            // Its work is over, whatever it hoped for.
+            "commit" => a.commits(),
+            _ => a.again(),
+        };
         assert_eq!(answer, "lost(broken)");
         b.is("granted");
+        assert_eq!(a.commits(), "lost(broken)");
     }
     assert_eq!(stage.written(), "");
 }

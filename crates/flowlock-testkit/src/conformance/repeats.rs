@@ -1,9 +1,16 @@
 //! S8: repeats are harmless, late arrivals are nobody's grant, outcomes are remembered.
 
-use flowlock::step::{Answer, Invalid, Patience, Standing};
+use flowlock::step::{Answer, Invalid, Patience, Standing, Unlock};
 
-use super::Stage;
 use super::stage::ByHand;
+use super::{Actor, Stage};
+
+/// Another process that comes for a run.
+fn comes_for<'s>(run: &Actor<'s>, process: &str) -> Actor<'s> {
+    let mut comer = run.stage.run(process).unsent(Patience::HoldPlace(60_000));
+    (comer.attempt, comer.spec) = (run.attempt.clone(), run.spec.clone());
+    comer
+}
 
 pub(super) fn a_repeated_request_gets_the_current_state(stage: &Stage) {
     let a = stage.run("A").locks("l").waits();
@@ -19,6 +26,59 @@ pub(super) fn a_repeated_request_gets_the_current_state(stage: &Stage) {
     assert_eq!(b.again(), "running");
     assert_eq!(b.fails(), "failed");
     assert_eq!(b.again(), "failed");
+}
+
+pub(super) fn a_process_that_comes_for_the_run_of_a_dead_one_continues_it(stage: &Stage) {
+    let first = stage.run("first").locks("x").holds_place(60);
+    first.dies();
+    let second = comes_for(&first, "second");
+    assert_eq!(second.again(), "running");
+    assert_eq!(second.seen().map(|run| run.holder).as_ref(), Some(&second.holder));
+    stage.run("next").locks("x").tries().is("refused(busy)");
+    assert_eq!(second.is_buried(), "done");
+    assert_eq!(second.refreshes(), "held");
+    second.dies();
+    stage.run("next").locks("x").tries().is("running");
+    second.is("lost(died)");
+}
+
+pub(super) fn neither_of_two_processes_ends_the_run_they_share_by_its_death(stage: &Stage) {
+    let first = stage.run("first").locks("x").lease(60).holds_place(60);
+    let second = comes_for(&first, "second");
+    assert_eq!(second.again(), "running");
+    for process in [&first, &second] {
+        let origin = |run: flowlock::Run| run.holder.origin;
+        assert_eq!(process.again(), "running");
+        assert_eq!(first.seen().map(origin), Some(process.holder.origin.clone()), "who came last");
+    }
+    for process in [&first, &second] {
+        process.dies();
+        assert_eq!(process.is_buried(), "done");
+        stage.run("next").locks("x").tries().is("refused(busy)");
+    }
+    stage.pass(60);
+    first.is("running, lapsed");
+}
+
+pub(super) fn a_process_that_comes_for_an_unlocked_run_is_told_so(stage: &Stage) {
+    let first = stage.run("first").locks("x").lease(600).holds_place(60);
+    let next = stage.run("next").locks("x").waits();
+    assert_eq!(first.is_unlocked(Unlock::WhenAcknowledged), "done");
+    let second = comes_for(&first, "second");
+    assert_eq!(second.again(), "lost(broken)");
+    first.is("running, revoked");
+    next.is("queued");
+    first.dies();
+    assert_eq!(second.again(), "lost(broken)");
+    next.is("granted");
+}
+
+pub(super) fn nobody_is_the_process_of_a_detached_run(stage: &Stage) {
+    let run = stage.run("run").locks("x").holds_place(60);
+    assert_eq!(run.detaches(), "done");
+    let second = comes_for(&run, "second");
+    assert_eq!(second.again(), "running");
+    assert_eq!(second.seen().map(|run| (run.detached, run.holder.life)), Some((true, None)));
 }
 
 pub(super) fn the_same_attempt_with_another_body_is_refused(stage: &Stage) {

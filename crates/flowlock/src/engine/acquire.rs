@@ -13,6 +13,7 @@ use crate::rule::Obstacle;
 use crate::run::{LostBy, Outcome, Run, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Cancelled, Invalid, Patience, Standing};
+use crate::world::Life;
 
 impl<T: Tables> Engine<'_, T> {
     pub(super) fn acquire(&mut self, request: &Acquire) -> Result<Answer> {
@@ -178,6 +179,9 @@ impl<T: Tables> Engine<'_, T> {
         if run.spec != request.spec && !run.is_tombstone() {
             return Ok(Answer::Invalid(Invalid::RunIdReused));
         }
+        if run.revoked && run.state.is_holding() {
+            return self.hear_of_unlock(run, &request.holder);
+        }
         self.adopt(&mut run, &request.holder)?;
         if run.state.is_waiting() && !run.present {
             self.revive(&mut run)?;
@@ -211,20 +215,39 @@ impl<T: Tables> Engine<'_, T> {
         self.standing(&run).map(Answer::Standing)
     }
 
-    /// A waiting or granted run belongs to the process that spoke last.
+    /// Who asks once more for a run that was unlocked is told so. That ends it, unless another process may work under it.
+    fn hear_of_unlock(&mut self, mut run: Run, holder: &Holder) -> Result<Answer> {
+        let outcome = Outcome::Lost(LostBy::Broken);
+        if run.holder == *holder || self.is_dead(run.ticket)? {
+            self.finish(&mut run, outcome)?;
+        }
+        Ok(Answer::Standing(Standing::Ended { outcome, blocked: None }))
+    }
+
+    /// A run belongs to the process that came for it last; a detached one to none.
     fn adopt(&mut self, run: &mut Run, holder: &Holder) -> Result<()> {
         let unclaimed = run.state.is_waiting() || run.state == State::Granted;
-        if !unclaimed || run.holder == *holder {
+        let is_continued = run.state == State::Running && !run.detached;
+        if run.holder == *holder || !(unclaimed || is_continued) {
             return Ok(());
         }
-        if run.holder.client != holder.client {
+        if unclaimed && run.holder.client != holder.client {
             self.remove_of_client(run)?;
             self.meta.waiting += 1;
             self.tables.add_of_client(holder.client, run.ticket)?;
         }
-        run.holder = holder.clone();
+        let life = if unclaimed { holder.life } else { self.life_beside(run, holder) };
+        run.holder = Holder { life, ..holder.clone() };
         self.hear(holder.client)?;
         self.save(run)
+    }
+
+    /// The liveness lock of a running run that another process continues. Where the one before may still work, the end of
+    /// neither ends the run: its lease does.
+    fn life_beside(&self, run: &Run, comer: &Holder) -> Option<Life> {
+        let before = run.holder.life?;
+        let replaces = comer.life == Some(before) || !self.world.is_alive(before);
+        comer.life.filter(|_| replaces)
     }
 
     /// The run's process says that it is there for its grant.

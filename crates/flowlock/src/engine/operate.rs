@@ -69,7 +69,8 @@ impl<T: Tables> Engine<'_, T> {
             _ => return Ok(Finished::NotClaimed),
         }
         if run.revoked {
-            return Ok(Finished::Ended { outcome: Outcome::Lost(LostBy::Broken), late: false });
+            // Its work is over: with this it gives its names up.
+            return self.end_revoked(&mut run);
         }
         let late = run.is_late(self.now.boot_ms);
         if late && self.has_leftover()? {
@@ -96,12 +97,22 @@ impl<T: Tables> Engine<'_, T> {
             State::Granted | State::Running => {}
             _ => return Ok(Finished::NotClaimed),
         }
-        let outcome = if run.revoked { Outcome::Lost(LostBy::Broken) } else { Outcome::Failed };
+        if run.revoked {
+            return self.end_revoked(&mut run);
+        }
         let late = run.is_late(self.now.boot_ms);
         self.look_ahead(&run.spec, Records::Untouched)?;
         self.sign(&mut run);
-        self.finish(&mut run, outcome)?;
-        Ok(Finished::Ended { outcome, late })
+        self.finish(&mut run, Outcome::Failed)?;
+        Ok(Finished::Ended { outcome: Outcome::Failed, late })
+    }
+
+    /// An unlocked run says that it is over. Who unlocked it stays written down, whoever says so.
+    fn end_revoked(&mut self, run: &mut Run) -> Result<Finished> {
+        let outcome = Outcome::Lost(LostBy::Broken);
+        self.look_ahead(&run.spec, Records::Untouched)?;
+        self.finish(run, outcome)?;
+        Ok(Finished::Ended { outcome, late: false })
     }
 
     pub(super) fn detach(&mut self, attempt: &Attempt) -> Result<Answer> {
@@ -131,9 +142,13 @@ impl<T: Tables> Engine<'_, T> {
         if !run.state.is_holding() {
             return Ok(Answer::NotFound);
         }
-        self.sign(&mut run);
         // Only a process that runs under a standing lease can be waited for.
-        if how == Unlock::Now || run.state == State::Granted || run.is_late(self.now.boot_ms) {
+        let at_once = how == Unlock::Now || run.state == State::Granted || run.is_late(self.now.boot_ms);
+        // Who asks for it once more changes nothing: the one before unlocked it.
+        if at_once || !run.revoked {
+            self.sign(&mut run);
+        }
+        if at_once {
             self.finish(&mut run, Outcome::Lost(LostBy::Broken))?;
         } else {
             run.revoked = true;

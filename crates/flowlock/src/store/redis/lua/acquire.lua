@@ -78,6 +78,13 @@ local function again(run)
   if spec.text ~= SPEC and spec.lease ~= 0 then
     return { 'invalid', 'run_id_reused' }
   end
+  if run.revoked and holding_states[run.state] then
+    -- That ends it, unless another process may work under it.
+    if run.client == CLIENT and run.life == LIFE and run.origin == ORIGIN or F.is_dead(run) then
+      F.finish(run, 'lost(broken)')
+    end
+    return { 'ended', 'lost(broken)', false }
+  end
   F.adopt(run, CLIENT, LIFE, ORIGIN)
   if waiting_states[run.state] and run.absent then
     F.revive(run)

@@ -153,6 +153,8 @@
     elseif run.state ~= 'running' then
       return { 'unclaimed' }
     elseif run.revoked then
+      -- Its work is over: with this it gives its names up.
+      F.finish(run, 'lost(broken)')
       return { 'ended', 'lost(broken)', 0 }
     end
     local late = F.is_late(run)

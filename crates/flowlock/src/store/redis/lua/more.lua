@@ -356,17 +356,29 @@ F.life_from = function(text)
   return text ~= '' and text or nil
 end
 
+-- The liveness lock of a running run that another process continues. Where the one before may still work, the end of
+-- neither ends the run: its lease does.
+local function life_beside(run, life)
+  local before = run.life
+  return before and (before == life or is_dead and is_dead(before)) and life or nil
+end
+
+-- A run belongs to the process that came for it last; a detached one to none.
 F.adopt = function(run, client, life, origin)
   local unclaimed = waiting_states[run.state] or run.state == 'granted'
-  if not unclaimed or run.client == client and run.life == life and run.origin == origin then
+  if run.client == client and run.life == life and run.origin == origin
+    or not unclaimed and (run.state ~= 'running' or run.detached) then
     return
   end
-  if run.client ~= client then
+  if unclaimed and run.client ~= client then
     F.remove_of_client(run)
     run.client = client
     F.add_of_client(run)
   end
-  run.life, run.origin = life, origin
+  if not unclaimed then
+    life = life_beside(run, life)
+  end
+  run.client, run.life, run.origin = client, life, origin
   F.hear(client)
   F.save(run)
 end

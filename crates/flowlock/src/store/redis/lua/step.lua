@@ -40,11 +40,15 @@ local function fail(id, nonce)
   elseif not holding_states[run.state] then
     return { 'unclaimed' }
   end
-  local outcome = run.revoked and 'lost(broken)' or 'failed'
+  if run.revoked then
+    -- Who unlocked it stays written down, whoever says that it is over.
+    F.finish(run, 'lost(broken)')
+    return { 'ended', 'lost(broken)', 0 }
+  end
   local late = F.is_late(run)
   F.sign(run)
-  F.finish(run, outcome)
-  return { 'ended', outcome, late and 1 or 0 }
+  F.finish(run, 'failed')
+  return { 'ended', 'failed', late and 1 or 0 }
 end
 
 -- An acquire of this attempt that is still on its way must not be granted when it arrives.
@@ -154,9 +158,13 @@ local function unlock(id, token, how)
   if not run or run.token ~= token or not holding_states[run.state] then
     return { 'not_found' }
   end
-  F.sign(run)
   -- Only a process that runs under a standing lease can be waited for.
-  if how == 'now' or run.state == 'granted' or F.is_late(run) then
+  local at_once = how == 'now' or run.state == 'granted' or F.is_late(run)
+  -- Who asks for it once more changes nothing: the one before unlocked it.
+  if at_once or not run.revoked then
+    F.sign(run)
+  end
+  if at_once then
     F.finish(run, 'lost(broken)')
   else
     run.revoked = true

@@ -28,7 +28,7 @@
 #include <unistd.h>
 
 /* Kinds of calls, as bits of FAULT_KINDS. The journal uses the same numbers. */
-enum { WRITE = 1, SYNC = 2, SEND = 4, TRUNCATE = 8, RENAME = 16, LINK = 32, UNLINK = 64, OPEN = 128, CREATE = 256, SYNC_FAILED = 512 };
+enum { WRITE = 1, SYNC = 2, SEND = 4, TRUNCATE = 8, RENAME = 16, LINK = 32, UNLINK = 64, OPEN = 128, CREATE = 256, SYNC_FAILED = 512, READ = 1024 };
 enum { NOTHING = 0, KILL_BEFORE = 1, KILL_AFTER = 2, REFUSE_ONCE = 3, REFUSE_FOR_EVER = 4, STOP_BEFORE = 5 };
 enum { GO = 0, GO_AND_DIE = 1, REFUSED = -1 };
 
@@ -224,6 +224,17 @@ int ftruncate64(int fd, off64_t length) {
     return leave(pass, result);
 }
 int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
+
+/* ---- reads ---- */
+
+ssize_t pread64(int fd, void *into, size_t size, off64_t offset) {
+    if (!(kinds & READ)) return syscall(SYS_pread64, fd, into, size, offset);
+    char path[PATH_MAX];
+    int pass = gate(READ, path_of(fd, path));
+    if (pass == REFUSED) return -1;
+    return leave(pass, syscall(SYS_pread64, fd, into, size, offset));
+}
+ssize_t pread(int fd, void *into, size_t size, off_t offset) { return pread64(fd, into, size, offset); }
 
 /* ---- syncs ---- */
 

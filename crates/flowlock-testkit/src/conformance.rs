@@ -276,6 +276,7 @@ cases! { ($)
         nothing_new_is_decided_while_work_is_left_over,
         later_steps_of_any_kind_continue_what_is_left_over,
         an_expired_record_lets_nobody_in_while_its_end_is_left_over,
+        an_input_that_had_expired_stays_so_though_the_clock_goes_back_before_its_end_is_written,
         a_run_is_not_granted_while_the_end_of_its_wait_is_left_over,
         a_late_holder_asks_again_while_older_deadlines_are_left_over,
     ;

@@ -35,6 +35,8 @@ pub enum Call {
     Unlink = 64,
     /// `open` for writing.
     Open = 128,
+    /// `pread`.
+    Read = 1024,
 }
 
 impl Call {

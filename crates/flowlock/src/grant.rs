@@ -116,7 +116,7 @@ impl Grant {
     }
 
     /// Whether the claims are lost, and how; no later than at the deadline. Once lost, always lost, unless the holder
-    /// [insists](Self::insist).
+    /// [insists](Self::insist), or [renews](Self::refresh) what only time had ended.
     pub fn lost(&self) -> Option<Lost> {
         self.held.lost()
     }
@@ -167,12 +167,31 @@ impl Grant {
     }
 
     /// Renews the lease by hand. More often than once a second it only repeats the last answer.
-    pub fn refresh(&self) -> Result<(), Error> {
-        if self.held.was_refreshed_lately() {
-            return self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)));
+    ///
+    /// A lease that had ended begins anew if nobody has needed the names since (`late`); then the claims are not
+    /// [lost](Self::lost), though those who asked to be [told](Self::on_lost) were told that they are.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
+    /// let grant = flowlock.job("j").lock("x").lease(Duration::from_secs(300)).fixed_lease().acquire()?;
+    /// // … one part of the work …
+    /// assert!(!grant.refresh()?.late);
+    /// # grant.commit()?;
+    /// # Ok::<(), flowlock::Error>(())
+    /// ```
+    pub fn refresh(&self) -> Result<Renewed, Error> {
+        if !self.held.was_refreshed_lately() {
+            let limits = self.connection.limits_of_caller();
+            while crate::held::refresh_one(&self.connection, &self.held)? == Refreshed::AskAgain {
+                limits.may_ask_again()?;
+            }
         }
-        crate::held::refresh(&self.connection, std::slice::from_ref(&self.held))?;
-        self.lost().map_or(Ok(()), |by| Err(self.is_lost(by)))
+        self.held.stands_again();
+        match self.lost() {
+            Some(by) => Err(self.is_lost(by)),
+            None => Ok(Renewed { lease_left: self.time_left(), late: self.held.was_renewed_late() }),
+        }
     }
 
     /// Asks the store whether the claims are still held: to be called just before something that cannot be

@@ -1,7 +1,7 @@
 //! A grant as the keeper knows it: its deadline by this process's own clock, and whether it is lost.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::error::Lost;
@@ -59,7 +59,9 @@ pub(crate) struct Held {
     insists: AtomicBool,
     /// It runs as long as it may, and is not renewed any more.
     capped: AtomicBool,
-    lost: OnceLock<Lost>,
+    /// The store's last renewal found that the deadline had passed.
+    renewed_late: AtomicBool,
+    lost: Mutex<Option<Lost>>,
     /// The caller has ended the run: what the store says of it is no news any more.
     ended: AtomicBool,
     told: Arc<Mutex<Listeners>>,
@@ -115,7 +117,8 @@ impl Held {
             trouble: Mutex::new(None),
             insists: AtomicBool::new(false),
             capped: AtomicBool::new(false),
-            lost: OnceLock::new(),
+            renewed_late: AtomicBool::new(false),
+            lost: Mutex::default(),
             ended: AtomicBool::new(false),
             told: Arc::default(),
         }
@@ -136,7 +139,7 @@ impl Held {
 
     /// What is to be done about it; a renewal that is due is taken as asked for.
     pub(crate) fn attention(&self, now: i64) -> Attention {
-        if self.lost.get().is_some() {
+        if lock(&self.lost).is_some() {
             return Attention::Gone;
         }
         let deadline = if self.is_unsettled() { i64::MAX } else { self.deadline_ms.load(Ordering::Acquire) };
@@ -168,8 +171,9 @@ impl Held {
     }
 
     pub(crate) fn lost(&self) -> Option<Lost> {
-        if let Some(by) = self.lost.get() {
-            return Some(*by);
+        let lost = *lock(&self.lost);
+        if lost.is_some() {
+            return lost;
         }
         if self.deadline_ms.load(Ordering::Acquire) > now_ms() {
             return None;
@@ -216,10 +220,7 @@ impl Held {
     /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
     /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
     pub(crate) fn lose(&self, by: Lost) {
-        if self.ended.load(Ordering::Acquire)
-            || self.lost.set(by).is_err()
-            || lock(&self.told).waiting.is_empty()
-        {
+        if self.ended.load(Ordering::Acquire) || !self.latch(by) || lock(&self.told).waiting.is_empty() {
             return;
         }
         let told = self.told.clone();
@@ -230,13 +231,35 @@ impl Held {
         }
     }
 
+    /// Whether it was not lost before.
+    fn latch(&self, by: Lost) -> bool {
+        let mut lost = lock(&self.lost);
+        let is_new = lost.is_none();
+        lost.get_or_insert(by);
+        is_new
+    }
+
+    /// The caller has asked for a renewal. If the store gave one, the end of the lease before it ended nothing.
+    pub(crate) fn stands_again(&self) {
+        let mut lost = lock(&self.lost);
+        let by_time = matches!(*lost, Some(Lost::Expired | Lost::Unreachable));
+        if by_time && self.deadline_ms.load(Ordering::Acquire) > now_ms() {
+            *lost = None;
+        }
+    }
+
+    pub(crate) fn was_renewed_late(&self) -> bool {
+        self.renewed_late.load(Ordering::Acquire)
+    }
+
     /// Calls `told` when it is lost, at once if it is; the number is for [`Self::forget`].
     pub(crate) fn on_lost(&self, told: Told) -> u64 {
         let mut listeners = lock(&self.told);
         listeners.next += 1;
         let number = listeners.next;
-        match self.lost.get() {
-            Some(&by) => {
+        let lost = *lock(&self.lost);
+        match lost {
+            Some(by) => {
                 drop(listeners);
                 told(by);
             }
@@ -293,7 +316,8 @@ impl Held {
     fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
         self.answered();
         match answer {
-            Refreshed::Held { lease_left_ms, .. } => {
+            Refreshed::Held { lease_left_ms, late } => {
+                self.renewed_late.store(late, Ordering::Release);
                 // Answers may overtake each other; none takes back what another one gave.
                 self.deadline_ms.fetch_max(sent_ms.saturating_add(lease_left_ms), Ordering::AcqRel);
                 self.last_refresh_ms.fetch_max(sent_ms, Ordering::AcqRel);
@@ -353,6 +377,21 @@ fn look_at(handle: &StoreHandle, held: &Held) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Refreshes one grant; what the store says of it.
+pub(crate) fn refresh_one(handle: &StoreHandle, held: &Held) -> Result<Refreshed, StoreError> {
+    let sent_ms = now_ms();
+    let step = Step::Refresh(vec![Who::from(&held.attempt)]);
+    let answer = handle.store.step(&handle.namespace, &step).inspect_err(|error| held.failed(error))?;
+    let answer = match answer {
+        Answer::Refreshed(answers) => answers.first().copied(),
+        _ => None,
+    };
+    let answer =
+        answer.ok_or_else(|| StoreError::damaged("the store answered something else to a renewal"))?;
+    held.refreshed(answer, sent_ms);
+    Ok(answer)
+}
+
 /// Refreshes grants, as many in one step as a step may look at.
 pub(crate) fn refresh(handle: &StoreHandle, grants: &[Arc<Held>]) -> Result<(), StoreError> {
     for (at, part) in grants.chunks(MOST_REFRESHED).enumerate() {
@@ -394,6 +433,26 @@ mod tests {
         assert!(held.time_left() > Duration::from_secs(90), "{:?}", held.time_left());
         assert_eq!(held.attention(now + 99_999), Attention::Due);
         assert_eq!(held.attention(now + 100_001), Attention::Expired);
+    }
+
+    #[test]
+    fn what_only_time_ended_stands_again_once_it_is_renewed_and_what_the_store_ended_never_does() {
+        let again = |by, renewed: bool| {
+            let (held, now) = held(Renewal::ByHand);
+            held.deadline_ms.store(now - 1, Ordering::Release);
+            held.lose(by);
+            if renewed {
+                held.refreshed(Refreshed::Held { lease_left_ms: 60_000, late: true }, now);
+            }
+            held.stands_again();
+            (held.lost(), held.was_renewed_late())
+        };
+        assert_eq!(again(Lost::Expired, true), (None, true));
+        assert_eq!(again(Lost::Unreachable, true), (None, true));
+        assert_eq!(again(Lost::Expired, false), (Some(Lost::Expired), false));
+        for by in [Lost::By(LostBy::Taken), Lost::WithTheStore] {
+            assert_eq!(again(by, true), (Some(by), true));
+        }
     }
 
     #[test]

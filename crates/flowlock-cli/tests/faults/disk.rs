@@ -85,6 +85,88 @@ fn a_disk_that_fails_once_loses_no_record() {
     assert!(codes.iter().any(|code| *code != 0), "{codes:?}");
 }
 
+/// `SQLite` takes it for damage, and whoever believes that gives up a finished job, or moves away a store that is whole.
+#[test]
+fn a_read_that_fails_once_is_tried_again_and_is_no_damage() {
+    let cli = written_before();
+    let failing = |n| Fault::below(cli.home().join("store")).calls(&[Call::Read]).refuse_once(n, Errno::EIO);
+    let mut failed = [0, 0];
+    // While the store is opened nothing has begun, and the user is told of the disk.
+    for n in 1.. {
+        let faults = failing(n).inject();
+        let ended = cli.clone().with_faults(&faults).run(run("-o a -o b --name victim", "true"));
+        let (code, said) = (ended.status().code(), ended.err());
+        let is_told =
+            said.contains("reading or writing the store failed") || said.contains("Input/output error");
+        assert!(
+            code == Some(0) || code == Some(74) && is_told && !said.contains("damaged"),
+            "at {n}: {ended:?}"
+        );
+        if faults.fired() == 0 {
+            break;
+        }
+        failed[0] = n;
+    }
+    // While it reads what another has written since.
+    for n in 1.. {
+        let faults = failing(n).disarmed().inject();
+        let gate = Gate::new(cli.home().join(format!("gate{n}")));
+        let holder = cli.clone().with_faults(&faults);
+        let holder = holder.start(run("-o a -o b --name holder", &format!("echo in; {}", gate.wait())));
+        holder.says("in\n");
+        cli.run(run("-o c -o d -o e", "true")).code(0);
+        faults.arm();
+        gate.open();
+        holder.wait().code(0);
+        assert_eq!(records(&cli)["a"].job, "holder");
+        if faults.fired() == 0 {
+            break;
+        }
+        failed[1] = n;
+    }
+    assert!(failed.iter().all(|reads| *reads > 2), "{failed:?} reads failed");
+    cli.run(["doctor"]).code(0);
+}
+
+#[test]
+fn an_index_that_cannot_grow_is_a_full_disk_only_if_the_system_says_so() {
+    let said = |errno| {
+        let cli = cli();
+        std::fs::create_dir_all(cli.home().join("store")).unwrap();
+        // The journal's index is made anew by the first that opens the store.
+        cli.run(run("-o a", "true")).code(0);
+        let index = cli.home().join("store/flowlock.db-shm");
+        std::fs::File::options().write(true).open(index).unwrap().set_len(0).unwrap();
+        let faults =
+            Fault::below(cli.home().join("store")).calls(&[Call::Write]).refuse_from(1, errno).inject();
+        let asks = cli.clone().with_faults(&faults).with("FLOWLOCK_STORE_TIMEOUT", "1s");
+        let ended = asks.run(["status"]);
+        assert!(faults.fired() > 0);
+        ended.code(74);
+        ended.err().to_owned()
+    };
+    let full = said(Errno::ENOSPC);
+    assert!(full.contains("no space left for the store"), "{full}");
+    let broken = said(Errno::EIO);
+    assert!(broken.contains("reading or writing the store failed"), "{broken}");
+}
+
+/// However few files a process may open, it is told which of its limits it met, and not to look at the file's mode.
+#[test]
+fn too_many_open_files_are_called_that() {
+    let cli = written_before();
+    let asked = |most: u32| {
+        let script = format!("ulimit -n {most}; exec {} status", env!("CARGO_BIN_EXE_flowlock"));
+        cli.clone().with_program("/bin/sh").run(["-c", &script])
+    };
+    let refused = (4..40).map(asked).take_while(|ended| !ended.status().success());
+    let said: Vec<_> = refused.map(|ended| ended.err().to_owned()).collect();
+    assert!(said.len() > 3 && said.len() < 36, "{said:#?}");
+    for said in &said {
+        assert!(!said.contains("check the owner and mode"), "{said}");
+    }
+}
+
 /// A small file system of its own, unmounted at the end. Only root can have one.
 struct SmallDisk {
     path: PathBuf,

@@ -123,6 +123,23 @@ pub(super) fn an_expired_record_lets_nobody_in_while_its_end_is_left_over(stage:
     stage.run("second writer").writes("x").once().tries().is("running");
 }
 
+pub(super) fn an_input_that_had_expired_stays_so_though_the_clock_goes_back_before_its_end_is_written(
+    stage: &Stage,
+) {
+    stage.create_for(&["x"], 5);
+    due_before_the_fifth_second(stage);
+    stage.world(|world| world.advance(std::time::Duration::from_secs(6)));
+    let older = stage.run("older").reads("x").locks("a").waits();
+    older.is("awaiting_input");
+    stage.world(|world| world.shift_wall_clock(-3_600_000_000));
+    stage.tick();
+    let younger = stage.run("younger").reads("x").locks("a").waits();
+    younger.is("awaiting_input");
+    assert_eq!(stage.create(&["x"]), "done");
+    older.is("granted");
+    younger.is("queued");
+}
+
 pub(super) fn a_run_is_not_granted_while_the_end_of_its_wait_is_left_over(stage: &Stage) {
     due_before_the_fifth_second(stage);
     let waiter = stage.run("waiter").locks("l").waits_for(5);

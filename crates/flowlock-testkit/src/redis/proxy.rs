@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 use super::{RedisServer, port};
-use plan::Plan;
+use plan::{Plan, Spoil};
 
 pub use plan::{Direction, Then};
 
@@ -88,7 +88,16 @@ impl Proxy {
 
     /// Lets the next request through that contains `part`, and swallows its reply.
     pub fn drop_reply_to(&self, part: &str, then: Then) {
-        self.plan.change(|wishes| wishes.trap = Some(plan::Trap { part: part.into(), then }));
+        self.spoil_reply_to(part, Spoil::Swallow(then));
+    }
+
+    /// Lets the next request through that contains `part`, and passes its reply twice, as a broken relay does.
+    pub fn double_reply_to(&self, part: &str) {
+        self.spoil_reply_to(part, Spoil::Double);
+    }
+
+    fn spoil_reply_to(&self, part: &str, spoil: Spoil) {
+        self.plan.change(|wishes| wishes.trap = Some(plan::Trap { part: part.into(), spoil }));
     }
 
     /// How many replies were swallowed. A test that expects one asserts that it happened.

@@ -273,6 +273,10 @@ impl<T: Tables> Engine<'_, T> {
     /// Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.
     pub(super) fn wait_at(&mut self, run: &mut Run, place: &Place) -> Result<()> {
         let state = if place.space.is_none() { State::AwaitingInput } else { State::Queued };
+        if state == State::AwaitingInput {
+            // Nobody would look at it again if the record were live once more, after the clock was set back.
+            self.end_if_expired(&place.name)?;
+        }
         match (state, run.in_line) {
             (State::AwaitingInput, true) => self.leave_line(run)?,
             (State::Queued, false) => self.enter_line(run)?,

@@ -146,6 +146,14 @@ impl<T: Tables> Engine<'_, T> {
         record.state.is_written() && record.expires_at_us.is_some_and(|end| end <= self.now.wall_us)
     }
 
+    /// Ends a record whose time is up, if no sweep came to it yet: what was decided by it stays so.
+    pub(super) fn end_if_expired(&mut self, name: &Name) -> Result<()> {
+        match self.record(name)?.filter(|record| self.has_expired(record)) {
+            Some(record) => self.end_record(record, RecordState::Expired),
+            None => Ok(()),
+        }
+    }
+
     /// A record's time is up: what was written expires, and evidence is dropped.
     pub(super) fn record_is_due(&mut self, name: &Name) -> Result<()> {
         match self.record(name)? {

@@ -189,6 +189,8 @@ pub struct StoreError {
     message: String,
     /// All the time there was went into this try: another one would only begin anew.
     out_of_time: bool,
+    /// It is an answer that could not be read.
+    is_garbled: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -217,7 +219,7 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// An error of a kind, with a message that names the thing, the limit and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), out_of_time: false, source: None }
+        Self { kind, message: message.into(), out_of_time: false, is_garbled: false, source: None }
     }
 
     /// The caller's time was up before anything was done.
@@ -230,6 +232,25 @@ impl StoreError {
     /// Whether the caller's time was up before anything was done.
     pub(crate) fn is_out_of_time(&self) -> bool {
         self.out_of_time
+    }
+
+    /// The answer could not be read.
+    #[must_use]
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other stores answer in this process"))]
+    pub(crate) fn garbled(mut self) -> Self {
+        self.is_garbled = true;
+        self
+    }
+
+    /// What it means for a step that was sent: the answer may be to another question, and whether the step counts is not
+    /// known.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other stores answer in this process"))]
+    pub(crate) fn unknown_if_garbled(self) -> Self {
+        if !self.is_garbled {
+            return self;
+        }
+        let message = format!("{self}; whether the step counts is unknown until the store is asked again");
+        Self::new(StoreErrorKind::Unknown, message).caused_by(self)
     }
 
     /// With the error that caused it.

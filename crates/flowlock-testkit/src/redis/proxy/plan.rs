@@ -59,11 +59,18 @@ pub(super) struct Treatment {
     pub(super) cut: Option<usize>,
 }
 
-/// The next request with `part` in it gets no reply.
+/// The reply to the next request with `part` in it is not as it should be.
 #[derive(Debug)]
 pub(super) struct Trap {
     pub(super) part: Vec<u8>,
-    pub(super) then: Then,
+    pub(super) spoil: Spoil,
+}
+
+/// What becomes of a reply.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Spoil {
+    Swallow(Then),
+    Double,
 }
 
 impl Wishes {
@@ -80,7 +87,7 @@ impl Wishes {
 pub(super) struct Connection {
     pub(super) client: TcpStream,
     pub(super) server: TcpStream,
-    trapped: Mutex<Option<Then>>,
+    trapped: Mutex<Option<Spoil>>,
     reset: AtomicBool,
 }
 
@@ -112,6 +119,8 @@ pub(super) enum Fate {
     Cut(usize),
     /// Swallow it; this is a reply's beginning.
     Swallow(Then),
+    /// Pass it twice.
+    Double,
 }
 
 impl Plan {
@@ -154,15 +163,17 @@ impl Plan {
         match way {
             Direction::Requests => {
                 if let Some(trap) = state.wishes.trap.take_if(|trap| contains(recent, &trap.part)) {
-                    *on.trapped.lock().expect("no trap panics") = Some(trap.then);
+                    *on.trapped.lock().expect("no trap panics") = Some(trap.spoil);
                 }
             }
-            Direction::Replies => {
-                if let Some(then) = on.trapped.lock().expect("no trap panics").take() {
+            Direction::Replies => match on.trapped.lock().expect("no trap panics").take() {
+                Some(Spoil::Swallow(then)) => {
                     state.dropped += 1;
                     return Fate::Swallow(then);
                 }
-            }
+                Some(Spoil::Double) => return Fate::Double,
+                None => {}
+            },
         }
         Fate::Pass
     }

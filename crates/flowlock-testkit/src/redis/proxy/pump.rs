@@ -36,6 +36,7 @@ fn pump(on: &Connection, way: Direction, plan: &Plan) {
         let fate = if mute { Fate::Swallow(Then::Hang) } else { plan.fate(way, on, piece, &recent) };
         let passed = match fate {
             Fate::Pass => to.write_all(piece).is_ok(),
+            Fate::Double => to.write_all(&piece.repeat(2)).is_ok(),
             Fate::Cut(left) => {
                 let _ = to.write_all(&piece[..left]);
                 on.reset();

@@ -183,7 +183,8 @@ impl RedisStore {
         let script = words::script_of(&self.scripts, step);
         let evaluated = self.send(&keys, script, &words, words::most_for(step), replicas, limits)?;
         let acknowledged = evaluated.replicas;
-        let reply = self.read(namespace, &keys, before, evaluated)?;
+        let reply = self.read(namespace, &keys, before, evaluated);
+        let reply = reply.map_err(StoreError::unknown_if_garbled)?;
         let now_ms = reply.now_ms;
         Ok(Done { answer: reply.answer(step)?, acknowledged, now_ms })
     }

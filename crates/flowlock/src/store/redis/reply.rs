@@ -50,8 +50,12 @@ impl Reply {
         Ok(Self { epoch, sequence, now_ms, reign, wall_us, answer })
     }
 
-    /// The answer to a step.
+    /// The answer to a step. One that cannot be read is no refusal: the step may count.
     pub(super) fn answer(self, step: &Step) -> Result<Answer> {
+        self.read_answer(step).map_err(StoreError::unknown_if_garbled)
+    }
+
+    fn read_answer(self, step: &Step) -> Result<Answer> {
         match step {
             Step::Refresh(_) if self.epoch.is_some() => {
                 Parts::of(self.answer)?.each(refreshed).map(Answer::Refreshed)
@@ -111,7 +115,7 @@ fn namespace_seen(mut parts: Parts, seen_us: i64) -> Result<NamespaceSeen> {
 }
 
 fn strange(what: &str) -> StoreError {
-    StoreError::damaged(format!("the server's answer has no {what} where one belongs"))
+    StoreError::damaged(format!("the server's answer has no {what} where one belongs")).garbled()
 }
 
 /// What came of asking whether a namespace can be used: the server's clock in milliseconds.

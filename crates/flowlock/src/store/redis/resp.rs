@@ -32,6 +32,11 @@ impl Replies {
         Self { buffer: vec![0; ROOM], here: 0..0 }
     }
 
+    /// Whether nothing has come beyond the replies that were taken.
+    pub(super) fn is_all_taken(&self) -> bool {
+        self.here.is_empty()
+    }
+
     /// The next reply. One that would take up more than `most` bytes is an error of the kind `FileTooLarge`, before memory
     /// is taken for it.
     pub(super) fn next(&mut self, from: &mut impl Read, most: usize) -> io::Result<Value> {

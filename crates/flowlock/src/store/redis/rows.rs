@@ -102,7 +102,7 @@ struct RunRow {
 }
 
 fn unreadable(what: &str) -> StoreError {
-    StoreError::damaged(format!("{what} cannot be read"))
+    StoreError::damaged(format!("{what} cannot be read")).garbled()
 }
 
 /// A place's letter; `a` stands for the record of a name, so that places sort as the engine sorts them.

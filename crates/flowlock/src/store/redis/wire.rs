@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::time::{Duration, Instant};
 
 use redis::Value;
 use rustls::{ClientConnection, StreamOwned};
@@ -14,8 +13,6 @@ use super::tls;
 use super::url::{Address, TlsFiles};
 use crate::store::Limits;
 
-/// An idle connection is looked at before it is used again after so long.
-const IDLE: Duration = Duration::from_secs(1);
 /// How much of the first answer is kept, to say what it is if it is not Redis.
 const FIRST: usize = 8;
 
@@ -24,7 +21,6 @@ pub(super) struct Wire {
     stream: Stream,
     replies: Replies,
     first: Vec<u8>,
-    used: Instant,
 }
 
 enum Stream {
@@ -47,13 +43,12 @@ impl Wire {
             None => Stream::Plain(socket),
             Some(handshake) => Stream::Tls(Box::new(StreamOwned::new(handshake, socket))),
         };
-        Ok(Self { stream, replies: Replies::new(), first: Vec::with_capacity(FIRST), used: Instant::now() })
+        Ok(Self { stream, replies: Replies::new(), first: Vec::with_capacity(FIRST) })
     }
 
     /// Sends commands.
     pub(super) fn send(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Trouble> {
         self.socket().keep_to(limits);
-        self.used = Instant::now();
         match &mut self.stream {
             Stream::Plain(socket) => socket.write_all(bytes),
             Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
@@ -79,13 +74,14 @@ impl Wire {
         }
     }
 
-    /// Whether it was idle for a while and the server has closed it meanwhile.
-    pub(super) fn is_stale(&self) -> bool {
-        self.used.elapsed() > IDLE
-            && match &self.stream {
+    /// Whether it is of no use for another question: the server has closed it, or something was said on it that nobody asked
+    /// for, and would be taken for the answer.
+    pub(super) fn is_stale(&mut self, limits: &Limits) -> bool {
+        self.socket().keep_to(limits);
+        !self.replies.is_all_taken()
+            || match &mut self.stream {
                 Stream::Plain(socket) => socket.is_stale(),
-                // What is there to read may be TLS's own; only the end of it is told by reading.
-                Stream::Tls(stream) => stream.sock.is_closed(),
+                Stream::Tls(stream) => is_stale_below(stream),
             }
     }
 
@@ -102,6 +98,23 @@ impl Wire {
         match &mut self.stream {
             Stream::Plain(socket) => socket,
             Stream::Tls(stream) => &mut stream.sock,
+        }
+    }
+}
+
+/// The same of a connection under TLS, which has words of its own, such as new tickets: those are taken in.
+fn is_stale_below(stream: &mut StreamOwned<ClientConnection, Socket>) -> bool {
+    let StreamOwned { conn, sock } = stream;
+    loop {
+        match conn.process_new_packets() {
+            Ok(state) if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {}
+            _ => return true,
+        }
+        if !sock.is_stale() {
+            return false;
+        }
+        if sock.is_closed() || conn.read_tls(sock).is_err() {
+            return true;
         }
     }
 }

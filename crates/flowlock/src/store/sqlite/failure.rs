@@ -14,11 +14,7 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
                        nothing was changed; see who may write the file, and try again";
         return StoreError::new(StoreErrorKind::Unreachable, message).out_of_time().caused_by(error);
     }
-    // The shared index of the journal could not grow: SQLite calls that an I/O error.
-    let no_room =
-        error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
-    let code = if no_room { Some(ErrorCode::DiskFull) } else { error.sqlite_error_code() };
-    let (kind, message) = match code {
+    let (kind, message) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => (
             StoreErrorKind::Full,
             "no space left for the store; nothing was changed; make room and run again",
@@ -86,6 +82,8 @@ pub(super) fn not_synced(path: &Path, error: std::io::Error) -> StoreError {
 pub(super) fn at_path(doing: &str, path: &Path, error: std::io::Error) -> StoreError {
     let kind = match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+        // As SQLite's errors of the disk: another try may work.
+        _ if error.raw_os_error() == Some(nix::libc::EIO) => StoreErrorKind::Full,
         _ => StoreErrorKind::Unusable,
     };
     let shown = crate::text::escape(&path.display().to_string());

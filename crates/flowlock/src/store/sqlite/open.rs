@@ -76,6 +76,7 @@ pub(super) fn open(
     vfs::judge_by(store, Rule::of(&meta), Missing::Refused);
     vfs::met_a_lease();
     vfs::met_anothers();
+    vfs::met_too_many_files();
     let counted = Counted::new(store)?;
     let opened = connect(store, clock).and_then(|sql| {
         check_content(store, &sql)?;
@@ -85,7 +86,15 @@ pub(super) fn open(
     match vfs::met_a_lease().then(lease).flatten() {
         Some(busy) => Err(busy),
         None if vfs::met_anothers() => Err(exchanged(store)),
-        None => Ok((opened?, counted)),
+        None => Ok((opened.map_err(|error| or_too_many_files(store, error))?, counted)),
+    }
+}
+
+/// `SQLite` says only that it cannot open a file.
+fn or_too_many_files(store: &Place, error: StoreError) -> StoreError {
+    match vfs::met_too_many_files() {
+        Some(errno) => at_path("open the store", store.path(), errno.into()),
+        None => error,
     }
 }
 

@@ -12,6 +12,7 @@
 //! * **Opening never waits**, be it for the other end of a FIFO or for somebody who has a lease on the file.
 //! * **What was opened is judged** before it is used (`judged.rs`).
 //! * **The index of the journal is bounded** (`index.rs`).
+//! * **A read that fails is a read that fails**, and an index that cannot grow is a full disk only if the system says so.
 //! * **A long journal ends no later than its caller waits** (`journal.rs`).
 //!
 //! Giving away, opening and judging are calls that all of `SQLite` shares: for files of other users of `SQLite` in this process they do what
@@ -26,6 +27,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
 use nix::libc;
 use rusqlite::ffi;
 
@@ -62,12 +64,25 @@ thread_local! {
     static OPENED: Cell<c_int> = const { Cell::new(-1) };
     /// Some file of a store could not be opened on this thread without waiting for somebody's lease.
     static LEASED: Cell<bool> = const { Cell::new(false) };
+    /// Why some file of a store could not be opened on this thread, if this process or the system has too many open files.
+    static TOO_MANY: Cell<Option<Errno>> = const { Cell::new(None) };
 }
 
 /// Whether a file could not be opened since the last call because somebody has a lease on it. `SQLite` makes do with
 /// reading then.
 pub(super) fn met_a_lease() -> bool {
     LEASED.take()
+}
+
+/// Why a file could not be opened since the last call, if there are too many open files.
+pub(super) fn met_too_many_files() -> Option<Errno> {
+    TOO_MANY.take()
+}
+
+/// `SQLite` takes some errors of a disk (`EIO`) for damage of the file: a caller would give up what another try may bring, or
+/// move away a store that is whole.
+fn plain_read(code: c_int) -> c_int {
+    if code == ffi::SQLITE_IOERR_CORRUPTFS { ffi::SQLITE_IOERR_READ } else { code }
 }
 
 /// The name of the layer; the first call in a process makes it known to `SQLite`.
@@ -198,8 +213,11 @@ unsafe extern "C" fn open_at_once(path: *const c_char, flags: c_int, mode: c_int
     // SAFETY: as SQLite would have called it.
     let descriptor = unsafe { libc::open(path, flags, mode) };
     // SQLite reads `errno` next: nothing here may change it.
-    if is_ours && descriptor < 0 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock {
-        LEASED.set(true);
+    match Errno::last() {
+        _ if !is_ours || descriptor >= 0 => {}
+        Errno::EWOULDBLOCK => LEASED.set(true),
+        errno @ (Errno::EMFILE | Errno::ENFILE) => TOO_MANY.set(Some(errno)),
+        _ => {}
     }
     let descriptor = judge.filter(|_| descriptor >= 0).map_or(descriptor, |judge| judge.judge(descriptor));
     OPENED.set(if is_ours { descriptor } else { -1 });

@@ -254,6 +254,31 @@ fn a_lapsed_run_is_not_called_lost_and_a_late_refresh_says_that_it_was_late() {
 }
 
 #[test]
+fn a_lease_that_ended_unneeded_begins_anew_when_its_holder_renews_it_late() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let grant = soon_lost(&flowlock, "a");
+    let (tell, told) = mpsc::channel();
+    grant.on_lost(move |by| tell.send(by).unwrap());
+    assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::Expired));
+    assert!(matches!(grant.verify(), Err(Error::Lost { by: Lost::Expired, .. })));
+    let renewed = grant.refresh().unwrap();
+    assert!(renewed.lease_left > Duration::ZERO, "{renewed:?}");
+    assert_eq!(grant.lost(), None);
+    grant.verify().unwrap();
+    // It ends as any other does, and who asks to be told is told.
+    let (tell, told) = mpsc::channel();
+    grant.on_lost(move |by| tell.send(by).unwrap());
+    assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::Expired));
+    // Once somebody needed its names it is over, and renews nothing.
+    let taker = flowlock.job("taker").lock("a").acquire().unwrap();
+    let refused = grant.refresh().unwrap_err();
+    assert!(matches!(refused, Error::Lost { .. }), "{refused}");
+    assert!(grant.lost().is_some());
+    taker.commit().unwrap();
+}
+
+#[test]
 fn what_was_not_there_is_neither_removed_nor_unlocked() {
     let store = Fresh::new();
     let flowlock = store.open();
@@ -464,7 +489,7 @@ fn a_held_run_that_its_store_does_not_know_as_held_is_lost_with_the_store() {
         } else {
             // A renewal by hand takes effect once a second.
             std::thread::sleep(SHORT + Duration::from_millis(10));
-            grant.refresh()
+            grant.refresh().map(drop)
         };
         let Err(Error::Lost { by: Lost::WithTheStore, .. }) = ended else { panic!("{said}: {ended:?}") };
         // Here the store still has it.

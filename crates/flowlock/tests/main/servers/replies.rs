@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::Step;
-use flowlock::{Begun, Error, Flowlock, Lost, LostBy, Namespace, Progress};
+use flowlock::{Acquired, Begun, Error, Flowlock, Lost, LostBy, Namespace, Progress};
 use flowlock_testkit::{Direction, PATIENCE, Proxy, RedisServer, Then, until};
 
 use super::between::through;
@@ -36,7 +36,7 @@ impl Lines {
 
     /// Swallows the answer to the next step of a kind.
     fn lose_answer(&self, to: &str, then: Then) {
-        self.line.drop_reply_to(&format!("\r\n${}\r\n{to}\r\n", to.len()), then);
+        self.line.drop_reply_to(&word(to), then);
     }
 
     /// The living runs.
@@ -44,6 +44,11 @@ impl Lines {
         let runs = self.good.runs().unwrap();
         runs.iter().map(|seen| format!("{} {}", seen.run.spec.job, seen.run.state.as_str())).collect()
     }
+}
+
+/// A kind of step, as a request has it.
+fn word(step: &str) -> String {
+    format!("\r\n${}\r\n{step}\r\n", step.len())
 }
 
 fn for_all_ways(test: impl Fn(&Lines, Then)) {
@@ -137,6 +142,27 @@ fn a_withdrawal_whose_answer_was_lost_leaves_nobody_in_line() {
         assert_eq!(lines.runs(), ["first running"]);
         first.commit().unwrap();
     });
+}
+
+/// The copy answers no question.
+#[test]
+fn an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_question() {
+    let lines = Lines::new();
+    let holder = lines.good.job("holder").lock("held").acquire().unwrap();
+    lines.line.double_reply_to(&word("acquire"));
+    let first = lines.bad.job("first").output("first").acquire().unwrap();
+    let second = lines.bad.job("second").lock("held").try_acquire().unwrap();
+    assert!(matches!(second, Acquired::Blocked(_)), "{second:?}");
+    lines.line.double_reply_to(&word("acquire"));
+    let third = lines.bad.job("third").output("third").acquire().unwrap();
+    let token = third.token();
+    assert_eq!(third.commit().unwrap().version, token);
+    assert_eq!(version(&lines.good, "third"), Some(token));
+    assert_eq!(lines.line.connections(), 3, "a connection with a copy on it is not used again");
+    for grant in [first, holder] {
+        grant.commit().unwrap();
+    }
+    assert_eq!(lines.runs(), [""; 0]);
 }
 
 #[test]

@@ -39,7 +39,8 @@ impl<'l> Lead<'l> {
             // connection as it is.
             return Err(failure::not_served(&self.line.address, &io::ErrorKind::TimedOut.into()));
         }
-        let mut wire = match self.wire.take().filter(|wire| !wire.is_stale()) {
+        let fit = self.wire.take().and_then(|mut wire| (!wire.is_stale(limits)).then_some(wire));
+        let mut wire = match fit {
             Some(wire) => wire,
             None => match self.line.dial(limits) {
                 Ok(wire) => {

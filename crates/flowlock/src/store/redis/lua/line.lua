@@ -287,6 +287,11 @@ end
 F.wait_at = function(run, place)
   local state = byte(place) == 97 and 'awaiting_input' or 'queued'
   if state == 'awaiting_input' then
+    local record = F.record_of(sub(place, 2))
+    if record and F.is_written(record.state) and record.due and record.due <= wall then
+      -- Nobody would look at it again if the record were live once more, after the clock was set back.
+      F.end_record(sub(place, 2), 'E')
+    end
     F.leave_line(run)
   elseif not run.in_line then
     F.enter_line(run)

@@ -14,7 +14,7 @@ use super::super::url::Options;
 use crate::id::{Attempt, ClientId, Nonce, Ticket};
 use crate::name::{Name, RunId};
 use crate::step::{Step, Who};
-use crate::store::View;
+use crate::store::{StoreErrorKind, View};
 
 #[test]
 fn a_url_of_any_shape_is_read_or_refused_and_what_is_shown_of_it_reads_the_same() {
@@ -140,6 +140,28 @@ fn an_answer_of_any_shape_is_understood_or_refused() {
             }
         }
     });
+}
+
+#[test]
+fn an_answer_to_another_question_is_no_refusal_and_a_refusal_is_one() {
+    let who = Who { run: RunId::parse("job.1").unwrap(), nonce: None, by: None };
+    let commit = Step::Commit { who, note: None };
+    let answered = |answer: &str| {
+        let whole = format!("*4\r\n$16\r\n0123456789abcdef\r\n:7\r\n:1000\r\n{answer}");
+        let reply = Reply::take(replies(whole.as_bytes(), usize::MAX).remove(0)).unwrap();
+        reply.answer(&commit).unwrap_err().kind()
+    };
+    for other in [
+        "*4\r\n$7\r\nrunning\r\n:17\r\n:60000\r\n*0\r\n",
+        "*2\r\n*3\r\n$4\r\nheld\r\n:60000\r\n:0\r\n*0\r\n",
+        "*2\r\n$5\r\nended\r\n$5\r\nwhat?\r\n",
+        "$-1\r\n",
+    ] {
+        assert_eq!(answered(other), StoreErrorKind::Unknown, "{other}");
+    }
+    let contradiction = "*4\r\n$13\r\ncontradiction\r\n$1\r\nx\r\n:9\r\n:8\r\n";
+    assert_eq!(answered(contradiction), StoreErrorKind::Damaged);
+    assert_eq!(answered("*3\r\n$6\r\nschema\r\n:9\r\n:8\r\n"), StoreErrorKind::Unusable);
 }
 
 #[test]

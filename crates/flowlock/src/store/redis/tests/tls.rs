@@ -56,9 +56,16 @@ fn a_server_with_its_own_authority_is_trusted_when_that_is_named() {
     let ca = papers.path("ca");
     let link = linked(&url("localhost", port, &[("ca", &ca)]));
     let script = counter();
-    for number in 1..20 {
-        assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(number, "x"));
-    }
+    let dials = (1..20).map(|number| {
+        let evaluated = count(&link, &script, "t", "x", &soon()).unwrap();
+        assert_eq!(evaluated.reply, counted(number, "x"));
+        evaluated.from.dials
+    });
+    let dials: Vec<_> = dials.collect();
+    assert!(
+        dials.iter().all(|dial| *dial == dials[0]),
+        "what TLS itself says is no reason to call anew: {dials:?}"
+    );
     let mut inbox = listen(&link, ["fl:{t}:i:0".into(), "fl:{t}:i:all".into()]).unwrap();
     server.cli(&["SPUBLISH", "fl:{t}:i:0", "job.1"]);
     assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");

@@ -8,6 +8,7 @@
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
 use rusqlite::ffi;
 
 use super::journal::BROKEN_OFF;
@@ -19,12 +20,15 @@ const MOST_REGIONS: c_int = 1_024;
 
 type Map = unsafe extern "C" fn(*mut ffi::sqlite3_file, c_int, c_int, c_int, *mut *mut c_void) -> c_int;
 
+type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64) -> c_int;
+
 type Write = unsafe extern "C" fn(*mut ffi::sqlite3_file, *const c_void, c_int, i64) -> c_int;
 
 /// What `SQLite` does with a file, and the same with our bounds.
 struct Bounded {
     own: &'static ffi::sqlite3_io_methods,
     map: Map,
+    read: Read,
     write: Write,
     ours: ffi::sqlite3_io_methods,
 }
@@ -39,10 +43,14 @@ pub(super) unsafe fn bound(file: *mut ffi::sqlite3_file) -> bool {
     // SAFETY: an open file has a table of functions, which lives for ever.
     let Some(own) = (unsafe { (*file).pMethods.as_ref::<'static>() }) else { return false };
     let bounded = BOUNDED.get_or_init(|| {
-        let (map, write) = (own.xShmMap?, own.xWrite?);
-        let ours =
-            ffi::sqlite3_io_methods { xShmMap: Some(map_bounded), xWrite: Some(write_bounded), ..*own };
-        Some(Bounded { own, map, write, ours })
+        let (map, read, write) = (own.xShmMap?, own.xRead?, own.xWrite?);
+        let ours = ffi::sqlite3_io_methods {
+            xShmMap: Some(map_bounded),
+            xRead: Some(read_plainly),
+            xWrite: Some(write_bounded),
+            ..*own
+        };
+        Some(Bounded { own, map, read, write, ours })
     });
     match bounded {
         Some(bounded) if std::ptr::eq(bounded.own, own) => {
@@ -67,7 +75,25 @@ unsafe extern "C" fn map_bounded(
         return ffi::SQLITE_CORRUPT;
     };
     // SAFETY: what SQLite handed over is handed on to its own function.
-    unsafe { (bounded.map)(file, region, bytes, extend, out) }
+    let code = unsafe { (bounded.map)(file, region, bytes, extend, out) };
+    match (code, Errno::last()) {
+        (ffi::SQLITE_IOERR_SHMSIZE, Errno::ENOSPC | Errno::EDQUOT) => ffi::SQLITE_FULL,
+        (ffi::SQLITE_IOERR_SHMSIZE, _) => ffi::SQLITE_IOERR_WRITE,
+        (code, _) => code,
+    }
+}
+
+unsafe extern "C" fn read_plainly(
+    file: *mut ffi::sqlite3_file,
+    out: *mut c_void,
+    amount: c_int,
+    offset: i64,
+) -> c_int {
+    match BOUNDED.get() {
+        // SAFETY: what SQLite handed over is handed on to its own function.
+        Some(Some(bounded)) => super::plain_read(unsafe { (bounded.read)(file, out, amount, offset) }),
+        _ => ffi::SQLITE_IOERR_READ,
+    }
 }
 
 /// Steps write into the journal alone.

@@ -70,7 +70,7 @@ unsafe extern "C" fn read_watched(
         return BROKEN_OFF;
     }
     // SAFETY: what SQLite handed over is handed on to its own function.
-    let code = unsafe { (watched.read)(file, out, amount, offset) };
+    let code = super::plain_read(unsafe { (watched.read)(file, out, amount, offset) });
     if code != ffi::SQLITE_OK || (amount, offset) != (HEADER, 0) {
         return code;
     }

@@ -100,9 +100,10 @@ static const char *path_of(int fd, char *into) {
     return into;
 }
 
-/* A name in a directory that the process holds open is that directory's. */
+/* A name in a directory that the process holds open is that directory's; what it holds open has the name that it had. */
 static const char *absolute(int dir, const char *path, char *into) {
     int held, rest = 0;
+    if (sscanf(path, "/proc/self/fd/%d%n", &held, &rest) == 1 && path[rest] == 0) return path_of(held, into);
     if (sscanf(path, "/proc/self/fd/%d/%n", &held, &rest) == 1 && rest > 0) {
         const char *name = path + rest;
         size_t n = strlen(path_of(held, into));

@@ -3,7 +3,7 @@
 //! A cloned project may name its store, and so which files these are. So nothing is removed or used that may be
 //! anything but what flowlock or `SQLite` leaves there: what is in the way stays, and is named.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
@@ -79,7 +79,9 @@ pub(super) fn refuse_others_journals(store: &Place, side: &SideFiles) -> Result<
     let index = [INDEX_VERSION.to_ne_bytes()];
     for (suffix, beginnings) in [("-wal", &journal[..]), ("-shm", &index[..])] {
         let place = store.beside(suffix);
-        if place.look().is_ok_and(|meta| side.is_shared_with_the_store(&meta)) {
+        // One with a second name is refused as such, and not opened: that may be a file of another store, which is open here.
+        let is_passed_over = |meta: &Metadata| side.is_shared_with_the_store(meta) || meta.nlink() > 1;
+        if place.look().is_ok_and(|meta| is_passed_over(&meta)) {
             continue;
         }
         let look = || place.open_to_read().and_then(|file| may_begin(file, beginnings));

@@ -82,6 +82,8 @@ impl SideFiles {
     pub(super) fn open(&self, suffix: &str) -> Result<File, StoreError> {
         let place = self.place(suffix);
         for _ in 0..TRIES {
+            // What will be refused is not opened: closing it would drop this process's locks on it, if it is another store's.
+            self.check(suffix)?;
             match place.open() {
                 Ok(file) => {
                     let meta = file.metadata().map_err(|error| at_path("look at", place.path(), error))?;

@@ -205,13 +205,15 @@ unsafe extern "C" fn find_no_journal(
 
 unsafe extern "C" fn open_at_once(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
     // SAFETY: SQLite hands over a C string.
-    let bytes = unsafe { CStr::from_ptr(path) }.to_bytes();
-    let is_ours = bytes.starts_with(HELD.as_bytes());
-    let judge = is_ours.then(|| judged::of(bytes)).flatten();
+    let name = unsafe { CStr::from_ptr(path) };
+    let is_ours = name.to_bytes().starts_with(HELD.as_bytes());
+    let judge = is_ours.then(|| judged::of(name.to_bytes())).flatten();
     let flags = if is_ours { flags | libc::O_NONBLOCK } else { flags };
-    let flags = judge.map_or(flags, |judge| judge.flags(flags));
-    // SAFETY: as SQLite would have called it.
-    let descriptor = unsafe { libc::open(path, flags, mode) };
+    let descriptor = match judge {
+        Some(judge) => judge.open(name, flags, mode),
+        // SAFETY: as SQLite would have called it.
+        None => unsafe { libc::open(path, flags, mode) },
+    };
     // SQLite reads `errno` next: nothing here may change it.
     match Errno::last() {
         _ if !is_ours || descriptor >= 0 => {}
@@ -219,7 +221,6 @@ unsafe extern "C" fn open_at_once(path: *const c_char, flags: c_int, mode: c_int
         errno @ (Errno::EMFILE | Errno::ENFILE) => TOO_MANY.set(Some(errno)),
         _ => {}
     }
-    let descriptor = judge.filter(|_| descriptor >= 0).map_or(descriptor, |judge| judge.judge(descriptor));
     OPENED.set(if is_ours { descriptor } else { -1 });
     descriptor
 }

@@ -6,17 +6,17 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ffi::c_int;
+use std::ffi::{CStr, CString, c_int};
 use std::fs::File;
-use std::mem::ManuallyDrop;
-use std::os::fd::FromRawFd as _;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::sync::Mutex;
 
 use nix::errno::Errno;
+use nix::fcntl::{self, OFlag};
 use nix::libc;
+use nix::sys::stat::Mode;
 
-use super::super::place::{Missing, Place};
+use super::super::place::{Missing, Place, way_to};
 use super::super::side::Rule;
 use crate::sync::lock;
 
@@ -60,23 +60,47 @@ pub(super) fn of(path: &[u8]) -> Option<Judge> {
 }
 
 impl Judge {
-    pub(super) fn flags(self, flags: c_int) -> c_int {
-        if self.missing == Missing::Refused { flags & !libc::O_CREAT } else { flags }
-    }
-
-    /// The descriptor, or -1 with `errno` if that is not what it must be. `SQLite` tries to open for reading what it may
-    /// not write, but not a directory.
-    pub(super) fn judge(self, descriptor: c_int) -> c_int {
-        // SAFETY: it was just opened, and is closed below at the earliest.
-        let file = ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) });
-        if file.metadata().is_ok_and(|meta| self.rule.admits(&meta)) {
-            return descriptor;
+    /// Opens what is there if it is what it must be, and makes what is missing if that is allowed; -1 with `errno` if not.
+    ///
+    /// It is judged before it can be read or written. Something else may be a file of another store that is open here, and
+    /// to close that would drop this process's locks on it, but for a descriptor with `O_PATH`.
+    pub(super) fn open(self, path: &CStr, flags: c_int, mode: c_int) -> c_int {
+        let judged = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match fcntl::open(path, judged, Mode::empty()).map(File::from) {
+            Ok(found) if found.metadata().is_ok_and(|meta| self.rule.admits(&meta)) => {
+                reopen(&found, flags, mode)
+            }
+            Ok(_) => {
+                REFUSED.set(true);
+                // SQLite tries to open for reading what it may not write, but not a directory.
+                failed(Errno::EISDIR)
+            }
+            Err(Errno::ENOENT) if self.missing == Missing::Made => {
+                // Whatever came there meanwhile is not opened.
+                let flags = if flags & libc::O_CREAT == 0 { flags } else { flags | libc::O_EXCL };
+                // SAFETY: as SQLite would have called it.
+                unsafe { libc::open(path.as_ptr(), flags, mode) }
+            }
+            Err(error) => failed(error),
         }
-        drop(ManuallyDrop::into_inner(file));
-        REFUSED.set(true);
-        Errno::EISDIR.set();
-        -1
     }
+}
+
+/// Opens what was found, whatever has its name by now.
+fn reopen(found: &File, flags: c_int, mode: c_int) -> c_int {
+    let Ok(way) = CString::new(way_to(found).into_os_string().into_vec()) else {
+        return failed(Errno::EINVAL);
+    };
+    let flags = flags & !(libc::O_NOFOLLOW | libc::O_CREAT | libc::O_EXCL);
+    // SAFETY: as SQLite would have called it.
+    let opened = unsafe { libc::open(way.as_ptr(), flags, mode) };
+    if opened < 0 { failed(Errno::last()) } else { opened }
+}
+
+/// What `open` answers if it failed.
+fn failed(error: Errno) -> c_int {
+    error.set();
+    -1
 }
 
 #[cfg(test)]
@@ -149,6 +173,40 @@ mod tests {
                 refused("of another user");
             }
         }
+    }
+
+    /// Whoever owns the directory of one store gives a file of another a second name there.
+    #[test]
+    fn a_file_of_another_store_that_is_open_here_keeps_its_locks_when_it_is_refused() {
+        use super::super::super::lockers::{Kind, locks_on};
+        let ((_theirs, path), (_ours, other)) = (made(), made());
+        let limits = Limits::within(Duration::from_secs(5));
+        let clock = Clock::default();
+        let (sql, _counted) = open(&Place::find(&other, Missing::Refused).unwrap(), &limits, &clock).unwrap();
+        let is_locked = || {
+            let locks = locks_on(&beside(&other, "-shm"), Kind::Bytes, &limits);
+            locks.iter().any(|lock| lock.keeper.pid() == Some(std::process::id()))
+        };
+        assert!(is_locked());
+        for suffix in ["-wal", "-shm", "-lock"] {
+            let file = beside(&path, suffix);
+            fs::remove_file(&file).unwrap();
+            fs::hard_link(beside(&other, "-shm"), &file).unwrap();
+            met_anothers();
+            assert!(
+                suffix == "-lock" || opened(&path, Missing::Refused).is_err() && met_anothers(),
+                "{suffix}"
+            );
+            assert!(is_locked(), "{suffix} was opened by SQLite");
+            let store = super::super::super::SqliteStore::open(&path, Duration::from_secs(5));
+            assert!(store.unwrap_err().to_string().contains("hard links"), "{suffix}");
+            assert!(is_locked(), "{suffix}");
+            fs::remove_file(&file).unwrap();
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        }
+        drop(sql);
+        assert!(!is_locked());
     }
 
     #[test]

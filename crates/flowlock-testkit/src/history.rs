@@ -37,6 +37,14 @@ const ENOUGH_TO_SEE_EVERYTHING: u32 = 150;
 /// How long a history that fails is made smaller.
 const LONGEST_SHRINKING_MS: u32 = 60_000;
 
+/// On how many threads histories are played. Where servers take over from each other all see it, and one history follows the other.
+fn threads(takeovers: Takeovers) -> u32 {
+    match takeovers {
+        Takeovers::Never => 2,
+        Takeovers::Happen => 1,
+    }
+}
+
 /// Plays random histories of up to `longest` events and panics with the smallest one that breaks a promise.
 ///
 /// `FLOWLOCK_HISTORIES` sets how many in place of `cases`, `FLOWLOCK_SEED` (a number) which ones; without it they
@@ -44,6 +52,28 @@ const LONGEST_SHRINKING_MS: u32 = 60_000;
 pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Takeovers) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let cases = number("FLOWLOCK_HISTORIES").map_or(cases, |n| n as u32);
+    let fresh = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
+    let seed = number("FLOWLOCK_SEED").unwrap_or_else(fresh);
+    eprintln!("FLOWLOCK_SEED={seed}");
+    std::thread::scope(|scope| {
+        let count = threads(takeovers);
+        let parts = (0..count).map(|part| {
+            let cases = (cases + part) / count;
+            scope.spawn(move || play_all(cases, longest, takeovers, seed, part))
+        });
+        for part in parts.collect::<Vec<_>>() {
+            if let Err(panic) = part.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    });
+    if takeovers == Takeovers::Never && cases >= ENOUGH_TO_SEE_EVERYTHING {
+        tally::must_have_seen_everything();
+    }
+}
+
+/// A part of the histories, on one thread.
+fn play_all(cases: u32, longest: usize, takeovers: Takeovers, seed: u64, part: u32) {
     let config = Config {
         cases,
         failure_persistence: None,
@@ -51,11 +81,9 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Take
         max_shrink_time: LONGEST_SHRINKING_MS,
         ..Config::default()
     };
-    let fresh = || std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos() as u64;
-    let seed = number("FLOWLOCK_SEED").unwrap_or_else(fresh);
-    eprintln!("FLOWLOCK_SEED={seed}");
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    bytes[8..12].copy_from_slice(&part.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let (played, failed) = (Cell::new(0_u32), Cell::new(false));
     let result = runner.run(&scripts(longest, takeovers), |script| {
@@ -67,14 +95,11 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Take
         })
     });
     match result {
-        Ok(()) if takeovers == Takeovers::Never && cases >= ENOUGH_TO_SEE_EVERYTHING => {
-            tally::must_have_seen_everything();
-        }
         Ok(()) => {}
         Err(TestError::Fail(_, script)) => {
             let failed = play(&script, takeovers).expect_err("the smallest history fails again");
             panic!(
-                "{}\nin history {}; the smallest form of it, with {} processes, {:?}, ways {:?}, written {:05b}\n{}",
+                "{}\nin history {} of part {part}; the smallest form of it, with {} processes, {:?}, ways {:?}, written {:05b}\n{}",
                 failed.verdict,
                 played.get(),
                 script.clients,

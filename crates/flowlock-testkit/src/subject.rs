@@ -46,6 +46,13 @@ impl fmt::Debug for Subject {
     }
 }
 
+/// A number before those of some processes that nobody else in this test program has: a server tells the processes of all its
+/// databases by their numbers alone.
+pub(crate) fn first_client_of_its_own() -> u128 {
+    static TAKEN: AtomicU32 = AtomicU32::new(1);
+    u128::from(TAKEN.fetch_add(1, Ordering::Relaxed)) << 64
+}
+
 impl Subject {
     /// A store of any kind. `open` opens the same store each time, with its data.
     pub fn new(

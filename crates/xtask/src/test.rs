@@ -1,5 +1,7 @@
 //! `cargo xtask test`: everything that must hold, in the order in which it fails fastest.
 
+use std::process::Command;
+
 use crate::repo::{self, Profile};
 use crate::steps::{Failure, Steps, run as show};
 use crate::{circles, demo, docs, licences, shell, tools};
@@ -65,7 +67,18 @@ fn features() -> Result<(), Failure> {
 
 /// Plain `cargo test`, so that the examples in the API documentation run as well.
 fn tests() -> Result<(), Failure> {
-    show(&mut repo::cargo(["test", "--workspace", "--all-features", "--quiet"]))
+    show(many_at_once(&mut repo::cargo(["test", "--workspace", "--all-features", "--quiet"])))
+}
+
+/// Most tests wait for a server, a process or a lease rather than for the processor: twice as many at once as there are
+/// processors, unless `RUST_TEST_THREADS` says otherwise.
+fn many_at_once(tests: &mut Command) -> &mut Command {
+    const VARIABLE: &str = "RUST_TEST_THREADS";
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    if std::env::var_os(VARIABLE).is_none() {
+        tests.env(VARIABLE, (2 * processors).to_string());
+    }
+    tests
 }
 
 /// What needs a server once more, on the others that we promise to work with.
@@ -79,7 +92,7 @@ fn servers() -> Result<(), Failure> {
         ];
         for test in tests {
             let mut command = repo::cargo(["test", "--all-features", "--quiet"]);
-            show(command.args(test).args(skipped).env("FLOWLOCK_REDIS_SERVER", &server))?;
+            show(many_at_once(&mut command).args(test).args(skipped).env("FLOWLOCK_REDIS_SERVER", &server))?;
         }
     }
     Ok(())

@@ -5,7 +5,6 @@ mod request;
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use flowlock::step::{Answer, Holders, Sent, Step};
@@ -16,7 +15,7 @@ use flowlock::{
 };
 
 use super::word::word;
-use crate::Subject;
+use crate::subject::{Subject, first_client_of_its_own};
 pub use actor::Actor;
 pub use request::Request;
 
@@ -51,11 +50,9 @@ impl Stage {
         }
     }
 
-    /// With processes that no other stage has: a server tells the processes of all its databases by their numbers alone.
+    /// With processes that no other stage has.
     pub(super) fn with_own_processes(self) -> Self {
-        static STAGES: AtomicU64 = AtomicU64::new(1);
-        let stage = STAGES.fetch_add(1, Ordering::Relaxed);
-        Stage { clients: u128::from(stage) << 64, ..self }
+        Stage { clients: first_client_of_its_own(), ..self }
     }
 
     /// From now on everything happens in this namespace.

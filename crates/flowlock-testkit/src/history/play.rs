@@ -23,7 +23,7 @@ use super::op::{Op, Script, Takeovers};
 use super::wakes::Inboxes;
 use super::{Verdict, tally};
 use crate::oracle::Snapshot;
-use crate::subject::Subject;
+use crate::subject::{Subject, first_client_of_its_own};
 use processes::Client;
 
 /// A history that broke a promise.
@@ -55,6 +55,8 @@ pub(super) struct Play {
     /// Every process that died.
     pub(super) dead: Vec<Life>,
     pub(super) made: u64,
+    /// Before the number of each process: those of another play on the same server are others.
+    pub(super) first_client: u128,
     pub(super) steps: u64,
     /// Of every process, in every store.
     pub(super) inboxes: Inboxes,
@@ -81,6 +83,7 @@ impl Play {
             clients: Vec::new(),
             dead: Vec::new(),
             made: 0,
+            first_client: first_client_of_its_own(),
             steps: 0,
             inboxes: Inboxes::default(),
             trace: Vec::new(),

@@ -22,8 +22,9 @@ impl Play {
     pub(in crate::history) fn new_client(&mut self) -> Client {
         let number = self.number();
         let last_beat_ms = self.now().boot_ms;
-        self.inboxes.open(&self.subjects, &self.books[0].namespace, ClientId(number.into()));
-        Client { id: ClientId(number.into()), life: Life(number), awake: true, last_beat_ms }
+        let id = ClientId(self.first_client + u128::from(number));
+        self.inboxes.open(&self.subjects, &self.books[0].namespace, id);
+        Client { id, life: Life(number), awake: true, last_beat_ms }
     }
 
     pub(in crate::history) fn holder(&self, client: usize) -> Holder {

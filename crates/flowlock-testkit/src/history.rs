@@ -99,12 +99,11 @@ fn play_all(cases: u32, longest: usize, takeovers: Takeovers, seed: u64, part: u
         Err(TestError::Fail(_, script)) => {
             let failed = play(&script, takeovers).expect_err("the smallest history fails again");
             panic!(
-                "{}\nin history {} of part {part}; the smallest form of it, with {} processes, {:?}, ways {:?}, written {:05b}\n{}",
+                "{}\nin history {} of part {part}; the smallest form of it, with {} processes, {:?}, written {:05b}\n{}",
                 failed.verdict,
                 played.get(),
                 script.clients,
                 script.bounds,
-                script.ways,
                 script.written,
                 failed.trace
             );

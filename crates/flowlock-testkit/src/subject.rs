@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flowlock::store::Store;
 use flowlock::store::memory::{MemoryStore, TestWorld};
-use flowlock::store::redis::RedisStore;
+use flowlock::store::redis::{RedisStore, Ways};
 use flowlock::store::sqlite::SqliteStore;
 use tempfile::TempDir;
 
@@ -97,16 +97,28 @@ impl Subject {
 
     /// The Redis store, in a database of its own on a server that all subjects of this process share.
     pub fn redis(world: Arc<TestWorld>) -> Self {
-        fn server() -> &'static RedisServer {
+        Self::redis_taking(Ways::Short, world)
+    }
+
+    /// The same, with scripts that take these ways: on a server for each, since all databases of one share their messages.
+    pub fn redis_taking(ways: Ways, world: Arc<TestWorld>) -> Self {
+        fn short() -> &'static RedisServer {
             static SERVER: OnceLock<RedisServer> = OnceLock::new();
             SERVER.get_or_init(|| RedisServer::setup().line(format!("databases {DATABASES}")).start())
         }
-        let subject = Self::on(server(), Duration::ZERO, world);
-        Subject { forget: || drop(server().command(&["SCRIPT", "FLUSH"])), ..subject }
+        fn long() -> &'static RedisServer {
+            static SERVER: OnceLock<RedisServer> = OnceLock::new();
+            SERVER.get_or_init(|| RedisServer::setup().line(format!("databases {DATABASES}")).start())
+        }
+        let (server, forget): (_, fn()) = match ways {
+            Ways::Short => (short(), || drop(short().command(&["SCRIPT", "FLUSH"]))),
+            Ways::Long => (long(), || drop(long().command(&["SCRIPT", "FLUSH"]))),
+        };
+        Subject { forget, ..Self::on(server, Duration::ZERO, ways, world) }
     }
 
     /// The Redis store on a server of which every subject of its kind sees the takeovers, with a pause after each.
-    pub fn redis_with_takeovers(world: Arc<TestWorld>) -> Self {
+    pub fn redis_with_takeovers(ways: Ways, world: Arc<TestWorld>) -> Self {
         fn server() -> &'static RedisServer {
             static SERVER: OnceLock<RedisServer> = OnceLock::new();
             SERVER.get_or_init(|| {
@@ -119,7 +131,7 @@ impl Subject {
                 server
             })
         }
-        let subject = Self::on(server(), FAILOVER_PAUSE, world);
+        let subject = Self::on(server(), FAILOVER_PAUSE, ways, world);
         Subject {
             forget: || drop(server().command(&["SCRIPT", "FLUSH"])),
             take_over: || drop(server().command(&["DEBUG", "CHANGE-REPL-ID"])),
@@ -128,7 +140,7 @@ impl Subject {
     }
 
     /// The Redis store, in a database of its own.
-    fn on(server: &'static RedisServer, pause: Duration, world: Arc<TestWorld>) -> Self {
+    fn on(server: &'static RedisServer, pause: Duration, ways: Ways, world: Arc<TestWorld>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let database = NEXT.fetch_add(1, Ordering::Relaxed);
         assert!(database < DATABASES, "no database is left for one more store");
@@ -136,9 +148,13 @@ impl Subject {
         let url =
             format!("redis+unix://{}?db={database}&failover_pause={}s", socket.display(), pause.as_secs());
         let its_world = world.clone();
-        let subject = Self::new("redis", world, move || {
+        let name = match ways {
+            Ways::Short => "redis",
+            Ways::Long => "redis by the long ways",
+        };
+        let subject = Self::new(name, world, move || {
             let store = RedisStore::open_with_world(&url, Duration::from_secs(10), its_world.clone());
-            Arc::new(store.expect("the store opens"))
+            Arc::new(store.expect("the store opens").taking(ways))
         });
         let connection = OnceCell::new();
         let evaluated = Rc::new(move |script: &str| -> Vec<String> {

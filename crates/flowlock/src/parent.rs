@@ -12,7 +12,7 @@ use crate::name::RunId;
 /// has the same words in its script.
 const PROOF_OF: &str = "flowlock parent ";
 /// How long a proof is: the hexadecimal digits of a SHA-1.
-const PROOF_LENGTH: usize = 40;
+pub(crate) const PROOF_LENGTH: usize = 40;
 
 /// A run on whose behalf another one asks.
 ///

@@ -52,7 +52,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 fn lints() -> Result<(), Failure> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--quiet", "--", "-Dwarnings"];
-    show(&mut repo::cargo(clippy))
+    show(&mut repo::cargo(clippy))?;
+    // By `.luacheckrc`: warnings are errors here too.
+    let scripts = repo::tracked(&["*.lua"])?;
+    if scripts.is_empty() {
+        return Err(Failure::new("no Lua file found: this check would pass by doing nothing"));
+    }
+    show(Command::new("luacheck").args(["--quiet", "--codes"]).args(scripts).current_dir(repo::root()))
 }
 
 /// The library compiles without a warning with each of its features alone, and with none: so it is used.

@@ -15,10 +15,11 @@ struct Tool {
 }
 
 /// `cc` builds SQLite and the fault-injecting shim; `flock` is what the benchmark measures against; `strace` shows what a
-/// waiter sends; `shellcheck` reads the shell scripts and examples; `make` runs the cookbook's Makefile. Redis comes as
+/// waiter sends; `shellcheck` reads the shell scripts and examples; `make` runs the cookbook's Makefile;
+/// `luacheck` reads the scripts of the Redis store. Redis comes as
 /// `redis-tools`, where Debian keeps the server's program under the name of its checker: the package `redis-server` adds
 /// only a service, which nobody asked for; `pip3` fetches another one; `setpriv` lets servers die with their tests.
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 11] = [
     Tool { program: "cc", package: "gcc" },
     Tool { program: "make", package: "make" },
     Tool { program: "flock", package: "util-linux" },
@@ -28,6 +29,7 @@ const TOOLS: [Tool; 10] = [
     Tool { program: "pip3", package: "python3-pip" },
     Tool { program: "strace", package: "strace" },
     Tool { program: "shellcheck", package: "shellcheck" },
+    Tool { program: "luacheck", package: "lua-check" },
     Tool { program: "git", package: "git" },
 ];
 

@@ -1,7 +1,6 @@
 //! What can happen in a history, as data that proptest can draw and shrink.
 
 use flowlock::Bounds;
-use flowlock::store::memory::Ways;
 use proptest::prelude::*;
 
 /// One event. Numbers pick among whatever there is at that moment.
@@ -141,8 +140,6 @@ pub enum Wish {
 pub struct Script {
     /// How much a step may do, and an answer say.
     pub bounds: Bounds,
-    /// Which ways the scripts of the Redis store take.
-    pub ways: Ways,
     /// How many processes there are.
     pub clients: u8,
     /// Which names are written before anything happens.
@@ -155,11 +152,14 @@ pub struct Script {
 ///
 /// Only where a server can take over from another, `takeovers` happen.
 pub fn scripts(longest: usize, takeovers: Takeovers) -> impl Strategy<Value = Script> {
-    let ways = prop_oneof![2 => Just(Ways::Short), 1 => Just(Ways::Long)];
     let clients = prop_oneof![6 => Just(4_u8), 2 => Just(8), 1 => 20..=CROWDED];
     let ops = prop::collection::vec(ops(takeovers), 1..longest);
-    (bounds(), ways, clients, 0..1_u8 << NAMES, ops)
-        .prop_map(|(bounds, ways, clients, written, ops)| Script { bounds, ways, clients, written, ops })
+    (bounds(), clients, 0..1_u8 << NAMES, ops).prop_map(|(bounds, clients, written, ops)| Script {
+        bounds,
+        clients,
+        written,
+        ops,
+    })
 }
 
 /// Whether another server takes over now and then.

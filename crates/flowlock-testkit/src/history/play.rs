@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
 use flowlock::store::memory::TestWorld;
+use flowlock::store::redis::Ways;
 use flowlock::{Life, Namespace, Now, World as _};
 
 use super::book::{Book, WHOLE, snapshot};
@@ -36,7 +37,7 @@ pub struct Failed {
 }
 
 /// Plays a script: on the memory store, the embedded store and the Redis store, or, if servers take over from each other,
-/// on the Redis store alone.
+/// on the Redis store alone. The scripts of the latter take the short ways and, in a store of their own, the long ones.
 pub fn play(script: &Script, takeovers: Takeovers) -> Result<(), Failed> {
     let mut play = Play::new(script, takeovers);
     let verdict = play.all(script);
@@ -67,14 +68,17 @@ impl Play {
     fn new(script: &Script, takeovers: Takeovers) -> Self {
         let world = Arc::new(TestWorld::default());
         world.bound_steps(script.bounds);
-        world.take_ways(script.ways);
         let subjects = match takeovers {
             Takeovers::Never => vec![
                 Subject::memory(world.clone()),
                 Subject::sqlite(world.clone()),
-                Subject::redis(world.clone()),
+                Subject::redis_taking(Ways::Short, world.clone()),
+                Subject::redis_taking(Ways::Long, world.clone()),
             ],
-            Takeovers::Happen => vec![Subject::redis_with_takeovers(world.clone())],
+            Takeovers::Happen => vec![
+                Subject::redis_with_takeovers(Ways::Short, world.clone()),
+                Subject::redis_with_takeovers(Ways::Long, world.clone()),
+            ],
         };
         let mut play = Play {
             world,

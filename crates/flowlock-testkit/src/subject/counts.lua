@@ -1,8 +1,4 @@
 -- The counts that the scripts keep beside what they count: of each namespace of a database, those that are wrong.
-local function count(index, first)
-  return #redis.call('ZRANGEBYLEX', index, '[' .. first, '(' .. first .. '\255')
-end
-
 local wrong = {}
 for _, hash in ipairs(redis.call('KEYS', 'fl:*:h')) do
   local index = string.sub(hash, 1, -2) .. "i"
@@ -23,8 +19,9 @@ for _, hash in ipairs(redis.call('KEYS', 'fl:*:h')) do
     local place = string.match(fields[i], '^h([dl].*)$')
     if place then
       local said = tonumber(string.match(fields[i + 1], '^(%d+):') or 0)
-      if said ~= (places[place] or 0) then
-        wrong[#wrong + 1] = hash .. ' ' .. place .. ': ' .. said .. ' others are counted, there are ' .. (places[place] or 0)
+      local there = places[place] or 0
+      if said ~= there then
+        wrong[#wrong + 1] = hash .. ' ' .. place .. ': ' .. said .. ' others are counted, there are ' .. there
       end
       places[place] = nil
     end

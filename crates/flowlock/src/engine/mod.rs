@@ -54,16 +54,17 @@ pub(crate) const OUTCOME_MEMORY_MS: i64 = 600_000;
 pub(crate) const LATEST_AHEAD_MS: i64 = 300_000;
 /// How long a place can be held without coming back.
 pub(crate) const LONGEST_PLACE_MS: u64 = 60_000;
+/// When those are to come back who change a record by hand that somebody holds.
+pub(crate) const RETRY_BY_HAND_MS: u64 = 1_000;
 /// How far ahead of the last token the ceiling is set, in microseconds of wall clock: one synced write
 /// an hour.
 pub(crate) const TOKEN_BLOCK: u64 = 3_600_000_000;
 /// How long evidence of a record that is no more is kept, in microseconds: 7 days.
 pub(crate) const EVIDENCE_US: i64 = 7 * 86_400 * 1_000_000;
-/// How much the wall clock may differ between two readings of the time this host booted, in
 /// The year 2200, in microseconds since 1970: no step is taken by a clock that is so late. Tokens of microseconds stay exact
 /// in every store for 55 years more.
 pub(crate) const END_OF_TIME_US: i64 = 7_258_118_400_000_000;
-/// microseconds.
+/// How much the wall clock may differ between two readings of the time this host booted, in microseconds.
 pub(crate) const BOOT_TIME_SLACK_US: i64 = 2_000_000;
 
 /// The result of a step, apart from the changed tables.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::tables::{Result, Stake, Tables, Which};
-use super::{EVIDENCE_US, Engine};
+use super::{EVIDENCE_US, Engine, RETRY_BY_HAND_MS};
 use crate::blocker::{Blocked, Blocker, BlockerKind};
 use crate::claim::{Mode, Space};
 use crate::id::Token;
@@ -255,7 +255,7 @@ impl<T: Tables> Engine<'_, T> {
             if !by.is_empty() {
                 let more = by.len() > self.bounds.blockers;
                 by.truncate(self.bounds.blockers);
-                let blocked = Blocked { by, more, ahead: 0, retry_after_ms: Some(1_000) };
+                let blocked = Blocked { by, more, ahead: 0, retry_after_ms: Some(RETRY_BY_HAND_MS) };
                 return Ok(Some(Answer::Refused(blocked)));
             }
         }

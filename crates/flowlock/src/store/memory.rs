@@ -184,32 +184,13 @@ struct TestState {
     boot: u32,
     dead: Vec<Life>,
     bounds: Bounds,
-    ways: Ways,
-}
-
-/// Which ways the scripts of the Redis store take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ways {
-    /// What is ordinary takes a short way, as everywhere outside of tests.
-    Short,
-    /// Everything takes the long way, which must come to the same.
-    Long,
 }
 
 impl Default for TestWorld {
     /// A second after boot, in the first hour of 2026.
     fn default() -> Self {
         let now = Now { boot_ms: 1_000, wall_us: 1_767_225_601_000_000 };
-        Self {
-            state: Mutex::new(TestState {
-                now,
-                boot: 1,
-                dead: Vec::new(),
-                bounds: Bounds::default(),
-                ways: Ways::Short,
-            }),
-        }
+        Self { state: Mutex::new(TestState { now, boot: 1, dead: Vec::new(), bounds: Bounds::default() }) }
     }
 }
 
@@ -229,17 +210,6 @@ impl TestWorld {
     /// Lets one step do less than usual, so that a few runs are enough to leave work over.
     pub fn bound_steps(&self, bounds: Bounds) {
         lock(&self.state).bounds = bounds;
-    }
-
-    /// Makes the scripts of the Redis store take the long way, or the short one again.
-    pub fn take_ways(&self, ways: Ways) {
-        lock(&self.state).ways = ways;
-    }
-
-    /// Which ways those scripts take.
-    #[cfg(feature = "redis")]
-    pub(crate) fn ways(&self) -> Ways {
-        lock(&self.state).ways
     }
 
     /// Ends every process that holds this liveness lock.

@@ -1,4 +1,4 @@
-//! The answers of the short ways (`lua/short_*.lua`), which are packed: every list in an answer costs the server half a
+//! The answers of the short ways (`lua/short/`), which are packed: every list in an answer costs the server half a
 //! microsecond.
 //!
 //! A text of the epoch, then as doubles the sequence number, the clock and how often another primary took over; then a letter:
@@ -12,9 +12,15 @@
 
 use redis::Value;
 
+use super::rows::TICKET;
+
 /// How long the epoch is that other answers begin with.
 const EPOCH: usize = 16;
-const TICKET: usize = 16;
+
+/// A run that is queued, in its row and here.
+pub(super) const QUEUED: u8 = b'Q';
+/// A run that awaits input.
+pub(super) const AWAITING_INPUT: u8 = b'A';
 
 /// A packed answer spelled out as the long ways give it; any other as it is. None if it cannot be understood.
 pub(super) fn spelled_out(value: Value) -> Option<Value> {
@@ -60,8 +66,8 @@ fn heard(rest: &mut Packed<'_>) -> Option<Value> {
     while let Some((letter, more)) = runs.split_first() {
         let (id, behind) = more.split_at_checked(more.iter().position(|byte| *byte == 0)?)?;
         let state = match letter {
-            b'Q' => "queued",
-            b'A' => "awaiting_input",
+            &QUEUED => "queued",
+            &AWAITING_INPUT => "awaiting_input",
             _ => return None,
         };
         heard.push(list([

@@ -46,6 +46,7 @@ use self::keys::Keys;
 use self::link::{Evaluated, Link};
 use self::reply::Reply;
 use self::resp::SHORT;
+pub use self::rows::Ways;
 use self::script::{Call, Clock, Script, Scripts};
 use self::url::{Durability, Options};
 use self::watch::Watch;
@@ -86,6 +87,8 @@ pub struct RedisStore {
     patience: Duration,
     /// In tests: what time it is, and who is dead.
     world: Option<Arc<TestWorld>>,
+    /// In tests: which ways the scripts take.
+    ways: Ways,
     /// The epoch of a namespace that this process is the first to write.
     epoch: Epoch,
     namespaces: Mutex<BTreeMap<Namespace, Arc<Keys>>>,
@@ -112,6 +115,12 @@ impl RedisStore {
         Self::open_in(url, patience, Some(world), &no_limits())
     }
 
+    /// Sets which ways the scripts take, for tests in a world of their own. Default: [`Ways::Short`].
+    #[must_use]
+    pub fn taking(self, ways: Ways) -> Self {
+        Self { ways, ..self }
+    }
+
     fn open_in(
         url: &str,
         patience: Duration,
@@ -127,6 +136,7 @@ impl RedisStore {
             link,
             patience,
             world,
+            ways: Ways::Short,
             epoch: Epoch::fresh(),
             namespaces: Mutex::default(),
             watch: Watch::default(),
@@ -190,7 +200,7 @@ impl RedisStore {
     }
 
     fn add_world(&self, words: &mut Words) {
-        words.extend(self.world.as_deref().map(rows::pack_world));
+        words.extend(self.world.as_deref().map(|world| rows::pack_world(world, self.ways)));
     }
 
     /// Takes in what a reply says besides its answer: the clock, and how far the namespace has come.

@@ -10,12 +10,12 @@ use crate::claim::{Claim, ClaimsBuilder, Mode, Space};
 use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{JobName, Name, RunId};
 use crate::origin::{Actor, Holder};
-use crate::parent::Parent;
+use crate::parent::{PROOF_LENGTH, Parent};
 use crate::record::{Failure, MadeFrom, Record, RecordState};
 use crate::run::{Outcome, Place, Run, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::store::StoreError;
-use crate::store::memory::{TestWorld, Ways};
+use crate::store::memory::TestWorld;
 use crate::store::plausible;
 use crate::world::{Life, World as _};
 
@@ -105,34 +105,53 @@ fn unreadable(what: &str) -> StoreError {
     StoreError::damaged(format!("{what} cannot be read")).garbled()
 }
 
-/// A place's letter; `a` stands for the record of a name, so that places sort as the engine sorts them.
+/// A place's letter: the record of a name, so that places sort as the engine sorts them, or a space.
+pub(super) const RECORD: u8 = b'a';
+pub(super) const DATA: u8 = b'd';
+pub(super) const LOCK: u8 = b'l';
+pub(super) const SLOT: u8 = b's';
+
+/// A claim's mode.
+pub(super) const SHARED: u8 = b's';
+pub(super) const EXCLUSIVE: u8 = b'x';
+pub(super) const UNITS: u8 = b'u';
+
+/// Stands in a claim whose record must exist.
+pub(super) const MUST_EXIST: u8 = b'!';
+
+/// Stands before a note.
+pub(super) const NOTE: u8 = b'+';
+
+/// How many digits a ticket has.
+pub(super) const TICKET: usize = 16;
+
 fn letter(space: Option<Space>) -> char {
-    match space {
-        None => 'a',
-        Some(Space::Data) => 'd',
-        Some(Space::Lock) => 'l',
-        Some(Space::Slot) => 's',
-    }
+    char::from(match space {
+        None => RECORD,
+        Some(Space::Data) => DATA,
+        Some(Space::Lock) => LOCK,
+        Some(Space::Slot) => SLOT,
+    })
 }
 
 pub(super) fn space_from(letter: &str) -> Option<Space> {
-    Some(match letter {
-        "d" => Space::Data,
-        "l" => Space::Lock,
-        "s" => Space::Slot,
+    Some(match letter.as_bytes() {
+        [DATA] => Space::Data,
+        [LOCK] => Space::Lock,
+        [SLOT] => Space::Slot,
         _ => return None,
     })
 }
 
 fn place_from(text: &str) -> Option<Place> {
     let (letter, name) = text.split_at_checked(1)?;
-    let space = if letter == "a" { None } else { Some(space_from(letter)?) };
+    let space = if letter.as_bytes() == [RECORD] { None } else { Some(space_from(letter)?) };
     Some(Place { space, name: Name::parse(name).ok()? })
 }
 
 /// A ticket as 16 digits, so that tickets sort as texts.
 pub(super) fn ticket_text(ticket: Ticket) -> String {
-    format!("{:016}", ticket.0)
+    format!("{:0TICKET$}", ticket.0)
 }
 
 pub(super) fn ticket_from(text: &str) -> Option<Ticket> {
@@ -171,12 +190,13 @@ pub(super) fn pack_spec(spec: &Spec) -> Vec<u8> {
 /// A claim: its mode, `!` if its record must exist or `-`, for units how many of how many and a colon, the place.
 fn claim_text(claim: &Claim) -> String {
     let place = place_text(claim);
-    let must = if claim.must_exist { '!' } else { '-' };
-    match claim.mode {
-        Mode::Shared => format!("s{must}{place}"),
-        Mode::Exclusive => format!("x{must}{place}"),
-        Mode::Units { units, capacity } => format!("u{must}{units}/{capacity}:{place}"),
-    }
+    let must = if claim.must_exist { char::from(MUST_EXIST) } else { '-' };
+    let (mode, units) = match claim.mode {
+        Mode::Shared => (SHARED, String::new()),
+        Mode::Exclusive => (EXCLUSIVE, String::new()),
+        Mode::Units { units, capacity } => (UNITS, format!("{units}/{capacity}:")),
+    };
+    format!("{}{must}{units}{place}", char::from(mode))
 }
 
 /// The name in its space.
@@ -231,17 +251,17 @@ fn spec_from(cells: &[Cell<'_>]) -> Option<Spec> {
 
 /// The proof, then the run's id.
 fn parent_from(text: &str) -> Option<Parent> {
-    let (proof, run) = text.split_at_checked(40)?;
+    let (proof, run) = text.split_at_checked(PROOF_LENGTH)?;
     Parent::with_proof(RunId::parse(run).ok()?, proof).ok()
 }
 
 fn claim_from(text: &str) -> Option<Claim> {
     let (head, rest) = text.split_at_checked(2)?;
-    let must_exist = head.ends_with('!');
+    let must_exist = head.as_bytes()[1] == MUST_EXIST;
     let (mode, place) = match head.as_bytes()[0] {
-        b's' => (Mode::Shared, rest),
-        b'x' => (Mode::Exclusive, rest),
-        b'u' => {
+        SHARED => (Mode::Shared, rest),
+        EXCLUSIVE => (Mode::Exclusive, rest),
+        UNITS => {
             let (numbers, place) = rest.split_once(':')?;
             let (units, capacity) = numbers.split_once('/')?;
             (Mode::Units { units: units.parse().ok()?, capacity: capacity.parse().ok()? }, place)
@@ -314,10 +334,11 @@ pub(super) fn unpack_record(name: &Name, raw: &[u8]) -> Result<Record, StoreErro
     record_from(name, raw).filter(plausible::record).ok_or_else(|| unreadable(&format!("record {name}")))
 }
 
-const HEAD: usize = 25;
+/// How many bytes a record's head has.
+pub(super) const RECORD_HEAD: usize = 25;
 
 fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
-    let (head, tail) = raw.split_at_checked(HEAD)?;
+    let (head, tail) = raw.split_at_checked(RECORD_HEAD)?;
     let number = |at: usize| Some(f64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?));
     let mut texts = Texts(tail);
     let actor = texts.next()?;
@@ -398,7 +419,7 @@ impl<'a> Texts<'a> {
     fn note(self) -> Result<Option<String>, Unreadable> {
         match self.0.split_first().ok_or(Unreadable)? {
             (b'-', []) => Ok(None),
-            (b'+', note) => {
+            (&NOTE, note) => {
                 std::str::from_utf8(note).map(|note| Some(note.to_owned())).map_err(|_| Unreadable)
             }
             _ => Err(Unreadable),
@@ -406,8 +427,18 @@ impl<'a> Texts<'a> {
     }
 }
 
+/// Which ways the scripts take in tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ways {
+    /// What is ordinary takes a short way, as everywhere outside of tests.
+    Short,
+    /// Everything takes the long way, which must come to the same.
+    Long,
+}
+
 /// The world of a test, as the scripts of tests take it.
-pub(super) fn pack_world(world: &TestWorld) -> Vec<u8> {
+pub(super) fn pack_world(world: &TestWorld, ways: Ways) -> Vec<u8> {
     #[derive(Serialize)]
     struct WorldRow {
         wall_us: i64,
@@ -419,7 +450,7 @@ pub(super) fn pack_world(world: &TestWorld) -> Vec<u8> {
     }
     let (now, bounds) = (world.now(), world.bounds());
     let dead = world.dead().iter().map(|life| life.0.to_string()).collect();
-    let (boot_id, ways) = (world.boot_id(), world.ways());
+    let boot_id = world.boot_id();
     let row = WorldRow { wall_us: now.wall_us, boot_ms: now.boot_ms, boot_id, bounds, dead, ways };
     rmp_serde::to_vec_named(&row).unwrap_or_default()
 }

@@ -1,33 +1,14 @@
-//! The scripts: put together from the files in `lua/`, one for what may take up memory, one for what must go on when
-//! memory is full, one for reading.
+//! The scripts: which there are, and what of the files in `lua/` each of them has.
+//!
+//! Lua defines every function anew at each call, which costs a step a good part of its time. So the borders of the files say
+//! nothing about when a function is defined: that is in the lists here, by script.
 
-use std::fmt::Write as _;
+mod assembly;
+mod constants;
+
 use std::time::Duration;
 
-use crate::bounds::Bounds;
-use crate::engine;
-
-const WORLD: &str = include_str!("lua/world.lua");
-const WORLD_OF_TESTS: &str = include_str!("lua/world_of_tests.lua");
-const BOOT_OF_TESTS: &str = include_str!("lua/boot_of_tests.lua");
-const SHORT_ACQUIRE: &str = include_str!("lua/short_acquire.lua");
-const SHORT_STEPS: [&str; 4] = [
-    include_str!("lua/short_commit.lua"),
-    include_str!("lua/short_refresh.lua"),
-    include_str!("lua/short_claim.lua"),
-    include_str!("lua/short_heartbeat.lua"),
-];
-const STATE: &str = include_str!("lua/state.lua");
-const COMMON: &str = include_str!("lua/common.lua");
-const HOLD: &str = include_str!("lua/hold.lua");
-const LEAVE: &str = include_str!("lua/leave.lua");
-const MORE: [&str; 2] = [include_str!("lua/more.lua"), include_str!("lua/line.lua")];
-const EXPLAIN: &str = include_str!("lua/explain.lua");
-const LAPSE: &str = include_str!("lua/lapse.lua");
-
-/// The number of the layout that `lua/state.lua` describes. Once it was released, another layout has another number; a test
-/// compares the rows of a small history with those that are written down for it.
-const SCHEMA: u8 = 1;
+use self::assembly::{Plan, assembled};
 
 /// A script and the digest by which servers know it.
 #[derive(Debug)]
@@ -74,6 +55,112 @@ pub(super) enum Clock {
     Argument,
 }
 
+/// What every step calls.
+const ALWAYS: [&str; 28] = [
+    "tables.read_meta",
+    "tables.first_of",
+    "run.letter_of",
+    "run.row_of",
+    "run.attempt_of",
+    "run.ticket_and_head",
+    "run.run_from_row",
+    "run.run_from",
+    "run.spec_of",
+    "run.spec_from",
+    "run.claim_from",
+    "run.made_from",
+    "run.is_late",
+    "run.due_of",
+    "rows.record",
+    "rows.record_from",
+    "rows.prefetch_records",
+    "rows.note_due",
+    "rows.note_reserving",
+    "holders.prefetch_holders",
+    "holders.holders_from",
+    "holders.crowd_of",
+    "holders.sharers",
+    "takeover.may_grant",
+    "step.begin_step",
+    "step.must_be_able",
+    "step.end_step",
+    "step.has_leftover",
+];
+
+/// What a request calls that is granted at once.
+const TO_BE_GRANTED: [&str; 12] = [
+    "rule.holders_block",
+    "rule.first_obstacle",
+    "holders.hold_all",
+    "rows.next_token",
+    "grant.give_claims",
+    "grant.lease_end",
+    "grant.start",
+    "acquire.acquire",
+    "acquire.arrive",
+    "acquire.decide",
+    "run.insert",
+    "explain.running",
+];
+
+/// What is called by a run that is refreshed, commits or fails.
+const TO_GO_ON_OR_LEAVE: [&str; 13] = [
+    "run.by_attempt",
+    "run.whole_run",
+    "rows.save",
+    "holders.unhold_all",
+    "leave.finish",
+    "leave.release",
+    "operate.find",
+    "operate.refresh",
+    "operate.renew",
+    "operate.commit",
+    "operate.sign",
+    "records.write_records",
+    "records.tail_of",
+];
+
+/// What is defined when something is first called that is not there from the start: these stages in turn, until it is there.
+/// A function stands in the stage that names it, or else in that of its file.
+const STAGES: [&[&str]; 3] = [
+    // Whoever waits, and those who speak to somebody who waits.
+    &[
+        "rule",
+        "rules_view",
+        "step",
+        "rows",
+        "tables",
+        "run",
+        "holders",
+        "wakes",
+        "budget",
+        "acquire",
+        "withdraw",
+        "grant",
+        "line",
+        "backlog",
+        "leave",
+        "operate",
+        "view",
+        "lapse.take_what_lapsed",
+        "records.write_records",
+        "records.tail_of",
+        "records.origin_of",
+        "records.will_expire",
+        "records.state_of",
+        "records.is_written",
+        "explain.running",
+        "explain.standing",
+        "foresee.tell_of_nearer_end",
+        "foresee.tell_a_reader",
+        "takeover.may_grant",
+    ],
+    // Why it waits.
+    &["explain", "foresee", "deadlock", "bury.bury_the_dead"],
+    // Time, and what is rare.
+    &["sweep", "lapse", "bury", "records", "by_hand", "namespace", "takeover", "boot"],
+];
+
 /// All scripts of the store.
 #[derive(Debug)]
 pub(super) struct Scripts {
@@ -91,172 +178,115 @@ pub(super) struct Scripts {
 
 impl Scripts {
     pub(super) fn new(clock: Clock) -> Self {
-        let (acquire, step) = (include_str!("lua/acquire.lua"), include_str!("lua/step.lua"));
+        let acquire = Plan {
+            flags: "#!lua",
+            short: &["acquire"],
+            at_once: &[&ALWAYS, &TO_BE_GRANTED],
+            without: &["operate", "withdraw", "by_hand", "namespace", "view"],
+            own: include_str!("lua/scripts/acquire.lua"),
+        };
+        let create = Plan {
+            flags: "#!lua",
+            short: &[],
+            at_once: &[&ALWAYS, &TO_GO_ON_OR_LEAVE],
+            without: &["view"],
+            own: include_str!("lua/scripts/step.lua"),
+        };
+        let step = Plan {
+            flags: "#!lua flags=allow-oom",
+            short: &["commit", "refresh", "claim", "heartbeat"],
+            ..create
+        };
+        let view = Plan {
+            flags: "#!lua flags=no-writes",
+            at_once: &[&ALWAYS],
+            without: &[],
+            own: include_str!("lua/scripts/view.lua"),
+            ..create
+        };
+        let script = |plan: &Plan<'_>| Script::new(assembled(plan, clock));
         Self {
-            acquire: script("#!lua", clock, &[SHORT_ACQUIRE], [HOLD, LEAVE], acquire),
-            create: script("#!lua", clock, &[], [LEAVE, HOLD], step),
-            step: script("#!lua flags=allow-oom", clock, &SHORT_STEPS, [LEAVE, HOLD], step),
-            view: script("#!lua flags=no-writes", clock, &[], [HOLD, LEAVE], include_str!("lua/view.lua")),
-            check: Script::new(include_str!("lua/check.lua").to_owned()),
+            acquire: script(&acquire),
+            create: script(&create),
+            step: script(&step),
+            view: script(&view),
+            check: Script::new(include_str!("lua/scripts/check.lua").to_owned()),
         }
     }
-}
-
-/// A script: the world, the short ways for what is ordinary, the tables, the functions, and what it does with them. The
-/// functions of `hot` are there from the start; those of `cold`, and all others, are defined stage by stage when one of them
-/// is first called.
-fn script(flags: &str, clock: Clock, short: &[&str], [hot, cold]: [&str; 2], own: &str) -> Script {
-    let (world, boot) = match clock {
-        Clock::Server => (WORLD, ""),
-        Clock::Argument => (WORLD_OF_TESTS, BOOT_OF_TESTS),
-    };
-    let parts = [
-        flags,
-        world,
-        &short.join("\n"),
-        STATE,
-        "local stage = 0\nlocal function add(stage)\nif stage == 1 then",
-        "for name, definition in pairs({",
-        cold,
-        "}) do F[name] = definition end",
-        MORE[0],
-        MORE[1],
-        "elseif stage == 2 then",
-        EXPLAIN,
-        "elseif stage == 3 then",
-        LAPSE,
-        "end\nend",
-        "local function find(_, name)\nwhile stage < 3 do\nstage = stage + 1\nadd(stage)",
-        "local found = rawget(F, name)\nif found then return found end\nend\nend",
-        "F = setmetatable({",
-        COMMON,
-        hot,
-        "}, { __index = find })",
-        boot,
-        own,
-    ];
-    // Without comment lines: the server keeps the text in memory.
-    let lines = parts.into_iter().flat_map(str::lines).map(str::trim_start);
-    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("--"));
-    let numbers = numbers(clock);
-    let with_numbers = |text, line| put_numbers(text, line, &numbers) + "\n";
-    Script::new(code.fold(String::new(), with_numbers))
-}
-
-/// How rows and answers are packed: each word stands in the scripts for one of these.
-///
-/// The namespace's row is in two fields: schema, sequence, next due, waiting, backlog, next expiry, next to be forgotten, reign,
-/// epoch, last use; and the last ticket and token, what tokens are ahead, queued, lapsed, the end of a pause, replication. What changes
-/// of a run that holds its claims: see `lua/state.lua`. What the short ways answer: see `brief.rs`.
-const PACKED: [(&str, &str); 5] = [
-    ("META", ">Bdddddddc16d"),
-    ("META_REST", ">ddddddc40"),
-    ("RUN_HEAD", ">c16c1ddddddd"),
-    ("BRIEF", ">c16dddc1"),
-    ("BRIEF_RUNNING", ">c16dddc1dd"),
-];
-
-/// The words that stand for a number, or for how a row is packed, in the scripts, and what is put in their place: nothing
-/// that a script would have to look up or pass to its functions. In tests the bounds are part of the world.
-fn numbers(clock: Clock) -> Vec<(&'static str, String)> {
-    let Bounds {
-        looks,
-        claims,
-        due,
-        hints,
-        ends,
-        forgets,
-        blockers,
-        probes,
-        examined,
-        ancestors,
-        explained,
-        heard,
-        made_from,
-        page,
-    } = Bounds::default();
-    let bounds = [
-        ("LOOKS", looks as usize),
-        ("CLAIMS", claims),
-        ("DUE", due),
-        ("HINTS", hints),
-        ("ENDS", ends),
-        ("FORGETS", forgets),
-        ("BLOCKERS", blockers),
-        ("PROBES", probes),
-        ("EXAMINED", examined),
-        ("ANCESTORS", ancestors),
-        ("EXPLAINED", explained),
-        ("HEARD", heard),
-        ("MADE_FROM", made_from),
-        ("PAGE", page),
-    ];
-    let bounds = bounds.map(|(word, number)| match clock {
-        Clock::Server => (word, number.to_string()),
-        Clock::Argument => (word, format!("world.bounds.{}", word.to_ascii_lowercase())),
-    });
-    let times = [
-        ("MOST_RECORDS", crate::view::MOST_RECORDS.to_string()),
-        ("MOST_RUNS", crate::view::MOST_RUNS.to_string()),
-        ("MOST_NAMES", crate::view::MOST_NAMES.to_string()),
-        ("HEARTBEAT", engine::HEARTBEAT_MS.to_string()),
-        ("SILENCE", engine::SILENCE_MS.to_string()),
-        ("KEEP_LAPSED", crate::spec::KEEP_LAPSED_MS.to_string()),
-        ("OUTCOME_MEMORY", engine::OUTCOME_MEMORY_MS.to_string()),
-        ("ABANDONED_AFTER", crate::run::ABANDONED_AFTER_MS.to_string()),
-        ("LATEST_AHEAD", engine::LATEST_AHEAD_MS.to_string()),
-        ("LONGEST_PLACE", engine::LONGEST_PLACE_MS.to_string()),
-        ("LONGEST_RETRY", engine::explain::LONGEST_RETRY_MS.to_string()),
-        ("TOKEN_BLOCK", engine::TOKEN_BLOCK.to_string()),
-        ("END_OF_TIME", engine::END_OF_TIME_US.to_string()),
-        ("EVIDENCE", engine::EVIDENCE_US.to_string()),
-        ("BOOT_TIME_SLACK", engine::BOOT_TIME_SLACK_US.to_string()),
-        ("SCHEMA", SCHEMA.to_string()),
-    ];
-    let packed = PACKED.map(|(word, format)| (word, format!("'{format}'")));
-    bounds.into_iter().chain(times).chain(packed).collect()
-}
-
-/// Adds a line to a script, with the numbers in place of their words.
-fn put_numbers(mut text: String, line: &str, numbers: &[(&str, String)]) -> String {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut rest = line;
-    while let Some(begin) = rest.find(is_part) {
-        let word = &rest[begin..];
-        let word = &word[..word.find(|c| !is_part(c)).unwrap_or(word.len())];
-        let number = numbers.iter().find(|(known, _)| *known == word);
-        let _ = write!(text, "{}{}", &rest[..begin], number.map_or(word, |(_, number)| number.as_str()));
-        rest = &rest[begin + word.len()..];
-    }
-    text + rest
 }
 
 #[cfg(test)]
 mod tests {
+    use super::assembly::{ENGINE, functions};
+    use super::constants::constants;
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// The words of a text that can be names.
+    fn words(text: &str) -> impl Iterator<Item = &str> {
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+    }
+
+    fn texts(clock: Clock) -> Vec<String> {
+        let Scripts { acquire, create, step, view, .. } = Scripts::new(clock);
+        [acquire, create, step, view].map(|script| script.source).into()
+    }
 
     #[test]
-    fn every_number_is_used_and_no_word_is_left_without_one() {
-        let text = |clock| {
-            let Scripts { acquire, create, step, view, .. } = Scripts::new(clock);
-            [acquire, create, step, view].iter().map(Script::source).collect::<String>()
-        };
-        let (server, tests) = (text(Clock::Server), text(Clock::Argument));
-        for (word, number) in numbers(Clock::Argument) {
-            assert!(tests.contains(&number), "{word} is used nowhere");
-            let mut words = server.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-            assert!(!words.any(|found| found == word), "{word} is left in a script");
+    fn every_constant_is_used_and_no_name_of_one_is_left() {
+        let (server, tests) = (texts(Clock::Server).concat(), texts(Clock::Argument).concat());
+        for (name, value) in constants(Clock::Argument) {
+            assert!(tests.contains(&value), "{name} is used nowhere");
+            assert!(!words(&server).any(|word| word == name), "{name} is left in a script");
         }
         assert!(!server.contains("world.bounds"), "a number of the tests is left in a script of the server");
     }
 
+    /// So that it calls undefined what is neither defined by a file nor put in its place.
     #[test]
-    fn only_whole_words_become_numbers() {
-        let numbers = [("PAGE", "64".to_owned())];
-        let put = |line| put_numbers(String::new(), line, &numbers);
-        assert_eq!(
-            put("from = page[PAGE] .. NEXT_PAGE + PAGES(PAGE)"),
-            "from = page[64] .. NEXT_PAGE + PAGES(64)"
-        );
+    fn the_linter_takes_only_constants_for_constants() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.luacheckrc");
+        let settings = std::fs::read_to_string(file).expect("the linter's settings are there");
+        let (_, rest) = settings.split_once("-- Constants").expect("a list of constants");
+        let (list, _) = rest.split_once("\n}").expect("the end of the list");
+        let constants: BTreeSet<_> = constants(Clock::Server).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(list.split('"').skip(1).step_by(2).collect::<BTreeSet<_>>(), constants);
+    }
+
+    #[test]
+    fn every_function_is_defined_once_and_everything_in_the_lists_is_there() {
+        let all: Vec<_> = ENGINE.iter().flat_map(|(file, text)| functions(file, text)).collect();
+        let names: BTreeSet<_> = all.iter().map(|function| function.name).collect();
+        assert_eq!(names.len(), all.len(), "two functions have one name");
+        for function in &all {
+            assert!(function.stage().is_some(), "{} is in no stage", function.path);
+        }
+        let (all_lists, files) =
+            ([&ALWAYS[..], &TO_BE_GRANTED, &TO_GO_ON_OR_LEAVE].concat(), STAGES.concat());
+        for listed in all_lists.iter().chain(files.iter().filter(|listed| listed.contains('.'))) {
+            assert!(all.iter().any(|function| function.path == *listed), "there is no {listed}");
+        }
+        for (file, text) in ENGINE {
+            let is_known = |line: &str| line.is_empty() || line == "end" || line.starts_with([' ', '-']);
+            let mut others = text.lines().filter(|line| !is_known(line) && !line.starts_with("function F."));
+            assert_eq!(others.next(), None, "{file}.lua has more than functions in it");
+        }
+    }
+
+    #[test]
+    fn whatever_a_script_calls_is_in_it() {
+        for clock in [Clock::Server, Clock::Argument] {
+            for text in texts(clock) {
+                for called in text.split("F.").skip(1).filter_map(|rest| words(rest).next()) {
+                    let defined = [format!("F.{called} = function("), format!("\n{called} = function(")];
+                    let is_of_tests =
+                        ["check_boot", "raise_ceiling"].contains(&called) && clock == Clock::Server;
+                    assert!(
+                        is_of_tests || defined.iter().any(|it| text.contains(it)),
+                        "{called} is called and not there"
+                    );
+                }
+            }
+        }
     }
 }

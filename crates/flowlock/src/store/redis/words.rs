@@ -9,7 +9,7 @@ use crate::step::{Acquire, Holders, Patience, Sent, Step, Unlock, Who};
 use crate::store::View;
 use crate::view::MOST_NAMES;
 
-use super::rows::{nonce_text, pack_spec, place_text, ticket_text};
+use super::rows::{NOTE, nonce_text, pack_spec, place_text, ticket_text};
 use super::script::{Script, Scripts};
 
 /// The most that an answer may take up which names ten runs, or says what became of five hundred.
@@ -165,7 +165,7 @@ fn add_request(words: &mut Words, request: &Acquire) {
 /// The most claims of a request that may go the short way.
 const MOST_ORDINARY: usize = 50;
 
-/// What `lua/short_acquire.lua` needs: fields of the namespace's hash, so that the script reads them at once.
+/// What `lua/short/acquire.lua` needs: fields of the namespace's hash, so that the script reads them at once.
 fn add_short_way(words: &mut Words, request: &Acquire) {
     let spec = &request.spec;
     let is_ordinary = spec.claims.len() <= MOST_ORDINARY
@@ -232,7 +232,7 @@ fn holders_word(holders: Holders) -> Vec<u8> {
 }
 
 fn note_word(note: Option<&str>) -> Vec<u8> {
-    note.map_or_else(|| "-".into(), |note| [b"+", note.as_bytes()].concat())
+    note.map_or_else(|| "-".into(), |note| [&[NOTE], note.as_bytes()].concat())
 }
 
 /// The word for a view, and its own words.

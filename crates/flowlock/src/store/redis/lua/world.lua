@@ -6,4 +6,4 @@ local SLACK = 1000                                           -- how long forgett
 local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local ordinary = wall < END_OF_TIME -- else the step is refused
 local is_dead    -- processes on other hosts cannot be probed: leases alone must do
-local check_boot -- a server that starts again keeps what it has
+local in_tests = false

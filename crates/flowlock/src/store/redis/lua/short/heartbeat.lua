@@ -1,26 +1,27 @@
--- The short way of a heartbeat: nothing is asked of the runs, all on this page wait and were not silent, nothing is due or
--- left over. What this writes, the engine below would write in the same way; whatever is out of the ordinary is left to it,
--- before anything is written.
+-- The short way of a heartbeat: nothing is asked of the runs, all on this page wait and were not silent, nothing is due
+-- or left over. What this writes, the engine below would write in the same way; whatever is out of the ordinary is left
+-- to it, before anything is written.
 
 if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
   local call, client = redis.call, ARGV[4]
-  local meta, mine = call('HGET', KEYS[1], 'm'), 'k' .. client
+  local meta, mine = call('HGET', HASH, 'm'), 'k' .. client
   local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch
   if meta then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, meta)
   end
   local free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
-  local tickets = free and call('ZRANGEBYLEX', KEYS[2], '[' .. mine .. ARGV[5], '(' .. mine .. '\255', 'LIMIT', 0, HEARD + 1) or {}
+  local from, upto = '[' .. mine .. ARGV[5], '(' .. mine .. '\255'
+  local tickets = free and call('ZRANGEBYLEX', INDEX, from, upto, 'LIMIT', 0, HEARD + 1) or {}
   for i = 1, #tickets do
     tickets[i] = string.sub(tickets[i], 1 + #mine)
   end
   local next_page = tickets[HEARD + 1]
   tickets[HEARD + 1] = nil
-  local heard = tickets[1] and call('HMGET', KEYS[1], unpack(tickets)) or {}
+  local heard = tickets[1] and call('HMGET', HASH, unpack(tickets)) or {}
   for i = 1, #tickets do
     local row = heard[i] or '-'
     local letter = string.byte(row)
-    free = free and (letter == 81 or letter == 65)
+    free = free and (letter == QUEUED_ROW_CODE or letter == AWAITING_ROW_CODE)
     if free then
       heard[i] = string.sub(row, 1, string.find(row, '\0', 2, true))
     end
@@ -29,9 +30,9 @@ if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
   local may = redis.acl_check_cmd
   if free and heard[1] and may('HSET') and may('ZADD') then
     local silent_at = now + SILENCE
-    call('ZADD', KEYS[6], silent_at, client)
-    call('HSET', KEYS[1], 'm', struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, silent_at), waiting, 0, next_expiry, next_forget,
-      reign, epoch, wall))
-    return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'w') .. (next_page or '0000000000000000') .. table.concat(heard)
+    call('ZADD', CLIENTS, silent_at, client)
+    call('HSET', HASH, 'm', struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, silent_at), waiting, 0,
+      next_expiry, next_forget, reign, epoch, wall))
+    return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'w') .. (next_page or FIRST) .. table.concat(heard)
   end
 end

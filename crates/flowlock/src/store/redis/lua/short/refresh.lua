@@ -10,7 +10,7 @@ if ordinary and OP == 'refresh' then
     free = free and nonce ~= ''
     fields[i] = 'n' .. nonce .. id
   end
-  local found = free and last > 1 and call('HMGET', KEYS[1], unpack(fields))
+  local found = free and last > 1 and call('HMGET', HASH, unpack(fields))
   local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch
   if found and found[1] then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
@@ -28,16 +28,18 @@ if ordinary and OP == 'refresh' then
       local ends = now + lease
       next_due = math.min(next_due, ends)
       due[2 * i - 3], due[2 * i - 2] = ends, ticket
-      changed[2 * i - 1], changed[2 * i] = fields[i], struct.pack(RUN_HEAD, ticket, 'R', token, ends, lease, most, began, since, 0)
+      changed[2 * i - 1] = fields[i]
+      changed[2 * i] = struct.pack(RUN_HEAD, ticket, 'R', token, ends, lease, most, began, since, 0)
       leases = leases .. struct.pack('>d', lease)
     end
   end
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
   if free and may('HSET') and may('ZADD') then
-    changed[2] = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, reign, epoch, wall)
-    call('ZADD', KEYS[5], unpack(due))
-    call('HSET', KEYS[1], unpack(changed))
+    changed[2] = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, reign, epoch,
+      wall)
+    call('ZADD', DEADLINES, unpack(due))
+    call('HSET', HASH, unpack(changed))
     return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'h') .. leases
   end
 end

@@ -1,7 +1,6 @@
--- The short way of a request: all its inputs are there, nobody is in its way or has lapsed at any of its names, nothing is
--- due or left over. What goes on at other names does not matter.
--- What this grants, the engine below would grant in the same way; whatever is out of the ordinary is left to it, before
--- anything is written.
+-- The short way of a request: all its inputs are there, nobody is in its way or has lapsed at any of its names, nothing
+-- is due or left over. What goes on at other names does not matter. What this grants, the engine below would grant in
+-- the same way; whatever is out of the ordinary is left to it, before anything is written.
 --
 -- ARGV, behind those of acquire.lua: how many names are shared, how many exclusive, how many inputs (nothing, if the
 -- request is out of the ordinary itself), the job, the lease, the longest run time or nothing; then the fields of the
@@ -12,9 +11,9 @@ if shared then
   local call, argv = redis.call, ARGV
   local exclusive, inputs = tonumber(argv[13]), tonumber(argv[14])
   local names = shared + exclusive
-  local found = call('HMGET', KEYS[1], 'm', 'M', unpack(argv, 18, 19 + names + inputs))
-  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch, last_ticket, last_token, ahead,
-    queued, lapsed, pause_until, replication
+  local found = call('HMGET', HASH, 'm', 'M', unpack(argv, 18, 19 + names + inputs))
+  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch, last_ticket,
+    last_token, ahead, queued, lapsed, pause_until, replication
   if found[1] and found[2] then
     schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
     last_ticket, last_token, ahead, queued, lapsed, pause_until, replication = struct.unpack(META_REST, found[2])
@@ -27,30 +26,36 @@ if shared then
     and string.find(call('INFO', 'replication'), '_replid:' .. replication, 1, true)
   for i = 5, 4 + names do
     local holders = found[i]
-    free = free and (not holders or i < 5 + shared and string.byte(holders) == 115)
+    free = free and (not holders or i < 5 + shared and string.byte(holders) == SHARED_CODE)
   end
   local parts, told = { inputs }, { '' }
   for i = 1, free and inputs or 0 do
     local raw = found[4 + names + i]
-    local state, version, _, due = struct.unpack('>c1ddd', raw or '0123456789012345678901234')
+    local state, version, _, due
+    if raw then
+      state, version, _, due = struct.unpack(RECORD_HEAD, raw)
+    end
     free = free and state == 'L' and (due < 0 or due > wall)
-    local name = string.sub(argv[19 + names + i], 2)
-    parts[2 * i], parts[2 * i + 1] = name, string.format('%.0f', version)
-    told[3 * i - 1], told[3 * i], told[3 * i + 1] = name, version, raw
+    if free then
+      local name = string.sub(argv[19 + names + i], 2)
+      parts[2 * i], parts[2 * i + 1] = name, string.format('%.0f', version)
+      told[3 * i - 1], told[3 * i], told[3 * i + 1] = name, version, raw
+    end
   end
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
   -- Who waits for something elsewhere is heard, which the engine sees to.
   local mine = 'k' .. argv[7]
-  free = free and (waiting == 0 or not call('ZRANGEBYLEX', KEYS[2], '[' .. mine, '(' .. mine .. '\255', 'LIMIT', 0, 1)[1])
-  if free and may('HSET') and may('ZADD') and call('ZCARD', KEYS[2]) then
+  free = free and (waiting == 0 or not call('ZRANGEBYLEX', INDEX, '[' .. mine, '(' .. mine .. '\255', 'LIMIT', 0, 1)[1])
+  if free and may('HSET') and may('ZADD') and call('ZCARD', INDEX) then
     local token, lease, most = math.max(last_token + 1, wall + ahead), tonumber(argv[16]), tonumber(argv[17])
-    local ticket = string.format('%016.0f', last_ticket + 1)
+    local ticket = string.format(TICKET_FORMAT, last_ticket + 1)
     local deadline = now + math.min(lease, most or lease)
     local run = 'H' .. argv[4] .. '\0' .. argv[5] .. '\0' .. argv[7] .. '\0' .. argv[8] .. '\0' .. argv[9] .. '\0'
       .. cmsgpack.pack({ ticket = ticket, job = argv[15] })
     local attempt = struct.pack(RUN_HEAD, ticket, 'R', token, deadline, lease, most or -1, now, wall, 0)
-    local row = struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, deadline), waiting, 0, next_expiry, next_forget, reign, epoch, wall)
+    local row = struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, deadline), waiting, 0, next_expiry,
+      next_forget, reign, epoch, wall)
     local rest = struct.pack(META_REST, last_ticket + 1, token, ahead, queued, lapsed, pause_until, replication)
     local fields = {
       'm', row, 'M', rest, ticket, run, 's' .. ticket, argv[6], argv[18], attempt, argv[19], ticket,
@@ -65,9 +70,9 @@ if shared then
       end
       fields[n + 1], fields[n + 2], n = field, holders, n + 2
     end
-    call('ZADD', KEYS[5], deadline, ticket)
-    call('ZADD', KEYS[2], unpack(index))
-    call('HSET', KEYS[1], unpack(fields))
+    call('ZADD', DEADLINES, deadline, ticket)
+    call('ZADD', INDEX, unpack(index))
+    call('HSET', HASH, unpack(fields))
     told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, reign, 'r', token, deadline - now)
     return told[2] and told or told[1]
   end

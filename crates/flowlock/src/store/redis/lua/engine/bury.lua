@@ -1,0 +1,60 @@
+-- Processes that are dead, and holders that a step may end.
+
+-- Ends those of the runs whose processes are really dead; answers whether there was one.
+function F.bury(tickets)
+  local any = false
+  for _, ticket in ipairs(tickets) do
+    local run = is_dead and F.run_of(ticket)
+    if run and F.is_dead(run) then
+      if run.state ~= 'running' then
+        F.finish(run, 'cancelled')
+      else
+        F.finish(run, run.revoked and 'lost(broken)' or 'lost(died)')
+      end
+      any = true
+    end
+  end
+  return any
+end
+
+-- Whether the run is not over although its process is.
+function F.is_dead(run)
+  return is_dead and not run.forget and run.life and is_dead(run.life)
+end
+
+-- Buries the dead among those in the way of a run; answers 'some' if there were any, 'not_all' if there are more than
+-- one step may end.
+function F.bury_the_dead(in_the_way)
+  local buried
+  for _, ticket in ipairs(in_the_way) do
+    local other = F.run_of(ticket)
+    if other and F.is_dead(other) then
+      if not F.may_end(other) then
+        step.unswept = true
+        return 'not_all'
+      elseif F.bury({ ticket }) then
+        buried = 'some'
+      end
+    end
+  end
+  return buried
+end
+
+-- Whether this step may still end a holder that is in the way; if so, it counts as ended.
+function F.may_end(run)
+  return F.takes('ends', #F.spec_of(run).claims)
+end
+
+-- The run that holds a stake, if it says so itself. Only a store that somebody altered has a stake of any other run:
+-- ending that run would leave the stake where it is, to be met again for ever.
+function F.must_hold(place, stake, lapsed)
+  local run = F.must_find(stake.ticket)
+  if holding_states[run.state] and (run.lapsed or false) == (lapsed or false) then
+    for _, claim in ipairs(F.spec_of(run).claims) do
+      if claim.place == place and claim.mode == stake.mode then
+        return run
+      end
+    end
+  end
+  F.damaged('a name is held by run ' .. run.ticket .. ', which does not hold it')
+end

@@ -1,0 +1,160 @@
+-- Records made and removed by hand.
+
+function F.create(names, respect, run, job, record_life, note)
+  local refused = F.refused_by_hand(names, respect)
+  if refused then
+    return refused
+  elseif not F.clear_the_way(names) then
+    return F.ask_again(0)
+  elseif not names[1] then
+    return { 'done' }
+  end
+  local version = F.next_token()
+  local tail = F.tail_of(run, job, '0\0', note)
+  local contradiction = F.write_records(names, version, record_life, tail)
+  if contradiction then
+    return contradiction
+  end
+  for _, name in ipairs(names) do
+    F.mark_written(name)
+  end
+  return { 'done' }
+end
+
+function F.remove(names, respect)
+  local refused = F.refused_by_hand(names, respect)
+  if refused then
+    return refused
+  end
+  local written = {}
+  F.prefetch_records(names)
+  for _, name in ipairs(names) do
+    local record = F.record(name)
+    if record and F.is_written(record.state) then
+      written[#written + 1] = name
+    end
+  end
+  -- Where nothing is removed nobody's names are needed, unless they are to be broken anyway.
+  if not F.clear_the_way(respect and written or names) then
+    return F.ask_again(0)
+  end
+  for _, name in ipairs(written) do
+    F.end_record(name, 'R', step.actor)
+  end
+  return { written[1] and 'done' or 'not_found' }
+end
+
+-- The names whose records nobody has written since the first sending of this step: all of them, if it is the first.
+function F.unchanged_since(names, versions)
+  if not versions[1] then
+    return names
+  end
+  local unchanged = {}
+  F.prefetch_records(names)
+  for i, name in ipairs(names) do
+    local record = F.record(name)
+    if not record or record.version <= tonumber(versions[i]) then
+      unchanged[#unchanged + 1] = name
+    end
+  end
+  return unchanged
+end
+
+-- Refuses while older work is left over, or while somebody who is to be respected holds one of the names. Buries the
+-- dead among them.
+function F.refused_by_hand(names, respect)
+  if not F.may_grant() then
+    return F.ask_again(meta.pause_until - now)
+  elseif F.has_leftover() then
+    return F.ask_again(0)
+  end
+  local by = {}
+  for _, name in ipairs(respect and names or {}) do
+    if #by > BLOCKERS then
+      break
+    elseif not F.living_holders(by, name) then
+      return F.ask_again(0)
+    end
+  end
+  if #by > 0 then
+    local more = F.cut_blockers(by)
+    return { 'refused', { by, more, 0, RETRY_BY_HAND } }
+  end
+end
+
+-- Ends whoever still holds the names: only lapsed runs, unless those that stand are to be broken. Answers whether all
+-- of them, for a step ends only so many.
+function F.clear_the_way(names)
+  for _, name in ipairs(names) do
+    if not F.break_off_all(name, false) or not F.break_off_all(name, true) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Adds the living holders of a name. It buries the dead and looks again until nobody more is dead: whoever was not
+-- looked at may live. False if there are more dead than one step buries.
+function F.living_holders(by, name)
+  local any_dead, known = true, #by
+  while any_dead do
+    any_dead = false
+    for i = #by, known + 1, -1 do
+      by[i] = nil
+    end
+    for _, stake in ipairs(F.holders('d' .. name, BLOCKERS + 1)) do
+      local run = F.must_find(stake.ticket)
+      if not F.is_dead(run) then
+        by[#by + 1] = F.held_by(name, stake)
+      elseif F.may_end(run) then
+        F.must_hold('d' .. name, stake)
+        F.bury({ stake.ticket })
+        any_dead = true
+      else
+        return false
+      end
+    end
+  end
+  return true
+end
+
+function F.held_by(name, stake)
+  local kind = stake.mode == 'x' and 'output_being_written' or 'output_being_read'
+  return { kind, name, F.by(stake.ticket), false }
+end
+
+-- Ends the holders of a name that stand, or those that lapsed; answers whether all of them, for a step ends only so
+-- many.
+function F.break_off_all(name, lapsed)
+  while true do
+    local stakes = lapsed and F.range('yd' .. name .. '\0', FIRST, nil, BLOCKERS + 1)
+      or F.holders('d' .. name, BLOCKERS + 1)
+    if not stakes[1] then
+      return true
+    end
+    for _, found in ipairs(stakes) do
+      local stake = lapsed and F.stake_of(found) or found
+      if not F.may_end(F.must_find(stake.ticket)) then
+        return false
+      end
+      local run = F.must_hold('d' .. name, stake, lapsed)
+      if not F.bury({ stake.ticket }) then
+        F.break_off(run)
+      end
+    end
+  end
+end
+
+function F.break_off(run)
+  F.sign(run)
+  if run.lapsed then
+    F.lose(run)
+  else
+    F.finish(run, 'lost(broken)')
+  end
+end
+
+-- Older work, or more than one step may do, comes first.
+function F.ask_again(ms)
+  return { 'refused', { {}, 0, 0, ms } }
+end

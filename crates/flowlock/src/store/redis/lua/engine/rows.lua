@@ -1,0 +1,99 @@
+-- What a step reads and writes of runs and records.
+
+function F.record(name)
+  local known = RECORDS[name]
+  if known == nil then
+    known = F.record_from(name, call('HGET', HASH, 'o' .. name))
+  end
+  return known
+end
+
+function F.record_from(name, raw)
+  local record = false
+  if raw then
+    local state, version, written, due = struct.unpack(RECORD_HEAD, raw)
+    record = { state = state, version = version, written = written, due = due >= 0 and due or nil, raw = raw }
+  end
+  RECORDS[name] = record
+  return record
+end
+
+-- Reads all records that a decision needs, at once.
+function F.prefetch_records(names)
+  local missing
+  for _, name in ipairs(names) do
+    if RECORDS[name] == nil then
+      missing = missing or {}
+      missing[#missing + 1] = 'o' .. name
+    end
+  end
+  if missing then
+    local found = call('HMGET', HASH, unpack(missing))
+    for i, field in ipairs(missing) do
+      F.record_from(sub(field, 2), found[i])
+    end
+  end
+end
+
+-- Larger than any before it, and no less than the clock and what tokens are ahead of it since it went back.
+function F.next_token()
+  meta.token = math.max(meta.token + 1, wall + meta.ahead)
+  if in_tests then
+    F.raise_ceiling(meta.token)
+  end
+  return meta.token
+end
+
+function F.save(run)
+  F.note_due(run)
+  F.note_reserving(run)
+  call('HSET', HASH, run.ticket, F.row_of(run), F.attempt_of(run), F.ticket_and_head(run))
+end
+
+-- Keeps what is due in sight. A run that is over stands there until it is forgotten.
+function F.note_due(run)
+  local due = F.due_of(run)
+  if run.forget then
+    run.due = nil
+    call('ZADD', DEADLINES, run.forget - FORGET, run.ticket)
+    if run.forget < meta.next_forget then
+      meta.next_forget = run.forget
+    end
+  elseif due ~= run.due then
+    run.due = due
+    if due then
+      call('ZADD', DEADLINES, due, run.ticket)
+    else
+      call('ZREM', DEADLINES, run.ticket)
+    end
+  end
+  if due and due < meta.next_due then
+    meta.next_due = due
+  end
+end
+
+-- Keeps in sight who leaves the line when its process is silent: a held place reserves to its end.
+function F.note_reserving(run)
+  local reserves = waiting_states[run.state] and not run.absent and not run.place_end and run.client or nil
+  if reserves ~= run.reserves then
+    if run.reserves then
+      call('ZREM', INDEX, 'w' .. run.reserves .. run.ticket)
+    end
+    if reserves then
+      call('ZADD', INDEX, 0, 'w' .. reserves .. run.ticket)
+    end
+    run.reserves = reserves
+  end
+end
+
+function F.enter(run, state)
+  run.state, run.since = state, wall
+end
+
+function F.must_find(ticket)
+  return F.run_of(ticket) or F.damaged('run ' .. ticket .. ' is named but has no row')
+end
+
+function F.damaged(what)
+  error({ err = 'FLOWLOCK damaged: ' .. what })
+end

@@ -29,7 +29,7 @@ read_globals = {
 }
 
 -- What these define is used by the files behind them.
-local shared = { ignore = { "211" } }
+local shared = { ignore = { "211", "311" } }
 files["crates/flowlock/src/store/redis/lua/world.lua"] = shared
 files["crates/flowlock/src/store/redis/lua/world_of_tests.lua"] = shared
 files["crates/flowlock/src/store/redis/lua/state.lua"] = shared

@@ -14,6 +14,7 @@ mod test;
 mod tools;
 mod torture;
 mod watchdog;
+mod wordings;
 
 use std::process::ExitCode;
 

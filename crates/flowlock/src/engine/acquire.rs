@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use super::explain::InTheWay;
+use super::bury::Buried;
+use super::rows::Records;
 use super::tables::{Result, Source, Tables};
-use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS, Records};
-use crate::claim::Claims;
-use crate::id::{Attempt, ClientId, Ticket};
-use crate::name::JobName;
-use crate::origin::{Holder, Origin};
+use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS};
+use crate::id::{Attempt, Ticket};
+use crate::origin::Holder;
 use crate::rule::Obstacle;
 use crate::run::{LostBy, Outcome, Run, State};
-use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
-use crate::step::{Acquire, Answer, Cancelled, Invalid, Patience, Standing};
+use crate::spec::Spec;
+use crate::step::{Acquire, Answer, Invalid, Patience, Standing};
 use crate::world::Life;
 
 impl<T: Tables> Engine<'_, T> {
@@ -39,7 +38,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// The attempt's row, before anything is decided about it.
-    fn arrive(&mut self, request: &Acquire) -> Result<Run> {
+    pub(super) fn arrive(&mut self, request: &Acquire) -> Result<Run> {
         let run = Run {
             ticket: self.next_ticket(),
             attempt: request.attempt.clone(),
@@ -107,23 +106,6 @@ impl<T: Tables> Engine<'_, T> {
             Some(_) if self.is_deadlock(&run)? => self.refuse(run, request, Outcome::RefusedDeadlock),
             obstacle => self.wait(run, request, obstacle),
         }
-    }
-
-    /// Buries the dead among those in the way of a run.
-    pub(super) fn bury_the_dead(&mut self, way: InTheWay) -> Result<Buried> {
-        let mut buried = Buried::Nobody;
-        for (ticket, vitals) in way.runs {
-            if vitals.life.is_some_and(|life| !self.world.is_alive(life)) {
-                if !self.may_end(ticket)? {
-                    self.unswept = true;
-                    return Ok(Buried::NotAll);
-                }
-                if self.bury(&[ticket])? {
-                    buried = Buried::Some;
-                }
-            }
-        }
-        Ok(buried)
     }
 
     /// Stands a run in the queue; at its obstacle, or to be looked at if only older work is ahead of it.
@@ -271,81 +253,5 @@ impl<T: Tables> Engine<'_, T> {
             self.save(&run)?;
         }
         self.standing(&run).map(Answer::Standing)
-    }
-
-    pub(super) fn cancel(&mut self, attempt: &Attempt, latest_ms: i64) -> Result<Cancelled> {
-        let Some(mut run) = self.tables.by_attempt(attempt)? else {
-            self.put_tombstone(attempt, latest_ms)?;
-            return Ok(Cancelled::Withdrawn);
-        };
-        if run.state.is_waiting() || run.state == State::Granted {
-            self.finish(&mut run, Outcome::Cancelled)?;
-        }
-        Ok(has_begun(run.state))
-    }
-
-    /// Ends a run whose work has not begun, even if it is running: it is no failure.
-    pub(super) fn give_back(&mut self, attempt: &Attempt) -> Result<Answer> {
-        let Some(mut run) = self.tables.by_attempt(attempt)? else {
-            return Ok(Answer::NotFound);
-        };
-        if run.state == State::Running {
-            self.restore_records(&run)?;
-        }
-        if run.revoked && run.state.is_holding() {
-            self.finish(&mut run, Outcome::Lost(LostBy::Broken))?;
-        } else if !matches!(run.state, State::Ended(_)) {
-            self.finish(&mut run, Outcome::Cancelled)?;
-        }
-        Ok(Answer::Cancelled(has_begun(run.state)))
-    }
-
-    /// An acquire of this attempt that is still on its way must not be granted when it arrives.
-    fn put_tombstone(&mut self, attempt: &Attempt, latest_ms: i64) -> Result<()> {
-        let spec = Spec {
-            job: JobName::parse("-").map_err(|e| crate::store::StoreError::damaged(e.to_string()))?,
-            claims: Claims::default(),
-            lease_ms: 0,
-            if_written: IfWritten::default(),
-            on_fail: OnFail::default(),
-            parent: None,
-            record_life_ms: None,
-            max_runtime_ms: None,
-            keep_lapsed_ms: KEEP_LAPSED_MS,
-        };
-        let holder = Holder { client: ClientId(0), life: None, origin: Arc::new(Origin::default()) };
-        let latest_ms = latest_ms.min(self.now.boot_ms + LATEST_AHEAD_MS);
-        let request = Acquire {
-            attempt: attempt.clone(),
-            spec: Arc::new(spec),
-            holder,
-            patience: Patience::Try,
-            latest_ms,
-        };
-        let mut run = self.arrive(&request)?;
-        run.state = State::Ended(Outcome::Cancelled);
-        run.forget_ms = Some(latest_ms + 1);
-        self.note_due(&run);
-        self.tables.insert_run(&run)
-    }
-}
-
-/// What became of the dead in the way of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Buried {
-    /// There were none.
-    Nobody,
-    /// All were buried.
-    Some,
-    /// There are more than one step may end.
-    NotAll,
-}
-
-fn has_begun(state: State) -> Cancelled {
-    match state {
-        State::Running | State::Ended(Outcome::Committed | Outcome::Failed | Outcome::Lost(_)) => {
-            Cancelled::TooLate(state)
-        }
-        _ => Cancelled::Withdrawn,
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Engine;
-use super::acquire::Buried;
+use super::bury::Buried;
 use super::tables::{Hint, Part, Result, Source, Tables};
 use crate::id::Ticket;
 use crate::name::Name;
 use crate::rule::Obstacle;
-use crate::run::{Outcome, Place, Run, State};
+use crate::run::{Outcome, Place, Run};
 use crate::step::Wake;
 
 /// What is left over: the runs to look at, and the places where something changed.
@@ -268,35 +268,5 @@ impl<T: Tables> Engine<'_, T> {
             self.wakes.insert(Wake::for_run(run));
         }
         Ok(())
-    }
-
-    /// Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.
-    pub(super) fn wait_at(&mut self, run: &mut Run, place: &Place) -> Result<()> {
-        let state = if place.space.is_none() { State::AwaitingInput } else { State::Queued };
-        if state == State::AwaitingInput {
-            // Nobody would look at it again if the record were live once more, after the clock was set back.
-            self.end_if_expired(&place.name)?;
-        }
-        match (state, run.in_line) {
-            (State::AwaitingInput, true) => self.leave_line(run)?,
-            (State::Queued, false) => self.enter_line(run)?,
-            _ => {}
-        }
-        if run.state != state {
-            self.enter(run, state);
-        }
-        if run.parked.as_ref() != Some(place) {
-            self.unpark(run)?;
-            self.tables.park(place, run.ticket)?;
-            run.parked = Some(place.clone());
-        }
-        self.save(run)
-    }
-
-    pub(super) fn unpark(&mut self, run: &mut Run) -> Result<()> {
-        match run.parked.take() {
-            Some(place) => self.tables.unpark(&place, run.ticket),
-            None => Ok(()),
-        }
     }
 }

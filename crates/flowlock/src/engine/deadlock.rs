@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::Engine;
+use super::rules_view::RulesView;
 use super::tables::{Part, Result, Tables};
 use crate::claim::Claim;
 use crate::id::Ticket;
@@ -69,7 +70,7 @@ impl<T: Tables> Engine<'_, T> {
         if !rule::never_fits(claim.mode, by_ancestors, ahead, Kinship::None) {
             return Ok(false);
         }
-        let kinship = super::Eyes { engine: self, run }.kinship(claim)?;
+        let kinship = RulesView { engine: self, run }.kinship(claim)?;
         Ok(rule::never_fits(claim.mode, by_ancestors, ahead, kinship))
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::Engine;
+use super::rows::no_row;
+use super::rules_view::RulesView;
 use super::tables::{Part, Result, Stake, Tables, Vitals, Which};
-use super::{Engine, no_row};
 use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
 use crate::claim::{Claim, Mode, Space};
 use crate::id::Ticket;
@@ -232,10 +234,10 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn is_behind(&mut self, run: &Run, claim: &Claim) -> Result<bool> {
-        let mut eyes = super::Eyes { engine: self, run };
-        let (held, ahead) = (eyes.held(claim)?, eyes.ahead(claim)?);
+        let mut view = RulesView { engine: self, run };
+        let (held, ahead) = (view.held(claim)?, view.ahead(claim)?);
         Ok(rule::queue_blocks(claim.mode, held, ahead, Kinship::None)
-            && rule::queue_blocks(claim.mode, held, ahead, eyes.kinship(claim)?))
+            && rule::queue_blocks(claim.mode, held, ahead, view.kinship(claim)?))
     }
 
     /// How many runs stand ahead at the name the run waits at, counted to one more than an answer shows.

@@ -1,7 +1,7 @@
 //! A namespace as a whole: what is in it, and its removal once it is empty.
 
 use super::Engine;
-use super::records::ask_again;
+use super::by_hand::ask_again;
 use super::tables::{Census, Result, Tables};
 use crate::id::Ticket;
 use crate::step::{Answer, InUse};

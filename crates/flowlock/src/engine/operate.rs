@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::Engine;
+use super::rows::Records;
 use super::tables::{Result, Tables};
-use super::{Engine, Records};
 use crate::id::Attempt;
 use crate::id::{ClientId, Ticket, Token};
 use crate::name::RunId;

@@ -10,7 +10,7 @@ use crate::id::{Ticket, Token};
 use crate::name::{JobName, Name};
 use crate::run::{Place, Run};
 use crate::view::{Content, MOST_NAMES, MOST_RECORDS, MOST_RUNS, NameSeen, Page, Seen, View};
-use crate::world::World;
+use crate::world::{Now, World};
 
 /// Waiting runs that stand in no line, and whether there may be more.
 #[derive(Debug, Default)]
@@ -96,25 +96,25 @@ impl<T: Tables> Engine<'_, T> {
         let blocked = if run.state.is_waiting() { Some(self.blocked(&run)?) } else { None };
         let lease_left_ms =
             run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at.saturating_sub(self.now.boot_ms));
-        let silent_since_us =
-            self.silent_for_ms(&run)?.map(|ms| self.now.wall_us.saturating_sub(ms.saturating_mul(1_000)));
+        let silent_since_us = self.silent_since(&run)?;
         let seen_us = self.now.wall_us;
         Ok(Seen { run, lease_left_ms, blocked, silent_since_us, seen_us })
     }
 
-    /// For how long the process of an absent waiting run has not been heard from, at least. It is absent before a sweep says
+    /// Since when the process of an absent waiting run has not been heard from, at the latest. It is absent before a sweep says
     /// so; a held place reserves to its end, whoever is silent.
-    fn silent_for_ms(&mut self, run: &Run) -> Result<Option<i64>> {
-        if !run.state.is_waiting() {
-            return Ok(None);
-        }
-        if !run.present {
-            return Ok(run
-                .absent_since_ms
-                .map(|since| self.now.boot_ms.saturating_sub(since).saturating_add(SILENCE_MS)));
-        }
-        let heard = if run.place_end_ms.is_none() { self.tables.heard(run.holder.client)? } else { None };
-        Ok(heard.map(|heard| self.now.boot_ms.saturating_sub(heard)).filter(|silent| *silent >= SILENCE_MS))
+    fn silent_since(&mut self, run: &Run) -> Result<Option<i64>> {
+        let Now { boot_ms, wall_us } = self.now;
+        let heard = if !run.state.is_waiting() {
+            None
+        } else if !run.present {
+            run.absent_since_ms.map(|since| since.saturating_sub(SILENCE_MS))
+        } else if run.place_end_ms.is_none() {
+            self.tables.heard(run.holder.client)?.filter(|at| boot_ms.saturating_sub(*at) >= SILENCE_MS)
+        } else {
+            None
+        };
+        Ok(heard.map(|at| wall_us.saturating_sub(boot_ms.saturating_sub(at).saturating_mul(1_000))))
     }
 
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Content> {

@@ -65,9 +65,9 @@ fn heard(rest: &mut Packed<'_>) -> Option<Value> {
     let mut heard = Vec::new();
     while let Some((letter, more)) = runs.split_first() {
         let (id, behind) = more.split_at_checked(more.iter().position(|byte| *byte == 0)?)?;
-        let state = match letter {
-            &QUEUED => "queued",
-            &AWAITING_INPUT => "awaiting_input",
+        let state = match *letter {
+            QUEUED => "queued",
+            AWAITING_INPUT => "awaiting_input",
             _ => return None,
         };
         heard.push(list([

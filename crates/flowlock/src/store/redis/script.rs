@@ -104,7 +104,7 @@ const TO_BE_GRANTED: [&str; 12] = [
 ];
 
 /// What is called by a run that is refreshed, commits or fails.
-const TO_GO_ON_OR_LEAVE: [&str; 13] = [
+const TO_GO_ON_OR_LEAVE: [&str; 14] = [
     "run.by_attempt",
     "run.whole_run",
     "rows.save",
@@ -116,7 +116,8 @@ const TO_GO_ON_OR_LEAVE: [&str; 13] = [
     "operate.renew",
     "operate.commit",
     "operate.sign",
-    "records.write_records",
+    "records.write_outputs",
+    "records.write",
     "records.tail_of",
 ];
 
@@ -143,7 +144,8 @@ const STAGES: [&[&str]; 3] = [
         "operate",
         "view",
         "lapse.take_what_lapsed",
-        "records.write_records",
+        "records.write_outputs",
+        "records.write",
         "records.tail_of",
         "records.origin_of",
         "records.will_expire",

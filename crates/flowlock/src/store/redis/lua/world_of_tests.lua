@@ -16,4 +16,7 @@ local in_tests = true -- a server that starts again keeps what it has, but in te
 local tests = redis.call('HMGET', HASH, '!boot', '!ceiling', 'M')
 local ordinary = world.ways == 'short' and wall >= 0 and wall < END_OF_TIME and tests[1] == world.boot_id
   and tests[2] and tests[3]
-  and math.max(wall, (select(2, struct.unpack(META_REST, tests[3]))) + 1) <= tonumber(tests[2])
+if ordinary then
+  local _, last_token, ahead = struct.unpack(META_REST, tests[3])
+  ordinary = math.max(wall + ahead, last_token + 1) <= tonumber(tests[2])
+end

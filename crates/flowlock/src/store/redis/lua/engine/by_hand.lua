@@ -11,7 +11,7 @@ function F.create(names, respect, run, job, record_life, note)
   end
   local version = F.next_token()
   local tail = F.tail_of(run, job, '0\0', note)
-  local contradiction = F.write_records(names, version, record_life, tail)
+  local contradiction = F.write(names, version, record_life, tail)
   if contradiction then
     return contradiction
   end

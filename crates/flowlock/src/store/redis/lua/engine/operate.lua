@@ -60,18 +60,15 @@ function F.commit(id, nonce, note)
   if late and F.may_grant() and F.has_leftover() then
     return { 'again' }
   end
-  local spec = F.spec_of(run)
-  if spec.outputs[1] then
-    local tail = F.tail_of(run.id, spec.job, F.origin_of(run), note)
-    local contradiction = F.write_records(spec.outputs, run.token, spec.record_life, tail)
-    if contradiction then
-      return contradiction
-    end
+  local outputs = F.spec_of(run).outputs
+  local contradiction = outputs[1] and F.write_outputs(run, note)
+  if contradiction then
+    return contradiction
   end
   F.sign(run)
   F.finish(run, 'committed')
   if meta.waiting > 0 then
-    for _, name in ipairs(spec.outputs) do
+    for _, name in ipairs(outputs) do
       F.mark_written(name)
     end
   end

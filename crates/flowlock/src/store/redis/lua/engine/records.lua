@@ -1,8 +1,14 @@
 -- Records: written by commits, expired, marked incomplete; and the evidence of attempts that failed.
 
+-- Writes the records of all outputs of a run that commits. Answers as `write`.
+function F.write_outputs(run, note)
+  local spec = F.spec_of(run)
+  return F.write(spec.outputs, run.token, spec.record_life, F.tail_of(run.id, spec.job, F.origin_of(run), note))
+end
+
 -- Writes records of the same kind and age for all names. Those there must be older: if one is not, nothing is
 -- written, and the answer says so.
-function F.write_records(names, version, record_life, tail)
+function F.write(names, version, record_life, tail)
   local due = record_life and wall + record_life * 1000
   local raw = struct.pack(RECORD_HEAD, 'L', version, wall, due or -1) .. tail
   local rows, written, kept = {}, {}, {}

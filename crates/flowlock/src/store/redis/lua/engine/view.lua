@@ -13,6 +13,20 @@ function F.view()
   return F.names()
 end
 
+-- ARGV: job or nothing, first ticket, how many
+function F.runs(job, from, limit)
+  local tickets, found = F.range('r', from, nil, limit + 1), {}
+  for i, ticket in ipairs(tickets) do
+    local run = F.whole_run(ticket) or F.must_find(ticket)
+    if i > limit or not F.takes('shown', #F.spec_of(run).claims) then
+      return { found, ticket }
+    elseif job == '' or run.job == job then
+      found[#found + 1] = F.seen(run)
+    end
+  end
+  return { found, false }
+end
+
 -- ARGV: how many, then each
 function F.names()
   local found, shown = {}, 0
@@ -26,20 +40,6 @@ function F.names()
     found[i] = seen
   end
   return found
-end
-
--- ARGV: job or nothing, first ticket, how many
-function F.runs(job, from, limit)
-  local tickets, found = F.range('r', from, nil, limit + 1), {}
-  for i, ticket in ipairs(tickets) do
-    local run = F.whole_run(ticket) or F.must_find(ticket)
-    if i > limit or not F.takes('shown', #F.spec_of(run).claims) then
-      return { found, ticket }
-    elseif job == '' or run.job == job then
-      found[#found + 1] = F.seen(run)
-    end
-  end
-  return { found, false }
 end
 
 -- ARGV: the field that has its ticket, by its id or by its attempt

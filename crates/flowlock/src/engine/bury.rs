@@ -1,0 +1,87 @@
+//! Processes that are dead, and holders that a step may end.
+
+use super::Engine;
+use super::explain::InTheWay;
+use super::tables::{Result, Stake, Tables, Which};
+use crate::claim::Claim;
+use crate::id::Ticket;
+use crate::run::{LostBy, Outcome, Place, Run, State};
+use crate::store::StoreError;
+
+impl<T: Tables> Engine<'_, T> {
+    /// Ends those of the runs whose processes are really dead; answers whether there was one.
+    pub(super) fn bury(&mut self, tickets: &[Ticket]) -> Result<bool> {
+        let mut any = false;
+        for &ticket in tickets {
+            if !self.is_dead(ticket)? {
+                continue;
+            }
+            let mut run = self.must_find(ticket)?;
+            let outcome = match run.state {
+                State::Running if run.revoked => Outcome::Lost(LostBy::Broken),
+                State::Running => Outcome::Lost(LostBy::Died),
+                _ => Outcome::Cancelled,
+            };
+            self.finish(&mut run, outcome)?;
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Whether the run is not over although its process is.
+    pub(super) fn is_dead(&mut self, ticket: Ticket) -> Result<bool> {
+        let run = self.tables.run(ticket)?.filter(|run| !matches!(run.state, State::Ended(_)));
+        Ok(run.and_then(|run| run.holder.life).is_some_and(|life| !self.world.is_alive(life)))
+    }
+
+    /// Buries the dead among those in the way of a run.
+    pub(super) fn bury_the_dead(&mut self, way: InTheWay) -> Result<Buried> {
+        let mut buried = Buried::Nobody;
+        for (ticket, vitals) in way.runs {
+            if vitals.life.is_some_and(|life| !self.world.is_alive(life)) {
+                if !self.may_end(ticket)? {
+                    self.unswept = true;
+                    return Ok(Buried::NotAll);
+                }
+                if self.bury(&[ticket])? {
+                    buried = Buried::Some;
+                }
+            }
+        }
+        Ok(buried)
+    }
+
+    /// Whether this step may still end a holder that is in the way; if so, it counts as ended.
+    pub(super) fn may_end(&mut self, ticket: Ticket) -> Result<bool> {
+        let claims = self.must_find(ticket)?.spec.claims.len();
+        Ok(self.budget.ends.takes(claims))
+    }
+
+    /// The run that holds `stake`, if it says so itself. Only a store that somebody altered has a stake of any other run:
+    /// ending that run would leave the stake where it is, to be met again for ever.
+    pub(super) fn must_hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<Run> {
+        let run = self.must_find(stake.ticket)?;
+        let claims = |claim: &Claim| {
+            Some(claim.space) == place.space && claim.name == place.name && claim.mode == stake.mode
+        };
+        if run.state.is_holding()
+            && run.lapsed == (which == Which::Lapsed)
+            && run.spec.claims.iter().any(claims)
+        {
+            return Ok(run);
+        }
+        let (name, id) = (&place.name, &run.attempt.id);
+        Err(StoreError::damaged(format!("{name} is held by run {id}, which does not hold it")))
+    }
+}
+
+/// What became of the dead in the way of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Buried {
+    /// There were none.
+    Nobody,
+    /// All were buried.
+    Some,
+    /// There are more than one step may end.
+    NotAll,
+}

@@ -1,0 +1,179 @@
+//! Records made and removed by hand.
+
+use std::sync::Arc;
+
+use super::tables::{Result, Stake, Tables, Which};
+use super::{Engine, RETRY_BY_HAND_MS};
+use crate::blocker::{Blocked, Blocker, BlockerKind};
+use crate::claim::{Mode, Space};
+use crate::name::{Name, RunId};
+use crate::record::{MadeFrom, RecordState};
+use crate::run::{LostBy, Outcome, Place, Run};
+use crate::spec::Spec;
+use crate::step::{Answer, Holders, Sent};
+
+impl<T: Tables> Engine<'_, T> {
+    pub(super) fn create(
+        &mut self,
+        names: &[Name],
+        spec: &Arc<Spec>,
+        run: &RunId,
+        note: Option<&str>,
+        holders: Holders,
+    ) -> Result<Answer> {
+        if let Some(refused) = self.refused_by_hand(names, holders)? {
+            return Ok(refused);
+        }
+        if !self.clear_the_way(names)? {
+            return Ok(ask_again());
+        }
+        // Also if nothing is left to write: an earlier try may have failed at the disk, and this one promises the same.
+        self.must_sync = true;
+        if names.is_empty() {
+            return Ok(Answer::Done);
+        }
+        let version = self.next_token();
+        for name in names {
+            self.write(name, version, (run, spec), note, MadeFrom::Inputs(Vec::new()))?;
+        }
+        for name in names {
+            self.mark_written(name)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn remove(&mut self, names: &[Name], holders: Holders) -> Result<Answer> {
+        if let Some(refused) = self.refused_by_hand(names, holders)? {
+            return Ok(refused);
+        }
+        let mut written = Vec::with_capacity(names.len());
+        for name in names {
+            let record = self.record(name)?.filter(|record| record.state.is_written());
+            written.extend(record.map(|record| record.name));
+        }
+        // Where nothing is removed nobody's names are needed, unless they are to be broken anyway.
+        if !self.clear_the_way(if holders == Holders::Break { names } else { &written })? {
+            return Ok(ask_again());
+        }
+        // As above.
+        self.must_sync = true;
+        for name in &written {
+            if let Some(mut record) = self.record(name)? {
+                record.actor.clone_from(&self.actor);
+                self.end_record(record, RecordState::Removed)?;
+            }
+        }
+        Ok(if written.is_empty() { Answer::NotFound } else { Answer::Done })
+    }
+
+    /// The names whose records nobody has written since the first sending of this step.
+    pub(super) fn unchanged_since(&mut self, names: &[Name], sent: &Sent) -> Result<Vec<Name>> {
+        let Sent::Again(versions) = sent else { return Ok(names.to_vec()) };
+        let mut unchanged = Vec::with_capacity(names.len());
+        for (name, &version) in names.iter().zip(versions) {
+            if self.record(name)?.is_none_or(|record| record.version <= version) {
+                unchanged.push(name.clone());
+            }
+        }
+        Ok(unchanged)
+    }
+
+    /// Refuses while older work is left over, or while somebody who is to be respected holds one of the names. Buries the
+    /// dead among them.
+    fn refused_by_hand(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
+        if self.has_leftover()? {
+            return Ok(Some(ask_again()));
+        }
+        if how == Holders::Respect {
+            let mut by = Vec::new();
+            for name in names {
+                if by.len() > self.bounds.blockers {
+                    break;
+                }
+                let Some(living) = self.living_holders(name)? else { return Ok(Some(ask_again())) };
+                by.extend(living);
+            }
+            if !by.is_empty() {
+                let more = by.len() > self.bounds.blockers;
+                by.truncate(self.bounds.blockers);
+                let blocked = Blocked { by, more, ahead: 0, retry_after_ms: Some(RETRY_BY_HAND_MS) };
+                return Ok(Some(Answer::Refused(blocked)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends whoever still holds the names: only lapsed runs, unless those that stand are to be broken. Answers whether all
+    /// of them, for a step ends only so many.
+    fn clear_the_way(&mut self, names: &[Name]) -> Result<bool> {
+        for name in names {
+            for which in [Which::Standing, Which::Lapsed] {
+                if !self.break_off_all(&Place::of(Space::Data, name), which)? {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The living holders of a name. It buries the dead and looks again until nobody more is dead: whoever was not
+    /// looked at may live. `None` if there are more dead than one step buries.
+    fn living_holders(&mut self, name: &Name) -> Result<Option<Vec<Blocker>>> {
+        loop {
+            let mut living = Vec::new();
+            let mut any_dead = false;
+            let place = Place::of(Space::Data, name);
+            for stake in self.tables.holders(&place, Which::Standing, self.bounds.blockers + 1)? {
+                if !self.is_dead(stake.ticket)? {
+                    living.push(self.held_by(name, stake)?);
+                } else if self.may_end(stake.ticket)? {
+                    self.must_hold(&place, stake, Which::Standing)?;
+                    self.bury(&[stake.ticket])?;
+                    any_dead = true;
+                } else {
+                    return Ok(None);
+                }
+            }
+            if !any_dead {
+                return Ok(Some(living));
+            }
+        }
+    }
+
+    fn held_by(&mut self, name: &Name, stake: Stake) -> Result<Blocker> {
+        let kind = match stake.mode {
+            Mode::Exclusive => BlockerKind::OutputBeingWritten,
+            _ => BlockerKind::OutputBeingRead,
+        };
+        Ok(Blocker { kind, name: name.clone(), by: Some(self.by(stake.ticket)?), record: None })
+    }
+
+    /// Ends the holders of a name; answers whether all of them, for a step ends only so many.
+    fn break_off_all(&mut self, place: &Place, which: Which) -> Result<bool> {
+        loop {
+            let stakes = self.tables.holders(place, which, self.bounds.blockers + 1)?;
+            if stakes.is_empty() {
+                return Ok(true);
+            }
+            for stake in stakes {
+                if !self.may_end(stake.ticket)? {
+                    return Ok(false);
+                }
+                let run = self.must_hold(place, stake, which)?;
+                if !self.bury(&[stake.ticket])? {
+                    self.break_off(run)?;
+                }
+            }
+        }
+    }
+
+    fn break_off(&mut self, mut run: Run) -> Result<()> {
+        self.sign(&mut run);
+        if run.lapsed { self.lose(run) } else { self.finish(&mut run, Outcome::Lost(LostBy::Broken)) }
+    }
+}
+
+/// Asks the caller to send an administrative step once more: older work, or more than one step may do, comes first.
+pub(super) fn ask_again() -> Answer {
+    Answer::Refused(Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) })
+}

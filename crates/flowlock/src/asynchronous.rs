@@ -3,22 +3,30 @@
 //! A future that is dropped before its request was sent sends none; one that is dropped while it waits leaves the line; a
 //! grant that comes back to nobody is given back, which is no failure. A commit goes on once it was polled, even if its future is dropped.
 //!
-//! The store is asked on threads of the connection, not of the runtime: a runtime that shuts down waits for nothing here.
+//! The store is asked on threads of the connection, not of the runtime: a runtime that shuts down waits for nothing here,
+//! and none need have a timer or anything else switched on.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::time::Instant;
 
+use tokio::sync::oneshot;
+
+use crate::commit::Committing;
 use crate::connection::Connection;
 use crate::error::Error;
-use crate::grant::{Committed, Grant};
+use crate::grant::{Committed, Grant, check_note};
 use crate::held::Held;
 use crate::job::{Acquired, Job};
 use crate::left::Left;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::repeats::Patient;
+use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending};
+use crate::world::later;
 
 impl Job {
     /// Asks once; see [`try_acquire`](Self::try_acquire). If the future is dropped before the request was sent, none is; a
@@ -49,12 +57,13 @@ impl Job {
         };
         loop {
             let asked = match pending.news().await {
-                News::Told => pending.with(Pending::ask_patiently).await?,
-                News::Over => pending.with(|pending| pending.give_up().map(Some)).await?,
+                News::Told => pending.with(Pending::ask_in_turn).await?,
+                News::Over => pending.with(Pending::give_up_in_turn).await?,
             };
             if let Some(grant) = asked {
                 return Ok(grant);
             }
+            pending.rest().await;
         }
     }
 
@@ -64,8 +73,11 @@ impl Job {
         ask: impl FnOnce(&Job) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let asking = Asking::default();
-        let job = self.as_here(asking.given_up.clone());
-        aside(self.connection(), IfDropped::NotDone, move || ask(&job)).await
+        let (job, given_up) = (self.as_here(), asking.given_up.clone());
+        aside(self.connection(), IfDropped::NotDone, move |limits| {
+            ask(&job.within(Limits { given_up: Some(given_up), ..limits? }))
+        })
+        .await
     }
 }
 
@@ -82,6 +94,7 @@ impl Drop for Asking {
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 enum News {
     Told,
     Over,
@@ -96,30 +109,44 @@ struct Waits {
 impl Waits {
     async fn news(&self) -> News {
         let Some(pending) = &self.pending else { return News::Over };
-        let told =
-            poll_fn(
-                |context| {
-                    if pending.poll_news(context.waker()) { Poll::Ready(News::Told) } else { Poll::Pending }
-                },
-            );
         let looks = pending.looks_for_itself().map(|at| (at, News::Told));
         let ends = pending.until().map(|at| (at, News::Over));
-        match [looks, ends].into_iter().flatten().min_by_key(|(at, _)| *at) {
-            None => told.await,
-            Some((at, then)) => tokio::time::timeout_at(at.into(), told).await.unwrap_or(then),
+        let first = [looks, ends].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let mut alarm = first.map(|(at, then)| (self.connection.timer.sleep_until(at), then));
+        let told = |context: &mut Context<'_>| {
+            if pending.poll_news(context.waker()) {
+                return Poll::Ready(News::Told);
+            }
+            match &mut alarm {
+                Some((sleep, then)) => Pin::new(sleep).poll(context).map(|()| *then),
+                None => Poll::Pending,
+            }
+        };
+        poll_fn(told).await
+    }
+
+    /// Rests while the store is away, and then asks again.
+    async fn rest(&self) {
+        let Some(pending) = &self.pending else { return };
+        let rest = pending.rest();
+        if rest.is_zero() {
+            return;
         }
+        let end = later(Instant::now(), rest);
+        self.connection.timer.sleep_until(pending.until().map_or(end, |until| until.min(end))).await;
+        pending.tell();
     }
 
     /// Asks the store on a worker.
     async fn with(
         &mut self,
-        ask: impl FnOnce(&mut Pending) -> Result<Option<Grant>, Error> + Send + 'static,
+        ask: impl FnOnce(&mut Pending, InTurn) -> Result<Option<Grant>, Error> + Send + 'static,
     ) -> Result<Option<Grant>, Error> {
         let Some(mut pending) = self.pending.take() else {
             return Err(broken_off());
         };
-        let (pending, answer) = aside(&self.connection, IfDropped::NotDone, move || {
-            let answer = ask(&mut pending);
+        let (pending, answer) = aside(&self.connection, IfDropped::NotDone, move |limits| {
+            let answer = ask(&mut pending, limits);
             Ok((pending, answer))
         })
         .await?;
@@ -136,30 +163,45 @@ impl Grant {
     /// process lives so long (its normal end waits for up to 2 s); else the run ends with its lease. The records of its
     /// outputs say which.
     pub async fn commit_async(self) -> Result<Committed, Error> {
-        let (connection, left) = (self.connection().clone(), Left::new());
-        aside(&connection, IfDropped::DoneAllTheSame, move || {
-            let _left = left;
-            self.commit()
-        })
-        .await
+        self.commit_aside(None).await
     }
 
     /// The same with a note; see [`commit_with`](Self::commit_with).
     pub async fn commit_with_async(self, note: String) -> Result<Committed, Error> {
-        let (connection, left) = (self.connection().clone(), Left::new());
-        aside(&connection, IfDropped::DoneAllTheSame, move || {
-            let _left = left;
-            self.commit_with(&note)
-        })
-        .await
+        if let Err(error) = check_note(&note) {
+            self.fail_async().await;
+            return Err(error);
+        }
+        self.commit_aside(Some(note)).await
+    }
+
+    /// Asks on a worker once, and then, for as long as it takes, where nobody else waits for that.
+    async fn commit_aside(self, note: Option<String>) -> Result<Committed, Error> {
+        let (give, take) = oneshot::channel();
+        let (connection, version) = (self.connection().clone(), self.token());
+        let (theirs, left, called) = (connection.clone(), Left::new(), Instant::now());
+        connection.workers.carry_out(Box::new(move || {
+            let commit = self.begin_commit(note);
+            let patient = Box::new(PatientCommit { connection: theirs.clone(), commit, give, _left: left });
+            let unanswered = match theirs.limits_of_call(called) {
+                // A panic is reported by its hook; whoever waits is told that it broke off.
+                Ok(limits) => catch_unwind(AssertUnwindSafe(|| patient.ask(limits))).unwrap_or(None),
+                Err(_) => Some(patient as Box<dyn Patient>),
+            };
+            if let Some(unanswered) = unanswered {
+                theirs.ask_later(unanswered);
+            }
+        }));
+        let late = take.await.map_err(|_| broken_off())??;
+        Ok(Committed { version, late })
     }
 
     /// Ends the run without writing anything; see [`fail`](Self::fail).
     pub async fn fail_async(self) {
         let (connection, left) = (self.connection().clone(), Left::new());
-        let _ = aside(&connection, IfDropped::DoneAllTheSame, move || {
+        let _ = aside(&connection, IfDropped::DoneAllTheSame, move |limits| {
             let _left = left;
-            self.fail();
+            self.fail_within(limits.ok().as_ref());
             Ok(())
         })
         .await;
@@ -167,7 +209,7 @@ impl Grant {
 
     /// Completes when the claims are lost.
     pub async fn until_lost(&self) -> crate::error::Lost {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let number = self.held.on_lost(Box::new(move |by| {
             let _ = tell.send(by);
         }));
@@ -177,6 +219,28 @@ impl Grant {
             Ok(by) => by,
             Err(_) => self.lost().unwrap_or(crate::error::Lost::Expired),
         }
+    }
+}
+
+/// A commit, and who is told how it ends.
+struct PatientCommit {
+    connection: Arc<Connection>,
+    commit: Committing,
+    give: oneshot::Sender<Result<bool, Error>>,
+    _left: Left,
+}
+
+impl Patient for PatientCommit {
+    fn until(&self) -> Instant {
+        self.commit.until()
+    }
+
+    fn ask(self: Box<Self>, limits: Limits) -> Option<Box<dyn Patient>> {
+        let Some(answer) = self.commit.ask(limits) else { return Some(self) };
+        self.connection.workers.has_seen(&answer);
+        // Whoever waited may be gone.
+        let _ = self.give.send(answer);
+        None
     }
 }
 
@@ -201,18 +265,27 @@ enum IfDropped {
     DoneAllTheSame,
 }
 
+/// The limits of a call, once it is its turn; an error if that came too late.
+type InTurn = Result<Limits, StoreError>;
+
 /// Has `work` done by a worker of the connection.
 async fn aside<T: Delivered>(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     if_dropped: IfDropped,
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    work: impl FnOnce(InTurn) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    let (give, take) = tokio::sync::oneshot::channel();
+    let (give, take) = oneshot::channel();
+    let (theirs, called) = (connection.clone(), Instant::now());
     connection.workers.carry_out(Box::new(move || {
         if if_dropped == IfDropped::NotDone && give.is_closed() {
             return;
         }
-        let done = catch_unwind(AssertUnwindSafe(work));
+        let done = catch_unwind(AssertUnwindSafe(|| work(theirs.limits_of_call(called))));
+        if let Ok(answer) = &done
+            && answer.as_ref().is_ok_and(T::is_answer)
+        {
+            theirs.workers.has_seen(answer);
+        }
         // Whoever waited may be gone, now or before it looks.
         let _ = give.send(done.map(|answer| answer.map(|it| Parcel(Some(it)))));
     }));
@@ -242,15 +315,19 @@ impl<T: Delivered> Drop for Parcel<T> {
 
 /// What a worker hands to a future.
 trait Delivered: Send + 'static {
+    /// It comes from the store.
+    fn is_answer(&self) -> bool {
+        true
+    }
     /// The future is gone.
     fn nobody_takes(self);
 }
 
 impl Delivered for () {
-    fn nobody_takes(self) {}
-}
+    fn is_answer(&self) -> bool {
+        false
+    }
 
-impl Delivered for Committed {
     fn nobody_takes(self) {}
 }
 
@@ -272,6 +349,10 @@ impl Delivered for Begun {
 }
 
 impl Delivered for (Pending, Result<Option<Grant>, Error>) {
+    fn is_answer(&self) -> bool {
+        self.1.is_ok() && self.0.rest().is_zero()
+    }
+
     fn nobody_takes(self) {
         if let (_, Ok(Some(grant))) = self {
             grant.hand_back();

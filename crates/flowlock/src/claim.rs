@@ -104,6 +104,14 @@ impl Claims {
     pub fn len(&self) -> usize {
         self.0.len()
     }
+    /// Whether some name is in both, in the same space, and cannot be held together by both.
+    pub(crate) fn touch(&self, other: &Self) -> bool {
+        let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
+        few.iter().any(|claim| {
+            let at = many.0.binary_search_by(|it| (it.space, &it.name).cmp(&(claim.space, &claim.name)));
+            at.is_ok_and(|at| (claim.mode, many.0[at].mode) != (Mode::Shared, Mode::Shared))
+        })
+    }
     /// Whether there are none; such a request is granted at once.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -2,13 +2,15 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::desk::Desk;
-use crate::endings::{Ending, Endings};
+use crate::endings::{Concern, Ending, Endings};
 use crate::handle::StoreHandle;
 use crate::held::Held;
 use crate::keeper::Keeper;
 use crate::store::{Limits, Page, StoreError, View, pages};
+use crate::world::later;
 
 /// What all clones of a [`Flowlock`](crate::Flowlock), its grants and its waits share. Its threads do not keep it alive:
 /// when the last of those is dropped, they end.
@@ -20,6 +22,10 @@ pub(crate) struct Connection {
     endings: Endings,
     #[cfg(feature = "async")]
     pub(crate) workers: crate::workers::Workers,
+    #[cfg(feature = "async")]
+    repeats: crate::repeats::Repeats,
+    #[cfg(feature = "async")]
+    pub(crate) timer: crate::timer::Timer,
 }
 
 impl Deref for Connection {
@@ -39,6 +45,10 @@ impl Connection {
             endings: Endings::default(),
             #[cfg(feature = "async")]
             workers: crate::workers::Workers::default(),
+            #[cfg(feature = "async")]
+            repeats: crate::repeats::Repeats::default(),
+            #[cfg(feature = "async")]
+            timer: crate::timer::Timer::default(),
         }
     }
 
@@ -76,14 +86,38 @@ impl Connection {
         self.endings.hand_over(&self.handle, ending);
     }
 
-    /// Waits until everything that was dropped before is said; see [`Endings::settle`].
-    pub(crate) fn settle(&self, limits: &Limits) -> bool {
-        self.endings.settle(limits)
+    /// Has something asked for until the store answers.
+    #[cfg(feature = "async")]
+    pub(crate) fn ask_later(&self, patient: Box<dyn crate::repeats::Patient>) {
+        self.repeats.take_over(&self.handle, patient);
+    }
+
+    /// The limits of a call that was made at `called`, when its turn comes; see [`Workers::until`](crate::workers::Workers::until).
+    #[cfg(feature = "async")]
+    pub(crate) fn limits_of_call(&self, called: Instant) -> Result<Limits, StoreError> {
+        let until = self.workers.until(called, self.store_timeout)?;
+        Ok(self.callers_limits(until))
+    }
+
+    /// Waits until everything that was dropped before is said. Returns whether nothing is left.
+    pub(crate) fn flush(&self, at_most: Duration) -> bool {
+        self.endings.settle(&Concern::All, &Limits::within(at_most), at_most).is_whole
+    }
+
+    /// Waits until what was dropped before and is of concern is said; see [`Endings::settle`]. Returns the limits for what
+    /// the caller asks then: they begin anew if the store answered meanwhile.
+    pub(crate) fn settle(&self, of_concern: &Concern<'_>, limits: Limits) -> Limits {
+        // Half of the time is the question's own.
+        if !self.endings.settle(of_concern, &limits, limits.left() / 2).has_answered {
+            return limits;
+        }
+        let anew = later(Instant::now(), self.store_timeout);
+        Limits { until: limits.until.max(anew), ..limits }
     }
 
     /// Reads; repeated as a step is, and no longer than the caller wants to wait.
     pub(crate) fn view(&self, view: &View) -> Result<Page, StoreError> {
-        self.settle(&self.limits_of_caller());
-        pages::checked(view, self.view_in(&self.namespace, view, &self.limits_of_caller())?)
+        let limits = self.settle(&Concern::of_view(view), self.limits_of_caller());
+        pages::checked(view, self.view_in(&self.namespace, view, &limits)?)
     }
 }

@@ -8,11 +8,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::claim::Space;
 use crate::handle::StoreHandle;
-use crate::id::Attempt;
+use crate::id::{Attempt, Ticket};
 use crate::left::Left;
+use crate::name::{Name, RunId};
+use crate::spec::Spec;
 use crate::step::{Step, Who};
-use crate::store::{Limits, StoreError};
+use crate::store::{Limits, StoreError, View};
 use crate::sync::lock;
 use crate::world::later;
 
@@ -35,11 +38,31 @@ struct Room {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Ending>,
+    queue: VecDeque<Numbered>,
+    /// What the thread tells the store at the moment.
+    under_way: Option<Dropped>,
+    /// How many were handed over.
+    count: u64,
+    /// How many the store was told of.
+    told: u64,
     /// There is a thread.
     running: bool,
     /// The store did not answer the last time.
     away: bool,
+}
+
+#[derive(Debug)]
+struct Numbered {
+    number: u64,
+    ending: Ending,
+}
+
+/// What others need to know of a run that is to be ended.
+#[derive(Debug, Clone)]
+struct Dropped {
+    number: u64,
+    run: RunId,
+    spec: Arc<Spec>,
 }
 
 /// A run that is to be ended.
@@ -47,6 +70,8 @@ struct State {
 pub(crate) struct Ending {
     /// Whose.
     pub(crate) attempt: Attempt,
+    /// What it holds, or wants.
+    pub(crate) spec: Arc<Spec>,
     /// How.
     pub(crate) how: How,
     /// Until when that is tried; once in any case.
@@ -74,7 +99,9 @@ impl Endings {
     /// Takes a run over. Waits for nothing, unless no thread can be started.
     pub(crate) fn hand_over(&self, handle: &Arc<StoreHandle>, ending: Ending) {
         let mut state = lock(&self.room.state);
-        state.queue.push_back(ending);
+        let number = state.count;
+        state.count += 1;
+        state.queue.push_back(Numbered { number, ending });
         if std::mem::replace(&mut state.running, true) {
             return;
         }
@@ -90,16 +117,109 @@ impl Endings {
         }
     }
 
-    /// Waits until everything that was handed over is carried out: what one caller does is done in order. Not while the
-    /// store is away. Returns whether nothing is left.
-    pub(crate) fn settle(&self, limits: &Limits) -> bool {
+    /// Waits until the store was told of those that were handed over before and are of concern: what one caller does is
+    /// done in order. They come before the others. Waits no longer than `limits` allow, for a store that answers nothing no
+    /// longer than `silence`, and not at all while the store is away.
+    pub(crate) fn settle(&self, of_concern: &Concern<'_>, limits: &Limits, silence: Duration) -> Settled {
         let mut state = lock(&self.room.state);
-        let is_over = || limits.left().is_zero() || limits.is_interrupted() || limits.is_given_up();
-        while state.running && !state.away && !is_over() {
-            let nap = limits.left().min(LOOK);
+        let awaited = state.bring_forward(of_concern);
+        let told_before = state.told;
+        let silent_until = || later(Instant::now(), silence);
+        let (mut told, mut patience) = (told_before, limits.clone().no_later_than(silent_until()));
+        while state.is_left(&awaited) && !state.away && is_waited_for(&patience) {
+            let nap = patience.left().min(LOOK);
             state = self.room.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
+            if std::mem::replace(&mut told, state.told) != state.told {
+                patience = limits.clone().no_later_than(silent_until());
+            }
         }
-        !state.running
+        Settled { is_whole: !state.is_left(&awaited), has_answered: state.told > told_before }
+    }
+}
+
+fn is_waited_for(limits: &Limits) -> bool {
+    !limits.left().is_zero() && !limits.is_interrupted() && !limits.is_given_up()
+}
+
+/// How far a caller's own drops are settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Nothing of concern is left.
+    pub(crate) is_whole: bool,
+    /// The store took some in meanwhile.
+    pub(crate) has_answered: bool,
+}
+
+/// The dropped runs that a caller has to do with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Concern<'c> {
+    /// All.
+    All,
+    /// None.
+    None,
+    /// Those that may be in the way of a run with this id and these claims.
+    Request(&'c RunId, &'c Spec),
+    /// Those with this id.
+    Run(&'c RunId),
+    /// Those that read or write one of these names.
+    Names(&'c [Name]),
+}
+
+impl<'c> Concern<'c> {
+    /// Those that a view would show, in which they are over. The later pages of a listing go on where the first one began.
+    pub(crate) fn of_view(view: &'c View) -> Self {
+        match view {
+            View::Runs { from, .. } if *from > Ticket(0) => Self::None,
+            View::Records { after: Some(_), .. } => Self::None,
+            View::Runs { .. } | View::Records { .. } | View::Namespace => Self::All,
+            View::Run(run) => Self::Run(run),
+            View::Attempt(attempt) => Self::Run(&attempt.id),
+            View::Names(names) => Self::Names(names),
+        }
+    }
+
+    fn is(&self, run: &RunId, spec: &Spec) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Run(id) => *id == run,
+            Self::Request(id, wanted) => *id == run || spec.claims.touch(&wanted.claims),
+            Self::Names(names) => {
+                spec.claims.iter().any(|claim| claim.space == Space::Data && names.contains(&claim.name))
+            }
+        }
+    }
+}
+
+impl State {
+    /// Puts those of concern before the others, in their order; answers their numbers, in order.
+    fn bring_forward(&mut self, of_concern: &Concern<'_>) -> Vec<u64> {
+        let mut awaited: Vec<u64> = Vec::new();
+        if let Some(under_way) = &self.under_way
+            && of_concern.is(&under_way.run, &under_way.spec)
+        {
+            awaited.push(under_way.number);
+        }
+        let is_of_concern = |it: &Numbered| of_concern.is(&it.ending.attempt.id, &it.ending.spec);
+        let (mut first, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.queue).into_iter().partition(is_of_concern);
+        awaited.extend(first.iter().map(|it| it.number));
+        awaited.sort_unstable();
+        first.extend(rest);
+        self.queue = first;
+        awaited
+    }
+
+    fn is_left(&self, awaited: &[u64]) -> bool {
+        if awaited.is_empty() || !self.running {
+            return false;
+        }
+        let numbers = self.queue.iter().map(|it| it.number);
+        self.under_way
+            .iter()
+            .map(|it| it.number)
+            .chain(numbers)
+            .any(|number| awaited.binary_search(&number).is_ok())
     }
 }
 
@@ -107,15 +227,25 @@ impl Room {
     fn next(&self) -> Option<Ending> {
         let mut state = lock(&self.state);
         let next = state.queue.pop_front();
-        if next.is_none() {
-            state.running = false;
-            self.changed.notify_all();
-        }
-        next
+        state.running = next.is_some();
+        state.under_way = next.as_ref().map(|Numbered { number, ending }| Dropped {
+            number: *number,
+            run: ending.attempt.id.clone(),
+            spec: ending.spec.clone(),
+        });
+        self.changed.notify_all();
+        next.map(|it| it.ending)
     }
 
-    fn is_away(&self, away: bool) {
-        lock(&self.state).away = away;
+    fn was_told(&self) {
+        let mut state = lock(&self.state);
+        state.told += 1;
+        state.away = false;
+        self.changed.notify_all();
+    }
+
+    fn is_away(&self) {
+        lock(&self.state).away = true;
         self.changed.notify_all();
     }
 }
@@ -145,7 +275,7 @@ fn carry_out(room: &Room, handle: &StoreHandle, ending: &Ending) {
     let mut is_said = false;
     loop {
         let Err(error) = tell(handle, ending) else {
-            return room.is_away(false);
+            return room.was_told();
         };
         if !error.is_transient() || later(Instant::now(), PAUSE) >= ending.until {
             tracing::warn!(%run, %error, "could not end the run; its lease, or its silence, will");
@@ -154,7 +284,7 @@ fn carry_out(room: &Room, handle: &StoreHandle, ending: &Ending) {
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!(%run, %error, "could not end the run yet; trying again until its lease is over");
         }
-        room.is_away(true);
+        room.is_away();
         std::thread::sleep(PAUSE);
     }
 }

@@ -98,8 +98,9 @@ impl Flowlock {
     /// Waits up to `at_most` until the store was told of every grant and every wait of this connection that was dropped.
     /// Returns whether nothing is left to tell, or `false` at once while the store does not answer.
     ///
-    /// A drop does not wait for the store: a thread tells it, and tries again until the lease is over. Requests of the same
-    /// connection come after that by themselves. The normal end of the process waits for it, for up to 2 s; this is for
+    /// A drop does not wait for the store: a thread tells it, and tries again until the lease is over. Requests and looks of
+    /// the same connection that have to do with the same names come after that by themselves; a listing comes after all of
+    /// it. They wait for that up to `store_timeout`, and then ask. The normal end of the process waits for it, for up to 2 s; this is for
     /// one that ends otherwise, or that must know.
     ///
     /// ```
@@ -111,7 +112,7 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn flush(&self, at_most: Duration) -> bool {
-        self.connection.settle(&Limits::within(at_most))
+        self.connection.flush(at_most)
     }
 
     /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.

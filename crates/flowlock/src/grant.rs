@@ -1,26 +1,23 @@
 //! [`Grant`]: the held thing.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::commit::{Committing, Known, not_committed};
 use crate::connection::Connection;
 use crate::endings::{Ending, How};
 use crate::error::{Error, Lost};
-use crate::held::{Held, Renewal};
+use crate::held::{Held, Renewal, TAKEN};
 use crate::id::{Attempt, Token};
 use crate::left::Left;
 use crate::name::RunId;
 use crate::parent::Parent;
-use crate::record::{Input, LONGEST_NOTE, Record};
+use crate::record::{Input, LONGEST_NOTE};
 use crate::run::{LostBy, Outcome, State};
 use crate::spec::Spec;
 use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
-use crate::store::{Content, Seen, StoreError, StoreErrorKind, View};
+use crate::store::{Content, Limits, Seen, View};
 use crate::world::later;
-
-/// What became of claims that nothing is known of any more.
-pub(crate) const TAKEN: Lost = Lost::By(LostBy::Taken);
 
 /// A run that holds all its claims. Ends by [`commit`](Self::commit) or [`fail`](Self::fail); dropped, it
 /// fails. The drop does not wait for the store: see [`Flowlock::flush`](crate::Flowlock::flush).
@@ -234,19 +231,32 @@ impl Grant {
         self.finish(Some(note.to_owned()))
     }
 
-    fn finish(mut self, note: Option<String>) -> Result<Committed, Error> {
+    fn finish(self, note: Option<String>) -> Result<Committed, Error> {
+        let version = self.token();
+        let late = self.begin_commit(note).finish()?;
+        Ok(Committed { version, late })
+    }
+
+    /// From now on the run is over for this process, whatever the store says.
+    pub(crate) fn begin_commit(mut self, note: Option<String>) -> Committing {
         self.ended = true;
         self.connection.release(&self.held);
-        let version = self.token();
-        let who = Who::from(&self.held.attempt);
-        let known = Known { held: &self.held, spec: &self.spec };
-        let late = commit(&self.connection, &who, note, Some(&known))?;
-        Ok(Committed { version, late })
+        let known = Known { held: self.held.clone(), spec: self.spec.clone() };
+        Committing::begin(&self.connection, Who::from(&self.held.attempt), note, Some(known))
     }
 
     /// Ends the run without writing anything. Trouble with the store is logged: the lease then ends it.
     pub fn fail(mut self) {
         self.end_badly();
+    }
+
+    /// The same within these limits; without any it is left to the thread that ends what was dropped.
+    #[cfg(feature = "async")]
+    pub(crate) fn fail_within(mut self, limits: Option<&Limits>) {
+        match limits {
+            Some(limits) => self.end_within(&Step::Fail(Who::from(&self.held.attempt)), limits),
+            None => self.hand_over(How::Fail),
+        }
     }
 
     /// Ends a run whose work did not begin: it is withdrawn, which is no failure, and what it would have written is as it
@@ -271,11 +281,16 @@ impl Grant {
     }
 
     fn end_by(&mut self, step: &Step) {
+        let limits = self.connection.limits_of_caller();
+        self.end_within(step, &limits);
+    }
+
+    fn end_within(&mut self, step: &Step, limits: &Limits) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         self.connection.release(&self.held);
-        if let Err(error) = self.connection.last_step(step) {
+        if let Err(error) = self.connection.last_step(step, limits) {
             tracing::warn!(run = %self.run_id(), %error, "could not end the run; its lease will");
         }
     }
@@ -315,8 +330,8 @@ impl Grant {
         self.ended = true;
         self.connection.release(&self.held);
         let until = later(Instant::now(), self.held.time_left());
-        let (attempt, left) = (self.held.attempt.clone(), Some(Left::new()));
-        self.connection.end_later(Ending { attempt, how, until, _left: left });
+        let (attempt, spec, left) = (self.held.attempt.clone(), self.spec.clone(), Some(Left::new()));
+        self.connection.end_later(Ending { attempt, spec, how, until, _left: left });
     }
 
     #[cfg(feature = "async")]
@@ -350,87 +365,6 @@ pub(crate) fn check_note(note: &str) -> Result<(), Error> {
         return Err(Error::InvalidRequest { what: "note", problem });
     }
     Ok(())
-}
-
-/// What is known of a run whose commit is asked for.
-pub(crate) struct Known<'a> {
-    held: &'a Held,
-    spec: &'a Spec,
-}
-
-/// Commits a run; asks until the deadline and `commit_wait` beyond it. Answers whether it was late.
-pub(crate) fn commit(
-    connection: &Connection,
-    who: &Who,
-    note: Option<String>,
-    known: Option<&Known<'_>>,
-) -> Result<bool, Error> {
-    let begin = Instant::now();
-    let left = known.map_or(Duration::ZERO, |known| known.held.time_left());
-    let until = later(begin, left.max(connection.store_timeout).saturating_add(connection.commit_wait));
-    let limits = connection.callers_limits(until);
-    let step = Step::Commit { who: who.clone(), note };
-    let unknown = |source| unknown(who, begin, source);
-    let unsure = Cell::new(false);
-    loop {
-        match connection.step_noting(|| &step, &unsure, &limits).map_err(unknown)? {
-            Answer::Finished(Finished::AskAgain) => limits.may_ask_again().map_err(unknown)?,
-            Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
-            Answer::Finished(Finished::NotFound) if unsure.get() => {
-                return if was_recorded(connection, known).map_err(unknown)? {
-                    Ok(left.is_zero())
-                } else {
-                    Err(unknown(StoreError::new(StoreErrorKind::Unknown, FORGOTTEN)))
-                };
-            }
-            Answer::Finished(finished) => {
-                let if_not_found = known.map_or(TAKEN, |known| known.held.if_not_found());
-                return Err(not_committed(who, finished, if_not_found));
-            }
-            _ => return Err(Error::NoSuchRun { run: who.run.clone() }),
-        }
-    }
-}
-
-/// Said of a commit whose first try may have counted, once the store has forgotten the run.
-const FORGOTTEN: &str = "the store knows nothing of the run any more (it remembers an outcome for 10 minutes), and no \
-                         record says that an earlier try counted";
-
-/// Whether a record says that a run committed of which the store remembers nothing else.
-fn was_recorded(connection: &Connection, known: Option<&Known<'_>>) -> Result<bool, StoreError> {
-    let Some((known, output)) = known.and_then(|known| Some((known, known.spec.claims.outputs().next()?)))
-    else {
-        return Ok(false);
-    };
-    let page = connection.view(&View::Names(vec![output.name.clone()]))?;
-    let Content::Names(names) = page.content else { return Ok(false) };
-    let held = known.held;
-    let is_ours = |record: &Record| record.run == held.attempt.id && record.version == held.token;
-    Ok(names.iter().filter_map(|seen| seen.record.as_ref()).any(is_ours))
-}
-
-fn unknown(who: &Who, begin: Instant, source: StoreError) -> Error {
-    // A full disk refuses plainly: the commit had no effect, and the caller can make room.
-    if !source.is_transient() || source.kind() == StoreErrorKind::Full {
-        return Error::Store(source);
-    }
-    Error::Unknown { run: who.run.clone(), waited: begin.elapsed(), source }
-}
-
-fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -> Error {
-    let run = who.run.clone();
-    let was_held = who.nonce.is_some();
-    match finished {
-        Finished::Ended { outcome: Outcome::Lost(by), .. } => Error::Lost { run, by: Lost::By(by) },
-        Finished::Ended { outcome, .. } if was_held && !outcome.follows_a_grant() => {
-            Error::Lost { run, by: Lost::WithTheStore }
-        }
-        Finished::Ended { outcome, .. } => Error::Over { run, outcome: outcome.as_str() },
-        // What was held waits again: only an older store says so.
-        Finished::NotClaimed if was_held => Error::Lost { run, by: Lost::WithTheStore },
-        Finished::NotFound if was_held => Error::Lost { run, by: if_not_found },
-        _ => Error::NoSuchRun { run },
-    }
 }
 
 /// Ends a run badly, by its id.

@@ -140,8 +140,8 @@ impl StoreHandle {
     }
 
     /// Says something at the end of a run. Once the caller waits no longer it is a last word.
-    pub(crate) fn last_step(&self, step: &Step) -> Result<Answer, StoreError> {
-        match self.step_for_caller(step) {
+    pub(crate) fn last_step(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
+        match self.step_within(step, limits) {
             Err(_) if self.is_interrupted() => self.step_within(step, &Limits::within(self.last_word())),
             answer => answer,
         }

@@ -21,6 +21,9 @@ const TOGETHER_MS: i64 = 50;
 /// Pause after a refresh that failed, before the next one.
 const RETRY_MS: i64 = 500;
 
+/// What became of claims that nothing is known of any more.
+pub(crate) const TAKEN: Lost = Lost::By(LostBy::Taken);
+
 type Told = Box<dyn FnOnce(Lost) + Send>;
 
 /// Those who want to hear of a loss, by the number of their registration.

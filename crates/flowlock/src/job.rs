@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::claim::{Claims, ClaimsBuilder};
 use crate::connection::Connection;
+use crate::endings::{Concern, Ending, How};
 use crate::error::{Error, refusal};
 use crate::grant::Grant;
 use crate::held::Renewal;
@@ -20,7 +20,7 @@ use crate::spelling::InvalidText;
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
 use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending, Progress};
-use crate::world::millis;
+use crate::world::{later, millis};
 
 /// The shortest and the longest lease.
 pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
@@ -68,8 +68,8 @@ pub struct Job {
     max_runtime: Option<Duration>,
     keep_lapsed: Option<Duration>,
     renewal: Renewal,
-    /// Set when nobody waits any more for what it asks.
-    given_up: Option<Arc<AtomicBool>>,
+    /// What it asks is asked within these limits, not within a caller's who asks now.
+    limits: Option<Limits>,
 }
 
 #[derive(Debug, Clone)]
@@ -107,7 +107,7 @@ impl Job {
             max_runtime: None,
             keep_lapsed: None,
             renewal: Renewal::Automatic,
-            given_up: None,
+            limits: None,
         }
     }
 
@@ -421,21 +421,31 @@ impl Job {
 
     fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
         let connection = &self.connection;
-        let limits = Limits { given_up: self.given_up.clone(), ..connection.limits_of_caller() };
+        let limits = self.limits.clone().unwrap_or_else(|| connection.limits_of_caller());
         // What this process dropped before is not in its way.
-        connection.settle(&limits);
+        let limits = connection.settle(&Concern::Request(&attempt.id, spec), limits);
         let (holder, latest_ms) = (connection.holder()?, connection.latest_ms(&limits)?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
-        Ok(connection.step_within(&Step::Acquire(request), &limits).inspect_err(|error| {
+        let asked = connection.step_within(&Step::Acquire(request), &limits);
+        Ok(asked.inspect_err(|error| {
             // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
             // held is not given up: the next try comes with the same secret.
-            if error.is_unknown()
-                && !matches!(patience, Patience::HoldPlace(_))
-                && let Err(error) = connection.withdraw(attempt, latest_ms, connection.last_word())
-            {
-                tracing::warn!(run = %attempt.id, %error, "could not take the request back");
+            if error.is_unknown() && !matches!(patience, Patience::HoldPlace(_)) {
+                self.take_back(attempt, spec, latest_ms);
             }
         })?)
+    }
+
+    /// Takes a request back whose answer did not arrive, and that may arrive until `sent_ms`.
+    fn take_back(&self, attempt: &Attempt, spec: &Arc<Spec>, sent_ms: i64) {
+        if self.limits.is_some() {
+            // No caller's thread waits here, and others wait for this one.
+            let until = later(Instant::now(), Duration::from_millis(spec.lease_ms));
+            let (attempt, spec, how) = (attempt.clone(), spec.clone(), How::Withdraw { sent_ms });
+            self.connection.end_later(Ending { attempt, spec, how, until, _left: None });
+        } else if let Err(error) = self.connection.withdraw(attempt, sent_ms, self.connection.last_word()) {
+            tracing::warn!(run = %attempt.id, %error, "could not take the request back");
+        }
     }
 
     /// Runs `work` while all claims are held: commits if it answers `Ok`, fails if it answers `Err` or panics.
@@ -520,11 +530,16 @@ impl Job {
         self.parent.clone().or_else(|| INSIDE.with_borrow(around))
     }
 
-    /// The same job for another thread, with the parent that it has on this one. Once `given_up` is set it sends nothing
-    /// more.
+    /// The same job for another thread, with the parent that it has on this one.
     #[cfg(feature = "async")]
-    pub(crate) fn as_here(&self, given_up: Arc<AtomicBool>) -> Self {
-        Self { parent: self.parent_now(), given_up: Some(given_up), ..self.clone() }
+    pub(crate) fn as_here(&self) -> Self {
+        Self { parent: self.parent_now(), ..self.clone() }
+    }
+
+    /// The same job, which asks within these limits.
+    #[cfg(feature = "async")]
+    pub(crate) fn within(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
     }
 
     #[cfg(feature = "async")]

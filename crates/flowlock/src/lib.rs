@@ -27,6 +27,7 @@ mod asynchronous;
 mod blocker;
 mod bounds;
 mod claim;
+mod commit;
 #[cfg(feature = "config")]
 pub mod config;
 mod connection;
@@ -54,6 +55,8 @@ mod parent;
 #[cfg(any(feature = "config", feature = "redis", feature = "sqlite"))]
 mod people;
 mod record;
+#[cfg(feature = "async")]
+mod repeats;
 mod rule;
 mod run;
 mod seat;
@@ -63,6 +66,8 @@ pub mod step;
 pub mod store;
 mod sync;
 mod text;
+#[cfg(feature = "async")]
+mod timer;
 mod view;
 mod wait;
 #[cfg(feature = "async")]

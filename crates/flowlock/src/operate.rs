@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::blocker::Blocked;
 use crate::claim::Claims;
+use crate::commit::Committing;
+use crate::endings::Concern;
 use crate::error::Error;
 use crate::flowlock::Flowlock;
 use crate::grant::{self, Renewed};
@@ -33,7 +35,7 @@ impl Flowlock {
     /// Commits a detached run; answers whether its deadline had passed.
     pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
         note.map_or(Ok(()), grant::check_note)?;
-        grant::commit(&self.connection, &self.detached(run), note.map(str::to_owned), None)
+        Committing::begin(&self.connection, self.detached(run), note.map(str::to_owned), None).finish()
     }
 
     /// Fails a detached run.
@@ -186,7 +188,7 @@ impl Flowlock {
     /// ```
     pub fn unlock(&self, run: &RunId, token: Token, how: Unlock) -> Result<bool, Error> {
         let step = Step::Unlock { run: run.clone(), token, how, by: self.connection.origin.clone() };
-        self.took_effect(&step)
+        self.took_effect(&step, &Concern::Run(run))
     }
 
     /// All namespaces of the store, by name, each with how much is in it; none of one that this user may not read.
@@ -239,7 +241,7 @@ impl Flowlock {
     /// ```
     pub fn remove_namespace(&self) -> Result<bool, Error> {
         let step = Step::RemoveNamespace { by: self.connection.origin.clone() };
-        self.took_effect(&step)
+        self.took_effect(&step, &Concern::All)
     }
 
     fn detached(&self, run: &RunId) -> Who {
@@ -259,23 +261,27 @@ impl Flowlock {
             return Err(StoreError::damaged("the store left out names that it was asked about").into());
         }
         let (first, again) = (step(names, Sent::First), step(names, Sent::Again(versions)));
-        self.administer(|| if unsure.get() { &again } else { &first }, unsure)
+        self.administer(|| if unsure.get() { &again } else { &first }, &Concern::Names(names), unsure)
     }
 
     /// Whether there was something to act on; if an answer was lost, what that try acted on is gone by now.
-    fn took_effect(&self, step: &Step) -> Result<bool, Error> {
+    fn took_effect(&self, step: &Step, of_concern: &Concern<'_>) -> Result<bool, Error> {
         let unsure = Cell::default();
-        let answer = self.administer(|| step, &unsure)?;
+        let answer = self.administer(|| step, of_concern, &unsure)?;
         Ok(answer == Answer::Done || unsure.get())
     }
 
     /// Carries out a short administrative step: repeated while older work is served first, as long as the store is asked.
     /// A pause after a failover is waited for besides, once.
-    fn administer<'s>(&self, step: impl Fn() -> &'s Step, unsure: &Cell<bool>) -> Result<Answer, Error> {
-        let mut limits = self.connection.limits_of_caller();
+    fn administer<'s>(
+        &self,
+        step: impl Fn() -> &'s Step,
+        of_concern: &Concern<'_>,
+        unsure: &Cell<bool>,
+    ) -> Result<Answer, Error> {
+        let mut limits = self.connection.settle(of_concern, self.connection.limits_of_caller());
         let mut paused = false;
         loop {
-            self.connection.settle(&limits);
             match self.connection.step_noting(&step, unsure, &limits)? {
                 Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
                     if ms > 0 && !std::mem::replace(&mut paused, true) {

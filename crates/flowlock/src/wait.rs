@@ -174,8 +174,12 @@ impl Pending {
         let end = later(Instant::now(), at_most);
         loop {
             if self.has_news(end) {
-                if let Some(grant) = self.ask_patiently()? {
+                if let Some(grant) = self.ask_patiently(&self.connection.limits_of_caller())? {
                     return Ok(Progress::Granted(grant));
+                }
+                if self.away {
+                    std::thread::sleep(self.rest());
+                    self.seat.tell();
                 }
                 // A store that is away is news without end; the caller may want its thread back all the same.
                 if self.take_ring() || end <= Instant::now() && !self.is_over() {
@@ -184,7 +188,7 @@ impl Pending {
                 continue;
             }
             if self.is_over() {
-                return self.give_up().map(Progress::Granted);
+                return self.give_up(&self.connection.limits_of_caller()).map(Progress::Granted);
             }
             if self.take_ring() || end <= Instant::now() {
                 return Ok(Progress::Waiting);
@@ -193,16 +197,46 @@ impl Pending {
     }
 
     /// Asks where the run stands. A store that is away for a while ends no wait: it is asked again.
-    pub(crate) fn ask_patiently(&mut self) -> Result<Option<Grant>, Error> {
-        match self.ask() {
+    pub(crate) fn ask_patiently(&mut self, limits: &Limits) -> Result<Option<Grant>, Error> {
+        let asked = self.ask(limits);
+        self.bears(asked)
+    }
+
+    /// The same for a run whose turn to ask may have come too late.
+    #[cfg(feature = "async")]
+    pub(crate) fn ask_in_turn(&mut self, limits: Result<Limits, StoreError>) -> Result<Option<Grant>, Error> {
+        match limits {
+            Ok(limits) => self.ask_patiently(&limits),
+            Err(error) => {
+                self.away = true;
+                self.bears(Err(error.into()))
+            }
+        }
+    }
+
+    /// Gives up, unless its turn came too late.
+    #[cfg(feature = "async")]
+    pub(crate) fn give_up_in_turn(
+        &mut self,
+        limits: Result<Limits, StoreError>,
+    ) -> Result<Option<Grant>, Error> {
+        self.give_up(&limits?).map(Some)
+    }
+
+    /// A store that is away ends no wait.
+    fn bears(&self, asked: Result<Option<Grant>, Error>) -> Result<Option<Grant>, Error> {
+        match asked {
             Err(Error::Store(error)) if error.is_transient() && !self.is_over() => {
                 tracing::warn!(run = %self.attempt.id, %error, "waiting for the store");
-                std::thread::sleep(STORE_AWAY);
-                self.seat.tell();
                 Ok(None)
             }
             asked => asked,
         }
+    }
+
+    /// How long to rest before the store is asked again: not at all while it answers.
+    pub(crate) fn rest(&self) -> Duration {
+        if self.away { STORE_AWAY } else { Duration::ZERO }
     }
 
     /// Sleeps until there is news, the caller rings, or a time is up; answers whether there is news.
@@ -251,27 +285,26 @@ impl Pending {
     }
 
     /// Asks the store where the run stands, which claims the grant if there is one.
-    pub(crate) fn ask(&mut self) -> Result<Option<Grant>, Error> {
+    pub(crate) fn ask(&mut self, limits: &Limits) -> Result<Option<Grant>, Error> {
         self.asked = Instant::now();
         // Its thread may not have been there to begin with.
         self.connection.listen();
-        let asked = self.ask_now();
+        let asked = self.ask_now(limits);
         self.away = matches!(&asked, Err(Error::Store(error)) if error.is_transient());
         asked
     }
 
-    fn ask_now(&mut self) -> Result<Option<Grant>, Error> {
-        let limits = self.connection.limits_of_caller();
+    fn ask_now(&mut self, limits: &Limits) -> Result<Option<Grant>, Error> {
         let mut given_up = false;
         loop {
             let sent_ms = crate::world::boot_now_ms();
             let holder = self.connection.holder()?;
             let claim = Step::Claim { attempt: self.attempt.clone(), holder };
-            let answer = match self.connection.step_within(&claim, &limits)? {
+            let answer = match self.connection.step_within(&claim, limits)? {
                 // Another, or an older, store does not know it: it stands in line anew, at the end.
                 Answer::NotFound if !self.is_over() => {
-                    let request = self.request(&limits)?;
-                    self.connection.step_within(&request, &limits)?
+                    let request = self.request(limits)?;
+                    self.connection.step_within(&request, limits)?
                 }
                 answer => answer,
             };
@@ -350,8 +383,8 @@ impl Pending {
     }
 
     /// The wait is over: a grant that came just before is still taken, else the run leaves the line.
-    pub(crate) fn give_up(&mut self) -> Result<Grant, Error> {
-        if let Some(grant) = self.ask()? {
+    pub(crate) fn give_up(&mut self, limits: &Limits) -> Result<Grant, Error> {
+        if let Some(grant) = self.ask(limits)? {
             Ok(grant)
         } else {
             self.withdraw()?;
@@ -385,6 +418,12 @@ impl Pending {
         }
     }
 
+    /// Makes it ask.
+    #[cfg(feature = "async")]
+    pub(crate) fn tell(&self) {
+        self.seat.tell();
+    }
+
     /// Registers an async task to be woken by the next news.
     #[cfg(feature = "async")]
     pub(crate) fn poll_news(&self, waker: &Waker) -> bool {
@@ -407,7 +446,7 @@ impl Drop for Pending {
         let (attempt, how) = (self.attempt.clone(), How::Withdraw { sent_ms: self.sent_ms });
         // The process does not wait at its end for a store that is away already.
         let left = (!self.away).then(Left::new);
-        self.connection.end_later(Ending { attempt, how, until, _left: left });
+        self.connection.end_later(Ending { attempt, spec: self.spec.clone(), how, until, _left: left });
     }
 }
 

@@ -1,18 +1,27 @@
 //! Workers: threads on which the async twins ask the store.
 //!
+//! They are for what is asked within `store_timeout`, counted from the call: nothing occupies one for longer, so each call
+//! comes to one in time. What takes longer is asked for elsewhere: commits by [`Repeats`](crate::repeats::Repeats).
+//!
 //! They are a connection's own. A runtime that shuts down waits for the blocking work it was given, which may last as
 //! long as a store does not answer; it does not wait for these.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::error::Error;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::lock;
+use crate::world::later;
 
 /// How many there are at most; what is more waits for its turn.
 const MOST: usize = 64;
 /// How long one waits for more work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// A call that comes to a worker so soon is made, however short its time is.
+const SOON: Duration = Duration::from_millis(100);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -30,6 +39,8 @@ struct Room {
 
 #[derive(Default)]
 struct State {
+    /// When the store last answered.
+    answered: Option<Instant>,
     queue: VecDeque<Work>,
     workers: usize,
     idle: usize,
@@ -50,6 +61,32 @@ impl Drop for Workers {
 }
 
 impl Workers {
+    /// Until when the store is asked for a call: for `patience` from when it was made. While the store answers the calls
+    /// before it, it is not the store that lets it wait.
+    ///
+    /// # Errors
+    /// If it came to a worker too late.
+    pub(crate) fn until(&self, called: Instant, patience: Duration) -> Result<Instant, StoreError> {
+        let answered = lock(&self.room.state).answered;
+        let until = later(answered.map_or(called, |at| at.max(called)), patience);
+        let waited = called.elapsed();
+        if until > Instant::now() || waited < SOON {
+            return Ok(until);
+        }
+        let message = format!(
+            "the store does not answer; this was not sent, because others of this process waited for it all of {:.1} s",
+            waited.as_secs_f64()
+        );
+        Err(StoreError::new(StoreErrorKind::Unreachable, message).out_of_time())
+    }
+
+    /// Notes that the store answered, if it did.
+    pub(crate) fn has_seen<T>(&self, answer: &Result<T, Error>) {
+        if answer.is_ok() {
+            lock(&self.room.state).answered = Some(Instant::now());
+        }
+    }
+
     /// Has `work`, which must not panic, done by a worker. If none can be started it is done here.
     pub(crate) fn carry_out(&self, work: Work) {
         let mut state = lock(&self.room.state);

@@ -1,6 +1,7 @@
 //! Real stores that stand still while something is dropped, and a process that ends right after a drop.
 
 use std::fs::File;
+use std::pin::Pin;
 use std::process::Command;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -101,6 +102,100 @@ fn a_request_whose_future_is_dropped_while_the_file_is_locked_is_not_sent() {
     assert!(flowlock.flush(PATIENT));
     flowlock.job("last").lock("a").acquire().unwrap().commit().unwrap();
     assert_eq!(outcomes() - before, 1);
+}
+
+/// More than there are workers (64).
+const MANY: usize = 80;
+
+type Call = Pin<Box<dyn Future<Output = Result<(), flowlock::Error>>>>;
+
+/// While the store stands still for many commits, each other call is told so within its own time.
+fn calls_end_in_time_beside_commits<S>(url: &str, stand_still: impl FnOnce() -> S, go_on: impl FnOnce(S)) {
+    const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+    let open = || Flowlock::builder().lease(Duration::from_mins(1)).store_timeout(STORE_TIMEOUT).open(url);
+    let flowlock = open().unwrap();
+    let held = flowlock.job("held").lock("held").acquire().unwrap();
+    let grants: Vec<_> =
+        (0..MANY).map(|n| flowlock.job("job").output(format!("o{n}")).acquire().unwrap()).collect();
+    let runtime = runtime();
+    let waits = flowlock.job("waits").lock("held").wait(Duration::from_secs(2));
+    let waits = runtime.spawn(async move { waits.acquire_async().await.map(drop) });
+    let begun = Instant::now();
+    while flowlock.runs().unwrap().len() < MANY + 2 {
+        assert!(begun.elapsed() < PATIENT);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let still = stand_still();
+    let commits: Vec<_> = grants.into_iter().map(|grant| runtime.spawn(grant.commit_async())).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let in_time = |what: &'static str, call: Call| {
+        let asked = Instant::now();
+        let answer = runtime.block_on(async { tokio::time::timeout(PATIENT, call).await });
+        println!("{what}: {:?}", asked.elapsed());
+        assert!(answer.unwrap_or_else(|_| panic!("{what} has no answer")).is_err(), "{what} cannot succeed");
+    };
+    for _ in 0..3 {
+        let tries = flowlock.job("try").lock("free");
+        in_time("a try", Box::pin(async move { tries.try_acquire_async().await.map(drop) }));
+    }
+    in_time("a wait", Box::pin(async move { waits.await.unwrap() }));
+    let fails = runtime.spawn(held.fail_async());
+    runtime.block_on(async { tokio::time::timeout(PATIENT, fails).await }).unwrap().unwrap();
+    go_on(still);
+    for commit in commits {
+        runtime.block_on(async { tokio::time::timeout(PATIENT, commit).await }).unwrap().unwrap().unwrap();
+    }
+}
+
+#[test]
+fn while_a_frozen_server_keeps_many_commits_waiting_each_other_call_ends_in_its_time() {
+    let server = RedisServer::start();
+    calls_end_in_time_beside_commits(&server.url(), || server.stop(), |()| server.cont());
+}
+
+#[test]
+fn while_a_locked_file_keeps_many_commits_waiting_each_other_call_ends_in_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flowlock.db");
+    let lock = || {
+        let turn = File::open(format!("{}-lock", path.display())).unwrap();
+        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
+    };
+    calls_end_in_time_beside_commits(&format!("sqlite:{}", path.display()), lock, drop);
+}
+
+/// The drops take longer than a request has, which has its own time all the same.
+#[test]
+fn a_request_after_many_drops_of_its_own_is_asked_for_as_long_as_any_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}/flowlock.db", directory.path().display());
+    let flowlock = Flowlock::builder().store_timeout(Duration::from_millis(500)).open(&url).unwrap();
+    let holder = Flowlock::open(&url).unwrap().job("holder").lock("a").acquire().unwrap();
+    for _ in 0..3 {
+        let waits: Vec<_> = (0..600).map(|_| flowlock.job("waits").lock("a").begin().unwrap()).collect();
+        drop(waits);
+        let job = flowlock.job("try").lock("a");
+        let asked = Instant::now();
+        assert!(matches!(job.try_acquire().unwrap(), flowlock::Acquired::Blocked(_)));
+        println!("blocked after {:?}", asked.elapsed());
+    }
+    assert!(flowlock.flush(PATIENT));
+    holder.commit().unwrap();
+}
+
+/// None of its own is needed.
+#[test]
+fn a_wait_ends_in_its_time_on_a_runtime_without_a_timer() {
+    let flowlock = Flowlock::open("memory:").unwrap();
+    let held = flowlock.job("held").lock("a").acquire().unwrap();
+    let bare = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let wait = flowlock.job("waits").lock("a").wait(Duration::from_millis(300));
+    let begun = Instant::now();
+    let answer = bare.block_on(wait.acquire_async());
+    assert!(matches!(answer, Err(flowlock::Error::TimedOut { .. })), "{answer:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    held.commit().unwrap();
+    bare.block_on(wait.acquire_async()).unwrap().commit().unwrap();
 }
 
 const URL: &str = "FLOWLOCK_TEST_SHORT_PROGRAM";

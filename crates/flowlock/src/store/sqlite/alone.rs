@@ -1,15 +1,24 @@
-//! One thread at a time, with a limit to how long the others wait: a mutex that tells the time.
+//! One thread at a time, in the order in which they came, with a limit to how long each waits: a fair mutex that tells the
+//! time.
 
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::store::Limits;
+use crate::sync::lock;
 
 /// What only one thread of the process may use at a time.
 #[derive(Debug)]
 pub(super) struct Alone<T> {
-    place: Mutex<Option<Box<T>>>,
-    freed: Condvar,
+    room: Mutex<Room<T>>,
+}
+
+#[derive(Debug)]
+struct Room<T> {
+    thing: Option<Box<T>>,
+    /// Who waits, each to be told when it is first and the thing is free.
+    line: VecDeque<Arc<Condvar>>,
 }
 
 /// The thing, until dropped.
@@ -21,23 +30,50 @@ pub(super) struct Inside<'a, T> {
 
 impl<T> Alone<T> {
     pub(super) fn new(thing: T) -> Self {
-        Self { place: Mutex::new(Some(Box::new(thing))), freed: Condvar::new() }
+        Self { room: Mutex::new(Room { thing: Some(Box::new(thing)), line: VecDeque::new() }) }
     }
 
-    /// Waits until no other thread uses it, within these limits.
+    /// Waits until no other thread uses it and those that came before had it, within these limits.
     pub(super) fn enter(&self, limits: &Limits) -> Option<Inside<'_, T>> {
-        let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        while place.is_none() {
-            place = self.freed.wait_timeout(place, limits.nap()?).unwrap_or_else(PoisonError::into_inner).0;
+        let mut room = lock(&self.room);
+        if !room.line.is_empty() || room.thing.is_none() {
+            let turn = Arc::new(Condvar::new());
+            room.line.push_back(turn.clone());
+            let is_mine = |room: &Room<T>| {
+                room.thing.is_some() && room.line.front().is_some_and(|first| Arc::ptr_eq(first, &turn))
+            };
+            while !is_mine(&room)
+                && let Some(nap) = limits.nap()
+            {
+                room = turn.wait_timeout(room, nap).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            let had_turn = is_mine(&room);
+            room.line.retain(|other| !Arc::ptr_eq(other, &turn));
+            if !had_turn {
+                // The next one may have become the first.
+                room.tell_the_first();
+                return None;
+            }
         }
-        place.take().map(|thing| Inside { thing: Some(thing), home: self })
+        room.thing.take().map(|thing| Inside { thing: Some(thing), home: self })
+    }
+}
+
+impl<T> Room<T> {
+    fn tell_the_first(&self) {
+        if self.thing.is_some()
+            && let Some(first) = self.line.front()
+        {
+            first.notify_one();
+        }
     }
 }
 
 impl<T> Drop for Inside<'_, T> {
     fn drop(&mut self) {
-        *self.home.place.lock().unwrap_or_else(PoisonError::into_inner) = self.thing.take();
-        self.home.freed.notify_one();
+        let mut room = lock(&self.home.room);
+        room.thing = self.thing.take();
+        room.tell_the_first();
     }
 }
 
@@ -53,5 +89,35 @@ impl<T> Deref for Inside<'_, T> {
 impl<T> DerefMut for Inside<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         self.thing.as_deref_mut().expect("it is here until the drop")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PATIENT: Duration = Duration::from_secs(20);
+
+    /// Who has just had it comes after those who wait, however quick it is.
+    #[test]
+    fn each_has_its_turn_in_the_order_in_which_it_came() {
+        let alone = Alone::new(Vec::new());
+        std::thread::scope(|scope| {
+            let first = alone.enter(&Limits::within(PATIENT)).unwrap();
+            for number in 0..8 {
+                let alone = &alone;
+                scope.spawn(move || alone.enter(&Limits::within(PATIENT)).unwrap().push(number));
+                while lock(&alone.room).line.len() <= number {
+                    std::thread::yield_now();
+                }
+            }
+            assert!(alone.enter(&Limits::within(Duration::ZERO)).is_none(), "there is no time to wait");
+            drop(first);
+            alone.enter(&Limits::within(PATIENT)).unwrap().push(8);
+        });
+        let order = alone.enter(&Limits::within(PATIENT)).unwrap();
+        assert_eq!(*order, (0..9).collect::<Vec<usize>>());
     }
 }

@@ -108,7 +108,13 @@ impl Turnstile {
 
 /// No turn came in time.
 pub(super) fn busy(lock: &Place, waited: Duration) -> StoreError {
-    let holder = holder_of(lock).map(|pid| format!("; process {pid} keeps it")).unwrap_or_default();
+    let holder = match holder_of(lock) {
+        Some(pid) if pid == std::process::id() => {
+            "; other requests of this process were before this one".into()
+        }
+        Some(pid) => format!("; process {pid} keeps it"),
+        None => String::new(),
+    };
     // Nobody cares for the milliseconds it took to begin, and to notice the end.
     let waited = match waited.as_millis() {
         few @ 0..900 => format!("{few} ms"),

@@ -133,6 +133,62 @@ fn what_a_connection_drops_is_not_in_the_way_of_its_next_request() {
     }
 }
 
+/// The store takes in the drops one by one, as the test lets it, and a request has an hour: it comes back only if it waits
+/// for none but those that have to do with its names.
+#[test]
+fn many_drops_delay_only_what_has_to_do_with_them() {
+    let (let_one_in, room) = mpsc::channel();
+    let (taken_in, room) = (Arc::new(Mutex::new(Vec::new())), Mutex::new(room));
+    let store = Fresh::new();
+    let seen = taken_in.clone();
+    let slow = store.through(move |carry_out, step| {
+        if let Step::Cancel { attempt, .. } = step {
+            room.lock().unwrap().recv_timeout(PATIENT).unwrap();
+            seen.lock().unwrap().push(attempt.id.clone());
+        }
+        carry_out()
+    });
+    let an_hour =
+        Flowlock::builder().namespace(store.namespace.clone()).store_timeout(Duration::from_hours(1));
+    let flowlock = an_hour.with_store(slow.store().clone());
+    let holder = flowlock.job("holder").lock("a").acquire().unwrap();
+    let waits: Vec<_> = (0..20).map(|_| flowlock.job("waits").lock("a").begin().unwrap()).collect();
+    let Begun::Waiting(other) = flowlock.job("other").lock("a").lock("b").begin().unwrap() else { panic!() };
+    let other_run = other.run_id().clone();
+    drop(waits);
+    drop(other);
+    let takes = |name: &'static str| {
+        let job = flowlock.job("try").lock(name);
+        std::thread::spawn(move || match job.try_acquire().unwrap() {
+            Acquired::Granted(grant) => grant.commit().map(|_| true).unwrap(),
+            Acquired::Blocked(_) => false,
+        })
+    };
+    let is_granted = |tries: std::thread::JoinHandle<bool>| {
+        until("it comes back", || tries.is_finished());
+        tries.join().unwrap()
+    };
+    assert!(is_granted(takes("free")));
+    assert!(taken_in.lock().unwrap().is_empty(), "it waited for others");
+    let run = flowlock.run(holder.run_id()).unwrap();
+    assert!(run.is_some() && taken_in.lock().unwrap().is_empty(), "it looked at nothing else");
+    // The one that is under way, and then the one of concern.
+    let tries = takes("b");
+    until("the one of concern is let in", || {
+        let _ = let_one_in.send(());
+        std::thread::sleep(Duration::from_millis(20));
+        taken_in.lock().unwrap().contains(&other_run)
+    });
+    assert!(is_granted(tries), "its own drop was in the way");
+    let before = taken_in.lock().unwrap().iter().position(|run| *run == other_run).unwrap();
+    println!("{before} came before it");
+    assert!(before < 10, "it came after those that have nothing to do with the request");
+    drop(holder);
+    (0..40).for_each(|_| let_one_in.send(()).unwrap());
+    assert!(is_granted(takes("a")), "all of them were to be waited for");
+    assert!(flowlock.runs().unwrap().is_empty());
+}
+
 #[test]
 fn what_is_dropped_while_the_store_is_away_is_told_when_it_is_back() {
     let away = Arc::new(AtomicBool::new(false));

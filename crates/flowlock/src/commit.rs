@@ -1,0 +1,152 @@
+//! Commits: asked for until the store answers.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::connection::Connection;
+use crate::error::{Error, Lost};
+use crate::held::{Held, TAKEN};
+use crate::record::Record;
+use crate::run::Outcome;
+use crate::spec::Spec;
+use crate::step::{Answer, Finished, Step, Who};
+use crate::store::{Content, Limits, StoreError, StoreErrorKind, View};
+use crate::world::later;
+
+/// Said of a commit whose first try may have counted, once the store has forgotten the run.
+const FORGOTTEN: &str = "the store knows nothing of the run any more (it remembers an outcome for 10 minutes), and no \
+                         record says that an earlier try counted";
+
+/// A commit that is under way.
+pub(crate) struct Committing {
+    connection: Arc<Connection>,
+    who: Who,
+    step: Step,
+    known: Option<Known>,
+    begin: Instant,
+    /// It ends without an answer then: at the run's deadline and `commit_wait` beyond it.
+    until: Instant,
+    /// Its deadline had passed when it began.
+    is_late: bool,
+    /// An earlier try may have counted.
+    unsure: Cell<bool>,
+}
+
+/// What is known of a run whose commit is asked for.
+pub(crate) struct Known {
+    pub(crate) held: Arc<Held>,
+    pub(crate) spec: Arc<Spec>,
+}
+
+impl Committing {
+    pub(crate) fn begin(
+        connection: &Arc<Connection>,
+        who: Who,
+        note: Option<String>,
+        known: Option<Known>,
+    ) -> Self {
+        let begin = Instant::now();
+        let left = known.as_ref().map_or(Duration::ZERO, |known| known.held.time_left());
+        let wait = left.max(connection.store_timeout).saturating_add(connection.commit_wait);
+        Self {
+            connection: connection.clone(),
+            step: Step::Commit { who: who.clone(), note },
+            who,
+            known,
+            begin,
+            until: later(begin, wait),
+            is_late: left.is_zero(),
+            unsure: Cell::new(false),
+        }
+    }
+
+    /// Asks until the store answers; answers whether it was late.
+    pub(crate) fn finish(&self) -> Result<bool, Error> {
+        self.ask_now(&self.connection.callers_limits(self.until))
+    }
+
+    /// Asks within these limits. None if the store did not answer and there is time left to ask again.
+    #[cfg(feature = "async")]
+    pub(crate) fn ask(&self, limits: Limits) -> Option<Result<bool, Error>> {
+        let goes_on = !self.connection.is_interrupted();
+        match self.ask_now(&limits.no_later_than(self.until)) {
+            Err(Error::Unknown { source, .. } | Error::Store(source))
+                if source.is_transient() && goes_on && self.until > Instant::now() =>
+            {
+                tracing::debug!(run = %self.who.run, error = %source, "the store did not answer; the commit is asked for again");
+                None
+            }
+            answer => Some(answer),
+        }
+    }
+
+    /// When it ends without an answer.
+    #[cfg(feature = "async")]
+    pub(crate) fn until(&self) -> Instant {
+        self.until
+    }
+
+    fn ask_now(&self, limits: &Limits) -> Result<bool, Error> {
+        let unknown = |source| self.unknown(source);
+        loop {
+            let asked = self.connection.step_noting(|| &self.step, &self.unsure, limits);
+            match asked.map_err(unknown)? {
+                Answer::Finished(Finished::AskAgain) => limits.may_ask_again().map_err(unknown)?,
+                Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
+                Answer::Finished(Finished::NotFound) if self.unsure.get() => {
+                    return if self.was_recorded().map_err(unknown)? {
+                        Ok(self.is_late)
+                    } else {
+                        Err(unknown(StoreError::new(StoreErrorKind::Unknown, FORGOTTEN)))
+                    };
+                }
+                Answer::Finished(finished) => {
+                    let if_not_found = self.known.as_ref().map_or(TAKEN, |known| known.held.if_not_found());
+                    return Err(not_committed(&self.who, finished, if_not_found));
+                }
+                _ => return Err(Error::NoSuchRun { run: self.who.run.clone() }),
+            }
+        }
+    }
+
+    /// Whether a record says that a run committed of which the store remembers nothing else.
+    fn was_recorded(&self) -> Result<bool, StoreError> {
+        let outputs = |known: &Known| known.spec.claims.outputs().next().map(|claim| claim.name.clone());
+        let Some((known, output)) = self.known.as_ref().and_then(|known| Some((known, outputs(known)?)))
+        else {
+            return Ok(false);
+        };
+        let page = self.connection.view(&View::Names(vec![output]))?;
+        let Content::Names(names) = page.content else { return Ok(false) };
+        let held = &known.held;
+        let is_ours = |record: &Record| record.run == held.attempt.id && record.version == held.token;
+        Ok(names.iter().filter_map(|seen| seen.record.as_ref()).any(is_ours))
+    }
+
+    fn unknown(&self, source: StoreError) -> Error {
+        let source = if self.unsure.get() && source.is_transient() { source.into_unknown() } else { source };
+        // A full disk refuses plainly: the commit had no effect, and the caller can make room.
+        if !source.is_transient() || source.kind() == StoreErrorKind::Full {
+            return Error::Store(source);
+        }
+        Error::Unknown { run: self.who.run.clone(), waited: self.begin.elapsed(), source }
+    }
+}
+
+/// Why a run that should end did not end so.
+pub(crate) fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -> Error {
+    let run = who.run.clone();
+    let was_held = who.nonce.is_some();
+    match finished {
+        Finished::Ended { outcome: Outcome::Lost(by), .. } => Error::Lost { run, by: Lost::By(by) },
+        Finished::Ended { outcome, .. } if was_held && !outcome.follows_a_grant() => {
+            Error::Lost { run, by: Lost::WithTheStore }
+        }
+        Finished::Ended { outcome, .. } => Error::Over { run, outcome: outcome.as_str() },
+        // What was held waits again: only an older store says so.
+        Finished::NotClaimed if was_held => Error::Lost { run, by: Lost::WithTheStore },
+        Finished::NotFound if was_held => Error::Lost { run, by: if_not_found },
+        _ => Error::NoSuchRun { run },
+    }
+}

@@ -1,0 +1,91 @@
+//! Repeats: commits of async callers that the store has not answered yet.
+//!
+//! A commit is asked for much longer than anything else. While a store is away it is one thread of the connection that
+//! asks, for one commit after the other, however many there are: the workers are for those who want an answer soon.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::handle::StoreHandle;
+use crate::store::Limits;
+use crate::store::limits::{FIRST_PAUSE, LONGEST_PAUSE};
+use crate::sync::lock;
+use crate::world::later;
+
+/// The commits of a connection that are asked for again, by a thread that lives for as long as there are some.
+#[derive(Default)]
+pub(crate) struct Repeats {
+    room: Arc<Mutex<Room>>,
+}
+
+#[derive(Default)]
+struct Room {
+    queue: VecDeque<Box<dyn Patient>>,
+    /// There is a thread.
+    running: bool,
+}
+
+/// What is asked for until the store answers.
+pub(crate) trait Patient: Send {
+    /// When it ends without an answer.
+    fn until(&self) -> Instant;
+    /// Asks within these limits, and tells whoever waits for it. It is given back if the store did not answer and there is
+    /// time left.
+    fn ask(self: Box<Self>, limits: Limits) -> Option<Box<dyn Patient>>;
+}
+
+impl std::fmt::Debug for Repeats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repeats").field("waiting", &lock(&self.room).queue.len()).finish_non_exhaustive()
+    }
+}
+
+impl Repeats {
+    /// Takes something over. Waits for nothing, unless no thread can be started.
+    pub(crate) fn take_over(&self, handle: &Arc<StoreHandle>, patient: Box<dyn Patient>) {
+        let mut room = lock(&self.room);
+        room.queue.push_back(patient);
+        if std::mem::replace(&mut room.running, true) {
+            return;
+        }
+        drop(room);
+        let (theirs, their_handle) = (self.room.clone(), handle.clone());
+        let spawned = std::thread::Builder::new()
+            .name("flowlock-repeats".into())
+            .spawn(move || ask_for_all(&theirs, &their_handle));
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "cannot start the thread that asks for commits again; they are asked for here");
+            ask_for_all(&self.room, handle);
+        }
+    }
+}
+
+impl Room {
+    /// The next one: whose time is over, or else whose turn it is. With it, when the time of another one is over.
+    fn next(&mut self) -> Option<(Box<dyn Patient>, Option<Instant>)> {
+        let first = self.queue.iter().enumerate().min_by_key(|(_, it)| it.until());
+        let at = first.filter(|(_, it)| it.until() <= Instant::now()).map_or(0, |(at, _)| at);
+        let next = self.queue.remove(at);
+        self.running = next.is_some();
+        next.map(|next| (next, self.queue.iter().map(|it| it.until()).min()))
+    }
+}
+
+fn ask_for_all(room: &Mutex<Room>, handle: &StoreHandle) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let Some((next, another_ends)) = lock(room).next() else { return };
+        let limits = handle.limits_of_caller();
+        let limits = another_ends.map_or(limits.clone(), |end| limits.no_later_than(end));
+        // A panic was reported by its hook; whoever waits for this one is told that it broke off.
+        let Ok(Some(unanswered)) = catch_unwind(AssertUnwindSafe(|| next.ask(limits))) else {
+            pause = FIRST_PAUSE;
+            continue;
+        };
+        lock(room).queue.push_back(unanswered);
+        handle.callers_limits(later(Instant::now(), pause)).sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}

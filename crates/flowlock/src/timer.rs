@@ -1,0 +1,171 @@
+//! Timer: wakes async tasks at their times. A runtime need not have one of its own switched on.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::sync::lock;
+use crate::world::later;
+
+/// How long the thread waits for more to do before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a task naps at a time if no thread can be started.
+const NAP: Duration = Duration::from_millis(10);
+
+/// The timer of a connection. There is no thread until there is something to wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    room: Arc<Room>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    alarms: BTreeMap<(Instant, u64), Waker>,
+    count: u64,
+    running: bool,
+    closed: bool,
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        lock(&self.room.state).closed = true;
+        self.room.changed.notify_all();
+    }
+}
+
+impl Timer {
+    /// Completes at `at`.
+    pub(crate) fn sleep_until(&self, at: Instant) -> Sleep<'_> {
+        let mut state = lock(&self.room.state);
+        state.count += 1;
+        Sleep { timer: self, key: (at, state.count) }
+    }
+
+    /// Whether there is a thread that wakes the task.
+    fn wakes(&self, key: (Instant, u64), waker: Waker) -> bool {
+        let mut state = lock(&self.room.state);
+        let is_first = state.alarms.first_key_value().is_none_or(|(first, _)| key < *first);
+        state.alarms.insert(key, waker);
+        if std::mem::replace(&mut state.running, true) {
+            if is_first {
+                self.room.changed.notify_all();
+            }
+            return true;
+        }
+        drop(state);
+        let room = self.room.clone();
+        let spawned =
+            std::thread::Builder::new().name("flowlock-timer".into()).spawn(move || room.wake_all());
+        if let Err(error) = &spawned {
+            tracing::debug!(%error, "cannot start the thread that wakes tasks");
+            lock(&self.room.state).running = false;
+        }
+        spawned.is_ok()
+    }
+}
+
+/// A wait for a moment. Dropped, it is forgotten.
+#[derive(Debug)]
+pub(crate) struct Sleep<'t> {
+    timer: &'t Timer,
+    key: (Instant, u64),
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.key.0 <= Instant::now() {
+            return Poll::Ready(());
+        }
+        if !self.timer.wakes(self.key, context.waker().clone()) {
+            std::thread::sleep(NAP);
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        // Dropped outside of the lock: a waker may hold the last handle of a task.
+        let waker = lock(&self.timer.room.state).alarms.remove(&self.key);
+        drop(waker);
+    }
+}
+
+impl Room {
+    fn wake_all(&self) {
+        let mut state = lock(&self.state);
+        let mut idle_until = later(Instant::now(), IDLE);
+        while !state.closed {
+            let now = Instant::now();
+            let until = match state.alarms.first_key_value() {
+                Some((&key, _)) if key.0 <= now => {
+                    let waker = state.alarms.remove(&key);
+                    drop(state);
+                    // A panic of one executor is reported by its hook; the others are woken all the same.
+                    let wake = || waker.into_iter().for_each(Waker::wake);
+                    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wake));
+                    state = lock(&self.state);
+                    idle_until = later(now, IDLE);
+                    continue;
+                }
+                Some((&(at, _), _)) => at,
+                None if idle_until <= now => break,
+                None => idle_until,
+            };
+            let nap = until.saturating_duration_since(now);
+            state = self.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.running = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Tell(AtomicUsize, mpsc::Sender<Instant>);
+
+    impl Wake for Tell {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            let _ = self.1.send(Instant::now());
+        }
+    }
+
+    #[test]
+    fn each_is_woken_at_its_time_and_what_is_dropped_is_forgotten() {
+        let timer = Timer::default();
+        let (tell, told) = mpsc::channel();
+        let tell = Arc::new(Tell(AtomicUsize::new(0), tell));
+        let waker = Waker::from(tell.clone());
+        let mut context = Context::from_waker(&waker);
+        let begun = Instant::now();
+        let [mut late, mut soon, mut never] =
+            [60_000, 30, 40].map(|ms| timer.sleep_until(begun + Duration::from_millis(ms)));
+        for sleep in [&mut late, &mut soon, &mut never] {
+            assert!(Pin::new(sleep).poll(&mut context).is_pending());
+        }
+        drop(never);
+        assert!(told.recv_timeout(Duration::from_secs(20)).unwrap() >= begun + Duration::from_millis(30));
+        assert!(Pin::new(&mut soon).poll(&mut context).is_ready());
+        assert!(told.recv_timeout(Duration::from_millis(50)).is_err());
+        drop(late);
+        assert!(lock(&timer.room.state).alarms.is_empty());
+        assert_eq!(tell.0.load(Ordering::SeqCst), 1);
+    }
+}

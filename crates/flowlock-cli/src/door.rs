@@ -18,7 +18,7 @@ use crate::seen::Seen;
 use crate::terminal;
 
 /// How long the store is asked before a command gives up, if nothing else is said.
-pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
 
@@ -77,6 +77,11 @@ impl Settings {
             Some(lease) => Ok(Some(lease)),
             None => Ok(self.config.duration("duration")?),
         }
+    }
+
+    /// How long the store is asked before a command gives up.
+    pub(crate) fn store_timeout(&self) -> Result<Duration, Failure> {
+        Ok(self.config.duration("store_timeout")?.unwrap_or(STORE_TIMEOUT))
     }
 
     /// The dates that names are filled in with: their zone as typed, else as set, else UTC.

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 
 use crate::alert::{self, SlowStore};
 use crate::args::Global;
-use crate::door::{Door, STORE_TIMEOUT, Settings};
+use crate::door::{Door, Settings};
 use crate::exit::{self, Failure};
 use crate::parent;
 use crate::signals::Signals;
@@ -37,8 +37,8 @@ pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Door, S
     let interrupted = Arc::<AtomicBool>::default();
     let mut signals =
         Signals::install(&interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
-    let _slow = match settings.place() {
-        Ok(place) if !global.quiet => SlowStore::watch(&place.store, STORE_TIMEOUT),
+    let _slow = match (settings.place(), settings.store_timeout()) {
+        (Ok(place), Ok(tried)) if !global.quiet => SlowStore::watch(&place.store, tried),
         _ => SlowStore::unwatched(),
     };
     let (opened, tell) = std::io::pipe().map_err(|error| cannot(&error))?;

@@ -177,6 +177,16 @@ fn a_server_that_comes_back_in_time_is_waited_for() {
 }
 
 #[test]
+fn it_is_said_how_long_a_silent_server_is_still_tried_as_it_was_set() {
+    let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "5m");
+    cli.server().stop();
+    let job = cli.start(["run", "-l", "x", "--", "echo", "ran"]);
+    job.warns("the store does not answer; it is tried for 299 s more (store redis://server/0");
+    cli.server().cont();
+    job.wait().code(0).stdout("ran\n");
+}
+
+#[test]
 fn a_server_that_is_down_is_not_waited_for_after_an_interrupt() {
     let cli = cli();
     cli.server().stop();

@@ -54,7 +54,7 @@ pub(crate) struct KeepArgs {
     /// The run id that `flowlock start` printed
     #[arg(value_name = "RUN", value_parser = values::text())]
     pub(crate) run: String,
-    /// How often to renew [default: a third of the lease]
+    /// How often to renew: more often than the lease is long [default: a third of it]
     #[arg(long, value_name = "D", value_parser = values::lease)]
     pub(crate) every: Option<Duration>,
 }
@@ -186,7 +186,13 @@ pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
         seen => seen.map_err(|error| door.failure(error))?,
     };
     let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;
-    let every = args.every.unwrap_or(Duration::from_millis(seen.run.spec.lease_ms) / 3);
+    let lease = Duration::from_millis(seen.run.spec.lease_ms);
+    let every = args.every.unwrap_or(lease / 3);
+    if every >= lease {
+        return Err(Failure::usage(format!(
+            "--every {every:?} is not shorter than the lease of {run}, {lease:?}: it would end in between; nothing was renewed"
+        )));
+    }
     let left = Duration::from_millis(seen.lease_left_ms.unwrap_or_default().max(0).cast_unsigned());
     let mut deadline = boot_clock() + left;
     loop {

@@ -158,6 +158,15 @@ fn keep_renews_until_it_is_ended() {
 }
 
 #[test]
+fn keep_refuses_to_renew_less_often_than_the_lease_is_long() {
+    let cli = cli();
+    let run = started(&cli, &["build", "--duration", "30s", "-o", "a"]);
+    let refused = format!("--every 30s is not shorter than the lease of {run}, 30s");
+    cli.run(["keep", &run, "--every", "30s"]).code(64).stdout("").stderr_has(&refused);
+    cli.run(["verify", &run]).code(0);
+}
+
+#[test]
 fn keep_ends_well_when_the_run_does() {
     let cli = cli();
     let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);

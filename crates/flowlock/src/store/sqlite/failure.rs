@@ -1,15 +1,18 @@
 //! What `SQLite`'s and the file system's errors mean to a user.
 
+use std::ffi::c_int;
 use std::path::Path;
 
 use rusqlite::ffi::ErrorCode;
 
-use super::vfs;
 use crate::store::{StoreError, StoreErrorKind};
+
+/// How a piece of work ends whose caller waits no longer. `SQLite` itself has no use for this error any more.
+pub(super) const BROKEN_OFF: c_int = rusqlite::ffi::SQLITE_IOERR_BLOCKED;
 
 /// An error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
-    if error.sqlite_error().is_some_and(|error| error.extended_code == vfs::BROKEN_OFF) {
+    if error.sqlite_error().is_some_and(|error| error.extended_code == BROKEN_OFF) {
         let message = "the store's journal is so long that there was no time to go through all of it, or that was interrupted; \
                        nothing was changed; see who may write the file, and try again";
         return StoreError::new(StoreErrorKind::Unreachable, message).out_of_time().caused_by(error);

@@ -31,7 +31,6 @@ use nix::errno::Errno;
 use nix::libc;
 use rusqlite::ffi;
 
-pub(super) use self::journal::BROKEN_OFF;
 pub(super) use self::judged::{forget, judge_by, met_anothers};
 use super::failure::unusable;
 use super::place::HELD;

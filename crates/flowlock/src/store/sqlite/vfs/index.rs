@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use rusqlite::ffi;
 
-use super::journal::BROKEN_OFF;
+use crate::store::sqlite::failure::BROKEN_OFF;
 use crate::store::sqlite::sleep;
 
 /// How many regions of 32 KiB it has at most. Each is for 4,096 frames of a page: for a journal of 16 GiB, in an index of

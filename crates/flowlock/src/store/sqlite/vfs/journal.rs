@@ -10,10 +10,8 @@ use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
+use crate::store::sqlite::failure::BROKEN_OFF;
 use crate::store::sqlite::sleep;
-
-/// How a piece of work ends whose caller waits no longer. `SQLite` itself has no use for this error any more.
-pub(in crate::store::sqlite) const BROKEN_OFF: c_int = ffi::SQLITE_IOERR_BLOCKED;
 
 /// A page, as flowlock makes every store.
 const PAGE: c_int = 4_096;

@@ -38,7 +38,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::backlog::Backlog;
 use self::budget::Budget;
-pub(crate) use self::step::{Effect, step};
+#[cfg(feature = "sqlite")]
+pub(crate) use self::step::Effect;
+pub(crate) use self::step::step;
 use self::tables::Meta;
 use crate::bounds::Bounds;
 use crate::name::Name;

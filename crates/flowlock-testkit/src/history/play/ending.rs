@@ -1,7 +1,7 @@
 //! The end of a history: the faults stop, and everything must come to its end.
 
-use flowlock::State;
 use flowlock::step::{self, Step, Who};
+use flowlock::{Run, State, Ticket};
 
 use super::super::Verdict;
 use super::Play;
@@ -17,6 +17,7 @@ impl Play {
             client.awake = true;
         }
         self.bury()?;
+        self.bury_the_last()?;
         for _ in 0..LONGEST_ENDING {
             if self.is_over()? {
                 return Ok(());
@@ -28,6 +29,24 @@ impl Play {
         }
         let left: Vec<_> = self.books.iter().flat_map(|book| &book.snapshot.runs).collect();
         Err(format!("liveness: {LONGEST_ENDING} s after the last fault there are still {left:#?}"))
+    }
+
+    /// A step looks at a few of those that are reported, and whoever reported them reports those again that are still there.
+    /// Nobody may be left to do it later: a run of a dead process is no longer heard of, and a store without a step stays as it
+    /// is.
+    fn bury_the_last(&mut self) -> Verdict {
+        for at in 0..2 {
+            for _ in 0..self.books[at].snapshot.runs.len() {
+                let runs = self.books[at].snapshot.runs.iter();
+                let is_dead = |run: &&Run| run.holder.life.is_some_and(|life| self.dead.contains(&life));
+                let dead: Vec<Ticket> = runs.filter(is_dead).map(|run| run.ticket).collect();
+                if dead.is_empty() {
+                    break;
+                }
+                self.step(at, &Step::Bury(dead))?;
+            }
+        }
+        Ok(())
     }
 
     fn is_over(&mut self) -> Result<bool, String> {

@@ -22,6 +22,7 @@
 mod index;
 mod journal;
 mod judged;
+mod replaced;
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};

@@ -6,11 +6,11 @@
 //! large, on the disk, in one piece of work that no signal and no time limit ends.
 
 use std::ffi::{c_int, c_void};
-use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use rusqlite::ffi;
 
+use super::replaced::Replaced;
 use crate::store::sqlite::failure::BROKEN_OFF;
 use crate::store::sqlite::sleep;
 
@@ -24,42 +24,33 @@ type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64
 
 type Write = unsafe extern "C" fn(*mut ffi::sqlite3_file, *const c_void, c_int, i64) -> c_int;
 
-/// What `SQLite` does with a file, and the same with our bounds.
-struct Bounded {
-    own: &'static ffi::sqlite3_io_methods,
+/// What `SQLite` itself does with the file.
+struct Own {
     map: Map,
     read: Read,
     write: Write,
-    ours: ffi::sqlite3_io_methods,
 }
 
-static BOUNDED: OnceLock<Option<Bounded>> = OnceLock::new();
+/// The file's functions, the same with our bounds.
+static BOUNDED: Replaced<Own> = Replaced::new();
 
 /// Bounds the index of a store that was just opened; whether that could be done.
 ///
 /// # Safety
 /// `file` is one that `SQLite`'s own layer has opened.
 pub(super) unsafe fn bound(file: *mut ffi::sqlite3_file) -> bool {
-    // SAFETY: an open file has a table of functions, which lives for ever.
-    let Some(own) = (unsafe { (*file).pMethods.as_ref::<'static>() }) else { return false };
-    let bounded = BOUNDED.get_or_init(|| {
-        let (map, read, write) = (own.xShmMap?, own.xRead?, own.xWrite?);
+    let with_bounds = |all: &ffi::sqlite3_io_methods| {
+        let own = Own { map: all.xShmMap?, read: all.xRead?, write: all.xWrite? };
         let ours = ffi::sqlite3_io_methods {
             xShmMap: Some(map_bounded),
             xRead: Some(read_plainly),
             xWrite: Some(write_bounded),
-            ..*own
+            ..*all
         };
-        Some(Bounded { own, map, read, write, ours })
-    });
-    match bounded {
-        Some(bounded) if std::ptr::eq(bounded.own, own) => {
-            // SAFETY: `SQLite` reads the table only; this one lives for ever, too.
-            unsafe { (*file).pMethods = &raw const bounded.ours };
-            true
-        }
-        _ => false,
-    }
+        Some((own, ours))
+    };
+    // SAFETY: the caller's word.
+    unsafe { BOUNDED.replace(file, with_bounds) }
 }
 
 unsafe extern "C" fn map_bounded(
@@ -69,7 +60,7 @@ unsafe extern "C" fn map_bounded(
     extend: c_int,
     out: *mut *mut c_void,
 ) -> c_int {
-    let Some(Some(bounded)) = BOUNDED.get().filter(|_| region < MOST_REGIONS) else {
+    let Some(bounded) = BOUNDED.own().filter(|_| region < MOST_REGIONS) else {
         // SAFETY: the place for the answer is SQLite's own.
         unsafe { *out = std::ptr::null_mut() };
         return ffi::SQLITE_CORRUPT;
@@ -89,9 +80,9 @@ unsafe extern "C" fn read_plainly(
     amount: c_int,
     offset: i64,
 ) -> c_int {
-    match BOUNDED.get() {
+    match BOUNDED.own() {
         // SAFETY: what SQLite handed over is handed on to its own function.
-        Some(Some(bounded)) => super::plain_read(unsafe { (bounded.read)(file, out, amount, offset) }),
+        Some(bounded) => super::plain_read(unsafe { (bounded.read)(file, out, amount, offset) }),
         _ => ffi::SQLITE_IOERR_READ,
     }
 }
@@ -103,9 +94,9 @@ unsafe extern "C" fn write_bounded(
     amount: c_int,
     offset: i64,
 ) -> c_int {
-    match BOUNDED.get() {
+    match BOUNDED.own() {
         // SAFETY: what SQLite handed over is handed on to its own function.
-        Some(Some(bounded)) if !sleep::is_over() => unsafe { (bounded.write)(file, page, amount, offset) },
+        Some(bounded) if !sleep::is_over() => unsafe { (bounded.write)(file, page, amount, offset) },
         _ => BROKEN_OFF,
     }
 }

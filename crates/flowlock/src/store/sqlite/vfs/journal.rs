@@ -6,10 +6,10 @@
 //! and what was moved is moved once more.
 
 use std::ffi::{c_int, c_void};
-use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
+use super::replaced::Replaced;
 use crate::store::sqlite::failure::BROKEN_OFF;
 use crate::store::sqlite::sleep;
 
@@ -25,34 +25,19 @@ const PAGES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
 type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64) -> c_int;
 
-/// What `SQLite` does with a journal, and the same with our limits.
-struct Watched {
-    own: &'static ffi::sqlite3_io_methods,
-    read: Read,
-    ours: ffi::sqlite3_io_methods,
-}
-
-static WATCHED: OnceLock<Option<Watched>> = OnceLock::new();
+/// A journal's functions, the same with our limits; what `SQLite` itself reads with.
+static WATCHED: Replaced<Read> = Replaced::new();
 
 /// Lets the limits of the thread count for a journal that was just opened; whether that could be done.
 ///
 /// # Safety
 /// `file` is one that `SQLite`'s own layer has opened.
 pub(super) unsafe fn watch(file: *mut ffi::sqlite3_file) -> bool {
-    // SAFETY: an open file has a table of functions, which lives for ever.
-    let Some(own) = (unsafe { (*file).pMethods.as_ref::<'static>() }) else { return false };
-    let watched = WATCHED.get_or_init(|| {
-        let read = own.xRead?;
-        Some(Watched { own, read, ours: ffi::sqlite3_io_methods { xRead: Some(read_watched), ..*own } })
-    });
-    match watched {
-        Some(watched) if std::ptr::eq(watched.own, own) => {
-            // SAFETY: `SQLite` reads the table only; this one lives for ever, too.
-            unsafe { (*file).pMethods = &raw const watched.ours };
-            true
-        }
-        _ => false,
-    }
+    let with_limits = |all: &ffi::sqlite3_io_methods| {
+        Some((all.xRead?, ffi::sqlite3_io_methods { xRead: Some(read_watched), ..*all }))
+    };
+    // SAFETY: the caller's word.
+    unsafe { WATCHED.replace(file, with_limits) }
 }
 
 unsafe extern "C" fn read_watched(
@@ -61,14 +46,14 @@ unsafe extern "C" fn read_watched(
     amount: c_int,
     offset: i64,
 ) -> c_int {
-    let Some(Some(watched)) = WATCHED.get() else { return ffi::SQLITE_IOERR_READ };
+    let Some(read) = WATCHED.own() else { return ffi::SQLITE_IOERR_READ };
     // A page with what stands before it is only read where the index is made anew. A single page belongs to a statement,
     // which has limits of its own (`clock.rs`).
     if amount == FRAME_HEADER + PAGE && sleep::is_over() {
         return BROKEN_OFF;
     }
     // SAFETY: what SQLite handed over is handed on to its own function.
-    let code = super::plain_read(unsafe { (watched.read)(file, out, amount, offset) });
+    let code = super::plain_read(unsafe { read(file, out, amount, offset) });
     if code != ffi::SQLITE_OK || (amount, offset) != (HEADER, 0) {
         return code;
     }

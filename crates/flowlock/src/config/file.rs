@@ -164,12 +164,11 @@ pub(super) fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<Stri
 /// Who may write it besides its owner and root, in words.
 fn others_who_write(meta: &Metadata, uid: u32) -> Option<String> {
     let mode = meta.mode();
-    let group = || mode & 0o020 != 0 && !is_of_one_person(meta.gid(), uid);
-    match () {
-        () if mode & 0o002 != 0 => Some("everybody".to_owned()),
-        () if group() => Some(format!("group {}", meta.gid())),
-        () => None,
+    if mode & 0o002 != 0 {
+        return Some("everybody".to_owned());
     }
+    let group = mode & 0o020 != 0 && !is_of_one_person(meta.gid(), uid);
+    group.then(|| format!("group {}", meta.gid()))
 }
 
 /// Whether a group has nobody in it but the user, or root: many systems give each person a group of the same name, and

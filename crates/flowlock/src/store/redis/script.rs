@@ -104,11 +104,12 @@ const TO_BE_GRANTED: [&str; 12] = [
 ];
 
 /// What is called by a run that is refreshed, commits or fails.
-const TO_GO_ON_OR_LEAVE: [&str; 14] = [
+const TO_GO_ON_OR_LEAVE: [&str; 15] = [
     "run.by_attempt",
     "run.whole_run",
     "rows.save",
     "holders.unhold_all",
+    "holders.sort_crowd",
     "leave.finish",
     "leave.release",
     "operate.find",

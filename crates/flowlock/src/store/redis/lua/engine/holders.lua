@@ -79,6 +79,17 @@ function F.note_others(place, more)
   step.others[place] = true
 end
 
+-- Adds how a name stands in the hash to what is to be written there, or to what is to be removed.
+function F.sort_crowd(place, left, gone)
+  local crowd = F.crowd_of(place)
+  if crowd then
+    left[#left + 1] = 'h' .. place
+    left[#left + 1] = crowd
+  else
+    gone[#gone + 1] = 'h' .. place
+  end
+end
+
 -- Writes what `note_others` noted, a thousand places at a time.
 function F.write_others()
   local left, gone = {}, {}
@@ -93,13 +104,7 @@ function F.write_others()
     end
   end
   for place in pairs(step.others) do
-    local crowd = F.crowd_of(place)
-    if crowd then
-      left[#left + 1] = 'h' .. place
-      left[#left + 1] = crowd
-    else
-      gone[#gone + 1] = 'h' .. place
-    end
+    F.sort_crowd(place, left, gone)
     write(2 * LONGEST_LIST)
   end
   write(0)
@@ -148,13 +153,7 @@ function F.unhold_all(run, also)
       if mode == 's' then
         index[#index + 1] = 'h' .. place .. '\0' .. run.ticket .. 's'
       end
-      local crowd = F.crowd_of(place)
-      if crowd then
-        left[#left + 1] = 'h' .. place
-        left[#left + 1] = crowd
-      else
-        gone[#gone + 1] = 'h' .. place
-      end
+      F.sort_crowd(place, left, gone)
     end
   end
   if left[1] then

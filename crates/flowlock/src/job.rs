@@ -1,39 +1,34 @@
-//! [`Job`]: what a piece of work wants, and the ways to get it.
+//! [`Job`]: what a piece of work wants.
+//!
+//! How it is got is in `acquiring.rs`; whose closure a thread is inside of, and so whose child a request is, in `inside.rs`.
 
-use std::cell::RefCell;
+mod acquiring;
+mod inside;
+
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::blocker::Blocked;
 use crate::claim::{Claims, ClaimsBuilder};
 use crate::connection::Connection;
-use crate::endings::{Concern, Ending, How};
-use crate::error::{Error, refusal};
+use crate::error::Error;
 use crate::grant::Grant;
 use crate::held::Renewal;
 use crate::id::{Attempt, Nonce};
 use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
-use crate::run::Outcome;
 use crate::spec::{IfWritten, OnFail, Spec};
 use crate::spelling::InvalidText;
-use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
-use crate::store::{Limits, StoreError, StoreErrorKind};
-use crate::wait::{Begun, Pending, Progress};
-use crate::world::{later, millis};
+use crate::store::Limits;
+use crate::world::millis;
 
-/// The shortest and the longest lease.
+/// The shortest and the longest lease that can be set.
 pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
 /// The shortest and the longest time that a lapsed run is kept.
 pub const KEEP_LAPSED: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(30 * 24);
 /// The longest a place can be held between two tries.
 pub const LONGEST_PLACE: Duration = Duration::from_mins(1);
-
-thread_local! {
-    /// The runs whose closures this thread is inside of, innermost last.
-    static INSIDE: RefCell<Vec<Around>> = const { RefCell::new(Vec::new()) };
-}
 
 /// A request under construction, and afterwards the thing to start, stop and start again.
 ///
@@ -155,15 +150,14 @@ impl Job {
         self
     }
 
-    /// How long its claims stand without a sign of life, 1 s to 7 d; what suits the store if nothing is said.
+    /// Sets the lease: how long the claims stand without a renewal (1 s to 7 d). Default: the connection's, else the store's.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Does not renew the lease by itself: the claims stand for one lease, or until the next
-    /// [`Grant::refresh`].
+    /// Leaves renewing to the caller: the claims stand for one lease, or one more after each [`Grant::refresh`].
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -178,14 +172,14 @@ impl Job {
         self
     }
 
-    /// How long [`acquire`](Self::acquire) waits; for ever if nothing is said.
+    /// Sets how long [`acquire`](Self::acquire) waits. Default: for ever.
     #[must_use]
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
         self
     }
 
-    /// What to do if an output is written already; overwrite it if nothing is said.
+    /// Sets what to do if an output is written already. Default: overwrite it.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -202,7 +196,7 @@ impl Job {
         self
     }
 
-    /// What becomes of the old records of its outputs if it fails; they stay if nothing is said.
+    /// Sets what happens to the old records of its outputs if it fails. Default: they stay.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -227,22 +221,21 @@ impl Job {
         self
     }
 
-    /// The id of its runs; a fresh one each time if nothing is said. A used id can be used again once its
-    /// run is over.
+    /// Sets the id of its runs. Default: a fresh one each time. An id can be used again once its run is over.
     #[must_use]
     pub fn run_id(mut self, id: impl Into<String>) -> Self {
         self.run_id = Some(id.into());
         self
     }
 
-    /// How long its records live; for ever if nothing is said.
+    /// Sets how long its records live. Default: for ever.
     #[must_use]
     pub fn record_life(mut self, life: Duration) -> Self {
         self.record_life = Some(life);
         self
     }
 
-    /// The longest it may keep renewing, so that a hung job frees its names.
+    /// Sets how long the lease is renewed at most, so that a hung job frees its names. Default: no limit.
     #[must_use]
     pub fn max_runtime(mut self, most: Duration) -> Self {
         self.max_runtime = Some(most);
@@ -257,224 +250,6 @@ impl Job {
     pub fn keep_lapsed(mut self, time: Duration) -> Self {
         self.keep_lapsed = Some(time);
         self
-    }
-
-    /// Asks once, without waiting and without a place in line. A refusal says when to come back
-    /// ([`Blocked::retry_after_ms`]).
-    pub fn try_acquire(&self) -> Result<Acquired, Error> {
-        self.try_with(Patience::Try)
-    }
-
-    /// Asks once, and keeps the place in line for up to 60 s: for a worker that comes back with the same
-    /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
-    ///
-    /// A refusal says when to come back ([`Blocked::retry_after_ms`]): at most half of what is left of the place.
-    ///
-    /// Who comes back with the same id and secret while the run has its names continues it, under the same
-    /// [`token`](Grant::token): a task that is delivered again after its worker died. If the first process may still live
-    /// both have the run: it then ends by its lease, not by the death of one of them.
-    ///
-    /// # Errors
-    /// [`Error::PlaceEnded`] if it came back too late: only a new secret gets a new place.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use flowlock::{Acquired, Error, Flowlock};
-    ///
-    /// /// Status and text of one request. `task` is the client's, `secret` was made with it and is kept beside it.
-    /// fn print(flowlock: &Flowlock, task: &str, secret: u128) -> Result<(u16, String), Error> {
-    ///     let job = flowlock.job("print").lock("printer").run_id(task);
-    ///     match job.try_or_hold_place(Duration::from_secs(30), secret)? {
-    ///         Acquired::Granted(grant) => {
-    ///             // The work; grant.lost() says whether the names are still ours.
-    ///             grant.commit()?;
-    ///             Ok((200, "printed".to_owned()))
-    ///         }
-    ///         Acquired::Blocked(by) => {
-    ///             let seconds = by.retry_after_ms.unwrap_or(1_000).div_ceil(1_000).min(20);
-    ///             Ok((503, format!("come back in {seconds} s: {}", by.summary())))
-    ///         }
-    ///     }
-    /// }
-    /// # let flowlock = Flowlock::open("memory:")?;
-    /// # let busy = flowlock.job("first").lock("printer").acquire()?;
-    /// # assert_eq!(print(&flowlock, "task.17", 0x5eed)?.0, 503);
-    /// # busy.commit()?;
-    /// # assert_eq!(print(&flowlock, "task.17", 0x5eed)?.0, 200);
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn try_or_hold_place(&self, place: Duration, secret: u128) -> Result<Acquired, Error> {
-        if place > LONGEST_PLACE {
-            let problem =
-                format!("{} s; a place can be held for at most 60 s between two tries", place.as_secs());
-            return Err(Error::InvalidRequest { what: "hold_place", problem });
-        }
-        let id = self.run_id.as_deref().ok_or_else(|| Error::InvalidRequest {
-            what: "hold_place",
-            problem: "it needs a run id, so that the next try finds the place again".into(),
-        })?;
-        let attempt = Attempt { id: RunId::parse(id)?, nonce: Nonce(secret) };
-        self.answer_to(&attempt, Patience::HoldPlace(millis(place)))
-    }
-
-    fn try_with(&self, patience: Patience) -> Result<Acquired, Error> {
-        self.answer_to(&self.attempt()?, patience)
-    }
-
-    fn answer_to(&self, attempt: &Attempt, patience: Patience) -> Result<Acquired, Error> {
-        let spec = self.spec()?;
-        let sent_ms = crate::world::boot_now_ms();
-        match self.send(attempt, &spec, patience)? {
-            Standing::Running(running) => Ok(Acquired::Granted(Grant::new(
-                &self.connection,
-                attempt,
-                spec,
-                running,
-                self.renewal,
-                sent_ms,
-            ))),
-            Standing::Ended { outcome: Outcome::RefusedBusy | Outcome::RefusedOutputExists, blocked } => {
-                Ok(blocked_by(blocked.unwrap_or_else(Blocked::nothing)))
-            }
-            Standing::Waiting(waiting) => Ok(blocked_by(waiting.blocked)),
-            Standing::Ended { outcome: Outcome::TimedOut, .. }
-                if matches!(patience, Patience::HoldPlace(_)) =>
-            {
-                Err(Error::PlaceEnded { job: spec.job.clone(), run: attempt.id.clone() })
-            }
-            Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
-            Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
-                Ok(Acquired::Blocked(Blocked::nothing()))
-            }
-        }
-    }
-
-    /// Waits until all claims are held.
-    ///
-    /// # Errors
-    /// [`Error::TimedOut`] if [`wait`](Self::wait) is over first, [`Error::OutputExists`] and
-    /// [`Error::Deadlock`] if waiting makes no sense.
-    ///
-    /// ```
-    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
-    /// use std::time::Duration;
-    /// use flowlock::Error;
-    /// let report = flowlock.job("report").input("sales").wait(Duration::from_millis(20));
-    /// let Err(Error::TimedOut { blocked, .. }) = report.acquire() else { unreachable!() };
-    /// assert_eq!(blocked.summary(), "input sales is missing: it was never written");
-    /// # Ok::<(), flowlock::Error>(())
-    /// ```
-    pub fn acquire(&self) -> Result<Grant, Error> {
-        let mut pending = match self.begin()? {
-            Begun::Granted(grant) => return Ok(grant),
-            Begun::Waiting(pending) => pending,
-        };
-        loop {
-            if let Progress::Granted(grant) = pending.wait(Duration::from_hours(1))? {
-                return Ok(grant);
-            }
-        }
-    }
-
-    /// Asks, and answers at once: with the grant, or with a run that waits in line.
-    pub fn begin(&self) -> Result<Begun, Error> {
-        let (attempt, spec) = (self.attempt()?, self.spec()?);
-        let patience = Patience::Wait(self.wait.map(millis));
-        let sent_ms = crate::world::boot_now_ms();
-        match self.send(&attempt, &spec, patience)? {
-            Standing::Running(running) => {
-                let grant = Grant::new(&self.connection, &attempt, spec, running, self.renewal, sent_ms);
-                Ok(Begun::Granted(grant))
-            }
-            Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
-            Standing::Waiting(waiting) => Ok(Begun::Waiting(self.pending(attempt, spec, waiting))),
-            Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
-                Ok(Begun::Waiting(self.pending(attempt, spec, crate::step::Waiting::unknown())))
-            }
-        }
-    }
-
-    fn pending(&self, attempt: Attempt, spec: Arc<Spec>, waiting: crate::step::Waiting) -> Pending {
-        Pending::new(&self.connection, attempt, spec, waiting, self.wait, self.renewal)
-    }
-
-    fn send(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Standing, Error> {
-        let mut answer = self.send_once(attempt, spec, patience)?;
-        if let Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) = answer {
-            // The store's clock may have been set: its answer has just told what it is now.
-            answer = self.send_once(attempt, spec, patience)?;
-        }
-        let run = || attempt.id.clone();
-        match answer {
-            Answer::Standing(standing) => Ok(standing),
-            Answer::Invalid(Invalid::RunIdInUse) => Err(Error::RunIdInUse { run: run() }),
-            Answer::Invalid(Invalid::RunIdReused) => Err(Error::InvalidRequest {
-                what: "run id",
-                problem: format!("{} was already sent with other claims or settings", run()),
-            }),
-            _ => {
-                Err(StoreError::new(StoreErrorKind::Unreachable, "the request took too long on its way")
-                    .into())
-            }
-        }
-    }
-
-    fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
-        let connection = &self.connection;
-        let limits = self.limits.clone().unwrap_or_else(|| connection.limits_of_caller());
-        // What this process dropped before is not in its way.
-        let limits = connection.settle(&Concern::Request(&attempt.id, spec), limits);
-        let (holder, latest_ms) = (connection.holder()?, connection.latest_ms(&limits)?);
-        let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
-        let asked = connection.step_within(&Step::Acquire(request), &limits);
-        Ok(asked.inspect_err(|error| {
-            // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
-            // held is not given up: the next try comes with the same secret.
-            if error.is_unknown() && !matches!(patience, Patience::HoldPlace(_)) {
-                self.take_back(attempt, spec, latest_ms);
-            }
-        })?)
-    }
-
-    /// Takes a request back whose answer did not arrive, and that may arrive until `sent_ms`.
-    fn take_back(&self, attempt: &Attempt, spec: &Arc<Spec>, sent_ms: i64) {
-        if self.limits.is_some() {
-            // No caller's thread waits here, and others wait for this one.
-            let until = later(Instant::now(), Duration::from_millis(spec.lease_ms));
-            let (attempt, spec, how) = (attempt.clone(), spec.clone(), How::Withdraw { sent_ms });
-            self.connection.end_later(Ending { attempt, spec, how, until, _left: None });
-        } else if let Err(error) = self.connection.withdraw(attempt, sent_ms, self.connection.last_word()) {
-            tracing::warn!(run = %attempt.id, %error, "could not take the request back");
-        }
-    }
-
-    /// Runs `work` while all claims are held: commits if it answers `Ok`, fails if it answers `Err` or panics.
-    /// Requests that this thread sends inside, on the same store and namespace, belong to this run.
-    ///
-    /// ```
-    /// # let flowlock = flowlock::Flowlock::open("memory:")?;
-    /// let lines = flowlock.job("import").output("sales").with(|grant| {
-    ///     assert!(grant.lost().is_none());
-    ///     Ok::<_, flowlock::Error>(3)
-    /// })?;
-    /// assert_eq!(lines, 3);
-    /// # Ok::<(), flowlock::Error>(())
-    /// ```
-    pub fn with<T, E: From<Error>>(&self, work: impl FnOnce(&Grant) -> Result<T, E>) -> Result<T, E> {
-        let grant = self.acquire()?;
-        let result = {
-            let _inside =
-                Inside::enter(Around { connection: self.connection.clone(), run: grant.as_parent() });
-            // A panic unwinds through the grant, whose drop fails the run.
-            work(&grant)
-        };
-        match result {
-            Ok(value) => grant.commit().map(|_| value).map_err(E::from),
-            Err(error) => {
-                grant.fail();
-                Err(error)
-            }
-        }
     }
 
     fn attempt(&self) -> Result<Attempt, Error> {
@@ -520,14 +295,7 @@ impl Job {
     /// The run that a request sent now is part of: the one that was set, or else the innermost one of the same store and
     /// namespace whose closure this thread is inside of.
     fn parent_now(&self) -> Option<Parent> {
-        let around = |inside: &Vec<Around>| {
-            inside
-                .iter()
-                .rev()
-                .find(|around| around.connection.is_same(&self.connection))
-                .map(|it| it.run.clone())
-        };
-        self.parent.clone().or_else(|| INSIDE.with_borrow(around))
+        self.parent.clone().or_else(|| inside::innermost(&self.connection))
     }
 
     /// The same job for another thread, with the parent that it has on this one.
@@ -558,40 +326,5 @@ impl Job {
             })
         };
         Ok(self.claims.iter().try_fold(Claims::builder(), add)?.build()?)
-    }
-}
-
-/// A run whose closure a thread is inside of.
-struct Around {
-    connection: Arc<Connection>,
-    run: Parent,
-}
-
-/// Marks the thread as being inside a run's closure.
-struct Inside;
-
-impl Inside {
-    fn enter(around: Around) -> Self {
-        INSIDE.with_borrow_mut(|inside| inside.push(around));
-        Self
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        // Dropped outside of the borrow: a connection's end may log.
-        drop(INSIDE.with_borrow_mut(Vec::pop));
-    }
-}
-
-/// Why a try was refused, as it is told: each time with another time to come back.
-fn blocked_by(blocked: Blocked) -> Acquired {
-    Acquired::Blocked(blocked.spread(crate::world::random_u64()))
-}
-
-impl Blocked {
-    /// Nothing is known to be in the way.
-    pub(crate) fn nothing() -> Self {
-        Self { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) }
     }
 }

@@ -189,25 +189,25 @@ impl Builder {
         self
     }
 
-    /// How long a commit is repeated after the deadline while the store does not answer; 10 min if nothing
-    /// is said. Late commits are legal, so this costs nothing but the wait.
+    /// Sets how long a commit is repeated after the deadline while the store does not answer. Default: 10 min. A late commit
+    /// is valid as long as nobody took the names, so a long time costs nothing but the wait.
     #[must_use]
     pub fn commit_wait(mut self, wait: Duration) -> Self {
         self.commit_wait = wait;
         self
     }
 
-    /// What blocked runs are told of this process; host, pid and user if nothing is said. Of host and user at most 512 bytes
-    /// count; a link of more than 2 KiB is left out.
+    /// Sets what blocked runs are told about this process. Default: host, process id and user. Host and user are cut to 512
+    /// bytes; a link longer than 2 KiB is left out.
     #[must_use]
     pub fn origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// While this is set, by a signal handler for example, nobody who calls waits for the store: opening it, requests, commits and
-    /// looks end with the trouble it has, or with [`Error::Store`] saying that they were interrupted, within a tenth of a second. A
-    /// run that is ended then gets a last word of up to 1 s. Renewals go on.
+    /// Sets a flag that ends waiting for the store, set by a signal handler for example. While it is set, every call (opening,
+    /// requests, commits, reads) ends within a tenth of a second, with the store's error or with [`Error::Store`] saying that it
+    /// was interrupted. A run that ends then has up to 1 s to tell the store. Renewals go on.
     #[must_use]
     pub fn interrupted_by(mut self, interrupted: Arc<AtomicBool>) -> Self {
         self.interrupted = Some(interrupted);

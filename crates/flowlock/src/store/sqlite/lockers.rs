@@ -249,9 +249,7 @@ impl Wanted<'_> {
         let is_wanted = kind == self.kind && file.parse() == Ok(self.inode) && self.may_lie_on(device);
         is_wanted.then_some(Lock { bytes: (begin, end), shared, keeper })
     }
-}
 
-impl Wanted<'_> {
     /// Whether the file may lie on this device, as `/proc/locks` has it: anybody can have a file with the same number elsewhere.
     /// File systems without a device of their own (btrfs, overlays) tell `stat` another number than the kernel has here.
     fn may_lie_on(&self, device: &str) -> bool {

@@ -171,21 +171,47 @@ pub(crate) fn end_all(mark: &str, child: &mut Child) {
         for pid in left {
             let _ = kill(pid, Signal::SIGKILL);
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(PAUSE);
     }
 }
 
+/// How often it is looked for processes with a mark, if there are none: one that is being started has no environment for a
+/// moment.
+const LOOKS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Live processes whose environment carries the mark. A zombie's is empty, so it does not count.
 fn marked(mark: &str) -> Vec<Pid> {
+    for _ in 1..LOOKS {
+        let (pids, is_all) = marked_now(mark);
+        if is_all || !pids.is_empty() {
+            return pids;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    marked_now(mark).0
+}
+
+/// Those that are seen, and whether no other process can be one of them.
+fn marked_now(mark: &str) -> (Vec<Pid>, bool) {
     let wanted = format!("{MARK}={mark}");
-    let has_mark = |pid: i32| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
-    };
+    let (mut found, mut is_all) = (Vec::new(), true);
     let processes = std::fs::read_dir("/proc").expect("the process table is readable");
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| has_mark(*pid))
-        .map(Pid::from_raw)
-        .collect()
+    for pid in processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok()) {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes()) {
+            found.push(Pid::from_raw(pid));
+        }
+        is_all &= !environment.is_empty() || !may_be_starting(pid);
+    }
+    (found, is_all)
+}
+
+/// Whether a process without an environment is neither a zombie nor one of the kernel's own, whose parent is process 2.
+fn may_be_starting(pid: i32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
+    let mut fields = stat.rsplit_once(") ").unwrap_or_default().1.split(' ');
+    let (state, parent) = (fields.next().unwrap_or("X"), fields.next());
+    !matches!(state, "Z" | "X" | "") && pid != 2 && parent != Some("2")
 }

@@ -48,6 +48,30 @@ fn nothing_survives_the_test_that_started_it() {
     until("the grandchild's end", PATIENCE, || kill(pid, None).is_err().then_some(()));
 }
 
+/// A process has no environment while it is being started, and so no mark.
+#[test]
+fn a_process_that_is_started_again_and_again_does_not_survive_either() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("again");
+    std::fs::write(&script, "#!/bin/sh\nexec \"$0\"\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for _ in 0..40 {
+        let job = sh().start(["-c", &format!("setsid {} & echo $!; wait", script.display())]);
+        let pid = until("a grandchild", PATIENCE, || {
+            job.stdout().trim().parse().ok().map(nix::unistd::Pid::from_raw)
+        });
+        drop(job);
+        let left = kill(pid, None).is_ok() && !is_zombie(pid);
+        let _ = kill(pid, Signal::SIGKILL);
+        assert!(!left);
+    }
+}
+
+fn is_zombie(pid: nix::unistd::Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('Z') || fields.starts_with('X'))
+}
+
 #[test]
 fn a_grandchild_can_be_left_to_go_on() {
     let job = sh().start(["-c", "sleep 1000 & echo $!"]);

@@ -96,7 +96,7 @@ impl Failure {
 
     /// The same, saying which store was asked, in which namespace, by whom.
     #[must_use]
-    pub(crate) fn at(mut self, place: &Place) -> Self {
+    pub(crate) fn at(mut self, place: &StoreAddress) -> Self {
         if !self.message.is_empty() {
             self.message = format!("{} ({place})", self.message);
         }
@@ -106,14 +106,14 @@ impl Failure {
 
 /// Which store was asked, in which namespace, by whom.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct StoreAddress {
     /// The store's URL, without secrets.
     pub(crate) store: String,
     /// The namespace.
     pub(crate) namespace: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for StoreAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { store, namespace } = self;
         let (store, namespace) = (crate::terminal::shown(store), crate::terminal::shown(namespace));

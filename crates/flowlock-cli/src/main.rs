@@ -5,26 +5,26 @@ mod args;
 mod child;
 mod cli;
 mod commands;
+mod context;
 mod dates;
-mod door;
 mod environment;
 mod exit;
 #[cfg(test)]
 mod fuzz;
-mod held;
 mod hint;
 mod json;
+mod last_seen;
 mod log;
 mod lost_memory;
 mod parent;
+mod progress;
 mod request;
-mod seen;
 mod signals;
 mod supervise;
-mod talk;
 mod terminal;
 mod times;
 mod waiting;
+mod watched;
 
 use std::process::ExitCode;
 

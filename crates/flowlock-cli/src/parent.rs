@@ -3,7 +3,7 @@
 use flowlock::store::{Content, View};
 use flowlock::{Parent, RunId, State};
 
-use crate::door::Door;
+use crate::context::Context;
 use crate::exit::Failure;
 
 /// Names the run that a command is part of.
@@ -20,9 +20,9 @@ pub(crate) fn from_environment() -> Result<Option<Parent>, Failure> {
 
 /// Returns what to say to somebody who waits and may take himself for the child of a run that lives, but has no proof
 /// that holds: should that run be in his way, he would wait for ever.
-pub(crate) fn doubt(door: &Door) -> Option<String> {
+pub(crate) fn doubt(context: &Context) -> Option<String> {
     let run = named().ok()??;
-    let Content::Run(Some(found)) = door.flowlock.view(&View::Run(run.clone())).ok()?.content else {
+    let Content::Run(Some(found)) = context.flowlock.view(&View::Run(run.clone())).ok()?.content else {
         return None;
     };
     let is_parent = || from_environment().ok().flatten() == Some(Parent::from(&found.run.attempt));

@@ -13,11 +13,11 @@ use nix::sys::signal::Signal;
 
 use crate::alert::{self, SlowStore};
 use crate::args::Global;
-use crate::door::{Door, Settings};
+use crate::context::{Context, Settings};
 use crate::exit::{self, Failure};
 use crate::parent;
+use crate::progress::WaitProgress;
 use crate::signals::Signals;
-use crate::talk::Talk;
 use crate::terminal::{self, Screen};
 
 /// What is asked for. The run has its id beforehand: whoever gets no answer can name it.
@@ -32,7 +32,7 @@ pub(crate) struct Wanted {
 }
 
 /// Opens the store. Handlers stand before: a signal that asks to end ends that too, however long the store takes.
-pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Door, Signals), Failure> {
+pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Context, Signals), Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::internal("open the store", error);
     let interrupted = Arc::<AtomicBool>::default();
     let mut signals =
@@ -55,8 +55,8 @@ pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Door, S
             [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(opened.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ready, PollTimeout::NONE) {
             Ok(_) if ready[1].any().unwrap_or(true) => {
-                let door = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                return Ok((door.map_err(|failure| not_opened(failure, &mut signals))?, signals));
+                let context = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                return Ok((context.map_err(|failure| not_opened(failure, &mut signals))?, signals));
             }
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(cannot(&error)),
@@ -71,63 +71,65 @@ pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Door, S
 /// Waits for the grant. A signal that asks to end leaves the line at once.
 pub(crate) fn acquire(
     wanted: &Wanted,
-    door: &Door,
+    context: &Context,
     signals: &mut Signals,
     global: &Global,
 ) -> Result<Grant, Failure> {
-    let slow = slow_store(door, global);
-    let begun = wanted.job.begin().map_err(|error| not_begun(error, &wanted.id, door, signals))?;
+    let slow = slow_store(context, global);
+    let begun = wanted.job.begin().map_err(|error| not_begun(error, &wanted.id, context, signals))?;
     drop(slow);
     match begun {
         Begun::Granted(grant) => Ok(grant),
         Begun::Waiting(pending) => {
-            if let Some(doubt) = parent::doubt(door).filter(|_| !global.quiet) {
+            if let Some(doubt) = parent::doubt(context).filter(|_| !global.quiet) {
                 terminal::say(&doubt);
             }
-            let mut talk = Talk::for_wait(global, Screen::detect());
-            let granted = wait(pending, door, signals, &mut talk, global);
-            talk.end();
+            let mut progress = WaitProgress::for_wait(global, Screen::detect());
+            let granted = wait(pending, context, signals, &mut progress, global);
+            progress.end();
             granted
         }
     }
 }
 
-fn slow_store(door: &Door, global: &Global) -> SlowStore {
+fn slow_store(context: &Context, global: &Global) -> SlowStore {
     if global.quiet {
         return SlowStore::unwatched();
     }
-    SlowStore::watch(&door.place.store, door.flowlock.store_timeout())
+    SlowStore::watch(&context.place.store, context.flowlock.store_timeout())
 }
 
 /// Asks once.
 pub(crate) fn once(
     wanted: &Wanted,
-    door: &Door,
+    context: &Context,
     signals: &mut Signals,
     global: &Global,
 ) -> Result<Grant, Failure> {
-    let _slow = slow_store(door, global);
-    let until = Instant::now() + door.flowlock.store_timeout();
+    let _slow = slow_store(context, global);
+    let until = Instant::now() + context.flowlock.store_timeout();
     loop {
-        match wanted.job.try_acquire().map_err(|error| not_begun(error, &wanted.id, door, signals))? {
+        match wanted.job.try_acquire().map_err(|error| not_begun(error, &wanted.id, context, signals))? {
             Acquired::Granted(grant) => return Ok(grant),
             Acquired::Blocked(blocked) if blocked.by.is_empty() && blocked.retry_after_ms == Some(0) => {
                 if let Some(signal) = signals.take().into_iter().find(|signal| Signals::ends_a_wait(*signal))
                 {
                     let message = format!("not started after {signal}: the store does older work first");
-                    return Err(Failure::new(code_of(signal), "cancelled", message).at(&door.place));
+                    return Err(Failure::new(code_of(signal), "cancelled", message).at(&context.place));
                 }
                 if Instant::now() >= until {
                     break;
                 }
             }
             Acquired::Blocked(blocked) => {
-                return Err(hinted(Failure::blocked(&wanted.name, &blocked), &blocked, door).at(&door.place));
+                return Err(
+                    hinted(Failure::blocked(&wanted.name, &blocked), &blocked, context).at(&context.place)
+                );
             }
         }
     }
     Err(Failure::new(exit::BUSY, "busy", "not started: the store has too much older work to finish first")
-        .at(&door.place))
+        .at(&context.place))
 }
 
 /// A signal that came while the store was opened is the reason: the store may have been the first to say that the wait was
@@ -145,9 +147,9 @@ fn not_opened(failure: Failure, signals: &mut Signals) -> Failure {
 }
 
 /// A signal that came while the store was asked is the reason, whatever the store says.
-pub(crate) fn not_begun(error: Error, run: &RunId, door: &Door, signals: &mut Signals) -> Failure {
+pub(crate) fn not_begun(error: Error, run: &RunId, context: &Context, signals: &mut Signals) -> Failure {
     let is_unknown = matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Unknown);
-    let mut failure = not_answered(error, door, signals);
+    let mut failure = not_answered(error, context, signals);
     if is_unknown {
         failure.run = Some(Box::new(run.clone()));
         failure.details.push(format!(
@@ -157,13 +159,13 @@ pub(crate) fn not_begun(error: Error, run: &RunId, door: &Door, signals: &mut Si
     failure
 }
 
-fn not_answered(error: Error, door: &Door, signals: &mut Signals) -> Failure {
+fn not_answered(error: Error, context: &Context, signals: &mut Signals) -> Failure {
     match (signals.take_what_interrupted(), &error) {
         (Some(signal), Error::Store(_)) => {
             let message = format!("not started after {signal}: {error}");
-            Failure::new(code_of(signal), "cancelled", message).at(&door.place)
+            Failure::new(code_of(signal), "cancelled", message).at(&context.place)
         }
-        _ => refused(error, door),
+        _ => refused(error, context),
     }
 }
 
@@ -172,56 +174,56 @@ fn code_of(signal: Signal) -> u8 {
     128 + (signal as i32).to_le_bytes()[0]
 }
 
-fn refused(error: Error, door: &Door) -> Failure {
+fn refused(error: Error, context: &Context) -> Failure {
     let blocked = exit::blocked(&error).cloned();
-    let failure = door.failure(error);
+    let failure = context.failure(error);
     match blocked {
-        Some(blocked) => hinted(failure, &blocked, door),
+        Some(blocked) => hinted(failure, &blocked, context),
         None => failure,
     }
 }
 
 /// With names that exist and are spelt almost like the missing ones.
-fn hinted(mut failure: Failure, blocked: &Blocked, door: &Door) -> Failure {
-    let near = exit::unknown_inputs(blocked).filter_map(|name| crate::hint::near(&door.flowlock, name));
+fn hinted(mut failure: Failure, blocked: &Blocked, context: &Context) -> Failure {
+    let near = exit::unknown_inputs(blocked).filter_map(|name| crate::hint::near(&context.flowlock, name));
     failure.details.extend(near);
     failure
 }
 
 fn wait(
     mut pending: Pending,
-    door: &Door,
+    context: &Context,
     signals: &mut Signals,
-    talk: &mut Talk,
+    progress: &mut WaitProgress,
     global: &Global,
 ) -> Result<Grant, Failure> {
     let begun = Instant::now();
     let mut doubts_at = (!global.quiet).then(|| begun + alert::GRACE);
-    ring_on_signals(&pending, signals)?;
+    interrupt_on_signals(&pending, signals)?;
     loop {
         let until_doubts = doubts_at.map(|at| at.saturating_duration_since(Instant::now()));
-        match pending.wait(until_doubts.map_or(talk.pause(), |left| left.min(talk.pause()))) {
+        match pending.wait(until_doubts.map_or(progress.pause(), |left| left.min(progress.pause()))) {
             Ok(Progress::Granted(grant)) => return Ok(grant),
             Ok(Progress::Waiting) => {}
-            Err(error) => return Err(not_begun(error, &pending.run_id().clone(), door, signals)),
+            Err(error) => return Err(not_begun(error, &pending.run_id().clone(), context, signals)),
         }
         let arrived = signals.take();
         if let Some(signal) = arrived.iter().find(|signal| Signals::ends_a_wait(**signal)) {
-            return Err(leave(pending, door, *signal));
+            return Err(leave(pending, context, *signal));
         }
         if !arrived.is_empty() {
-            ring_on_signals(&pending, signals)?;
+            interrupt_on_signals(&pending, signals)?;
         }
-        door.pass_notices_on();
+        context.pass_notices_on();
         if doubts_at.is_some_and(|at| at <= Instant::now()) {
             doubts_at = None;
-            alert::say_of_inputs(&door.flowlock, pending.run_id(), &pending.blocked());
+            alert::say_of_inputs(&context.flowlock, pending.run_id(), &pending.blocked());
         }
-        talk.tell(&pending, begun);
+        progress.tell(&pending, begun);
     }
 }
 
-fn leave(pending: Pending, door: &Door, signal: Signal) -> Failure {
+fn leave(pending: Pending, context: &Context, signal: Signal) -> Failure {
     let (run, blocked) = (pending.run_id().clone(), pending.blocked());
     let message = match pending.cancel() {
         Ok(()) => format!("{run} left the line after {signal}: {}", blocked.summary()),
@@ -230,18 +232,18 @@ fn leave(pending: Pending, door: &Door, signal: Signal) -> Failure {
             format!("{run} waits no longer after {signal}, which the store could not be told: {error}")
         }
     };
-    Failure::new(code_of(signal), "cancelled", message).because(&blocked).at(&door.place)
+    Failure::new(code_of(signal), "cancelled", message).because(&blocked).at(&context.place)
 }
 
 /// One thread sleeps until a signal arrives, and gives the waiting one back.
-fn ring_on_signals(pending: &Pending, signals: &Signals) -> Result<(), Failure> {
+fn interrupt_on_signals(pending: &Pending, signals: &Signals) -> Result<(), Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::internal("wait for signals", error);
     let arrived: OwnedFd = signals.as_fd().try_clone_to_owned().map_err(|error| cannot(&error))?;
-    let ringer = pending.ringer();
+    let interrupter = pending.interrupter();
     let watch = move || {
         let mut ready = [PollFd::new(arrived.as_fd(), PollFlags::POLLIN)];
         while poll(&mut ready, PollTimeout::NONE).is_err_and(|error| error == Errno::EINTR) {}
-        ringer.ring();
+        interrupter.interrupt();
     };
     let spawned = std::thread::Builder::new().name("flowlock-signals".into()).spawn(watch);
     spawned.map(drop).map_err(|error| cannot(&error))

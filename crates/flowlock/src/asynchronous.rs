@@ -16,13 +16,13 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::at_exit::Left;
 use crate::commit::Committing;
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::grant::{Committed, Grant, check_note};
-use crate::held::Held;
 use crate::job::{Acquired, Job};
-use crate::left::Left;
+use crate::lease::Lease;
 use crate::repeats::Patient;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending};
@@ -246,7 +246,7 @@ impl Patient for PatientCommit {
 
 /// A registration for the news of a loss, taken back when it is dropped.
 struct Listening<'g> {
-    held: &'g Held,
+    held: &'g Lease,
     number: u64,
 }
 

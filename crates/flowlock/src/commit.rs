@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
 use crate::error::{Error, Lost};
-use crate::held::{Held, TAKEN};
+use crate::lease::{Lease, TAKEN};
 use crate::record::Record;
 use crate::run::Outcome;
 use crate::spec::Spec;
@@ -35,7 +35,7 @@ pub(crate) struct Committing {
 
 /// What is known of a run whose commit is asked for.
 pub(crate) struct Known {
-    pub(crate) held: Arc<Held>,
+    pub(crate) held: Arc<Lease>,
     pub(crate) spec: Arc<Spec>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -
         }
         Finished::Ended { outcome, .. } => Error::Over { run, outcome: outcome.as_str() },
         // What was held waits again: only an older store says so.
-        Finished::NotClaimed if was_held => Error::Lost { run, by: Lost::WithTheStore },
+        Finished::NotAccepted if was_held => Error::Lost { run, by: Lost::WithTheStore },
         Finished::NotFound if was_held => Error::Lost { run, by: if_not_found },
         _ => Error::NoSuchRun { run },
     }

@@ -4,12 +4,12 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::desk::Desk;
 use crate::endings::{Concern, Ending, Endings};
 use crate::handle::StoreHandle;
-use crate::held::Held;
 use crate::keeper::Keeper;
+use crate::lease::Lease;
 use crate::store::{Limits, Page, StoreError, View, pages};
+use crate::waiters::Waiters;
 use crate::world::later;
 
 /// What all clones of a [`Flowlock`](crate::Flowlock), its grants and its waits share. Its threads do not keep it alive:
@@ -18,7 +18,7 @@ use crate::world::later;
 pub(crate) struct Connection {
     handle: Arc<StoreHandle>,
     keeper: Keeper,
-    desk: OnceLock<Desk>,
+    waiters: OnceLock<Waiters>,
     endings: Endings,
     #[cfg(feature = "async")]
     pub(crate) workers: crate::workers::Workers,
@@ -41,7 +41,7 @@ impl Connection {
         Self {
             handle: Arc::new(handle),
             keeper: Keeper::default(),
-            desk: OnceLock::new(),
+            waiters: OnceLock::new(),
             endings: Endings::default(),
             #[cfg(feature = "async")]
             workers: crate::workers::Workers::default(),
@@ -54,7 +54,7 @@ impl Connection {
 
     /// Looks after a grant from now on. Once one of them lasts, its thread listens as well: it wants to hear at once that
     /// it was unlocked.
-    pub(crate) fn keep(self: &Arc<Self>, held: &Arc<Held>) {
+    pub(crate) fn keep(self: &Arc<Self>, held: &Arc<Lease>) {
         let connection = Arc::downgrade(self);
         let listen = move || {
             if let Some(connection) = connection.upgrade() {
@@ -65,20 +65,20 @@ impl Connection {
     }
 
     /// Looks after a grant no more, and says nothing more about it.
-    pub(crate) fn release(&self, held: &Arc<Held>) {
+    pub(crate) fn release(&self, held: &Arc<Lease>) {
         self.keeper.release(held);
     }
 
-    /// The desk, listening now or soon. Never waits.
-    pub(crate) fn listen(&self) -> &Desk {
-        let desk = self.desk.get_or_init(Desk::default);
-        desk.open(&self.handle, &self.keeper);
-        desk
+    /// The waiting runs, with a thread that listens for them now or soon. Never waits.
+    pub(crate) fn listen(&self) -> &Waiters {
+        let waiters = self.waiters.get_or_init(Waiters::default);
+        waiters.open(&self.handle, &self.keeper);
+        waiters
     }
 
-    /// The desk, if anybody ever listened.
-    pub(crate) fn desk(&self) -> Option<&Desk> {
-        self.desk.get()
+    /// The waiting runs, if there ever were any.
+    pub(crate) fn waiters(&self) -> Option<&Waiters> {
+        self.waiters.get()
     }
 
     /// Hands over what a drop leaves to be said. Waits for nothing, unless no thread can be started.

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::at_exit::Left;
 use crate::claim::Space;
 use crate::handle::StoreHandle;
 use crate::id::{Attempt, Ticket};
-use crate::left::Left;
 use crate::name::{Name, RunId};
 use crate::spec::Spec;
 use crate::step::{Step, Who};
@@ -27,11 +27,11 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The runs of a connection that are still to be ended, by a thread that lives for as long as there are some.
 #[derive(Debug, Default)]
 pub(crate) struct Endings {
-    room: Arc<Room>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
-struct Room {
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -76,7 +76,7 @@ pub(crate) struct Ending {
     pub(crate) how: How,
     /// Until when that is tried; once in any case.
     pub(crate) until: Instant,
-    /// Held by what the end of the process waits for.
+    /// Held as long as the end of the process is to wait for it.
     pub(crate) _left: Option<Left>,
 }
 
@@ -98,7 +98,7 @@ pub(crate) enum How {
 impl Endings {
     /// Takes a run over. Waits for nothing, unless no thread can be started.
     pub(crate) fn hand_over(&self, handle: &Arc<StoreHandle>, ending: Ending) {
-        let mut state = lock(&self.room.state);
+        let mut state = lock(&self.shared.state);
         let number = state.count;
         state.count += 1;
         state.queue.push_back(Numbered { number, ending });
@@ -107,13 +107,13 @@ impl Endings {
         }
         state.away = false;
         drop(state);
-        let (room, theirs) = (self.room.clone(), handle.clone());
+        let (shared, theirs) = (self.shared.clone(), handle.clone());
         let spawned = std::thread::Builder::new()
             .name("flowlock-endings".into())
-            .spawn(move || carry_out_all(&room, &theirs));
+            .spawn(move || carry_out_all(&shared, &theirs));
         if let Err(error) = spawned {
             tracing::warn!(%error, "cannot start the thread that ends dropped runs; they are ended here");
-            carry_out_all(&self.room, handle);
+            carry_out_all(&self.shared, handle);
         }
     }
 
@@ -121,14 +121,14 @@ impl Endings {
     /// done in order. They come before the others. Waits no longer than `limits` allow, for a store that answers nothing no
     /// longer than `silence`, and not at all while the store is away.
     pub(crate) fn settle(&self, of_concern: &Concern<'_>, limits: &Limits, silence: Duration) -> Settled {
-        let mut state = lock(&self.room.state);
+        let mut state = lock(&self.shared.state);
         let awaited = state.bring_forward(of_concern);
         let told_before = state.told;
         let silent_until = || later(Instant::now(), silence);
         let (mut told, mut patience) = (told_before, limits.clone().no_later_than(silent_until()));
         while state.is_left(&awaited) && !state.away && is_waited_for(&patience) {
             let nap = patience.left().min(LOOK);
-            state = self.room.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.shared.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
             if std::mem::replace(&mut told, state.told) != state.told {
                 patience = limits.clone().no_later_than(silent_until());
             }
@@ -223,7 +223,7 @@ impl State {
     }
 }
 
-impl Room {
+impl Shared {
     fn next(&self) -> Option<Ending> {
         let mut state = lock(&self.state);
         let next = state.queue.pop_front();
@@ -251,7 +251,7 @@ impl Room {
 }
 
 /// However the thread ends, by a panic too, the next ending gets another one.
-struct Running<'a>(&'a Room);
+struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -262,20 +262,20 @@ impl Drop for Running<'_> {
     }
 }
 
-fn carry_out_all(room: &Room, handle: &StoreHandle) {
-    let _running = Running(room);
-    while let Some(ending) = room.next() {
-        carry_out(room, handle, &ending);
+fn carry_out_all(shared: &Shared, handle: &StoreHandle) {
+    let _running = Running(shared);
+    while let Some(ending) = shared.next() {
+        carry_out(shared, handle, &ending);
     }
 }
 
 /// Tells the store until it answers. Logs the first failure and the last one.
-fn carry_out(room: &Room, handle: &StoreHandle, ending: &Ending) {
+fn carry_out(shared: &Shared, handle: &StoreHandle, ending: &Ending) {
     let run = &ending.attempt.id;
     let mut is_said = false;
     loop {
         let Err(error) = tell(handle, ending) else {
-            return room.was_told();
+            return shared.was_told();
         };
         if !error.is_transient() || later(Instant::now(), PAUSE) >= ending.until {
             tracing::warn!(%run, %error, "could not end the run; its lease, or its silence, will");
@@ -284,7 +284,7 @@ fn carry_out(room: &Room, handle: &StoreHandle, ending: &Ending) {
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!(%run, %error, "could not end the run yet; trying again until its lease is over");
         }
-        room.is_away();
+        shared.is_away();
         std::thread::sleep(PAUSE);
     }
 }

@@ -12,7 +12,7 @@ use crate::job::Job;
 use crate::name::Namespace;
 use crate::origin::Origin;
 use crate::spec::KEEP_LAPSED_MS;
-use crate::store::{self, Limits, Pulse, Store};
+use crate::store::{self, Limits, LivenessLock, Store};
 use crate::sync::lock;
 use crate::world::later;
 
@@ -90,8 +90,8 @@ impl Flowlock {
     /// Listens for wake-ups no more, and waits up to `at_most` until nothing of that is left in the store's directory. For a
     /// process that is about to end: its threads may not come to that by themselves.
     pub fn stop_listening(&self, at_most: Duration) {
-        if let Some(desk) = self.connection.desk() {
-            desk.close(at_most);
+        if let Some(waiters) = self.connection.waiters() {
+            waiters.close(at_most);
         }
     }
 
@@ -116,8 +116,8 @@ impl Flowlock {
     }
 
     /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
-    pub fn pulse(&self) -> Option<Arc<Pulse>> {
-        lock(&self.connection.pulse).clone()
+    pub fn liveness_lock(&self) -> Option<Arc<LivenessLock>> {
+        lock(&self.connection.liveness_lock).clone()
     }
 }
 
@@ -237,7 +237,7 @@ impl Builder {
             store_timeout: self.store_timeout,
             commit_wait: self.commit_wait,
             interrupted: self.interrupted,
-            pulse: Mutex::new(None),
+            liveness_lock: Mutex::new(None),
         };
         Flowlock { connection: Arc::new(Connection::new(handle)) }
     }

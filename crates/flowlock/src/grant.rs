@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::at_exit::Left;
 use crate::commit::{Committing, Known, not_committed};
 use crate::connection::Connection;
 use crate::endings::{Ending, How};
 use crate::error::{Error, Lost};
-use crate::held::{Held, Renewal, TAKEN};
 use crate::id::{Attempt, Token};
-use crate::left::Left;
+use crate::lease::{Lease, Renewal, TAKEN};
 use crate::name::RunId;
 use crate::parent::Parent;
 use crate::record::{Input, LONGEST_NOTE};
@@ -37,7 +37,7 @@ use crate::world::later;
 #[must_use = "a grant that is dropped fails its run"]
 pub struct Grant {
     connection: Arc<Connection>,
-    pub(crate) held: Arc<Held>,
+    pub(crate) held: Arc<Lease>,
     spec: Arc<Spec>,
     inputs: Vec<Input>,
     ended: bool,
@@ -71,7 +71,7 @@ impl Grant {
         sent_ms: i64,
     ) -> Self {
         // The lease counts from before the request was sent: the holder gives up no later than the store.
-        let held = Arc::new(Held::new(
+        let held = Arc::new(Lease::new(
             attempt,
             running.token,
             spec.lease_ms,
@@ -180,7 +180,7 @@ impl Grant {
     pub fn refresh(&self) -> Result<Renewed, Error> {
         if !self.held.was_refreshed_lately() {
             let limits = self.connection.limits_of_caller();
-            while crate::held::refresh_one(&self.connection, &self.held)? == Refreshed::AskAgain {
+            while crate::lease::refresh_one(&self.connection, &self.held)? == Refreshed::AskAgain {
                 limits.may_ask_again()?;
             }
         }

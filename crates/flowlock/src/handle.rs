@@ -11,7 +11,7 @@ use crate::origin::{Holder, Origin};
 use crate::run::State;
 use crate::step::{Answer, Cancelled, Step};
 use crate::store::limits::{FIRST_PAUSE, LONGEST_PAUSE};
-use crate::store::{Limits, Page, Pulse, Store, StoreError, View};
+use crate::store::{Limits, LivenessLock, Page, Store, StoreError, View};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -33,7 +33,7 @@ pub(crate) struct StoreHandle {
     pub(crate) store_timeout: Duration,
     pub(crate) commit_wait: Duration,
     pub(crate) interrupted: Option<Arc<AtomicBool>>,
-    pub(crate) pulse: Mutex<Option<Arc<Pulse>>>,
+    pub(crate) liveness_lock: Mutex<Option<Arc<LivenessLock>>>,
 }
 
 impl StoreHandle {
@@ -131,12 +131,12 @@ impl StoreHandle {
 
     /// This process as the holder of a run.
     pub(crate) fn holder(&self) -> Result<Holder, StoreError> {
-        let mut pulse = lock(&self.pulse);
-        if pulse.is_none() {
-            *pulse = self.store.new_life()?.map(Arc::new);
+        let mut liveness_lock = lock(&self.liveness_lock);
+        if liveness_lock.is_none() {
+            *liveness_lock = self.store.new_life()?.map(Arc::new);
         }
-        let life = pulse.as_ref().map(|pulse| pulse.life);
-        Ok(Holder { client: self.client, life, origin: self.origin.clone() })
+        let liveness = liveness_lock.as_ref().map(|liveness_lock| liveness_lock.liveness);
+        Ok(Holder { client: self.client, liveness, origin: self.origin.clone() })
     }
 
     /// Says something at the end of a run. Once the caller waits no longer it is a last word.

@@ -13,8 +13,8 @@ use crate::claim::{Claims, ClaimsBuilder};
 use crate::connection::Connection;
 use crate::error::Error;
 use crate::grant::Grant;
-use crate::held::Renewal;
 use crate::id::{Attempt, Nonce};
+use crate::lease::Renewal;
 use crate::name::{JobName, Name, RunId};
 use crate::parent::Parent;
 use crate::spec::{IfWritten, OnFail, Spec};
@@ -230,8 +230,8 @@ impl Job {
 
     /// Sets how long its records live. Default: for ever.
     #[must_use]
-    pub fn record_life(mut self, life: Duration) -> Self {
-        self.record_life = Some(life);
+    pub fn record_life(mut self, liveness: Duration) -> Self {
+        self.record_life = Some(liveness);
         self
     }
 

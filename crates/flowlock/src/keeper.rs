@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::error::Lost;
 use crate::handle::StoreHandle;
-use crate::held::{Attention, Held, ask, now_ms};
+use crate::lease::{Attention, Lease, ask, now_ms};
 use crate::name::RunId;
 use crate::store::StoreErrorKind;
 use crate::sync::lock;
@@ -28,7 +28,7 @@ struct Rounds {
 
 #[derive(Debug, Default)]
 struct State {
-    grants: Vec<Arc<Held>>,
+    grants: Vec<Arc<Lease>>,
     watching: bool,
     closed: bool,
     /// When the watching thread looks again by itself (boot clock).
@@ -47,7 +47,7 @@ impl Keeper {
     pub(crate) fn keep(
         &self,
         handle: &Arc<StoreHandle>,
-        held: &Arc<Held>,
+        held: &Arc<Lease>,
         listen: impl FnOnce() + Send + 'static,
     ) {
         let mut state = lock(&self.rounds.state);
@@ -75,7 +75,7 @@ impl Keeper {
     }
 
     /// Looks after a grant no more, and says nothing more about it.
-    pub(crate) fn release(&self, held: &Arc<Held>) {
+    pub(crate) fn release(&self, held: &Arc<Lease>) {
         held.end();
         lock(&self.rounds.state).grants.retain(|kept| !Arc::ptr_eq(kept, held));
     }
@@ -108,8 +108,8 @@ impl Alarm {
 /// What the watching thread finds to do in one round.
 #[derive(Default)]
 struct Round {
-    expired: Vec<Arc<Held>>,
-    due: Vec<Arc<Held>>,
+    expired: Vec<Arc<Lease>>,
+    due: Vec<Arc<Lease>>,
     next_look_ms: i64,
 }
 
@@ -134,7 +134,7 @@ impl State {
 
 /// Fires expired grants and hands the ones to renew to the renewing thread, until the connection closes.
 fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
-    let mut renewer: Option<mpsc::SyncSender<Vec<Arc<Held>>>> = None;
+    let mut renewer: Option<mpsc::SyncSender<Vec<Arc<Lease>>>> = None;
     let listen_ms = now_ms() + LONGEST_SLEEP.as_millis() as i64;
     let mut listen = Some(listen);
     let mut state = lock(&rounds.state);
@@ -164,7 +164,7 @@ fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
 }
 
 /// Renews grants, and says so if that does not work: once, for it may be tried for long.
-fn renew_now(handle: &StoreHandle, grants: &[Arc<Held>]) {
+fn renew_now(handle: &StoreHandle, grants: &[Arc<Lease>]) {
     let known = grants.iter().all(|held| held.trouble().is_some());
     let run = grants.first().map(|held| held.attempt.id.to_string());
     match ask(handle, grants) {
@@ -184,12 +184,12 @@ fn renew_now(handle: &StoreHandle, grants: &[Arc<Held>]) {
 
 /// Gives grants to the renewing thread. If it is still busy with the last ones they come again next round.
 fn hand_over(
-    renewer: &mut Option<mpsc::SyncSender<Vec<Arc<Held>>>>,
+    renewer: &mut Option<mpsc::SyncSender<Vec<Arc<Lease>>>>,
     handle: &Weak<StoreHandle>,
-    due: Vec<Arc<Held>>,
+    due: Vec<Arc<Lease>>,
 ) {
     if renewer.is_none() {
-        let (give, take) = mpsc::sync_channel::<Vec<Arc<Held>>>(1);
+        let (give, take) = mpsc::sync_channel::<Vec<Arc<Lease>>>(1);
         let handle = handle.clone();
         let renew = move || {
             for grants in take {

@@ -24,6 +24,7 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+mod at_exit;
 mod blocker;
 mod bounds;
 mod claim;
@@ -31,20 +32,18 @@ mod commit;
 #[cfg(feature = "config")]
 pub mod config;
 mod connection;
-mod desk;
 mod endings;
 mod engine;
 mod error;
 mod flowlock;
 mod grant;
 mod handle;
-mod held;
 #[doc(hidden)] // for the command line, which compares a store's clock with the machine's
 pub mod host_clock;
 mod id;
 mod job;
 mod keeper;
-mod left;
+mod lease;
 mod moment;
 mod name;
 #[doc(hidden)] // for the command line, which reads such files too
@@ -59,7 +58,6 @@ mod record;
 mod repeats;
 mod rule;
 mod run;
-mod seat;
 mod spec;
 mod spelling;
 pub mod step;
@@ -70,6 +68,8 @@ mod text;
 mod timer;
 mod view;
 mod wait;
+mod waiter;
+mod waiters;
 #[cfg(feature = "async")]
 mod workers;
 mod world;
@@ -90,12 +90,12 @@ pub use crate::operate::Creation;
 pub use crate::origin::{Actor, Holder, Origin};
 pub use crate::parent::{InvalidProof, Parent};
 pub use crate::record::{Failure, Input, LONGEST_NOTE, MadeFrom, Record, RecordState};
-pub use crate::run::{LostBy, Outcome, Place, Run, State};
+pub use crate::run::{LostBy, Outcome, Resource, Run, State};
 pub use crate::spec::{IfWritten, OnFail, Spec};
 pub use crate::spelling::{InvalidText, LONGEST_NAME};
 pub use crate::text::escape;
-pub use crate::wait::{Begun, Pending, Progress, Ringer};
-pub use crate::world::{Life, Now, World};
+pub use crate::wait::{Begun, Interrupter, Pending, Progress};
+pub use crate::world::{LivenessId, Now, World};
 
 /// Runs a function while its claims are held; the thin form of [`Job::with`].
 ///

@@ -27,7 +27,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// somebody else's, or one that they may have moved there, nor what they may have put there: they chose what is written over.
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 pub fn open_to_write(path: &Path) -> io::Result<File> {
-    crate::store::way::open_to_write(path)
+    crate::store::path_walk::open_to_write(path)
 }
 
 /// Reads a regular file of `most` bytes at most.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ClientId;
-use crate::world::Life;
+use crate::world::LivenessId;
 
 /// Who a run belongs to. It changes when another process comes back for a held place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Holder {
     /// The client that is told about it.
     pub client: ClientId,
     /// The liveness lock that ends it when its process dies; none for a run that lives by its lease alone.
-    pub life: Option<Life>,
+    pub liveness: Option<LivenessId>,
     /// What people want to know.
     pub origin: Arc<Origin>,
 }

@@ -17,11 +17,11 @@ use crate::world::later;
 /// The commits of a connection that are asked for again, by a thread that lives for as long as there are some.
 #[derive(Default)]
 pub(crate) struct Repeats {
-    room: Arc<Mutex<Room>>,
+    shared: Arc<Mutex<Shared>>,
 }
 
 #[derive(Default)]
-struct Room {
+struct Shared {
     queue: VecDeque<Box<dyn Patient>>,
     /// There is a thread.
     running: bool,
@@ -38,31 +38,31 @@ pub(crate) trait Patient: Send {
 
 impl std::fmt::Debug for Repeats {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Repeats").field("waiting", &lock(&self.room).queue.len()).finish_non_exhaustive()
+        f.debug_struct("Repeats").field("waiting", &lock(&self.shared).queue.len()).finish_non_exhaustive()
     }
 }
 
 impl Repeats {
     /// Takes something over. Waits for nothing, unless no thread can be started.
     pub(crate) fn take_over(&self, handle: &Arc<StoreHandle>, patient: Box<dyn Patient>) {
-        let mut room = lock(&self.room);
-        room.queue.push_back(patient);
-        if std::mem::replace(&mut room.running, true) {
+        let mut shared = lock(&self.shared);
+        shared.queue.push_back(patient);
+        if std::mem::replace(&mut shared.running, true) {
             return;
         }
-        drop(room);
-        let (theirs, their_handle) = (self.room.clone(), handle.clone());
+        drop(shared);
+        let (theirs, their_handle) = (self.shared.clone(), handle.clone());
         let spawned = std::thread::Builder::new()
             .name("flowlock-repeats".into())
             .spawn(move || ask_for_all(&theirs, &their_handle));
         if let Err(error) = spawned {
             tracing::warn!(%error, "cannot start the thread that asks for commits again; they are asked for here");
-            ask_for_all(&self.room, handle);
+            ask_for_all(&self.shared, handle);
         }
     }
 }
 
-impl Room {
+impl Shared {
     /// The next one: whose time is over, or else whose turn it is. With it, when the time of another one is over.
     fn next(&mut self) -> Option<(Box<dyn Patient>, Option<Instant>)> {
         let first = self.queue.iter().enumerate().min_by_key(|(_, it)| it.until());
@@ -73,10 +73,10 @@ impl Room {
     }
 }
 
-fn ask_for_all(room: &Mutex<Room>, handle: &StoreHandle) {
+fn ask_for_all(shared: &Mutex<Shared>, handle: &StoreHandle) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let Some((next, another_ends)) = lock(room).next() else { return };
+        let Some((next, another_ends)) = lock(shared).next() else { return };
         let limits = handle.limits_of_caller();
         let limits = another_ends.map_or(limits.clone(), |end| limits.no_later_than(end));
         // A panic was reported by its hook; whoever waits for this one is told that it broke off.
@@ -84,7 +84,7 @@ fn ask_for_all(room: &Mutex<Room>, handle: &StoreHandle) {
             pause = FIRST_PAUSE;
             continue;
         };
-        lock(room).queue.push_back(unanswered);
+        lock(shared).queue.push_back(unanswered);
         handle.callers_limits(later(Instant::now(), pause)).sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

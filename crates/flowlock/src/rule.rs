@@ -13,7 +13,7 @@
 
 use crate::claim::{Claim, Mode};
 use crate::name::Name;
-use crate::run::Place;
+use crate::run::Resource;
 use crate::spec::{IfWritten, Spec};
 
 /// Those who hold a name, or stand ahead on it, seen as one.
@@ -122,11 +122,11 @@ pub(crate) trait View {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     /// This input has no live record.
-    Missing(Place),
+    Missing(Resource),
     /// This output has a live record and may not be overwritten.
     Exists,
     /// Holders of this name, or runs ahead on it.
-    Taken(Place),
+    Taken(Resource),
 }
 
 /// The first obstacle in the way of a run, or none: then it may run now.
@@ -141,12 +141,12 @@ pub(crate) fn first_obstacle<V: View>(view: &mut V, spec: &Spec) -> Result<Optio
     }
     for input in spec.claims.inputs() {
         if !view.is_live(&input.name)? {
-            return Ok(Some(Obstacle::Missing(Place::record(&input.name))));
+            return Ok(Some(Obstacle::Missing(Resource::record(&input.name))));
         }
     }
     for claim in &spec.claims {
         if claim_is_blocked(view, claim)? {
-            return Ok(Some(Obstacle::Taken(Place::of(claim.space, &claim.name))));
+            return Ok(Some(Obstacle::Taken(Resource::of(claim.space, &claim.name))));
         }
     }
     Ok(None)

@@ -137,14 +137,14 @@ impl State {
 
 /// Where a run can be parked or stand in line: a name in one of the claim spaces, or its record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct Resource {
     /// A claim space, or none for the record of a data name.
     pub space: Option<Space>,
     /// The name.
     pub name: Name,
 }
 
-impl Place {
+impl Resource {
     /// The name within a claim space.
     pub fn of(space: Space, name: &Name) -> Self {
         Self { space: Some(space), name: name.clone() }
@@ -229,7 +229,7 @@ pub struct Run {
     /// The versions of its inputs at the grant, in the order of its claims.
     pub input_versions: Vec<Token>,
     /// The one obstacle it waits at.
-    pub parked: Option<Place>,
+    pub parked: Option<Resource>,
 }
 
 impl Run {

@@ -9,7 +9,7 @@ use crate::origin::{Holder, Origin};
 use crate::record::Input;
 use crate::run::{Outcome, Run, State};
 use crate::spec::Spec;
-use crate::world::Life;
+use crate::world::LivenessId;
 
 /// One atomic change of a namespace.
 #[derive(Debug, Clone)]
@@ -17,7 +17,7 @@ pub enum Step {
     /// Asks for claims. Repeated with the same attempt it answers the attempt's current state.
     Acquire(Acquire),
     /// Takes over a grant that was handed to a waiting run, or brings a silent run back to its ticket.
-    Claim {
+    Accept {
         /// The run.
         attempt: Attempt,
         /// Its process.
@@ -121,7 +121,7 @@ impl Step {
     pub(crate) fn client(&self) -> Option<ClientId> {
         match self {
             Self::Acquire(request) => Some(request.holder.client),
-            Self::Claim { holder, .. } => Some(holder.client),
+            Self::Accept { holder, .. } => Some(holder.client),
             Self::Heartbeat { client, .. } => Some(*client),
             _ => None,
         }
@@ -287,7 +287,7 @@ pub enum Standing {
         /// As in [`Waiting::present`].
         present: bool,
     },
-    /// It was handed its claims and must say [`Step::Claim`] before it begins.
+    /// It was handed its claims and must say [`Step::Accept`] before it begins.
     Granted {
         /// The grant's token.
         token: Token,
@@ -315,7 +315,7 @@ pub struct Waiting {
     /// What is in the way.
     pub blocked: Blocked,
     /// The processes whose death would let it move up, for whoever can probe them.
-    pub probe: Vec<(Ticket, Life)>,
+    pub probe: Vec<(Ticket, LivenessId)>,
     /// In how many milliseconds to look again, if nothing is heard: only for the oldest waiter of a name.
     pub look_again_ms: Option<u64>,
 }
@@ -369,7 +369,7 @@ pub enum Finished {
     /// Older work is left over that comes first: ask again at once.
     AskAgain,
     /// It waits, or was handed its claims and has not claimed them.
-    NotClaimed,
+    NotAccepted,
     /// No such run is known.
     NotFound,
 }

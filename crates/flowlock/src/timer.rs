@@ -17,11 +17,11 @@ const NAP: Duration = Duration::from_millis(10);
 /// The timer of a connection. There is no thread until there is something to wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
-    room: Arc<Room>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
-struct Room {
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -36,37 +36,37 @@ struct State {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        lock(&self.room.state).closed = true;
-        self.room.changed.notify_all();
+        lock(&self.shared.state).closed = true;
+        self.shared.changed.notify_all();
     }
 }
 
 impl Timer {
     /// Completes at `at`.
     pub(crate) fn sleep_until(&self, at: Instant) -> Sleep<'_> {
-        let mut state = lock(&self.room.state);
+        let mut state = lock(&self.shared.state);
         state.count += 1;
         Sleep { timer: self, key: (at, state.count) }
     }
 
     /// Whether there is a thread that wakes the task.
     fn wakes(&self, key: (Instant, u64), waker: Waker) -> bool {
-        let mut state = lock(&self.room.state);
+        let mut state = lock(&self.shared.state);
         let is_first = state.alarms.first_key_value().is_none_or(|(first, _)| key < *first);
         state.alarms.insert(key, waker);
         if std::mem::replace(&mut state.running, true) {
             if is_first {
-                self.room.changed.notify_all();
+                self.shared.changed.notify_all();
             }
             return true;
         }
         drop(state);
-        let room = self.room.clone();
+        let shared = self.shared.clone();
         let spawned =
-            std::thread::Builder::new().name("flowlock-timer".into()).spawn(move || room.wake_all());
+            std::thread::Builder::new().name("flowlock-timer".into()).spawn(move || shared.wake_all());
         if let Err(error) = &spawned {
             tracing::debug!(%error, "cannot start the thread that wakes tasks");
-            lock(&self.room.state).running = false;
+            lock(&self.shared.state).running = false;
         }
         spawned.is_ok()
     }
@@ -97,12 +97,12 @@ impl Future for Sleep<'_> {
 impl Drop for Sleep<'_> {
     fn drop(&mut self) {
         // Dropped outside of the lock: a waker may hold the last handle of a task.
-        let waker = lock(&self.timer.room.state).alarms.remove(&self.key);
+        let waker = lock(&self.timer.shared.state).alarms.remove(&self.key);
         drop(waker);
     }
 }
 
-impl Room {
+impl Shared {
     fn wake_all(&self) {
         let mut state = lock(&self.state);
         let mut idle_until = later(Instant::now(), IDLE);
@@ -165,7 +165,7 @@ mod tests {
         assert!(Pin::new(&mut soon).poll(&mut context).is_ready());
         assert!(told.recv_timeout(Duration::from_millis(50)).is_err());
         drop(late);
-        assert!(lock(&timer.room.state).alarms.is_empty());
+        assert!(lock(&timer.shared.state).alarms.is_empty());
         assert_eq!(tell.0.load(Ordering::SeqCst), 1);
     }
 }

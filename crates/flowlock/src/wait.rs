@@ -1,26 +1,26 @@
-//! Waiting: a run in line, and the desk that listens for all waiting runs of a connection.
+//! [`Pending`]: a run that waits for its grant.
 
 use std::sync::{Arc, PoisonError};
 #[cfg(feature = "async")]
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::at_exit::Left;
 use crate::blocker::Blocked;
 use crate::connection::Connection;
-use crate::desk::{Desk, HEARTBEAT};
 use crate::endings::{Ending, How};
 use crate::error::{Error, refusal};
 use crate::grant::Grant;
-use crate::held::Renewal;
 use crate::id::{Attempt, Nonce};
-use crate::left::Left;
+use crate::lease::Renewal;
 use crate::name::RunId;
 use crate::run::{Outcome, State};
-use crate::seat::{Seat, SeatState};
 use crate::spec::Spec;
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step, Waiting};
 use crate::store::{Limits, StoreError};
 use crate::sync::lock;
+use crate::waiter::{Waiter, WaiterState};
+use crate::waiters::{HEARTBEAT, Waiters};
 use crate::world::{later, millis};
 
 /// "Still waiting" is logged after this time, and then at the longer one.
@@ -69,7 +69,7 @@ pub struct Pending {
     attempt: Attempt,
     spec: Arc<Spec>,
     renewal: Renewal,
-    seat: Arc<Seat>,
+    waiter: Arc<Waiter>,
     begun: Instant,
     until: Option<Instant>,
     next_log: Instant,
@@ -98,21 +98,21 @@ impl Waiting {
 ///
 /// let flowlock = Flowlock::open("memory:")?;
 /// let Begun::Waiting(mut pending) = flowlock.job("report").input("sales").begin()? else { unreachable!() };
-/// let ringer = pending.ringer();
-/// std::thread::spawn(move || ringer.ring()); // e.g. from a signal handler's thread
+/// let interrupter = pending.interrupter();
+/// std::thread::spawn(move || interrupter.interrupt()); // e.g. from a signal handler's thread
 /// assert!(matches!(pending.wait(Duration::from_secs(60))?, Progress::Waiting));
 /// pending.cancel()?;
 /// # Ok::<(), flowlock::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Ringer {
-    seat: Arc<Seat>,
+pub struct Interrupter {
+    waiter: Arc<Waiter>,
 }
 
-impl Ringer {
+impl Interrupter {
     /// Ends the wait that is under way, or the next one, with [`Progress::Waiting`].
-    pub fn ring(&self) {
-        self.seat.update(|state| state.rung = true);
+    pub fn interrupt(&self) {
+        self.waiter.update(|state| state.interrupted = true);
     }
 }
 
@@ -126,12 +126,25 @@ impl Pending {
         renewal: Renewal,
     ) -> Self {
         let connection = connection.clone();
-        let seat = Arc::new(Seat::new(waiting));
-        connection.listen().seat(&attempt.id, &seat);
+        let waiter = Arc::new(Waiter::new(waiting));
+        connection.listen().waiter(&attempt.id, &waiter);
         let begun = Instant::now();
         let (until, next_log) = (wait.map(|wait| later(begun, wait)), begun + FIRST_LOG);
         let (asked, away, over, sent_ms) = (begun, false, false, 0);
-        Self { connection, attempt, spec, renewal, seat, begun, until, next_log, asked, away, over, sent_ms }
+        Self {
+            connection,
+            attempt,
+            spec,
+            renewal,
+            waiter,
+            begun,
+            until,
+            next_log,
+            asked,
+            away,
+            over,
+            sent_ms,
+        }
     }
 
     /// The run.
@@ -142,12 +155,12 @@ impl Pending {
     /// What is in the way, as last heard. Every 5 s the store is asked anew about 16 of this process's waiting runs, in
     /// turn.
     pub fn blocked(&self) -> Blocked {
-        lock(&self.seat.state).waiting.blocked.clone()
+        lock(&self.waiter.state).waiting.blocked.clone()
     }
 
     /// Whether it waits for an input, or in line.
     pub fn state(&self) -> State {
-        lock(&self.seat.state).waiting.state
+        lock(&self.waiter.state).waiting.state
     }
 
     /// When its wait ends; none if it waits for ever.
@@ -156,8 +169,8 @@ impl Pending {
     }
 
     /// A handle that ends [`wait`](Self::wait) early, from another thread.
-    pub fn ringer(&self) -> Ringer {
-        Ringer { seat: self.seat.clone() }
+    pub fn interrupter(&self) -> Interrupter {
+        Interrupter { waiter: self.waiter.clone() }
     }
 
     /// Waits for the grant, at most so long.
@@ -179,7 +192,7 @@ impl Pending {
                 }
                 if self.away {
                     std::thread::sleep(self.rest());
-                    self.seat.tell();
+                    self.waiter.tell();
                 }
                 // A store that is away is news without end; the caller may want its thread back all the same.
                 if self.take_ring() || end <= Instant::now() && !self.is_over() {
@@ -251,17 +264,17 @@ impl Pending {
             let alone = self.looks_for_itself();
             let ends = [Some(end), self.until, Some(self.next_log), alone];
             let end = ends.into_iter().flatten().min().unwrap_or(end);
-            let mut state = lock(&self.seat.state);
-            let quiet = |state: &mut SeatState| !state.news && !state.rung;
+            let mut state = lock(&self.waiter.state);
+            let quiet = |state: &mut WaiterState| !state.news && !state.interrupted;
             let left = end.saturating_duration_since(now);
             state = self
-                .seat
+                .waiter
                 .changed
                 .wait_timeout_while(state, left, quiet)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
             let now = Instant::now();
-            if state.news || state.rung {
+            if state.news || state.interrupted {
                 return std::mem::take(&mut state.news);
             }
             drop(state);
@@ -274,14 +287,14 @@ impl Pending {
         }
     }
 
-    /// When to ask the store although nothing was heard: never while the desk listens.
+    /// When to ask the store although nothing was heard: never while the waiters' thread listens.
     pub(crate) fn looks_for_itself(&self) -> Option<Instant> {
-        let is_attended = self.connection.desk().is_some_and(Desk::is_attended);
-        (!is_attended).then_some(self.asked + HEARTBEAT)
+        let has_thread = self.connection.waiters().is_some_and(Waiters::has_thread);
+        (!has_thread).then_some(self.asked + HEARTBEAT)
     }
 
     fn take_ring(&self) -> bool {
-        std::mem::take(&mut lock(&self.seat.state).rung)
+        std::mem::take(&mut lock(&self.waiter.state).interrupted)
     }
 
     /// Asks the store where the run stands, which claims the grant if there is one.
@@ -299,7 +312,7 @@ impl Pending {
         loop {
             let sent_ms = crate::world::boot_now_ms();
             let holder = self.connection.holder()?;
-            let claim = Step::Claim { attempt: self.attempt.clone(), holder };
+            let claim = Step::Accept { attempt: self.attempt.clone(), holder };
             let answer = match self.connection.step_within(&claim, limits)? {
                 // Another, or an older, store does not know it: it stands in line anew, at the end.
                 Answer::NotFound if !self.is_over() => {
@@ -310,7 +323,7 @@ impl Pending {
             };
             match answer {
                 Answer::Standing(Standing::Running(running)) => {
-                    self.leave_desk();
+                    self.leave_waiters();
                     let spec = self.spec.clone();
                     return Ok(Some(Grant::new(
                         &self.connection,
@@ -322,9 +335,9 @@ impl Pending {
                     )));
                 }
                 Answer::Standing(Standing::Waiting(waiting)) => {
-                    self.seat.set_waiting(waiting);
-                    if let Some(desk) = self.connection.desk() {
-                        desk.hurry();
+                    self.waiter.set_waiting(waiting);
+                    if let Some(waiters) = self.connection.waiters() {
+                        waiters.hurry();
                     }
                     return Ok(None);
                 }
@@ -340,7 +353,7 @@ impl Pending {
                     return Err(self.ended(outcome, blocked));
                 }
                 Answer::Invalid(Invalid::RunIdInUse) => {
-                    self.leave_desk();
+                    self.leave_waiters();
                     return Err(Error::RunIdInUse { run: self.attempt.id.clone() });
                 }
                 // The store's clock may have been set: its answer has just told what it is now.
@@ -370,7 +383,7 @@ impl Pending {
     }
 
     fn ended(&mut self, outcome: Outcome, blocked: Option<Blocked>) -> Error {
-        self.leave_desk();
+        self.leave_waiters();
         if outcome == Outcome::TimedOut {
             return self.timed_out();
         }
@@ -401,7 +414,7 @@ impl Pending {
         if self.over {
             return Ok(());
         }
-        self.leave_desk();
+        self.leave_waiters();
         let patience = match () {
             () if self.connection.is_interrupted() => self.connection.last_word(),
             // A store that just took all the time there was is not waited for once more.
@@ -411,23 +424,23 @@ impl Pending {
         Ok(self.connection.withdraw(&self.attempt, self.sent_ms, patience)?)
     }
 
-    fn leave_desk(&mut self) {
+    fn leave_waiters(&mut self) {
         self.over = true;
-        if let Some(desk) = self.connection.desk() {
-            desk.leave(&self.attempt.id);
+        if let Some(waiters) = self.connection.waiters() {
+            waiters.leave(&self.attempt.id);
         }
     }
 
     /// Makes it ask.
     #[cfg(feature = "async")]
     pub(crate) fn tell(&self) {
-        self.seat.tell();
+        self.waiter.tell();
     }
 
     /// Registers an async task to be woken by the next news.
     #[cfg(feature = "async")]
     pub(crate) fn poll_news(&self, waker: &Waker) -> bool {
-        let mut state = lock(&self.seat.state);
+        let mut state = lock(&self.waiter.state);
         if std::mem::take(&mut state.news) {
             return true;
         }
@@ -441,7 +454,7 @@ impl Drop for Pending {
         if self.over {
             return;
         }
-        self.leave_desk();
+        self.leave_waiters();
         let until = later(Instant::now(), Duration::from_millis(self.spec.lease_ms));
         let (attempt, how) = (self.attempt.clone(), How::Withdraw { sent_ms: self.sent_ms });
         // The process does not wait at its end for a store that is away already.
@@ -486,11 +499,11 @@ mod tests {
         let is_present = || theirs.run(second.run_id()).unwrap().unwrap().run.present;
         assert!(!is_present());
         // The next heartbeat, now; those of whom nothing was said for longest come first.
-        lock(&second.seat.state).explained = Instant::now();
-        lock(&others.last().unwrap_or(&second).seat.state).look_again = Some(Instant::now());
-        ours.connection.desk().unwrap().hurry();
+        lock(&second.waiter.state).explained = Instant::now();
+        lock(&others.last().unwrap_or(&second).waiter.state).look_again = Some(Instant::now());
+        ours.connection.waiters().unwrap().hurry();
         let until = Instant::now() + Duration::from_secs(4);
-        while !lock(&second.seat.state).news {
+        while !lock(&second.waiter.state).news {
             assert!(Instant::now() < until, "it was not told to ask for itself");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -522,7 +535,7 @@ mod tests {
         assert_eq!(state(for_ever.run_id()), State::Ended(Outcome::TimedOut));
         assert!(state(an_hour.run_id()).is_waiting(), "who set a limit is kept until then");
         for run in [&mut for_ever, &mut an_hour] {
-            run.seat.tell();
+            run.waiter.tell();
             assert!(matches!(run.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
             assert!(state(run.run_id()).is_waiting());
         }

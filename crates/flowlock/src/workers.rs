@@ -28,11 +28,11 @@ type Work = Box<dyn FnOnce() + Send>;
 /// The workers of a connection. There are none until there is work.
 #[derive(Default)]
 pub(crate) struct Workers {
-    room: Arc<Room>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Default)]
-struct Room {
+struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -49,14 +49,14 @@ struct State {
 
 impl std::fmt::Debug for Workers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workers").field("workers", &lock(&self.room.state).workers).finish_non_exhaustive()
+        f.debug_struct("Workers").field("workers", &lock(&self.shared.state).workers).finish_non_exhaustive()
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        lock(&self.room.state).closed = true;
-        self.room.changed.notify_all();
+        lock(&self.shared.state).closed = true;
+        self.shared.changed.notify_all();
     }
 }
 
@@ -67,7 +67,7 @@ impl Workers {
     /// # Errors
     /// If it came to a worker too late.
     pub(crate) fn until(&self, called: Instant, patience: Duration) -> Result<Instant, StoreError> {
-        let answered = lock(&self.room.state).answered;
+        let answered = lock(&self.shared.state).answered;
         let until = later(answered.map_or(called, |at| at.max(called)), patience);
         let waited = called.elapsed();
         if until > Instant::now() || waited < SOON {
@@ -83,24 +83,24 @@ impl Workers {
     /// Notes that the store answered, if it did.
     pub(crate) fn has_seen<T>(&self, answer: &Result<T, Error>) {
         if answer.is_ok() {
-            lock(&self.room.state).answered = Some(Instant::now());
+            lock(&self.shared.state).answered = Some(Instant::now());
         }
     }
 
     /// Has `work`, which must not panic, done by a worker. If none can be started it is done here.
     pub(crate) fn carry_out(&self, work: Work) {
-        let mut state = lock(&self.room.state);
+        let mut state = lock(&self.shared.state);
         state.queue.push_back(work);
         if state.idle >= state.queue.len() || state.workers >= MOST {
-            self.room.changed.notify_one();
+            self.shared.changed.notify_one();
             return;
         }
         state.workers += 1;
         drop(state);
-        let room = self.room.clone();
-        let spawned = std::thread::Builder::new().name("flowlock-async".into()).spawn(move || room.work());
+        let shared = self.shared.clone();
+        let spawned = std::thread::Builder::new().name("flowlock-async".into()).spawn(move || shared.work());
         let Err(error) = spawned else { return };
-        let mut state = lock(&self.room.state);
+        let mut state = lock(&self.shared.state);
         state.workers -= 1;
         if state.workers > 0 {
             return;
@@ -109,12 +109,12 @@ impl Workers {
         while let Some(work) = state.queue.pop_front() {
             drop(state);
             work();
-            state = lock(&self.room.state);
+            state = lock(&self.shared.state);
         }
     }
 }
 
-impl Room {
+impl Shared {
     fn work(&self) {
         let mut state = lock(&self.state);
         loop {

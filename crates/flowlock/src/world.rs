@@ -20,7 +20,7 @@ pub struct Now {
 /// The number of a liveness lock: held by a living process, probed by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Life(pub u64);
+pub struct LivenessId(pub u64);
 
 /// What a store asks of the machine it runs on. Tests put their own in its place.
 pub trait World: Debug + Send + Sync {
@@ -29,7 +29,7 @@ pub trait World: Debug + Send + Sync {
     /// Names this boot of this machine. After a reboot every grant is void.
     fn boot_id(&self) -> String;
     /// Whether some process still holds this liveness lock.
-    fn is_alive(&self, life: Life) -> bool;
+    fn is_alive(&self, liveness: LivenessId) -> bool;
     /// How much work one step may do.
     fn bounds(&self) -> Bounds {
         Bounds::default()

@@ -30,7 +30,7 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) dates: DateFlags,
     /// Print JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -51,9 +51,9 @@ struct NameJson {
 
 /// Exits 0 if all are written and young enough, 1 if one is not, 69 if the store cannot be asked.
 pub(crate) fn check(global: &Global, args: &CheckArgs) -> Result<u8, Failure> {
-    let (door, names) = opened(global, &args.names, &args.dates).map_err(unreachable)?;
+    let (context, names) = opened(global, &args.names, &args.dates).map_err(unreachable)?;
     let names: Vec<Name> = names.iter().map(|name| Name::parse(name)).collect::<Result<_, _>>()?;
-    let seen = door.flowlock.names(&names).map_err(|error| unreachable(door.failure(error)))?;
+    let seen = context.flowlock.names(&names).map_err(|error| unreachable(context.failure(error)))?;
     let problems: Vec<_> = seen.iter().map(|name| problem(name, args.max_age)).collect();
     let ok = problems.iter().all(Option::is_none);
     if args.json {
@@ -67,7 +67,7 @@ pub(crate) fn check(global: &Global, args: &CheckArgs) -> Result<u8, Failure> {
     } else {
         for (seen, problem) in seen.iter().zip(&problems) {
             if let Some(problem) = problem {
-                let hint = hint::of_name(&door.flowlock, seen);
+                let hint = hint::of_name(&context.flowlock, seen);
                 terminal::print(&format!("{}: {}{hint}\n", seen.name, shown(problem)))?;
             }
         }

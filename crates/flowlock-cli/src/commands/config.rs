@@ -6,7 +6,7 @@ use flowlock::store::without_password;
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::door::Settings;
+use crate::context::Settings;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table};
@@ -27,7 +27,7 @@ enum Subcommands {
         #[arg(long)]
         origin: bool,
         /// Print JSON
-        #[arg(long, help_heading = "Talk")]
+        #[arg(long, help_heading = "WaitProgress")]
         json: bool,
     },
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::confirm::confirmed;
 use crate::args::{Global, values};
-use crate::door::Door;
+use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table, shown};
@@ -41,7 +41,7 @@ enum Subcommands {
 #[derive(Debug, Args)]
 struct ListArgs {
     /// Print JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     json: bool,
 }
 
@@ -88,14 +88,14 @@ struct NamespaceJson {
 
 /// Lists all namespaces of the store.
 fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
-    let door = Door::open(global)?;
-    let all = door.flowlock.namespaces().map_err(|error| door.failure(error))?;
+    let context = Context::open(global)?;
+    let all = context.flowlock.namespaces().map_err(|error| context.failure(error))?;
     if args.json {
         let namespaces = all.iter().map(|(namespace, seen)| as_json(namespace, seen.as_ref())).collect();
-        let store = door.place.store.clone();
+        let store = context.place.store.clone();
         terminal::print_json(&NamespacesJson { version: json::VERSION, store, namespaces })?;
     } else if all.is_empty() {
-        terminal::say(&format!("nothing is in store {}", shown(&door.place.store)));
+        terminal::say(&format!("nothing is in store {}", shown(&context.place.store)));
     } else {
         terminal::print(&table(&all).text(Screen::detect()))?;
     }
@@ -136,41 +136,41 @@ fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
         Namespace::parse(name).map_err(Error::from)?;
     }
     for name in &args.names {
-        let door = Door::open(&Global { namespace: Some(name.clone()), ..global.clone() })?;
-        remove(global, args, &door)?;
+        let context = Context::open(&Global { namespace: Some(name.clone()), ..global.clone() })?;
+        remove(global, args, &context)?;
     }
     Ok(exit::OK)
 }
 
-fn remove(global: &Global, args: &RmArgs, door: &Door) -> Result<(), Failure> {
-    let page = door.flowlock.view(&View::Namespace).map_err(|error| door.failure(error))?;
+fn remove(global: &Global, args: &RmArgs, context: &Context) -> Result<(), Failure> {
+    let page = context.flowlock.view(&View::Namespace).map_err(|error| context.failure(error))?;
     let seen = match page.content {
         Content::Namespace(Some(seen)) if seen.removed.is_none() => seen,
         Content::Namespace(seen) => {
-            say_it_is_not_there(global, door, seen);
+            say_it_is_not_there(global, context, seen);
             return Ok(());
         }
         _ => return Ok(()),
     };
     if !seen.is_empty() {
-        let message = format!("{} is not empty: it has {}", named(door), counted(&seen));
-        return Err(Failure::new(exit::BUSY, "busy", message).at(&door.place));
+        let message = format!("{} is not empty: it has {}", named(context), counted(&seen));
+        return Err(Failure::new(exit::BUSY, "busy", message).at(&context.place));
     }
     if !args.yes {
         let ago = times::relative(seen.seen_us, seen.last_used_us);
-        let about = format!("{} is empty, was used last {ago}, and has {}", named(door), counted(&seen));
+        let about = format!("{} is empty, was used last {ago}, and has {}", named(context), counted(&seen));
         if !confirmed("namespaces rm", &[about], "Remove it?")? {
             return Err(Failure::new(exit::NO, "declined", "left alone"));
         }
     }
-    if !door.flowlock.remove_namespace().map_err(|error| door.failure(error))? {
-        say_it_is_not_there(global, door, None);
+    if !context.flowlock.remove_namespace().map_err(|error| context.failure(error))? {
+        say_it_is_not_there(global, context, None);
     }
     Ok(())
 }
 
-fn named(door: &Door) -> String {
-    format!("namespace {}", shown(&door.place.namespace))
+fn named(context: &Context) -> String {
+    format!("namespace {}", shown(&context.place.namespace))
 }
 
 fn counted(seen: &NamespaceSeen) -> String {
@@ -185,10 +185,10 @@ fn counted(seen: &NamespaceSeen) -> String {
     )
 }
 
-fn say_it_is_not_there(global: &Global, door: &Door, seen: Option<NamespaceSeen>) {
+fn say_it_is_not_there(global: &Global, context: &Context, seen: Option<NamespaceSeen>) {
     if !global.quiet {
         let by = seen.and_then(|seen| seen.removed).map(|by| format!(": it was removed by {by}"));
-        let said = format!("there is no namespace {}", shown(&door.place.namespace));
-        terminal::say(&format!("{said}{} ({})", by.unwrap_or_default(), door.place));
+        let said = format!("there is no namespace {}", shown(&context.place.namespace));
+        terminal::say(&format!("{said}{} ({})", by.unwrap_or_default(), context.place));
     }
 }

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::args::{Global, values};
-use crate::door::{Door, Settings};
+use crate::context::{Context, Settings};
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::request;
@@ -26,7 +26,7 @@ pub(crate) struct OneRunArgs {
     #[arg(value_name = "RUN", value_parser = values::text())]
     pub(crate) run: String,
     /// Print the outcome as JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "TEXT", value_parser = values::text())]
     pub(crate) note: Option<String>,
     /// Print the outcome as JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "RUN", env = "FLOWLOCK_RUN_ID", hide_env_values = true, value_parser = values::text())]
     pub(crate) run: String,
     /// Print the outcome as JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -118,8 +118,9 @@ impl<'a> Answer<'a> {
 /// Renews once.
 pub(crate) fn refresh(global: &Global, args: &OneRunArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
-    let door = Door::open(global)?;
-    let Renewed { lease_left, late } = door.flowlock.refresh(&run).map_err(|error| door.failure(error))?;
+    let context = Context::open(global)?;
+    let Renewed { lease_left, late } =
+        context.flowlock.refresh(&run).map_err(|error| context.failure(error))?;
     if late && !global.quiet && !args.json {
         tell_late(&run, "it holds them again");
     }
@@ -131,10 +132,12 @@ pub(crate) fn refresh(global: &Global, args: &OneRunArgs) -> Result<u8, Failure>
 pub(crate) fn commit(global: &Global, args: &CommitArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     request::check_note(args.note.as_deref())?;
-    let door = Door::open(global)?;
+    let context = Context::open(global)?;
     let again = format!("ask again with `flowlock commit {run}`");
-    let late =
-        door.flowlock.commit(&run, args.note.as_deref()).map_err(|error| door.unknown(error, &again))?;
+    let late = context
+        .flowlock
+        .commit(&run, args.note.as_deref())
+        .map_err(|error| context.unknown(error, &again))?;
     if late && !global.quiet && !args.json {
         tell_late(&run, "it is committed");
     }
@@ -149,22 +152,22 @@ fn tell_late(run: &RunId, so: &str) {
 /// Ends a run badly.
 pub(crate) fn fail(global: &Global, args: &OneRunArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
-    let door = Door::open(global)?;
+    let context = Context::open(global)?;
     let again = format!("ask again with `flowlock fail {run}`");
-    door.flowlock.fail(&run).map_err(|error| door.unknown(error, &again))?;
+    context.flowlock.fail(&run).map_err(|error| context.unknown(error, &again))?;
     Ok(Answer::new(&run, "failed").give(args.json))
 }
 
 /// Asks whether a run holds its names.
 pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
-    let door = Door::open(global)?;
-    match door.flowlock.verify(&run) {
+    let context = Context::open(global)?;
+    match context.flowlock.verify(&run) {
         Ok(token) => {
             Ok(Answer { token: Some(json::token(token)), ..Answer::new(&run, "running") }.give(args.json))
         }
         Err(error) => {
-            let failure = door.failure(error);
+            let failure = context.failure(error);
             Answer::new(&run, failure.outcome).give(args.json);
             Err(failure)
         }
@@ -174,18 +177,18 @@ pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<u8, Failure> 
 /// Renews until a signal comes, or the run is over.
 pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
-    let (door, mut signals) = match waiting::open(&Arc::new(Settings::read(global)?), global) {
+    let (context, mut signals) = match waiting::open(&Arc::new(Settings::read(global)?), global) {
         // It renews until a signal comes, and one came: a step of a build may be over before the store is open.
         Err(failure) if failure.outcome == "cancelled" => return Ok(exit::OK),
         opened => opened?,
     };
     crate::log::begin();
-    let seen = match door.flowlock.run(&run) {
+    let seen = match context.flowlock.run(&run) {
         // Nobody waits for the answer any more.
         Err(_) if signals.take_what_interrupted().is_some() => return Ok(exit::OK),
-        seen => seen.map_err(|error| door.failure(error))?,
+        seen => seen.map_err(|error| context.failure(error))?,
     };
-    let seen = seen.ok_or_else(|| door.failure(Error::NoSuchRun { run: run.clone() }))?;
+    let seen = seen.ok_or_else(|| context.failure(Error::NoSuchRun { run: run.clone() }))?;
     let lease = Duration::from_millis(seen.run.spec.lease_ms);
     let every = args.every.unwrap_or(lease / 3);
     if every >= lease {
@@ -197,7 +200,7 @@ pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
     let mut deadline = boot_clock() + left;
     loop {
         let mut pause = every;
-        match door.flowlock.refresh(&run) {
+        match context.flowlock.refresh(&run) {
             Ok(renewed) => deadline = boot_clock() + renewed.lease_left,
             Err(Error::Over { .. }) => return Ok(exit::OK),
             Err(Error::Store(_)) if signals.take_what_interrupted().is_some() => return Ok(exit::OK),
@@ -205,7 +208,7 @@ pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
                 pause = every.min(AFTER_TROUBLE);
                 tracing::warn!(%error, "could not renew; trying again until the lease is over");
             }
-            Err(error) => return Err(door.failure(error)),
+            Err(error) => return Err(context.failure(error)),
         }
         if sleep(&mut signals, pause)? {
             return Ok(exit::OK);

@@ -9,7 +9,7 @@ use flowlock::store::{Content, View};
 use flowlock::{Creation, Name, Record, RecordState};
 
 use crate::args::{DateFlags, Global, values};
-use crate::door::{Door, Settings};
+use crate::context::{Context, Settings};
 use crate::exit::{self, Failure};
 use crate::json::{self, RecordJson};
 use crate::request;
@@ -50,7 +50,7 @@ struct ListArgs {
     #[arg(value_name = "PATTERN", value_parser = values::text())]
     pattern: Option<String>,
     /// Print JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     json: bool,
 }
 
@@ -104,23 +104,23 @@ const HOW_TO_LOOK: &str = "`flowlock outputs` shows what is recorded";
 
 /// Lists the records that match.
 fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
-    let door = Door::open(global)?;
+    let context = Context::open(global)?;
     let pattern = args.pattern.as_deref().unwrap_or("*");
-    let pages = Matching { door: &door, pattern, after: None, is_over: false };
+    let pages = Matching { context: &context, pattern, after: None, is_over: false };
     let any = if args.json {
         print_json(pages, std::io::stdout().lock(), Reader::detect())?
     } else {
         print_table(pages, std::io::stdout().lock(), Screen::detect())?
     };
     if !any && !args.json {
-        terminal::say(&format!("no output matches {} ({})", terminal::shown(pattern), door.place));
+        terminal::say(&format!("no output matches {} ({})", terminal::shown(pattern), context.place));
     }
     Ok(exit::OK)
 }
 
 /// The records that match a pattern, by pages: a store may have more of them than fit into memory.
 struct Matching<'a> {
-    door: &'a Door,
+    context: &'a Context,
     pattern: &'a str,
     after: Option<Name>,
     is_over: bool,
@@ -131,7 +131,7 @@ impl Matching<'_> {
         let pattern = self.pattern;
         let prefix = pattern[..pattern.find(['*', '?']).unwrap_or(pattern.len())].to_owned();
         let view = View::Records { prefix, after: self.after.take(), limit: PAGE };
-        let page = self.door.flowlock.view(&view).map_err(|error| self.door.failure(error))?;
+        let page = self.context.flowlock.view(&view).map_err(|error| self.context.failure(error))?;
         let Content::Records(mut records, next) = page.content else {
             self.is_over = true;
             return Ok(Vec::new());
@@ -238,25 +238,25 @@ fn add(table: &mut Table, record: &Record) {
 /// Marks names as written.
 fn create(global: &Global, args: &CreateArgs) -> Result<u8, Failure> {
     request::check_note(args.note.as_deref())?;
-    let (door, names) = opened(global, &args.names, &args.dates)?;
+    let (context, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let creation = Creation {
         record_life: args.output_duration,
         note: args.note.clone(),
         holders: holders(args.break_holders),
     };
-    door.flowlock.create(&names, creation).map_err(|error| door.unknown(error, HOW_TO_LOOK))?;
+    context.flowlock.create(&names, creation).map_err(|error| context.unknown(error, HOW_TO_LOOK))?;
     Ok(exit::OK)
 }
 
 /// Forgets that names were written. That one was not is worth a word, and no failure.
 fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
-    let (door, names) = opened(global, &args.names, &args.dates)?;
+    let (context, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let removed = door.flowlock.remove(&names, holders(args.break_holders));
-    let removed = removed.map_err(|error| door.unknown(error, HOW_TO_LOOK))?;
+    let removed = context.flowlock.remove(&names, holders(args.break_holders));
+    let removed = removed.map_err(|error| context.unknown(error, HOW_TO_LOOK))?;
     if !removed && !global.quiet {
-        terminal::say(&format!("there was no record to remove ({})", door.place));
+        terminal::say(&format!("there was no record to remove ({})", context.place));
     }
     Ok(exit::OK)
 }
@@ -270,7 +270,7 @@ pub(super) fn opened(
     global: &Global,
     names: &[String],
     dates: &DateFlags,
-) -> Result<(Door, Vec<String>), Failure> {
+) -> Result<(Context, Vec<String>), Failure> {
     let settings = Settings::read(global)?;
     let names = request::fill(names, &settings.dates(dates)?)?;
     Ok((settings.open()?, names))

@@ -8,7 +8,7 @@ use flowlock::{JobName, RunId};
 use serde::Serialize;
 
 use crate::args::{ClaimFlags, DateFlags, Global, IfWritten, RequestFlags, values};
-use crate::door::Settings;
+use crate::context::Settings;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::request::{self, Names};
@@ -35,7 +35,7 @@ pub(crate) struct StartArgs {
     #[command(flatten)]
     pub(crate) dates: DateFlags,
     /// Print JSON instead of the bare run id
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -68,17 +68,17 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     if names.is_empty() {
         return Err(Failure::usage("nothing is claimed; give -i, -o, -l, --lock-shared, --slot or --single"));
     }
-    let (door, mut signals) = waiting::open(&settings, global)?;
+    let (context, mut signals) = waiting::open(&settings, global)?;
     let mut job =
-        request::job(&door.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
+        request::job(&context.flowlock, &name, names, &args.request)?.lease(args.duration).fixed_lease();
     if let Some(most) = args.request.max_runtime {
         job = job.max_runtime(most);
     }
     let wanted = Wanted { job: job.run_id(id.as_str()), name, id };
     let granted = if args.request.is_a_try() {
-        waiting::once(&wanted, &door, &mut signals, global)
+        waiting::once(&wanted, &context, &mut signals, global)
     } else {
-        waiting::acquire(&wanted, &door, &mut signals, global)
+        waiting::acquire(&wanted, &context, &mut signals, global)
     };
     let grant = match granted {
         Err(failure) if failure.outcome == "output_exists" && args.request.if_written == IfWritten::Skip => {
@@ -88,7 +88,8 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         granted => granted?,
     };
     let (token, parent) = (grant.token(), grant.as_parent());
-    let run = grant.detach().map_err(|error| waiting::not_begun(error, &wanted.id, &door, &mut signals))?;
+    let run =
+        grant.detach().map_err(|error| waiting::not_begun(error, &wanted.id, &context, &mut signals))?;
     let printed = if args.json {
         terminal::print_json(&Started {
             version: json::VERSION,
@@ -103,9 +104,9 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     };
     if let Err(error) = printed {
         // Whoever started it did not learn its id, and so could not end it.
-        let failed = door.flowlock.fail(&run);
+        let failed = context.flowlock.fail(&run);
         let advice = format!("end it with `flowlock fail {run}`");
-        failed.map_err(|error| door.unknown(error, &format!("{run} was started; {advice}")))?;
+        failed.map_err(|error| context.unknown(error, &format!("{run} was started; {advice}")))?;
         terminal::say_not_told(&format!("{run} was ended again"), "its id", &error);
         return Err(Failure { message: String::new(), ..error.into() });
     }

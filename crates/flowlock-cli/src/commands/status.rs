@@ -9,7 +9,7 @@ use flowlock::{Mode, Run, Space};
 use serde::Serialize;
 
 use crate::args::Global;
-use crate::door::Door;
+use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::json::{self, RunJson};
 use crate::terminal::{self, Screen, Table, emphasized};
@@ -22,7 +22,7 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// Print JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -40,28 +40,28 @@ struct StatusJson<'a> {
 
 /// Shows all runs that hold or wait.
 pub(crate) fn status(global: &Global, args: &StatusArgs) -> Result<u8, Failure> {
-    let door = Door::open(global)?;
-    let runs = door.flowlock.runs().map_err(|error| door.failure(error))?;
+    let context = Context::open(global)?;
+    let runs = context.flowlock.runs().map_err(|error| context.failure(error))?;
     let (waiting, running): (Vec<_>, Vec<_>) = runs.into_iter().partition(|seen| seen.run.state.is_waiting());
     if args.json {
         let all = |runs: &[Seen]| runs.iter().map(RunJson::new).collect();
         terminal::print_json(&StatusJson {
             version: json::VERSION,
-            store: &door.place.store,
-            namespace: &door.place.namespace,
+            store: &context.place.store,
+            namespace: &context.place.namespace,
             running: all(&running),
             waiting: all(&waiting),
         })?;
     } else {
         let most = if args.all { usize::MAX } else { MOST_SHOWN };
-        terminal::print(&text(&door, &running, &waiting, most))?;
+        terminal::print(&text(&context, &running, &waiting, most))?;
     }
     Ok(exit::OK)
 }
 
-fn text(door: &Door, running: &[Seen], waiting: &[Seen], most: usize) -> String {
+fn text(context: &Context, running: &[Seen], waiting: &[Seen], most: usize) -> String {
     let screen = Screen::detect();
-    let mut text = format!("{}\n", door.place);
+    let mut text = format!("{}\n", context.place);
     if running.is_empty() && waiting.is_empty() {
         text.push_str("\nnothing runs and nothing waits; begin with: flowlock run -o NAME -- COMMAND\n");
         return text;

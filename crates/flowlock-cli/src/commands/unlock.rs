@@ -8,7 +8,7 @@ use flowlock::{Name, RunId, Token};
 
 use super::confirm::confirmed;
 use crate::args::{Global, values};
-use crate::door::Door;
+use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, shown};
@@ -42,17 +42,17 @@ lease ends; with --now at once, although its processes may still be writing.";
 
 /// Shows the holder, asks, and revokes exactly that grant.
 pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> {
-    let door = Door::open(global)?;
-    let Some((seen, token)) = holder(&door, &args.what)? else {
+    let context = Context::open(global)?;
+    let Some((seen, token)) = holder(&context, &args.what)? else {
         let message = format!("nobody holds {}", shown(&args.what));
-        return Err(Failure::new(exit::NO, "not_held", message).at(&door.place));
+        return Err(Failure::new(exit::NO, "not_held", message).at(&context.place));
     };
     if let Some(least) = args.if_older {
         let age = seen.age();
         if age <= least {
             let message =
                 format!("{} holds its names for {} only; left alone", seen.run.attempt.id, times::short(age));
-            return Err(Failure::new(exit::NO, "too_young", message).at(&door.place));
+            return Err(Failure::new(exit::NO, "too_young", message).at(&context.place));
         }
     }
     if !args.yes && !asked(&seen, args.now)? {
@@ -60,11 +60,11 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
     }
     let how = if args.now { flowlock::step::Unlock::Now } else { flowlock::step::Unlock::WhenAcknowledged };
     let run = &seen.run.attempt.id;
-    let unlocked = door.flowlock.unlock(run, token, how);
+    let unlocked = context.flowlock.unlock(run, token, how);
     let look = format!("`flowlock why run:{run}` says whether it still holds them");
-    if !unlocked.map_err(|error| door.unknown(error, &look))? {
+    if !unlocked.map_err(|error| context.unknown(error, &look))? {
         let message = format!("{run} ended in the meantime; nothing was done");
-        return Err(Failure::new(exit::NO, "not_held", message).at(&door.place));
+        return Err(Failure::new(exit::NO, "not_held", message).at(&context.place));
     }
     if !global.quiet {
         terminal::say(&what_follows(&seen, args.now));
@@ -73,18 +73,18 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
 }
 
 /// The one run that holds `what`: a run id, or a name in any space. If it could be either, the user has to say which.
-fn holder(door: &Door, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
+fn holder(context: &Context, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
     let (run, name) = match what.split_once(':') {
         Some(("run", run)) => (Some(run), None),
         Some(("name", name)) => (None, Some(name)),
         _ => (Some(what), Some(what)),
     };
     let run = match run {
-        Some(run) => holding(door, &RunId::parse(run)?)?,
+        Some(run) => holding(context, &RunId::parse(run)?)?,
         None => None,
     };
     let Some(name) = name else { return Ok(run) };
-    let seen = door.flowlock.names(&[Name::parse(name)?]).map_err(|error| door.failure(error))?;
+    let seen = context.flowlock.names(&[Name::parse(name)?]).map_err(|error| context.failure(error))?;
     let mut holders: Vec<_> =
         seen.iter().flat_map(|seen| &seen.holders).map(|(_, by, _)| by.run.clone()).collect();
     holders.sort();
@@ -94,18 +94,18 @@ fn holder(door: &Door, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
     let problem = match (run, holders.as_slice()) {
         (run, []) => return Ok(run),
         (Some(run), [one]) if run.0.run.attempt.id == *one => return Ok(Some(run)),
-        (None, [one]) => return holding(door, one),
+        (None, [one]) => return holding(context, one),
         // Whoever starts a run chooses its id, another's name among them.
         (Some(_), _) => {
             format!("{name} is a run, and a name held by {}; say which: run:{name} or name:{name}", list())
         }
         (None, _) => format!("{name} is held by several runs; unlock them by their ids: {}", list()),
     };
-    Err(Failure::usage(problem).at(&door.place))
+    Err(Failure::usage(problem).at(&context.place))
 }
 
-fn holding(door: &Door, run: &RunId) -> Result<Option<(Seen, Token)>, Failure> {
-    let seen = door.flowlock.run(run).map_err(|error| door.failure(error))?;
+fn holding(context: &Context, run: &RunId) -> Result<Option<(Seen, Token)>, Failure> {
+    let seen = context.flowlock.run(run).map_err(|error| context.failure(error))?;
     Ok(seen.filter(|seen| seen.run.state.is_holding()).and_then(|seen| Some((seen.clone(), seen.run.token?))))
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::check::problem;
 use crate::args::{Global, values};
-use crate::door::Door;
+use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::hint;
 use crate::json::{self, RecordJson, RunJson};
@@ -27,7 +27,7 @@ pub(crate) struct WhyArgs {
     #[arg(value_name = "X", value_parser = values::text())]
     pub(crate) what: Option<String>,
     /// Print JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -80,12 +80,12 @@ impl<'a> Subject<'a> {
 
 /// Explains. A subject that nobody knows exits 1.
 pub(crate) fn why(global: &Global, args: &WhyArgs) -> Result<u8, Failure> {
-    let door = Door::open(global)?;
-    let alive = door.flowlock.runs().map_err(|error| door.failure(error))?;
+    let context = Context::open(global)?;
+    let alive = context.flowlock.runs().map_err(|error| context.failure(error))?;
     let subject = Subject::of(args.what.as_deref());
-    let runs = runs_of(&door, &subject, &alive)?;
+    let runs = runs_of(&context, &subject, &alive)?;
     let name = match (&subject, runs.is_empty()) {
-        (Subject::Name(name), _) | (Subject::Any(name), true) => Some(name_seen(&door, name)?),
+        (Subject::Name(name), _) | (Subject::Any(name), true) => Some(name_seen(&context, name)?),
         _ => None,
     };
     let is_unknown =
@@ -94,8 +94,8 @@ pub(crate) fn why(global: &Global, args: &WhyArgs) -> Result<u8, Failure> {
     if args.json {
         terminal::print_json(&WhyJson {
             version: json::VERSION,
-            store: &door.place.store,
-            namespace: &door.place.namespace,
+            store: &context.place.store,
+            namespace: &context.place.namespace,
             runs: runs.iter().map(RunJson::new).collect(),
             name: name.as_ref().map(name_json),
         })?;
@@ -107,32 +107,32 @@ pub(crate) fn why(global: &Global, args: &WhyArgs) -> Result<u8, Failure> {
     }
     let mut text = teller.text;
     if let Some(name) = &name {
-        tell_name(&mut text, &door, name);
+        tell_name(&mut text, &context, name);
     } else if runs.is_empty() {
         let nothing = if args.what.is_some() { "no such run or job is known" } else { "nothing waits" };
-        let _ = writeln!(text, "{nothing} ({})", door.place);
+        let _ = writeln!(text, "{nothing} ({})", context.place);
     }
     terminal::print(&text)?;
     Ok(code)
 }
 
-fn runs_of(door: &Door, subject: &Subject<'_>, alive: &[Seen]) -> Result<Vec<Seen>, Failure> {
+fn runs_of(context: &Context, subject: &Subject<'_>, alive: &[Seen]) -> Result<Vec<Seen>, Failure> {
     let chosen = |wanted: &dyn Fn(&Seen) -> bool| alive.iter().filter(|seen| wanted(seen)).cloned().collect();
     let of_job = |job: &str| chosen(&|seen: &Seen| seen.run.spec.job.as_str() == job);
     match subject {
         Subject::All => Ok(chosen(&|seen: &Seen| seen.run.state.is_waiting())),
         Subject::Job(job) => Ok(of_job(job)),
-        Subject::Run(run) => one_run(door, run),
+        Subject::Run(run) => one_run(context, run),
         Subject::Name(_) => Ok(Vec::new()),
-        Subject::Any(text) => match one_run(door, text)? {
+        Subject::Any(text) => match one_run(context, text)? {
             none if none.is_empty() => Ok(of_job(text)),
             run => Ok(run),
         },
     }
 }
 
-fn one_run(door: &Door, id: &str) -> Result<Vec<Seen>, Failure> {
-    let seen = door.flowlock.run(&RunId::parse(id)?).map_err(|error| door.failure(error))?;
+fn one_run(context: &Context, id: &str) -> Result<Vec<Seen>, Failure> {
+    let seen = context.flowlock.run(&RunId::parse(id)?).map_err(|error| context.failure(error))?;
     Ok(seen.into_iter().collect())
 }
 
@@ -146,8 +146,8 @@ fn is_known(seen: &NameSeen, alive: &[Seen]) -> bool {
         || alive.iter().any(asks)
 }
 
-fn name_seen(door: &Door, name: &str) -> Result<NameSeen, Failure> {
-    let seen = door.flowlock.names(&[Name::parse(name)?]).map_err(|error| door.failure(error))?;
+fn name_seen(context: &Context, name: &str) -> Result<NameSeen, Failure> {
+    let seen = context.flowlock.names(&[Name::parse(name)?]).map_err(|error| context.failure(error))?;
     seen.into_iter().next().ok_or_else(|| Failure::internal("read a name", &"the store answered nothing"))
 }
 
@@ -204,12 +204,17 @@ impl<'a> Teller<'a> {
     }
 }
 
-fn tell_name(text: &mut String, door: &Door, seen: &NameSeen) {
+fn tell_name(text: &mut String, context: &Context, seen: &NameSeen) {
     match (&seen.record, problem(seen, None)) {
         (Some(record), None) => tell_record(text, record),
         (_, Some(problem)) => {
-            let _ =
-                writeln!(text, "{}: {}{}", seen.name, shown(&problem), hint::of_name(&door.flowlock, seen));
+            let _ = writeln!(
+                text,
+                "{}: {}{}",
+                seen.name,
+                shown(&problem),
+                hint::of_name(&context.flowlock, seen)
+            );
         }
         (None, None) => {}
     }

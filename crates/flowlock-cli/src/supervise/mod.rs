@@ -74,7 +74,7 @@ pub(crate) fn supervise(
     claims: &mut dyn Claims,
     kill_after: Duration,
 ) -> io::Result<Ended> {
-    let mut watch = Watch {
+    let mut supervisor = Supervisor {
         child,
         claims,
         kill_after,
@@ -85,12 +85,12 @@ pub(crate) fn supervise(
         spared: None,
         unstoppable: false,
     };
-    let result = watch.until_it_ends(signals);
-    watch.take_terminal_back();
+    let result = supervisor.until_it_ends(signals);
+    supervisor.take_terminal_back();
     result
 }
 
-struct Watch<'a> {
+struct Supervisor<'a> {
     child: &'a Child,
     claims: &'a mut dyn Claims,
     kill_after: Duration,
@@ -107,7 +107,7 @@ struct Watch<'a> {
     unstoppable: bool,
 }
 
-impl Watch<'_> {
+impl Supervisor<'_> {
     fn until_it_ends(&mut self, signals: &mut Signals) -> io::Result<Ended> {
         let timer =
             TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;

@@ -126,8 +126,8 @@ pub(super) fn who_is_ahead_at_a_slot_with_room_is_no_blocker(stage: &Stage) {
     assert_eq!(ahead.blockers(), ["lock_held m by other"]);
     assert_eq!(waiter.blockers(), ["lock_held l by gate"]);
     assert_eq!(
-        waiting(&waiter).probe.iter().map(|(_, life)| *life).collect::<Vec<_>>(),
-        [&gate, &ahead].map(|run| run.holder.life.unwrap()),
+        waiting(&waiter).probe.iter().map(|(_, liveness)| *liveness).collect::<Vec<_>>(),
+        [&gate, &ahead].map(|run| run.holder.liveness.unwrap()),
         "it need not look at who holds units"
     );
     assert_eq!((other.commits(), gate.commits()), ("committed".into(), "committed".into()));

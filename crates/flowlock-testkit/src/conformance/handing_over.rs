@@ -289,9 +289,9 @@ pub(super) fn a_held_place_ends_by_itself(stage: &Stage) {
 pub(super) fn a_process_that_has_its_liveness_lock_later_is_found_dead_all_the_same(stage: &Stage) {
     stage.run("holder").locks("l").tries();
     let mut waiter = stage.run("waiter").locks("l").unsent(Patience::Wait(None));
-    let life = waiter.holder.life.take();
+    let liveness = waiter.holder.liveness.take();
     assert_eq!(waiter.again(), "queued");
-    waiter.holder.life = life;
+    waiter.holder.liveness = liveness;
     assert_eq!(waiter.again(), "queued");
     waiter.dies();
     assert_eq!(waiter.is_buried(), "done");

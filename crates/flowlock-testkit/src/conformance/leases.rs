@@ -227,7 +227,7 @@ pub(super) fn a_commit_needs_the_right_nonce(stage: &Stage) {
             Step::Commit { who: who.clone(), note: None },
             Step::Fail(who.clone()),
             Step::Refresh(vec![who.clone()]),
-            Step::Claim { attempt: stranger.clone(), holder: a.holder.clone() },
+            Step::Accept { attempt: stranger.clone(), holder: a.holder.clone() },
             Step::Detach(stranger.clone()),
         ] {
             assert_eq!(super::word::word(&stage.step(&step)), "not_found", "{step:?}");

@@ -4,25 +4,25 @@
 use std::time::Duration;
 
 use flowlock::step::{Answer, Standing, Step};
-use flowlock::{Life, Ticket};
+use flowlock::{LivenessId, Ticket};
 
 use super::{Actor, Stage};
 
 /// The processes that a waiting run's process is told to look at, when it asks.
-fn probed(actor: &Actor<'_>) -> Vec<Life> {
+fn probed(actor: &Actor<'_>) -> Vec<LivenessId> {
     let explain = vec![actor.attempt.id.clone()];
     let heartbeat = Step::Heartbeat { client: actor.holder.client, from: Ticket(0), explain };
     match actor.stage.step(&heartbeat) {
         Answer::Heard { mut runs, .. } => match runs.remove(0).1 {
-            Standing::Waiting(waiting) => waiting.probe.into_iter().map(|(_, life)| life).collect(),
+            Standing::Waiting(waiting) => waiting.probe.into_iter().map(|(_, liveness)| liveness).collect(),
             other => panic!("it does not wait: {other:?}"),
         },
         other => panic!("not an answer to a heartbeat: {other:?}"),
     }
 }
 
-fn lives(actors: &[&Actor<'_>]) -> Vec<Life> {
-    actors.iter().filter_map(|actor| actor.holder.life).collect()
+fn lives(actors: &[&Actor<'_>]) -> Vec<LivenessId> {
+    actors.iter().filter_map(|actor| actor.holder.liveness).collect()
 }
 
 pub(super) fn a_waiter_of_a_slot_looks_at_its_holders_though_another_waits_ahead(stage: &Stage) {

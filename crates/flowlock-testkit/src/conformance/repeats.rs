@@ -78,7 +78,7 @@ pub(super) fn nobody_is_the_process_of_a_detached_run(stage: &Stage) {
     assert_eq!(run.detaches(), "done");
     let second = comes_for(&run, "second");
     assert_eq!(second.again(), "running");
-    assert_eq!(second.seen().map(|run| (run.detached, run.holder.life)), Some((true, None)));
+    assert_eq!(second.seen().map(|run| (run.detached, run.holder.liveness)), Some((true, None)));
 }
 
 pub(super) fn the_same_attempt_with_another_body_is_refused(stage: &Stage) {

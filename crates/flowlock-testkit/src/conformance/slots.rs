@@ -79,8 +79,8 @@ pub(super) fn a_waiter_is_told_of_all_holders_whom_to_probe_and_of_the_first_dea
     let holders = full_slot(stage, 70);
     let waiter = stage.run("waiter").slot("s", 1, 70).waits();
     let Answer::Standing(Standing::Waiting(waiting)) = waiter.first() else { panic!("it waits") };
-    let expected: Vec<_> = holders.iter().map(|holder| holder.holder.life.unwrap()).collect();
-    assert_eq!(waiting.probe.into_iter().map(|(_, life)| life).collect::<Vec<_>>(), expected);
+    let expected: Vec<_> = holders.iter().map(|holder| holder.holder.liveness.unwrap()).collect();
+    assert_eq!(waiting.probe.into_iter().map(|(_, liveness)| liveness).collect::<Vec<_>>(), expected);
     assert_eq!(waiting.look_again_ms, Some(5_000));
     assert_eq!(stage.run("try").slot("s", 1, 69).tries().first_blocked().retry_after_ms, Some(5_000));
     let beside = stage.run("other").slot("t", 1, 1).lease(9).tries();

@@ -10,8 +10,8 @@ use std::time::Duration;
 use flowlock::step::{Answer, Holders, Sent, Step};
 use flowlock::store::{Content, NamespaceSeen, StoreError, View};
 use flowlock::{
-    Attempt, Claims, ClientId, Holder, IfWritten, JobName, Life, Name, Namespace, Nonce, OnFail, Origin,
-    Record, RunId, Spec, Ticket, Token, World as _,
+    Attempt, Claims, ClientId, Holder, IfWritten, JobName, LivenessId, Name, Namespace, Nonce, OnFail,
+    Origin, Record, RunId, Spec, Ticket, Token, World as _,
 };
 
 use super::word::word;
@@ -77,7 +77,7 @@ impl Stage {
         let attempt = Attempt { id: RunId::parse(id).expect("a plain id"), nonce: Nonce(number.into()) };
         let holder = Holder {
             client: ClientId(self.clients + u128::from(number)),
-            life: Some(Life(number)),
+            liveness: Some(LivenessId(number)),
             origin: Arc::new(Origin::default()),
         };
         Request { stage: self, claims: Claims::builder(), spec, attempt, holder, latest_ms: 60_000 }

@@ -24,7 +24,7 @@ pub(super) fn word(answer: &Answer) -> String {
         }
         Answer::Finished(Finished::Ended { outcome, .. })
         | Answer::Standing(Standing::Ended { outcome, .. }) => outcome.as_str().into(),
-        Answer::Finished(Finished::NotClaimed) => "not_claimed".into(),
+        Answer::Finished(Finished::NotAccepted) => "not_claimed".into(),
         Answer::Finished(Finished::NotFound) | Answer::NotFound => "not_found".into(),
         Answer::Cancelled(Cancelled::Withdrawn) => "withdrawn".into(),
         Answer::Cancelled(Cancelled::TooLate(state)) => format!("too late: {}", state.as_str()),

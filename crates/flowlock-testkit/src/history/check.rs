@@ -6,7 +6,7 @@ mod outcomes;
 mod records;
 
 use flowlock::step::{Answer, Finished, Holders, Standing, Step};
-use flowlock::{Bounds, Life, Name, Now, Run, Space, Ticket};
+use flowlock::{Bounds, LivenessId, Name, Now, Run, Space, Ticket};
 
 use super::book::Book;
 use super::{Verdict, promise};
@@ -26,7 +26,7 @@ pub(super) struct Moment<'m> {
     /// How much a step may do.
     pub(super) bounds: Bounds,
     /// Processes that died.
-    pub(super) dead: &'m [Life],
+    pub(super) dead: &'m [LivenessId],
 }
 
 impl Moment<'_> {
@@ -35,7 +35,7 @@ impl Moment<'_> {
     }
 
     pub(super) fn is_dead(&self, run: &Run) -> bool {
-        run.holder.life.is_some_and(|life| self.dead.contains(&life))
+        run.holder.liveness.is_some_and(|liveness| self.dead.contains(&liveness))
     }
 
     /// Whether the step itself is an order to end this run.
@@ -44,7 +44,7 @@ impl Moment<'_> {
         let is_named = match self.step {
             Step::Commit { who, .. } | Step::Fail(who) => who.run == *id,
             Step::Cancel { attempt, .. } | Step::GiveBack(attempt) => *attempt == run.attempt,
-            Step::Claim { attempt, .. } => *attempt == run.attempt && run.revoked,
+            Step::Accept { attempt, .. } => *attempt == run.attempt && run.revoked,
             Step::Unlock { run, .. } => run == id,
             Step::Create { names, holders, .. } => {
                 return self.clears(run, *holders, |name| names.contains(name));
@@ -66,7 +66,7 @@ impl Moment<'_> {
             Answer::NotFound
                 | Answer::Invalid(_)
                 | Answer::Standing(Standing::AskAgain)
-                | Answer::Finished(Finished::NotFound | Finished::NotClaimed | Finished::AskAgain)
+                | Answer::Finished(Finished::NotFound | Finished::NotAccepted | Finished::AskAgain)
         )
     }
 
@@ -119,7 +119,7 @@ fn exclusion(scene: &Scene<'_>) -> Verdict {
 fn answer_tells_the_truth(book: &Book, moment: &Moment<'_>) -> Verdict {
     let attempt = match moment.step {
         Step::Acquire(request) => &request.attempt,
-        Step::Claim { attempt, .. } => attempt,
+        Step::Accept { attempt, .. } => attempt,
         _ => return Ok(()),
     };
     let run = book.snapshot.runs.iter().find(|run| run.attempt == *attempt);

@@ -128,7 +128,7 @@ pub enum Wish {
     /// Not at all.
     Try,
     /// It holds its place, in seconds.
-    Place(u8),
+    Resource(u8),
     /// It waits, in seconds.
     Wait(u8),
     /// It waits for ever.
@@ -257,7 +257,7 @@ fn arrivals() -> impl Strategy<Value = Arrival> {
     let slot = |weight| prop::option::weighted(weight, units());
     let patience = prop_oneof![
         1 => Just(Wish::Try),
-        2 => prop_oneof![Just(5), Just(30), Just(60)].prop_map(Wish::Place),
+        2 => prop_oneof![Just(5), Just(30), Just(60)].prop_map(Wish::Resource),
         3 => prop_oneof![Just(8), Just(30), Just(60)].prop_map(Wish::Wait),
         3 => Just(Wish::WaitForEver),
     ];

@@ -16,7 +16,7 @@ use std::time::Duration;
 use flowlock::step::{Answer, Step};
 use flowlock::store::memory::TestWorld;
 use flowlock::store::redis::Ways;
-use flowlock::{Life, Namespace, Now, World as _};
+use flowlock::{LivenessId, Namespace, Now, World as _};
 
 use super::book::{Book, WHOLE, snapshot};
 use super::check::{self, Moment};
@@ -54,7 +54,7 @@ pub(super) struct Play {
     pub(super) books: [Book; 2],
     pub(super) clients: Vec<Client>,
     /// Every process that died.
-    pub(super) dead: Vec<Life>,
+    pub(super) dead: Vec<LivenessId>,
     pub(super) made: u64,
     /// Before the number of each process: those of another play on the same server are others.
     pub(super) first_client: u128,
@@ -263,7 +263,7 @@ impl Play {
 fn heard(book: &mut Book, step: &Step, now: Now) {
     let client = match step {
         Step::Acquire(request) => request.holder.client,
-        Step::Claim { holder, .. } => holder.client,
+        Step::Accept { holder, .. } => holder.client,
         Step::Heartbeat { client, .. } => *client,
         _ => return,
     };

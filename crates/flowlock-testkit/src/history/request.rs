@@ -69,7 +69,7 @@ impl Wish {
         let ms = |seconds: u8| u64::from(seconds) * 1_000;
         match self {
             Wish::Try => step::Patience::Try,
-            Wish::Place(seconds) => step::Patience::HoldPlace(ms(seconds)),
+            Wish::Resource(seconds) => step::Patience::HoldPlace(ms(seconds)),
             Wish::Wait(seconds) => step::Patience::Wait(Some(ms(seconds))),
             Wish::WaitForEver => step::Patience::Wait(None),
         }

@@ -12,7 +12,7 @@ use crate::rule::Obstacle;
 use crate::run::{LostBy, Outcome, Run, State};
 use crate::spec::Spec;
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing};
-use crate::world::Life;
+use crate::world::LivenessId;
 
 impl<T: Tables> Engine<'_, T> {
     pub(super) fn acquire(&mut self, request: &Acquire) -> Result<Answer> {
@@ -137,7 +137,7 @@ impl<T: Tables> Engine<'_, T> {
             Patience::HoldPlace(ms) => {
                 run.place_end_ms = Some(in_ms(ms.min(LONGEST_PLACE_MS)));
                 // It stands to its end, whether or not the process that asked for it does: another may come back.
-                run.holder.life = None;
+                run.holder.liveness = None;
             }
             Patience::Wait(ms) => run.wait_end_ms = ms.map(in_ms),
         }
@@ -170,7 +170,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         if run.place_end_ms.is_some() {
             match (run.state, request.patience) {
-                (State::Granted, _) => return self.claim(&request.attempt, &request.holder),
+                (State::Granted, _) => return self.accept(&request.attempt, &request.holder),
                 (State::AwaitingInput | State::Queued, Patience::HoldPlace(_)) => {
                     let until = run.place_end_ms;
                     self.set_patience(&mut run, request.patience);
@@ -182,13 +182,13 @@ impl<T: Tables> Engine<'_, T> {
                             .try_for_each(|claim| self.tell_next_in_line(run.ticket, claim))?;
                     }
                     // No process looks at those in its way meanwhile.
-                    if request.holder.life.is_some() {
+                    if request.holder.liveness.is_some() {
                         self.backlog.add(run.ticket, Source::Alone);
                         self.drain()?;
                         run = self.must_find(run.ticket)?;
                     }
                     if run.state == State::Granted {
-                        return self.claim(&request.attempt, &request.holder);
+                        return self.accept(&request.attempt, &request.holder);
                     }
                 }
                 _ => {}
@@ -208,32 +208,32 @@ impl<T: Tables> Engine<'_, T> {
 
     /// A run belongs to the process that came for it last; a detached one to none.
     fn adopt(&mut self, run: &mut Run, holder: &Holder) -> Result<()> {
-        let unclaimed = run.state.is_waiting() || run.state == State::Granted;
+        let unaccepted = run.state.is_waiting() || run.state == State::Granted;
         let is_continued = run.state == State::Running && !run.detached;
-        if run.holder == *holder || !(unclaimed || is_continued) {
+        if run.holder == *holder || !(unaccepted || is_continued) {
             return Ok(());
         }
-        if unclaimed && run.holder.client != holder.client {
+        if unaccepted && run.holder.client != holder.client {
             self.remove_of_client(run)?;
             self.meta.waiting += 1;
             self.tables.add_of_client(holder.client, run.ticket)?;
         }
-        let life = if unclaimed { holder.life } else { self.life_beside(run, holder) };
-        run.holder = Holder { life, ..holder.clone() };
+        let liveness = if unaccepted { holder.liveness } else { self.life_beside(run, holder) };
+        run.holder = Holder { liveness, ..holder.clone() };
         self.hear(holder.client)?;
         self.save(run)
     }
 
     /// The liveness lock of a running run that another process continues. Where the one before may still work, the end of
     /// neither ends the run: its lease does.
-    fn life_beside(&self, run: &Run, comer: &Holder) -> Option<Life> {
-        let before = run.holder.life?;
-        let replaces = comer.life == Some(before) || !self.world.is_alive(before);
-        comer.life.filter(|_| replaces)
+    fn life_beside(&self, run: &Run, comer: &Holder) -> Option<LivenessId> {
+        let before = run.holder.liveness?;
+        let replaces = comer.liveness == Some(before) || !self.world.is_alive(before);
+        comer.liveness.filter(|_| replaces)
     }
 
     /// The run's process says that it is there for its grant.
-    pub(super) fn claim(&mut self, attempt: &Attempt, holder: &Holder) -> Result<Answer> {
+    pub(super) fn accept(&mut self, attempt: &Attempt, holder: &Holder) -> Result<Answer> {
         let Some(mut run) = self.tables.by_attempt(attempt)? else {
             return Ok(Answer::NotFound);
         };

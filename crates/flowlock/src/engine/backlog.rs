@@ -8,7 +8,7 @@ use super::tables::{Hint, Part, Result, Source, Tables};
 use crate::id::Ticket;
 use crate::name::Name;
 use crate::rule::Obstacle;
-use crate::run::{Outcome, Place, Run};
+use crate::run::{Outcome, Resource, Run};
 use crate::step::Wake;
 
 /// What is left over: the runs to look at, and the places where something changed.
@@ -28,7 +28,7 @@ pub(super) struct Backlog {
     /// Whether the tables have none behind that.
     is_all: bool,
     /// Whether a place is dirty by now, and was before the step.
-    dirty: BTreeMap<Place, (bool, bool)>,
+    dirty: BTreeMap<Resource, (bool, bool)>,
 }
 
 impl Backlog {
@@ -62,7 +62,7 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    fn is_dirty(&mut self, place: &Place) -> Result<bool> {
+    fn is_dirty(&mut self, place: &Resource) -> Result<bool> {
         if let Some((is_dirty, _)) = self.backlog.dirty.get(place) {
             return Ok(*is_dirty);
         }
@@ -71,7 +71,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(is_dirty)
     }
 
-    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()> {
+    fn set_dirty(&mut self, place: &Resource, is_dirty: bool) -> Result<()> {
         self.is_dirty(place)?;
         if let Some((now, _)) = self.backlog.dirty.get_mut(place) {
             *now = is_dirty;
@@ -97,7 +97,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// Something changed at a place: whoever is parked there is to be looked at.
-    pub(super) fn mark_dirty(&mut self, place: &Place) -> Result<()> {
+    pub(super) fn mark_dirty(&mut self, place: &Resource) -> Result<()> {
         if self.meta.waiting == 0 || self.is_dirty(place)? {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// A record is live now: those who await it, and those who may not overwrite it, are to be looked at.
     pub(super) fn mark_written(&mut self, name: &Name) -> Result<()> {
-        self.mark_dirty(&Place::record(name))?;
+        self.mark_dirty(&Resource::record(name))?;
         if self.meta.waiting > 0 {
             self.backlog.add(Ticket(0), Source::Guards(name.clone()));
         }
@@ -175,7 +175,7 @@ impl<T: Tables> Engine<'_, T> {
                 .map(|run| run.ticket)),
             Source::Guards(name) => self.tables.next_guard(name, ticket),
             Source::Readers(name) => {
-                let place = Place::of(crate::claim::Space::Data, name);
+                let place = Resource::of(crate::claim::Space::Data, name);
                 Ok(self.tables.line(&place, Part::from(ticket), 1)?.first().map(|stake| stake.ticket))
             }
         }
@@ -227,7 +227,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// Leaves a run that was looked at in line, or out of it, parked at what is in its way now.
-    fn go_on_waiting(&mut self, mut run: Run, place: Place, was_parked: Option<&Place>) -> Result<()> {
+    fn go_on_waiting(&mut self, mut run: Run, place: Resource, was_parked: Option<&Resource>) -> Result<()> {
         let was_in_line = run.in_line;
         self.wait_at(&mut run, &place)?;
         if run.in_line {
@@ -255,7 +255,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Tells the process of a run that stays in line if others are in its way than it was told, since it is to look whether
     /// they live. `at` is the place in whose line the run stood before; none if it enters the line.
-    fn tell_of_others(&mut self, run: &Run, at: Option<&Place>) -> Result<()> {
+    fn tell_of_others(&mut self, run: &Run, at: Option<&Resource>) -> Result<()> {
         let Some(place) = at else {
             self.wakes.insert(Wake::for_run(run));
             return run

@@ -5,7 +5,7 @@ use super::explain::InTheWay;
 use super::tables::{Result, Stake, Tables, Which};
 use crate::claim::Claim;
 use crate::id::Ticket;
-use crate::run::{LostBy, Outcome, Place, Run, State};
+use crate::run::{LostBy, Outcome, Resource, Run, State};
 use crate::store::StoreError;
 
 impl<T: Tables> Engine<'_, T> {
@@ -31,14 +31,14 @@ impl<T: Tables> Engine<'_, T> {
     /// Whether the run is not over although its process is.
     pub(super) fn is_dead(&mut self, ticket: Ticket) -> Result<bool> {
         let run = self.tables.run(ticket)?.filter(|run| !matches!(run.state, State::Ended(_)));
-        Ok(run.and_then(|run| run.holder.life).is_some_and(|life| !self.world.is_alive(life)))
+        Ok(run.and_then(|run| run.holder.liveness).is_some_and(|liveness| !self.world.is_alive(liveness)))
     }
 
     /// Buries the dead among those in the way of a run.
     pub(super) fn bury_the_dead(&mut self, way: InTheWay) -> Result<Buried> {
         let mut buried = Buried::Nobody;
         for (ticket, vitals) in way.runs {
-            if vitals.life.is_some_and(|life| !self.world.is_alive(life)) {
+            if vitals.liveness.is_some_and(|liveness| !self.world.is_alive(liveness)) {
                 if !self.may_end(ticket)? {
                     self.unswept = true;
                     return Ok(Buried::NotAll);
@@ -59,7 +59,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// The run that holds `stake`, if it says so itself. Only a store that somebody altered has a stake of any other run:
     /// ending that run would leave the stake where it is, to be met again for ever.
-    pub(super) fn must_hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<Run> {
+    pub(super) fn must_hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<Run> {
         let run = self.must_find(stake.ticket)?;
         let claims = |claim: &Claim| {
             Some(claim.space) == place.space && claim.name == place.name && claim.mode == stake.mode

@@ -8,7 +8,7 @@ use crate::blocker::{Blocked, Blocker, BlockerKind};
 use crate::claim::{Mode, Space};
 use crate::name::{Name, RunId};
 use crate::record::{MadeFrom, RecordState};
-use crate::run::{LostBy, Outcome, Place, Run};
+use crate::run::{LostBy, Outcome, Resource, Run};
 use crate::spec::Spec;
 use crate::step::{Answer, Holders, Sent};
 
@@ -108,7 +108,7 @@ impl<T: Tables> Engine<'_, T> {
     fn clear_the_way(&mut self, names: &[Name]) -> Result<bool> {
         for name in names {
             for which in [Which::Standing, Which::Lapsed] {
-                if !self.break_off_all(&Place::of(Space::Data, name), which)? {
+                if !self.break_off_all(&Resource::of(Space::Data, name), which)? {
                     return Ok(false);
                 }
             }
@@ -122,7 +122,7 @@ impl<T: Tables> Engine<'_, T> {
         loop {
             let mut living = Vec::new();
             let mut any_dead = false;
-            let place = Place::of(Space::Data, name);
+            let place = Resource::of(Space::Data, name);
             for stake in self.tables.holders(&place, Which::Standing, self.bounds.blockers + 1)? {
                 if !self.is_dead(stake.ticket)? {
                     living.push(self.held_by(name, stake)?);
@@ -149,7 +149,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// Ends the holders of a name; answers whether all of them, for a step ends only so many.
-    fn break_off_all(&mut self, place: &Place, which: Which) -> Result<bool> {
+    fn break_off_all(&mut self, place: &Resource, which: Which) -> Result<bool> {
         loop {
             let stakes = self.tables.holders(place, which, self.bounds.blockers + 1)?;
             if stakes.is_empty() {

@@ -12,10 +12,10 @@ use crate::claim::Claim;
 use crate::id::Ticket;
 use crate::record::RecordState;
 use crate::rule::{self, Crowd, Kinship, View as _};
-use crate::run::{Place, Run};
+use crate::run::{Resource, Run};
 
 /// What a run's ancestors hold together, by place; of those that have not lapsed.
-type HeldByAncestors = BTreeMap<Place, Crowd>;
+type HeldByAncestors = BTreeMap<Resource, Crowd>;
 
 /// Of which runs in line it is known whether they wait for an ancestor.
 type Examined = BTreeMap<Ticket, bool>;
@@ -82,7 +82,7 @@ impl<T: Tables> Engine<'_, T> {
         held: &HeldByAncestors,
         examined: &mut Examined,
     ) -> Result<Crowd> {
-        let place = Place::of(claim.space, &claim.name);
+        let place = Resource::of(claim.space, &claim.name);
         let part = Part::in_the_way_of(claim.mode, run.ticket);
         let mut crowd = Crowd::NOBODY;
         for stake in self.tables.line(&place, part, self.bounds.examined)? {
@@ -108,11 +108,11 @@ impl<T: Tables> Engine<'_, T> {
 
 fn add_claims(held: &mut HeldByAncestors, ancestor: &Run) {
     for claim in &ancestor.spec.claims {
-        let crowd = held.entry(Place::of(claim.space, &claim.name)).or_insert(Crowd::NOBODY);
+        let crowd = held.entry(Resource::of(claim.space, &claim.name)).or_insert(Crowd::NOBODY);
         *crowd = crowd.with(claim.mode);
     }
 }
 
 fn held_at(held: &HeldByAncestors, claim: &Claim) -> Crowd {
-    held.get(&Place::of(claim.space, &claim.name)).copied().unwrap_or(Crowd::NOBODY)
+    held.get(&Resource::of(claim.space, &claim.name)).copied().unwrap_or(Crowd::NOBODY)
 }

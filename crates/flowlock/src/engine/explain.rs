@@ -11,7 +11,7 @@ use crate::claim::{Claim, Mode, Space};
 use crate::id::Ticket;
 use crate::record::{Input, Record, RecordState};
 use crate::rule::{self, Kinship, View as _};
-use crate::run::{Outcome, Place, Run, State};
+use crate::run::{Outcome, Resource, Run, State};
 use crate::spec::IfWritten;
 use crate::step::{Running, Standing, Waiting};
 
@@ -69,7 +69,7 @@ impl<T: Tables> Engine<'_, T> {
             blocked.retry_after_ms = Some(self.come_back(first_end_ms, end)?);
         }
         let probe =
-            way.runs.into_iter().filter_map(|(ticket, vitals)| Some((ticket, vitals.life?))).collect();
+            way.runs.into_iter().filter_map(|(ticket, vitals)| Some((ticket, vitals.liveness?))).collect();
         Ok(Waiting { state: run.state, present: run.present, blocked, probe, look_again_ms })
     }
 
@@ -98,7 +98,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn in_the_way_at(&mut self, run: &Run, claim: &Claim, most: usize) -> Result<Vec<Ticket>> {
-        let place = Place::of(claim.space, &claim.name);
+        let place = Resource::of(claim.space, &claim.name);
         let part = Part::in_the_way_of(claim.mode, run.ticket);
         let ahead = if self.meta.queued == 0 { None } else { self.tables.last_in_line(&place, part)? };
         let holders = match (ahead, claim.space) {
@@ -114,7 +114,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Whether somebody who came later holds the name that this run waits for: a relative of a holder passed it, so
     /// nobody told its process of them.
-    pub(super) fn was_passed(&mut self, run: &Run, place: &Place) -> Result<bool> {
+    pub(super) fn was_passed(&mut self, run: &Run, place: &Resource) -> Result<bool> {
         let holders = self.tables.holders(place, Which::Standing, self.bounds.probes)?;
         Ok(holders.iter().any(|stake| stake.ticket > run.ticket))
     }
@@ -124,7 +124,8 @@ impl<T: Tables> Engine<'_, T> {
         if !rule::holders_block(claim.mode, held) {
             return Ok(Vec::new());
         }
-        let mut stakes = self.tables.holders(&Place::of(claim.space, &claim.name), Which::Standing, limit)?;
+        let mut stakes =
+            self.tables.holders(&Resource::of(claim.space, &claim.name), Which::Standing, limit)?;
         stakes.retain(|stake| claim.space == Space::Slot || rule::conflicts(claim.mode, stake.mode));
         Ok(stakes)
     }
@@ -179,7 +180,7 @@ impl<T: Tables> Engine<'_, T> {
         if state == RecordState::Live || by.len() > self.bounds.blockers {
             return Ok(());
         }
-        let writers = self.tables.holders(&Place::of(Space::Data, &claim.name), Which::Standing, 1)?;
+        let writers = self.tables.holders(&Resource::of(Space::Data, &claim.name), Which::Standing, 1)?;
         let writer = writers.first().filter(|stake| stake.mode == Mode::Exclusive);
         let kind = match (writer, state) {
             (Some(_), _) => BlockerKind::InputBeingWritten,
@@ -223,7 +224,7 @@ impl<T: Tables> Engine<'_, T> {
         if self.meta.queued == 0 || !self.is_behind(run, claim)? {
             return Ok(());
         }
-        let place = Place::of(claim.space, &claim.name);
+        let place = Resource::of(claim.space, &claim.name);
         let part = Part::in_the_way_of(claim.mode, run.ticket);
         for stake in self.tables.line(&place, part, self.bounds.blockers + 1)? {
             let ahead = self.by(stake.ticket)?;
@@ -253,7 +254,7 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn by(&mut self, ticket: Ticket) -> Result<By> {
         let run = self.must_find(ticket)?;
         let left = run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at - self.now.boot_ms);
-        let gone = run.holder.life.is_some_and(|life| !self.world.is_alive(life));
+        let gone = run.holder.liveness.is_some_and(|liveness| !self.world.is_alive(liveness));
         Ok(By {
             run: run.attempt.id,
             job: run.spec.job.clone(),

@@ -10,7 +10,7 @@ use crate::claim::{Mode, Space};
 use crate::id::Ticket;
 use crate::name::Name;
 use crate::record::{Record, RecordState};
-use crate::run::{Place, Run};
+use crate::run::{Resource, Run};
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
@@ -71,7 +71,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         for claim in &holder.spec.claims {
             let part = Part::in_the_way_of(claim.mode, Ticket(u64::MAX));
-            let oldest = self.tables.line(&Place::of(claim.space, &claim.name), part, 1)?.pop();
+            let oldest = self.tables.line(&Resource::of(claim.space, &claim.name), part, 1)?.pop();
             if let Some(oldest) = oldest {
                 let oldest = self.must_find(oldest.ticket)?;
                 self.wakes.insert(Wake::for_run(&oldest));
@@ -85,7 +85,7 @@ impl<T: Tables> Engine<'_, T> {
         if self.meta.queued == 0 || self.record(name)?.is_none_or(|record| record.expires_at_us.is_none()) {
             return Ok(());
         }
-        let place = Place::of(Space::Data, name);
+        let place = Resource::of(Space::Data, name);
         for stake in self.tables.line(&place, Part::from(Ticket(0)), self.bounds.blockers + 1)? {
             let run = self.must_find(stake.ticket)?;
             // Nobody asks for a held place.

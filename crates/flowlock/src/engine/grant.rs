@@ -5,7 +5,7 @@ use super::tables::{Result, Stake, Tables, Which};
 use super::{Engine, SILENCE_MS};
 use crate::claim::Mode;
 use crate::id::Ticket;
-use crate::run::{Place, Run, State};
+use crate::run::{Resource, Run, State};
 use crate::spec::OnFail;
 use crate::step::Wake;
 
@@ -37,7 +37,7 @@ impl<T: Tables> Engine<'_, T> {
     fn give_claims(&mut self, run: &mut Run) -> Result<()> {
         for claim in &run.spec.claims {
             self.tables.hold(
-                &Place::of(claim.space, &claim.name),
+                &Resource::of(claim.space, &claim.name),
                 Stake { ticket: run.ticket, mode: claim.mode },
                 Which::Standing,
             )?;
@@ -86,7 +86,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// Whether `ancestor` holds the place shared: lapsed or not, until it is taken, ended or revoked.
-    pub(super) fn shares(&mut self, ancestor: Ticket, place: &Place) -> Result<bool> {
+    pub(super) fn shares(&mut self, ancestor: Ticket, place: &Resource) -> Result<bool> {
         let stake = Stake { ticket: ancestor, mode: Mode::Shared };
         let holds = self.tables.holds(place, stake, Which::Standing)?
             || self.tables.holds(place, stake, Which::Lapsed)?;

@@ -4,7 +4,7 @@ use super::Engine;
 use super::tables::{Result, Stake, Tables, Which, one_less};
 use crate::claim::{Claim, Mode};
 use crate::rule;
-use crate::run::{LostBy, Outcome, Place, Run, State};
+use crate::run::{LostBy, Outcome, Resource, Run, State};
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
@@ -12,7 +12,7 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn lapse(&mut self, run: &mut Run) -> Result<()> {
         self.set_lapsed(run, Which::Lapsed)?;
         for claim in &run.spec.clone().claims {
-            self.mark_dirty(&Place::of(claim.space, &claim.name))?;
+            self.mark_dirty(&Resource::of(claim.space, &claim.name))?;
         }
         self.save(run)
     }
@@ -28,7 +28,7 @@ impl<T: Tables> Engine<'_, T> {
         let given_up_ms = self.now.boot_ms.saturating_add_unsigned(run.spec.keep_lapsed_ms);
         run.given_up_ms = run.lapsed.then_some(given_up_ms);
         for claim in &run.spec.claims {
-            let place = Place::of(claim.space, &claim.name);
+            let place = Resource::of(claim.space, &claim.name);
             let stake = Stake { ticket: run.ticket, mode: claim.mode };
             self.tables.unhold(&place, stake, from)?;
             self.tables.hold(&place, stake, to)?;
@@ -57,8 +57,8 @@ impl<T: Tables> Engine<'_, T> {
 
     /// The oldest lapsed holder that a claim cannot be held beside. Those of one name that is not counted all conflict with
     /// a claim or none does; of units, they are taken until the wanted ones fit.
-    fn lapsed_in_the_way(&mut self, claim: &Claim) -> Result<Option<(Place, Stake)>> {
-        let place = Place::of(claim.space, &claim.name);
+    fn lapsed_in_the_way(&mut self, claim: &Claim) -> Result<Option<(Resource, Stake)>> {
+        let place = Resource::of(claim.space, &claim.name);
         let Some(oldest) = self.tables.holders(&place, Which::Lapsed, 1)?.pop() else {
             return Ok(None);
         };

@@ -2,7 +2,7 @@
 
 use super::tables::{Result, Stake, Tables, Which, one_less};
 use super::{Engine, OUTCOME_MEMORY_MS};
-use crate::run::{Outcome, Place, Run, State};
+use crate::run::{Outcome, Resource, Run, State};
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
@@ -38,7 +38,7 @@ impl<T: Tables> Engine<'_, T> {
             one_less(&mut self.meta.lapsed)?;
         }
         for claim in &run.spec.clone().claims {
-            let place = Place::of(claim.space, &claim.name);
+            let place = Resource::of(claim.space, &claim.name);
             self.tables.unhold(&place, Stake { ticket: run.ticket, mode: claim.mode }, which)?;
             self.mark_dirty(&place)?;
         }

@@ -5,7 +5,7 @@ use super::tables::{Part, Result, Source, Stake, Tables, one_less};
 use crate::claim::{Claim, Mode, Space};
 use crate::id::Ticket;
 use crate::rule;
-use crate::run::{Place, Run, State};
+use crate::run::{Resource, Run, State};
 use crate::spec::IfWritten;
 use crate::step::Wake;
 
@@ -13,7 +13,7 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn enter_line(&mut self, run: &mut Run) -> Result<()> {
         for claim in &run.spec.claims {
             let stake = Stake { ticket: run.ticket, mode: claim.mode };
-            self.tables.enqueue(&Place::of(claim.space, &claim.name), stake)?;
+            self.tables.enqueue(&Resource::of(claim.space, &claim.name), stake)?;
         }
         run.in_line = true;
         self.meta.queued += 1;
@@ -29,7 +29,7 @@ impl<T: Tables> Engine<'_, T> {
         run.in_line = false;
         one_less(&mut self.meta.queued)?;
         for claim in &run.spec.clone().claims {
-            let place = Place::of(claim.space, &claim.name);
+            let place = Resource::of(claim.space, &claim.name);
             self.tables.dequeue(&place, Stake { ticket: run.ticket, mode: claim.mode })?;
             if wakes == Wakes::ThoseBehind {
                 self.mark_dirty(&place)?;
@@ -45,7 +45,7 @@ impl<T: Tables> Engine<'_, T> {
     /// The next in line behind one who enters it or leaves it: others are in its way than its process was told, which is to
     /// look whether they live.
     pub(super) fn tell_next_in_line(&mut self, ahead: Ticket, claim: &Claim) -> Result<()> {
-        let place = Place::of(claim.space, &claim.name);
+        let place = Resource::of(claim.space, &claim.name);
         let behind = Part::from(Ticket(ahead.0.saturating_add(1)));
         if let Some(next) = self.tables.line(&place, behind, 1)?.first()
             && (claim.space == Space::Slot || rule::conflicts(claim.mode, next.mode))
@@ -57,7 +57,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.
-    pub(super) fn wait_at(&mut self, run: &mut Run, place: &Place) -> Result<()> {
+    pub(super) fn wait_at(&mut self, run: &mut Run, place: &Resource) -> Result<()> {
         let state = if place.space.is_none() { State::AwaitingInput } else { State::Queued };
         if state == State::AwaitingInput {
             // Nobody would look at it again if the record were live once more, after the clock was set back.

@@ -67,7 +67,7 @@ impl<T: Tables> Engine<'_, T> {
                 return Ok(Finished::Ended { outcome, late: run.lapsed });
             }
             State::Running => {}
-            _ => return Ok(Finished::NotClaimed),
+            _ => return Ok(Finished::NotAccepted),
         }
         if run.revoked {
             // Its work is over: with this it gives its names up.
@@ -96,7 +96,7 @@ impl<T: Tables> Engine<'_, T> {
                 return Ok(Finished::Ended { outcome, late: run.lapsed });
             }
             State::Granted | State::Running => {}
-            _ => return Ok(Finished::NotClaimed),
+            _ => return Ok(Finished::NotAccepted),
         }
         if run.revoked {
             return self.end_revoked(&mut run);
@@ -121,7 +121,7 @@ impl<T: Tables> Engine<'_, T> {
             // One that was unlocked is waited for: it learns of that, and gives its names up.
             Some(mut run) if run.state == State::Running && !run.revoked => {
                 run.detached = true;
-                run.holder.life = None;
+                run.holder.liveness = None;
                 self.save(&run)?;
                 Ok(Answer::Done)
             }

@@ -42,7 +42,7 @@ impl<T: Tables> Engine<'_, T> {
                 "record {name} has version {old}, above token {version}"
             )));
         }
-        let life =
+        let liveness =
             spec.record_life_ms.map(|ms| self.now.wall_us.saturating_add_unsigned(ms.saturating_mul(1_000)));
         self.put(&Record {
             name: name.clone(),
@@ -52,7 +52,7 @@ impl<T: Tables> Engine<'_, T> {
             run: run.clone(),
             job: spec.job.clone(),
             written_at_us: self.now.wall_us,
-            expires_at_us: life,
+            expires_at_us: liveness,
             note: note.map(str::to_owned),
             made_from,
             failure: None,

@@ -5,7 +5,7 @@ use super::{Engine, TOKEN_BLOCK};
 use crate::id::{Ticket, Token};
 use crate::name::Name;
 use crate::record::Record;
-use crate::run::{Place, Run, State};
+use crate::run::{Resource, Run, State};
 use crate::spec::Spec;
 use crate::store::StoreError;
 
@@ -23,9 +23,9 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(());
         }
         let mut places: Vec<_> =
-            spec.claims.into_iter().map(|claim| Place::of(claim.space, &claim.name)).collect();
+            spec.claims.into_iter().map(|claim| Resource::of(claim.space, &claim.name)).collect();
         if records == Records::Written {
-            places.extend(spec.claims.outputs().map(|claim| Place::record(&claim.name)));
+            places.extend(spec.claims.outputs().map(|claim| Resource::record(&claim.name)));
         }
         self.tables.look_ahead(&places)
     }

@@ -6,7 +6,7 @@ use crate::claim::{Claim, Mode};
 use crate::name::Name;
 use crate::record::RecordState;
 use crate::rule::{self, Crowd, Kinship, Obstacle};
-use crate::run::{Place, Run};
+use crate::run::{Resource, Run};
 use crate::store::StoreError;
 
 impl<T: Tables> Engine<'_, T> {
@@ -46,7 +46,7 @@ impl<T: Tables> rule::View for RulesView<'_, '_, T> {
     }
 
     fn kinship(&mut self, claim: &Claim) -> Result<Kinship> {
-        let place = Place::of(claim.space, &claim.name);
+        let place = Resource::of(claim.space, &claim.name);
         for &ancestor in self.run.ancestors.iter() {
             if self.engine.shares(ancestor, &place)? {
                 return Ok(Kinship::AncestorShares);

@@ -73,7 +73,7 @@ impl<'a, T: Tables> Engine<'a, T> {
         }
         match step {
             Step::Acquire(request) => self.acquire(request),
-            Step::Claim { attempt, holder } => self.claim(attempt, holder),
+            Step::Accept { attempt, holder } => self.accept(attempt, holder),
             Step::Refresh(runs) => {
                 runs.iter().map(|who| self.refresh(who)).collect::<Result<_>>().map(Answer::Refreshed)
             }

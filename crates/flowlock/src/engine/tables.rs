@@ -9,9 +9,9 @@ use crate::name::{Name, RunId};
 use crate::origin::Actor;
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Place, Run};
+use crate::run::{Resource, Run};
 use crate::store::StoreError;
-use crate::world::Life;
+use crate::world::LivenessId;
 
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 
@@ -88,7 +88,7 @@ pub(crate) struct Stake {
 /// What tells whether a run may end soon, or has lost its rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vitals {
-    pub(crate) life: Option<Life>,
+    pub(crate) liveness: Option<LivenessId>,
     pub(crate) deadline_ms: Option<i64>,
     pub(crate) revoked: bool,
 }
@@ -106,7 +106,7 @@ pub(crate) enum Which {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// Something changed at this place: whoever is parked there.
-    Parked(Place),
+    Parked(Resource),
     /// This run alone.
     Alone,
     /// The record went: all who queue to read the name, from the given ticket on.
@@ -154,39 +154,39 @@ pub(crate) trait Tables {
     fn forgettable(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>>;
 
     /// The step is about to ask who waits at these places, or has lapsed there: a store may read all of that at once.
-    fn look_ahead(&mut self, _places: &[Place]) -> Result<()> {
+    fn look_ahead(&mut self, _places: &[Resource]) -> Result<()> {
         Ok(())
     }
 
-    fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()>;
-    fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()>;
-    fn holds(&mut self, place: &Place, stake: Stake, which: Which) -> Result<bool>;
+    fn hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()>;
+    fn unhold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()>;
+    fn holds(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<bool>;
     /// The holders of a name, as one.
     fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd>;
     /// The holders themselves: exclusive ones first, then by ticket.
-    fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>>;
+    fn holders(&mut self, place: &Resource, which: Which, limit: usize) -> Result<Vec<Stake>>;
 
-    fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()>;
-    fn dequeue(&mut self, place: &Place, stake: Stake) -> Result<()>;
+    fn enqueue(&mut self, place: &Resource, stake: Stake) -> Result<()>;
+    fn dequeue(&mut self, place: &Resource, stake: Stake) -> Result<()>;
     /// Those in line for a name before `before`, as one. Units are counted only until they exceed
     /// `enough`: the rule needs no more.
     fn ahead(&mut self, space: Space, name: &Name, before: Ticket, enough: u64) -> Result<Crowd>;
     /// Those in line for a name, by ticket.
-    fn line(&mut self, place: &Place, part: Part, limit: usize) -> Result<Vec<Stake>>;
+    fn line(&mut self, place: &Resource, part: Part, limit: usize) -> Result<Vec<Stake>>;
     /// The last in line for a name within `part`.
-    fn last_in_line(&mut self, place: &Place, part: Part) -> Result<Option<Ticket>>;
+    fn last_in_line(&mut self, place: &Resource, part: Part) -> Result<Option<Ticket>>;
 
-    fn park(&mut self, place: &Place, ticket: Ticket) -> Result<()>;
-    fn unpark(&mut self, place: &Place, ticket: Ticket) -> Result<()>;
-    fn first_parked(&mut self, place: &Place) -> Result<Option<Ticket>>;
+    fn park(&mut self, place: &Resource, ticket: Ticket) -> Result<()>;
+    fn unpark(&mut self, place: &Resource, ticket: Ticket) -> Result<()>;
+    fn first_parked(&mut self, place: &Resource) -> Result<Option<Ticket>>;
 
     /// Hints behind `after`, in order.
     fn hints(&mut self, after: Option<&Hint>, limit: usize) -> Result<Vec<Hint>>;
     /// Adds a hint, which may be there already.
     fn add_hint(&mut self, hint: &Hint) -> Result<()>;
     fn remove_hint(&mut self, hint: &Hint) -> Result<()>;
-    fn is_dirty(&mut self, place: &Place) -> Result<bool>;
-    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()>;
+    fn is_dirty(&mut self, place: &Resource) -> Result<bool>;
+    fn set_dirty(&mut self, place: &Resource, is_dirty: bool) -> Result<()>;
 
     fn record(&mut self, name: &Name) -> Result<Option<Record>>;
     fn put_record(&mut self, record: &Record) -> Result<()>;

@@ -160,7 +160,7 @@ impl Writer {
             max_runtime_ms: None,
             keep_lapsed_ms: KEEP_LAPSED_MS,
         };
-        let holder = Holder { client: ClientId(1), life: None, origin: Arc::new(Origin::default()) };
+        let holder = Holder { client: ClientId(1), liveness: None, origin: Arc::new(Origin::default()) };
         let latest_ms = self.world.now().boot_ms + 60_000;
         Step::Acquire(Acquire {
             attempt: self.attempt.clone(),

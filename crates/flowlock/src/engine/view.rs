@@ -8,7 +8,7 @@ use super::{Engine, SILENCE_MS};
 use crate::claim::Space;
 use crate::id::{Ticket, Token};
 use crate::name::{JobName, Name};
-use crate::run::{Place, Run};
+use crate::run::{Resource, Run};
 use crate::view::{Content, MOST_NAMES, MOST_RECORDS, MOST_RUNS, NameSeen, Page, Seen, View};
 use crate::world::{Now, World};
 
@@ -157,7 +157,7 @@ impl<T: Tables> Engine<'_, T> {
         let most = self.bounds.blockers + 1;
         let (mut holders, mut line) = (Vec::new(), Vec::new());
         for space in [Space::Data, Space::Lock, Space::Slot] {
-            let place = Place::of(space, name);
+            let place = Resource::of(space, name);
             for which in [Which::Standing, Which::Lapsed] {
                 for stake in self.tables.holders(&place, which, most)? {
                     let token = self.must_find(stake.ticket)?.token.unwrap_or_default();

@@ -53,7 +53,7 @@ impl<T: Tables> Engine<'_, T> {
             max_runtime_ms: None,
             keep_lapsed_ms: KEEP_LAPSED_MS,
         };
-        let holder = Holder { client: ClientId(0), life: None, origin: Arc::new(Origin::default()) };
+        let holder = Holder { client: ClientId(0), liveness: None, origin: Arc::new(Origin::default()) };
         let latest_ms = latest_ms.min(self.now.boot_ms + LATEST_AHEAD_MS);
         let request = Acquire {
             attempt: attempt.clone(),

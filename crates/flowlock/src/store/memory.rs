@@ -8,14 +8,14 @@ use std::time::Duration;
 
 pub(crate) use self::rows::Rows;
 use super::signal::{Raised, Signal, SignalInbox};
-use super::{Epoch, Inbox, Loss, Page, Pulse, Store, StoreError, View, Watermark, Watermarks};
+use super::{Epoch, Inbox, LivenessLock, Loss, Page, Store, StoreError, View, Watermark, Watermarks};
 use crate::bounds::Bounds;
 use crate::engine::{self, tables::Tables as _};
 use crate::id::ClientId;
 use crate::name::Namespace;
 use crate::step::{Answer, Step, Wake};
 use crate::sync::lock;
-use crate::world::{Life, Now, World};
+use crate::world::{LivenessId, Now, World};
 
 /// A store in this process's memory, gone with it.
 ///
@@ -106,12 +106,12 @@ impl Store for MemoryStore {
         Ok(lock(&self.namespaces).keys().cloned().collect())
     }
 
-    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
         Ok(None)
     }
 
-    fn is_alive(&self, life: Life) -> bool {
-        self.world.is_alive(life)
+    fn is_alive(&self, liveness: LivenessId) -> bool {
+        self.world.is_alive(liveness)
     }
 
     fn inbox(&self, _: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
@@ -157,7 +157,7 @@ impl World for SystemWorld {
     fn boot_id(&self) -> String {
         "this process".into()
     }
-    fn is_alive(&self, _: Life) -> bool {
+    fn is_alive(&self, _: LivenessId) -> bool {
         true
     }
 }
@@ -182,7 +182,7 @@ pub struct TestWorld {
 struct TestState {
     now: Now,
     boot: u32,
-    dead: Vec<Life>,
+    dead: Vec<LivenessId>,
     bounds: Bounds,
 }
 
@@ -213,13 +213,13 @@ impl TestWorld {
     }
 
     /// Ends every process that holds this liveness lock.
-    pub fn kill(&self, life: Life) {
-        lock(&self.state).dead.push(life);
+    pub fn kill(&self, liveness: LivenessId) {
+        lock(&self.state).dead.push(liveness);
     }
 
     /// Who was killed.
     #[cfg(feature = "redis")]
-    pub(crate) fn dead(&self) -> Vec<Life> {
+    pub(crate) fn dead(&self) -> Vec<LivenessId> {
         lock(&self.state).dead.clone()
     }
 
@@ -244,8 +244,8 @@ impl World for TestWorld {
     fn boot_id(&self) -> String {
         format!("boot {}", lock(&self.state).boot)
     }
-    fn is_alive(&self, life: Life) -> bool {
-        !lock(&self.state).dead.contains(&life)
+    fn is_alive(&self, liveness: LivenessId) -> bool {
+        !lock(&self.state).dead.contains(&liveness)
     }
     fn bounds(&self) -> Bounds {
         lock(&self.state).bounds

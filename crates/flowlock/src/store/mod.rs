@@ -5,6 +5,8 @@ pub mod memory;
 mod open;
 pub(crate) mod pages;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) mod path_walk;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
 mod plausible;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -13,8 +15,6 @@ mod signal;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod watermark;
-#[cfg(any(feature = "redis", feature = "sqlite"))]
-pub(crate) mod way;
 
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
@@ -29,7 +29,7 @@ use crate::id::ClientId;
 use crate::name::{Namespace, RunId};
 use crate::step::{Answer, Step};
 pub use crate::view::{Content, NameSeen, NamespaceSeen, Page, Seen, View};
-use crate::world::Life;
+use crate::world::LivenessId;
 
 /// The target under which the log has what [`Store::notices`] has to tell.
 pub const NOTICES: &str = "flowlock::notices";
@@ -73,9 +73,9 @@ pub trait Store: Debug + Send + Sync {
     /// The namespaces that somebody used, in the order of their names; some of them may have been removed since.
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError>;
     /// A lock that tells others that this process lives; none where leases alone must do.
-    fn new_life(&self) -> Result<Option<Pulse>, StoreError>;
+    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError>;
     /// Whether some process still holds the liveness lock.
-    fn is_alive(&self, life: Life) -> bool;
+    fn is_alive(&self, liveness: LivenessId) -> bool;
     /// Opens the client's inbox for wake-ups of a namespace.
     fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError>;
     /// The lease that suits this store if the user names none.
@@ -141,20 +141,20 @@ pub trait Inbox: Debug + Send {
     /// Waits for news, at most so long.
     fn wait(&mut self, at_most: Duration) -> News;
     /// A handle that ends a wait from another thread.
-    fn bell(&self) -> Box<dyn Bell>;
+    fn interrupter(&self) -> Box<dyn InboxInterrupter>;
 }
 
 /// Ends an inbox's wait.
-pub trait Bell: Debug + Send + Sync {
+pub trait InboxInterrupter: Debug + Send + Sync {
     /// Ends the wait that is under way, or the next one.
-    fn ring(&self);
+    fn interrupt(&self);
 }
 
 /// A liveness lock, held until it is dropped or every process that has the descriptor has ended.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct LivenessLock {
     /// Its number, as it stands in the store.
-    pub life: Life,
+    pub liveness: LivenessId,
     /// The locked descriptor, close-on-exec; none in stores that keep liveness in memory.
     pub descriptor: Option<OwnedFd>,
 }

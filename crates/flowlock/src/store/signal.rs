@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Bell, Inbox, Missed, News};
+use super::{Inbox, InboxInterrupter, Missed, News};
 use crate::name::RunId;
 use crate::sync::lock;
 
@@ -13,8 +13,8 @@ const MOST: usize = 1_024;
 /// One piece of news.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Raised {
-    /// The bell: it only ends the wait.
-    Bell,
+    /// The interrupter: it only ends the wait.
+    Interrupted,
     /// Something happened to this run.
     Run(RunId),
     /// Something may have happened to any run.
@@ -53,7 +53,7 @@ impl Signal {
         let mut news = News::default();
         for one in raised.drain(..) {
             match one {
-                Raised::Bell => {}
+                Raised::Interrupted => {}
                 Raised::Run(run) => news.runs.push(run),
                 Raised::Missed => news.missed = Missed::Everywhere,
                 Raised::TooMuch => news.missed = Missed::Here,
@@ -80,19 +80,19 @@ impl Inbox for SignalInbox {
         self.signal.wait(at_most)
     }
 
-    fn bell(&self) -> Box<dyn Bell> {
-        Box::new(SignalBell { signal: self.signal.clone() })
+    fn interrupter(&self) -> Box<dyn InboxInterrupter> {
+        Box::new(SignalInterrupter { signal: self.signal.clone() })
     }
 }
 
 #[derive(Debug)]
-struct SignalBell {
+struct SignalInterrupter {
     signal: Arc<Signal>,
 }
 
-impl Bell for SignalBell {
-    fn ring(&self) {
-        self.signal.raise(Raised::Bell);
+impl InboxInterrupter for SignalInterrupter {
+    fn interrupt(&self) {
+        self.signal.raise(Raised::Interrupted);
     }
 }
 

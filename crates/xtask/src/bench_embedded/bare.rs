@@ -70,7 +70,7 @@ fn take(sql: &Transaction<'_>, ticket: i64) -> Result<()> {
     }
     sql.prepare_cached(
         "insert into run (ns, ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms,
-           began_ms, due_ms, since_us, input_versions, client, life, origin, ancestors, spec)
+           began_ms, due_ms, since_us, input_versions, client, liveness, origin, ancestors, spec)
          values (1, ?1, ?2, ?3, 'running', 1, 0, 0, 0, 0, ?1, ?1, ?1, ?1, ?1, '[1,2,3]', ?3, 1, ?4, '[]', ?5)",
     )?
     .execute(params![ticket, id(ticket), nonce(ticket), ORIGIN, SPEC])?;

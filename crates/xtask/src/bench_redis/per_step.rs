@@ -136,7 +136,7 @@ impl Scene {
         for run in &holders {
             expect_ended(self.step(&run.commit())?)?;
         }
-        let accept = |_: &Self, run: &Run| Ok(run.claim());
+        let accept = |_: &Self, run: &Run| Ok(run.accept());
         seen.push((Kind::Accept, self.measure(server, &waiting, accept, expect_running)?));
         for run in &waiting {
             expect_ended(self.step(&run.commit())?)?;

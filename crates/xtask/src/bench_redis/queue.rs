@@ -29,7 +29,7 @@ pub(crate) fn release(server: &Server, queued: u64) -> Result<Duration, Trouble>
         let work = || expect_ended(line.store.step(&line.namespace, &commit)?);
         times.push(server.work_of(work)?.time);
         holder = waiter(number + 1)?;
-        expect_running(line.store.step(&line.namespace, &holder.claim())?)?;
+        expect_running(line.store.step(&line.namespace, &holder.accept())?)?;
         line.join(queued + number + 1)?;
     }
     Ok(percentile(&mut times, 50))

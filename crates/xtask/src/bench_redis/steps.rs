@@ -47,7 +47,7 @@ impl Run {
         let nonce = Nonce(u128::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
         let holder = Holder {
             client: ClientId(u128::MAX / 7 + u128::from(process)),
-            life: None,
+            liveness: None,
             origin: Arc::new(Origin::of_this_process()),
         };
         Ok(Self { attempt: Attempt { id, nonce }, holder, spec: Arc::new(spec) })
@@ -86,8 +86,8 @@ impl Run {
     }
 
     /// The step that takes over what it was handed.
-    pub(crate) fn claim(&self) -> Step {
-        Step::Claim { attempt: self.attempt.clone(), holder: self.holder.clone() }
+    pub(crate) fn accept(&self) -> Step {
+        Step::Accept { attempt: self.attempt.clone(), holder: self.holder.clone() }
     }
 }
 

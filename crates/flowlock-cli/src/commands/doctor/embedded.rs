@@ -8,24 +8,24 @@ use std::time::Duration;
 use flowlock::store::sqlite::SqliteStore;
 use nix::unistd::Group;
 
-use super::Finding;
-use crate::door::Door;
+use super::FindingJson;
+use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::terminal::{self, shown};
 use crate::times;
 
 /// The file, its directory, and what is in it.
-pub(super) fn examine(door: &Door) -> Vec<Finding> {
+pub(super) fn examine(context: &Context) -> Vec<FindingJson> {
     let mut findings = Vec::new();
-    if let Some(path) = door.flowlock.store().url().strip_prefix("sqlite:").map(Path::new) {
+    if let Some(path) = context.flowlock.store().url().strip_prefix("sqlite:").map(Path::new) {
         findings.extend(files(path));
         findings.extend(content(path));
     }
-    findings.push(Finding::good("SQLite", SqliteStore::sqlite_version()));
+    findings.push(FindingJson::good("SQLite", SqliteStore::sqlite_version()));
     findings
 }
 
-fn files(path: &Path) -> Vec<Finding> {
+fn files(path: &Path) -> Vec<FindingJson> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut findings = vec![mode("directory", directory), mode("file", path), file_system(directory)];
     let old = |left: &PathBuf| {
@@ -35,7 +35,7 @@ fn files(path: &Path) -> Vec<Finding> {
     let left: Vec<_> = SqliteStore::leftovers(path).into_iter().filter(old).collect();
     if !left.is_empty() {
         let list = left.iter().map(|left| shown(&left.display().to_string())).collect::<Vec<_>>().join(", ");
-        findings.push(Finding::good(
+        findings.push(FindingJson::good(
             "leftover files",
             format!("of processes that died while making a store; can be removed: {list}"),
         ));
@@ -43,7 +43,7 @@ fn files(path: &Path) -> Vec<Finding> {
     findings
 }
 
-fn mode(what: &'static str, path: &Path) -> Finding {
+fn mode(what: &'static str, path: &Path) -> FindingJson {
     match fs::metadata(path) {
         Ok(meta) => {
             let mode = meta.mode() & 0o7777;
@@ -54,12 +54,12 @@ fn mode(what: &'static str, path: &Path) -> Finding {
                     let open = meta.is_dir() && mode & 0o1020 == 0o020;
                     let hint =
                         if open { "; members of the group can replace the store: chmod +t" } else { "" };
-                    Finding::good(what, found + hint)
+                    FindingJson::good(what, found + hint)
                 }
-                Some(problem) => Finding::bad(what, format!("{found}: {problem}")),
+                Some(problem) => FindingJson::bad(what, format!("{found}: {problem}")),
             }
         }
-        Err(error) => Finding::bad(what, error.to_string()),
+        Err(error) => FindingJson::bad(what, error.to_string()),
     }
 }
 
@@ -81,7 +81,7 @@ fn who_else(what: &str, meta: &fs::Metadata) -> Option<String> {
     }
 }
 
-fn file_system(directory: &Path) -> Finding {
+fn file_system(directory: &Path) -> FindingJson {
     use nix::sys::statfs;
     const KNOWN: [(statfs::FsType, &str); 7] = [
         (statfs::EXT4_SUPER_MAGIC, "ext"),
@@ -99,41 +99,45 @@ fn file_system(directory: &Path) -> Finding {
             let name = name.map_or_else(|| format!("type {:#x}", kind.0), |(_, name)| (*name).to_owned());
             let free = found.blocks_available() * found.block_size() as u64 / (1024 * 1024);
             let told = format!("{name}, {free} MiB free");
-            if free < 16 { Finding::bad("file system", told) } else { Finding::good("file system", told) }
+            if free < 16 {
+                FindingJson::bad("file system", told)
+            } else {
+                FindingJson::good("file system", told)
+            }
         }
-        Err(error) => Finding::bad("file system", error.to_string()),
+        Err(error) => FindingJson::bad("file system", error.to_string()),
     }
 }
 
 /// What is in the file and beside it.
-fn content(path: &Path) -> Vec<Finding> {
+fn content(path: &Path) -> Vec<FindingJson> {
     let store = match SqliteStore::open(path, Duration::from_secs(30)) {
         Ok(store) => store,
-        Err(error) => return vec![Finding::bad("content", error.to_string())],
+        Err(error) => return vec![FindingJson::bad("content", error.to_string())],
     };
     let mut findings = vec![match store.check() {
         Ok(problems) if problems.is_empty() => {
-            Finding::good("content", "every page reads, tables and indexes agree")
+            FindingJson::good("content", "every page reads, tables and indexes agree")
         }
-        Ok(problems) => Finding::bad("content", problems.join("; ")),
-        Err(error) => Finding::bad("content", error.to_string()),
+        Ok(problems) => FindingJson::bad("content", problems.join("; ")),
+        Err(error) => FindingJson::bad("content", error.to_string()),
     }];
-    findings.extend(store.examine().into_iter().map(Finding::from));
+    findings.extend(store.examine().into_iter().map(FindingJson::from));
     findings
 }
 
 /// Tokens are at least the wall clock in microseconds: one ahead of it shows a clock that was set back.
-pub(super) fn clock(highest: Option<flowlock::Token>) -> Finding {
+pub(super) fn clock(highest: Option<flowlock::Token>) -> FindingJson {
     const TOLERATED: Duration = Duration::from_mins(1);
     let now_us = jiff::Timestamp::now().as_microsecond().max(0) as u64;
     let ahead = Duration::from_micros(highest.map_or(0, |token| token.0.saturating_sub(now_us)));
     let now = flowlock::shown_time(now_us as i64);
     if ahead <= TOLERATED {
-        return Finding::good("clock", now);
+        return FindingJson::good("clock", now);
     }
     let problem =
         format!("{now}, but the newest grant is {} ahead: the clock was set back", times::short(ahead));
-    Finding::bad("clock", problem)
+    FindingJson::bad("clock", problem)
 }
 
 /// Makes the shared store: everything belongs to root and the group, members can write it and replace nothing.

@@ -12,7 +12,7 @@ use flowlock::store::{Loss, NamespaceSeen, View, Watermark, without_password};
 use serde::Serialize;
 
 use crate::args::{Global, values};
-use crate::door::{Door, Settings};
+use crate::context::{Context, Settings};
 use crate::exit::{self, Failure};
 use crate::json;
 use crate::terminal::{self, Screen, Table};
@@ -34,7 +34,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     pub(crate) accept_restore: bool,
     /// Print JSON
-    #[arg(long, help_heading = "Talk")]
+    #[arg(long, help_heading = "WaitProgress")]
     pub(crate) json: bool,
 }
 
@@ -45,18 +45,18 @@ const PATIENCE: Duration = Duration::from_secs(15);
 struct Report {
     version: u32,
     ok: bool,
-    findings: Vec<Finding>,
+    findings: Vec<FindingJson>,
 }
 
 /// One thing that was looked at.
 #[derive(Serialize)]
-struct Finding {
+struct FindingJson {
     what: &'static str,
     ok: bool,
     found: String,
 }
 
-impl Finding {
+impl FindingJson {
     fn good(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, ok: true, found: found.into() }
     }
@@ -66,7 +66,7 @@ impl Finding {
     }
 }
 
-impl From<flowlock::store::Finding> for Finding {
+impl From<flowlock::store::Finding> for FindingJson {
     fn from(finding: flowlock::store::Finding) -> Self {
         Self { what: finding.what, ok: finding.is_good, found: finding.found }
     }
@@ -81,20 +81,20 @@ pub(crate) fn doctor(global: &Global, args: &DoctorArgs) -> Result<u8, Failure> 
     if args.accept_restore {
         accept_restore(&settings)?;
     }
-    let mut findings = vec![Finding::good("flowlock", env!("CARGO_PKG_VERSION"))];
+    let mut findings = vec![FindingJson::good("flowlock", env!("CARGO_PKG_VERSION"))];
     let place = settings.place()?;
-    findings.push(Finding::good("store", place.store.clone()));
+    findings.push(FindingJson::good("store", place.store.clone()));
     let mut code = exit::OK;
     match settings.open() {
-        Ok(door) => {
-            if let Err((what, failure)) = examine(&settings, &door, &mut findings) {
+        Ok(context) => {
+            if let Err((what, failure)) = examine(&settings, &context, &mut findings) {
                 code = failure.code;
-                findings.push(Finding::bad(what, failure.message));
+                findings.push(FindingJson::bad(what, failure.message));
             }
         }
         Err(failure) => {
             code = failure.code;
-            findings.push(Finding::bad("opens", failure.message));
+            findings.push(FindingJson::bad("opens", failure.message));
         }
     }
     let ok = findings.iter().all(|finding| finding.ok);
@@ -127,7 +127,7 @@ fn prepare(global: &Global, group: &str) -> Result<Settings, Failure> {
     Settings::read(&Global { store: Some(made), ..global.clone() })
 }
 
-fn report(findings: Vec<Finding>, ok: bool, json: bool) -> Result<(), Failure> {
+fn report(findings: Vec<FindingJson>, ok: bool, json: bool) -> Result<(), Failure> {
     if json {
         return Ok(terminal::print_json(&Report { version: json::VERSION, ok, findings })?);
     }
@@ -141,32 +141,34 @@ fn report(findings: Vec<Finding>, ok: bool, json: bool) -> Result<(), Failure> {
 /// Everything about an open store; an error names what could not be looked at.
 fn examine(
     settings: &Settings,
-    door: &Door,
-    findings: &mut Vec<Finding>,
+    context: &Context,
+    findings: &mut Vec<FindingJson>,
 ) -> Result<(), (&'static str, Failure)> {
-    findings.push(works(door));
+    findings.push(works(context));
     let url = &settings.config().store().map_err(|error| ("store", error.into()))?.value;
     let embedded = url.strip_prefix("sqlite:").is_some();
     if embedded {
-        findings.extend(embedded::examine(door));
+        findings.extend(embedded::examine(context));
     } else if url != "memory:" {
-        redis::examine(url, door, findings).map_err(|failure| ("server", failure))?;
+        redis::examine(url, context, findings).map_err(|failure| ("server", failure))?;
     }
-    findings.push(namespaces(door));
-    let runs = door.flowlock.runs().map_err(|error| ("runs", door.failure(error)))?;
+    findings.push(namespaces(context));
+    let runs = context.flowlock.runs().map_err(|error| ("runs", context.failure(error)))?;
     let stuck = runs.iter().filter(|seen| matches!(json::state(seen), "late" | "revoked"));
     let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
-    findings
-        .push(Finding::good("runs", format!("{} alive in namespace {}", runs.len(), door.place.namespace)));
+    findings.push(FindingJson::good(
+        "runs",
+        format!("{} alive in namespace {}", runs.len(), context.place.namespace),
+    ));
     if !stuck.is_empty() {
         let found = format!(
             "{} late or revoked; each ends when somebody needs its names, or by itself, a day (or its --keep-lapsed) after its lease: {}",
             stuck.len(),
             first_of(&stuck)
         );
-        findings.push(Finding::good("leftover runs", found));
+        findings.push(FindingJson::good("leftover runs", found));
     }
-    findings.extend(door.seen.loss(&door.flowlock).map(loss));
+    findings.extend(context.seen.loss(&context.flowlock).map(loss));
     if embedded {
         findings.push(embedded::clock(runs.iter().filter_map(|seen| seen.run.token).max()));
     }
@@ -174,13 +176,13 @@ fn examine(
 }
 
 /// That the store went back since a command of this user used it.
-fn loss(loss: Loss) -> Finding {
+fn loss(loss: Loss) -> FindingJson {
     let found = format!(
         "it went back: it was at {}, and went on {}; what happened between is lost. Once that is as it should be: `flowlock doctor --accept-restore`",
         loss.was,
         at(loss.is)
     );
-    Finding::bad("store went back", found)
+    FindingJson::bad("store went back", found)
 }
 
 fn at(mark: Option<Watermark>) -> String {
@@ -188,11 +190,11 @@ fn at(mark: Option<Watermark>) -> String {
 }
 
 /// What namespaces there are, in short. That this user may not list them is not held against the store.
-fn namespaces(door: &Door) -> Finding {
+fn namespaces(context: &Context) -> FindingJson {
     const WHAT: &str = "namespaces";
-    let all = match door.flowlock.namespaces() {
+    let all = match context.flowlock.namespaces() {
         Ok(all) => all,
-        Err(error) => return Finding::good(WHAT, format!("not listed: {error}")),
+        Err(error) => return FindingJson::good(WHAT, format!("not listed: {error}")),
     };
     let shown = |(namespace, _): &(Namespace, _)| terminal::shown(namespace.as_str());
     let is_empty =
@@ -205,7 +207,7 @@ fn namespaces(door: &Door) -> Finding {
             format!("; {} empty, for `flowlock namespaces rm`: {}", empty.len(), first_of(&empty));
         found.push_str(&empty_ones);
     }
-    Finding::good(WHAT, found)
+    FindingJson::good(WHAT, found)
 }
 
 /// The first ten of a list, and how many more there are.
@@ -219,33 +221,33 @@ fn first_of(ids: &[String]) -> String {
 }
 
 /// A lock taken and given back: everything a run needs of the store.
-fn works(door: &Door) -> Finding {
+fn works(context: &Context) -> FindingJson {
     let begun = std::time::Instant::now();
-    let job = door.flowlock.job("flowlock doctor").lock("flowlock doctor").wait(PATIENCE);
+    let job = context.flowlock.job("flowlock doctor").lock("flowlock doctor").wait(PATIENCE);
     match job.acquire().and_then(flowlock::Grant::commit) {
-        Ok(_) => Finding::good(
+        Ok(_) => FindingJson::good(
             "works",
             format!("a lock was taken and given back in {} µs", begun.elapsed().as_micros()),
         ),
-        Err(error) => Finding::bad("works", error.to_string()),
+        Err(error) => FindingJson::bad("works", error.to_string()),
     }
 }
 
 /// Remembers the store as it is, in place of what it was, and says both.
 fn accept_restore(settings: &Settings) -> Result<(), Failure> {
-    let mut door = settings.open()?;
-    door.flowlock.view(&View::Names(Vec::new())).map_err(|error| door.failure(error))?;
-    let is = door.flowlock.store().seen(door.flowlock.namespace());
-    let Some(loss) = door.seen.loss(&door.flowlock) else {
-        let why = match door.seen.expected() {
+    let mut context = settings.open()?;
+    context.flowlock.view(&View::Names(Vec::new())).map_err(|error| context.failure(error))?;
+    let is = context.flowlock.store().seen(context.flowlock.namespace());
+    let Some(loss) = context.seen.loss(&context.flowlock) else {
+        let why = match context.seen.expected() {
             None => "nothing is remembered of this store, so there is nothing to accept".to_owned(),
             Some(was) => format!("the store did not go back: it was at {was} and is {}", at(is)),
         };
-        terminal::say(&format!("{why} ({})", door.place));
+        terminal::say(&format!("{why} ({})", context.place));
         return Ok(());
     };
-    terminal::say(&format!("accepted: the store was at {} and is {} ({})", loss.was, at(is), door.place));
-    door.seen.accept(&door.flowlock).map_err(|error| {
+    terminal::say(&format!("accepted: the store was at {} and is {} ({})", loss.was, at(is), context.place));
+    context.seen.accept(&context.flowlock).map_err(|error| {
         Failure::new(exit::CONFIG, "configuration", format!("cannot remember that: {error}"))
     })
 }

@@ -19,16 +19,16 @@ use self::args::IfLocked;
 pub(crate) use self::args::RunArgs;
 use self::plan::Plan;
 use crate::args::{Global, IfWritten};
-use crate::door::{Door, Settings};
+use crate::context::{Context, Settings};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
-use crate::held::{Policy, Unfinished, Watched};
 use crate::json::{self, ResultJson};
 use crate::request;
 use crate::signals::Signals;
 use crate::supervise::{Ended, boot_clock};
 use crate::terminal::{self, shown};
 use crate::waiting;
+use crate::watched::{Policy, Unfinished, Watched};
 
 /// Carries out the command and writes what happened to `--json-result`.
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8, Failure> {
@@ -80,24 +80,24 @@ fn begin(global: &Global, args: &RunArgs, story: &mut ResultJson) -> Result<u8, 
     let settings = Arc::new(Settings::read(global)?);
     let plan = Plan::new(&settings, args)?;
     story.job = Some(plan.job.as_str().to_owned());
-    let (door, signals) = waiting::open(&settings, global)?;
-    story.store = Some(door.place.store.clone());
-    story.namespace = Some(door.place.namespace.clone());
-    Errand { global, args, door, signals, story }.carry_out(plan)
+    let (context, signals) = waiting::open(&settings, global)?;
+    story.store = Some(context.place.store.clone());
+    story.namespace = Some(context.place.namespace.clone());
+    Errand { global, args, context, signals, story }.carry_out(plan)
 }
 
 /// A run under way.
 struct Errand<'a> {
     global: &'a Global,
     args: &'a RunArgs,
-    door: Door,
+    context: Context,
     signals: Signals,
     story: &'a mut ResultJson,
 }
 
 impl Errand<'_> {
     fn carry_out(mut self, plan: Plan) -> Result<u8, Failure> {
-        let lease = plan.lease.unwrap_or_else(|| self.door.flowlock.store().default_lease());
+        let lease = plan.lease.unwrap_or_else(|| self.context.flowlock.store().default_lease());
         let policy = Policy {
             on_lost: self.args.on_lost,
             on_unreachable: self.args.on_unreachable,
@@ -106,20 +106,20 @@ impl Errand<'_> {
         };
         let request = &self.args.request;
         let id = RunId::fresh(&plan.job);
-        let job = request::job(&self.door.flowlock, &plan.job, plan.names, request)?.lease(lease);
+        let job = request::job(&self.context.flowlock, &plan.job, plan.names, request)?.lease(lease);
         let wanted = waiting::Wanted { job: job.run_id(id.as_str()), name: plan.job, id };
         let begun = Instant::now();
         let granted = if request.is_a_try() {
-            waiting::once(&wanted, &self.door, &mut self.signals, self.global)
+            waiting::once(&wanted, &self.context, &mut self.signals, self.global)
         } else {
-            waiting::acquire(&wanted, &self.door, &mut self.signals, self.global)
+            waiting::acquire(&wanted, &self.context, &mut self.signals, self.global)
         };
         self.story.waited_ms = begun.elapsed().as_millis() as u64;
         let grant = match granted {
             Ok(grant) => grant,
             Err(failure) => return self.skip(failure),
         };
-        self.door.pass_notices_on();
+        self.context.pass_notices_on();
         self.story.run = Some(grant.run_id().as_str().to_owned());
         self.story.token = Some(json::token(grant.token()));
         let last_end = request.max_runtime.map(|most: Duration| boot_clock() + most);
@@ -150,7 +150,7 @@ impl Errand<'_> {
         day: String,
         policy: Policy,
     ) -> Result<u8, Failure> {
-        let prepared = Environment::new(&self.door.flowlock, &grant, day)
+        let prepared = Environment::new(&self.context.flowlock, &grant, day)
             .map_err(Unfinished::NotBegun)
             .and_then(|environment| Ok((self.command(&grant, command, &environment, policy)?, environment)));
         match prepared {
@@ -173,10 +173,13 @@ impl Errand<'_> {
         environment: &Environment,
         policy: Policy,
     ) -> Result<Ended, Unfinished> {
-        let pulse = self.door.flowlock.pulse().filter(|_| !self.args.close);
-        let descriptor = pulse.as_ref().and_then(|pulse| pulse.descriptor.as_ref()).map(|held| held.as_fd());
-        let mut watched =
-            Watched::new(grant, self.door.flowlock.store().as_ref(), policy).map_err(Unfinished::NotBegun)?;
+        let liveness_lock = self.context.flowlock.liveness_lock().filter(|_| !self.args.close);
+        let descriptor = liveness_lock
+            .as_ref()
+            .and_then(|liveness_lock| liveness_lock.descriptor.as_ref())
+            .map(|held| held.as_fd());
+        let mut watched = Watched::new(grant, self.context.flowlock.store().as_ref(), policy)
+            .map_err(Unfinished::NotBegun)?;
         let ended = watched.run(command, environment, descriptor, &mut self.signals)?;
         self.story.command_exit_code = Some(ended.code);
         let (Some(check), Ended { code: 0, killed: false }) = (&self.args.check, ended) else {
@@ -206,10 +209,10 @@ impl Errand<'_> {
             let by = grant.lost().map_or("its lease ended", |by| by.as_str());
             let run = grant.run_id();
             let unlocked = grant.lost() == Some(Lost::By(LostBy::Broken));
-            let by_hand = if unlocked { self.door.by_hand(run) } else { None };
+            let by_hand = if unlocked { self.context.by_hand(run) } else { None };
             let message = format!("{run} lost its names ({by}); its outputs are not recorded as written");
             grant.fail();
-            let mut failure = Failure::new(exit::LOST, "lost", message).at(&self.door.place);
+            let mut failure = Failure::new(exit::LOST, "lost", message).at(&self.context.place);
             failure.details.extend(by_hand);
             return Err(failure);
         }
@@ -239,7 +242,7 @@ impl Errand<'_> {
             Err(error @ Error::InvalidRequest { .. }) => {
                 Err(Failure::usage(format!("{error}; outputs are not recorded as written")))
             }
-            Err(error) => Err(self.door.unknown(error, &advice)),
+            Err(error) => Err(self.context.unknown(error, &advice)),
         }
     }
 }

@@ -7,8 +7,8 @@ use flowlock::JobName;
 
 use super::args::RunArgs;
 use crate::child;
+use crate::context::Settings;
 use crate::dates::Dates;
-use crate::door::Settings;
 use crate::exit::Failure;
 use crate::request::{self, Names};
 

@@ -134,7 +134,7 @@ impl Actor<'_> {
 
     #[track_caller]
     pub(in crate::conformance) fn claims(&self) -> String {
-        word(&self.stage.step(&Step::Claim { attempt: self.attempt.clone(), holder: self.holder.clone() }))
+        word(&self.stage.step(&Step::Accept { attempt: self.attempt.clone(), holder: self.holder.clone() }))
     }
 
     #[track_caller]
@@ -206,7 +206,7 @@ impl Actor<'_> {
 
     /// Its process dies.
     pub(in crate::conformance) fn dies(&self) {
-        self.stage.world(|world| world.kill(self.holder.life.expect("it has a liveness lock")));
+        self.stage.world(|world| world.kill(self.holder.liveness.expect("it has a liveness lock")));
     }
 
     /// Somebody says that this run's process is dead.

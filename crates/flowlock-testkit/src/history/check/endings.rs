@@ -59,7 +59,7 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
 fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
     match moment.step {
         Step::Acquire(request) => request.attempt == run.attempt,
-        Step::Claim { attempt, .. } => *attempt == run.attempt,
+        Step::Accept { attempt, .. } => *attempt == run.attempt,
         _ => false,
     }
 }

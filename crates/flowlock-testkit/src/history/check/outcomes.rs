@@ -47,7 +47,7 @@ fn said(moment: &Moment<'_>) -> Vec<(Attempt, Said)> {
     let attempt = |who: &Who| who.nonce.map(|nonce| Attempt { id: who.run.clone(), nonce });
     match (moment.step, moment.answer) {
         (Step::Acquire(request), answer) => vec![(request.attempt.clone(), standing(answer))],
-        (Step::Claim { attempt, .. }, answer) => vec![(attempt.clone(), standing(answer))],
+        (Step::Accept { attempt, .. }, answer) => vec![(attempt.clone(), standing(answer))],
         (Step::Refresh(who), Answer::Refreshed(answers)) => who
             .iter()
             .zip(answers)

@@ -55,7 +55,7 @@ fn records_leave_for_a_reason(book: &Book, moment: &Moment<'_>) -> Verdict {
             run.spec.on_fail == OnFail::Incomplete
                 && run.spec.claims.outputs().any(|output| output.name == *name)
         };
-        let is_spoiled = matches!(moment.step, Step::Acquire(_) | Step::Claim { .. })
+        let is_spoiled = matches!(moment.step, Step::Acquire(_) | Step::Accept { .. })
             && after.holders().any(|run| run.state == State::Running && spoils(run));
         let is_live = !before.is_live(name) || after.is_live(name);
         promise!(is_live || is_removed || is_spoiled, "the record is gone for no reason: {record:?}");
@@ -104,7 +104,7 @@ fn late_success_harms_nobody(book: &Book, moment: &Moment<'_>) -> Verdict {
             Step::Commit { who, .. },
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late: true }),
         ) => vec![&who.run],
-        (Step::Claim { attempt, .. }, Answer::Standing(Standing::Running(_))) => {
+        (Step::Accept { attempt, .. }, Answer::Standing(Standing::Running(_))) => {
             let late =
                 |run: &&Run| run.attempt == *attempt && run.state == State::Granted && before.is_lapsed(run);
             before.holders().filter(late).map(|run| &run.attempt.id).collect()

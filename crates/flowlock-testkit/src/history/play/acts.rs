@@ -54,7 +54,7 @@ impl Play {
             (State::AwaitingInput | State::Queued, 4) | (State::Granted, 0) => self.cancel(&attempt),
             (State::Granted, 1) => Step::Commit { who, note: None },
             (State::AwaitingInput | State::Queued, 5) | (State::Granted, _) => {
-                Step::Claim { attempt, holder: self.holder(client) }
+                Step::Accept { attempt, holder: self.holder(client) }
             }
             (State::Running, 0..=2) => Step::Refresh(vec![who]),
             (State::Running, 3) => Step::GiveBack(attempt),

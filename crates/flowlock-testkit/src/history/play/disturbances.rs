@@ -69,8 +69,9 @@ impl Play {
         known.latest_ms = now + 2_000;
         known.ended = None;
         known.patience = crate::oracle::Patience::default();
-        let dead =
-            still.as_ref().is_some_and(|run| run.holder.life.is_some_and(|life| self.dead.contains(&life)));
+        let dead = still
+            .as_ref()
+            .is_some_and(|run| run.holder.liveness.is_some_and(|liveness| self.dead.contains(&liveness)));
         self.books[at].known.push(known);
         let index = self.books[at].known.len() - 1;
         let answer = self.send(at, index, step::Patience::Try)?;

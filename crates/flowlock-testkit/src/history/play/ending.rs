@@ -38,7 +38,8 @@ impl Play {
         for at in 0..2 {
             for _ in 0..self.books[at].snapshot.runs.len() {
                 let runs = self.books[at].snapshot.runs.iter();
-                let is_dead = |run: &&Run| run.holder.life.is_some_and(|life| self.dead.contains(&life));
+                let is_dead =
+                    |run: &&Run| run.holder.liveness.is_some_and(|liveness| self.dead.contains(&liveness));
                 let dead: Vec<Ticket> = runs.filter(is_dead).map(|run| run.ticket).collect();
                 if dead.is_empty() {
                     break;
@@ -69,7 +70,7 @@ impl Play {
         let who = Who::from(&run.attempt);
         let holder = self.holder(self.books[at].known[i].client);
         let step = match run.state {
-            State::Granted => Step::Claim { attempt: run.attempt, holder },
+            State::Granted => Step::Accept { attempt: run.attempt, holder },
             State::Running if run.revoked => Step::Fail(who),
             State::Running => Step::Commit { who, note: None },
             _ if waits(&run) && !run.present => {

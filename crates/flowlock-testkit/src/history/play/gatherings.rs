@@ -109,7 +109,7 @@ impl Play {
         self.world.advance(Duration::from_millis(left.max(0) as u64));
         let step = match run.state {
             State::Granted => {
-                Step::Claim { attempt: run.attempt, holder: self.holder(self.books[at].known[i].client) }
+                Step::Accept { attempt: run.attempt, holder: self.holder(self.books[at].known[i].client) }
             }
             _ if commits => Step::Commit { who, note: None },
             _ => Step::Refresh(vec![who]),

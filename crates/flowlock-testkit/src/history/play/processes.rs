@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::{ClientId, Holder, Life, Origin, Run, State, Ticket};
+use flowlock::{ClientId, Holder, LivenessId, Origin, Run, State, Ticket};
 
 use super::super::{Verdict, promise};
 use super::Play;
@@ -13,7 +13,7 @@ use super::Play;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::history) struct Client {
     pub(in crate::history) id: ClientId,
-    pub(in crate::history) life: Life,
+    pub(in crate::history) liveness: LivenessId,
     pub(in crate::history) awake: bool,
     pub(in crate::history) last_beat_ms: i64,
 }
@@ -24,12 +24,12 @@ impl Play {
         let last_beat_ms = self.now().boot_ms;
         let id = ClientId(self.first_client + u128::from(number));
         self.inboxes.open(&self.subjects, &self.books[0].namespace, id);
-        Client { id, life: Life(number), awake: true, last_beat_ms }
+        Client { id, liveness: LivenessId(number), awake: true, last_beat_ms }
     }
 
     pub(in crate::history) fn holder(&self, client: usize) -> Holder {
-        let Client { id, life, .. } = self.clients[client];
-        Holder { client: id, life: Some(life), origin: Arc::new(Origin::default()) }
+        let Client { id, liveness, .. } = self.clients[client];
+        Holder { client: id, liveness: Some(liveness), origin: Arc::new(Origin::default()) }
     }
 
     /// Time passes a second at a time; who is awake sends a heartbeat every five seconds.
@@ -80,9 +80,9 @@ impl Play {
     }
 
     pub(in crate::history) fn kill(&mut self, client: usize) {
-        let life = self.clients[client].life;
-        self.world.kill(life);
-        self.dead.push(life);
+        let liveness = self.clients[client].liveness;
+        self.world.kill(liveness);
+        self.dead.push(liveness);
         self.clients[client] = self.new_client();
     }
 

@@ -7,7 +7,7 @@ use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Place, Run};
+use crate::run::{Resource, Run};
 
 #[derive(Debug, Default)]
 pub(super) struct Counted<T> {
@@ -81,24 +81,24 @@ counted! {
     fn latest_run(id: &RunId) -> Option<Run>;
     fn due_runs(upto_ms: i64, limit: usize) -> Vec<(i64, Ticket)>;
     fn forgettable(upto_ms: i64, limit: usize) -> Vec<(i64, Ticket)>;
-    fn hold(place: &Place, stake: Stake, which: Which) -> ();
-    fn unhold(place: &Place, stake: Stake, which: Which) -> ();
-    fn holds(place: &Place, stake: Stake, which: Which) -> bool;
+    fn hold(place: &Resource, stake: Stake, which: Which) -> ();
+    fn unhold(place: &Resource, stake: Stake, which: Which) -> ();
+    fn holds(place: &Resource, stake: Stake, which: Which) -> bool;
     fn held(space: Space, name: &Name, which: Which) -> Crowd;
-    fn holders(place: &Place, which: Which, limit: usize) -> Vec<Stake>;
-    fn enqueue(place: &Place, stake: Stake) -> ();
-    fn dequeue(place: &Place, stake: Stake) -> ();
+    fn holders(place: &Resource, which: Which, limit: usize) -> Vec<Stake>;
+    fn enqueue(place: &Resource, stake: Stake) -> ();
+    fn dequeue(place: &Resource, stake: Stake) -> ();
     fn ahead(space: Space, name: &Name, before: Ticket, enough: u64) -> Crowd;
-    fn line(place: &Place, part: Part, limit: usize) -> Vec<Stake>;
-    fn last_in_line(place: &Place, part: Part) -> Option<Ticket>;
-    fn park(place: &Place, ticket: Ticket) -> ();
-    fn unpark(place: &Place, ticket: Ticket) -> ();
-    fn first_parked(place: &Place) -> Option<Ticket>;
+    fn line(place: &Resource, part: Part, limit: usize) -> Vec<Stake>;
+    fn last_in_line(place: &Resource, part: Part) -> Option<Ticket>;
+    fn park(place: &Resource, ticket: Ticket) -> ();
+    fn unpark(place: &Resource, ticket: Ticket) -> ();
+    fn first_parked(place: &Resource) -> Option<Ticket>;
     fn hints(after: Option<&Hint>, limit: usize) -> Vec<Hint>;
     fn add_hint(hint: &Hint) -> ();
     fn remove_hint(hint: &Hint) -> ();
-    fn is_dirty(place: &Place) -> bool;
-    fn set_dirty(place: &Place, is_dirty: bool) -> ();
+    fn is_dirty(place: &Resource) -> bool;
+    fn set_dirty(place: &Resource, is_dirty: bool) -> ();
     fn record(name: &Name) -> Option<Record>;
     fn put_record(record: &Record) -> ();
     fn delete_record(name: &Name) -> ();

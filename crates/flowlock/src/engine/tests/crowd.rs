@@ -11,7 +11,7 @@ use crate::engine::{SILENCE_MS, step};
 use crate::id::{Attempt, ClientId, Nonce, Ticket};
 use crate::name::{JobName, Name, RunId};
 use crate::origin::{Holder, Origin};
-use crate::run::{Place, Run, State};
+use crate::run::{Resource, Run, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Patience, Standing, Step};
 use crate::store::memory::{Rows, TestWorld};
@@ -122,7 +122,7 @@ impl Crowd {
             keep_lapsed_ms: KEEP_LAPSED_MS,
         };
         let attempt = Attempt { id: RunId::parse(id).expect("a plain id"), nonce: Nonce(1) };
-        let holder = Holder { client: client(process), life: None, origin: Arc::new(Origin::default()) };
+        let holder = Holder { client: client(process), liveness: None, origin: Arc::new(Origin::default()) };
         let latest_ms = self.world.now().boot_ms + 60_000;
         let request = Acquire { attempt: attempt.clone(), spec: spec.into(), holder, patience, latest_ms };
         self.step(&Step::Acquire(request));
@@ -172,7 +172,7 @@ impl Crowd {
     pub(super) fn leaves_over(&mut self, locks: &[String]) {
         let rows = &mut self.tables.rows;
         for lock in locks {
-            let place = Place::of(Space::Lock, &name(lock));
+            let place = Resource::of(Space::Lock, &name(lock));
             let first = rows.first_parked(&place).expect("tables in memory").expect("somebody is parked");
             rows.set_dirty(&place, true).expect("tables in memory");
             rows.add_hint(&(first, Source::Parked(place))).expect("tables in memory");

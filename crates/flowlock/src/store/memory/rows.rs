@@ -9,7 +9,7 @@ use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Place, Run, State};
+use crate::run::{Resource, Run, State};
 
 /// The tables. Searches are plain scans: this is the reference, not the fast one.
 #[derive(Debug, Default)]
@@ -17,12 +17,12 @@ pub(crate) struct Rows {
     meta: Meta,
     runs: BTreeMap<Ticket, Run>,
     attempts: BTreeMap<Attempt, Ticket>,
-    standing: BTreeMap<Place, BTreeMap<Ticket, Mode>>,
-    lapsed: BTreeMap<Place, BTreeMap<Ticket, Mode>>,
-    line: BTreeMap<Place, BTreeMap<Ticket, Mode>>,
-    parked: BTreeMap<Place, BTreeSet<Ticket>>,
+    standing: BTreeMap<Resource, BTreeMap<Ticket, Mode>>,
+    lapsed: BTreeMap<Resource, BTreeMap<Ticket, Mode>>,
+    line: BTreeMap<Resource, BTreeMap<Ticket, Mode>>,
+    parked: BTreeMap<Resource, BTreeSet<Ticket>>,
     hints: BTreeSet<Hint>,
-    dirty: BTreeSet<Place>,
+    dirty: BTreeSet<Resource>,
     records: BTreeMap<Name, Record>,
     guards: BTreeMap<Name, BTreeSet<Ticket>>,
     heard: BTreeMap<ClientId, i64>,
@@ -30,14 +30,14 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    fn which(&mut self, which: Which) -> &mut BTreeMap<Place, BTreeMap<Ticket, Mode>> {
+    fn which(&mut self, which: Which) -> &mut BTreeMap<Resource, BTreeMap<Ticket, Mode>> {
         match which {
             Which::Standing => &mut self.standing,
             Which::Lapsed => &mut self.lapsed,
         }
     }
 
-    fn stakes(&self, place: &Place, part: Part) -> impl DoubleEndedIterator<Item = Stake> {
+    fn stakes(&self, place: &Resource, part: Part) -> impl DoubleEndedIterator<Item = Stake> {
         let line = self.line.get(place).into_iter();
         line.flat_map(move |line| line.range(part.from..part.before))
             .map(|(&ticket, &mode)| Stake { ticket, mode })
@@ -63,7 +63,7 @@ fn remove_from<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, val
     }
 }
 
-fn remove_stake(lines: &mut BTreeMap<Place, BTreeMap<Ticket, Mode>>, place: &Place, ticket: Ticket) {
+fn remove_stake(lines: &mut BTreeMap<Resource, BTreeMap<Ticket, Mode>>, place: &Resource, ticket: Ticket) {
     if let Some(line) = lines.get_mut(place) {
         line.remove(&ticket);
         if line.is_empty() {
@@ -85,8 +85,11 @@ impl Tables for Rows {
         Ok(self.runs.get(&ticket).cloned())
     }
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>> {
-        let vitals =
-            |run: &Run| Vitals { life: run.holder.life, deadline_ms: run.deadline_ms, revoked: run.revoked };
+        let vitals = |run: &Run| Vitals {
+            liveness: run.holder.liveness,
+            deadline_ms: run.deadline_ms,
+            revoked: run.revoked,
+        };
         Ok(self.runs.get(&ticket).map(vitals))
     }
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
@@ -130,39 +133,40 @@ impl Tables for Rows {
         Ok(earliest(due, upto_ms, limit))
     }
 
-    fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
+    fn hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()> {
         self.which(which).entry(place.clone()).or_default().insert(stake.ticket, stake.mode);
         Ok(())
     }
-    fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
+    fn unhold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()> {
         remove_stake(self.which(which), place, stake.ticket);
         Ok(())
     }
-    fn holds(&mut self, place: &Place, stake: Stake, which: Which) -> Result<bool> {
+    fn holds(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<bool> {
         let mode = self.which(which).get(place).and_then(|holders| holders.get(&stake.ticket));
         Ok(mode == Some(&stake.mode))
     }
     fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd> {
-        let holders = self.which(which).get(&Place::of(space, name)).into_iter().flat_map(BTreeMap::values);
+        let holders =
+            self.which(which).get(&Resource::of(space, name)).into_iter().flat_map(BTreeMap::values);
         Ok(holders.fold(Crowd::NOBODY, |crowd, &mode| crowd.with(mode)))
     }
-    fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
+    fn holders(&mut self, place: &Resource, which: Which, limit: usize) -> Result<Vec<Stake>> {
         let holders = self.which(which).get(place).into_iter().flatten();
         Ok(holders.map(|(&ticket, &mode)| Stake { ticket, mode }).take(limit).collect())
     }
 
-    fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()> {
+    fn enqueue(&mut self, place: &Resource, stake: Stake) -> Result<()> {
         self.line.entry(place.clone()).or_default().insert(stake.ticket, stake.mode);
         Ok(())
     }
-    fn dequeue(&mut self, place: &Place, stake: Stake) -> Result<()> {
+    fn dequeue(&mut self, place: &Resource, stake: Stake) -> Result<()> {
         remove_stake(&mut self.line, place, stake.ticket);
         Ok(())
     }
     fn ahead(&mut self, space: Space, name: &Name, before: Ticket, enough: u64) -> Result<Crowd> {
         let mut crowd = Crowd::NOBODY;
         for stake in
-            self.stakes(&Place::of(space, name), Part { from: Ticket(0), before, exclusive_only: false })
+            self.stakes(&Resource::of(space, name), Part { from: Ticket(0), before, exclusive_only: false })
         {
             crowd = crowd.with(stake.mode);
             if space == Space::Slot && crowd.units > enough {
@@ -171,22 +175,22 @@ impl Tables for Rows {
         }
         Ok(crowd)
     }
-    fn line(&mut self, place: &Place, part: Part, limit: usize) -> Result<Vec<Stake>> {
+    fn line(&mut self, place: &Resource, part: Part, limit: usize) -> Result<Vec<Stake>> {
         Ok(self.stakes(place, part).take(limit).collect())
     }
-    fn last_in_line(&mut self, place: &Place, part: Part) -> Result<Option<Ticket>> {
+    fn last_in_line(&mut self, place: &Resource, part: Part) -> Result<Option<Ticket>> {
         Ok(self.stakes(place, part).next_back().map(|stake| stake.ticket))
     }
 
-    fn park(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
+    fn park(&mut self, place: &Resource, ticket: Ticket) -> Result<()> {
         self.parked.entry(place.clone()).or_default().insert(ticket);
         Ok(())
     }
-    fn unpark(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
+    fn unpark(&mut self, place: &Resource, ticket: Ticket) -> Result<()> {
         remove_from(&mut self.parked, place, &ticket);
         Ok(())
     }
-    fn first_parked(&mut self, place: &Place) -> Result<Option<Ticket>> {
+    fn first_parked(&mut self, place: &Resource) -> Result<Option<Ticket>> {
         Ok(self.parked.get(place).and_then(BTreeSet::first).copied())
     }
 
@@ -202,10 +206,10 @@ impl Tables for Rows {
         self.hints.remove(hint);
         Ok(())
     }
-    fn is_dirty(&mut self, place: &Place) -> Result<bool> {
+    fn is_dirty(&mut self, place: &Resource) -> Result<bool> {
         Ok(self.dirty.contains(place))
     }
-    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()> {
+    fn set_dirty(&mut self, place: &Resource, is_dirty: bool) -> Result<()> {
         if is_dirty {
             self.dirty.insert(place.clone());
         } else {

@@ -2,7 +2,7 @@
 
 use super::resp::SHORT;
 use super::script::Script;
-use super::{RedisStore, no_limits, words};
+use super::{RedisStore, arguments, no_limits};
 use crate::name::Namespace;
 use crate::step::Step;
 use crate::store::StoreError;
@@ -17,8 +17,8 @@ impl RedisStore {
     ) -> Result<impl Fn() -> Result<(), StoreError> + '_, StoreError> {
         let keys = self.enter(namespace, &no_limits())?;
         let script = Script::new("return 1".to_owned());
-        let mut words = self.head(words::name_of(step));
-        words::add_step(&mut words, step);
-        Ok(move || self.send(&keys, &script, &words, SHORT, None, &no_limits()).map(drop))
+        let mut arguments = self.head(arguments::name_of(step));
+        arguments::add_step(&mut arguments, step);
+        Ok(move || self.send(&keys, &script, &arguments, SHORT, None, &no_limits()).map(drop))
     }
 }

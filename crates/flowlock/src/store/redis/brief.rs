@@ -41,7 +41,7 @@ pub(super) fn spelled_out(value: Value) -> Option<Value> {
 fn spell(text: &[u8], told: Vec<Value>) -> Option<Value> {
     let (epoch, rest) = text.split_at_checked(EPOCH)?;
     let mut rest = Packed(rest);
-    let (sequence, now, reign) = (rest.number()?, rest.number()?, rest.number()?);
+    let (sequence, now, takeovers) = (rest.number()?, rest.number()?, rest.number()?);
     let letter = rest.byte()?;
     let answer = match letter {
         b'c' => list([word("ended"), word("committed"), Value::Int(0)]),
@@ -53,7 +53,7 @@ fn spell(text: &[u8], told: Vec<Value>) -> Option<Value> {
     if !rest.0.is_empty() {
         return None;
     }
-    Some(list([Value::BulkString(epoch.to_vec()), sequence, now, answer, reign]))
+    Some(list([Value::BulkString(epoch.to_vec()), sequence, now, answer, takeovers]))
 }
 
 fn held(lease: Value) -> Value {

@@ -8,8 +8,8 @@ use redis::{ServerError, Value};
 
 use super::dial::{Dialler, Part};
 use super::failure::{self, Failure, quoted};
-use super::line::Job;
 use super::pack;
+use super::pipeline::Job;
 use super::primary::Primary;
 use super::url::Address;
 use crate::store::Limits;
@@ -93,7 +93,7 @@ impl Cluster {
         let mut first = None;
         for _ in 0..nodes {
             let node = self.primary("")?;
-            let head = pack::words(&[b"CLUSTER", b"SLOTS"]);
+            let head = pack::arguments(&[b"CLUSTER", b"SLOTS"]);
             match node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, limits) {
                 Ok(replies) => match replies.head {
                     Value::ServerError(error) => return Err(failure::refused(node.address(), &error)),
@@ -166,7 +166,7 @@ impl Cluster {
 
     /// Learns the other nodes. What cannot be learned costs only choice when a node is lost.
     fn learn(&self, node: &Primary, limits: &Limits) {
-        let head = pack::words(&[b"CLUSTER", b"SLOTS"]);
+        let head = pack::arguments(&[b"CLUSTER", b"SLOTS"]);
         let Ok(replies) = node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, limits) else {
             return;
         };

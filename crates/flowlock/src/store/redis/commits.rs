@@ -1,6 +1,6 @@
 //! Commits that a store may have lost: looked for, made again where their grant is still there, and else reported.
 
-use super::watch::Commit;
+use super::rollback::Commit;
 use super::{RedisStore, no_limits};
 use crate::id::Attempt;
 use crate::name::Namespace;
@@ -20,19 +20,19 @@ impl RedisStore {
     /// Looks for the recent commits of this process; what cannot be told now is asked at the next answer.
     pub(super) fn check_commits(&self, namespace: &Namespace) {
         let is_recent = |commit: &Commit| self.clock_ms(namespace).is_ok_and(|now| commit.is_recent(now));
-        for commit in self.watch.commits(namespace) {
+        for commit in self.rollback.commits(namespace) {
             if !is_recent(&commit) {
                 continue;
             }
             let run = &commit.run;
             match self.find(namespace, &commit) {
                 // Its time may have come meanwhile: the answer said what time it is.
-                Ok(Found::Missing) if is_recent(&commit) => self.watch.commit_is_missing(&commit),
+                Ok(Found::Missing) if is_recent(&commit) => self.rollback.commit_is_missing(&commit),
                 Ok(Found::There | Found::Missing) => {}
-                Ok(Found::AskAgain) => return self.watch.doubt(namespace),
+                Ok(Found::AskAgain) => return self.rollback.doubt(namespace),
                 Err(error) => {
                     tracing::warn!(%run, %error, "could not check whether its commit is still there; looking again");
-                    return self.watch.doubt(namespace);
+                    return self.rollback.doubt(namespace);
                 }
             }
         }

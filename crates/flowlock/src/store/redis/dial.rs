@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use redis::Value;
 
+use super::connection::Connection;
 use super::failure::{self, Failure, Trouble, quoted};
 use super::pack;
 use super::probe;
 use super::url::{Address, Options, Password};
-use super::wire::Wire;
 use crate::store::Limits;
 use crate::sync::lock;
 
@@ -48,17 +48,17 @@ impl Dialler {
     }
 
     /// Connects to a server and checks what it is.
-    pub(super) fn dial(&self, address: &Address, part: Part, limits: &Limits) -> Result<Wire, Failure> {
+    pub(super) fn dial(&self, address: &Address, part: Part, limits: &Limits) -> Result<Connection, Failure> {
         let known = if lock(&self.greeted).contains(address) { Known::Before } else { Known::Not };
         let part = if (part, known) == (Part::Alone, Known::Before) { Part::Again } else { part };
-        let wire = dial(&self.options, address, part, known, limits)?;
+        let connection = dial(&self.options, address, part, known, limits)?;
         let mut greeted = lock(&self.greeted);
         if greeted.len() >= MOST_GREETED {
             greeted.clear();
         }
         greeted.insert(address.clone());
         drop(greeted);
-        Ok(wire)
+        Ok(connection)
     }
 }
 
@@ -75,10 +75,10 @@ fn dial(
     part: Part,
     known: Known,
     limits: &Limits,
-) -> Result<Wire, Failure> {
+) -> Result<Connection, Failure> {
     let hello = Hello::new(options, part)?;
-    let mut wire = Wire::connect(address, options.tls.as_ref(), limits)?;
-    let answers = hello.exchange(&mut wire, address, known, limits)?;
+    let mut connection = Connection::connect(address, options.tls.as_ref(), limits)?;
+    let answers = hello.exchange(&mut connection, address, known, limits)?;
     // The kind of server explains the other errors, so it comes first if it can be told.
     if let Value::BulkString(info) = &answers.info {
         check_kind(address, part, &String::from_utf8_lossy(info))?;
@@ -92,12 +92,12 @@ fn dial(
     };
     if part == Part::Sentinel {
         // Who may ask a sentinel for the primary need not be allowed anything else.
-        return Ok(wire);
+        return Ok(connection);
     }
     answers.select.map(ok).transpose()?;
     check_role(address, part, &ok(answers.role)?)?;
     ok(answers.info)?;
-    Ok(wire)
+    Ok(connection)
 }
 
 /// All that is said to a server before it is used, in one go.
@@ -125,18 +125,18 @@ impl Hello {
             Some(password) => auth(user.as_deref(), password)?,
             None => Vec::new(),
         };
-        commands.extend(pack::words(&[b"CLIENT", b"SETNAME", b"flowlock"]));
+        commands.extend(pack::arguments(&[b"CLIENT", b"SETNAME", b"flowlock"]));
         if has_select {
-            commands.extend(pack::words(&[b"SELECT", options.db.to_string().as_bytes()]));
+            commands.extend(pack::arguments(&[b"SELECT", options.db.to_string().as_bytes()]));
         }
-        commands.extend(pack::words(&[b"ROLE"]));
-        commands.extend(pack::words(&[b"INFO", b"server"]));
+        commands.extend(pack::arguments(&[b"ROLE"]));
+        commands.extend(pack::arguments(&[b"INFO", b"server"]));
         Ok(Self { commands, has_auth: password.is_some(), has_select })
     }
 
     fn exchange(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         at: &Address,
         known: Known,
         limits: &Limits,
@@ -144,15 +144,15 @@ impl Hello {
         let count = 3 + usize::from(self.has_auth) + usize::from(self.has_select);
         let mut answers = Vec::with_capacity(count);
         // A server without TLS waits for more when it gets a handshake: that must be found out in time.
-        let may_be_deaf = wire.is_encrypted() && known == Known::Not;
+        let may_be_deaf = connection.is_encrypted() && known == Known::Not;
         let patience = if may_be_deaf { limits.share(2) } else { limits.clone() };
-        if let Err(trouble) = self.converse(wire, &mut answers, count, &patience) {
+        if let Err(trouble) = self.converse(connection, &mut answers, count, &patience) {
             return Err(match (answers.first(), known) {
                 // A server that wants nobody says why before it hangs up.
                 (Some(Value::ServerError(error)), _) if self.has_auth => failure::refused_password(at, error),
                 (Some(Value::ServerError(error)), _) => failure::refused(at, error),
-                (None, Known::Not) => probe::explain(at, &trouble, wire.is_encrypted(), limits),
-                _ => failure::not_set_up(at, &trouble, wire.is_encrypted()),
+                (None, Known::Not) => probe::explain(at, &trouble, connection.is_encrypted(), limits),
+                _ => failure::not_set_up(at, &trouble, connection.is_encrypted()),
             });
         }
         let mut answers = answers.into_iter();
@@ -165,14 +165,14 @@ impl Hello {
 
     fn converse(
         &self,
-        wire: &mut Wire,
+        connection: &mut Connection,
         answers: &mut Vec<Value>,
         count: usize,
         limits: &Limits,
     ) -> Result<(), Trouble> {
-        wire.send(&self.commands, limits)?;
+        connection.send(&self.commands, limits)?;
         while answers.len() < count {
-            answers.push(wire.receive(limits)?);
+            answers.push(connection.receive(limits)?);
         }
         Ok(())
     }
@@ -182,8 +182,8 @@ fn auth(user: Option<&str>, password: &Password) -> Result<Vec<u8>, Failure> {
     let secret = password.read().map_err(Failure::unusable)?;
     let secret = secret.reveal().as_bytes();
     Ok(match user {
-        Some(user) => pack::words(&[b"AUTH", user.as_bytes(), secret]),
-        None => pack::words(&[b"AUTH", secret]),
+        Some(user) => pack::arguments(&[b"AUTH", user.as_bytes(), secret]),
+        None => pack::arguments(&[b"AUTH", secret]),
     })
 }
 

@@ -2,8 +2,8 @@
 //!
 //! What the server does not let this user read is said, with what to look at by hand; it is not held against the server.
 
+mod connection;
 mod keeps;
-mod line;
 mod server;
 mod several;
 mod space;
@@ -29,9 +29,9 @@ impl RedisStore {
         let examined = Examined::new(self, keys)?;
         let mut findings = vec![server::server(&examined)];
         findings.extend(several::arrangement(&examined)?);
-        findings.extend(line::socket(&examined));
+        findings.extend(connection::socket(&examined));
         findings.extend([rights, server::wake_ups(&examined, namespace)?]);
-        findings.extend([line::encryption(&examined), line::user(&examined)]);
+        findings.extend([connection::encryption(&examined), connection::user(&examined)]);
         findings.extend([server::round_trip(&examined)?, server::clock(&examined)?]);
         findings.extend([keeps::eviction(&examined), keeps::persistence(&examined)?]);
         findings.extend([keeps::replicas(&examined), keeps::least_replicas(&examined)?]);
@@ -66,12 +66,12 @@ impl<'s> Examined<'s> {
     }
 
     /// Asks the server that has the namespace; none if it refuses.
-    fn ask(&self, words: &[&[u8]]) -> Result<Option<Value>, StoreError> {
+    fn ask(&self, arguments: &[&[u8]]) -> Result<Option<Value>, StoreError> {
         let mut command = redis::Cmd::new();
-        for word in words {
+        for word in arguments {
             command.arg(word);
         }
-        match self.store.link.command(&self.keys.tag, &command, &Limits::within(self.store.patience)) {
+        match self.store.client.command(&self.keys.tag, &command, &Limits::within(self.store.patience)) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
@@ -82,8 +82,8 @@ impl<'s> Examined<'s> {
     }
 
     /// A number that a command answers; none if it refuses.
-    fn count(&self, words: &[&[u8]]) -> Result<Option<i64>, StoreError> {
-        Ok(match self.ask(words)? {
+    fn count(&self, arguments: &[&[u8]]) -> Result<Option<i64>, StoreError> {
+        Ok(match self.ask(arguments)? {
             Some(Value::Int(number)) => Some(number),
             _ => None,
         })
@@ -92,8 +92,8 @@ impl<'s> Examined<'s> {
     /// One of the server's settings; none if it refuses to tell.
     fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let answer = self.ask(&[b"CONFIG", b"GET", name.as_bytes()])?;
-        let Some(Value::Array(words)) = answer else { return Ok(None) };
-        Ok(match words.get(1) {
+        let Some(Value::Array(arguments)) = answer else { return Ok(None) };
+        Ok(match arguments.get(1) {
             Some(Value::BulkString(value)) => Some(super::failure::quoted(&String::from_utf8_lossy(value))),
             _ => None,
         })
@@ -110,7 +110,7 @@ impl<'s> Examined<'s> {
 
     /// The server that has the namespace.
     fn address(&self) -> Option<Address> {
-        let topology = self.store.link.topology().ok()?;
+        let topology = self.store.client.topology().ok()?;
         let limits = Limits::within(self.store.patience);
         topology.primary(&self.keys.tag, &limits).ok().map(|primary| primary.address().clone())
     }

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use redis::{ServerError, Value};
 
+use super::connection::Connection;
 use super::failure::{self, Failure, Trouble};
 use super::pack;
 use super::primary::Primary;
 use super::socket::Cutter;
 use super::topology::{MOST_REDIRECTIONS, Topology};
-use super::wire::Wire;
 use crate::name::RunId;
 use crate::store::signal::{Raised, Signal, SignalInbox};
-use crate::store::{Bell, Inbox, Limits, News, StoreError, StoreErrorKind};
+use crate::store::{Inbox, InboxInterrupter, Limits, News, StoreError, StoreErrorKind};
 use crate::sync::lock;
 
 /// The pause after the first loss; it doubles with every further one that comes soon.
@@ -72,8 +72,8 @@ impl Inbox for RedisInbox {
         self.inbox.wait(at_most)
     }
 
-    fn bell(&self) -> Box<dyn Bell> {
-        self.inbox.bell()
+    fn interrupter(&self) -> Box<dyn InboxInterrupter> {
+        self.inbox.interrupter()
     }
 }
 
@@ -151,13 +151,13 @@ impl Listener {
         let mut missed = false;
         loop {
             match self.subscribe() {
-                Ok((mut wire, primary)) => {
+                Ok((mut connection, primary)) => {
                     self.state.tried(Ok(()));
                     if missed {
                         self.signal.raise(Raised::Missed);
                     }
                     let begun = Instant::now();
-                    self.listen(&mut wire, &primary);
+                    self.listen(&mut connection, &primary);
                     if begun.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
                     }
@@ -176,16 +176,16 @@ impl Listener {
     }
 
     /// Subscribes where the namespace is.
-    fn subscribe(&self) -> Result<(Wire, Arc<Primary>), Failure> {
+    fn subscribe(&self) -> Result<(Connection, Arc<Primary>), Failure> {
         let limits = Limits::within(self.patience);
         let mut primary = self.topology.primary(&self.tag, &limits)?;
         let mut asking = false;
         for _ in 0..=MOST_REDIRECTIONS {
-            let (wire, refused) = self.subscribe_at(&primary, asking, &limits).inspect_err(|_| {
+            let (connection, refused) = self.subscribe_at(&primary, asking, &limits).inspect_err(|_| {
                 self.topology.lost(&self.tag, &primary);
             })?;
             let Some(error) = refused else {
-                return Ok((wire, primary));
+                return Ok((connection, primary));
             };
             match self.topology.redirected(&self.tag, &primary, &error)? {
                 Some(elsewhere) => primary = elsewhere,
@@ -201,33 +201,33 @@ impl Listener {
         primary: &Primary,
         asking: bool,
         limits: &Limits,
-    ) -> Result<(Wire, Option<ServerError>), Failure> {
+    ) -> Result<(Connection, Option<ServerError>), Failure> {
         let at = primary.address();
-        let mut wire = primary.dial(limits)?;
-        let cutter = wire.cutter().map_err(|error| failure::not_reached(at, &error))?;
+        let mut connection = primary.dial(limits)?;
+        let cutter = connection.cutter().map_err(|error| failure::not_reached(at, &error))?;
         if !self.state.expose(cutter) {
             return Err(Failure::unreachable("the inbox is closed"));
         }
-        let mut commands = if asking { pack::words(&[b"ASKING"]) } else { Vec::new() };
+        let mut commands = if asking { pack::arguments(&[b"ASKING"]) } else { Vec::new() };
         let [own, all] = &self.channels;
-        commands.extend(pack::words(&[b"SSUBSCRIBE", own.as_bytes(), all.as_bytes()]));
-        let encrypted = wire.is_encrypted();
+        commands.extend(pack::arguments(&[b"SSUBSCRIBE", own.as_bytes(), all.as_bytes()]));
+        let encrypted = connection.is_encrypted();
         let failed = |trouble| failure::not_set_up(at, &trouble, encrypted);
-        wire.send(&commands, limits).map_err(failed)?;
+        connection.send(&commands, limits).map_err(failed)?;
         if asking {
-            wire.receive(limits).map_err(failed)?;
+            connection.receive(limits).map_err(failed)?;
         }
-        match wire.receive(limits).map_err(failed)? {
-            Value::ServerError(error) => Ok((wire, Some(error))),
-            _ => Ok((wire, None)),
+        match connection.receive(limits).map_err(failed)? {
+            Value::ServerError(error) => Ok((connection, Some(error))),
+            _ => Ok((connection, None)),
         }
     }
 
     /// Hands on what comes, until the connection is lost or the namespace is elsewhere.
-    fn listen(&self, wire: &mut Wire, primary: &Primary) {
+    fn listen(&self, connection: &mut Connection, primary: &Primary) {
         loop {
-            match wire.receive(&Limits::within(GLANCE)) {
-                Ok(Value::Array(words)) => match words.as_slice() {
+            match connection.receive(&Limits::within(GLANCE)) {
+                Ok(Value::Array(arguments)) => match arguments.as_slice() {
                     [Value::BulkString(kind), _, Value::BulkString(run)] if kind == b"smessage" => {
                         self.deliver(run);
                     }

@@ -28,7 +28,7 @@ pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreErro
     let end = later(Instant::now(), most);
     let limits = || Limits::within(store.patience.min(end.saturating_duration_since(Instant::now())));
     let mut found = Found::default();
-    for primary in store.link.primaries(&limits())? {
+    for primary in store.client.primaries(&limits())? {
         let mut cursor = b"0".to_vec();
         loop {
             let next = page(store, &primary, &cursor, &limits(), &mut found);
@@ -88,7 +88,7 @@ fn page(
 ) -> Result<Vec<u8>, StoreError> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(cursor).arg("MATCH").arg(keys::EVERY_ROW).arg("COUNT").arg(PAGE);
-    let answer = match store.link.command_at(primary, &scan, limits)? {
+    let answer = match store.client.command_at(primary, &scan, limits)? {
         Value::ServerError(error) if error.code() == "NOPERM" => return Err(may_not_list(primary)),
         Value::ServerError(error) => return Err(failure::refused(primary.address(), &error).into()),
         answer => answer,

@@ -15,7 +15,7 @@ use nix::sys::socket::{self as sys, AddressFamily, SockFlag, SockType, UnixAddr}
 
 use super::patience::Wait;
 use crate::store::Limits;
-use crate::store::way::{self, Astray, Links, Missing, Open, way_to};
+use crate::store::path_walk::{self, Astray, Links, Missing, Open, way_to};
 use crate::text::escape;
 
 /// Why a socket is not connected to, whoever listens there.
@@ -35,7 +35,7 @@ pub(super) struct Found {
 
 /// The socket at a path, unless somebody may have put it there who has no say in it.
 pub(super) fn find(path: &Path) -> io::Result<Found> {
-    let way = way::find(path, Missing::Refused, Links::Trusted).map_err(|astray| match astray {
+    let way = path_walk::find(path, Missing::Refused, Links::Trusted).map_err(|astray| match astray {
         Astray::Failed { error, .. } => error,
         Astray::Refused(why) => refusal(why),
     })?;

@@ -4,26 +4,29 @@
 //! rule and the engine are written a second time in Lua (`lua/`); the conformance suite and random histories hold the
 //! two wordings to identical answers.
 
+mod arguments;
 #[cfg(feature = "bench")]
 mod bench;
 mod brief;
+mod client;
 mod cluster;
 mod commits;
+mod connection;
 mod dial;
 mod examine;
 mod failure;
 mod inbox;
 mod keys;
-mod line;
-mod link;
 mod listing;
 mod local;
 mod pack;
 mod patience;
+mod pipeline;
 mod primary;
 mod probe;
 mod reply;
 mod resp;
+mod rollback;
 mod rows;
 mod script;
 mod sentinel;
@@ -33,33 +36,32 @@ mod tests;
 mod tls;
 mod topology;
 pub(crate) mod url;
-mod watch;
-mod wire;
-mod words;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use self::arguments::Arguments;
+use self::client::{Client, Evaluated};
 use self::inbox::RedisInbox;
 use self::keys::Keys;
-use self::link::{Evaluated, Link};
 use self::reply::Reply;
 use self::resp::SHORT;
+use self::rollback::RollbackDetector;
 pub use self::rows::Ways;
 use self::script::{Call, Clock, Script, Scripts};
 use self::url::{Durability, Options};
-use self::watch::Watch;
-use self::words::Words;
 use super::memory::TestWorld;
-use super::{Epoch, Inbox, Limits, Loss, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark};
+use super::{
+    Epoch, Inbox, Limits, LivenessLock, Loss, Page, Store, StoreError, StoreErrorKind, View, Watermark,
+};
 use crate::error::Error;
 use crate::id::{Attempt, ClientId};
 use crate::name::Namespace;
 use crate::run::Outcome;
 use crate::step::{Answer, Finished, MOST_REFRESHED, Standing, Step, Who};
 use crate::sync::lock;
-use crate::world::{Life, World as _, later, millis};
+use crate::world::{LivenessId, World as _, later, millis};
 
 /// The shortest time a step, or an attempt to connect, is given: less is no time for any network.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
@@ -82,7 +84,7 @@ const LONG_ATTEMPT: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Debug)]
 pub struct RedisStore {
-    link: Arc<Link>,
+    client: Arc<Client>,
     scripts: Scripts,
     patience: Duration,
     /// In tests: what time it is, and who is dead.
@@ -92,7 +94,7 @@ pub struct RedisStore {
     /// The epoch of a namespace that this process is the first to write.
     epoch: Epoch,
     namespaces: Mutex<BTreeMap<Namespace, Arc<Keys>>>,
-    watch: Watch,
+    rollback: RollbackDetector,
 }
 
 impl RedisStore {
@@ -129,17 +131,17 @@ impl RedisStore {
     ) -> Result<Self, Error> {
         let options = Options::parse(url).map_err(Error::Configuration)?;
         let patience = one_attempt(patience, options.durability);
-        let link = Arc::new(Link::open(options, patience, &attempt(patience, limits))?);
+        let client = Arc::new(Client::open(options, patience, &attempt(patience, limits))?);
         let clock = if world.is_some() { Clock::Argument } else { Clock::Server };
         let store = Self {
             scripts: Scripts::new(clock),
-            link,
+            client,
             patience,
             world,
             ways: Ways::Short,
             epoch: Epoch::fresh(),
             namespaces: Mutex::default(),
-            watch: Watch::default(),
+            rollback: RollbackDetector::default(),
         };
         Ok(store)
     }
@@ -151,7 +153,7 @@ impl RedisStore {
 
     /// The files of the URL that have a secret in them, each with the parameter that names it.
     pub fn secret_files(&self) -> Vec<(&'static str, std::path::PathBuf)> {
-        self.link.options().secret_files()
+        self.client.options().secret_files()
     }
 
     /// The namespace's keys. The first time, the server is asked whether it can be used.
@@ -160,7 +162,7 @@ impl RedisStore {
             return Ok(keys.clone());
         }
         let keys = Arc::new(Keys::of(namespace));
-        let checked = self.send(&keys, &self.scripts.check, &Words::new(), SHORT, None, limits)?;
+        let checked = self.send(&keys, &self.scripts.check, &Arguments::new(), SHORT, None, limits)?;
         keys.set_clock(checked.sent_ms, reply::check(checked.reply)?);
         Ok(lock(&self.namespaces).entry(namespace.clone()).or_insert(keys).clone())
     }
@@ -169,29 +171,29 @@ impl RedisStore {
         &self,
         keys: &Keys,
         script: &Script,
-        args: &Words,
+        args: &Arguments,
         most: usize,
         replicas: Option<(u32, Duration)>,
         limits: &Limits,
     ) -> Result<Evaluated, StoreError> {
         let call = Call { tag: &keys.tag, script, keys: &keys.all, args, most, replicas };
-        self.link.eval(&call, &attempt(self.patience, limits))
+        self.client.eval(&call, &attempt(self.patience, limits))
     }
 
-    fn head(&self, what: &str) -> Words {
-        words::head(what, self.epoch.0.to_be_bytes(), millis(self.link.options().failover_pause))
+    fn head(&self, what: &str) -> Arguments {
+        arguments::head(what, self.epoch.0.to_be_bytes(), millis(self.client.options().failover_pause))
     }
 
     /// Carries out a step, however many calls it takes.
     fn carry_out(&self, namespace: &Namespace, step: &Step, limits: &Limits) -> Result<Done, StoreError> {
         let keys = self.enter(namespace, limits)?;
-        let mut words = self.head(words::name_of(step));
-        words::add_step(&mut words, step);
-        self.add_world(&mut words);
-        let before = self.watch.newest(namespace);
+        let mut arguments = self.head(arguments::name_of(step));
+        arguments::add_step(&mut arguments, step);
+        self.add_world(&mut arguments);
+        let before = self.rollback.newest(namespace);
         let replicas = self.replicas_for(step);
-        let script = words::script_of(&self.scripts, step);
-        let evaluated = self.send(&keys, script, &words, words::most_for(step), replicas, limits)?;
+        let script = arguments::script_of(&self.scripts, step);
+        let evaluated = self.send(&keys, script, &arguments, arguments::most_for(step), replicas, limits)?;
         let acknowledged = evaluated.replicas;
         let reply = self.read(namespace, &keys, before, evaluated);
         let reply = reply.map_err(StoreError::unknown_if_garbled)?;
@@ -199,8 +201,8 @@ impl RedisStore {
         Ok(Done { answer: reply.answer(step)?, acknowledged, now_ms })
     }
 
-    fn add_world(&self, words: &mut Words) {
-        words.extend(self.world.as_deref().map(|world| rows::pack_world(world, self.ways)));
+    fn add_world(&self, arguments: &mut Arguments) {
+        arguments.extend(self.world.as_deref().map(|world| rows::pack_world(world, self.ways)));
     }
 
     /// Takes in what a reply says besides its answer: the clock, and how far the namespace has come.
@@ -214,8 +216,8 @@ impl RedisStore {
         let reply = Reply::take(evaluated.reply)?;
         keys.set_clock(evaluated.sent_ms, reply.now_ms);
         let found = reply.epoch.map(|epoch| Watermark { epoch: Epoch(epoch), sequence: reply.sequence });
-        let took_over = self.watch.took_over(namespace, evaluated.from, reply.reign);
-        if self.watch.went_back(namespace, before, found) || took_over {
+        let took_over = self.rollback.took_over(namespace, evaluated.from, reply.takeovers);
+        if self.rollback.went_back(namespace, before, found) || took_over {
             self.check_commits(namespace);
         }
         Ok(reply)
@@ -223,11 +225,11 @@ impl RedisStore {
 
     /// On how many replicas a step must be, and how long to wait for them.
     fn replicas_for(&self, step: &Step) -> Option<(u32, Duration)> {
-        match (self.link.options().durability, step) {
+        match (self.client.options().durability, step) {
             (
                 Durability::Replicas { count, within },
                 Step::Acquire(_)
-                | Step::Claim { .. }
+                | Step::Accept { .. }
                 | Step::Commit { .. }
                 | Step::Create { .. }
                 | Step::Remove { .. },
@@ -254,7 +256,7 @@ impl RedisStore {
         match (&answer, step) {
             (
                 Answer::Standing(Standing::Running(_)),
-                Step::Acquire(crate::step::Acquire { attempt, .. }) | Step::Claim { attempt, .. },
+                Step::Acquire(crate::step::Acquire { attempt, .. }) | Step::Accept { attempt, .. },
             ) => {
                 // Until that is answered the grant may stand.
                 self.carry_out(namespace, &Step::GiveBack(attempt.clone()), limits)
@@ -268,14 +270,14 @@ impl RedisStore {
                 Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
                 Step::Commit { who, .. },
             ) => {
-                self.watch.tell(format!(
+                self.rollback.tell(format!(
                     "{} is committed, but only {short}: a failover before the others have it would lose the commit",
                     who.run
                 ));
                 Ok(answer)
             }
             (Answer::Done, Step::Create { .. } | Step::Remove { .. }) => {
-                self.watch.tell(format!(
+                self.rollback.tell(format!(
                     "the change is made, but only {short}: a failover before the others have it would undo it"
                 ));
                 Ok(answer)
@@ -287,7 +289,7 @@ impl RedisStore {
 
 impl Store for RedisStore {
     fn url(&self) -> String {
-        self.link.options().shown()
+        self.client.options().shown()
     }
 
     fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError> {
@@ -318,7 +320,7 @@ impl Store for RedisStore {
         ) = (step, &answer)
         {
             let attempt = Attempt { id: run.clone(), nonce: *nonce };
-            self.watch.committed(namespace, &attempt, note.as_deref(), now_ms);
+            self.rollback.committed(namespace, &attempt, note.as_deref(), now_ms);
         }
         self.is_replicated(namespace, step, answer, acknowledged, limits)
     }
@@ -329,13 +331,13 @@ impl Store for RedisStore {
 
     fn view_within(&self, namespace: &Namespace, view: &View, limits: &Limits) -> Result<Page, StoreError> {
         let keys = self.enter(namespace, limits)?;
-        let (name, own) = words::view_words(view);
-        let mut words = self.head(name);
-        words.extend(own);
-        self.add_world(&mut words);
-        let before = self.watch.newest(namespace);
-        let most = words::most_to_see(view);
-        let evaluated = self.send(&keys, &self.scripts.view, &words, most, None, limits)?;
+        let (name, own) = arguments::view_arguments(view);
+        let mut arguments = self.head(name);
+        arguments.extend(own);
+        self.add_world(&mut arguments);
+        let before = self.rollback.newest(namespace);
+        let most = arguments::most_to_see(view);
+        let evaluated = self.send(&keys, &self.scripts.view, &arguments, most, None, limits)?;
         let reply = self.read(namespace, &keys, before, evaluated)?;
         Ok(Page { sequence: reply.sequence, content: reply.content(view)? })
     }
@@ -345,17 +347,17 @@ impl Store for RedisStore {
     }
 
     /// None: processes on other hosts cannot be probed, leases alone must do.
-    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
         Ok(None)
     }
 
-    fn is_alive(&self, life: Life) -> bool {
-        self.world.as_ref().is_none_or(|world| world.is_alive(life))
+    fn is_alive(&self, liveness: LivenessId) -> bool {
+        self.world.as_ref().is_none_or(|world| world.is_alive(liveness))
     }
 
     fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
         let keys = Keys::of(namespace);
-        let (topology, patience) = (self.link.topology()?, self.link.patience());
+        let (topology, patience) = (self.client.topology()?, self.client.patience());
         Ok(Box::new(RedisInbox::open(
             topology,
             patience,
@@ -370,19 +372,19 @@ impl Store for RedisStore {
     }
 
     fn seen(&self, namespace: &Namespace) -> Option<Watermark> {
-        self.watch.newest(namespace)
+        self.rollback.newest(namespace)
     }
 
     fn expect(&self, namespace: &Namespace, watermark: Watermark) {
-        self.watch.expect(namespace, watermark);
+        self.rollback.expect(namespace, watermark);
     }
 
     fn loss(&self, namespace: &Namespace) -> Option<Loss> {
-        self.watch.loss(namespace)
+        self.rollback.loss(namespace)
     }
 
     fn notices(&self) -> Vec<String> {
-        self.watch.notices()
+        self.rollback.notices()
     }
 }
 

@@ -3,10 +3,10 @@
 use super::script::{Call, Script};
 
 /// A command of these words.
-pub(super) fn words(words: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(room(words.iter().copied()));
-    begin(&mut bytes, words.len());
-    for word in words {
+pub(super) fn arguments(arguments: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(room(arguments.iter().copied()));
+    begin(&mut bytes, arguments.len());
+    for word in arguments {
         push(&mut bytes, word);
     }
     bytes
@@ -39,8 +39,8 @@ pub(super) fn eval(script: &Script, named: Named, call: &Call<'_>) -> Vec<u8> {
     bytes
 }
 
-fn room<'w>(words: impl Iterator<Item = &'w [u8]>) -> usize {
-    16 + words.map(|word| word.len() + 16).sum::<usize>()
+fn room<'w>(arguments: impl Iterator<Item = &'w [u8]>) -> usize {
+    16 + arguments.map(|word| word.len() + 16).sum::<usize>()
 }
 
 fn begin(bytes: &mut Vec<u8>, count: usize) {
@@ -91,6 +91,6 @@ mod tests {
             String::from_utf8(eval(&script, Named::BySource, &call)).unwrap(),
             "*6\r\n$4\r\nEVAL\r\n$8\r\nreturn 1\r\n$1\r\n1\r\n$1\r\nk\r\n$0\r\n\r\n$10\r\n0123456789\r\n"
         );
-        assert_eq!(words(&[b"PING"]), b"*1\r\n$4\r\nPING\r\n");
+        assert_eq!(arguments(&[b"PING"]), b"*1\r\n$4\r\nPING\r\n");
     }
 }

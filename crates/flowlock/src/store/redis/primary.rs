@@ -3,24 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::Connection;
 use super::dial::{Dialler, Part};
 use super::failure::Failure;
-use super::line::Line;
+use super::pipeline::Pipeline;
 use super::url::Address;
-use super::wire::Wire;
 use crate::store::Limits;
 
 /// A server that is asked, with its two connections.
 #[derive(Debug)]
 pub(super) struct Primary {
-    shared: Line,
+    shared: Pipeline,
     /// WAIT blocks its connection, and waits for what was written on it only.
-    waiting: Line,
+    waiting: Pipeline,
 }
 
 impl Primary {
     pub(super) fn new(dialler: &Arc<Dialler>, address: &Address, part: Part, patience: Duration) -> Self {
-        let line = || Line::new(dialler.clone(), address.clone(), part, patience);
+        let line = || Pipeline::new(dialler.clone(), address.clone(), part, patience);
         Self { shared: line(), waiting: line() }
     }
 
@@ -34,15 +34,15 @@ impl Primary {
     }
 
     /// A connection for one who listens.
-    pub(super) fn dial(&self, limits: &Limits) -> Result<Wire, Failure> {
+    pub(super) fn dial(&self, limits: &Limits) -> Result<Connection, Failure> {
         self.shared.dial(limits)
     }
 
-    pub(super) fn shared(&self) -> &Line {
+    pub(super) fn shared(&self) -> &Pipeline {
         &self.shared
     }
 
-    pub(super) fn waiting(&self) -> &Line {
+    pub(super) fn waiting(&self) -> &Pipeline {
         &self.waiting
     }
 }

@@ -12,7 +12,7 @@ use crate::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Runnin
 use crate::store::plausible::LARGEST;
 use crate::store::{NamespaceSeen, StoreError, StoreErrorKind, View};
 use crate::view::{Content, NameSeen, Seen};
-use crate::world::Life;
+use crate::world::LivenessId;
 
 use super::{brief, rows};
 
@@ -26,7 +26,7 @@ pub(super) struct Reply {
     pub(super) sequence: u64,
     pub(super) now_ms: i64,
     /// How often another primary took over; none if the script says why it cannot answer.
-    pub(super) reign: Option<i64>,
+    pub(super) takeovers: Option<i64>,
     /// The server's wall clock in microseconds; a step says it in milliseconds only.
     wall_us: i64,
     answer: Value,
@@ -46,8 +46,8 @@ impl Reply {
         let (sequence, now_ms) = (parts.number()? as u64, parts.number()?);
         let answer = parts.next()?;
         let mut further = || parts.0.peek().is_some().then(|| parts.number()).transpose();
-        let (reign, wall_us) = (further()?, further()?.unwrap_or_else(|| now_ms.saturating_mul(1_000)));
-        Ok(Self { epoch, sequence, now_ms, reign, wall_us, answer })
+        let (takeovers, wall_us) = (further()?, further()?.unwrap_or_else(|| now_ms.saturating_mul(1_000)));
+        Ok(Self { epoch, sequence, now_ms, takeovers, wall_us, answer })
     }
 
     /// The answer to a step. One that cannot be read is no refusal: the step may count.
@@ -245,7 +245,7 @@ fn refusal(word: &str, parts: &mut Parts) -> StoreError {
 }
 
 fn one_answer(mut parts: Parts, step: &Step) -> Result<Answer> {
-    if let Step::Acquire(_) | Step::Claim { .. } = step
+    if let Step::Acquire(_) | Step::Accept { .. } = step
         && !["invalid", "not_found", "schema", "two_hosts", "clock"]
             .iter()
             .any(|word| parts.begins_with(word))
@@ -299,7 +299,7 @@ fn finished(word: &str, parts: &mut Parts) -> Result<Option<Finished>> {
     Ok(Some(match word {
         "ended" => Finished::Ended { outcome: parts.outcome()?, late: parts.number()? == 1 },
         "again" => Finished::AskAgain,
-        "unclaimed" => Finished::NotClaimed,
+        "unaccepted" => Finished::NotAccepted,
         "unknown" => Finished::NotFound,
         _ => return Ok(None),
     }))
@@ -332,7 +332,7 @@ fn standing(mut parts: Parts) -> Result<Standing> {
             blocked: blocked(parts.list()?)?,
             probe: parts.list()?.each(|mut probe| {
                 let mut probe = probe.list()?;
-                Ok((probe.ticket()?, Life(probe.parsed("life", |text| text.parse().ok())?)))
+                Ok((probe.ticket()?, LivenessId(probe.parsed("liveness", |text| text.parse().ok())?)))
             })?,
             look_again_ms: parts.optional(Parts::number)?.map(|ms| ms.max(0) as u64),
         }),

@@ -12,12 +12,12 @@ use crate::name::{JobName, Name, RunId};
 use crate::origin::{Actor, Holder};
 use crate::parent::{PROOF_LENGTH, Parent};
 use crate::record::{Failure, MadeFrom, Record, RecordState};
-use crate::run::{Outcome, Place, Run, State};
+use crate::run::{Outcome, Resource, Run, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::store::StoreError;
 use crate::store::memory::TestWorld;
 use crate::store::plausible;
-use crate::world::{Life, World as _};
+use crate::world::{LivenessId, World as _};
 
 /// How deep values of a row may lie inside of each other; no deeper than a list in a table ever does.
 const DEEPEST: usize = 8;
@@ -63,7 +63,7 @@ struct RunRow {
     nonce: String,
     client: String,
     #[serde(default)]
-    life: Option<String>,
+    liveness: Option<String>,
     origin: String,
     state: String,
     since: i64,
@@ -143,10 +143,10 @@ pub(super) fn space_from(letter: &str) -> Option<Space> {
     })
 }
 
-fn place_from(text: &str) -> Option<Place> {
+fn place_from(text: &str) -> Option<Resource> {
     let (letter, name) = text.split_at_checked(1)?;
     let space = if letter.as_bytes() == [RECORD] { None } else { Some(space_from(letter)?) };
-    Some(Place { space, name: Name::parse(name).ok()? })
+    Some(Resource { space, name: Name::parse(name).ok()? })
 }
 
 /// A ticket as 16 digits, so that tickets sort as texts.
@@ -268,7 +268,7 @@ fn claim_from(text: &str) -> Option<Claim> {
         }
         _ => return None,
     };
-    let Place { space, name } = place_from(place)?;
+    let Resource { space, name } = place_from(place)?;
     Some(Claim { space: space?, name, mode, must_exist })
 }
 
@@ -299,7 +299,7 @@ fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {
         ancestors: ancestors.into(),
         holder: Holder {
             client: ClientId(hex(&row.client)?),
-            life: row.life.map(|life| life.parse().map(Life)).transpose().ok()?,
+            liveness: row.liveness.map(|liveness| liveness.parse().map(LivenessId)).transpose().ok()?,
             origin: Arc::new(serde_json::from_str(&row.origin).ok()?),
         },
         state: State::from_word(&row.state)?,
@@ -449,7 +449,7 @@ pub(super) fn pack_world(world: &TestWorld, ways: Ways) -> Vec<u8> {
         ways: Ways,
     }
     let (now, bounds) = (world.now(), world.bounds());
-    let dead = world.dead().iter().map(|life| life.0.to_string()).collect();
+    let dead = world.dead().iter().map(|liveness| liveness.0.to_string()).collect();
     let boot_id = world.boot_id();
     let row = WorldRow { wall_us: now.wall_us, boot_ms: now.boot_ms, boot_id, bounds, dead, ways };
     rmp_serde::to_vec_named(&row).unwrap_or_default()

@@ -197,7 +197,7 @@ impl Scripts {
         };
         let step = Plan {
             flags: "#!lua flags=allow-oom",
-            short: &["commit", "refresh", "claim", "heartbeat"],
+            short: &["commit", "refresh", "accept", "heartbeat"],
             ..create
         };
         let view = Plan {
@@ -226,7 +226,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     /// The words of a text that can be names.
-    fn words(text: &str) -> impl Iterator<Item = &str> {
+    fn arguments(text: &str) -> impl Iterator<Item = &str> {
         text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
     }
 
@@ -240,7 +240,7 @@ mod tests {
         let (server, tests) = (texts(Clock::Server).concat(), texts(Clock::Argument).concat());
         for (name, value) in constants(Clock::Argument) {
             assert!(tests.contains(&value), "{name} is used nowhere");
-            assert!(!words(&server).any(|word| word == name), "{name} is left in a script");
+            assert!(!arguments(&server).any(|word| word == name), "{name} is left in a script");
         }
         assert!(!server.contains("world.bounds"), "a number of the tests is left in a script of the server");
     }
@@ -280,7 +280,7 @@ mod tests {
     fn whatever_a_script_calls_is_in_it() {
         for clock in [Clock::Server, Clock::Argument] {
             for text in texts(clock) {
-                for called in text.split("F.").skip(1).filter_map(|rest| words(rest).next()) {
+                for called in text.split("F.").skip(1).filter_map(|rest| arguments(rest).next()) {
                     let defined = [format!("F.{called} = function("), format!("\n{called} = function(")];
                     let is_of_tests =
                         ["check_boot", "raise_ceiling"].contains(&called) && clock == Clock::Server;

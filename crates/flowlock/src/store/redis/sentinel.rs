@@ -122,11 +122,11 @@ impl Sentinels {
     }
 
     fn ask(&self, sentinel: &Address, limits: &Limits) -> Result<Address, Failure> {
-        let mut wire = self.dialler.dial(sentinel, Part::Sentinel, limits)?;
-        let question = pack::words(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.master.as_bytes()]);
-        let answer = wire.send(&question, limits).and_then(|()| wire.receive(limits));
-        match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, wire.is_encrypted()))? {
-            Value::Array(words) => match words.as_slice() {
+        let mut connection = self.dialler.dial(sentinel, Part::Sentinel, limits)?;
+        let question = pack::arguments(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.master.as_bytes()]);
+        let answer = connection.send(&question, limits).and_then(|()| connection.receive(limits));
+        match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, connection.is_encrypted()))? {
+            Value::Array(arguments) => match arguments.as_slice() {
                 [Value::BulkString(host), Value::BulkString(port)] => named(sentinel, host, port),
                 _ => Err(Failure::unusable(format!("{sentinel} answered something that is no address"))),
             },

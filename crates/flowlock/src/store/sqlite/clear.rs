@@ -8,9 +8,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::failure::{at_path, unusable};
+use super::held_path::HeldPath;
 use super::identity::unless_open;
-use super::life::FILE_NUMBERS;
-use super::place::Place;
+use super::liveness::FILE_NUMBERS;
 use super::schema::APPLICATION_ID;
 use super::side::SideFiles;
 use crate::store::StoreError;
@@ -59,7 +59,7 @@ const STORE_ID: std::ops::Range<usize> = 68..72;
 
 /// Whether a draft is what flowlock makes, and not a file of somebody's that happens to be called so: `made_of_it` is what
 /// follows the name of the draft.
-pub(super) fn is_leftover(draft: &Place, made_of_it: &str) -> bool {
+pub(super) fn is_leftover(draft: &HeldPath, made_of_it: &str) -> bool {
     let Ok(meta) = draft.look() else { return false };
     if meta.is_dir() {
         // Only an empty one can be removed.
@@ -74,7 +74,7 @@ pub(super) fn is_leftover(draft: &Place, made_of_it: &str) -> bool {
 
 /// Refuses a write-ahead journal or its index beside a store that is there, unless they may be `SQLite`'s, be they cut
 /// off or full of nothing. Not if this process has the store open, and so has seen that.
-pub(super) fn refuse_others_journals(store: &Place, side: &SideFiles) -> Result<(), StoreError> {
+pub(super) fn refuse_others_journals(store: &HeldPath, side: &SideFiles) -> Result<(), StoreError> {
     let journal = WAL_MAGICS.map(u32::to_be_bytes);
     let index = [INDEX_VERSION.to_ne_bytes()];
     for (suffix, beginnings) in [("-wal", &journal[..]), ("-shm", &index[..])] {
@@ -101,7 +101,7 @@ fn may_begin(file: File, beginnings: &[[u8; MAGIC_BYTES]]) -> io::Result<bool> {
 }
 
 /// Removes the journals of a store that is not there any more; nothing at all if one of them may be another's file.
-pub(super) fn clear_journals(store: &Place) -> Result<(), StoreError> {
+pub(super) fn clear_journals(store: &HeldPath) -> Result<(), StoreError> {
     let left = KINDS.map(|(suffix, begins)| (store.beside(suffix), begins));
     for (place, begins) in &left {
         judge(place, *begins)?;
@@ -109,7 +109,7 @@ pub(super) fn clear_journals(store: &Place) -> Result<(), StoreError> {
     left.iter().try_for_each(|(place, _)| place.remove())
 }
 
-fn judge(place: &Place, begins: Begins) -> Result<(), StoreError> {
+fn judge(place: &HeldPath, begins: Begins) -> Result<(), StoreError> {
     let is_left_behind = match place.look() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // A device is not even opened.
@@ -124,7 +124,7 @@ fn judge(place: &Place, begins: Begins) -> Result<(), StoreError> {
     }
 }
 
-fn is_in_the_way(place: &Place) -> StoreError {
+fn is_in_the_way(place: &HeldPath) -> StoreError {
     unusable(format!(
         "{} is in the way of the store, and is left alone, since it is not what SQLite leaves under this name; move it away, or name another store",
         place.shown()

@@ -9,10 +9,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::clear::{clear_journals, is_leftover};
 use super::failure::{at_path, translate, unusable};
-use super::place::{DRAFT, DRAFT_DIGITS, Missing, Place};
+use super::held_path::{DRAFT, DRAFT_DIGITS, HeldPath, Missing};
 use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::side::SideFiles;
-use super::turn::Turnstile;
+use super::writer_queue::WriterQueue;
 use super::{sleep, vfs};
 use crate::store::{Limits, StoreError};
 
@@ -22,35 +22,39 @@ const OTHERS_TURN: Duration = Duration::from_secs(1);
 /// Makes the store beside its place and moves it there whole, so that no process ever sees half of one. One
 /// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
 /// without it, which `SQLite` would write into the new one.
-pub(super) fn create(store: &Place, limits: &Limits) -> Result<(), StoreError> {
+pub(super) fn create(store: &HeldPath, limits: &Limits) -> Result<(), StoreError> {
     create_with(&SideFiles::of_new(store)?, store, limits)
 }
 
 /// The same, with the owner, the group and the mode that the files beside it have.
-pub(super) fn create_with(side: &SideFiles, store: &Place, limits: &Limits) -> Result<(), StoreError> {
-    let Some(mut turnstile) = turnstile(side, store, limits.left())? else {
+pub(super) fn create_with(side: &SideFiles, store: &HeldPath, limits: &Limits) -> Result<(), StoreError> {
+    let Some(mut writer_queue) = writer_queue(side, store, limits.left())? else {
         return Ok(());
     };
-    let _turn = turnstile.enter(limits)?;
+    let _turn = writer_queue.enter(limits)?;
     if store.is_there() {
         return Ok(());
     }
-    leftovers(store).iter().for_each(Place::discard);
+    leftovers(store).iter().for_each(HeldPath::discard);
     clear_journals(store)?;
     surround(side)?;
     let draft = store.draft();
     let published = write_draft(side, &draft).and_then(|()| publish(&draft, store));
     let draft_and_its_own = ["", "-journal", "-wal", "-shm"].map(|suffix| draft.beside(suffix));
-    draft_and_its_own.iter().try_for_each(Place::remove).and(published)
+    draft_and_its_own.iter().try_for_each(HeldPath::remove).and(published)
 }
 
 /// The queue of those who would make the store; none if another user made it meanwhile, who may begin at the same
 /// moment in a directory that both may write.
-fn turnstile(side: &SideFiles, store: &Place, patience: Duration) -> Result<Option<Turnstile>, StoreError> {
+fn writer_queue(
+    side: &SideFiles,
+    store: &HeldPath,
+    patience: Duration,
+) -> Result<Option<WriterQueue>, StoreError> {
     let begun = Instant::now();
     loop {
-        let error = match Turnstile::open(side.clone()) {
-            Ok(turnstile) => return Ok(Some(turnstile)),
+        let error = match WriterQueue::open(side.clone()) {
+            Ok(writer_queue) => return Ok(Some(writer_queue)),
             Err(_) if store.is_there() => return Ok(None),
             Err(error) => error,
         };
@@ -73,7 +77,7 @@ fn surround(side: &SideFiles) -> Result<(), StoreError> {
 }
 
 /// Files of processes that died while they made the store or a file beside it.
-pub(super) fn leftovers(store: &Place) -> Vec<Place> {
+pub(super) fn leftovers(store: &HeldPath) -> Vec<HeldPath> {
     let length = store.path().file_name().unwrap_or_default().len();
     let longer = store.longer_names().filter_map(|name| {
         let rest = name.as_bytes()[length..].escape_ascii().to_string();
@@ -93,7 +97,7 @@ fn draft_of(rest: &str) -> Option<&str> {
     (is_number && OF.contains(&of) && OF.contains(&made_of_it)).then_some(made_of_it)
 }
 
-fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
+fn write_draft(side: &SideFiles, draft: &HeldPath) -> Result<(), StoreError> {
     side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
     vfs::judge_by(draft, side.rule(), Missing::Made);
     // No long work, and nobody else's: it is done whole, or there is no store.
@@ -104,7 +108,7 @@ fn write_draft(side: &SideFiles, draft: &Place) -> Result<(), StoreError> {
     written
 }
 
-fn fill(draft: &Place) -> Result<(), StoreError> {
+fn fill(draft: &HeldPath) -> Result<(), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let sql = Connection::open_with_flags_and_vfs(draft.inside(), flags, vfs::name()?).map_err(translate)?;
     sql.execute_batch("pragma journal_mode = off; pragma synchronous = full; begin;").map_err(translate)?;
@@ -130,7 +134,7 @@ fn keep_a_journal(sql: &Connection) -> Result<(), StoreError> {
 }
 
 /// Moves the draft to its place; somebody else may have been faster, then theirs counts.
-fn publish(draft: &Place, store: &Place) -> Result<(), StoreError> {
+fn publish(draft: &HeldPath, store: &HeldPath) -> Result<(), StoreError> {
     match draft.rename(store) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(at_path("create the store", store.path(), error));
@@ -147,7 +151,7 @@ mod tests {
     #[test]
     fn a_store_is_made_whole_although_its_maker_waits_no_longer() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Place::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
+        let store = HeldPath::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
         let late = Limits::until(Instant::now().checked_sub(Duration::from_mins(1)).unwrap());
         let before = sleep::within(Some(late));
         let made = create(&store, &Limits::within(Duration::from_secs(5)));

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use super::SqliteStore;
+use super::held_path::HeldPath;
 use super::lockers::{self, Kind};
-use super::place::Place;
 use crate::store::{Finding, Limits};
 
 /// A journal of this size is not cut back: `SQLite` does that at 4 MiB, unless somebody still reads an old state.
@@ -28,7 +28,7 @@ impl SqliteStore {
         const WHAT: &str = "locks";
         let limits = Limits::within(self.patience);
         let found = self.inner(&limits).and_then(|mut inner| {
-            let _turn = inner.turnstile.enter(&limits)?;
+            let _turn = inner.writer_queue.enter(&limits)?;
             Ok(lockers::in_the_way(&self.place, &lockers::search(self.patience, None)))
         });
         match found {
@@ -39,7 +39,7 @@ impl SqliteStore {
     }
 }
 
-fn journal(store: &Place) -> Finding {
+fn journal(store: &HeldPath) -> Finding {
     const WHAT: &str = "journal";
     let wal = store.beside("-wal");
     let bytes = match wal.look() {
@@ -70,7 +70,7 @@ fn journal(store: &Place) -> Finding {
 }
 
 /// The processes in a read transaction, each with what it does.
-fn readers(store: &Place) -> Vec<String> {
+fn readers(store: &HeldPath) -> Vec<String> {
     let limits = lockers::search(Duration::MAX, None);
     let locks = lockers::locks_on(store.beside("-shm").inside(), Kind::Bytes, &limits);
     let reads =

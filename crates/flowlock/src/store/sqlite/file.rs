@@ -7,9 +7,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::clock::{Clock, Timed};
 use super::failure::{not_synced, translate, translate_commit};
+use super::held_path::HeldPath;
 use super::identity::{Counted, Identity};
 use super::open;
-use super::place::Place;
 use crate::store::{Limits, StoreError};
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) enum Beside {
 }
 
 impl OpenFile {
-    pub(super) fn open(store: &Place, limits: &Limits) -> Result<Self, StoreError> {
+    pub(super) fn open(store: &HeldPath, limits: &Limits) -> Result<Self, StoreError> {
         let clock = Clock::default();
         let _timed = clock.start(limits);
         let (sql, counted) = open::open(store, limits, &clock)?;
@@ -55,7 +55,7 @@ impl OpenFile {
     }
 
     /// Looks at `SQLite`'s own files, which it was opened with.
-    pub(super) fn look_beside(&mut self, store: &Place) -> Beside {
+    pub(super) fn look_beside(&mut self, store: &HeldPath) -> Beside {
         let (files, index_bytes) = beside(store);
         if files != self.beside {
             return Beside::Replaced;
@@ -81,21 +81,21 @@ impl OpenFile {
 
     /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
     /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
-    pub(super) fn sync(&mut self, store: &Place) -> Result<(), StoreError> {
+    pub(super) fn sync(&mut self, store: &HeldPath) -> Result<(), StoreError> {
         let wal = store.beside("-wal");
         self.journal(&wal).and_then(File::sync_data).map_err(|error| not_synced(wal.path(), error))
     }
 
     /// Writes the journal once more, as it is, and syncs it: what a sync could not write, Linux takes for written all the
     /// same, and another sync says that all is well. Only with the turn to write.
-    pub(super) fn write_anew(&mut self, store: &Place) -> Result<(), StoreError> {
+    pub(super) fn write_anew(&mut self, store: &HeldPath) -> Result<(), StoreError> {
         let wal = store.beside("-wal");
         let written = self.journal(&wal).and_then(rewrite).and_then(|()| wal.sync_directory());
         written.map_err(|error| not_synced(wal.path(), error))
     }
 
     /// The journal, opened; a new one's name is on the disk.
-    fn journal(&mut self, wal: &Place) -> std::io::Result<&File> {
+    fn journal(&mut self, wal: &HeldPath) -> std::io::Result<&File> {
         let inode = wal.look()?.ino();
         let known = self.journal.take().filter(|(known, _)| *known == inode);
         let journal = if let Some(known) = known {
@@ -126,7 +126,7 @@ fn rewrite(journal: &File) -> std::io::Result<()> {
 const PIECE: usize = 256 * 1024;
 
 /// `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.
-fn beside(store: &Place) -> ([Option<Identity>; 2], u64) {
+fn beside(store: &HeldPath) -> ([Option<Identity>; 2], u64) {
     let [journal, index] = ["-wal", "-shm"].map(|suffix| store.beside(suffix).look().ok());
     let index_bytes = index.as_ref().map_or(0, Metadata::len);
     ([journal, index].map(|meta| meta.as_ref().map(Identity::from)), index_bytes)

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::failure::at_path;
-use super::place::Place;
+use super::held_path::HeldPath;
 use crate::store::StoreError;
 use crate::sync::lock;
 
@@ -42,14 +42,14 @@ static OPEN: Mutex<BTreeMap<Identity, usize>> = Mutex::new(BTreeMap::new());
 pub(super) struct Counted(Identity);
 
 impl Counted {
-    pub(super) fn new(store: &Place) -> Result<Self, StoreError> {
+    pub(super) fn new(store: &HeldPath) -> Result<Self, StoreError> {
         let identity = Identity::of(store.inside())?;
         *lock(&OPEN).entry(identity).or_default() += 1;
         Ok(Self(identity))
     }
 
     /// Whether it is still this file that has the name.
-    pub(super) fn is_at(&self, store: &Place) -> bool {
+    pub(super) fn is_at(&self, store: &HeldPath) -> bool {
         Identity::of(store.inside()).is_ok_and(|identity| identity == self.0)
     }
 }
@@ -68,7 +68,7 @@ impl Drop for Counted {
 
 /// Opens and closes files of a store, to look into them; not if this process has the store open. Nor does any thread begin to
 /// open it meanwhile: closing would drop the locks that it got.
-pub(super) fn unless_open<T>(store: &Place, look: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn unless_open<T>(store: &HeldPath, look: impl FnOnce() -> T) -> Option<T> {
     let identity = Identity::of(store.inside()).ok();
     let open = lock(&OPEN);
     let is_open = identity.is_some_and(|identity| open.contains_key(&identity));
@@ -81,8 +81,8 @@ mod tests {
     use std::time::Duration;
 
     use super::super::file::OpenFile;
+    use super::super::held_path::Missing;
     use super::super::lockers::{Kind, Lock, locks_on};
-    use super::super::place::Missing;
     use crate::store::Limits;
 
     use super::*;
@@ -95,7 +95,7 @@ mod tests {
     fn a_thread_that_looks_into_a_store_before_it_opens_it_drops_no_lock_of_another() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s.db");
-        let store = || Place::find(&path, Missing::Refused).unwrap();
+        let store = || HeldPath::find(&path, Missing::Refused).unwrap();
         let limits = Limits::within(Duration::from_secs(20));
         drop(OpenFile::open(&store(), &limits).unwrap());
         let index = store().beside("-shm");
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn nobody_begins_to_open_a_store_while_somebody_looks_into_it() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
+        let place = HeldPath::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
         std::fs::write(place.inside(), "").unwrap();
         let (began, counted) = (Barrier::new(2), std::sync::atomic::AtomicBool::new(false));
         std::thread::scope(|scope| {

@@ -12,11 +12,11 @@ use std::time::Duration;
 use nix::sys::stat::{major, minor};
 
 use super::failure::is_locked;
-use super::place::Place;
+use super::held_path::HeldPath;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
 /// The error as it is; if somebody else's lock was in the way, with whose it is. The limits are for finding that out.
-pub(super) fn naming_the_locker(store: &Place, error: StoreError, limits: &Limits) -> StoreError {
+pub(super) fn naming_the_locker(store: &HeldPath, error: StoreError, limits: &Limits) -> StoreError {
     let cause = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
     let locked = cause.and_then(rusqlite::Error::sqlite_error_code).is_some_and(is_locked);
     match locked.then(|| in_the_way(store, limits)).flatten() {
@@ -116,7 +116,7 @@ pub(super) fn locks_on(path: &Path, kind: Kind, limits: &Limits) -> Vec<Lock> {
 
 /// What to answer if this cannot be opened because somebody has a lease on it, which the kernel now asks them to give
 /// back.
-pub(super) fn leased(place: &Place) -> Option<StoreError> {
+pub(super) fn leased(place: &HeldPath) -> Option<StoreError> {
     let lease = locks_on(place.inside(), Kind::Lease, &search(SEARCH, None)).into_iter().next()?;
     let message = format!("the store is busy: {} has a lease on {}", lease.keeper, place.shown());
     Some(StoreError::new(StoreErrorKind::Unreachable, message))
@@ -129,7 +129,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct InTheWay {
     lock: Lock,
-    file: Place,
+    file: HeldPath,
 }
 
 impl fmt::Display for InTheWay {
@@ -140,7 +140,7 @@ impl fmt::Display for InTheWay {
 
 /// A lock of another process that is in the way of whoever reads or writes the store. A process of flowlock has such a
 /// lock for a moment only: what is named is still there after another.
-pub(super) fn in_the_way(store: &Place, limits: &Limits) -> Option<InTheWay> {
+pub(super) fn in_the_way(store: &HeldPath, limits: &Limits) -> Option<InTheWay> {
     let first = all_in_the_way(store, limits);
     if first.len() > 1 {
         limits.sleep(MOMENT);
@@ -154,8 +154,8 @@ pub(super) fn in_the_way(store: &Place, limits: &Limits) -> Option<InTheWay> {
     first.into_iter().next()
 }
 
-fn all_in_the_way(store: &Place, limits: &Limits) -> Vec<InTheWay> {
-    let locks_of = |file: Place, is_in_the_way: fn(&Lock) -> bool| {
+fn all_in_the_way(store: &HeldPath, limits: &Limits) -> Vec<InTheWay> {
+    let locks_of = |file: HeldPath, is_in_the_way: fn(&Lock) -> bool| {
         let own = Keeper::Process(std::process::id());
         let locks = locks_on(file.inside(), Kind::Bytes, limits).into_iter();
         let locks = locks.filter(move |lock| is_in_the_way(lock) && lock.keeper != own);

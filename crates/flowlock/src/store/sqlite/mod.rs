@@ -1,6 +1,6 @@
 //! The embedded store: one `SQLite` file, many processes, one host, no daemon.
 //!
-//! A step is one write transaction, entered through the writers' queue (`turn.rs`). Lock traffic is not
+//! A step is one write transaction, entered through the writers' queue (`writer_queue.rs`). Lock traffic is not
 //! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
 //! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
 
@@ -11,20 +11,20 @@ mod create;
 mod examine;
 mod failure;
 mod file;
+mod held_path;
 mod identity;
-mod life;
+mod liveness;
 mod lockers;
 mod namespace;
 mod open;
-mod place;
 mod rows;
 mod schema;
 mod shared;
 mod side;
 mod sleep;
-mod turn;
 mod vfs;
 mod wake;
+mod writer_queue;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,16 +36,16 @@ use rusqlite::TransactionBehavior;
 use self::alone::{Alone, Inside};
 use self::failure::{at_path, translate};
 use self::file::{Beside, OpenFile};
+use self::held_path::{HeldPath, Missing};
 use self::identity::Identity;
-use self::life::Lives;
+use self::liveness::LivenessLocks;
 use self::lockers::naming_the_locker;
-use self::place::{Missing, Place};
 use self::rows::Rows;
 use self::side::SideFiles;
-use self::turn::{Key, Turnstile};
 use self::wake::Inboxes;
+use self::writer_queue::{Key, WriterQueue};
 use super::{
-    Inbox, Limits, Loss, Page, Pulse, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks,
+    Inbox, Limits, LivenessLock, Loss, Page, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks,
 };
 use crate::bounds::Bounds;
 use crate::engine::{self, Effect};
@@ -53,7 +53,7 @@ use crate::host_clock::HostClock;
 use crate::id::ClientId;
 use crate::name::Namespace;
 use crate::step::{Answer, Step};
-use crate::world::{Life, Now, World, later};
+use crate::world::{LivenessId, Now, World, later};
 
 /// The embedded store.
 ///
@@ -72,9 +72,9 @@ use crate::world::{Life, Now, World, later};
 /// ```
 #[derive(Debug)]
 pub struct SqliteStore {
-    place: Place,
+    place: HeldPath,
     patience: Duration,
-    lives: Arc<Lives>,
+    lives: Arc<LivenessLocks>,
     inboxes: Inboxes,
     world: Box<dyn World>,
     inner: Alone<Inner>,
@@ -90,7 +90,7 @@ pub struct SqliteStore {
 
 #[derive(Debug)]
 struct Inner {
-    turnstile: Turnstile,
+    writer_queue: WriterQueue,
     file: Option<OpenFile>,
     /// What was opened first: it must stay where it is.
     identity: Identity,
@@ -121,30 +121,30 @@ impl SqliteStore {
     fn open_in(
         path: &Path,
         patience: Duration,
-        world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
+        world: impl FnOnce(Arc<LivenessLocks>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
-        let place = Place::find(path, Missing::Refused)?;
+        let place = HeldPath::find(path, Missing::Refused)?;
         Self::open_at(place, patience, world)
     }
 
     fn open_at(
-        place: Place,
+        place: HeldPath,
         patience: Duration,
-        world: impl FnOnce(Arc<Lives>) -> Box<dyn World>,
+        world: impl FnOnce(Arc<LivenessLocks>) -> Box<dyn World>,
     ) -> Result<Self, StoreError> {
         let file = OpenFile::open(&place, &Limits::within(patience))
             .map_err(|error| naming_the_locker(&place, error, &lockers::search(patience, None)))?;
         let identity = Identity::of(place.inside())?;
         let side = SideFiles::of(&place)?;
-        let lives = Arc::new(Lives::open(side.clone(), patience)?);
-        let turnstile = Turnstile::open(side.clone())?;
-        let (file, key) = (Some(file), turnstile.key());
+        let lives = Arc::new(LivenessLocks::open(side.clone(), patience)?);
+        let writer_queue = WriterQueue::open(side.clone())?;
+        let (file, key) = (Some(file), writer_queue.key());
         Ok(Self {
             key,
             abandoned: AtomicBool::default(),
             inboxes: Inboxes::new(side),
             world: world(lives.clone()),
-            inner: Alone::new(Inner { turnstile, file, identity, owes_sync: false }),
+            inner: Alone::new(Inner { writer_queue, file, identity, owes_sync: false }),
             watermarks: Watermarks::default(),
             pid: std::process::id(),
             place,
@@ -172,7 +172,7 @@ impl SqliteStore {
 
     /// Files beside the store at `path` of processes that died while they made it or a file beside it.
     pub fn leftovers(path: &Path) -> Vec<PathBuf> {
-        let store = Place::find(path, Missing::Refused);
+        let store = HeldPath::find(path, Missing::Refused);
         let left = store.map(|store| create::leftovers(&store)).unwrap_or_default();
         left.iter().map(|place| place.path().to_owned()).collect()
     }
@@ -215,7 +215,7 @@ impl SqliteStore {
         }
         self.is_not_abandoned()?;
         limits.check()?;
-        Err(turn::busy(&self.place.beside("-lock"), begun.elapsed()))
+        Err(writer_queue::busy(&self.place.beside("-lock"), begun.elapsed()))
     }
 
     fn naming_the_locker(&self, error: StoreError, caller: Option<&Limits>) -> StoreError {
@@ -240,7 +240,7 @@ impl SqliteStore {
         identity: Identity,
         limits: &Limits,
     ) -> Result<&'f mut OpenFile, StoreError> {
-        let gone = |what: &Place| {
+        let gone = |what: &HeldPath| {
             let path = what.shown();
             let message = format!(
                 "{path} was removed or replaced by another file while it was open; start again to use what is there now"
@@ -275,8 +275,8 @@ impl SqliteStore {
         step: &Step,
         limits: &Limits,
     ) -> Result<Effect, StoreError> {
-        let Inner { turnstile, file, identity, owes_sync } = inner;
-        let turn = turnstile.enter(limits)?;
+        let Inner { writer_queue, file, identity, owes_sync } = inner;
+        let turn = writer_queue.enter(limits)?;
         limits.is_still_wanted()?;
         let file = self.usable(file, *identity, limits)?;
         let _timed = file.timed(limits);
@@ -293,7 +293,7 @@ impl SqliteStore {
         if effect.must_sync {
             let owed = std::mem::replace(owes_sync, true);
             if owed || file.sync(&self.place).is_err() {
-                let _turn = turnstile.enter(limits).map_err(StoreError::into_unknown)?;
+                let _turn = writer_queue.enter(limits).map_err(StoreError::into_unknown)?;
                 file.write_anew(&self.place)?;
             }
             *owes_sync = false;
@@ -301,7 +301,7 @@ impl SqliteStore {
         }
         if let Some(ceiling) = effect.unsafe_ceiling {
             // Unsaid it costs the next process a sync, no more.
-            let _ = confirm_ceiling(turnstile, file, limits, (namespace, ceiling));
+            let _ = confirm_ceiling(writer_queue, file, limits, (namespace, ceiling));
         }
         Ok(effect)
     }
@@ -374,12 +374,12 @@ impl Store for SqliteStore {
         namespace::all(&file.sql)
     }
 
-    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
         self.lives.begin()
     }
 
-    fn is_alive(&self, life: Life) -> bool {
-        self.world.is_alive(life)
+    fn is_alive(&self, liveness: LivenessId) -> bool {
+        self.world.is_alive(liveness)
     }
 
     fn inbox(&self, _: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
@@ -422,12 +422,12 @@ impl Store for SqliteStore {
 
 /// Says that a token ceiling is on the disk, so that nobody else need sync for it.
 fn confirm_ceiling(
-    turnstile: &mut Turnstile,
+    writer_queue: &mut WriterQueue,
     file: &mut OpenFile,
     limits: &Limits,
     (namespace, ceiling): (&Namespace, u64),
 ) -> Result<usize, StoreError> {
-    let _turn = turnstile.enter(limits)?;
+    let _turn = writer_queue.enter(limits)?;
     file.write(|sql| {
         let confirm =
             "update namespace set safe_ceiling = token_ceiling where name = ?1 and token_ceiling = ?2";
@@ -449,7 +449,7 @@ fn shifted(error: std::io::Error) -> StoreError {
 struct Machine {
     boot_id: String,
     clock: HostClock,
-    lives: Arc<Lives>,
+    lives: Arc<LivenessLocks>,
 }
 
 impl World for Machine {
@@ -459,8 +459,8 @@ impl World for Machine {
     fn boot_id(&self) -> String {
         self.boot_id.clone()
     }
-    fn is_alive(&self, life: Life) -> bool {
-        self.lives.is_alive(life)
+    fn is_alive(&self, liveness: LivenessId) -> bool {
+        self.lives.is_alive(liveness)
     }
 }
 
@@ -474,8 +474,8 @@ impl World for Borrowed {
     fn boot_id(&self) -> String {
         self.0.boot_id()
     }
-    fn is_alive(&self, life: Life) -> bool {
-        self.0.is_alive(life)
+    fn is_alive(&self, liveness: LivenessId) -> bool {
+        self.0.is_alive(liveness)
     }
     fn bounds(&self) -> Bounds {
         self.0.bounds()
@@ -495,7 +495,7 @@ mod tests {
         let namespace = Namespace::default();
         let limits = Limits::within(Duration::from_secs(5));
         let mut inner = store.inner(&limits).unwrap();
-        let Inner { turnstile, file, .. } = &mut *inner;
+        let Inner { writer_queue, file, .. } = &mut *inner;
         let file = file.as_mut().unwrap();
         file.write(|sql| {
             namespace::enter(sql, &namespace)?;
@@ -503,7 +503,7 @@ mod tests {
         })
         .unwrap();
         let mut confirmed = |ceiling| {
-            confirm_ceiling(turnstile, file, &limits, (&namespace, ceiling)).unwrap();
+            confirm_ceiling(writer_queue, file, &limits, (&namespace, ceiling)).unwrap();
             let safe = "select safe_ceiling from namespace";
             file.sql.query_row(safe, [], |row| row.get::<_, i64>(0)).unwrap()
         };

@@ -13,9 +13,9 @@ use super::clear::{application_id, refuse_others_journals};
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate, unusable};
+use super::held_path::{HeldPath, Missing};
 use super::identity::{Counted, unless_open};
 use super::lockers;
-use super::place::{Missing, Place};
 use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
 use super::side::{Rule, SideFiles};
 use super::vfs;
@@ -54,7 +54,7 @@ const SQLITES: [&str; 3] = ["", "-wal", "-shm"];
 /// Opens the store, and makes it first if nothing is there. `limits` are for waiting until somebody else has made it. The
 /// connection is to be closed first, then it is no longer counted.
 pub(super) fn open(
-    store: &Place,
+    store: &HeldPath,
     limits: &Limits,
     clock: &Clock,
 ) -> Result<(Connection, Counted), StoreError> {
@@ -91,7 +91,7 @@ pub(super) fn open(
 }
 
 /// `SQLite` says only that it cannot open a file.
-fn or_too_many_files(store: &Place, error: StoreError) -> StoreError {
+fn or_too_many_files(store: &HeldPath, error: StoreError) -> StoreError {
     match vfs::met_too_many_files() {
         Some(errno) => at_path("open the store", store.path(), errno.into()),
         None => error,
@@ -99,7 +99,7 @@ fn or_too_many_files(store: &Place, error: StoreError) -> StoreError {
 }
 
 /// What is said if something else lay in the place of a file just when it was opened.
-fn exchanged(store: &Place) -> StoreError {
+fn exchanged(store: &HeldPath) -> StoreError {
     let found =
         SideFiles::of(store).and_then(|side| SQLITES.iter().try_for_each(|suffix| side.check(suffix)));
     found.err().unwrap_or_else(|| {
@@ -111,7 +111,7 @@ fn exchanged(store: &Place) -> StoreError {
     })
 }
 
-fn connect(store: &Place, clock: &Clock) -> Result<Connection, StoreError> {
+fn connect(store: &HeldPath, clock: &Clock) -> Result<Connection, StoreError> {
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut sql =
@@ -134,7 +134,7 @@ fn connect(store: &Place, clock: &Clock) -> Result<Connection, StoreError> {
     Ok(sql)
 }
 
-fn refuse_network(store: &Place) -> Result<(), StoreError> {
+fn refuse_network(store: &HeldPath) -> Result<(), StoreError> {
     let found = statfs::statfs(&store.directory_inside())
         .map_err(|error| at_path("use the directory of the store", store.directory_path(), error.into()))?;
     let FsType(magic) = found.filesystem_type();
@@ -149,7 +149,7 @@ fn refuse_network(store: &Place) -> Result<(), StoreError> {
     }
 }
 
-fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
+fn check_file(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
     if meta.is_dir() {
         return Err(unusable(format!(
             "{} is a directory; name a file in it, e.g. {}/flowlock.db",
@@ -179,7 +179,7 @@ fn check_file(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
 
 /// Refuses a store that somebody else put there: its owner reads, changes and replaces it as they like. One that a group
 /// shares is its members' as well. Root uses every user's, but where anybody can have been there first.
-fn refuse_strangers(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
+fn refuse_strangers(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
     let me = nix::unistd::geteuid();
     let is_shared = meta.mode() & 0o022 == 0o020 && is_member(meta.gid());
     if me.is_root() && !is_root(meta.uid()) && lies_where_anybody_makes_files(store, meta)? {
@@ -203,7 +203,7 @@ fn refuse_strangers(store: &Place, meta: &Metadata) -> Result<(), StoreError> {
 }
 
 /// Whether everybody may make files beside the store, and its owner is not the directory's.
-fn lies_where_anybody_makes_files(store: &Place, meta: &Metadata) -> Result<bool, StoreError> {
+fn lies_where_anybody_makes_files(store: &HeldPath, meta: &Metadata) -> Result<bool, StoreError> {
     let directory = std::fs::metadata(store.directory_inside())
         .map_err(|error| at_path("use the directory of the store", store.directory_path(), error))?;
     Ok(directory.mode() & 0o002 != 0 && directory.uid() != meta.uid())
@@ -211,7 +211,7 @@ fn lies_where_anybody_makes_files(store: &Place, meta: &Metadata) -> Result<bool
 
 /// Refuses a file of another program by its beginning, before anything is made beside it. Only if something would be made,
 /// and not if this process has the store open, and so has seen that.
-fn refuse_foreign(store: &Place) -> Result<(), StoreError> {
+fn refuse_foreign(store: &HeldPath) -> Result<(), StoreError> {
     let is_whole = ["-wal", "-shm", "-wake"].iter().all(|suffix| store.beside(suffix).is_there());
     let beginning = || unless_open(store, || store.open_to_read().and_then(|file| application_id(&file)));
     match (!is_whole).then(beginning).flatten() {
@@ -221,7 +221,7 @@ fn refuse_foreign(store: &Place) -> Result<(), StoreError> {
     }
 }
 
-fn judge_application(store: &Place, application: Option<i32>) -> Result<(), StoreError> {
+fn judge_application(store: &HeldPath, application: Option<i32>) -> Result<(), StoreError> {
     match application {
         Some(APPLICATION_ID) => Ok(()),
         Some(application) => Err(unusable(format!(
@@ -233,7 +233,7 @@ fn judge_application(store: &Place, application: Option<i32>) -> Result<(), Stor
 }
 
 /// What `SQLite` opens beside the file, and what we do.
-fn check_surroundings(store: &Place) -> Result<(), StoreError> {
+fn check_surroundings(store: &HeldPath) -> Result<(), StoreError> {
     refuse_mounted_alone(store)?;
     let side = SideFiles::of(store)?;
     refuse_others_journals(store, &side)?;
@@ -249,7 +249,7 @@ fn check_surroundings(store: &Place) -> Result<(), StoreError> {
 
 /// A file that is mounted by itself lies in another directory than on the other side of the mount, and so do all
 /// files beside it: two journals and two queues for one store.
-fn refuse_mounted_alone(store: &Place) -> Result<(), StoreError> {
+fn refuse_mounted_alone(store: &HeldPath) -> Result<(), StoreError> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
     // A kernel that cannot tell (before 5.8) is taken at its silence.
     let found = statx(CWD, store.inside(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
@@ -263,7 +263,7 @@ fn refuse_mounted_alone(store: &Place) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn check_content(store: &Place, sql: &Connection) -> Result<(), StoreError> {
+fn check_content(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
     let pragma = |name: &str| sql.query_row(&format!("pragma {name}"), [], |row| row.get::<_, i32>(0));
     let application = match pragma("application_id") {
         Ok(application) => Some(application),
@@ -292,7 +292,7 @@ fn check_content(store: &Place, sql: &Connection) -> Result<(), StoreError> {
 }
 
 /// Refuses what somebody else put into the file: tables, indexes, views and triggers that this schema does not have.
-fn check_objects(store: &Place, sql: &Connection) -> Result<(), StoreError> {
+fn check_objects(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
     let mut statement = sql.prepare("select type, name, sql from sqlite_schema").map_err(translate)?;
     let mut objects = statement.query([]).map_err(translate)?;
     while let Some(object) = objects.next().map_err(translate)? {

@@ -22,9 +22,9 @@ use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Place, Run};
+use crate::run::{Resource, Run};
 use crate::store::plausible;
-use crate::world::Life;
+use crate::world::LivenessId;
 
 /// The rows of one namespace, inside the transaction that is open on the connection.
 pub(super) struct Rows<'c> {
@@ -130,10 +130,10 @@ impl Tables for Rows<'_> {
     }
 
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>> {
-        let sql = "select life, deadline_ms, revoked from run where ns = ?1 and ticket = ?2";
+        let sql = "select liveness, deadline_ms, revoked from run where ns = ?1 and ticket = ?2";
         self.one(sql, (self.ns, number(ticket)), |row| {
-            let life = row.get::<_, Option<i64>>(0)?.map(|life| Life(life as u64));
-            Ok(Vitals { life, deadline_ms: row.get(1)?, revoked: row.get(2)? })
+            let liveness = row.get::<_, Option<i64>>(0)?.map(|liveness| LivenessId(liveness as u64));
+            Ok(Vitals { liveness, deadline_ms: row.get(1)?, revoked: row.get(2)? })
         })
     }
 
@@ -157,7 +157,7 @@ impl Tables for Rows<'_> {
         self.write_run(
             "insert into run (ns, ticket, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
              began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, due_ms, since_us, input_versions, parked, \
-             client, life, origin, given_up_ms, actor, id, nonce, ancestors, spec) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+             client, liveness, origin, given_up_ms, actor, id, nonce, ancestors, spec) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
              ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
             run,
             &[&id, &nonce, &ancestors, &spec],
@@ -168,7 +168,7 @@ impl Tables for Rows<'_> {
         self.write_run(
             "update run set state = ?3, present = ?4, in_line = ?5, lapsed = ?6, revoked = ?7, detached = ?8, token = ?9, \
              deadline_ms = ?10, began_ms = ?11, wait_end_ms = ?12, place_end_ms = ?13, absent_since_ms = ?14, \
-             forget_ms = ?15, due_ms = ?16, since_us = ?17, input_versions = ?18, parked = ?19, client = ?20, life = ?21, \
+             forget_ms = ?15, due_ms = ?16, since_us = ?17, input_versions = ?18, parked = ?19, client = ?20, liveness = ?21, \
              origin = ?22, given_up_ms = ?23, actor = ?24 where ns = ?1 and ticket = ?2",
             run,
             &[],
@@ -209,11 +209,11 @@ impl Tables for Rows<'_> {
         self.many(sql, (self.ns, upto_ms, most(limit)), |row| Ok((row.get(0)?, ticket(row, 1)?)))
     }
 
-    fn look_ahead(&mut self, places: &[Place]) -> Result<()> {
+    fn look_ahead(&mut self, places: &[Resource]) -> Result<()> {
         self.find_quiet(places)
     }
 
-    fn hold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
+    fn hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()> {
         let (mode, units, capacity) = columns(stake.mode);
         let key = place.key();
         if which == Which::Lapsed {
@@ -226,7 +226,7 @@ impl Tables for Rows<'_> {
         self.count_units(place, stake, which, i64::from(units))
     }
 
-    fn unhold(&mut self, place: &Place, stake: Stake, which: Which) -> Result<()> {
+    fn unhold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()> {
         let (mode, units, _) = columns(stake.mode);
         self.execute(
             "delete from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = ?4 and ticket = ?5",
@@ -235,14 +235,14 @@ impl Tables for Rows<'_> {
         self.count_units(place, stake, which, -i64::from(units))
     }
 
-    fn holds(&mut self, place: &Place, stake: Stake, which: Which) -> Result<bool> {
+    fn holds(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<bool> {
         let sql = "select exists (select 1 from hold where ns = ?1 and place = ?2 and lapsed = ?3 and mode = ?4 and ticket = ?5)";
         let key = (self.ns, place.key(), which == Which::Lapsed, columns(stake.mode).0, number(stake.ticket));
         Ok(self.number(sql, key)?.unwrap_or_default())
     }
 
     fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd> {
-        let (place, lapsed) = (Place::of(space, name).key(), which == Which::Lapsed);
+        let (place, lapsed) = (Resource::of(space, name).key(), which == Which::Lapsed);
         if lapsed && self.quiet.has(&place) {
             return Ok(Crowd::NOBODY);
         }
@@ -261,7 +261,7 @@ impl Tables for Rows<'_> {
         self.crowd(sql, (self.ns, place, lapsed))
     }
 
-    fn holders(&mut self, place: &Place, which: Which, limit: usize) -> Result<Vec<Stake>> {
+    fn holders(&mut self, place: &Resource, which: Which, limit: usize) -> Result<Vec<Stake>> {
         let sql = "select ticket, mode, units, capacity from hold where ns = ?1 and place = ?2 and lapsed = ?3 \
             and mode = ?4 order by ticket limit ?5";
         let mut stakes = Vec::new();
@@ -276,7 +276,7 @@ impl Tables for Rows<'_> {
         Ok(first_by_ticket(stakes, limit))
     }
 
-    fn enqueue(&mut self, place: &Place, stake: Stake) -> Result<()> {
+    fn enqueue(&mut self, place: &Resource, stake: Stake) -> Result<()> {
         let (mode, units, capacity) = columns(stake.mode);
         let key = place.key();
         self.quiet.ends(&key);
@@ -286,7 +286,7 @@ impl Tables for Rows<'_> {
         )
     }
 
-    fn dequeue(&mut self, place: &Place, stake: Stake) -> Result<()> {
+    fn dequeue(&mut self, place: &Resource, stake: Stake) -> Result<()> {
         self.execute(
             "delete from line where ns = ?1 and place = ?2 and mode = ?3 and ticket = ?4",
             (self.ns, place.key(), columns(stake.mode).0, number(stake.ticket)),
@@ -294,7 +294,7 @@ impl Tables for Rows<'_> {
     }
 
     fn ahead(&mut self, space: Space, name: &Name, before: Ticket, enough: u64) -> Result<Crowd> {
-        let place = Place::of(space, name);
+        let place = Resource::of(space, name);
         let key = place.key();
         if self.quiet.has(&key) {
             return Ok(Crowd::NOBODY);
@@ -307,7 +307,7 @@ impl Tables for Rows<'_> {
         self.crowd(sql, (self.ns, key, number(before)))
     }
 
-    fn line(&mut self, place: &Place, part: Part, limit: usize) -> Result<Vec<Stake>> {
+    fn line(&mut self, place: &Resource, part: Part, limit: usize) -> Result<Vec<Stake>> {
         // One range per mode, so that the key order serves; merged here.
         let sql = "select ticket, mode, units, capacity from line where ns = ?1 and place = ?2 and mode = ?3 \
             and ticket >= ?4 and ticket < ?5 order by ticket limit ?6";
@@ -320,7 +320,7 @@ impl Tables for Rows<'_> {
         Ok(first_by_ticket(stakes, limit))
     }
 
-    fn last_in_line(&mut self, place: &Place, part: Part) -> Result<Option<Ticket>> {
+    fn last_in_line(&mut self, place: &Resource, part: Part) -> Result<Option<Ticket>> {
         let sql = "select max(ticket) from line where ns = ?1 and place = ?2 and mode = ?3 and ticket >= ?4 and ticket < ?5";
         let mut last = None;
         for mode in modes(place, part) {
@@ -331,19 +331,19 @@ impl Tables for Rows<'_> {
         Ok(last.map(|ticket| Ticket(ticket as u64)))
     }
 
-    fn park(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
+    fn park(&mut self, place: &Resource, ticket: Ticket) -> Result<()> {
         let key = place.key();
         self.quiet.ends(&key);
         let sql = "insert into parked (ns, place, ticket) values (?1, ?2, ?3)";
         self.execute(sql, (self.ns, key, number(ticket)))
     }
 
-    fn unpark(&mut self, place: &Place, ticket: Ticket) -> Result<()> {
+    fn unpark(&mut self, place: &Resource, ticket: Ticket) -> Result<()> {
         let sql = "delete from parked where ns = ?1 and place = ?2 and ticket = ?3";
         self.execute(sql, (self.ns, place.key(), number(ticket)))
     }
 
-    fn first_parked(&mut self, place: &Place) -> Result<Option<Ticket>> {
+    fn first_parked(&mut self, place: &Resource) -> Result<Option<Ticket>> {
         let key = place.key();
         if self.quiet.has(&key) {
             return Ok(None);
@@ -376,12 +376,12 @@ impl Tables for Rows<'_> {
         self.execute(sql, (self.ns, number(*ticket), source_text(source)))
     }
 
-    fn is_dirty(&mut self, place: &Place) -> Result<bool> {
+    fn is_dirty(&mut self, place: &Resource) -> Result<bool> {
         let sql = "select exists (select 1 from dirty where ns = ?1 and place = ?2)";
         Ok(self.number(sql, (self.ns, place.key()))?.unwrap_or_default())
     }
 
-    fn set_dirty(&mut self, place: &Place, is_dirty: bool) -> Result<()> {
+    fn set_dirty(&mut self, place: &Resource, is_dirty: bool) -> Result<()> {
         let sql = if is_dirty {
             "insert or ignore into dirty (ns, place) values (?1, ?2)"
         } else {
@@ -453,7 +453,7 @@ impl Tables for Rows<'_> {
     }
 
     fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()> {
-        self.quiet.ends(&Place::record(name).key());
+        self.quiet.ends(&Resource::record(name).key());
         let sql = "insert into guard (ns, name, ticket) values (?1, ?2, ?3)";
         self.execute(sql, (self.ns, name.as_str(), number(ticket)))
     }
@@ -464,7 +464,7 @@ impl Tables for Rows<'_> {
     }
 
     fn next_guard(&mut self, name: &Name, from: Ticket) -> Result<Option<Ticket>> {
-        if self.quiet.has(&Place::record(name).key()) {
+        if self.quiet.has(&Resource::record(name).key()) {
             return Ok(None);
         }
         let sql = "select min(ticket) from guard where ns = ?1 and name = ?2 and ticket >= ?3";
@@ -557,7 +557,7 @@ impl Rows<'_> {
     /// Executes `sql` with a run's key as ?1 and ?2, what can change about it as ?3 to ?24, and `more` behind.
     fn write_run(&self, sql: &str, run: &Run, more: &[&dyn ToSql]) -> Result<()> {
         let token = run.token.map(|token| token.0 as i64);
-        let life = run.holder.life.map(|life| life.0 as i64);
+        let liveness = run.holder.liveness.map(|liveness| liveness.0 as i64);
         let own: [&dyn ToSql; 24] = [
             &self.ns,
             &number(run.ticket),
@@ -577,9 +577,9 @@ impl Rows<'_> {
             &run.due_ms(),
             &run.since_us,
             &json(&run.input_versions)?,
-            &run.parked.as_ref().map(Place::key),
+            &run.parked.as_ref().map(Resource::key),
             &run.holder.client.0.to_be_bytes(),
-            &life,
+            &liveness,
             &json(run.holder.origin.as_ref())?,
             &run.given_up_ms,
             &run.actor.as_ref().map(json).transpose()?,
@@ -592,7 +592,7 @@ impl Rows<'_> {
     }
 
     /// Keeps the sum of the units held at a place: nobody adds up ten thousand rows.
-    fn count_units(&self, place: &Place, stake: Stake, which: Which, more: i64) -> Result<()> {
+    fn count_units(&self, place: &Resource, stake: Stake, which: Which, more: i64) -> Result<()> {
         if !matches!(stake.mode, Mode::Units { .. }) {
             return Ok(());
         }
@@ -613,7 +613,7 @@ impl Rows<'_> {
         Ok(crowd.unwrap_or(Crowd::NOBODY))
     }
 
-    fn units_ahead(&self, place: &Place, before: Ticket, enough: u64) -> Result<Crowd> {
+    fn units_ahead(&self, place: &Resource, before: Ticket, enough: u64) -> Result<Crowd> {
         let sql = "select ticket, mode, units, capacity from line where ns = ?1 and place = ?2 and mode = 2 \
             and ticket < ?3 order by ticket";
         let mut statement = self.sql.prepare_cached(sql).map_err(translate)?;

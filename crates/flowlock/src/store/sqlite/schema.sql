@@ -53,7 +53,7 @@ create table run (
     input_versions  text    not null,
     parked          text,
     client          blob    not null,
-    life            integer,
+    liveness         integer,
     origin          text    not null,
     ancestors       text    not null,
     spec            text    not null,

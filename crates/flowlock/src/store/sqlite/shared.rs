@@ -17,8 +17,8 @@ use super::SqliteStore;
 use super::clear::is_of_a_store;
 use super::create::create_with;
 use super::failure::{at_path, unusable};
+use super::held_path::{HeldPath, Missing, way_to};
 use super::identity::unless_open;
-use super::place::{Missing, Place, way_to};
 use super::side::{SHARED_DIRECTORY, SideFiles};
 use super::wake::holds_others;
 use crate::store::{Limits, StoreError, directory_of};
@@ -32,9 +32,9 @@ const INBOXES: &str = "-wake";
 /// so that no member has to make one or can. What is there already must be this user's. The directory is opened to the
 /// group when all is in its place: nobody can be faster. If something is in the way it is as it was.
 pub(super) fn make_shared(path: &Path, group: u32, patience: Duration) -> Result<(), StoreError> {
-    let place = Place::find(directory_of(path), Missing::Made)?;
+    let place = HeldPath::find(directory_of(path), Missing::Made)?;
     let directory = Directory::find(&place)?;
-    let store = Place::find(path, Missing::Refused)?;
+    let store = HeldPath::find(path, Missing::Refused)?;
     unless_open(&store, || ()).ok_or_else(|| is_open_here(&store))?;
     let shared = directory
         .close(&store)
@@ -46,7 +46,7 @@ pub(super) fn make_shared(path: &Path, group: u32, patience: Duration) -> Result
     shared
 }
 
-fn share_everything(store: &Place, group: u32, patience: Duration) -> Result<(), StoreError> {
+fn share_everything(store: &HeldPath, group: u32, patience: Duration) -> Result<(), StoreError> {
     let side = SideFiles::of_shared(store, group);
     share_what_is_there(&side, group)?;
     if !store.is_there() {
@@ -80,7 +80,7 @@ fn mode_of(side: &SideFiles, suffix: &str) -> u32 {
 
 /// A file that is flowlock's and not the group's yet.
 struct Found {
-    place: Place,
+    place: HeldPath,
     held: File,
     mode: u32,
 }
@@ -125,7 +125,7 @@ impl Found {
     }
 }
 
-fn is_open_here(store: &Place) -> StoreError {
+fn is_open_here(store: &HeldPath) -> StoreError {
     unusable(format!("{} is open in this process; close it first", store.shown()))
 }
 
@@ -134,7 +134,7 @@ fn is_ours(held: &File, suffix: &str) -> io::Result<bool> {
     if suffix == INBOXES { Ok(!holds_others(&file)?) } else { is_of_a_store(suffix, &file) }
 }
 
-fn refuse_anothers(place: &Place, meta: &Metadata) -> Result<(), StoreError> {
+fn refuse_anothers(place: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
     if meta.uid() == geteuid().as_raw() {
         return Ok(());
     }
@@ -148,7 +148,7 @@ fn refuse_anothers(place: &Place, meta: &Metadata) -> Result<(), StoreError> {
 
 /// The directory of a store that is being shared.
 struct Directory<'p> {
-    place: &'p Place,
+    place: &'p HeldPath,
     held: File,
     /// What it was; none if it was made here.
     was: Option<Metadata>,
@@ -156,7 +156,7 @@ struct Directory<'p> {
 
 impl<'p> Directory<'p> {
     /// Makes it if it is missing. Not where somebody else could put another one in its place meanwhile.
-    fn find(place: &'p Place) -> Result<Self, StoreError> {
+    fn find(place: &'p HeldPath) -> Result<Self, StoreError> {
         if !place.is_settled() {
             return Err(unusable(format!(
                 "{} is no place for a shared store: others than you and root can put something else there, because they own \
@@ -177,7 +177,7 @@ impl<'p> Directory<'p> {
     }
 
     /// Shuts everybody else out, unless it is shared already: members may be using the store in it.
-    fn close(&self, store: &Place) -> Result<(), StoreError> {
+    fn close(&self, store: &HeldPath) -> Result<(), StoreError> {
         let is_shared =
             |was: &Metadata| was.uid() == geteuid().as_raw() && was.mode() & 0o7777 == SHARED_DIRECTORY;
         if self.was.as_ref().is_some_and(is_shared) && store.is_there() {
@@ -194,7 +194,7 @@ impl<'p> Directory<'p> {
 
     /// What was made here alone goes with all that is in it: an empty one would be everybody's default store, which nobody
     /// can use.
-    fn put_back(&self, store: &Place) {
+    fn put_back(&self, store: &HeldPath) {
         if let Some(was) = &self.was {
             let (user, group) = (Uid::from_raw(was.uid()), Gid::from_raw(was.gid()));
             let _ = self.change(Some(user), Some(group), was.mode() & 0o7777);

@@ -21,8 +21,8 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Gid, fchown, getegid, geteuid};
 
 use super::failure::{at_path, unusable};
+use super::held_path::HeldPath;
 use super::lockers;
-use super::place::Place;
 use crate::store::StoreError;
 
 /// How often a file is opened or made anew that somebody else makes or removes at the same moment.
@@ -34,7 +34,7 @@ pub(super) const SHARED_DIRECTORY: u32 = 0o3770;
 /// What the files beside one store must be.
 #[derive(Debug, Clone)]
 pub(super) struct SideFiles {
-    store: Place,
+    store: HeldPath,
     owner: u32,
     group: u32,
     /// The store's, without execution.
@@ -43,13 +43,13 @@ pub(super) struct SideFiles {
 
 impl SideFiles {
     /// Those of the store at this place.
-    pub(super) fn of(store: &Place) -> Result<Self, StoreError> {
+    pub(super) fn of(store: &HeldPath) -> Result<Self, StoreError> {
         let meta = store.look().map_err(|error| at_path("look at the store", store.path(), error))?;
         Ok(Self { store: store.clone(), owner: meta.uid(), group: meta.gid(), mode: meta.mode() & 0o666 })
     }
 
     /// Those of a store that this process is about to make.
-    pub(super) fn of_new(store: &Place) -> Result<Self, StoreError> {
+    pub(super) fn of_new(store: &HeldPath) -> Result<Self, StoreError> {
         let meta = fs::metadata(store.directory_inside())
             .map_err(|error| at_path("use the directory of the store", store.directory_path(), error))?;
         let mode = file_mode(&meta);
@@ -58,7 +58,7 @@ impl SideFiles {
     }
 
     /// Those of a store that this user makes for a group.
-    pub(super) fn of_shared(store: &Place, group: u32) -> Self {
+    pub(super) fn of_shared(store: &HeldPath, group: u32) -> Self {
         Self { store: store.clone(), owner: geteuid().as_raw(), group, mode: 0o660 }
     }
 
@@ -67,7 +67,7 @@ impl SideFiles {
         self.mode
     }
 
-    pub(super) fn place(&self, suffix: &str) -> Place {
+    pub(super) fn place(&self, suffix: &str) -> HeldPath {
         self.store.beside(suffix)
     }
 
@@ -124,7 +124,7 @@ impl SideFiles {
     }
 
     /// Makes an empty file. Who finds it finds it with its owner and mode; if somebody else was faster, theirs counts.
-    pub(super) fn make(&self, place: &Place, mode: u32) -> Result<(), StoreError> {
+    pub(super) fn make(&self, place: &HeldPath, mode: u32) -> Result<(), StoreError> {
         self.may_make(place)?;
         let draft = place.draft();
         let placed = self.create(&draft, mode).and_then(|()| put(&draft, place));
@@ -135,7 +135,7 @@ impl SideFiles {
     }
 
     /// Makes an empty file that was not there, with the owner and the group of the store.
-    pub(super) fn create(&self, place: &Place, mode: u32) -> io::Result<()> {
+    pub(super) fn create(&self, place: &HeldPath, mode: u32) -> io::Result<()> {
         let mut options = File::options();
         options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let file = options.open(place.inside())?;
@@ -143,7 +143,7 @@ impl SideFiles {
         file.set_permissions(Permissions::from_mode(mode))
     }
 
-    fn make_directory(&self, place: &Place) -> Result<(), StoreError> {
+    fn make_directory(&self, place: &HeldPath) -> Result<(), StoreError> {
         self.may_make(place)?;
         let draft = place.draft();
         // Members of the group make sockets in it, and remove only their own.
@@ -161,7 +161,7 @@ impl SideFiles {
 
     /// Gives a directory that was just made its group and mode. Opening it by its name may open another one, which
     /// somebody put there since `begun`: that one is never opened to more users.
-    fn share(&self, draft: &Place, mode: u32, begun: SystemTime) -> io::Result<()> {
+    fn share(&self, draft: &HeldPath, mode: u32, begun: SystemTime) -> io::Result<()> {
         let directory = draft.open_directory()?;
         let meta = directory.metadata()?;
         if meta.mode() & 0o777 == mode {
@@ -176,7 +176,7 @@ impl SideFiles {
     }
 
     /// A file of anybody else would be refused by the others.
-    fn may_make(&self, place: &Place) -> Result<(), StoreError> {
+    fn may_make(&self, place: &HeldPath) -> Result<(), StoreError> {
         if self.is_the_users() {
             return Ok(());
         }
@@ -202,7 +202,7 @@ impl SideFiles {
 }
 
 /// Moves a draft to its place, unless something is there already or the draft was cleared away.
-fn put(draft: &Place, place: &Place) -> io::Result<()> {
+fn put(draft: &HeldPath, place: &HeldPath) -> io::Result<()> {
     match draft.rename(place) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => draft.discard(),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -225,7 +225,7 @@ fn file_mode(directory: &Metadata) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::place::Missing;
+    use super::super::held_path::Missing;
     use super::*;
 
     #[test]
@@ -234,11 +234,11 @@ mod tests {
         let private = directory.path().join("private");
         DirBuilder::new().mode(0o700).create(&private).unwrap();
         fs::set_permissions(directory.path(), Permissions::from_mode(0o2777)).unwrap();
-        let store = Place::find(&directory.path().join("x.db"), Missing::Refused).unwrap();
+        let store = HeldPath::find(&directory.path().join("x.db"), Missing::Refused).unwrap();
         let side = SideFiles::of_shared(&store, getegid().as_raw());
         let made = fs::metadata(&private).unwrap().created();
         let begun = made.map_or_else(|_| now().unwrap(), |made| made + Duration::from_millis(1));
-        let found = |path| Place::find(path, Missing::Refused).unwrap();
+        let found = |path| HeldPath::find(path, Missing::Refused).unwrap();
         assert!(side.share(&found(&private), SHARED_DIRECTORY, begun).is_err());
         assert_eq!(fs::metadata(&private).unwrap().mode() & 0o777, 0o700);
         // Where nobody could have put it there it is the one just made.

@@ -34,7 +34,7 @@ use rusqlite::ffi;
 
 pub(super) use self::judged::{forget, judge_by, met_anothers};
 use super::failure::unusable;
-use super::place::HELD;
+use super::held_path::HELD;
 use super::sleep;
 use crate::store::StoreError;
 
@@ -249,11 +249,11 @@ mod tests {
 
     use rusqlite::{Connection, OpenFlags};
 
-    use super::super::place::{Missing, Place};
+    use super::super::held_path::{HeldPath, Missing};
     use super::*;
 
     /// Opens a store as flowlock does, without looking at what lies beside it, and unjudged: no other test has its name.
-    pub(super) fn read(store: &Place) -> Connection {
+    pub(super) fn read(store: &HeldPath) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let open = Connection::open_with_flags_and_vfs(store.inside(), flags, name().unwrap()).unwrap();
         open.query_row("select count(*) from t", [], |row| row.get::<_, i64>(0)).unwrap();
@@ -261,11 +261,11 @@ mod tests {
         open
     }
 
-    pub(super) fn made(path: &std::path::Path) -> Place {
+    pub(super) fn made(path: &std::path::Path) -> HeldPath {
         let open = Connection::open(path).unwrap();
         open.execute_batch("pragma journal_mode = wal; create table t (a)").unwrap();
         drop(open);
-        Place::find(path, Missing::Refused).unwrap()
+        HeldPath::find(path, Missing::Refused).unwrap()
     }
 
     #[test]

@@ -21,12 +21,12 @@ use self::bind::{bind, is_a_nest, open_socket};
 use super::failure::at_path;
 use super::identity::Identity;
 // A socket's address has room for 107 bytes only; this way is a short one.
-use super::place::way_to;
+use super::held_path::way_to;
 use super::side::SideFiles;
 use crate::id::ClientId;
 use crate::name::RunId;
 use crate::step::Wake;
-use crate::store::{Bell, Inbox, Missed, News, StoreError};
+use crate::store::{Inbox, InboxInterrupter, Missed, News, StoreError};
 
 /// What the directory is called, after the store's name.
 const SUFFIX: &str = "-wake";
@@ -95,13 +95,15 @@ impl Inboxes {
         sweep(&directory);
         let (socket, identity) = bind(&directory, &client.to_string(), self.side.mode())
             .map_err(|error| at_path("make a socket in", place.path(), error))?;
-        let (bell, rung) = UnixDatagram::pair()
-            .and_then(|(bell, rung)| {
-                [&socket, &bell, &rung].iter().try_for_each(|socket| socket.set_nonblocking(true))?;
-                Ok((Arc::new(bell), rung))
+        let (interrupter, far_end) = UnixDatagram::pair()
+            .and_then(|(interrupter, far_end)| {
+                [&socket, &interrupter, &far_end]
+                    .iter()
+                    .try_for_each(|socket| socket.set_nonblocking(true))?;
+                Ok((Arc::new(interrupter), far_end))
             })
-            .map_err(|error| at_path("make a bell for", place.path(), error))?;
-        Ok(SocketInbox { socket, bell, rung, directory, client, identity, room: queue_length() })
+            .map_err(|error| at_path("make a interrupter for", place.path(), error))?;
+        Ok(SocketInbox { socket, interrupter, far_end, directory, client, identity, room: queue_length() })
     }
 }
 
@@ -197,8 +199,8 @@ fn remove(directory: &File, name: &str, which: Identity) {
 pub(super) struct SocketInbox {
     socket: UnixDatagram,
     /// Rings without the file system and without a new descriptor, which there may be none of.
-    bell: Arc<UnixDatagram>,
-    rung: UnixDatagram,
+    interrupter: Arc<UnixDatagram>,
+    far_end: UnixDatagram,
     directory: File,
     client: ClientId,
     /// Which socket it is, whatever has its name by now.
@@ -232,7 +234,7 @@ impl Inbox for SocketInbox {
         let timeout =
             PollTimeout::try_from(at_most.max(Duration::from_millis(1))).unwrap_or(PollTimeout::MAX);
         let mut both =
-            [&self.socket, &self.rung].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
+            [&self.socket, &self.far_end].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
         let _ = poll(&mut both, timeout);
         // One look serves all hints and rings that are there by now; what comes without end is left for the next.
         let (mut news, mut received) = (News::default(), 0);
@@ -244,28 +246,28 @@ impl Inbox for SocketInbox {
         if received > 0 && (received >= full || news.runs.len() >= IDS) {
             news.missed = Missed::Here;
         }
-        while self.rung.recv(&mut [0]).is_ok() {}
+        while self.far_end.recv(&mut [0]).is_ok() {}
         news
     }
 
-    fn bell(&self) -> Box<dyn Bell> {
-        Box::new(SocketBell(self.bell.clone()))
+    fn interrupter(&self) -> Box<dyn InboxInterrupter> {
+        Box::new(SocketInterrupter(self.interrupter.clone()))
     }
 }
 
 #[derive(Debug)]
-struct SocketBell(Arc<UnixDatagram>);
+struct SocketInterrupter(Arc<UnixDatagram>);
 
-impl Bell for SocketBell {
-    fn ring(&self) {
-        // If it is full it has been rung.
+impl InboxInterrupter for SocketInterrupter {
+    fn interrupt(&self) {
+        // If it is full it has been far_end.
         let _ = self.0.send(&[1]);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::place::{Missing, Place};
+    use super::super::held_path::{HeldPath, Missing};
     use super::*;
 
     fn inboxes() -> (tempfile::TempDir, Inboxes) {
@@ -273,7 +275,8 @@ mod tests {
         let store = directory.path().join("flowlock.db");
         File::create(&store).unwrap();
         fs::create_dir(directory.path().join("flowlock.db-wake")).unwrap();
-        let inboxes = Inboxes::new(SideFiles::of(&Place::find(&store, Missing::Refused).unwrap()).unwrap());
+        let inboxes =
+            Inboxes::new(SideFiles::of(&HeldPath::find(&store, Missing::Refused).unwrap()).unwrap());
         (directory, inboxes)
     }
 

@@ -76,7 +76,7 @@ fn each_answer_to_a_commit_or_fail_by_id_says_what_it_means() {
     let table = [
         (ended(Outcome::Lost(LostBy::Broken)), broken.as_str()),
         (ended(Outcome::TimedOut), "over timed_out"),
-        (Finished::NotClaimed, "no such run"),
+        (Finished::NotAccepted, "no such run"),
         (Finished::NotFound, "no such run"),
     ];
     for (answer, meaning) in table {
@@ -117,7 +117,7 @@ fn each_answer_to_the_commit_of_a_handle_says_what_it_means() {
         // Another handle ended it.
         (ended(Outcome::Failed), "over failed"),
         (ended(Outcome::Cancelled), with_the_store.as_str()),
-        (Finished::NotClaimed, with_the_store.as_str()),
+        (Finished::NotAccepted, with_the_store.as_str()),
     ];
     for (at, (answer, meaning)) in table.into_iter().enumerate() {
         let answers = vec![Answer::Finished(Finished::AskAgain), Answer::Finished(answer)];

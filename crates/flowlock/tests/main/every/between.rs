@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::store::{Inbox, Loss, Page, Pulse, Store, StoreError, View, Watermark};
-use flowlock::{ClientId, Flowlock, Life, Namespace};
+use flowlock::store::{Inbox, LivenessLock, Loss, Page, Store, StoreError, View, Watermark};
+use flowlock::{ClientId, Flowlock, LivenessId, Namespace};
 
 /// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
 pub(super) struct Between {
@@ -103,11 +103,11 @@ impl Store for Between {
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
         self.store.namespaces()
     }
-    fn new_life(&self) -> Result<Option<Pulse>, StoreError> {
+    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
         self.store.new_life()
     }
-    fn is_alive(&self, life: Life) -> bool {
-        self.store.is_alive(life)
+    fn is_alive(&self, liveness: LivenessId) -> bool {
+        self.store.is_alive(liveness)
     }
     fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError> {
         (self.hear)(&|| self.store.inbox(namespace, client))

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_mins(1);
 
 /// A run that waits, and whose claim gets these answers as soon as its turn has come.
 fn claims(store: &Fresh, wait: Option<Duration>, answers: Vec<Answer>) -> Pending {
-    let flowlock = answering(store, |step| matches!(step, Step::Claim { .. }), answers);
+    let flowlock = answering(store, |step| matches!(step, Step::Accept { .. }), answers);
     waits(&flowlock, wait)
 }
 
@@ -60,7 +60,7 @@ fn given_up(store: &Fresh, wait: Option<Duration>, times: usize) -> Pending {
     let base = store.open();
     let (to, given_up) = (base.clone(), AtomicUsize::new(0));
     let flowlock = between::through(&base, move |carry_out, step| match step {
-        Step::Claim { attempt, .. } if given_up.fetch_add(1, Ordering::SeqCst) < times => {
+        Step::Accept { attempt, .. } if given_up.fetch_add(1, Ordering::SeqCst) < times => {
             let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms: 0 };
             to.store().step(to.namespace(), &cancel)?;
             Ok(over(Outcome::TimedOut))
@@ -85,7 +85,7 @@ fn asks_anew(store: &Fresh, answer: Invalid) -> (Pending, Arc<AtomicUsize>) {
     let (forgot, asked) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let counted = asked.clone();
     let flowlock = store.through(move |carry_out, step| match step {
-        Step::Claim { .. } if forgot.fetch_add(1, Ordering::SeqCst) < 2 => Ok(Answer::NotFound),
+        Step::Accept { .. } if forgot.fetch_add(1, Ordering::SeqCst) < 2 => Ok(Answer::NotFound),
         Step::Acquire(_) if forgot.load(Ordering::SeqCst) == 1 => {
             counted.fetch_add(1, Ordering::SeqCst);
             Ok(Answer::Invalid(answer))

@@ -287,7 +287,7 @@ fn a_grant_that_was_never_looked_at_is_given_back() {
 #[test]
 fn a_waiting_run_whose_future_is_dropped_as_it_is_handed_the_grant_gives_it_back() {
     let runtime = runtime();
-    let store = Still::at(|step| matches!(step, Step::Claim { .. }));
+    let store = Still::at(|step| matches!(step, Step::Accept { .. }));
     store.flowlock.create(&["a"], Creation::default()).unwrap();
     let first = store.flowlock.job("first").lock("b").acquire().unwrap();
     let job = store.delicate().lock("b");

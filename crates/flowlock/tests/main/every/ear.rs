@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use flowlock::store::{Bell, Inbox, Missed, News};
+use flowlock::store::{Inbox, InboxInterrupter, Missed, News};
 
 /// A hand on what a connection hears.
 #[derive(Debug, Clone, Default)]
@@ -13,20 +13,20 @@ pub(super) struct Ear(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     missed: AtomicBool,
-    bell: Mutex<Option<Box<dyn Bell>>>,
+    interrupter: Mutex<Option<Box<dyn InboxInterrupter>>>,
 }
 
 impl Ear {
     /// The inbox was full.
     pub(super) fn misses_something(&self) {
         self.0.missed.store(true, Ordering::SeqCst);
-        if let Some(bell) = &*self.0.bell.lock().unwrap() {
-            bell.ring();
+        if let Some(interrupter) = &*self.0.interrupter.lock().unwrap() {
+            interrupter.interrupt();
         }
     }
 
     pub(super) fn on(&self, inbox: Box<dyn Inbox>) -> Box<dyn Inbox> {
-        *self.0.bell.lock().unwrap() = Some(inbox.bell());
+        *self.0.interrupter.lock().unwrap() = Some(inbox.interrupter());
         Box::new(Listening { inbox, ear: self.clone() })
     }
 }
@@ -46,7 +46,7 @@ impl Inbox for Listening {
         news
     }
 
-    fn bell(&self) -> Box<dyn Bell> {
-        self.inbox.bell()
+    fn interrupter(&self) -> Box<dyn InboxInterrupter> {
+        self.inbox.interrupter()
     }
 }

@@ -156,7 +156,7 @@ fn a_waiting_run_whose_claim_was_not_answered_holds_nothing() {
     let store = Fresh::new();
     let flowlock = store.through(move |carry_out, step| {
         let answer = carry_out();
-        if matches!(step, Step::Claim { .. }) { Err(unknown()) } else { answer }
+        if matches!(step, Step::Accept { .. }) { Err(unknown()) } else { answer }
     });
     let first = flowlock.job("first").lock("a").acquire().unwrap();
     let second = flowlock.job("second").lock("a").wait(SHORT);
@@ -299,7 +299,7 @@ fn a_run_that_waits_is_heard_of_though_its_caller_is_busy_elsewhere() {
         carry_out()
     });
     let first = flowlock.job("first").lock("a").acquire().unwrap();
-    // The desk listens, has nobody to listen for, and sleeps.
+    // The waiters' thread listens, has nobody to listen for, and sleeps.
     std::thread::sleep(Duration::from_millis(1_500));
     let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
     told.recv_timeout(Duration::from_secs(8)).unwrap();
@@ -316,7 +316,7 @@ fn a_run_that_only_a_later_page_of_a_heartbeat_speaks_of_is_not_sent_to_ask_for_
     let flowlock = store.through(move |carry_out, step| {
         match step {
             Step::Heartbeat { from, .. } if *from != Ticket(0) => tell.lock().unwrap().send(()).unwrap(),
-            Step::Claim { .. } => drop(count.fetch_add(1, Ordering::SeqCst)),
+            Step::Accept { .. } => drop(count.fetch_add(1, Ordering::SeqCst)),
             _ => {}
         }
         carry_out()
@@ -328,7 +328,7 @@ fn a_run_that_only_a_later_page_of_a_heartbeat_speaks_of_is_not_sent_to_ask_for_
         waiting.push(run);
     }
     let last = waiting.last_mut().unwrap();
-    // It asks once of its own accord, for what happened before the desk knew of it.
+    // It asks once of its own accord, for what happened before it was listened for.
     assert!(matches!(last.wait(Duration::ZERO).unwrap(), Progress::Waiting));
     assert_eq!(asked.swap(0, Ordering::SeqCst), 1);
     told.recv_timeout(PATIENT).unwrap();
@@ -347,8 +347,8 @@ fn no_duration_is_too_long_or_too_short() {
         grant.refresh().unwrap();
         grant.verify().unwrap();
         let Begun::Waiting(mut second) = job.begin().unwrap() else { panic!() };
-        let ringer = second.ringer();
-        ringer.ring();
+        let interrupter = second.interrupter();
+        interrupter.interrupt();
         assert!(matches!(second.wait(most).unwrap(), Progress::Waiting));
         grant.commit().unwrap();
         assert!(matches!(second.wait(most).unwrap(), Progress::Granted(_)));
@@ -424,7 +424,7 @@ fn the_last_handle_may_go_while_its_threads_are_at_work() {
         drop(second);
     }
     let until = Instant::now() + PATIENT;
-    while threads_named("flowlock-desk") > 20 {
+    while threads_named("flowlock-waits") > 20 {
         assert!(Instant::now() < until, "threads outlive their connections");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -471,7 +471,7 @@ fn a_held_run_that_its_store_does_not_know_as_held_is_lost_with_the_store() {
     let to_commit = never_began
         .map(|outcome| Answer::Finished(Finished::Ended { outcome, late: false }))
         .into_iter()
-        .chain([Finished::NotClaimed, Finished::NotFound].map(Answer::Finished));
+        .chain([Finished::NotAccepted, Finished::NotFound].map(Answer::Finished));
     let to_renew = [Refreshed::Over(Outcome::TimedOut), Refreshed::NotRunning, Refreshed::NotFound]
         .map(|answer| Answer::Refreshed(vec![answer]));
     let store = Fresh::new();

@@ -112,7 +112,7 @@ fn always_busy(store: &Fresh) -> Flowlock {
                 Answer::Refused(Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) })
             }
             Step::Refresh(_) => Answer::Refreshed(vec![Refreshed::AskAgain]),
-            Step::Claim { .. } => Answer::Standing(Standing::AskAgain),
+            Step::Accept { .. } => Answer::Standing(Standing::AskAgain),
             _ => return carry_out(),
         })
     })

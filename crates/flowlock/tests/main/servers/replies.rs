@@ -73,7 +73,7 @@ fn a_grant_whose_answer_was_lost_is_granted_once() {
 }
 
 #[test]
-fn a_claim_whose_answer_was_lost_is_claimed_once() {
+fn a_grant_whose_acceptance_got_no_answer_is_accepted_once() {
     for_all_ways(|lines, then| {
         let first = lines.good.job("first").output("out").acquire().unwrap();
         let Begun::Waiting(mut waiting) = lines.bad.job("second").output("out").begin().unwrap() else {
@@ -83,7 +83,7 @@ fn a_claim_whose_answer_was_lost_is_claimed_once() {
         until("a quiet line", PATIENCE, || {
             (lines.runs() == ["first running", "second queued"]).then_some(())
         });
-        lines.lose_answer("claim", then);
+        lines.lose_answer("accept", then);
         first.commit().unwrap();
         let Progress::Granted(grant) = waiting.wait(PATIENT).unwrap() else { panic!("never granted") };
         assert_eq!(lines.runs(), ["second running"]);

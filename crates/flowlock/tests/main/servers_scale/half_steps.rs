@@ -61,7 +61,7 @@ impl Scene {
             Step::Acquire(Acquire { attempt, spec, holder, patience, latest_ms })
         };
         let commit = |run: &Run| Step::Commit { who: Who::from(&run.attempt), note: Some("note".into()) };
-        let claim = |run: &Run| Step::Claim { attempt: run.attempt.clone(), holder: run.holder.clone() };
+        let claim = |run: &Run| Step::Accept { attempt: run.attempt.clone(), holder: run.holder.clone() };
         let data = ClaimsBuilder::default;
         vec![
             ("refresh", Step::Refresh(vec![Who::from(&commits.attempt), Who::from(&alone.attempt)])),

@@ -90,7 +90,7 @@ impl Stage {
     }
 
     fn claim(&self, run: &Run) -> Answer {
-        self.step(&Step::Claim { attempt: run.attempt.clone(), holder: run.holder.clone() })
+        self.step(&Step::Accept { attempt: run.attempt.clone(), holder: run.holder.clone() })
     }
 
     #[track_caller]
@@ -125,7 +125,7 @@ impl Run {
         let number =
             id.as_str().bytes().fold(1, |sum: u128, byte| sum.wrapping_mul(257).wrapping_add(byte.into()));
         let holder =
-            Holder { client: ClientId(number), life: None, origin: Arc::new(Origin::of_this_process()) };
+            Holder { client: ClientId(number), liveness: None, origin: Arc::new(Origin::of_this_process()) };
         Self { attempt: Attempt { id, nonce: Nonce(number) }, holder, spec: spec.into() }
     }
 

@@ -24,7 +24,7 @@ fn a_thousand_waiters_in_one_process_send_two_commands_a_second_at_most() {
         }
         let all_wait = || (flowlock.runs().unwrap().len() == WAITERS + 1).then_some(());
         until("all wait", PATIENCE * 3, all_wait);
-        // Each asks once more after it took its seat; then it is quiet.
+        // Each asks once more after it began to wait; then it is quiet.
         until("quiet", PATIENCE * 3, || {
             let before = server.commands_sent();
             thread::sleep(Duration::from_secs(1));

@@ -64,7 +64,7 @@ fn append_only(synced: Option<&str>) -> String {
 
 pub(super) fn replicas(examined: &Examined<'_>) -> Finding {
     const WHAT: &str = "replicas";
-    let wanted = match examined.store.link.options().durability {
+    let wanted = match examined.store.client.options().durability {
         Durability::Replicas { count, .. } => u64::from(count),
         Durability::None => 0,
     };

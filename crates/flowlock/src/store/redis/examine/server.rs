@@ -8,10 +8,10 @@ use super::{Examined, Finding};
 use crate::id::ClientId;
 use crate::name::Namespace;
 use crate::store::redis::RedisStore;
+use crate::store::redis::arguments::Arguments;
 use crate::store::redis::keys::Keys;
 use crate::store::redis::reply;
 use crate::store::redis::resp::SHORT;
-use crate::store::redis::words::Words;
 use crate::store::{Limits, Store as _, StoreError};
 use crate::world::system_now;
 
@@ -37,12 +37,12 @@ pub(super) fn server(examined: &Examined<'_>) -> Finding {
 pub(super) fn rights(store: &RedisStore, keys: &Keys) -> Finding {
     let limits = Limits::within(store.patience);
     let checked = store
-        .send(keys, &store.scripts.check, &Words::new(), SHORT, None, &limits)
+        .send(keys, &store.scripts.check, &Arguments::new(), SHORT, None, &limits)
         .and_then(|answer| reply::check(answer.reply))
         // A server that knows the scripts does not need their text, until it is started again.
         .and_then(|_| {
             let script = redis::cmd("EVAL").arg("return 1").arg(0).to_owned();
-            store.link.command(&keys.tag, &script, &limits)
+            store.client.command(&keys.tag, &script, &limits)
         });
     match checked {
         Ok(_) => Finding::good("rights", "this user may do all that a step does"),

@@ -15,7 +15,7 @@ use crate::store::{Limits, StoreError};
 /// How the servers are arranged.
 pub(super) fn arrangement(examined: &Examined<'_>) -> Result<Vec<Finding>, StoreError> {
     let at = examined.address().map_or_else(|| "an unknown server".to_owned(), |address| address.to_string());
-    Ok(match &examined.store.link.options().deployment {
+    Ok(match &examined.store.client.options().deployment {
         Deployment::One(_) => vec![Finding::good("primary", at)],
         Deployment::Sentinel { sentinels, master } => {
             vec![Finding::good("primary", at), self::sentinels(examined, sentinels, master)]
@@ -67,11 +67,11 @@ fn ask_sentinel(
 ) -> Result<BTreeMap<String, String>, Failure> {
     const LONG_ENOUGH: Duration = Duration::from_secs(2);
     let limits = Limits::within(examined.store.patience.min(LONG_ENOUGH));
-    let mut wire = examined.store.link.dialler().dial(sentinel, Part::Sentinel, &limits)?;
-    let question = pack::words(&[b"SENTINEL", b"MASTER", master.as_bytes()]);
-    let answer = wire.send(&question, &limits).and_then(|()| wire.receive(&limits));
-    match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, wire.is_encrypted()))? {
-        Value::Array(words) => Ok(words
+    let mut connection = examined.store.client.dialler().dial(sentinel, Part::Sentinel, &limits)?;
+    let question = pack::arguments(&[b"SENTINEL", b"MASTER", master.as_bytes()]);
+    let answer = connection.send(&question, &limits).and_then(|()| connection.receive(&limits));
+    match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, connection.is_encrypted()))? {
+        Value::Array(arguments) => Ok(arguments
             .chunks_exact(2)
             .filter_map(|pair| match pair {
                 [Value::BulkString(field), Value::BulkString(value)] => Some((

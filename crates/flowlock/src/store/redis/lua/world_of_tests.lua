@@ -5,11 +5,11 @@ local wall, now = world.wall_us, world.boot_ms
 local SLACK = 0
 local OP, NEW_EPOCH, PAUSE = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local dead = {}
-for _, life in ipairs(world.dead) do
-  dead[life] = true
+for _, liveness in ipairs(world.dead) do
+  dead[liveness] = true
 end
-local function is_dead(life)
-  return dead[life] or false
+local function is_dead(liveness)
+  return dead[liveness] or false
 end
 local in_tests = true -- a server that starts again keeps what it has, but in tests: see engine/boot.lua
 -- The short way knows of no ceiling: where it must rise the long way is taken.

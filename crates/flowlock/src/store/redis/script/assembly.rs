@@ -14,7 +14,7 @@ macro_rules! files {
 }
 
 /// The short ways, by the step that takes them.
-const SHORT: [(&str, &str); 5] = files!("short": "acquire" "commit" "refresh" "claim" "heartbeat");
+const SHORT: [(&str, &str); 5] = files!("short": "acquire" "commit" "refresh" "accept" "heartbeat");
 
 /// The engine, file by file.
 pub(super) const ENGINE: [(&str, &str); 28] = files!("engine":

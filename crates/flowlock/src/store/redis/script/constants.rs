@@ -17,7 +17,7 @@ const SCHEMA: u8 = 1;
 
 /// How rows and answers are packed: each word stands in the scripts for one of these.
 ///
-/// The namespace's row is in two fields: schema, sequence, next due, waiting, backlog, next expiry, next to be forgotten, reign,
+/// The namespace's row is in two fields: schema, sequence, next due, waiting, backlog, next expiry, next to be forgotten, takeovers,
 /// epoch, last use; and the last ticket and token, what tokens are ahead, queued, lapsed, the end of a pause, replication. What changes
 /// of a run that holds its claims: see `lua/state.lua`. What the short ways answer: see `brief.rs`.
 /// A record's head: its state, its version, when it was written, when it is due.

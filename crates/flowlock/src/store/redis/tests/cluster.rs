@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::server::*;
-use crate::store::redis::link::Link;
+use crate::store::redis::client::Client;
 use crate::store::redis::script::Call;
 use crate::store::{Inbox as _, StoreErrorKind};
 
@@ -56,10 +56,10 @@ impl Cluster {
     }
 }
 
-fn count_until_it_works(link: &Link, tag: &str) -> redis::Value {
+fn count_until_it_works(client: &Client, tag: &str) -> redis::Value {
     let script = counter();
     let mut reply = None;
-    eventually("the namespace is served again", || match count(link, &script, tag, "x", &soon()) {
+    eventually("the namespace is served again", || match count(client, &script, tag, "x", &soon()) {
         Ok(done) => {
             reply = Some(done.reply);
             true
@@ -76,13 +76,13 @@ fn count_until_it_works(link: &Link, tag: &str) -> redis::Value {
 fn each_namespace_is_found_on_its_node_whichever_was_asked_first() {
     let cluster = Cluster::start(0);
     let first = format!("redis+cluster://127.0.0.1:{}", cluster.nodes[0].port);
-    let link = linked(&first);
+    let client = linked(&first);
     let script = counter();
     let mut owners = std::collections::BTreeSet::new();
     for number in 0..20 {
         let tag = format!("tag{number}");
-        assert_eq!(count(&link, &script, &tag, "x", &soon()).unwrap().reply, counted(1, "x"));
-        assert_eq!(count(&link, &script, &tag, "x", &soon()).unwrap().reply, counted(2, "x"));
+        assert_eq!(count(&client, &script, &tag, "x", &soon()).unwrap().reply, counted(1, "x"));
+        assert_eq!(count(&client, &script, &tag, "x", &soon()).unwrap().reply, counted(2, "x"));
         owners.insert(cluster.owner(&tag));
     }
     assert_eq!(owners.len(), 3);
@@ -95,11 +95,11 @@ fn each_namespace_is_found_on_its_node_whichever_was_asked_first() {
 #[test]
 fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     let cluster = Cluster::start(0);
-    let link = linked(&cluster.url());
+    let client = linked(&cluster.url());
     let script = counter();
-    count(&link, &script, "t", "x", &soon()).unwrap();
+    count(&client, &script, "t", "x", &soon()).unwrap();
     let channel = "fl:{t}:i:0";
-    let mut inbox = listen(&link, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&client, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let from = cluster.owner("t");
     let to = (from + 1) % 3;
     let (old, new, slot) = (&cluster.nodes[from], &cluster.nodes[to], cluster.slot("t"));
@@ -107,25 +107,25 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     assert_eq!(new.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &old_id]), "OK");
     assert_eq!(old.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &new_id]), "OK");
     // The key is still there.
-    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(2, "x"));
+    assert_eq!(count(&client, &script, "t", "x", &soon()).unwrap().reply, counted(2, "x"));
     // A key that is there and one that is not: neither node can run that now.
     let two = [b"{t}:n".to_vec(), b"{t}:other".to_vec()];
     let both =
         Call { tag: "t", script: &script, keys: &two, args: &[b"x".to_vec()], most: SHORT, replicas: None };
-    assert_error(link.eval(&both, &soon()), StoreErrorKind::Unreachable, "handing the namespace's slot");
+    assert_error(client.eval(&both, &soon()), StoreErrorKind::Unreachable, "handing the namespace's slot");
     // The key is on the other side: ASK, with the script unknown there.
     let port = new.port.to_string();
     assert_eq!(old.cli(&["MIGRATE", "127.0.0.1", &port, "{t}:n", "0", "5000"]), "OK");
     let sent_back =
         || new.cli(&["INFO", "errorstats"]).lines().find(|line| line.contains("MOVED")).map(str::to_owned);
     let before = sent_back();
-    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(3, "x"));
-    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(4, "x"));
+    assert_eq!(count(&client, &script, "t", "x", &soon()).unwrap().reply, counted(3, "x"));
+    assert_eq!(count(&client, &script, "t", "x", &soon()).unwrap().reply, counted(4, "x"));
     assert_eq!(sent_back(), before, "ASK is for one command: the next one asks the old node again");
     for node in &cluster.nodes {
         node.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &new_id]);
     }
-    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(5, "x"));
+    assert_eq!(count(&client, &script, "t", "x", &soon()).unwrap().reply, counted(5, "x"));
     eventually("the inbox has followed", || new.cli(&["SPUBLISH", channel, "job.1"]) == "1");
     assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
 }
@@ -133,10 +133,10 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
 #[test]
 fn a_failover_and_a_dead_primary_are_survived() {
     let mut cluster = Cluster::start(1);
-    let link = linked(&cluster.url());
-    count(&link, &counter(), "t", "x", &soon()).unwrap();
+    let client = linked(&cluster.url());
+    count(&client, &counter(), "t", "x", &soon()).unwrap();
     let channel = "fl:{t}:i:0";
-    let mut inbox = listen(&link, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&client, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let before = cluster.owner("t");
     let id = cluster.nodes[before].cli(&["CLUSTER", "MYID"]);
     let replica = cluster.nodes.iter().find(|node| {
@@ -146,14 +146,14 @@ fn a_failover_and_a_dead_primary_are_survived() {
     });
     assert_eq!(replica.unwrap().cli(&["CLUSTER", "FAILOVER"]), "OK");
     eventually("the replica is the primary", || cluster.owner("t") != before);
-    assert_eq!(count_until_it_works(&link, "t"), counted(2, "x"));
+    assert_eq!(count_until_it_works(&client, "t"), counted(2, "x"));
 
     let now = cluster.owner("t");
     eventually("the old primary follows", || {
         cluster.nodes[now].cli(&["INFO", "replication"]).contains("state=online")
     });
     cluster.nodes[now].kill();
-    count_until_it_works(&link, "t");
+    count_until_it_works(&client, "t");
     let last = cluster.owner("t");
     eventually("the inbox has followed", || cluster.nodes[last].cli(&["SPUBLISH", channel, "job.1"]) == "1");
     assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
@@ -166,12 +166,12 @@ fn nodes_that_nobody_named_are_known_when_the_named_one_dies() {
     for node in &cluster.nodes {
         assert_eq!(node.cli(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]), "OK");
     }
-    let link = linked(&format!("redis+cluster://127.0.0.1:{}", cluster.nodes[0].port));
+    let client = linked(&format!("redis+cluster://127.0.0.1:{}", cluster.nodes[0].port));
     let elsewhere =
         (0..100).map(|number| format!("tag{number}")).find(|tag| cluster.owner(tag) != 0).unwrap();
     // Before any step was sent on: what is known was learnt when the link was opened.
     cluster.nodes[0].kill();
-    assert_eq!(count_until_it_works(&link, &elsewhere), counted(1, "x"));
+    assert_eq!(count_until_it_works(&client, &elsewhere), counted(1, "x"));
 }
 
 #[test]

@@ -112,11 +112,11 @@ fn an_answer_of_any_shape_is_understood_or_refused() {
     let id = RunId::parse("job.1").unwrap();
     let who = Who { run: id.clone(), nonce: None, by: None };
     let steps = [
-        Step::Claim {
+        Step::Accept {
             attempt: Attempt { id: id.clone(), nonce: Nonce(1) },
             holder: crate::origin::Holder {
                 client: ClientId(1),
-                life: None,
+                liveness: None,
                 origin: std::sync::Arc::new(
                     serde_json::from_str(r#"{"host":"h","pid":1,"user":"u"}"#).unwrap(),
                 ),
@@ -184,7 +184,7 @@ fn a_row_of_any_shape_is_read_or_said_to_be_damaged() {
     let spec =
         rmp_serde::to_vec(&("job", 60_000, false, false, false, false, false, "s!dx", "u-1/4:sgpu")).unwrap();
     let row = serde_json::json!({
-        "ticket": "0000000000000001", "id": "job.1", "nonce": "0".repeat(32), "client": "1".repeat(32), "life": "7",
+        "ticket": "0000000000000001", "id": "job.1", "nonce": "0".repeat(32), "client": "1".repeat(32), "liveness": "7",
         "origin": r#"{"host":"h","pid":1,"user":"u"}"#, "state": "running", "since": 1_000, "ancestors": ["1"],
         "token": 17, "deadline": 60_000, "parked": "dx",
     });

@@ -50,8 +50,8 @@ fn an_endless_greeting_is_refused_and_an_endless_answer_to_a_step_too() {
                 }
             });
         });
-        let link = linked(&format!("redis://127.0.0.1:{port}"));
-        assert_error(count(&link, &counter(), "t", "x", &soon()), Unknown, "more than the step can need");
+        let client = linked(&format!("redis://127.0.0.1:{port}"));
+        assert_error(count(&client, &counter(), "t", "x", &soon()), Unknown, "more than the step can need");
     }
 }
 
@@ -70,7 +70,7 @@ fn a_server_that_repeats_the_password_is_not_quoted_with_it() {
         let url = format!("redis://:{PASSWORD}@127.0.0.1:{port}");
         let error = match open(&url) {
             Err(error) => error,
-            Ok(link) => count(&link, &counter(), "t", "x", &soon()).unwrap_err(),
+            Ok(client) => count(&client, &counter(), "t", "x", &soon()).unwrap_err(),
         };
         let said = format!("{error} {error:?}");
         assert!(!said.contains("horse"), "{said}");
@@ -125,8 +125,8 @@ fn said_to_eavesdropper(scheme: &str, path: &str, answer: fn(&str, u16) -> Vec<u
     let port = trusted(&papers, move |heard| answer(heard, elsewhere));
     let ca = papers.path("ca");
     let url = format!("{scheme}://:{PASSWORD}@localhost:{port}{path}?ca={}", ca.display());
-    if let Ok(link) = open(&url) {
-        count(&link, &counter(), "t", "x", &soon()).unwrap_err();
+    if let Ok(client) = open(&url) {
+        count(&client, &counter(), "t", "x", &soon()).unwrap_err();
     }
     let heard = told.recv_timeout(LONG).expect("it was sent on");
     // Whoever else called, such as the one who looks what is there, gave no password away either.

@@ -20,15 +20,15 @@ fn publish_and_wait(server: &Server, inbox: &mut RedisInbox, word: &str) -> Vec<
 #[test]
 fn news_comes_at_once_and_only_through_the_own_channel() {
     let server = Server::start(&[]);
-    let link = linked(&server.url());
-    let mut inbox = listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
-    let mut other = listen(&link, ["fl:{t}:i:1".into(), "fl:{t}:i:all".into()]).unwrap();
+    let client = linked(&server.url());
+    let mut inbox = listen(&client, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut other = listen(&client, ["fl:{t}:i:1".into(), "fl:{t}:i:all".into()]).unwrap();
     let mut took = Vec::new();
     for number in 0..50 {
         let mut publish = redis::cmd("SPUBLISH");
         publish.arg(CHANNEL).arg(format!("job.{number}"));
         let sent = Instant::now();
-        link.command("t", &publish, &soon()).unwrap();
+        client.command("t", &publish, &soon()).unwrap();
         assert_eq!(inbox.wait(LONG).runs, [run(&format!("job.{number}"))]);
         took.push(sent.elapsed());
     }
@@ -38,13 +38,13 @@ fn news_comes_at_once_and_only_through_the_own_channel() {
 }
 
 #[test]
-fn a_bell_ends_the_wait() {
+fn an_interrupter_ends_the_wait() {
     let server = Server::start(&[]);
     let mut inbox = listen(&linked(&server.url()), [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
-    let bell = inbox.bell();
+    let interrupter = inbox.interrupter();
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        scope.spawn(|| bell.ring());
+        scope.spawn(|| interrupter.interrupt());
         assert!(inbox.wait(LONG).runs.is_empty());
     });
     assert!(begun.elapsed() < LONG / 2);
@@ -63,9 +63,9 @@ fn what_is_told_to_all_may_concern_any_run() {
 #[test]
 fn a_server_that_was_away_is_listened_to_again() {
     let mut server = Server::start(&[]);
-    let link = linked(&server.url());
+    let client = linked(&server.url());
     server.kill();
-    let mut inbox = listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&client, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     server.run();
     assert_eq!(publish_and_wait(&server, &mut inbox, "late.1")[0], run("late.1"));
     server.kill();
@@ -76,8 +76,8 @@ fn a_server_that_was_away_is_listened_to_again() {
 #[test]
 fn a_dropped_inbox_leaves_the_server() {
     let server = Server::start(&[]);
-    let link = linked(&server.url());
-    let inbox = listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
+    let client = linked(&server.url());
+    let inbox = listen(&client, [CHANNEL.into(), "fl:{t}:i:all".into()]).unwrap();
     assert_eq!(server.cli(&["PUBSUB", "SHARDCHANNELS"]).lines().count(), 2);
     drop(inbox);
     let begun = Instant::now();
@@ -89,9 +89,9 @@ fn a_dropped_inbox_leaves_the_server() {
 fn a_user_who_may_not_listen_is_told() {
     let server = Server::start(&[]);
     server.cli(&["ACL", "SETUSER", "deaf", "on", ">pw", "~*", "&*", "+@all", "-ssubscribe"]);
-    let link = linked(&format!("redis://deaf:pw@127.0.0.1:{}", server.port));
+    let client = linked(&format!("redis://deaf:pw@127.0.0.1:{}", server.port));
     assert_error(
-        listen(&link, [CHANNEL.into(), "fl:{t}:i:all".into()]),
+        listen(&client, [CHANNEL.into(), "fl:{t}:i:all".into()]),
         StoreErrorKind::Unusable,
         "may not run ssubscribe",
     );

@@ -79,10 +79,10 @@ fn a_connection_that_is_not_taken_ends() {
 #[test]
 fn a_server_that_does_not_greet_is_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let link = linked(&silent());
+    let client = linked(&silent());
     let at = Address::Tcp { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
     let part = crate::store::redis::dial::Part::Node;
-    let said = interrupted(|limits| link.dialler().dial(&at, part, limits).map_err(StoreError::from));
+    let said = interrupted(|limits| client.dialler().dial(&at, part, limits).map_err(StoreError::from));
     assert_eq!(said, WHY);
 }
 
@@ -111,11 +111,11 @@ fn a_step_a_look_and_the_question_for_the_clock_end() {
 #[test]
 fn a_server_that_answers_at_once_answers_whoever_is_in_a_hurry() {
     let server = Server::start(&[]);
-    let link = linked(&server.url());
+    let client = linked(&server.url());
     let limits = Limits { interrupted: Some(Arc::new(AtomicBool::new(true))), ..Limits::within(LONG) };
     let (script, keys, args) = (counter(), [b"n".to_vec()], [b"x".to_vec()]);
     let call = Call { tag: "t", script: &script, keys: &keys, args: &args, most: SHORT, replicas: None };
-    assert_eq!(link.eval(&call, &limits).unwrap().reply, counted(1, "x"));
+    assert_eq!(client.eval(&call, &limits).unwrap().reply, counted(1, "x"));
     let nobody = linked(&silent());
     let error = nobody.eval(&call, &limits).unwrap_err();
     assert!(error.kind() == StoreErrorKind::Unknown && error.to_string().starts_with(WHY), "{error}");

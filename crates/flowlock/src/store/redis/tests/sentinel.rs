@@ -41,11 +41,11 @@ impl Group {
         group
     }
 
-    fn ask(&self, words: &[&str]) -> String {
+    fn ask(&self, arguments: &[&str]) -> String {
         let port = self.port.to_string();
         let output = Command::new("redis-cli")
             .args(["-p", &port, "-a", "guard", "--no-auth-warning"])
-            .args(words)
+            .args(arguments)
             .output();
         String::from_utf8(output.unwrap().stdout).unwrap()
     }
@@ -73,13 +73,13 @@ fn the_primary_is_followed_through_failovers_and_the_inbox_too() {
     let mut group = Group::start();
     let password = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&password, "guard").unwrap();
-    let link = linked(&group.url(password.path(), "main"));
+    let client = linked(&group.url(password.path(), "main"));
     let script = counter();
-    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(1, "x"));
+    assert_eq!(count(&client, &script, "t", "x", &soon()).unwrap().reply, counted(1, "x"));
     let channel = "fl:{t}:i:0";
-    let mut inbox = listen(&link, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&client, [channel.into(), "fl:{t}:i:all".into()]).unwrap();
     let settled = |wanted| {
-        eventually("steps succeed on the new primary", || match count(&link, &script, "t", "x", &soon()) {
+        eventually("steps succeed on the new primary", || match count(&client, &script, "t", "x", &soon()) {
             Ok(done) => done.reply == counted(wanted, "x"),
             Err(error) => {
                 assert!(error.is_transient(), "{error}");

@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use redis::Value;
 
 use crate::name::RunId;
+use crate::store::redis::client::{Client, Evaluated};
 use crate::store::redis::inbox::RedisInbox;
-use crate::store::redis::link::{Evaluated, Link};
 use crate::store::redis::script::{Call, Script};
 use crate::store::redis::url::Options;
 use crate::store::{Inbox as _, Limits, Missed, StoreError, StoreErrorKind};
@@ -134,11 +134,11 @@ pub(in crate::store::redis) fn eventually(what: &str, mut done: impl FnMut() -> 
     }
 }
 
-pub(in crate::store::redis) fn open(url: &str) -> Result<Link, StoreError> {
-    Link::open(Options::parse(url).unwrap(), PATIENCE, &soon())
+pub(in crate::store::redis) fn open(url: &str) -> Result<Client, StoreError> {
+    Client::open(Options::parse(url).unwrap(), PATIENCE, &soon())
 }
 
-pub(in crate::store::redis) fn linked(url: &str) -> Arc<Link> {
+pub(in crate::store::redis) fn linked(url: &str) -> Arc<Client> {
     Arc::new(open(url).unwrap_or_else(|error| panic!("{url}: {error}")))
 }
 
@@ -153,14 +153,14 @@ pub(in crate::store::redis) fn counter() -> Script {
 
 /// Runs the counter of `tag`.
 pub(in crate::store::redis) fn count(
-    link: &Link,
+    client: &Client,
     script: &Script,
     tag: &str,
     word: &str,
     limits: &Limits,
 ) -> Result<Evaluated, StoreError> {
     let (keys, args) = ([format!("{{{tag}}}:n").into_bytes()], [word.as_bytes().to_vec()]);
-    link.eval(&Call { tag, script, keys: &keys, args: &args, most: SHORT, replicas: None }, limits)
+    client.eval(&Call { tag, script, keys: &keys, args: &args, most: SHORT, replicas: None }, limits)
 }
 
 /// What the counter should have answered.
@@ -179,8 +179,11 @@ pub(in crate::store::redis) fn assert_error<T: std::fmt::Debug>(
 }
 
 /// Listens for the namespace `t`.
-pub(in crate::store::redis) fn listen(link: &Link, channels: [String; 2]) -> Result<RedisInbox, StoreError> {
-    RedisInbox::open(link.topology()?, link.patience(), "t", channels)
+pub(in crate::store::redis) fn listen(
+    client: &Client,
+    channels: [String; 2],
+) -> Result<RedisInbox, StoreError> {
+    RedisInbox::open(client.topology()?, client.patience(), "t", channels)
 }
 
 /// The runs that an inbox has news of next. A connection that was made anew says first that something may have been

@@ -54,10 +54,10 @@ fn a_server_with_its_own_authority_is_trusted_when_that_is_named() {
     let (papers, port) = (Papers::new(), free_port());
     let server = papers.server(port, "no");
     let ca = papers.path("ca");
-    let link = linked(&url("localhost", port, &[("ca", &ca)]));
+    let client = linked(&url("localhost", port, &[("ca", &ca)]));
     let script = counter();
     let dials = (1..20).map(|number| {
-        let evaluated = count(&link, &script, "t", "x", &soon()).unwrap();
+        let evaluated = count(&client, &script, "t", "x", &soon()).unwrap();
         assert_eq!(evaluated.reply, counted(number, "x"));
         evaluated.from.dials
     });
@@ -66,7 +66,7 @@ fn a_server_with_its_own_authority_is_trusted_when_that_is_named() {
         dials.iter().all(|dial| *dial == dials[0]),
         "what TLS itself says is no reason to call anew: {dials:?}"
     );
-    let mut inbox = listen(&link, ["fl:{t}:i:0".into(), "fl:{t}:i:all".into()]).unwrap();
+    let mut inbox = listen(&client, ["fl:{t}:i:0".into(), "fl:{t}:i:all".into()]).unwrap();
     server.cli(&["SPUBLISH", "fl:{t}:i:0", "job.1"]);
     assert_eq!(next_runs(&mut inbox)[0].as_str(), "job.1");
 

@@ -76,22 +76,22 @@ fn a_replica_names_its_primary() {
     assert_error(open(&replica.url()), Unusable, &named);
 
     // Who was the primary and is a replica now may be the primary again soon.
-    let (link, script) = (linked(&primary.url()), counter());
-    count(&link, &script, "a", "x", &soon()).unwrap();
+    let (client, script) = (linked(&primary.url()), counter());
+    count(&client, &script, "a", "x", &soon()).unwrap();
     primary.cli(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
     assert_error(
-        count(&link, &script, "a", "x", &soon()),
+        count(&client, &script, "a", "x", &soon()),
         Unreachable,
         "is a replica now and takes no writes",
     );
     primary.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     eventually("the loss was noticed", || {
-        let error = count(&link, &script, "a", "x", &soon()).unwrap_err();
+        let error = count(&client, &script, "a", "x", &soon()).unwrap_err();
         assert!(error.is_transient(), "{error}");
         error.to_string().contains("make it the primary again")
     });
     primary.cli(&["REPLICAOF", "NO", "ONE"]);
-    count(&link, &script, "a", "x", &soon()).unwrap();
+    count(&client, &script, "a", "x", &soon()).unwrap();
 }
 
 #[test]
@@ -124,21 +124,21 @@ fn a_user_with_few_rights_works_and_a_missing_right_is_named() {
     let file = directory.path().join("pw");
     std::fs::write(&file, "pw\n").unwrap();
     let url = format!("redis://flow@127.0.0.1:{}?password_file={}", server.port, file.display());
-    let (link, script) = (linked(&url), counter());
-    assert_eq!(count(&link, &script, "t", "x", &soon()).unwrap().reply, counted(1, "x"));
-    assert_error(count(&link, &script, "u", "x", &soon()), Unusable, "may not use flowlock's keys");
+    let (client, script) = (linked(&url), counter());
+    assert_eq!(count(&client, &script, "t", "x", &soon()).unwrap().reply, counted(1, "x"));
+    assert_error(count(&client, &script, "u", "x", &soon()), Unusable, "may not use flowlock's keys");
     for (right, named) in [("-evalsha", "may not run evalsha"), ("-incr", "flowlock needs")] {
         set(&needed);
         server.cli(&["ACL", "SETUSER", "flow", right]);
-        assert_error(count(&link, &script, "t", "x", &soon()), Unusable, named);
+        assert_error(count(&client, &script, "t", "x", &soon()), Unusable, named);
     }
     // The password is changed while we run.
     set(&needed);
     server.cli(&["ACL", "SETUSER", "flow", "resetpass", ">other"]);
     server.cli(&["CLIENT", "KILL", "USER", "flow"]);
     std::fs::write(&file, "other\n").unwrap();
-    let _lost = count(&link, &script, "t", "x", &soon());
-    count(&link, &script, "t", "x", &soon()).unwrap();
+    let _lost = count(&client, &script, "t", "x", &soon());
+    count(&client, &script, "t", "x", &soon()).unwrap();
     std::fs::write(&file, "pw").unwrap();
     set(&needed);
     assert_error(open(&format!("{url}&durability=replicas(1,5)")), Unusable, "may not run wait");
@@ -152,18 +152,18 @@ fn a_user_with_few_rights_works_and_a_missing_right_is_named() {
 #[test]
 fn a_server_without_room_is_full_and_one_with_foreign_keys_is_damaged() {
     let server = Server::start(&[]);
-    let (link, script) = (linked(&server.url()), counter());
+    let (client, script) = (linked(&server.url()), counter());
     server.cli(&["LPUSH", "{a}:n", "x"]);
-    assert_error(count(&link, &script, "a", "x", &soon()), Damaged, "WRONGTYPE");
+    assert_error(count(&client, &script, "a", "x", &soon()), Damaged, "WRONGTYPE");
     let broken = Script::new("local t = nil; return t.x".into());
     let call = Call { tag: "a", script: &broken, keys: &[], args: &[], most: SHORT, replicas: None };
-    assert_error(link.eval(&call, &soon()), Damaged, "attempt to index local 't'");
+    assert_error(client.eval(&call, &soon()), Damaged, "attempt to index local 't'");
     server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert_error(count(&link, &script, "b", "x", &soon()), Full, "raise maxmemory");
+    assert_error(count(&client, &script, "b", "x", &soon()), Full, "raise maxmemory");
     server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     server.cli(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     assert_error(
-        count(&link, &script, "b", "x", &soon()),
+        count(&client, &script, "b", "x", &soon()),
         Unreachable,
         "fewer replicas than min-replicas-to-write",
     );
@@ -179,22 +179,22 @@ fn a_server_that_has_answered_before_is_not_asked_whether_it_speaks_tls() {
         let mut heard = Vec::new();
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut words = vec![0; 1_000];
-            let count = stream.read(&mut words).unwrap();
-            heard.push(words[..count].to_vec());
+            let mut arguments = vec![0; 1_000];
+            let count = stream.read(&mut arguments).unwrap();
+            heard.push(arguments[..count].to_vec());
             if heard.len() == 1 {
                 stream.write_all(&greeting("redis_version:7.0.0")).unwrap();
-                let _ = stream.read(&mut words);
+                let _ = stream.read(&mut arguments);
             }
         }
         (listener, heard)
     });
-    let link = linked(&url);
+    let client = linked(&url);
     for _ in 0..2 {
-        assert!(count(&link, &counter(), "t", "x", &soon()).is_err());
+        assert!(count(&client, &counter(), "t", "x", &soon()).is_err());
     }
     let (listener, heard) = heard.join().unwrap();
-    assert!(heard.iter().all(|words| words.starts_with(b"*3\r\n$6\r\nCLIENT")));
+    assert!(heard.iter().all(|arguments| arguments.starts_with(b"*3\r\n$6\r\nCLIENT")));
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "nobody came to ask");
 }

@@ -17,7 +17,7 @@ use nix::libc;
 use nix::sys::stat::Mode;
 
 use crate::named_file::{self, PROJECT};
-use crate::store::way::{self, Astray, Links, Missing};
+use crate::store::path_walk::{self, Astray, Links, Missing};
 
 /// What a project's path may not lead to, in words.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     if path.to_str().is_some_and(|path| path.contains(PROJECT)) {
         return walk(path);
     }
-    let way = way::find(path, Missing::Refused, Links::Trusted).map_err(|astray| match astray {
+    let way = path_walk::find(path, Missing::Refused, Links::Trusted).map_err(|astray| match astray {
         Astray::Failed { error, .. } => error,
         Astray::Refused(why) => refusal(why),
     })?;
@@ -101,10 +101,10 @@ fn walk(path: &Path) -> io::Result<File> {
     one_of_a_kind(at)
 }
 
-fn is_a_link(link: &Path, target: &std::ffi::OsStr) -> io::Error {
+fn is_a_link(client: &Path, target: &std::ffi::OsStr) -> io::Error {
     refusal(format!(
-        "{} is a symbolic link to {}, and a relative path in a project's file leads through no link, for the next pull may point it at any file of yours; put the file itself there, or write the whole path of the one that you mean",
-        shown(link),
+        "{} is a symbolic link to {}, and a relative path in a project's file leads through no client, for the next pull may point it at any file of yours; put the file itself there, or write the whole path of the one that you mean",
+        shown(client),
         crate::text::escape(&target.display().to_string())
     ))
 }
@@ -145,12 +145,12 @@ mod tests {
         std::fs::write(project.join("deep/pw"), "theirs").unwrap();
         let marked = |below: &str| PathBuf::from(format!("{}/./{below}", project.display()));
         assert_eq!(read(&marked("deep/pw"), 100).unwrap(), b"theirs");
-        for (link, target, path) in
+        for (client, target, path) in
             [("pw", "../secret", "pw"), ("way", "..", "way/secret"), ("in", "deep", "in/pw")]
         {
-            symlink(target, project.join(link)).unwrap();
+            symlink(target, project.join(client)).unwrap();
             let refused = said(&marked(path));
-            let shown = project.join(link).display().to_string();
+            let shown = project.join(client).display().to_string();
             assert!(
                 refused.starts_with(&format!("{shown} is a symbolic link to {target}, and")),
                 "{refused}"

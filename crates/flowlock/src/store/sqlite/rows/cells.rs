@@ -12,12 +12,12 @@ use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{Name, RunId};
 use crate::origin::Holder;
 use crate::record::{Record, RecordState};
-use crate::run::{Place, Run, State};
+use crate::run::{Resource, Run, State};
 use crate::store::plausible;
-use crate::world::Life;
+use crate::world::LivenessId;
 
 pub(super) const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
-    began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, life, \
+    began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, liveness, \
     origin, ancestors, spec, given_up_ms, actor";
 
 pub(super) const RECORD_COLUMNS: &str =
@@ -80,10 +80,10 @@ pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         forget_ms: row.get(15)?,
         since_us: row.get(16)?,
         input_versions: numbers(row, 17, MOST_CLAIMS)?,
-        parked: parked.map(|key| Place::from_key(&key).ok_or_else(|| unreadable(18, &key))).transpose()?,
+        parked: parked.map(|key| Resource::from_key(&key).ok_or_else(|| unreadable(18, &key))).transpose()?,
         holder: Holder {
             client: ClientId(u128::from_be_bytes(row.get(19)?)),
-            life: row.get::<_, Option<i64>>(20)?.map(|life| Life(life as u64)),
+            liveness: row.get::<_, Option<i64>>(20)?.map(|liveness| LivenessId(liveness as u64)),
             origin: Arc::new(from_json(row, 21)?),
         },
         ancestors: ancestors.into(),
@@ -111,7 +111,7 @@ pub(super) fn columns(mode: Mode) -> (u8, u32, u32) {
 }
 
 /// The mode numbers that can stand in a part of a line.
-pub(super) fn modes(place: &Place, part: Part) -> &'static [u8] {
+pub(super) fn modes(place: &Resource, part: Part) -> &'static [u8] {
     match (place.space, part.exclusive_only) {
         (Some(Space::Slot), _) | (_, false) => all_modes(place),
         (_, true) => &[1],
@@ -119,7 +119,7 @@ pub(super) fn modes(place: &Place, part: Part) -> &'static [u8] {
 }
 
 /// The mode numbers that can stand at a place.
-pub(super) fn all_modes(place: &Place) -> &'static [u8] {
+pub(super) fn all_modes(place: &Resource) -> &'static [u8] {
     if place.space == Some(Space::Slot) { &[2] } else { &[0, 1] }
 }
 
@@ -132,7 +132,7 @@ pub(super) fn first_by_ticket(mut stakes: Vec<Stake>, limit: usize) -> Vec<Stake
 /// A source as a text that sorts as it does.
 pub(super) fn source_text(source: &Source) -> String {
     match source {
-        Source::Parked(Place { space: None, name }) => format!("1a{}", name.as_str()),
+        Source::Parked(Resource { space: None, name }) => format!("1a{}", name.as_str()),
         Source::Parked(place) => format!("1{}", place.key()),
         Source::Alone => "2".into(),
         Source::Readers(name) => format!("3{}", name.as_str()),
@@ -144,8 +144,8 @@ pub(super) fn source_from_text(text: &str) -> Option<Source> {
     let (kind, rest) = text.split_at_checked(1)?;
     Some(match kind {
         "1" => Source::Parked(match rest.strip_prefix('a') {
-            Some(name) => Place::record(&Name::parse(name).ok()?),
-            None => Place::from_key(rest)?,
+            Some(name) => Resource::record(&Name::parse(name).ok()?),
+            None => Resource::from_key(rest)?,
         }),
         "2" if rest.is_empty() => Source::Alone,
         "3" => Source::Readers(Name::parse(rest).ok()?),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Rows;
 use super::cells::json;
 use crate::engine::tables::Result;
-use crate::run::Place;
+use crate::run::Resource;
 
 /// Of the places in the list ?2 those where somebody stands in line, is parked, has lapsed, or must not overwrite a record.
 const WHERE_SOMEBODY_IS: &str = "select value from json_each(?2) where \
@@ -31,8 +31,8 @@ impl Quiet {
 }
 
 impl Rows<'_> {
-    pub(super) fn find_quiet(&mut self, places: &[Place]) -> Result<()> {
-        let keys: BTreeSet<String> = places.iter().map(Place::key).collect();
+    pub(super) fn find_quiet(&mut self, places: &[Resource]) -> Result<()> {
+        let keys: BTreeSet<String> = places.iter().map(Resource::key).collect();
         let asked = json(&keys)?;
         let busy: Vec<String> = self.many(WHERE_SOMEBODY_IS, (self.ns, asked), |row| row.get(0))?;
         self.quiet.0.extend(keys);
@@ -55,7 +55,7 @@ mod tests {
     use crate::store::sqlite::schema::SCHEMA_TEXT;
 
     /// How somebody comes to a place, and how it is asked whether somebody is there.
-    type Coming = (&'static str, fn(&mut Rows<'_>, &Place), fn(&mut Rows<'_>, &Place) -> bool);
+    type Coming = (&'static str, fn(&mut Rows<'_>, &Resource), fn(&mut Rows<'_>, &Resource) -> bool);
 
     const STAKE: Stake = Stake { ticket: Ticket(7), mode: Mode::Exclusive };
 
@@ -93,9 +93,9 @@ mod tests {
         ),
     ];
 
-    fn places() -> [Place; 2] {
+    fn places() -> [Resource; 2] {
         let name = Name::parse("sales.csv").unwrap();
-        [Place::of(Space::Data, &name), Place::record(&name)]
+        [Resource::of(Space::Data, &name), Resource::record(&name)]
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use nix::unistd::geteuid;
 
 use super::super::failure::{at_path, unusable};
-use super::super::place::Place;
+use super::super::held_path::HeldPath;
 use super::SideFiles;
 use crate::store::StoreError;
 
@@ -76,7 +76,7 @@ impl SideFiles {
         Ok(())
     }
 
-    fn keep_journals_place(&self, place: &Place) -> Result<(), StoreError> {
+    fn keep_journals_place(&self, place: &HeldPath) -> Result<(), StoreError> {
         let directory = fs::metadata(place.directory_inside())
             .map_err(|error| at_path("use the directory of the store", place.directory_path(), error))?;
         if directory.mode() & OTHERS_WRITE == 0 || self.may_make(place).is_err() {
@@ -95,7 +95,11 @@ impl SideFiles {
         }
     }
 
-    pub(in crate::store::sqlite) fn judge(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
+    pub(in crate::store::sqlite) fn judge(
+        &self,
+        place: &HeldPath,
+        meta: &Metadata,
+    ) -> Result<(), StoreError> {
         if self.rule().admits(meta) {
             return Ok(());
         }
@@ -114,7 +118,7 @@ impl SideFiles {
 
     pub(in crate::store::sqlite) fn judge_directory(
         &self,
-        place: &Place,
+        place: &HeldPath,
         meta: &Metadata,
     ) -> Result<(), StoreError> {
         if !meta.is_dir() {
@@ -124,7 +128,7 @@ impl SideFiles {
         if mine { self.judge_mode(place, meta) } else { self.judge_owner(place, meta) }
     }
 
-    fn judge_owner(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
+    fn judge_owner(&self, place: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
         if meta.uid() != self.owner {
             return Err(unusable(format!(
                 "{} belongs to user {}, not to user {}, who owns the store; if you trust what is in it, chown it to user {}, else remove it",
@@ -137,7 +141,7 @@ impl SideFiles {
         self.judge_mode(place, meta)
     }
 
-    fn judge_mode(&self, place: &Place, meta: &Metadata) -> Result<(), StoreError> {
+    fn judge_mode(&self, place: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
         let mode = self.mode;
         if meta.mode() & OTHERS_WRITE & !mode != 0 {
             return Err(unusable(format!(
@@ -151,7 +155,7 @@ impl SideFiles {
 }
 
 /// What it is instead of what it must be, and who put it there.
-fn is_not(place: &Place, meta: &Metadata, wanted: &str) -> StoreError {
+fn is_not(place: &HeldPath, meta: &Metadata, wanted: &str) -> StoreError {
     unusable(format!(
         "{} is {} of user {}, not {wanted} as flowlock makes it; remove it and run again",
         place.shown(),

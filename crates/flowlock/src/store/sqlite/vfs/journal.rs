@@ -77,7 +77,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::super::file::OpenFile;
-    use super::super::super::place::{Missing, Place};
+    use super::super::super::held_path::{HeldPath, Missing};
     use super::*;
     use crate::store::{Limits, StoreErrorKind};
 
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_long_journal_holds_up_nobody_who_waits_no_longer() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Place::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
+        let store = HeldPath::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
         let patient = Limits::within(Duration::from_mins(1));
         let interrupted = Limits { interrupted: Some(Arc::new(AtomicBool::new(true))), ..patient.clone() };
         let late = Limits::until(patient.until.checked_sub(Duration::from_mins(2)).unwrap());

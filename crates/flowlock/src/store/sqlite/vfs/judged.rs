@@ -16,7 +16,7 @@ use nix::fcntl::{self, OFlag};
 use nix::libc;
 use nix::sys::stat::Mode;
 
-use super::super::place::{Missing, Place, way_to};
+use super::super::held_path::{HeldPath, Missing, way_to};
 use super::super::side::Rule;
 use crate::sync::lock;
 
@@ -38,12 +38,12 @@ thread_local! {
 }
 
 /// Says what `SQLite` may open as this store and beside it from now on, and whether it makes what is missing there.
-pub(in crate::store::sqlite) fn judge_by(store: &Place, rule: Rule, missing: Missing) {
+pub(in crate::store::sqlite) fn judge_by(store: &HeldPath, rule: Rule, missing: Missing) {
     lock(&STORES).insert(store.inside().as_os_str().as_bytes().to_vec(), Judge { rule, missing });
 }
 
 /// Forgets a draft, whose name is not used again.
-pub(in crate::store::sqlite) fn forget(draft: &Place) {
+pub(in crate::store::sqlite) fn forget(draft: &HeldPath) {
     lock(&STORES).remove(draft.inside().as_os_str().as_bytes());
 }
 
@@ -124,7 +124,7 @@ mod tests {
         let limits = Limits::within(Duration::from_secs(5));
         let clock = Clock::default();
         let _timed = clock.start(&limits);
-        let (sql, _counted) = open(&Place::find(path, Missing::Refused)?, &limits, &clock)?;
+        let (sql, _counted) = open(&HeldPath::find(path, Missing::Refused)?, &limits, &clock)?;
         sql.execute_batch("begin immediate; pragma user_version = 1; commit")
             .map_err(super::super::super::failure::translate)
     }
@@ -142,7 +142,7 @@ mod tests {
 
     /// What lies there when `SQLite` opens it, whatever was there when it was looked at.
     fn opened(path: &Path, missing: Missing) -> Result<Connection, rusqlite::Error> {
-        let store = Place::find(path, Missing::Refused).unwrap();
+        let store = HeldPath::find(path, Missing::Refused).unwrap();
         judge_by(&store, Rule::of(&store.look().unwrap()), missing);
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let sql = Connection::open_with_flags_and_vfs(store.inside(), flags, super::super::name().unwrap())?;
@@ -182,7 +182,8 @@ mod tests {
         let ((_theirs, path), (_ours, other)) = (made(), made());
         let limits = Limits::within(Duration::from_secs(5));
         let clock = Clock::default();
-        let (sql, _counted) = open(&Place::find(&other, Missing::Refused).unwrap(), &limits, &clock).unwrap();
+        let (sql, _counted) =
+            open(&HeldPath::find(&other, Missing::Refused).unwrap(), &limits, &clock).unwrap();
         let is_locked = || {
             let locks = locks_on(&beside(&other, "-shm"), Kind::Bytes, &limits);
             locks.iter().any(|lock| lock.keeper.pid() == Some(std::process::id()))

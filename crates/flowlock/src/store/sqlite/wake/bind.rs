@@ -14,8 +14,8 @@ use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
+use super::super::held_path::{DRAFT, DRAFT_DIGITS, way_to};
 use super::super::identity::Identity;
-use super::super::place::{DRAFT, DRAFT_DIGITS, way_to};
 use super::is_a_clients;
 
 /// Makes a client's socket, which others of a shared store may send to; with what tells it from any other.

@@ -26,7 +26,7 @@ function F.arrive(request)
   meta.ticket = meta.ticket + 1
   local run = {
     ticket = format(TICKET_FORMAT, meta.ticket), id = request.id, nonce = request.nonce, job = spec.job,
-    lease = spec.lease, max_runtime = spec.max_runtime, client = request.client, life = request.life,
+    lease = spec.lease, max_runtime = spec.max_runtime, client = request.client, liveness = request.liveness,
     origin = request.origin, state = 'awaiting_input', since = wall, on_fail = spec.on_fail or nil,
   }
   SPECS[run.ticket] = spec
@@ -105,7 +105,7 @@ function F.set_patience(run, patience)
   if kind == 'p' then
     run.place_end = now + math.min(ms, LONGEST_PLACE)
     -- It stands to its end, whether or not the process that asked for it does: another may come back.
-    run.life = nil
+    run.liveness = nil
   elseif kind == 'w' then
     run.wait_end = math.min(now + ms, FAR)
   end
@@ -137,7 +137,7 @@ function F.acquire_again(run, request)
     F.revive(run)
   end
   if run.place_end and run.state == 'granted' then
-    return F.claim(request)
+    return F.accept(request)
   elseif run.place_end and waiting_states[run.state] and sub(request.patience, 1, 1) == 'p' then
     local was_until = run.place_end
     F.set_patience(run, request.patience)
@@ -146,12 +146,12 @@ function F.acquire_again(run, request)
       F.tell_next_in_line(run.ticket, claim)
     end
     -- No process looks at those in its way meanwhile.
-    if is_dead and request.life then
+    if is_dead and request.liveness then
       F.add_hint(run.ticket, ALONE)
       F.drain()
     end
     if run.state == 'granted' then
-      return F.claim(request)
+      return F.accept(request)
     end
   end
   return F.standing(run)
@@ -167,39 +167,39 @@ end
 
 -- A holder is: client, life, origin.
 function F.is_held_by(run, holder)
-  return run.client == holder.client and run.life == holder.life and run.origin == holder.origin
+  return run.client == holder.client and run.liveness == holder.liveness and run.origin == holder.origin
 end
 
 -- A run belongs to the process that came for it last; a detached one to none.
 function F.adopt(run, holder)
-  local unclaimed = waiting_states[run.state] or run.state == 'granted'
+  local unaccepted = waiting_states[run.state] or run.state == 'granted'
   local is_continued = run.state == 'running' and not run.detached
-  if F.is_held_by(run, holder) or not (unclaimed or is_continued) then
+  if F.is_held_by(run, holder) or not (unaccepted or is_continued) then
     return
   end
-  local client, life = holder.client, holder.life
-  if unclaimed and run.client ~= client then
+  local client, liveness = holder.client, holder.liveness
+  if unaccepted and run.client ~= client then
     F.remove_of_client(run)
     run.client = client
     F.add_of_client(run)
   end
-  if not unclaimed then
-    life = F.life_beside(run, life)
+  if not unaccepted then
+    liveness = F.life_beside(run, liveness)
   end
-  run.client, run.life, run.origin = client, life, holder.origin
+  run.client, run.liveness, run.origin = client, liveness, holder.origin
   F.hear(client)
   F.save(run)
 end
 
 -- The liveness lock of a running run that another process continues. Where the one before may still work, the end of
 -- neither ends the run: its lease does.
-function F.life_beside(run, life)
-  local before = run.life
-  return before and (before == life or is_dead and is_dead(before)) and life or nil
+function F.life_beside(run, liveness)
+  local before = run.liveness
+  return before and (before == liveness or is_dead and is_dead(before)) and liveness or nil
 end
 
 -- The run's process says that it is there for its grant.
-function F.claim(request)
+function F.accept(request)
   local run = F.by_attempt(request.id, request.nonce)
   if not run then
     return { 'not_found' }

@@ -19,7 +19,7 @@ end
 
 -- Whether the run is not over although its process is.
 function F.is_dead(run)
-  return is_dead and not run.forget and run.life and is_dead(run.life)
+  return is_dead and not run.forget and run.liveness and is_dead(run.liveness)
 end
 
 -- Buries the dead among those in the way of a run; answers 'some' if there were any, 'not_all' if there are more than

@@ -34,9 +34,9 @@ function F.waiting(run)
   step.probes = math.max(0, step.probes - #in_the_way)
   if is_dead then
     for _, ticket in ipairs(in_the_way) do
-      local life = F.must_find(ticket).life
-      if life then
-        probe[#probe + 1] = { ticket, life }
+      local liveness = F.must_find(ticket).liveness
+      if liveness then
+        probe[#probe + 1] = { ticket, liveness }
       end
     end
   end
@@ -229,7 +229,7 @@ end
 function F.by(ticket)
   local run = F.must_find(ticket)
   local left = holding_states[run.state] and run.deadline and run.deadline - now
-  local gone = is_dead and run.life and is_dead(run.life) and 1 or 0
+  local gone = is_dead and run.liveness and is_dead(run.liveness) and 1 or 0
   return { run.id, run.job, run.origin, run.since, left or false, gone }
 end
 

@@ -51,7 +51,7 @@ function F.commit(id, nonce, note)
   elseif run.forget then
     return { 'ended', run.state, run.lapsed and 1 or 0 }
   elseif run.state ~= 'running' then
-    return { 'unclaimed' }
+    return { 'unaccepted' }
   elseif run.revoked then
     -- Its work is over: with this it gives its names up.
     return F.end_revoked(run)
@@ -82,7 +82,7 @@ function F.fail(id, nonce)
   elseif run.forget then
     return { 'ended', run.state, run.lapsed and 1 or 0 }
   elseif not holding_states[run.state] then
-    return { 'unclaimed' }
+    return { 'unaccepted' }
   end
   if run.revoked then
     return F.end_revoked(run)
@@ -105,7 +105,7 @@ function F.detach(id, nonce)
   if not run or run.state ~= 'running' or run.revoked then
     return { 'not_found' }
   end
-  run.detached, run.life = true, nil
+  run.detached, run.liveness = true, nil
   F.save(run)
   return { 'done' }
 end

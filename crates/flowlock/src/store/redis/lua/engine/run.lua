@@ -131,10 +131,10 @@ function F.row_of(run)
   elseif not run.absent then
     letter = run.state == 'queued' and 'Q' or run.state == 'awaiting_input' and 'A' or '-'
   end
-  local id, nonce, client, life, origin = run.id, run.nonce, run.client, run.life, run.origin
-  run.id, run.nonce, run.client, run.life, run.origin = nil, nil, nil, nil, nil
-  local row = table.concat({ letter .. id, nonce, client, life or '', origin, pack(run) }, '\0')
-  run.id, run.nonce, run.client, run.life, run.origin = id, nonce, client, life, origin
+  local id, nonce, client, liveness, origin = run.id, run.nonce, run.client, run.liveness, run.origin
+  run.id, run.nonce, run.client, run.liveness, run.origin = nil, nil, nil, nil, nil
+  local row = table.concat({ letter .. id, nonce, client, liveness or '', origin, pack(run) }, '\0')
+  run.id, run.nonce, run.client, run.liveness, run.origin = id, nonce, client, liveness, origin
   return row
 end
 
@@ -152,9 +152,9 @@ end
 
 -- A run from its row alone: of one that holds, or did, the head says what counts.
 function F.run_from_row(row)
-  local id, nonce, client, life, origin, rest = string.match(row, '^(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z()', 2)
+  local id, nonce, client, liveness, origin, rest = string.match(row, '^(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z()', 2)
   local run = unpack_row(sub(row, rest))
-  run.id, run.nonce, run.client, run.life, run.origin = id, nonce, client, life ~= '' and life or nil, origin
+  run.id, run.nonce, run.client, run.liveness, run.origin = id, nonce, client, liveness ~= '' and liveness or nil, origin
   return run
 end
 

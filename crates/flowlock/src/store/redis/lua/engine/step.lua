@@ -63,14 +63,14 @@ function F.end_step(answer)
     call('HDEL', HASH, step.removed and 'm' or 'x')
   end
   local row = struct.pack(META, SCHEMA, meta.sequence, meta.next_due, meta.waiting, meta.backlog, meta.next_expiry,
-    meta.next_forget, meta.reign, meta.epoch, wall)
+    meta.next_forget, meta.takeovers, meta.epoch, wall)
   local rest = struct.pack(META_REST, meta.ticket, meta.token, meta.ahead, meta.queued, meta.lapsed, meta.pause_until,
     meta.replication)
   call('HSET', HASH, step.removed and 'x' or 'm', row .. (step.removed or ''), 'M', rest)
   if step.everybody or next(step.wakes) then
     F.send_wakes()
   end
-  return { meta.epoch, meta.sequence, now, answer, meta.reign }
+  return { meta.epoch, meta.sequence, now, answer, meta.takeovers }
 end
 
 -- Whether older work is left over: then nothing new may be decided.

@@ -9,7 +9,7 @@ function F.read_meta()
       return
     end
   end
-  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch, last_wall =
+  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch, last_wall =
     struct.unpack(META, raw[1])
   if schema ~= SCHEMA then
     return schema
@@ -18,7 +18,7 @@ function F.read_meta()
   meta = {
     sequence = sequence, ticket = ticket, token = token, ahead = ahead, waiting = waiting, queued = queued,
     lapsed = lapsed, backlog = backlog, next_due = next_due, next_expiry = next_expiry, next_forget = next_forget,
-    pause_until = pause_until, reign = reign, epoch = epoch, replication = replication, last_wall = last_wall,
+    pause_until = pause_until, takeovers = takeovers, epoch = epoch, replication = replication, last_wall = last_wall,
     removed = removed,
   }
 end
@@ -26,7 +26,7 @@ end
 function F.new_meta()
   return {
     sequence = 0, ticket = 0, token = 0, ahead = 0, waiting = 0, queued = 0, lapsed = 0, backlog = 0, next_due = FAR,
-    next_expiry = FAR, next_forget = FAR, pause_until = 0, reign = 0, epoch = NEW_EPOCH,
+    next_expiry = FAR, next_forget = FAR, pause_until = 0, takeovers = 0, epoch = NEW_EPOCH,
     replication = string.rep('-', SHA1_HEX), last_wall = 0, is_new = true,
   }
 end

@@ -25,7 +25,7 @@ function F.another_primary(replication)
   else
     meta.pause_until = now + PAUSE
     F.go_past_lost_tokens(replication)
-    meta.reign = meta.reign + 1
+    meta.takeovers = meta.takeovers + 1
     -- Whoever holds something asks at once whether it is still there.
     step.everybody = true
   end

@@ -36,9 +36,9 @@ local function act()
       answers[#answers + 1] = F.refresh(runs[i], runs[i + 1])
     end
     return answers
-  elseif OP == 'claim' then
-    return F.claim({
-      id = ARGV[4], nonce = ARGV[5], client = ARGV[6], life = life_from(ARGV[7]), origin = ARGV[8],
+  elseif OP == 'accept' then
+    return F.accept({
+      id = ARGV[4], nonce = ARGV[5], client = ARGV[6], liveness = life_from(ARGV[7]), origin = ARGV[8],
     })
   elseif OP == 'fail' then
     act_as(6)
@@ -78,7 +78,7 @@ end
 if OP == 'remove_namespace' and not redis.acl_check_cmd('ZREVRANGEBYSCORE') then
   error({ err = "NOPERM this user has no permissions to run the 'zrevrangebyscore' command" })
 end
-local refused = F.begin_step(OP == 'heartbeat' and ARGV[4] or OP == 'claim' and ARGV[6] or nil)
+local refused = F.begin_step(OP == 'heartbeat' and ARGV[4] or OP == 'accept' and ARGV[6] or nil)
 if refused then
   return { false, 0, now, refused }
 end

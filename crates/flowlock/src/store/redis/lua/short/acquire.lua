@@ -12,10 +12,10 @@ if shared then
   local exclusive, inputs = tonumber(argv[13]), tonumber(argv[14])
   local names = shared + exclusive
   local found = call('HMGET', HASH, 'm', 'M', unpack(argv, 18, 19 + names + inputs))
-  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch, last_ticket,
+  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch, last_ticket,
     last_token, ahead, queued, lapsed, pause_until, replication
   if found[1] and found[2] then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, found[1])
     last_ticket, last_token, ahead, queued, lapsed, pause_until, replication = struct.unpack(META_REST, found[2])
   end
   local latest, free = tonumber(argv[11]), schema == SCHEMA and not found[3] and not found[4]
@@ -55,7 +55,7 @@ if shared then
       .. cmsgpack.pack({ ticket = ticket, job = argv[15] })
     local attempt = struct.pack(RUN_HEAD, ticket, 'R', token, deadline, lease, most or -1, now, wall, 0)
     local row = struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, deadline), waiting, 0, next_expiry,
-      next_forget, reign, epoch, wall)
+      next_forget, takeovers, epoch, wall)
     local rest = struct.pack(META_REST, last_ticket + 1, token, ahead, queued, lapsed, pause_until, replication)
     local fields = {
       'm', row, 'M', rest, ticket, run, 's' .. ticket, argv[6], argv[18], attempt, argv[19], ticket,
@@ -73,7 +73,7 @@ if shared then
     call('ZADD', DEADLINES, deadline, ticket)
     call('ZADD', INDEX, unpack(index))
     call('HSET', HASH, unpack(fields))
-    told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, reign, 'r', token, deadline - now)
+    told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, takeovers, 'r', token, deadline - now)
     return told[2] and told or told[1]
   end
 end

@@ -6,10 +6,10 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local call, argv = redis.call, ARGV
   local field = 'n' .. argv[5] .. argv[4]
   local found = call('HMGET', HASH, 'm', field)
-  local attempt, free, schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch =
+  local attempt, free, schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch =
     found[2], found[1] and found[2] and #found[2] > 16
   if free then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, found[1])
     free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry
       and now < next_forget + SLACK
   end
@@ -71,7 +71,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local record = outputs > 0 and struct.pack(RECORD_HEAD, 'L', token, wall, -1) .. '\0\0\0\0\0' .. argv[4] .. '\0'
         .. spec[1] .. '\0' .. (whole[2] or '0\0') .. argv[6]
       local row = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry,
-        math.min(next_forget, forget), reign, epoch, wall)
+        math.min(next_forget, forget), takeovers, epoch, wall)
       local run = struct.pack(RUN_HEAD, ticket, 'C', token, deadline, lease, most, began, wall, forget)
       local changed, n = { 'm', row, field, run }, 4
       for i = 1, last do
@@ -91,7 +91,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         call('ZADD', WRITTEN, unpack(written))
       end
       call('ZREM', INDEX, unpack(index))
-      return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'c')
+      return struct.pack(BRIEF, epoch, sequence + 1, now, takeovers, 'c')
     end
   end
 end

@@ -5,9 +5,9 @@
 if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
   local call, client = redis.call, ARGV[4]
   local meta, mine = call('HGET', HASH, 'm'), 'k' .. client
-  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch
+  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch
   if meta then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, meta)
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, meta)
   end
   local free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
   local from, upto = '[' .. mine .. ARGV[5], '(' .. mine .. '\255'
@@ -32,7 +32,7 @@ if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
     local silent_at = now + SILENCE
     call('ZADD', CLIENTS, silent_at, client)
     call('HSET', HASH, 'm', struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, silent_at), waiting, 0,
-      next_expiry, next_forget, reign, epoch, wall))
-    return struct.pack(BRIEF, epoch, sequence + 1, now, reign, 'w') .. (next_page or FIRST) .. table.concat(heard)
+      next_expiry, next_forget, takeovers, epoch, wall))
+    return struct.pack(BRIEF, epoch, sequence + 1, now, takeovers, 'w') .. (next_page or FIRST) .. table.concat(heard)
   end
 end

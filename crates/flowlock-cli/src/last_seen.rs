@@ -18,7 +18,7 @@ use flowlock::store::{Epoch, Loss, Watermark};
 use serde::{Deserialize, Serialize};
 use sha1::Digest as _;
 
-use crate::exit::Place;
+use crate::exit::StoreAddress;
 
 /// What one file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,8 +53,8 @@ const BEHIND: u64 = 1_000;
 
 /// What is remembered of one namespace of one store.
 #[derive(Debug)]
-pub(crate) struct Seen {
-    place: Place,
+pub(crate) struct LastSeen {
+    place: StoreAddress,
     /// None for a store that no other process sees, and for a user without a home.
     path: Option<PathBuf>,
     kept: Option<Kept>,
@@ -66,9 +66,9 @@ pub(crate) struct Seen {
     boot: String,
 }
 
-impl Seen {
+impl LastSeen {
     /// Reads what is kept below `state` about a place.
-    pub(crate) fn of(state: Option<&Path>, place: &Place) -> Self {
+    pub(crate) fn of(state: Option<&Path>, place: &StoreAddress) -> Self {
         let path = state.filter(|_| place.store != "memory:").map(|state| file(state, place));
         let mut seen =
             Self { place: place.clone(), path, kept: None, old: true, is_accepted: false, boot: boot() };
@@ -157,7 +157,7 @@ impl Seen {
     }
 
     fn kept(&self, newest: Option<Watermark>, durable: Option<Watermark>, clock: Option<(i64, i64)>) -> Kept {
-        let Place { store, namespace } = self.place.clone();
+        let StoreAddress { store, namespace } = self.place.clone();
         let boot = self.boot.clone();
         Kept { version: VERSION, store, namespace, boot, newest, durable, clock, loss: None }
     }
@@ -184,7 +184,7 @@ impl Seen {
 }
 
 impl Kept {
-    fn is_of(&self, place: &Place) -> bool {
+    fn is_of(&self, place: &StoreAddress) -> bool {
         (self.version, &self.store, &self.namespace) == (VERSION, &place.store, &place.namespace)
     }
 
@@ -212,7 +212,7 @@ impl Kept {
 }
 
 /// The name says nothing and fits into every file system; the content says it all.
-fn file(state: &Path, place: &Place) -> PathBuf {
+fn file(state: &Path, place: &StoreAddress) -> PathBuf {
     let digest = sha1::Sha1::digest(format!("{}\0{}", place.store, place.namespace));
     let name = digest.iter().fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
     state.join("seen").join(name + ".json")

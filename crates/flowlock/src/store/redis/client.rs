@@ -7,8 +7,8 @@ use redis::{ServerError, Value};
 
 use super::dial::Dialler;
 use super::failure::{self, Failure};
-use super::line::{Job, Replies};
 use super::pack::{self, Named};
+use super::pipeline::{Job, Replies};
 use super::primary::Primary;
 use super::script::Call;
 use super::topology::{MOST_REDIRECTIONS, Topology};
@@ -39,7 +39,7 @@ pub(super) struct Source {
 
 /// The connection of a process to its store: one for all threads, made anew when it is lost.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Client {
     dialler: Arc<Dialler>,
     topology: Arc<Topology>,
     patience: Duration,
@@ -47,18 +47,18 @@ pub(super) struct Link {
     pid: u32,
 }
 
-impl Link {
+impl Client {
     /// Connects once and checks what is there. `patience` is how long one attempt to connect may take.
     pub(super) fn open(options: Options, patience: Duration, limits: &Limits) -> Result<Self, StoreError> {
         let dialler = Arc::new(Dialler::new(options));
         let topology = Arc::new(Topology::new(&dialler, patience));
         topology.open(limits)?;
-        let link = Self { dialler, topology, patience, pid: std::process::id() };
-        if matches!(link.options().durability, Durability::Replicas { .. }) {
+        let client = Self { dialler, topology, patience, pid: std::process::id() };
+        if matches!(client.options().durability, Durability::Replicas { .. }) {
             // Whether that may be asked is better known now than after a step that counts.
-            link.command("", redis::cmd("WAIT").arg(0).arg(1), limits)?;
+            client.command("", redis::cmd("WAIT").arg(0).arg(1), limits)?;
         }
-        Ok(link)
+        Ok(client)
     }
 
     pub(super) fn options(&self) -> &Options {
@@ -205,7 +205,7 @@ fn job(
     replicas: Option<(u32, Duration)>,
     limits: &Limits,
 ) -> Job {
-    let head = if asking { [pack::words(&[b"ASKING"]), command].concat() } else { command };
+    let head = if asking { [pack::arguments(&[b"ASKING"]), command].concat() } else { command };
     let tail = replicas.map(|(count, within)| wait(count, within, limits));
     Job { head, skip: usize::from(asking), most, tail }
 }
@@ -213,7 +213,7 @@ fn job(
 /// WAIT with 0 ms would wait for ever, and with more than is left nobody would hear the answer.
 fn wait(count: u32, within: Duration, limits: &Limits) -> Vec<u8> {
     let within_ms = within.min(limits.left() / 4 * 3).as_millis().max(1);
-    pack::words(&[b"WAIT", count.to_string().as_bytes(), within_ms.to_string().as_bytes()])
+    pack::arguments(&[b"WAIT", count.to_string().as_bytes(), within_ms.to_string().as_bytes()])
 }
 
 fn acknowledged(at: &Address, reply: Value) -> Result<u32, Failure> {

@@ -1,21 +1,21 @@
-//! The thread of the desk.
+//! The thread that listens for all waiting runs of a connection.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::{Attended, HEARTBEAT, Room};
+use super::{HEARTBEAT, Listening, Shared};
 use crate::bounds::MOST_EXPLAINED;
 use crate::handle::StoreHandle;
 use crate::id::{ClientId, Ticket};
 use crate::keeper::Alarm;
 use crate::name::RunId;
-use crate::seat::{Known, Seat};
 use crate::step::{Answer, Standing, Step};
 use crate::store::{Inbox, Missed, News, StoreErrorKind, pages};
 use crate::sync::lock;
-use crate::world::{Life, random_u64};
+use crate::waiter::{Known, Waiter};
+use crate::world::{LivenessId, random_u64};
 
 /// How often it probes whether the processes in its way live.
 const PROBE: Duration = Duration::from_millis(500);
@@ -25,8 +25,8 @@ const SECOND_TRY: Duration = Duration::from_secs(1);
 const MOST_PAGES: usize = 1_000;
 
 /// Who listens.
-pub(super) struct Attendant {
-    room: Arc<Room>,
+pub(super) struct WaitersThread {
+    shared: Arc<Shared>,
     handle: Weak<StoreHandle>,
     /// Tells who renews grants what happened to them.
     keeper: Alarm,
@@ -34,16 +34,16 @@ pub(super) struct Attendant {
     /// None while it could not be opened.
     inbox: Option<Box<dyn Inbox>>,
     /// Its thread was started.
-    has_begun: bool,
+    is_started: bool,
     /// It was said that there is no inbox.
-    is_deaf: bool,
+    has_no_inbox: bool,
 }
 
-impl Drop for Attendant {
+impl Drop for WaitersThread {
     /// However it ends, by a panic too, nobody relies on it any more.
     fn drop(&mut self) {
-        if !self.has_begun {
-            lock(&self.room.seats).attended = Attended::No;
+        if !self.is_started {
+            lock(&self.shared.waiters).listening = Listening::No;
             return;
         }
         self.inbox = None;
@@ -51,22 +51,22 @@ impl Drop for Attendant {
             // The runs begin another one when they are told; should that break off too, then not at once.
             std::thread::sleep(PROBE);
         }
-        self.room.attend(Attended::No, None);
+        self.shared.listens(Listening::No, None);
     }
 }
 
-impl Attendant {
-    pub(super) fn new(room: Arc<Room>, handle: &Arc<StoreHandle>, keeper: Alarm) -> Self {
+impl WaitersThread {
+    pub(super) fn new(shared: Arc<Shared>, handle: &Arc<StoreHandle>, keeper: Alarm) -> Self {
         let (handle, client) = (Arc::downgrade(handle), handle.client);
-        Self { room, handle, keeper, client, inbox: None, has_begun: false, is_deaf: false }
+        Self { shared, handle, keeper, client, inbox: None, is_started: false, has_no_inbox: false }
     }
 
-    pub(super) fn attend(mut self) {
-        self.has_begun = true;
+    pub(super) fn run(mut self) {
+        self.is_started = true;
         self.open_inbox();
         let mut heartbeat = Instant::now() + HEARTBEAT;
         let mut probe = Instant::now() + PROBE;
-        while !self.room.closed.load(Ordering::Acquire) {
+        while !self.shared.closed.load(Ordering::Acquire) {
             let next = self.next_look(heartbeat, probe);
             let news = self.wait(next.saturating_duration_since(Instant::now()));
             let now = Instant::now();
@@ -78,15 +78,15 @@ impl Attendant {
                     heartbeat = now;
                 }
             }
-            let seats = self.room.seats();
-            // Every seat is looked at: more than one may be due.
-            if seats.iter().filter(|(_, seat)| seat.grows_stale(now, &[])).count() > 0 {
+            let waiters = self.shared.waiters();
+            // Every waiter is looked at: more than one may be due.
+            if waiters.iter().filter(|(_, waiter)| waiter.grows_stale(now, &[])).count() > 0 {
                 heartbeat = now;
             }
             if now >= heartbeat {
-                heartbeat = self.heartbeat(&handle, &seats, now);
+                heartbeat = self.heartbeat(&handle, &waiters, now);
                 drop(handle);
-                if self.is_deaf {
+                if self.has_no_inbox {
                     self.open_inbox();
                 }
             }
@@ -97,18 +97,18 @@ impl Attendant {
         let Some(handle) = self.handle.upgrade() else { return };
         match handle.store.inbox(&handle.namespace, self.client) {
             Ok(inbox) => {
-                self.is_deaf = false;
-                self.room.attend(Attended::Yes, Some(inbox.bell()));
+                self.has_no_inbox = false;
+                self.shared.listens(Listening::Yes, Some(inbox.interrupter()));
                 self.inbox = Some(inbox);
                 // What was told before reached nobody: an unlock, or a store that another server took over.
                 self.keeper.look_at_all();
             }
-            Err(error) if self.is_deaf => tracing::debug!(%error, "still no inbox for wake-ups"),
+            Err(error) if self.has_no_inbox => tracing::debug!(%error, "still no inbox for wake-ups"),
             Err(error) => {
-                self.is_deaf = true;
+                self.has_no_inbox = true;
                 tracing::warn!(%error,
                     "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
-                self.room.attend(Attended::Yes, None);
+                self.shared.listens(Listening::Yes, None);
             }
         }
     }
@@ -124,14 +124,14 @@ impl Attendant {
     /// Tells who is concerned; answers when to ask about all.
     fn spread(&self, news: News, now: Instant) -> Instant {
         for run in news.runs {
-            match self.room.seat(&run) {
-                Some(seat) => seat.tell(),
+            match self.shared.waiter(&run) {
+                Some(waiter) => waiter.tell(),
                 None => self.keeper.look_at(&run),
             }
         }
         if news.missed != Missed::Nothing {
             self.keeper.look_at_all();
-            self.room.seats().iter().for_each(|(_, seat)| seat.grows_doubtful());
+            self.shared.waiters().iter().for_each(|(_, waiter)| waiter.grows_doubtful());
         }
         match news.missed {
             Missed::Nothing => now + HEARTBEAT,
@@ -143,13 +143,13 @@ impl Attendant {
 
     /// Nobody waits: a long sleep. Else the next heartbeat, probe or look.
     fn next_look(&self, heartbeat: Instant, probe: Instant) -> Instant {
-        let seats = self.room.seats();
-        if seats.is_empty() {
+        let waiters = self.shared.waiters();
+        if waiters.is_empty() {
             return Instant::now() + Duration::from_mins(1);
         }
         let mut next = heartbeat;
-        for (_, seat) in seats {
-            let state = lock(&seat.state);
+        for (_, waiter) in waiters {
+            let state = lock(&waiter.state);
             next = next.min(state.look_again.unwrap_or(next));
             if !state.waiting.probe.is_empty() {
                 next = next.min(probe);
@@ -160,23 +160,23 @@ impl Attendant {
 
     /// Probes the processes in the way of this one's runs, without reading the store; reports the dead.
     fn bury_the_dead(&self, handle: &StoreHandle, now: Instant) -> bool {
-        let mut suspects: Vec<(Ticket, Life)> = Vec::new();
-        let seats = self.room.seats();
-        for (_, seat) in &seats {
-            suspects.extend(lock(&seat.state).waiting.probe.iter().copied());
+        let mut suspects: Vec<(Ticket, LivenessId)> = Vec::new();
+        let waiters = self.shared.waiters();
+        for (_, waiter) in &waiters {
+            suspects.extend(lock(&waiter.state).waiting.probe.iter().copied());
         }
         suspects.sort_unstable();
         suspects.dedup();
         let dead: Vec<Ticket> = suspects
             .into_iter()
-            .filter(|(_, life)| !handle.store.is_alive(*life))
+            .filter(|(_, liveness)| !handle.store.is_alive(*liveness))
             .map(|(ticket, _)| ticket)
             .collect();
         if dead.is_empty() {
             return false;
         }
-        for (_, seat) in &seats {
-            seat.grows_stale(now, &dead);
+        for (_, waiter) in &waiters {
+            waiter.grows_stale(now, &dead);
         }
         if let Err(error) = handle.store.step(&handle.namespace, &Step::Bury(dead)) {
             tracing::warn!(%error, "could not report a dead process; trying again");
@@ -185,23 +185,28 @@ impl Attendant {
     }
 
     /// Tells the store that its process lives, and the runs what the store answers; says when to do so again.
-    fn heartbeat(&self, handle: &StoreHandle, seats: &[(RunId, Arc<Seat>)], now: Instant) -> Instant {
-        let explain = to_explain(seats, now);
-        if !self.hear(handle, &explain, seats.iter().cloned().collect()) {
+    fn heartbeat(&self, handle: &StoreHandle, waiters: &[(RunId, Arc<Waiter>)], now: Instant) -> Instant {
+        let explain = to_explain(waiters, now);
+        if !self.hear(handle, &explain, waiters.iter().cloned().collect()) {
             return now + SECOND_TRY;
         }
         // More may have to be asked about than one answer speaks of.
-        if seats.iter().any(|(_, seat)| seat.is_stale()) { now } else { after(now) }
+        if waiters.iter().any(|(_, waiter)| waiter.is_stale()) { now } else { after(now) }
     }
 
     /// Answers whether the store was reached.
-    fn hear(&self, handle: &StoreHandle, explain: &[RunId], mut seats: HashMap<RunId, Arc<Seat>>) -> bool {
-        let is_urgent = |run: &&RunId| seats.get(*run).is_some_and(|seat| seat.is_asked_about());
+    fn hear(
+        &self,
+        handle: &StoreHandle,
+        explain: &[RunId],
+        mut waiters: HashMap<RunId, Arc<Waiter>>,
+    ) -> bool {
+        let is_urgent = |run: &&RunId| waiters.get(*run).is_some_and(|waiter| waiter.is_asked_about());
         let urgent: HashSet<RunId> = explain.iter().filter(is_urgent).cloned().collect();
-        let mut from = (!seats.is_empty()).then_some(Ticket(0));
+        let mut from = (!waiters.is_empty()).then_some(Ticket(0));
         let mut pages_left = MOST_PAGES;
         while let Some(page) = from
-            && !self.room.closed.load(Ordering::Acquire)
+            && !self.shared.closed.load(Ordering::Acquire)
         {
             if pages_left == 0 {
                 tracing::warn!(
@@ -230,43 +235,43 @@ impl Attendant {
                 }
             };
             for (run, standing) in runs {
-                match (seats.remove(&run), standing) {
-                    (Some(seat), Standing::Waiting(waiting)) => seat.set_waiting(waiting),
-                    (Some(seat), Standing::StillWaiting { state, present }) => {
-                        seat.still_waits(state, present);
+                match (waiters.remove(&run), standing) {
+                    (Some(waiter), Standing::Waiting(waiting)) => waiter.set_waiting(waiting),
+                    (Some(waiter), Standing::StillWaiting { state, present }) => {
+                        waiter.still_waits(state, present);
                         if urgent.contains(&run) {
-                            seat.was_passed_over();
+                            waiter.was_passed_over();
                         }
                     }
-                    (Some(seat), _) => asks_for_itself(&seat),
-                    // Somebody took the seat after the list was made, or left it before.
+                    (Some(waiter), _) => asks_for_itself(&waiter),
+                    // It came after the list was made, or left before.
                     (None, _) => {}
                 }
             }
         }
         // No page speaks of them: they wait no longer.
-        for seat in seats.values() {
-            asks_for_itself(seat);
+        for waiter in waiters.values() {
+            asks_for_itself(waiter);
         }
         true
     }
 }
 
 /// It was granted, or is over.
-fn asks_for_itself(seat: &Seat) {
-    seat.is_asked_about();
-    seat.tell();
+fn asks_for_itself(waiter: &Waiter) {
+    waiter.is_asked_about();
+    waiter.tell();
 }
 
 /// The runs that a heartbeat asks about: those of which what is known is true no more, then those of which it is
 /// oldest; none of which what is known still holds.
-fn to_explain(seats: &[(RunId, Arc<Seat>)], now: Instant) -> Vec<RunId> {
-    let key = |seat: &Seat| {
-        let state = lock(&seat.state);
+fn to_explain(waiters: &[(RunId, Arc<Waiter>)], now: Instant) -> Vec<RunId> {
+    let key = |waiter: &Waiter| {
+        let state = lock(&waiter.state);
         (state.known != Known::Stale, state.explained)
     };
-    let asked = seats.iter().filter(|(_, seat)| !seat.knows_enough(now));
-    let mut all: Vec<_> = asked.map(|(run, seat)| (key(seat), run)).collect();
+    let asked = waiters.iter().filter(|(_, waiter)| !waiter.knows_enough(now));
+    let mut all: Vec<_> = asked.map(|(run, waiter)| (key(waiter), run)).collect();
     all.sort_unstable();
     all.into_iter().take(MOST_EXPLAINED).map(|(_, run)| run.clone()).collect()
 }
@@ -283,17 +288,17 @@ mod tests {
 
     #[test]
     fn who_knows_what_is_true_no_more_is_asked_about_first_however_many_know_it_for_longer() {
-        let seat = |number: usize| {
+        let waiter = |number: usize| {
             let run = RunId::parse(&format!("run.{number:02}")).unwrap();
-            (run, Arc::new(Seat::new(Waiting { look_again_ms: None, ..Waiting::unknown() })))
+            (run, Arc::new(Waiter::new(Waiting { look_again_ms: None, ..Waiting::unknown() })))
         };
-        let seats: Vec<_> = (0..2 * MOST_EXPLAINED).map(seat).collect();
+        let waiters: Vec<_> = (0..2 * MOST_EXPLAINED).map(waiter).collect();
         // The last one was explained last.
-        let (last, its_seat) = seats.last().unwrap();
-        its_seat.set_waiting(Waiting { look_again_ms: Some(0), ..Waiting::unknown() });
+        let (last, its_waiter) = waiters.last().unwrap();
+        its_waiter.set_waiting(Waiting { look_again_ms: Some(0), ..Waiting::unknown() });
         let now = Instant::now();
-        assert!(!to_explain(&seats, now).contains(last), "the others have their turn first");
-        assert!(its_seat.grows_stale(now, &[]));
-        assert_eq!(to_explain(&seats, now)[0], *last);
+        assert!(!to_explain(&waiters, now).contains(last), "the others have their turn first");
+        assert!(its_waiter.grows_stale(now, &[]));
+        assert_eq!(to_explain(&waiters, now)[0], *last);
     }
 }

@@ -15,8 +15,8 @@ use nix::libc;
 
 use super::failure::{at_path, unusable};
 use crate::named_file::PROJECT;
-use crate::store::way::{self, Astray, Links, Way};
-pub(super) use crate::store::way::{HELD, Missing, way_to};
+use crate::store::path_walk::{self, Astray, Links, Way};
+pub(super) use crate::store::path_walk::{HELD, Missing, way_to};
 use crate::store::{StoreError, directory_of};
 use crate::text::escape;
 
@@ -27,7 +27,7 @@ pub(super) const DRAFT_DIGITS: usize = 16;
 
 /// A name in a directory that is held open: the store's, or that of something beside it.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct HeldPath {
     directory: Arc<Directory>,
     /// The same directory's path and this name: for people.
     path: PathBuf,
@@ -44,7 +44,7 @@ struct Directory {
     project: Option<PathBuf>,
 }
 
-impl Place {
+impl HeldPath {
     /// Follows every link in `path`, as long as this user or root made it: a link of somebody else leads to a store of
     /// their choice, or to a file that is no store. Where a project names the store it follows none: the user made it, but
     /// by a `git pull`.
@@ -54,7 +54,7 @@ impl Place {
         let project = project.map(|(project, _)| if project.is_empty() { "/" } else { project });
         let project = project.map(|project| absolute(Path::new(project))).transpose()?;
         let links = if project.is_some() { Links::None } else { Links::Trusted };
-        let way = way::find(path, missing, links).map_err(astray)?;
+        let way = path_walk::find(path, missing, links).map_err(astray)?;
         let Way { held, directory: path, name, is_settled, .. } = way;
         let inside = way_to(&held).join(&name);
         let directory = Arc::new(Directory { held, is_settled, project });
@@ -227,7 +227,7 @@ mod tests {
         let journal = 0x377f_0682_u32.to_be_bytes();
         fs::write(other.join("s.db-wal"), journal).unwrap();
         fs::write(way.join("s.db-wal"), journal).unwrap();
-        let store = Place::find(&way.join("s.db"), Missing::Refused).unwrap();
+        let store = HeldPath::find(&way.join("s.db"), Missing::Refused).unwrap();
         fs::rename(&way, &found).unwrap();
         symlink(&other, &way).unwrap();
 
@@ -252,7 +252,7 @@ mod tests {
         symlink(&other, open.join("link")).unwrap();
         for (mode, is_followed) in [(0o755, true), (0o775, true), (0o1777, false), (0o777, false)] {
             fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
-            let found = Place::find(&open.join("link/s.db"), Missing::Refused);
+            let found = HeldPath::find(&open.join("link/s.db"), Missing::Refused);
             assert_eq!(found.is_ok(), is_followed, "{mode:o}");
             assert!(found.err().is_none_or(|error| error.to_string().contains("may have been moved there")));
         }
@@ -262,17 +262,17 @@ mod tests {
     fn a_place_is_settled_if_nobody_else_can_exchange_a_directory_on_the_way() {
         let root = tempfile::tempdir().unwrap();
         let inner = root.path().join("inner");
-        let deeper = Place::find(&inner.join("deeper").join("s.db"), Missing::Made).unwrap();
+        let deeper = HeldPath::find(&inner.join("deeper").join("s.db"), Missing::Made).unwrap();
         for (mode, is_settled) in
             [(0o700, true), (0o770, false), (0o757, false), (0o3770, true), (0o1777, true)]
         {
             fs::set_permissions(&inner, fs::Permissions::from_mode(mode)).unwrap();
-            let found = Place::find(deeper.path(), Missing::Refused).unwrap();
+            let found = HeldPath::find(deeper.path(), Missing::Refused).unwrap();
             assert_eq!(found.is_settled(), is_settled, "{mode:o}");
         }
         if geteuid().is_root() {
             std::os::unix::fs::chown(&inner, Some(12_345), None).unwrap();
-            assert!(!Place::find(deeper.path(), Missing::Refused).unwrap().is_settled());
+            assert!(!HeldPath::find(deeper.path(), Missing::Refused).unwrap().is_settled());
         }
     }
 }

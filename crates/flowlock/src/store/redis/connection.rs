@@ -17,7 +17,7 @@ use crate::store::Limits;
 const FIRST: usize = 8;
 
 /// A connection to a server. After any trouble it is of no use any more: drop it.
-pub(super) struct Wire {
+pub(super) struct Connection {
     stream: Stream,
     replies: Replies,
     first: Vec<u8>,
@@ -28,7 +28,7 @@ enum Stream {
     Tls(Box<StreamOwned<ClientConnection, Socket>>),
 }
 
-impl Wire {
+impl Connection {
     /// Connects, without a word to the server yet.
     pub(super) fn connect(
         address: &Address,
@@ -119,9 +119,9 @@ fn is_stale_below(stream: &mut StreamOwned<ClientConnection, Socket>) -> bool {
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").finish_non_exhaustive()
+        f.debug_struct("Connection").finish_non_exhaustive()
     }
 }
 

@@ -7,29 +7,29 @@ use std::sync::atomic::Ordering;
 
 use redis::Value;
 
-use super::{Fate, Job, Line, NEWEST, Replies, Waiter};
+use super::{Caller, CallerState, Job, NEWEST, Pipeline, Replies};
 use crate::store::Limits;
+use crate::store::redis::connection::Connection;
 use crate::store::redis::failure::{self, Failure, Trouble};
-use crate::store::redis::wire::Wire;
 use crate::sync::lock;
 
 /// How many callers are sent for at once.
 const MOST_AT_ONCE: usize = 64;
 
 /// The caller who has the line. However it goes, the next in the queue gets it afterwards.
-pub(super) struct Lead<'l> {
-    line: &'l Line,
+pub(super) struct Leader<'l> {
+    line: &'l Pipeline,
     /// None while it is in use: then it is lost should anything go wrong.
-    wire: Option<Box<Wire>>,
+    connection: Option<Box<Connection>>,
     /// Sent, and no reply yet.
-    sent: VecDeque<Arc<Waiter>>,
+    sent: VecDeque<Arc<Caller>>,
     /// The head is answered, the tail is not.
-    halves: VecDeque<(Arc<Waiter>, Value)>,
+    halves: VecDeque<(Arc<Caller>, Value)>,
 }
 
-impl<'l> Lead<'l> {
-    pub(super) fn new(line: &'l Line, wire: Option<Box<Wire>>) -> Self {
-        Self { line, wire, sent: VecDeque::new(), halves: VecDeque::new() }
+impl<'l> Leader<'l> {
+    pub(super) fn new(line: &'l Pipeline, connection: Option<Box<Connection>>) -> Self {
+        Self { line, connection, sent: VecDeque::new(), halves: VecDeque::new() }
     }
 
     /// Carries the leader's own job, and the jobs of all who wait by now.
@@ -39,13 +39,16 @@ impl<'l> Lead<'l> {
             // connection as it is.
             return Err(failure::not_served(&self.line.address, &io::ErrorKind::TimedOut.into()));
         }
-        let fit = self.wire.take().and_then(|mut wire| (!wire.is_stale(limits)).then_some(wire));
-        let mut wire = match fit {
-            Some(wire) => wire,
+        let fit = self
+            .connection
+            .take()
+            .and_then(|mut connection| (!connection.is_stale(limits)).then_some(connection));
+        let mut connection = match fit {
+            Some(connection) => connection,
             None => match self.line.dial(limits) {
-                Ok(wire) => {
+                Ok(connection) => {
                     self.line.dials.store(NEWEST.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-                    Box::new(wire)
+                    Box::new(connection)
                 }
                 // The next one may be more patient.
                 Err(failure) if limits.is_interrupted() => return Err(failure),
@@ -57,9 +60,9 @@ impl<'l> Lead<'l> {
             },
         };
         self.take_queue(MOST_AT_ONCE - 1);
-        match self.converse(&mut wire, own, limits) {
+        match self.converse(&mut connection, own, limits) {
             Ok(replies) => {
-                self.wire = Some(wire);
+                self.connection = Some(connection);
                 Ok(replies)
             }
             Err(trouble) => {
@@ -73,86 +76,91 @@ impl<'l> Lead<'l> {
 
     /// From here on those who waited may have been sent.
     fn take_queue(&mut self, most: usize) {
-        let mut place = lock(&self.line.place);
-        let count = place.queue.len().min(most);
+        let mut queue = lock(&self.line.queue);
+        let count = queue.callers.len().min(most);
         let (given_up, wanted): (Vec<_>, Vec<_>) =
-            place.queue.drain(..count).partition(|waiter| waiter.limits.is_given_up());
-        for waiter in given_up {
+            queue.callers.drain(..count).partition(|caller| caller.limits.is_given_up());
+        for caller in given_up {
             let unsent = failure::not_served(&self.line.address, &io::ErrorKind::TimedOut.into());
-            waiter.finish(Err(unsent));
+            caller.finish(Err(unsent));
         }
         self.sent.extend(wanted);
-        for waiter in &self.sent {
-            *lock(&waiter.fate) = Fate::Sent;
+        for caller in &self.sent {
+            *lock(&caller.state) = CallerState::Sent;
         }
     }
 
     /// All heads, then all tails; then the replies in the same order. A trouble in between leaves those who
     /// have no full reply in `sent` and `halves`.
-    fn converse(&mut self, wire: &mut Wire, own: &Job, limits: &Limits) -> Result<Replies, Trouble> {
+    fn converse(
+        &mut self,
+        connection: &mut Connection,
+        own: &Job,
+        limits: &Limits,
+    ) -> Result<Replies, Trouble> {
         #[cfg(test)]
         self.line.writes.fetch_add(1, Ordering::Relaxed);
         if self.sent.is_empty() && own.tail.is_none() {
-            wire.send(&own.head, limits)?;
+            connection.send(&own.head, limits)?;
         } else {
-            wire.send(&self.together(own), limits)?;
+            connection.send(&self.together(own), limits)?;
         }
-        let head = receive_head(wire, own, limits)?;
-        while let Some(waiter) = self.sent.front() {
-            let head = receive_head(wire, &waiter.job, limits)?;
-            if let Some(waiter) = self.sent.pop_front() {
-                match waiter.job.tail {
-                    None => waiter.finish(Ok(Replies { head, tail: None })),
-                    Some(_) => self.halves.push_back((waiter, head)),
+        let head = receive_head(connection, own, limits)?;
+        while let Some(caller) = self.sent.front() {
+            let head = receive_head(connection, &caller.job, limits)?;
+            if let Some(caller) = self.sent.pop_front() {
+                match caller.job.tail {
+                    None => caller.finish(Ok(Replies { head, tail: None })),
+                    Some(_) => self.halves.push_back((caller, head)),
                 }
             }
         }
-        let tail = own.tail.as_ref().map(|_| wire.receive(limits)).transpose()?;
+        let tail = own.tail.as_ref().map(|_| connection.receive(limits)).transpose()?;
         while !self.halves.is_empty() {
-            let tail = Some(wire.receive(limits)?);
-            if let Some((waiter, head)) = self.halves.pop_front() {
-                waiter.finish(Ok(Replies { head, tail }));
+            let tail = Some(connection.receive(limits)?);
+            if let Some((caller, head)) = self.halves.pop_front() {
+                caller.finish(Ok(Replies { head, tail }));
             }
         }
         Ok(Replies { head, tail })
     }
 
     fn together(&self, own: &Job) -> Vec<u8> {
-        let jobs = || std::iter::once(own).chain(self.sent.iter().map(|waiter| &waiter.job));
+        let jobs = || std::iter::once(own).chain(self.sent.iter().map(|caller| &caller.job));
         let mut bytes = Vec::with_capacity(jobs().map(Job::length).sum());
         jobs().for_each(|job| bytes.extend_from_slice(&job.head));
         jobs().filter_map(|job| job.tail.as_ref()).for_each(|tail| bytes.extend_from_slice(tail));
         bytes
     }
 
-    /// Tells all who were taken from the queue.
+    /// Tells all who were taken from the callers.
     fn fail(&mut self, failure: &Failure) {
-        let halves = self.halves.drain(..).map(|(waiter, _)| waiter);
-        self.sent.drain(..).chain(halves).for_each(|waiter| waiter.finish(Err(failure.clone())));
+        let halves = self.halves.drain(..).map(|(caller, _)| caller);
+        self.sent.drain(..).chain(halves).for_each(|caller| caller.finish(Err(failure.clone())));
     }
 }
 
-fn receive_head(wire: &mut Wire, job: &Job, limits: &Limits) -> Result<Value, Trouble> {
+fn receive_head(connection: &mut Connection, job: &Job, limits: &Limits) -> Result<Value, Trouble> {
     if job.head.is_empty() {
         return Ok(Value::Nil);
     }
     for _ in 0..job.skip {
-        wire.receive(limits)?;
+        connection.receive(limits)?;
     }
-    wire.receive_within(job.most, limits)
+    connection.receive_within(job.most, limits)
 }
 
-impl Drop for Lead<'_> {
+impl Drop for Leader<'_> {
     fn drop(&mut self) {
         if !(self.sent.is_empty() && self.halves.is_empty()) {
             // Only a panic comes here with somebody's job in hand.
             self.fail(&failure::unanswered(&self.line.address, &Trouble::Closed));
         }
-        let mut place = lock(&self.line.place);
-        place.wire = self.wire.take();
-        match place.queue.pop_front() {
-            None => place.led = false,
-            Some(next) => next.decide(Fate::Lead),
+        let mut queue = lock(&self.line.queue);
+        queue.connection = self.connection.take();
+        match queue.callers.pop_front() {
+            None => queue.led = false,
+            Some(next) => next.decide(CallerState::Leader),
         }
     }
 }

@@ -46,12 +46,12 @@ fn each_caller_skips_the_replies_of_its_own_job_whoever_sends_it() {
                 for call in 0..CALLS {
                     // As ASKING is sent ahead of a step that a slot on its way needs: its reply is nobody's.
                     let (word, skip) = (format!("{thread}.{call}"), (thread + call) % 3);
-                    let ahead = pack::words(&[b"ECHO", b"skipped"]).repeat(skip);
-                    let head = [ahead, pack::words(&[b"ECHO", word.as_bytes()])].concat();
+                    let ahead = pack::arguments(&[b"ECHO", b"skipped"]).repeat(skip);
+                    let head = [ahead, pack::arguments(&[b"ECHO", word.as_bytes()])].concat();
                     // As WAIT follows a step that replicas are to have: all of them come behind all steps.
                     let follows = (thread + call) % 2 == 0;
                     let last = format!("tail of {word}");
-                    let tail = follows.then(|| pack::words(&[b"ECHO", last.as_bytes()]));
+                    let tail = follows.then(|| pack::arguments(&[b"ECHO", last.as_bytes()]));
                     let replies = line.ask(Job { head, skip, tail, ..Job::default() }, &soon()).unwrap();
                     let said = follows.then(|| Value::BulkString(last.into_bytes()));
                     assert_eq!((replies.head, replies.tail), (Value::BulkString(word.into_bytes()), said));
@@ -183,12 +183,12 @@ fn who_gets_the_line_too_late_leaves_the_connection_to_the_next() {
     echo(&line, "x", &soon()).unwrap();
     let first = line.dials();
     let ended = Limits::within(Duration::ZERO);
-    let wire = lock(&line.place).wire.take();
-    lock(&line.place).led = true;
+    let connection = lock(&line.queue).connection.take();
+    lock(&line.queue).led = true;
     std::thread::scope(|scope| {
         let next = scope.spawn(|| echo(&line, "next", &soon()));
         eventually("one waits", || waiting(&line) == 1);
-        let too_late = Lead::new(&line, wire).carry(&Job::default(), &ended).map(drop);
+        let too_late = Leader::new(&line, connection).carry(&Job::default(), &ended).map(drop);
         assert_error(
             too_late.map_err(StoreError::from),
             StoreErrorKind::Unreachable,
@@ -209,38 +209,38 @@ fn a_panic_of_one_does_not_block_the_others() {
     let panicked = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let bad = scope.spawn(|| {
-            lock(&line.place).led = true;
-            let _leads = Lead::new(&line, None);
+            lock(&line.queue).led = true;
+            let _leads = Leader::new(&line, None);
             eventually("others wait", || waiting(&line) == 3);
             panicked.store(true, Ordering::SeqCst);
             std::panic::resume_unwind(Box::new("on purpose"));
         });
-        eventually("the line is taken", || lock(&line.place).led);
+        eventually("the line is taken", || lock(&line.queue).led);
         let others: Vec<_> = (0..3).map(|_| scope.spawn(|| echo(&line, "y", &soon()))).collect();
         for other in others {
             assert_eq!(other.join().unwrap().unwrap(), "y");
         }
         assert!(bad.join().is_err() && panicked.load(Ordering::SeqCst));
     });
-    assert!(!lock(&line.place).led);
+    assert!(!lock(&line.queue).led);
 }
 
-fn writes(line: &Line) -> u64 {
+fn writes(line: &Pipeline) -> u64 {
     line.writes.load(Ordering::SeqCst)
 }
 
-fn waiting(line: &Line) -> usize {
-    lock(&line.place).queue.len()
+fn waiting(line: &Pipeline) -> usize {
+    lock(&line.queue).callers.len()
 }
 
-fn line(server: &Server) -> Line {
+fn line(server: &Server) -> Pipeline {
     let options = Options::parse(&server.url()).unwrap();
     let Deployment::One(address) = options.deployment.clone() else { unreachable!() };
-    Line::new(Arc::new(Dialler::new(options)), address, Part::Alone, PATIENCE)
+    Pipeline::new(Arc::new(Dialler::new(options)), address, Part::Alone, PATIENCE)
 }
 
-fn echo(line: &Line, word: &str, limits: &Limits) -> Result<String, StoreError> {
-    let head = pack::words(&[b"ECHO", word.as_bytes()]);
+fn echo(line: &Pipeline, word: &str, limits: &Limits) -> Result<String, StoreError> {
+    let head = pack::arguments(&[b"ECHO", word.as_bytes()]);
     match line.ask(Job { head, ..Job::default() }, limits)?.head {
         Value::BulkString(word) => Ok(String::from_utf8(word).unwrap()),
         other => panic!("{other:?}"),

@@ -18,7 +18,7 @@ const PLAIN: usize = 1 << 20;
 const RECORD: usize = 64 << 10;
 
 /// The arguments of a script.
-pub(super) type Words = Vec<Vec<u8>>;
+pub(super) type Arguments = Vec<Vec<u8>>;
 
 /// Which script carries out a step.
 pub(super) fn script_of<'s>(scripts: &'s Scripts, step: &Step) -> &'s Script {
@@ -31,7 +31,7 @@ pub(super) fn script_of<'s>(scripts: &'s Scripts, step: &Step) -> &'s Script {
 
 /// The first words of every call: what is to be done, the epoch if the namespace is new, the pause after another
 /// server took over.
-pub(super) fn head(what: &str, epoch: [u8; 16], pause_ms: u64) -> Words {
+pub(super) fn head(what: &str, epoch: [u8; 16], pause_ms: u64) -> Arguments {
     vec![what.into(), epoch.into(), pause_ms.to_string().into()]
 }
 
@@ -39,7 +39,7 @@ pub(super) fn head(what: &str, epoch: [u8; 16], pause_ms: u64) -> Words {
 pub(super) fn name_of(step: &Step) -> &'static str {
     match step {
         Step::Acquire(_) => "acquire",
-        Step::Claim { .. } => "claim",
+        Step::Accept { .. } => "accept",
         Step::Refresh(_) => "refresh",
         Step::Commit { .. } => "commit",
         Step::Fail(_) => "fail",
@@ -56,58 +56,58 @@ pub(super) fn name_of(step: &Step) -> &'static str {
 }
 
 /// Adds the words of a step.
-pub(super) fn add_step(words: &mut Words, step: &Step) {
+pub(super) fn add_step(arguments: &mut Arguments, step: &Step) {
     match step {
-        Step::Acquire(request) => add_request(words, request),
-        Step::Claim { attempt, holder } => {
-            add_who(words, &Who::from(attempt));
-            add_holder(words, holder);
+        Step::Acquire(request) => add_request(arguments, request),
+        Step::Accept { attempt, holder } => {
+            add_who(arguments, &Who::from(attempt));
+            add_holder(arguments, holder);
         }
         Step::Refresh(runs) => {
-            words.push((2 * runs.len()).to_string().into());
+            arguments.push((2 * runs.len()).to_string().into());
             for who in runs {
-                add_who(words, who);
+                add_who(arguments, who);
             }
         }
         Step::Commit { who, note } => {
-            add_who(words, who);
-            words.push(note_word(note.as_deref()));
+            add_who(arguments, who);
+            arguments.push(note_word(note.as_deref()));
         }
-        Step::Fail(who) => add_who(words, who),
+        Step::Fail(who) => add_who(arguments, who),
         Step::Cancel { attempt, latest_ms } => {
-            add_who(words, &Who::from(attempt));
-            words.push(latest_ms.to_string().into());
+            add_who(arguments, &Who::from(attempt));
+            arguments.push(latest_ms.to_string().into());
         }
         Step::Heartbeat { client, from, explain } => {
-            words.extend([client.to_string().into(), ticket_text(*from).into()]);
+            arguments.extend([client.to_string().into(), ticket_text(*from).into()]);
             let explain = &explain[..explain.len().min(MOST_EXPLAINED)];
-            words.push(explain.len().to_string().into());
-            words.extend(explain.iter().map(|run| run.as_str().into()));
+            arguments.push(explain.len().to_string().into());
+            arguments.extend(explain.iter().map(|run| run.as_str().into()));
         }
         Step::Bury(tickets) => {
-            words.push(tickets.len().to_string().into());
-            words.extend(tickets.iter().map(|ticket| ticket_text(*ticket).into()));
+            arguments.push(tickets.len().to_string().into());
+            arguments.extend(tickets.iter().map(|ticket| ticket_text(*ticket).into()));
         }
-        Step::Detach(attempt) | Step::GiveBack(attempt) => add_who(words, &Who::from(attempt)),
+        Step::Detach(attempt) | Step::GiveBack(attempt) => add_who(arguments, &Who::from(attempt)),
         Step::Create { names, spec, run, note, holders, sent, .. } => {
-            let life = spec.record_life_ms.map_or(String::new(), |ms| ms.to_string());
-            words.push(holders_word(*holders));
-            words.extend([run.as_str().into(), spec.job.as_str().into(), life.into()]);
-            words.push(note_word(note.as_deref()));
-            add_names(words, names);
-            add_versions(words, sent);
+            let liveness = spec.record_life_ms.map_or(String::new(), |ms| ms.to_string());
+            arguments.push(holders_word(*holders));
+            arguments.extend([run.as_str().into(), spec.job.as_str().into(), liveness.into()]);
+            arguments.push(note_word(note.as_deref()));
+            add_names(arguments, names);
+            add_versions(arguments, sent);
         }
         Step::Remove { names, holders, sent, .. } => {
-            words.push(holders_word(*holders));
-            add_names(words, names);
-            add_versions(words, sent);
+            arguments.push(holders_word(*holders));
+            add_names(arguments, names);
+            add_versions(arguments, sent);
         }
         Step::Unlock { run, token, how, .. } => {
             let how = match how {
                 Unlock::Now => "now",
                 Unlock::WhenAcknowledged => "when_acknowledged",
             };
-            words.extend([run.as_str().into(), token.to_string().into(), how.into()]);
+            arguments.extend([run.as_str().into(), token.to_string().into(), how.into()]);
         }
         Step::RemoveNamespace { .. } => {}
     }
@@ -118,7 +118,7 @@ pub(super) fn add_step(words: &mut Words, step: &Step) {
     | Step::Unlock { .. }
     | Step::RemoveNamespace { .. } = step
     {
-        words.push(step.actor().map(|origin| origin_word(origin)).unwrap_or_default());
+        arguments.push(step.actor().map(|origin| origin_word(origin)).unwrap_or_default());
     }
 }
 
@@ -128,7 +128,7 @@ pub(super) fn most_for(step: &Step) -> usize {
     match step {
         // Why it cannot start, or its inputs.
         Step::Acquire(request) => PLAIN + RECORD * request.spec.claims.inputs().count(),
-        Step::Claim { .. } => PLAIN + RECORD * 1_000,
+        Step::Accept { .. } => PLAIN + RECORD * 1_000,
         // A thousand runs; why they wait, of the first few.
         Step::Heartbeat { .. } => 32 * PLAIN,
         _ => PLAIN,
@@ -148,25 +148,25 @@ pub(super) fn most_to_see(view: &View) -> usize {
     }
 }
 
-fn add_request(words: &mut Words, request: &Acquire) {
-    add_who(words, &Who::from(&request.attempt));
-    words.push(pack_spec(&request.spec));
-    add_holder(words, &request.holder);
+fn add_request(arguments: &mut Arguments, request: &Acquire) {
+    add_who(arguments, &Who::from(&request.attempt));
+    arguments.push(pack_spec(&request.spec));
+    add_holder(arguments, &request.holder);
     let patience = match request.patience {
         Patience::Try => "t".to_owned(),
         Patience::HoldPlace(ms) => format!("p{ms}"),
         Patience::Wait(Some(ms)) => format!("w{ms}"),
         Patience::Wait(None) => "f".to_owned(),
     };
-    words.extend([patience.into(), request.latest_ms.to_string().into()]);
-    add_short_way(words, request);
+    arguments.extend([patience.into(), request.latest_ms.to_string().into()]);
+    add_short_way(arguments, request);
 }
 
 /// The most claims of a request that may go the short way.
 const MOST_ORDINARY: usize = 50;
 
 /// What `lua/short/acquire.lua` needs: fields of the namespace's hash, so that the script reads them at once.
-fn add_short_way(words: &mut Words, request: &Acquire) {
+fn add_short_way(arguments: &mut Arguments, request: &Acquire) {
     let spec = &request.spec;
     let is_ordinary = spec.claims.len() <= MOST_ORDINARY
         && spec.if_written == IfWritten::Overwrite
@@ -174,34 +174,34 @@ fn add_short_way(words: &mut Words, request: &Acquire) {
         && spec.parent.is_none()
         && !spec.claims.iter().any(|claim| claim.space == Space::Slot);
     if !is_ordinary {
-        words.push(Vec::new());
+        arguments.push(Vec::new());
         return;
     }
     let (shared, exclusive): (Vec<_>, Vec<_>) =
         spec.claims.iter().partition(|claim| claim.mode == Mode::Shared);
     let inputs = spec.claims.inputs().count();
     let (id, nonce) = (request.attempt.id.as_str(), nonce_text(request.attempt.nonce));
-    words.extend([shared.len(), exclusive.len(), inputs].map(|n| n.to_string().into()));
-    words.extend([spec.job.as_str().into(), spec.lease_ms.to_string().into()]);
-    words.push(spec.max_runtime_ms.map_or(String::new(), |ms| ms.to_string()).into());
-    words.extend([format!("n{nonce}{id}").into(), format!("i{id}").into()]);
+    arguments.extend([shared.len(), exclusive.len(), inputs].map(|n| n.to_string().into()));
+    arguments.extend([spec.job.as_str().into(), spec.lease_ms.to_string().into()]);
+    arguments.push(spec.max_runtime_ms.map_or(String::new(), |ms| ms.to_string()).into());
+    arguments.extend([format!("n{nonce}{id}").into(), format!("i{id}").into()]);
     for claim in shared.iter().chain(&exclusive) {
         let place = place_text(claim);
-        words.push(format!("h{place}").into());
+        arguments.push(format!("h{place}").into());
     }
-    words.extend(spec.claims.inputs().map(|claim| format!("o{}", claim.name.as_str()).into()));
+    arguments.extend(spec.claims.inputs().map(|claim| format!("o{}", claim.name.as_str()).into()));
 }
 
 /// A run's id and its nonce; no nonce for one that is operated by its id alone.
-fn add_who(words: &mut Words, who: &Who) {
-    words.push(who.run.as_str().into());
-    words.push(who.nonce.map(nonce_text).unwrap_or_default().into());
+fn add_who(arguments: &mut Arguments, who: &Who) {
+    arguments.push(who.run.as_str().into());
+    arguments.push(who.nonce.map(nonce_text).unwrap_or_default().into());
 }
 
-fn add_holder(words: &mut Words, holder: &Holder) {
-    words.push(holder.client.to_string().into());
-    words.push(holder.life.map_or(String::new(), |life| life.0.to_string()).into());
-    words.push(origin_word(&holder.origin));
+fn add_holder(arguments: &mut Arguments, holder: &Holder) {
+    arguments.push(holder.client.to_string().into());
+    arguments.push(holder.liveness.map_or(String::new(), |liveness| liveness.0.to_string()).into());
+    arguments.push(origin_word(&holder.origin));
 }
 
 fn origin_word(origin: &Origin) -> Vec<u8> {
@@ -209,19 +209,19 @@ fn origin_word(origin: &Origin) -> Vec<u8> {
     serde_json::to_vec(origin).unwrap_or_default()
 }
 
-fn add_names(words: &mut Words, names: &[Name]) {
-    words.push(names.len().to_string().into());
-    words.extend(names.iter().map(|name| name.as_str().into()));
+fn add_names(arguments: &mut Arguments, names: &[Name]) {
+    arguments.push(names.len().to_string().into());
+    arguments.extend(names.iter().map(|name| name.as_str().into()));
 }
 
 /// How many versions, then each; none if the step is sent for the first time.
-fn add_versions(words: &mut Words, sent: &Sent) {
+fn add_versions(arguments: &mut Arguments, sent: &Sent) {
     let versions = match sent {
         Sent::First => &[][..],
         Sent::Again(versions) => versions,
     };
-    words.push(versions.len().to_string().into());
-    words.extend(versions.iter().map(|version| version.to_string().into()));
+    arguments.push(versions.len().to_string().into());
+    arguments.extend(versions.iter().map(|version| version.to_string().into()));
 }
 
 fn holders_word(holders: Holders) -> Vec<u8> {
@@ -236,7 +236,7 @@ fn note_word(note: Option<&str>) -> Vec<u8> {
 }
 
 /// The word for a view, and its own words.
-pub(super) fn view_words(view: &View) -> (&'static str, Words) {
+pub(super) fn view_arguments(view: &View) -> (&'static str, Arguments) {
     let number = |n: usize| n.to_string().into_bytes();
     match view {
         View::Runs { job, from, limit } => {
@@ -256,9 +256,9 @@ pub(super) fn view_words(view: &View) -> (&'static str, Words) {
         }
         View::Namespace => ("namespace", Vec::new()),
         View::Names(names) => {
-            let mut words = Vec::new();
-            add_names(&mut words, &names[..names.len().min(MOST_NAMES)]);
-            ("names", words)
+            let mut arguments = Vec::new();
+            add_names(&mut arguments, &names[..names.len().min(MOST_NAMES)]);
+            ("names", arguments)
         }
     }
 }

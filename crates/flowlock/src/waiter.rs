@@ -1,4 +1,4 @@
-//! The seat: what the desk and a waiting run tell each other.
+//! [`Waiter`]: a waiting run as its process knows it. The waiters' thread writes it, and whoever waits reads it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex};
@@ -16,20 +16,20 @@ use crate::world::later;
 /// several names may have become the oldest waiter of another one. A little less than three heartbeats.
 const EXPLAINED_FOR: Duration = Duration::from_secs(14);
 
-/// What the desk tells a waiting run.
+/// A waiting run, shared by whoever waits and the waiters' thread.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    pub(crate) state: Mutex<SeatState>,
+pub(crate) struct Waiter {
+    pub(crate) state: Mutex<WaiterState>,
     pub(crate) changed: Condvar,
 }
 
-/// What the desk knows of a waiting run.
+/// What is known of a waiting run.
 #[derive(Debug)]
-pub(crate) struct SeatState {
+pub(crate) struct WaiterState {
     /// Something happened to the run: ask the store.
     pub(crate) news: bool,
     /// The caller wants its thread back.
-    pub(crate) rung: bool,
+    pub(crate) interrupted: bool,
     /// What the store said last. Much later it may be true no more.
     pub(crate) waiting: Waiting,
     /// When that was.
@@ -51,12 +51,12 @@ pub(crate) enum Known {
     Stale,
 }
 
-impl Seat {
+impl Waiter {
     pub(crate) fn new(waiting: Waiting) -> Self {
         let look_again = look_again(&waiting);
-        let state = SeatState {
+        let state = WaiterState {
             news: false,
-            rung: false,
+            interrupted: false,
             waiting,
             explained: Instant::now(),
             known: Known::Sound,
@@ -66,10 +66,10 @@ impl Seat {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    pub(crate) fn update(&self, change: impl FnOnce(&mut SeatState)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut WaiterState)) {
         let mut state = lock(&self.state);
         change(&mut state);
-        if (state.news || state.rung)
+        if (state.news || state.interrupted)
             && let Some(waker) = state.waker.take()
         {
             // Not under the lock: some executors look at the task at once, on this thread.
@@ -175,30 +175,33 @@ fn look_again(waiting: &Waiting) -> Option<Instant> {
 mod tests {
     use super::*;
     use crate::blocker::Blocked;
-    use crate::world::Life;
+    use crate::world::LivenessId;
 
-    fn seat(look_again_ms: Option<u64>, probe: Vec<(Ticket, Life)>) -> Seat {
+    fn waiter(look_again_ms: Option<u64>, probe: Vec<(Ticket, LivenessId)>) -> Waiter {
         let blocked = Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: None };
-        Seat::new(Waiting { state: State::Queued, present: true, blocked, probe, look_again_ms })
+        Waiter::new(Waiting { state: State::Queued, present: true, blocked, probe, look_again_ms })
     }
 
     #[test]
     fn only_who_was_told_when_to_look_again_and_has_nobody_to_probe_is_not_asked_about() {
         let now = Instant::now();
-        let told = seat(Some(60_000), Vec::new());
+        let told = waiter(Some(60_000), Vec::new());
         assert!(told.knows_enough(now));
         assert!(
             !told.knows_enough(now + EXPLAINED_FOR + Duration::from_secs(1)),
             "it is shown no longer than that"
         );
-        assert!(!seat(None, Vec::new()).knows_enough(now), "it is not the oldest waiter");
-        assert!(!seat(Some(60_000), vec![(Ticket(1), Life(7))]).knows_enough(now), "the process may die");
+        assert!(!waiter(None, Vec::new()).knows_enough(now), "it is not the oldest waiter");
+        assert!(
+            !waiter(Some(60_000), vec![(Ticket(1), LivenessId(7))]).knows_enough(now),
+            "the process may die"
+        );
         told.still_waits(State::AwaitingInput, true);
         assert!(!told.knows_enough(now), "it waits for something else now");
-        let missed = seat(Some(60_000), Vec::new());
+        let missed = waiter(Some(60_000), Vec::new());
         missed.grows_doubtful();
         assert!(!missed.knows_enough(now), "something may have happened that it was not told");
-        let due = seat(Some(0), Vec::new());
+        let due = waiter(Some(0), Vec::new());
         assert!(due.grows_stale(now + Duration::from_secs(1), &[]) && !due.knows_enough(now));
     }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::failure::at_path;
+use super::held_path::HeldPath;
 use super::lockers::{self, Kind};
-use super::place::Place;
 use super::side::SideFiles;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
@@ -40,13 +40,13 @@ impl Key {
 
 /// The lock file of a store.
 #[derive(Debug)]
-pub(super) struct Turnstile {
+pub(super) struct WriterQueue {
     file: Option<File>,
     side: SideFiles,
-    place: Place,
+    place: HeldPath,
     key: Key,
     /// The thread that still queues for a turn that nobody waited for to the end.
-    line: Option<Arc<Line>>,
+    line: Option<Arc<QueueThread>>,
 }
 
 /// The turn to write, until dropped.
@@ -62,7 +62,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-impl Turnstile {
+impl WriterQueue {
     pub(super) fn open(side: SideFiles) -> Result<Self, StoreError> {
         let (file, key) = (side.open(SUFFIX)?, Key::default());
         key.fit(&file);
@@ -89,13 +89,13 @@ impl Turnstile {
             }
             match spin(file) {
                 Ok(lock) => lock,
-                Err(file) => self.wait_in(Line::form(file, &self.place)?, limits)?,
+                Err(file) => self.wait_in(QueueThread::form(file, &self.place)?, limits)?,
             }
         };
         Ok(Turn { lock: Some(lock), home: &mut self.file })
     }
 
-    fn wait_in(&mut self, line: Arc<Line>, limits: &Limits) -> Result<Flock<File>, StoreError> {
+    fn wait_in(&mut self, line: Arc<QueueThread>, limits: &Limits) -> Result<Flock<File>, StoreError> {
         let begun = Instant::now();
         if let Some(turn) = line.wait(limits) {
             return turn.map_err(|error| at_path("lock", self.place.path(), error));
@@ -107,7 +107,7 @@ impl Turnstile {
 }
 
 /// No turn came in time.
-pub(super) fn busy(lock: &Place, waited: Duration) -> StoreError {
+pub(super) fn busy(lock: &HeldPath, waited: Duration) -> StoreError {
     let holder = match holder_of(lock) {
         Some(pid) if pid == std::process::id() => {
             "; other requests of this process were before this one".into()
@@ -142,21 +142,21 @@ fn spin(mut file: File) -> Result<Flock<File>, File> {
 /// A thread that queues in the kernel, because a file lock has no time limit. There is never more than one
 /// of a store: a writer that is stopped for hours must not cost a thread for every try of the others.
 #[derive(Debug, Default)]
-struct Line {
-    head: Mutex<Head>,
+struct QueueThread {
+    head: Mutex<QueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Head {
+struct QueueState {
     turn: Option<std::io::Result<Flock<File>>>,
     /// Somebody waits for the turn; else it is given back at once.
     wanted: bool,
     over: bool,
 }
 
-impl Line {
-    fn form(mut file: File, place: &Place) -> Result<Arc<Self>, StoreError> {
+impl QueueThread {
+    fn form(mut file: File, place: &HeldPath) -> Result<Arc<Self>, StoreError> {
         let line = Arc::new(Self::default());
         line.head().wanted = true;
         let mine = line.clone();
@@ -175,7 +175,7 @@ impl Line {
         }
     }
 
-    fn head(&self) -> MutexGuard<'_, Head> {
+    fn head(&self) -> MutexGuard<'_, QueueState> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,7 +208,7 @@ impl Line {
 }
 
 /// The process that holds the lock, as the kernel tells it.
-fn holder_of(lock: &Place) -> Option<u32> {
+fn holder_of(lock: &HeldPath) -> Option<u32> {
     let limits = lockers::search(Duration::MAX, None);
     lockers::locks_on(lock.inside(), Kind::Whole, &limits).into_iter().find_map(|lock| lock.keeper.pid())
 }
@@ -226,17 +226,17 @@ mod tests {
         let [first, second] = [0; 2].map(|_| SqliteStore::open(&path, patience).unwrap());
         let mut theirs = first.inner(&Limits::within(patience)).unwrap();
         let mut ours = second.inner(&Limits::within(patience)).unwrap();
-        let turn = theirs.turnstile.enter(&Limits::within(patience)).unwrap();
-        assert!(ours.turnstile.enter(&Limits::within(Duration::from_millis(50))).is_err());
+        let turn = theirs.writer_queue.enter(&Limits::within(patience)).unwrap();
+        assert!(ours.writer_queue.enter(&Limits::within(Duration::from_millis(50))).is_err());
         drop(turn);
         // It stood in the queue, and its turn comes now.
-        let line = ours.turnstile.line.clone().unwrap();
+        let line = ours.writer_queue.line.clone().unwrap();
         let end = Instant::now() + patience;
         while !line.head().over {
             assert!(Instant::now() < end, "its turn came to nobody");
             std::thread::yield_now();
         }
-        let again = theirs.turnstile.enter(&Limits::within(patience));
+        let again = theirs.writer_queue.enter(&Limits::within(patience));
         assert!(again.is_ok(), "whoever does not wait any more keeps the others out");
     }
 }

@@ -43,10 +43,10 @@ pub(crate) enum Renewal {
 }
 
 /// A grant as the keeper knows it.
-pub(crate) struct Held {
+pub(crate) struct Lease {
     pub(crate) attempt: Attempt,
     pub(crate) token: Token,
-    lease_ms: i64,
+    length_ms: i64,
     renewal: Renewal,
     /// When this process must assume the loss (boot clock).
     deadline_ms: AtomicI64,
@@ -83,9 +83,9 @@ pub(crate) enum Attention {
     Later,
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held")
+        f.debug_struct("Lease")
             .field("run", &self.attempt.id)
             .field("token", &self.token)
             .finish_non_exhaustive()
@@ -97,7 +97,7 @@ pub(crate) fn now_ms() -> i64 {
     crate::world::boot_now_ms()
 }
 
-impl Held {
+impl Lease {
     pub(crate) fn new(
         attempt: &Attempt,
         token: Token,
@@ -110,7 +110,7 @@ impl Held {
         Self {
             attempt: attempt.clone(),
             token,
-            lease_ms,
+            length_ms: lease_ms,
             renewal,
             deadline_ms: AtomicI64::new(deadline_ms),
             next_refresh_ms: AtomicI64::new(begun_ms + lease_ms / 3),
@@ -324,7 +324,7 @@ impl Held {
                 // Answers may overtake each other; none takes back what another one gave.
                 self.deadline_ms.fetch_max(sent_ms.saturating_add(lease_left_ms), Ordering::AcqRel);
                 self.last_refresh_ms.fetch_max(sent_ms, Ordering::AcqRel);
-                self.next_refresh_ms.store(sent_ms + self.lease_ms / 3, Ordering::Release);
+                self.next_refresh_ms.store(sent_ms + self.length_ms / 3, Ordering::Release);
             }
             Refreshed::MaxRuntime { .. } => {
                 self.capped.store(true, Ordering::Release);
@@ -358,7 +358,7 @@ fn tell_all(listeners: &Mutex<Listeners>, by: Lost) {
 }
 
 /// Asks the store about grants: those that the keeper renews are renewed in one call, the others only looked at.
-pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Held>]) -> Result<(), StoreError> {
+pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
     let (renewed, looked_at): (Vec<_>, Vec<_>) =
         grants.iter().cloned().partition(|held| held.renewal == Renewal::Automatic);
     let renewed = if renewed.is_empty() { Ok(()) } else { refresh(handle, &renewed) };
@@ -366,7 +366,7 @@ pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Held>]) -> Result<(), Stor
 }
 
 /// Whether a grant is still there. Its lease stays as it is.
-fn look_at(handle: &StoreHandle, held: &Held) -> Result<(), StoreError> {
+fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
     let view = View::Attempt(held.attempt.clone());
     let page = handle.store.view(&handle.namespace, &view).inspect_err(|error| {
         held.failed(error);
@@ -381,7 +381,7 @@ fn look_at(handle: &StoreHandle, held: &Held) -> Result<(), StoreError> {
 }
 
 /// Refreshes one grant; what the store says of it.
-pub(crate) fn refresh_one(handle: &StoreHandle, held: &Held) -> Result<Refreshed, StoreError> {
+pub(crate) fn refresh_one(handle: &StoreHandle, held: &Lease) -> Result<Refreshed, StoreError> {
     let sent_ms = now_ms();
     let step = Step::Refresh(vec![Who::from(&held.attempt)]);
     let answer = handle.store.step(&handle.namespace, &step).inspect_err(|error| held.failed(error))?;
@@ -396,7 +396,7 @@ pub(crate) fn refresh_one(handle: &StoreHandle, held: &Held) -> Result<Refreshed
 }
 
 /// Refreshes grants, as many in one step as a step may look at.
-pub(crate) fn refresh(handle: &StoreHandle, grants: &[Arc<Held>]) -> Result<(), StoreError> {
+pub(crate) fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
     for (at, part) in grants.chunks(MOST_REFRESHED).enumerate() {
         let sent_ms = now_ms();
         let runs = part.iter().map(|held| Who::from(&held.attempt)).collect();
@@ -421,10 +421,10 @@ mod tests {
     use crate::id::Nonce;
     use crate::name::RunId;
 
-    fn held(renewal: Renewal) -> (Held, i64) {
+    fn held(renewal: Renewal) -> (Lease, i64) {
         let attempt = Attempt { id: RunId::parse("job.1").unwrap(), nonce: Nonce(1) };
         let now = now_ms();
-        (Held::new(&attempt, Token(1), 60_000, now + 60_000, renewal), now)
+        (Lease::new(&attempt, Token(1), 60_000, now + 60_000, renewal), now)
     }
 
     #[test]

@@ -31,17 +31,17 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::failure::at_path;
+use super::held_path::{HeldPath, way_to};
 use super::lockers::{self, Keeper, Kind};
-use super::place::{Place, way_to};
 use super::side::SideFiles;
-use crate::store::{Pulse, StoreError, StoreErrorKind};
-use crate::world::{Life, later};
+use crate::store::{LivenessLock, StoreError, StoreErrorKind};
+use crate::world::{LivenessId, later};
 
 /// The liveness file of a store.
 #[derive(Debug)]
-pub(super) struct Lives {
+pub(super) struct LivenessLocks {
     side: SideFiles,
-    place: Place,
+    place: HeldPath,
     /// How long it may take until the number of a new file is known.
     patience: Duration,
     /// For probing: its own open file description, so that this process's locks are seen too.
@@ -62,7 +62,7 @@ struct Probe {
 enum Found {
     Nothing,
     /// A lock on this byte alone.
-    Life,
+    LivenessId,
     /// A lock on more than that: not one of ours.
     Range,
 }
@@ -81,7 +81,7 @@ const MOST_TRIES: u32 = 8;
 /// The pause before the number of a new file is asked for again.
 const PAUSE: Duration = Duration::from_millis(2);
 
-impl Lives {
+impl LivenessLocks {
     pub(super) fn open(side: SideFiles, patience: Duration) -> Result<Self, StoreError> {
         let probe = Mutex::new(Probe::open(&side, patience)?);
         let (obstructed, said) = (AtomicBool::default(), AtomicBool::default());
@@ -90,16 +90,17 @@ impl Lives {
 
     /// A new liveness lock of this process; `None` if somebody keeps so much of the file locked that there is none to
     /// have.
-    pub(super) fn begin(&self) -> Result<Option<Pulse>, StoreError> {
+    pub(super) fn begin(&self) -> Result<Option<LivenessLock>, StoreError> {
         let Probe { file, number } = self.readable()?;
         for _ in 0..MOST_TRIES {
-            let life = Life(number << FILE_SHIFT | crate::world::random_u64() >> FILE_SHIFT);
-            let free = look(&file, life).map_err(|error| at_path("lock", self.place.path(), error.into()))?;
+            let liveness = LivenessId(number << FILE_SHIFT | crate::world::random_u64() >> FILE_SHIFT);
+            let free =
+                look(&file, liveness).map_err(|error| at_path("lock", self.place.path(), error.into()))?;
             if free != Found::Nothing {
                 continue;
             }
-            match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(life.0, libc::F_RDLCK))) {
-                Ok(_) => return Ok(Some(Pulse { life, descriptor: Some(OwnedFd::from(file)) })),
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(liveness.0, libc::F_RDLCK))) {
+                Ok(_) => return Ok(Some(LivenessLock { liveness, descriptor: Some(OwnedFd::from(file)) })),
                 Err(Errno::EAGAIN | Errno::EACCES) => {}
                 Err(error) => return Err(at_path("lock", self.place.path(), error.into())),
             }
@@ -117,17 +118,17 @@ impl Lives {
 
     /// Whether some process holds the lock. If it cannot be told, it is alive: nobody is declared dead by
     /// an error.
-    pub(super) fn is_alive(&self, life: Life) -> bool {
+    pub(super) fn is_alive(&self, liveness: LivenessId) -> bool {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
-        if probe.number != life.0 >> FILE_SHIFT {
+        if probe.number != liveness.0 >> FILE_SHIFT {
             match Probe::open(&self.side, Duration::ZERO) {
-                Ok(newer) if newer.number == life.0 >> FILE_SHIFT => *probe = newer,
+                Ok(newer) if newer.number == liveness.0 >> FILE_SHIFT => *probe = newer,
                 _ => return true,
             }
         }
-        match look(&probe.file, life) {
+        match look(&probe.file, liveness) {
             Ok(Found::Nothing) => false,
-            Ok(Found::Life) | Err(_) => true,
+            Ok(Found::LivenessId) | Err(_) => true,
             Ok(Found::Range) => {
                 self.obstructed.store(true, Ordering::Relaxed);
                 true
@@ -174,7 +175,7 @@ impl Probe {
     }
 }
 
-fn kept_locked(place: &Place, patience: Duration) -> StoreError {
+fn kept_locked(place: &HeldPath, patience: Duration) -> StoreError {
     let limits = lockers::search(patience, None);
     let lock = lockers::locks_on(place.inside(), Kind::Bytes, &limits).into_iter().find(|lock| !lock.shared);
     let who = lock.map_or(Keeper::Unseen, |lock| lock.keeper);
@@ -239,12 +240,12 @@ fn written_number(file: &File) -> std::io::Result<Option<u64>> {
 }
 
 /// What others than this description have on a byte.
-fn look(file: &File, life: Life) -> Result<Found, Errno> {
-    let mut lock = byte(life.0, libc::F_WRLCK);
+fn look(file: &File, liveness: LivenessId) -> Result<Found, Errno> {
+    let mut lock = byte(liveness.0, libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
     Ok(match (i32::from(lock.l_type), lock.l_len) {
         (libc::F_UNLCK, _) => Found::Nothing,
-        (libc::F_RDLCK, 1) => Found::Life,
+        (libc::F_RDLCK, 1) => Found::LivenessId,
         _ => Found::Range,
     })
 }

@@ -12,9 +12,9 @@ use flowlock::{Error, Flowlock, Lost, LostBy, Origin, RunId};
 
 use crate::args::{DateFlags, Global};
 use crate::dates::{self, BadDate, Dates};
-use crate::exit::{self, Failure, Place};
+use crate::exit::{self, Failure, StoreAddress};
 use crate::json;
-use crate::seen::Seen;
+use crate::last_seen::LastSeen;
 use crate::terminal;
 
 /// How long the store is asked before a command gives up, if nothing else is said.
@@ -39,13 +39,13 @@ pub(crate) struct Settings {
 /// An open store. When it is dropped, at the end of the command, it says what the store has to tell and remembers how
 /// far the store has come.
 #[derive(Debug)]
-pub(crate) struct Door {
-    /// The library's door.
+pub(crate) struct Context {
+    /// The library's context.
     pub(crate) flowlock: Flowlock,
     /// What refusals say about it.
-    pub(crate) place: Place,
+    pub(crate) place: StoreAddress,
     /// How far it had come before.
-    pub(crate) seen: Seen,
+    pub(crate) seen: LastSeen,
 }
 
 impl Settings {
@@ -97,24 +97,24 @@ impl Settings {
     }
 
     /// The store's URL and the namespace, as far as they can be told without opening anything.
-    pub(crate) fn place(&self) -> Result<Place, Failure> {
+    pub(crate) fn place(&self) -> Result<StoreAddress, Failure> {
         let store = without_password(&self.config.store()?.value);
-        Ok(Place { store, namespace: self.config.namespace()?.as_str().to_owned() })
+        Ok(StoreAddress { store, namespace: self.config.namespace()?.as_str().to_owned() })
     }
 
     /// Opens the store; if it went back since an earlier command, that is said.
-    pub(crate) fn open(&self) -> Result<Door, Failure> {
+    pub(crate) fn open(&self) -> Result<Context, Failure> {
         self.open_interruptibly(Arc::default())
     }
 
     /// The same; once `interrupted` is set nothing waits for the store any longer.
-    pub(crate) fn open_interruptibly(&self, interrupted: Arc<AtomicBool>) -> Result<Door, Failure> {
-        let door = self.open_at(interrupted)?;
-        door.seen.tell(&door.flowlock);
-        Ok(door)
+    pub(crate) fn open_interruptibly(&self, interrupted: Arc<AtomicBool>) -> Result<Context, Failure> {
+        let context = self.open_at(interrupted)?;
+        context.seen.tell(&context.flowlock);
+        Ok(context)
     }
 
-    fn open_at(&self, interrupted: Arc<AtomicBool>) -> Result<Door, Failure> {
+    fn open_at(&self, interrupted: Arc<AtomicBool>) -> Result<Context, Failure> {
         let builder = Flowlock::builder().store_timeout(STORE_TIMEOUT).commit_wait(COMMIT_WAIT);
         let mut builder = builder.interrupted_by(interrupted);
         if let Some(ci) = build_link() {
@@ -124,9 +124,9 @@ impl Settings {
         match self.config.open(builder) {
             Ok(flowlock) => {
                 let namespace = flowlock.namespace().as_str().to_owned();
-                let place = Place { store: without_password(&flowlock.store().url()), namespace };
-                let seen = Seen::of(self.state.as_deref(), &place);
-                Ok(Door { flowlock, place, seen })
+                let place = StoreAddress { store: without_password(&flowlock.store().url()), namespace };
+                let seen = LastSeen::of(self.state.as_deref(), &place);
+                Ok(Context { flowlock, place, seen })
             }
             Err(error) => Err(match self.place() {
                 Ok(place) => Failure::from(error).at(&place),
@@ -145,7 +145,7 @@ impl Settings {
     }
 }
 
-impl Door {
+impl Context {
     /// Opens the store that `global` and the surroundings name.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
         Settings::read(global)?.open()
@@ -190,7 +190,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for Context {
     fn drop(&mut self) {
         self.flowlock.stop_listening(LAST_MOMENT);
         self.pass_notices_on();

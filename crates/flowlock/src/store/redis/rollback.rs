@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::link::Source;
+use super::client::Source;
 use crate::id::{Attempt, Nonce};
 use crate::name::{Namespace, RunId};
 use crate::store::{Loss, Watermark, Watermarks};
@@ -19,7 +19,7 @@ const MOST_NOTICES: usize = 100;
 
 /// What this process has seen of a store, and has to tell.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct RollbackDetector {
     watermarks: Watermarks,
     commits: Mutex<VecDeque<Commit>>,
     /// Where the last answer came from, and how many takeovers it counted.
@@ -45,7 +45,7 @@ impl Commit {
     }
 }
 
-impl Watch {
+impl RollbackDetector {
     pub(super) fn newest(&self, namespace: &Namespace) -> Option<Watermark> {
         self.watermarks.newest(namespace)
     }
@@ -105,8 +105,8 @@ impl Watch {
     /// Whether another server may have taken over since the last answer, by its own count or because it answers on another
     /// connection: what was recorded just before may be lost, even if others have moved the namespace on past the last state
     /// that was seen here.
-    pub(super) fn took_over(&self, namespace: &Namespace, from: Source, reign: Option<i64>) -> bool {
-        let now = (from, reign);
+    pub(super) fn took_over(&self, namespace: &Namespace, from: Source, takeovers: Option<i64>) -> bool {
+        let now = (from, takeovers);
         let known = lock(&self.sources).insert(namespace.clone(), now.clone());
         known.is_some_and(|known| known != now)
     }

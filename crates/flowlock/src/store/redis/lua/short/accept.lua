@@ -4,15 +4,15 @@
 --
 -- ARGV, as in step.lua: run id, nonce, client, life, origin
 
-if ordinary and OP == 'claim' then
+if ordinary and OP == 'accept' then
   local call, argv = redis.call, ARGV
   local field, client, may = 'n' .. argv[5] .. argv[4], argv[6], redis.acl_check_cmd
   local found = call('HMGET', HASH, 'm', field)
   local attempt = found[1] and found[2]
-  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch
+  local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch
   local ticket, letter, token, deadline, lease, most
   if attempt and #attempt > 16 then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, reign, epoch = struct.unpack(META, found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, found[1])
     ticket, letter, token, deadline, lease, most = struct.unpack(RUN_HEAD, attempt)
   end
   local ends = letter and now + (most < 0 and lease or math.min(lease, most))
@@ -48,9 +48,9 @@ if ordinary and OP == 'claim' then
     call('ZREM', INDEX, mine .. ticket)
     call('HSET', HASH, 'm',
       struct.pack(META, SCHEMA, sequence + 1, math.min(next_due, silent_at, ends), waiting - 1, 0, next_expiry,
-        next_forget, reign, epoch, wall),
+        next_forget, takeovers, epoch, wall),
       field, struct.pack(RUN_HEAD, ticket, 'R', token, ends, lease, most, now, wall, 0))
-    told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, reign, 'r', token, ends - now)
+    told[1] = struct.pack(BRIEF_RUNNING, epoch, sequence + 1, now, takeovers, 'r', token, ends - now)
     return told[2] and told or told[1]
   end
 end

@@ -1,10 +1,10 @@
-//! One shared connection, used by all threads at once without a thread of its own: the caller who has the
-//! line sends for all who wait.
+//! One shared connection, used by all threads at once without a thread of its own: one caller leads, and sends for
+//! all who wait.
 //!
 //! Nobody hangs: who waits leaves at its own deadline, and who leads does nothing that goes on after its own.
-//! Who leaves the lead, by a panic too, hands it to the first in the queue.
+//! Who leaves the lead, by a panic too, hands it to the first who waits.
 
-mod lead;
+mod leader;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 
 use redis::Value;
 
-use self::lead::Lead;
+use self::leader::Leader;
+use super::connection::Connection;
 use super::dial::{Dialler, Part};
 use super::failure::{self, Failure, Trouble};
 use super::patience::Wait;
 use super::resp::SHORT;
 use super::url::Address;
-use super::wire::Wire;
 use crate::store::Limits;
 use crate::sync::lock;
 
@@ -58,7 +58,7 @@ static NEWEST: AtomicU64 = AtomicU64::new(0);
 
 /// A shared connection to one server.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Pipeline {
     dialler: Arc<Dialler>,
     address: Address,
     part: Part,
@@ -66,40 +66,40 @@ pub(super) struct Line {
     patience: Duration,
     /// The number of its connection, among all of this process.
     dials: AtomicU64,
-    place: Mutex<Place>,
+    queue: Mutex<Queue>,
     #[cfg(test)]
     writes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Place {
-    wire: Option<Box<Wire>>,
+struct Queue {
+    connection: Option<Box<Connection>>,
     /// Whether somebody leads. If nobody does, the queue is empty.
     led: bool,
-    queue: VecDeque<Arc<Waiter>>,
+    callers: VecDeque<Arc<Caller>>,
 }
 
 /// A caller who found the line taken.
 #[derive(Debug)]
-struct Waiter {
+struct Caller {
     job: Job,
     limits: Limits,
-    fate: Mutex<Fate>,
+    state: Mutex<CallerState>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-enum Fate {
+enum CallerState {
     Queued,
     /// It may be with the server.
     Sent,
     Done(Result<Replies, Failure>),
     /// The line is this caller's now.
-    Lead,
+    Leader,
     Taken,
 }
 
-impl Line {
+impl Pipeline {
     pub(super) fn new(dialler: Arc<Dialler>, address: Address, part: Part, patience: Duration) -> Self {
         Self {
             dialler,
@@ -107,7 +107,7 @@ impl Line {
             part,
             patience,
             dials: AtomicU64::new(0),
-            place: Mutex::default(),
+            queue: Mutex::default(),
             #[cfg(test)]
             writes: 0.into(),
         }
@@ -118,7 +118,7 @@ impl Line {
     }
 
     /// The number of its newest connection, 0 before the first: the same number means the same connection, also if another
-    /// line to the server has taken the place of this one.
+    /// line to the server has taken the queue of this one.
     pub(super) fn dials(&self) -> u64 {
         self.dials.load(Ordering::Relaxed)
     }
@@ -130,59 +130,59 @@ impl Line {
 
     /// Sends a job and waits for its replies.
     pub(super) fn ask(&self, job: Job, limits: &Limits) -> Result<Replies, Failure> {
-        let mut place = lock(&self.place);
-        if place.led {
-            let (limits, fate) = (limits.clone(), Mutex::new(Fate::Queued));
-            let waiter = Arc::new(Waiter { job, limits, fate, changed: Condvar::new() });
-            place.queue.push_back(waiter.clone());
-            drop(place);
-            return self.wait(&waiter);
+        let mut queue = lock(&self.queue);
+        if queue.led {
+            let (limits, state) = (limits.clone(), Mutex::new(CallerState::Queued));
+            let caller = Arc::new(Caller { job, limits, state, changed: Condvar::new() });
+            queue.callers.push_back(caller.clone());
+            drop(queue);
+            return self.wait(&caller);
         }
-        place.led = true;
-        let wire = place.wire.take();
-        drop(place);
-        Lead::new(self, wire).carry(&job, limits)
+        queue.led = true;
+        let connection = queue.connection.take();
+        drop(queue);
+        Leader::new(self, connection).carry(&job, limits)
     }
 
-    fn wait(&self, waiter: &Arc<Waiter>) -> Result<Replies, Failure> {
-        let mut wait = Wait::new(&waiter.limits);
-        let mut fate = lock(&waiter.fate);
+    fn wait(&self, caller: &Arc<Caller>) -> Result<Replies, Failure> {
+        let mut wait = Wait::new(&caller.limits);
+        let mut state = lock(&caller.state);
         let over = loop {
-            if !matches!(*fate, Fate::Queued | Fate::Sent) {
+            if !matches!(*state, CallerState::Queued | CallerState::Sent) {
                 break io::ErrorKind::TimedOut.into();
             }
             match wait.slice() {
                 Ok(slice) => {
-                    let looked = waiter.changed.wait_timeout(fate, slice);
-                    fate = looked.unwrap_or_else(PoisonError::into_inner).0;
+                    let looked = caller.changed.wait_timeout(state, slice);
+                    state = looked.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 Err(over) => break over,
             }
         };
-        if matches!(*fate, Fate::Queued) {
-            drop(fate);
-            let mut place = lock(&self.place);
-            if let Some(at) = place.queue.iter().position(|other| Arc::ptr_eq(other, waiter)) {
-                place.queue.remove(at);
+        if matches!(*state, CallerState::Queued) {
+            drop(state);
+            let mut queue = lock(&self.queue);
+            if let Some(at) = queue.callers.iter().position(|other| Arc::ptr_eq(other, caller)) {
+                queue.callers.remove(at);
                 return Err(failure::not_served(&self.address, &over));
             }
             // Somebody has just taken it out of the queue: what was decided stands by now.
-            drop(place);
-            fate = lock(&waiter.fate);
+            drop(queue);
+            state = lock(&caller.state);
         }
-        match std::mem::replace(&mut *fate, Fate::Taken) {
-            Fate::Done(replies) => replies,
-            Fate::Lead => {
-                drop(fate);
-                let wire = lock(&self.place).wire.take();
-                Lead::new(self, wire).carry(&waiter.job, &waiter.limits)
+        match std::mem::replace(&mut *state, CallerState::Taken) {
+            CallerState::Done(replies) => replies,
+            CallerState::Leader => {
+                drop(state);
+                let connection = lock(&self.queue).connection.take();
+                Leader::new(self, connection).carry(&caller.job, &caller.limits)
             }
             _ => Err(failure::unanswered(&self.address, &Trouble::Io(over))),
         }
     }
 
     /// A connection of its own, for who listens.
-    pub(super) fn dial(&self, limits: &Limits) -> Result<Wire, Failure> {
+    pub(super) fn dial(&self, limits: &Limits) -> Result<Connection, Failure> {
         let limits = limits.clone().no_later_than(crate::world::later(Instant::now(), self.patience));
         self.dialler.dial(&self.address, self.part, &limits)
     }
@@ -194,13 +194,13 @@ impl Job {
     }
 }
 
-impl Waiter {
+impl Caller {
     fn finish(&self, replies: Result<Replies, Failure>) {
-        self.decide(Fate::Done(replies));
+        self.decide(CallerState::Done(replies));
     }
 
-    fn decide(&self, fate: Fate) {
-        *lock(&self.fate) = fate;
+    fn decide(&self, state: CallerState) {
+        *lock(&self.state) = state;
         self.changed.notify_one();
     }
 }

@@ -10,7 +10,7 @@ use crate::times::short;
 
 /// How the wait is told.
 #[derive(Debug)]
-pub(crate) enum Talk {
+pub(crate) enum WaitProgress {
     /// Not at all; the refusal, if it comes to that, says everything.
     Silent,
     /// One line, rewritten in place.
@@ -26,7 +26,7 @@ pub(crate) struct Log {
     reminders: u32,
 }
 
-impl Talk {
+impl WaitProgress {
     /// By what standard error is and where this runs.
     pub(crate) fn for_wait(global: &Global, screen: Screen) -> Self {
         let build =

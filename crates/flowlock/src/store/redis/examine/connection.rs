@@ -5,7 +5,7 @@ use crate::store::redis::local::{self, Found};
 use crate::store::redis::url::{Address, Options};
 
 pub(super) fn encryption(examined: &Examined<'_>) -> Finding {
-    let options = examined.store.link.options();
+    let options = examined.store.client.options();
     if let Some(files) = &options.tls {
         let whom =
             if files.authority.is_some() { "the authority in ca=" } else { "this machine's authorities" };
@@ -45,7 +45,7 @@ pub(super) fn socket(examined: &Examined<'_>) -> Option<Finding> {
 }
 
 pub(super) fn user(examined: &Examined<'_>) -> Finding {
-    let options = examined.store.link.options();
+    let options = examined.store.client.options();
     match (&options.user, has_password(options)) {
         (Some(user), _) => Finding::good("user", crate::text::escape(user)),
         (None, true) => Finding::good("user", "the default user, with a password"),

@@ -1,6 +1,7 @@
 //! The store's file, when it is not what it should be: another program's, a newer one's, damaged, moved away.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use flowlock_testkit::{Call, Cli, Fault, Gate, PATIENCE, sql, until};
@@ -113,6 +114,23 @@ fn a_damaged_store_works_or_says_so_and_never_becomes_another_store() {
     }
     eprintln!("{refused} refusals");
     assert!(refused > 0, "no damage was noticed");
+}
+
+#[test]
+fn a_file_that_was_made_far_too_long_is_named_and_costs_doctor_no_memory() {
+    let cli = cli();
+    cli.run(run("-o a", "true")).code(0);
+    sql(cli.store(), "pragma wal_checkpoint(truncate)");
+    let pages = 0xFFFF_FFF0_u32;
+    let file = fs::File::options().write(true).open(cli.store()).unwrap();
+    // Where a file says how many pages it has. Next to nothing of it is on disk.
+    file.write_all_at(&pages.to_be_bytes(), 28).unwrap();
+    file.set_len(u64::from(pages) * 4096).unwrap();
+    // Marking each page would take half a GiB.
+    let script = format!("ulimit -v 400000; exec {} doctor", env!("CARGO_BIN_EXE_flowlock"));
+    let doctor = cli.with_program("/bin/sh").run(["-c", &script]);
+    doctor.code(1);
+    assert!(doctor.out().contains("it has 4294967280 pages"), "{doctor:#?}");
 }
 
 /// A run that holds `a`, whose store is moved away; then its command ends well.

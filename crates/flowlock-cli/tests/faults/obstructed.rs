@@ -254,6 +254,19 @@ fn a_signal_is_the_reason_also_if_the_store_is_the_first_to_say_so() {
     assert!(result.contains(r#""outcome":"cancelled""#), "{result}");
 }
 
+#[test]
+fn doctor_asks_a_store_with_a_locked_queue_for_as_long_as_any_command_does() {
+    let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+    let _still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    let doctor = cli.run(["doctor"]);
+    doctor.code(1);
+    let named = format!("process {} keeps it", std::process::id());
+    let told: Vec<_> = doctor.out().lines().filter(|line| line.contains("no turn to write")).collect();
+    assert!(!told.is_empty(), "{doctor:#?}");
+    assert!(told.iter().all(|line| line.contains("within 1 s") && line.contains(&named)), "{doctor:#?}");
+}
+
 /// Whether a process has a thread in the writers' queue.
 fn queues(pid: nix::unistd::Pid) -> bool {
     has(pid, "flowlock-turn")

@@ -19,7 +19,7 @@ pub(super) fn examine(context: &Context) -> Vec<FindingJson> {
     let mut findings = Vec::new();
     if let Some(path) = context.flowlock.store().url().strip_prefix("sqlite:").map(Path::new) {
         findings.extend(files(path));
-        findings.extend(content(path));
+        findings.extend(content(path, context.flowlock.store_timeout()));
     }
     findings.push(FindingJson::good("SQLite", SqliteStore::sqlite_version()));
     findings
@@ -110,8 +110,8 @@ fn file_system(directory: &Path) -> FindingJson {
 }
 
 /// What is in the file and beside it.
-fn content(path: &Path) -> Vec<FindingJson> {
-    let store = match SqliteStore::open(path, Duration::from_secs(30)) {
+fn content(path: &Path, store_timeout: Duration) -> Vec<FindingJson> {
+    let store = match SqliteStore::open(path, store_timeout) {
         Ok(store) => store,
         Err(error) => return vec![FindingJson::bad("content", error.to_string())],
     };

@@ -48,8 +48,8 @@ pub(crate) struct Watched<'a> {
     policy: Policy,
     lost: PipeReader,
     deadline: Cell<Duration>,
-    /// Its deadline was let pass, because the store could not be asked.
-    spared: Cell<bool>,
+    /// The deadline about which something was done, and told.
+    decided: Cell<Option<(Duration, Verdict)>>,
 }
 
 /// Two readings of a deadline that differ by less are one deadline: two clocks were read for each.
@@ -65,7 +65,7 @@ impl<'a> Watched<'a> {
             grant.insist();
         }
         let deadline = Cell::new(boot_clock() + grant.time_left());
-        Ok(Self { grant, store, policy, lost, deadline, spared: Cell::new(false) })
+        Ok(Self { grant, store, policy, lost, deadline, decided: Cell::new(None) })
     }
 
     /// Runs one process to its end.
@@ -86,6 +86,11 @@ impl<'a> Watched<'a> {
             .map_err(|error| Unfinished::Broken(Failure::internal("watch the command", &error)))
     }
 
+    /// Whether the deadline was let pass, because the store could not be asked.
+    fn is_let_pass(&self) -> bool {
+        self.decided.get().is_some_and(|(_, verdict)| verdict == Verdict::Spare)
+    }
+
     /// Whether the deadline was, or will be, the end of `--max-runtime`.
     fn ran_too_long(&self) -> bool {
         self.policy.last_end.is_some_and(|end| self.deadline.get() + STILL_THE_SAME >= end)
@@ -101,10 +106,10 @@ impl Claims for Watched<'_> {
         let deadline = self.policy.last_end.map_or(deadline, |end| deadline.min(end));
         if !left.is_zero() && deadline.abs_diff(self.deadline.get()) > STILL_THE_SAME {
             self.deadline.set(deadline);
-            self.spared.set(false);
+            self.decided.set(None);
         }
         // The lease that was let pass is over; how long the run may be is decided all the same.
-        if let Some(end) = self.policy.last_end.filter(|_| self.spared.get() && left.is_zero()) {
+        if let Some(end) = self.policy.last_end.filter(|_| self.is_let_pass() && left.is_zero()) {
             self.deadline.set(end.max(self.deadline.get()));
         }
         Some(self.deadline.get())
@@ -127,6 +132,12 @@ impl Claims for Watched<'_> {
     }
 
     fn on_deadline(&mut self) -> Verdict {
+        // The end of a lease that was seen coming is no second trouble.
+        if let Some((deadline, verdict)) = self.decided.get()
+            && deadline == self.deadline.get()
+        {
+            return verdict;
+        }
         let run = self.grant.run_id();
         let (reason, verdict) = if self.ran_too_long() {
             ("ran as long as --max-runtime lets it".to_owned(), Verdict::Kill)
@@ -135,7 +146,7 @@ impl Claims for Watched<'_> {
             (format!("could not renew its lease in time{trouble}"), verdict(self.policy.on_unreachable))
         };
         terminal::say(&format!("{run} {reason}; {}", what_follows(verdict)));
-        self.spared.set(verdict == Verdict::Spare);
+        self.decided.set(Some((self.deadline.get(), verdict)));
         verdict
     }
 

@@ -116,6 +116,27 @@ fn took(begun: Instant, least: f64, most: f64) {
     assert!((least..most).contains(&took), "{took} s");
 }
 
+/// The lease ends at the moment of the KILL: either is noticed first, hence many.
+#[test]
+fn a_command_that_goes_on_until_it_is_killed_is_told_once_that_its_lease_ends() {
+    let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "1s");
+    let stubborn = |n: usize| {
+        let lock = format!("l{n}");
+        let line = ["run", "-l", &lock, "--duration", "3s", "--kill-after", "1s", "--", "sh", "-c"];
+        let job = cli.start([&line[..], &["trap '' TERM; echo ready; exec sleep 1000"]].concat());
+        job.says("ready\n");
+        job
+    };
+    let jobs: Vec<_> = (0..16).map(stubborn).collect();
+    cli.server().stop();
+    let ended: Vec<_> = jobs.into_iter().map(Job::wait).collect();
+    cli.server().cont();
+    for ended in ended {
+        ended.code(79);
+        assert_eq!(ended.err().matches("could not renew its lease in time").count(), 1, "{ended:#?}");
+    }
+}
+
 #[test]
 fn a_command_is_ended_before_its_lease_is_over_if_the_server_hangs() {
     let cli = cli();

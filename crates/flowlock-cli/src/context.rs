@@ -40,7 +40,7 @@ pub(crate) struct Settings {
 /// far the store has come.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// The library's context.
+    /// The library's handle on the store.
     pub(crate) flowlock: Flowlock,
     /// What refusals say about it.
     pub(crate) place: StoreAddress,

@@ -41,10 +41,11 @@ impl Finished {
         self
     }
 
-    /// Asserts the whole of standard error.
+    /// Asserts the whole of standard error, but for what is said of a store that takes more than a second to answer. On a
+    /// machine with much to do any store does, and then it is true. The tests of that line look for it by itself.
     #[track_caller]
     pub fn stderr(&self, expected: &str) -> &Self {
-        assert_eq!(self.stderr, expected, "stderr of {self:#?}");
+        assert_eq!(without_slow_store(&self.stderr), expected, "stderr of {self:#?}");
         self
     }
 
@@ -75,6 +76,11 @@ impl Finished {
     pub fn status(&self) -> ExitStatus {
         self.status
     }
+}
+
+fn without_slow_store(text: &str) -> String {
+    const SAID: &str = "flowlock: the store does not answer; it is tried for ";
+    text.split_inclusive('\n').filter(|line| !line.starts_with(SAID)).collect()
 }
 
 /// What differs from test to test in what processes say.

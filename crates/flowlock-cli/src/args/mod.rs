@@ -18,10 +18,10 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "NS", value_parser = values::text(), help_heading = "Store")]
     pub(crate) namespace: Option<String>,
     /// Say only what went wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "WaitProgress")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Reporting")]
     pub(crate) quiet: bool,
     /// Say more: log lines while waiting; twice, the library's log
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "WaitProgress")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Reporting")]
     pub(crate) verbose: u8,
 }
 

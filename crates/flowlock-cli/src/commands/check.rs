@@ -30,7 +30,7 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) dates: DateFlags,
     /// Print JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 

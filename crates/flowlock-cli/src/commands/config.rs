@@ -27,7 +27,7 @@ enum Subcommands {
         #[arg(long)]
         origin: bool,
         /// Print JSON
-        #[arg(long, help_heading = "WaitProgress")]
+        #[arg(long, help_heading = "Reporting")]
         json: bool,
     },
 }

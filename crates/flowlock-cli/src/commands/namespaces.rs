@@ -41,7 +41,7 @@ enum Subcommands {
 #[derive(Debug, Args)]
 struct ListArgs {
     /// Print JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     json: bool,
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct OneRunArgs {
     #[arg(value_name = "RUN", value_parser = values::text())]
     pub(crate) run: String,
     /// Print the outcome as JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "TEXT", value_parser = values::text())]
     pub(crate) note: Option<String>,
     /// Print the outcome as JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "RUN", env = "FLOWLOCK_RUN_ID", hide_env_values = true, value_parser = values::text())]
     pub(crate) run: String,
     /// Print the outcome as JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 

@@ -50,7 +50,7 @@ struct ListArgs {
     #[arg(value_name = "PATTERN", value_parser = values::text())]
     pattern: Option<String>,
     /// Print JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     json: bool,
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct StartArgs {
     #[command(flatten)]
     pub(crate) dates: DateFlags,
     /// Print JSON instead of the bare run id
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// Print JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 

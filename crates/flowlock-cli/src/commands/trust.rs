@@ -26,7 +26,7 @@ pub(crate) struct TrustArgs {
     #[arg(long)]
     pub(crate) list: bool,
     /// Print the list as JSON
-    #[arg(long, requires = "list", help_heading = "WaitProgress")]
+    #[arg(long, requires = "list", help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct WhyArgs {
     #[arg(value_name = "X", value_parser = values::text())]
     pub(crate) what: Option<String>,
     /// Print JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 

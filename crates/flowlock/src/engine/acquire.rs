@@ -218,7 +218,7 @@ impl<T: Tables> Engine<'_, T> {
             self.meta.waiting += 1;
             self.tables.add_of_client(holder.client, run.ticket)?;
         }
-        let liveness = if unaccepted { holder.liveness } else { self.life_beside(run, holder) };
+        let liveness = if unaccepted { holder.liveness } else { self.liveness_beside(run, holder) };
         run.holder = Holder { liveness, ..holder.clone() };
         self.hear(holder.client)?;
         self.save(run)
@@ -226,7 +226,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// The liveness lock of a running run that another process continues. Where the one before may still work, the end of
     /// neither ends the run: its lease does.
-    fn life_beside(&self, run: &Run, comer: &Holder) -> Option<LivenessId> {
+    fn liveness_beside(&self, run: &Run, comer: &Holder) -> Option<LivenessId> {
         let before = run.holder.liveness?;
         let replaces = comer.liveness == Some(before) || !self.world.is_alive(before);
         comer.liveness.filter(|_| replaces)

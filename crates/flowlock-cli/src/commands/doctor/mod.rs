@@ -34,7 +34,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     pub(crate) accept_restore: bool,
     /// Print JSON
-    #[arg(long, help_heading = "WaitProgress")]
+    #[arg(long, help_heading = "Reporting")]
     pub(crate) json: bool,
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct RunArgs {
     #[arg(long, help_heading = "Command")]
     pub(crate) close: bool,
     /// Write what happened to FILE, as JSON
-    #[arg(long, value_name = "FILE", help_heading = "WaitProgress")]
+    #[arg(long, value_name = "FILE", help_heading = "Reporting")]
     pub(crate) json_result: Option<PathBuf>,
     /// The command and its arguments, executed without a shell
     #[arg(required = true, trailing_var_arg = true, help_heading = "Command", value_name = "COMMAND", value_parser = clap::value_parser!(OsString))]

@@ -102,7 +102,7 @@ impl Inboxes {
                     .try_for_each(|socket| socket.set_nonblocking(true))?;
                 Ok((Arc::new(interrupter), far_end))
             })
-            .map_err(|error| at_path("make a interrupter for", place.path(), error))?;
+            .map_err(|error| at_path("make an interrupter for", place.path(), error))?;
         Ok(SocketInbox { socket, interrupter, far_end, directory, client, identity, room: queue_length() })
     }
 }

@@ -33,7 +33,7 @@
 -- lapsed holders, and those who may not overwrite it; slots aside. Without any, and without deadlines that are due, a
 -- request and a commit take the short way whatever goes on elsewhere.
 --
--- A run's row is a letter; its id, nonce, client, life and origin, each ended by NUL; and all that is known of it
+-- A run's row is a letter; its id, nonce, client, liveness and origin, each ended by NUL; and all that is known of it
 -- besides. The letter is Q for one that is queued, A for one that awaits input, both while their process is heard, and
 -- - for anything else but those of H: they hold their claims, or did until a short commit. What changes of such a run
 -- stands with its attempt, behind the ticket, in a head (RUN_HEAD, with the ticket) that the short ways write alone,

@@ -133,7 +133,7 @@ impl<'l> Leader<'l> {
         bytes
     }
 
-    /// Tells all who were taken from the callers.
+    /// Tells all who were taken from the queue.
     fn fail(&mut self, failure: &Failure) {
         let halves = self.halves.drain(..).map(|(caller, _)| caller);
         self.sent.drain(..).chain(halves).for_each(|caller| caller.finish(Err(failure.clone())));

@@ -101,10 +101,10 @@ fn walk(path: &Path) -> io::Result<File> {
     one_of_a_kind(at)
 }
 
-fn is_a_link(client: &Path, target: &std::ffi::OsStr) -> io::Error {
+fn is_a_link(link: &Path, target: &std::ffi::OsStr) -> io::Error {
     refusal(format!(
-        "{} is a symbolic link to {}, and a relative path in a project's file leads through no client, for the next pull may point it at any file of yours; put the file itself there, or write the whole path of the one that you mean",
-        shown(client),
+        "{} is a symbolic link to {}, and a relative path in a project's file leads through no link, for the next pull may point it at any file of yours; put the file itself there, or write the whole path of the one that you mean",
+        shown(link),
         crate::text::escape(&target.display().to_string())
     ))
 }
@@ -145,12 +145,12 @@ mod tests {
         std::fs::write(project.join("deep/pw"), "theirs").unwrap();
         let marked = |below: &str| PathBuf::from(format!("{}/./{below}", project.display()));
         assert_eq!(read(&marked("deep/pw"), 100).unwrap(), b"theirs");
-        for (client, target, path) in
+        for (link, target, path) in
             [("pw", "../secret", "pw"), ("way", "..", "way/secret"), ("in", "deep", "in/pw")]
         {
-            symlink(target, project.join(client)).unwrap();
+            symlink(target, project.join(link)).unwrap();
             let refused = said(&marked(path));
-            let shown = project.join(client).display().to_string();
+            let shown = project.join(link).display().to_string();
             assert!(
                 refused.starts_with(&format!("{shown} is a symbolic link to {target}, and")),
                 "{refused}"

@@ -1,6 +1,6 @@
 -- Arriving: a request becomes a grant, a waiting run, or a refusal; and comes back.
 
--- A request is: id, nonce, spec (as it came), client, life, origin, patience, latest (arrival, in milliseconds).
+-- A request is: id, nonce, spec (as it came), client, liveness, origin, patience, latest (arrival, in milliseconds).
 function F.acquire(request)
   local known = call('HMGET', HASH, 'n' .. request.nonce .. request.id, 'i' .. request.id)
   local latest = known[2]
@@ -165,7 +165,7 @@ function F.hear_of_unlock(run, holder)
   return { 'ended', 'lost(broken)', false }
 end
 
--- A holder is: client, life, origin.
+-- A holder is: client, liveness, origin.
 function F.is_held_by(run, holder)
   return run.client == holder.client and run.liveness == holder.liveness and run.origin == holder.origin
 end
@@ -184,7 +184,7 @@ function F.adopt(run, holder)
     F.add_of_client(run)
   end
   if not unaccepted then
-    liveness = F.life_beside(run, liveness)
+    liveness = F.liveness_beside(run, liveness)
   end
   run.client, run.liveness, run.origin = client, liveness, holder.origin
   F.hear(client)
@@ -193,7 +193,7 @@ end
 
 -- The liveness lock of a running run that another process continues. Where the one before may still work, the end of
 -- neither ends the run: its lease does.
-function F.life_beside(run, liveness)
+function F.liveness_beside(run, liveness)
   local before = run.liveness
   return before and (before == liveness or is_dead and is_dead(before)) and liveness or nil
 end

@@ -1,6 +1,6 @@
 -- The script of a request.
 --
--- ARGV: run id, nonce, what it asks for, client, life, origin, patience, latest arrival (milliseconds)
+-- ARGV: run id, nonce, what it asks for, client, liveness, origin, patience, latest arrival (milliseconds)
 
 local refused = F.begin_step(ARGV[7])
 if refused then

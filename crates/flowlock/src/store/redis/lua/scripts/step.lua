@@ -14,8 +14,8 @@ local function note_from(text)
   return byte(text) == NOTE_CODE and sub(text, 2) or nil
 end
 
--- No life is the empty text.
-local function life_from(text)
+-- No liveness lock is the empty text.
+local function liveness_from(text)
   return text ~= '' and text or nil
 end
 
@@ -38,7 +38,7 @@ local function act()
     return answers
   elseif OP == 'accept' then
     return F.accept({
-      id = ARGV[4], nonce = ARGV[5], client = ARGV[6], liveness = life_from(ARGV[7]), origin = ARGV[8],
+      id = ARGV[4], nonce = ARGV[5], client = ARGV[6], liveness = liveness_from(ARGV[7]), origin = ARGV[8],
     })
   elseif OP == 'fail' then
     act_as(6)

@@ -2,7 +2,7 @@
 -- nothing is due or left over. What this writes, the engine below would write in the same way; whatever is out of the
 -- ordinary is left to it, before anything is written.
 --
--- ARGV, as in step.lua: run id, nonce, client, life, origin
+-- ARGV, as in step.lua: run id, nonce, client, liveness, origin
 
 if ordinary and OP == 'accept' then
   local call, argv = redis.call, ARGV

@@ -6,6 +6,7 @@ mod page;
 mod rust;
 mod server;
 mod session;
+mod wrap;
 
 use std::fs;
 use std::mem;
@@ -44,6 +45,7 @@ pub(crate) fn check(bin: &Path) -> Result<(), Failure> {
 
 fn complaints_about(path: &Path, text: &str, page: &Page, bin: &Path) -> Result<Vec<String>, Failure> {
     let mut complaints = links::dead(&repo::root(), path, text);
+    complaints.extend(wrap::too_wide(path, text));
     if page.examples().next().is_none() {
         return Ok(complaints);
     }

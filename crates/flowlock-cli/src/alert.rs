@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use flowlock::store::{Reach, reach_of};
 use flowlock::{Blocked, Flowlock, RunId};
 
 use crate::exit;
@@ -53,7 +54,7 @@ impl SlowStore {
     /// it all.
     pub(crate) fn watch(store: &str, tried: Duration) -> Self {
         let (answered, over) = mpsc::channel::<()>();
-        let slow = if store.starts_with("sqlite:") { SLOW_FILE } else { SLOW };
+        let slow = if reach_of(store) == Reach::Hosts { SLOW } else { SLOW_FILE };
         let left = tried.saturating_sub(slow).as_secs();
         if left == 0 {
             return Self::unwatched();

@@ -6,8 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use flowlock::config::{Config, Surroundings};
-use flowlock::store::redis::RedisStore;
-use flowlock::store::{StoreErrorKind, without_password};
+use flowlock::store::{Reach, StoreErrorKind, has_password, without_password};
 use flowlock::{Error, Flowlock, Lost, LostBy, Origin, RunId};
 
 use crate::args::{DateFlags, Global};
@@ -60,7 +59,7 @@ impl Settings {
         let config = Config::read(&surroundings)?;
         // Said to the quiet too: with another setting than the one that was written, a job does something else.
         config.warnings.iter().for_each(|warning| terminal::say(warning));
-        if !global.quiet && global.store.as_deref().is_some_and(RedisStore::has_password_in) {
+        if !global.quiet && global.store.as_deref().is_some_and(has_password) {
             terminal::say(PASSWORD_IN_ARGUMENT);
         }
         Ok(Self { config, state: surroundings.state_directory()? })
@@ -125,7 +124,8 @@ impl Settings {
             Ok(flowlock) => {
                 let namespace = flowlock.namespace().as_str().to_owned();
                 let place = StoreAddress { store: without_password(&flowlock.store().url()), namespace };
-                let seen = LastSeen::of(self.state.as_deref(), &place);
+                let state = self.state.as_deref().filter(|_| flowlock.store().reach() != Reach::Process);
+                let seen = LastSeen::of(state, &place);
                 Ok(Context { flowlock, place, seen })
             }
             Err(error) => Err(match self.place() {

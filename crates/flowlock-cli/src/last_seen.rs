@@ -67,9 +67,9 @@ pub(crate) struct LastSeen {
 }
 
 impl LastSeen {
-    /// Reads what is kept below `state` about a place.
+    /// Reads what is kept below `state` about a place; nothing is kept without one.
     pub(crate) fn of(state: Option<&Path>, place: &StoreAddress) -> Self {
-        let path = state.filter(|_| place.store != "memory:").map(|state| file(state, place));
+        let path = state.map(|state| file(state, place));
         let mut seen =
             Self { place: place.clone(), path, kept: None, old: true, is_accepted: false, boot: boot() };
         if let Some(path) = &seen.path {

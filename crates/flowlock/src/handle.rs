@@ -11,7 +11,7 @@ use crate::origin::{Holder, Origin};
 use crate::run::State;
 use crate::step::{Answer, Cancelled, Step};
 use crate::store::limits::{FIRST_PAUSE, LONGEST_PAUSE};
-use crate::store::{Limits, LivenessLock, Page, Store, StoreError, View};
+use crate::store::{Limits, LivenessLock, Page, Reach, Store, StoreError, View};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
@@ -42,7 +42,7 @@ impl StoreHandle {
         // Two stores in memory have the same URL.
         let is_same_store = || {
             Arc::ptr_eq(&self.store, &other.store)
-                || self.store.url() != "memory:" && self.store.url() == other.store.url()
+                || self.store.reach() != Reach::Process && self.store.url() == other.store.url()
         };
         self.namespace == other.namespace && is_same_store()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub(crate) use self::rows::Rows;
 use super::signal::{Raised, Signal, SignalInbox};
-use super::{Epoch, Inbox, LivenessLock, Loss, Page, Store, StoreError, View, Watermark, Watermarks};
+use super::{Epoch, Inbox, LivenessLock, Loss, Page, Reach, Store, StoreError, View, Watermark, Watermarks};
 use crate::bounds::Bounds;
 use crate::engine::{self, tables::Tables as _};
 use crate::id::ClientId;
@@ -72,6 +72,10 @@ impl MemoryStore {
 impl Store for MemoryStore {
     fn url(&self) -> String {
         "memory:".into()
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Process
     }
 
     fn clock_ms(&self, _: &Namespace) -> Result<i64, StoreError> {

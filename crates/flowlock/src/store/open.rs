@@ -7,7 +7,7 @@ use std::time::Duration;
 #[cfg(feature = "redis")]
 use super::limits::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::memory::MemoryStore;
-use super::{Limits, Store};
+use super::{Limits, Reach, Store};
 use crate::error::Error;
 
 /// Opens the store; `timeout` is for each attempt of its steps, the limits are for this call.
@@ -19,6 +19,15 @@ pub(crate) fn open(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<
             open_server(url, timeout, limits)
         }
         _ => Err(bad_url(url, "use sqlite:PATH, redis://HOST:PORT/DB or memory:")),
+    }
+}
+
+/// Which processes could use the store that a URL names: what its [`reach`](Store::reach) will be once it is open.
+pub fn reach_of(url: &str) -> Reach {
+    match url.split_once(':') {
+        Some(("memory", "")) => Reach::Process,
+        Some(("sqlite", _)) => Reach::Host,
+        _ => Reach::Hosts,
     }
 }
 

@@ -47,6 +47,21 @@ pub fn without_password(url: &str) -> String {
     }
 }
 
+/// Whether a store's URL has a password in it: in an argument, all can see it who see the arguments of a process.
+///
+/// ```
+/// use flowlock::store::has_password;
+///
+/// assert!(has_password("redis://me:secret@host/1"));
+/// assert!(!has_password("redis://me@host/1?password_file=/etc/flowlock/password"));
+/// ```
+pub fn has_password(url: &str) -> bool {
+    #[cfg(feature = "redis")]
+    return super::redis::url::has_password(url);
+    #[cfg(not(feature = "redis"))]
+    return without_password(url) != url;
+}
+
 /// What somebody wrote where something else belongs, as it may be shown: a store's URL among that loses its password.
 ///
 /// ```

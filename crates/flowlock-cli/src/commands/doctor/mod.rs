@@ -1,14 +1,16 @@
 //! `flowlock doctor`: the store and this machine, examined; and the shared store, prepared.
 
-mod embedded;
-mod redis;
+mod clock;
+mod shared;
 
 use std::time::Duration;
 
 use clap::Args;
 use flowlock::Namespace;
 use flowlock::config::{Config, Source, Surroundings};
-use flowlock::store::{Loss, NamespaceSeen, View, Watermark, without_password};
+use flowlock::store::{
+    Finding, Limits, Loss, NamespaceSeen, Reach, Seen, StoreError, View, Watermark, without_password,
+};
 use serde::Serialize;
 
 use crate::args::{Global, values};
@@ -42,34 +44,18 @@ pub(crate) struct DoctorArgs {
 const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Serialize)]
-struct Report {
+struct Report<'f> {
     version: u32,
     ok: bool,
-    findings: Vec<FindingJson>,
+    findings: Vec<FindingJson<'f>>,
 }
 
-/// One thing that was looked at.
+/// A finding as JSON has it.
 #[derive(Serialize)]
-struct FindingJson {
+struct FindingJson<'f> {
     what: &'static str,
     ok: bool,
-    found: String,
-}
-
-impl FindingJson {
-    fn good(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, ok: true, found: found.into() }
-    }
-
-    fn bad(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, ok: false, found: found.into() }
-    }
-}
-
-impl From<flowlock::store::Finding> for FindingJson {
-    fn from(finding: flowlock::store::Finding) -> Self {
-        Self { what: finding.what, ok: finding.is_good, found: finding.found }
-    }
+    found: &'f str,
 }
 
 /// Examines, or prepares the shared store first.
@@ -81,27 +67,27 @@ pub(crate) fn doctor(global: &Global, args: &DoctorArgs) -> Result<u8, Failure> 
     if args.accept_restore {
         accept_restore(&settings)?;
     }
-    let mut findings = vec![FindingJson::good("flowlock", env!("CARGO_PKG_VERSION"))];
+    let mut findings = vec![Finding::good("flowlock", env!("CARGO_PKG_VERSION"))];
     let place = settings.place()?;
-    findings.push(FindingJson::good("store", place.store.clone()));
+    findings.push(Finding::good("store", place.store.clone()));
     let mut code = exit::OK;
     match settings.open() {
         Ok(context) => {
-            if let Err((what, failure)) = examine(&settings, &context, &mut findings) {
+            if let Err((what, failure)) = examine(&context, &mut findings) {
                 code = failure.code;
-                findings.push(FindingJson::bad(what, failure.message));
+                findings.push(Finding::bad(what, failure.message));
             }
         }
         Err(failure) => {
             code = failure.code;
-            findings.push(FindingJson::bad("opens", failure.message));
+            findings.push(Finding::bad("opens", failure.message));
         }
     }
-    let ok = findings.iter().all(|finding| finding.ok);
+    let ok = findings.iter().all(|finding| finding.is_good);
     if !ok && code == exit::OK {
         code = exit::NO;
     }
-    report(findings, ok, args.json)?;
+    report(&findings, ok, args.json)?;
     Ok(code)
 }
 
@@ -112,7 +98,7 @@ fn prepare(global: &Global, group: &str) -> Result<Settings, Failure> {
             "--init-shared makes the store that all users of the machine have by default, in /var/lib/flowlock, and no other; leave out --store",
         ));
     }
-    let made = format!("sqlite:{}", embedded::init_shared(group)?.display());
+    let made = format!("sqlite:{}", shared::init_shared(group)?.display());
     let set = Config::read(&Surroundings::of_this_process()).and_then(|config| config.store());
     if let Some(set) = set.ok().filter(|set| set.source != Source::Default) {
         let other = without_password(&set.value);
@@ -127,62 +113,69 @@ fn prepare(global: &Global, group: &str) -> Result<Settings, Failure> {
     Settings::read(&Global { store: Some(made), ..global.clone() })
 }
 
-fn report(findings: Vec<FindingJson>, ok: bool, json: bool) -> Result<(), Failure> {
+fn report(findings: &[Finding], ok: bool, json: bool) -> Result<(), Failure> {
     if json {
-        return Ok(terminal::print_json(&Report { version: json::VERSION, ok, findings })?);
+        let all = findings.iter();
+        let all = all.map(|Finding { what, is_good, found, .. }| FindingJson { what, ok: *is_good, found });
+        return Ok(terminal::print_json(&Report { version: json::VERSION, ok, findings: all.collect() })?);
     }
     let mut table = Table::new(&["", "WHAT", "FOUND"]);
-    for finding in &findings {
-        table.row(&[if finding.ok { "ok" } else { "!!" }, finding.what, &finding.found]);
+    for finding in findings {
+        table.row(&[if finding.is_good { "ok" } else { "!!" }, finding.what, &finding.found]);
     }
     Ok(terminal::print(&table.text(Screen::detect()))?)
 }
 
 /// Everything about an open store; an error names what could not be looked at.
-fn examine(
-    settings: &Settings,
-    context: &Context,
-    findings: &mut Vec<FindingJson>,
-) -> Result<(), (&'static str, Failure)> {
+fn examine(context: &Context, findings: &mut Vec<Finding>) -> Result<(), (&'static str, Failure)> {
+    let flowlock = &context.flowlock;
+    let (store, limits) = (flowlock.store(), Limits::within(flowlock.store_timeout()));
     findings.push(works(context));
-    let url = &settings.config().store().map_err(|error| ("store", error.into()))?.value;
-    let embedded = url.strip_prefix("sqlite:").is_some();
-    if embedded {
-        findings.extend(embedded::examine(context));
-    } else if url != "memory:" {
-        redis::examine(url, context, findings).map_err(|failure| ("server", failure))?;
+    for finding in store.examine(flowlock.namespace(), &limits) {
+        if let Some(kind) = finding.away {
+            let error = StoreError::new(kind, finding.found);
+            return Err((finding.what, context.failure(error.into())));
+        }
+        findings.push(finding);
+    }
+    if store.reach() == Reach::Hosts {
+        findings.extend(context.seen.clock_step(flowlock).map(clock::step));
     }
     findings.push(namespaces(context));
-    let runs = context.flowlock.runs().map_err(|error| ("runs", context.failure(error)))?;
+    let runs = flowlock.runs().map_err(|error| ("runs", context.failure(error)))?;
+    findings.extend(of_runs(context, &runs));
+    findings.extend(context.seen.loss(flowlock).map(loss));
+    if store.reach() == Reach::Host {
+        findings.push(clock::set_back(runs.iter().filter_map(|seen| seen.run.token).max()));
+    }
+    Ok(())
+}
+
+/// How many runs live, and which of them should have ended.
+fn of_runs(context: &Context, runs: &[Seen]) -> Vec<Finding> {
+    let found = format!("{} alive in namespace {}", runs.len(), context.place.namespace);
+    let mut findings = vec![Finding::good("runs", found)];
     let stuck = runs.iter().filter(|seen| matches!(json::state(seen), "late" | "revoked"));
     let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
-    findings.push(FindingJson::good(
-        "runs",
-        format!("{} alive in namespace {}", runs.len(), context.place.namespace),
-    ));
     if !stuck.is_empty() {
         let found = format!(
             "{} late or revoked; each ends when somebody needs its names, or by itself, a day (or its --keep-lapsed) after its lease: {}",
             stuck.len(),
             first_of(&stuck)
         );
-        findings.push(FindingJson::good("leftover runs", found));
+        findings.push(Finding::good("leftover runs", found));
     }
-    findings.extend(context.seen.loss(&context.flowlock).map(loss));
-    if embedded {
-        findings.push(embedded::clock(runs.iter().filter_map(|seen| seen.run.token).max()));
-    }
-    Ok(())
+    findings
 }
 
 /// That the store went back since a command of this user used it.
-fn loss(loss: Loss) -> FindingJson {
+fn loss(loss: Loss) -> Finding {
     let found = format!(
         "it went back: it was at {}, and went on {}; what happened between is lost. Once that is as it should be: `flowlock doctor --accept-restore`",
         loss.was,
         at(loss.is)
     );
-    FindingJson::bad("store went back", found)
+    Finding::bad("store went back", found)
 }
 
 fn at(mark: Option<Watermark>) -> String {
@@ -190,11 +183,11 @@ fn at(mark: Option<Watermark>) -> String {
 }
 
 /// What namespaces there are, in short. That this user may not list them is not held against the store.
-fn namespaces(context: &Context) -> FindingJson {
+fn namespaces(context: &Context) -> Finding {
     const WHAT: &str = "namespaces";
     let all = match context.flowlock.namespaces() {
         Ok(all) => all,
-        Err(error) => return FindingJson::good(WHAT, format!("not listed: {error}")),
+        Err(error) => return Finding::good(WHAT, format!("not listed: {error}")),
     };
     let shown = |(namespace, _): &(Namespace, _)| terminal::shown(namespace.as_str());
     let is_empty =
@@ -207,7 +200,7 @@ fn namespaces(context: &Context) -> FindingJson {
             format!("; {} empty, for `flowlock namespaces rm`: {}", empty.len(), first_of(&empty));
         found.push_str(&empty_ones);
     }
-    FindingJson::good(WHAT, found)
+    Finding::good(WHAT, found)
 }
 
 /// The first ten of a list, and how many more there are.
@@ -221,15 +214,15 @@ fn first_of(ids: &[String]) -> String {
 }
 
 /// A lock taken and given back: everything a run needs of the store.
-fn works(context: &Context) -> FindingJson {
+fn works(context: &Context) -> Finding {
     let begun = std::time::Instant::now();
     let job = context.flowlock.job("flowlock doctor").lock("flowlock doctor").wait(PATIENCE);
     match job.acquire().and_then(flowlock::Grant::commit) {
-        Ok(_) => FindingJson::good(
+        Ok(_) => Finding::good(
             "works",
             format!("a lock was taken and given back in {} µs", begun.elapsed().as_micros()),
         ),
-        Err(error) => FindingJson::bad("works", error.to_string()),
+        Err(error) => Finding::bad("works", error.to_string()),
     }
 }
 

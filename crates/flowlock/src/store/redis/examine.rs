@@ -4,11 +4,13 @@
 
 mod connection;
 mod keeps;
+mod secrets;
 mod server;
 mod several;
 mod space;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use redis::Value;
 
@@ -18,40 +20,57 @@ use super::url::Address;
 use crate::name::Namespace;
 use crate::store::{Finding, Limits, StoreError};
 
-impl RedisStore {
-    /// Looks at the server that has the namespace, and at what it is told to do with what it keeps.
-    ///
-    /// # Errors
-    /// Only if the server is away in the middle of it: what it refuses to tell is a finding.
-    pub fn examine(&self, namespace: &Namespace) -> Result<Vec<Finding>, StoreError> {
-        let keys = Keys::of(namespace);
-        let rights = server::rights(self, &keys);
-        let examined = Examined::new(self, keys)?;
-        let mut findings = vec![server::server(&examined)];
-        findings.extend(several::arrangement(&examined)?);
-        findings.extend(connection::socket(&examined));
-        findings.extend([rights, server::wake_ups(&examined, namespace)?]);
-        findings.extend([connection::encryption(&examined), connection::user(&examined)]);
-        findings.extend([server::round_trip(&examined)?, server::clock(&examined)?]);
-        findings.extend([keeps::eviction(&examined), keeps::persistence(&examined)?]);
-        findings.extend([keeps::replicas(&examined), keeps::least_replicas(&examined)?]);
-        findings.extend([space::memory(&examined), space::clients(&examined)]);
-        findings.push(space::namespace(&examined)?);
-        Ok(findings)
+/// How long one question may take, or the way to the server: an examination must not wait as long as a job may.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks at the server that has the namespace, over a connection of its own, and at what it is told to do with what it
+/// keeps. What the server refuses to tell is a finding; once it is away nothing more is asked.
+pub(super) fn examine(store: &RedisStore, namespace: &Namespace, limits: &Limits) -> Vec<Finding> {
+    let options = store.client.options();
+    let mut findings: Vec<_> =
+        options.secret_files().iter().map(|(what, path)| secrets::file(what, path)).collect();
+    let own = RedisStore::connect(options.clone(), PATIENCE, None, limits);
+    match own.and_then(|own| ask_server(&own, namespace, limits)) {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(Finding::away("server", &error)),
     }
+    findings
+}
+
+fn ask_server(
+    store: &RedisStore,
+    namespace: &Namespace,
+    limits: &Limits,
+) -> Result<Vec<Finding>, StoreError> {
+    let keys = Keys::of(namespace);
+    let rights = server::rights(store, &keys, limits);
+    let examined = Examined::new(store, keys, limits)?;
+    let mut findings = vec![server::server(&examined)];
+    findings.extend(several::arrangement(&examined)?);
+    findings.extend(connection::socket(&examined));
+    findings.extend([rights, server::wake_ups(&examined, namespace)?]);
+    findings.extend([connection::encryption(&examined), connection::user(&examined)]);
+    findings.extend([server::round_trip(&examined)?, server::clock(&examined)?]);
+    findings.extend([keeps::eviction(&examined), keeps::persistence(&examined)?]);
+    findings.extend([keeps::replicas(&examined), keeps::least_replicas(&examined)?]);
+    findings.extend([space::memory(&examined), space::clients(&examined)]);
+    findings.push(space::namespace(&examined)?);
+    Ok(findings)
 }
 
 /// A server while it is examined.
 struct Examined<'s> {
     store: &'s RedisStore,
     keys: Keys,
+    /// How long all of it may take.
+    limits: &'s Limits,
     /// What it says of itself, by field.
     info: BTreeMap<String, String>,
 }
 
 impl<'s> Examined<'s> {
-    fn new(store: &'s RedisStore, keys: Keys) -> Result<Self, StoreError> {
-        let mut examined = Self { store, keys, info: BTreeMap::new() };
+    fn new(store: &'s RedisStore, keys: Keys, limits: &'s Limits) -> Result<Self, StoreError> {
+        let mut examined = Self { store, keys, limits, info: BTreeMap::new() };
         // In a cluster the node that has the namespace is found by a key of it.
         examined.ask(&[b"ZCARD", &examined.keys.all[2]])?;
         let sections: [&[u8]; 6] =
@@ -65,13 +84,18 @@ impl<'s> Examined<'s> {
         Ok(examined)
     }
 
+    /// How long one question may take.
+    fn question(&self) -> Limits {
+        super::attempt(self.store.patience, self.limits)
+    }
+
     /// Asks the server that has the namespace; none if it refuses.
     fn ask(&self, arguments: &[&[u8]]) -> Result<Option<Value>, StoreError> {
         let mut command = redis::Cmd::new();
         for word in arguments {
             command.arg(word);
         }
-        match self.store.client.command(&self.keys.tag, &command, &Limits::within(self.store.patience)) {
+        match self.store.client.command(&self.keys.tag, &command, &self.question()) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
@@ -111,8 +135,7 @@ impl<'s> Examined<'s> {
     /// The server that has the namespace.
     fn address(&self) -> Option<Address> {
         let topology = self.store.client.topology().ok()?;
-        let limits = Limits::within(self.store.patience);
-        topology.primary(&self.keys.tag, &limits).ok().map(|primary| primary.address().clone())
+        topology.primary(&self.keys.tag, &self.question()).ok().map(|primary| primary.address().clone())
     }
 }
 

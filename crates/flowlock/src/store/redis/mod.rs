@@ -53,7 +53,8 @@ use self::script::{Call, Clock, Script, Scripts};
 use self::url::{Durability, Options};
 use super::memory::TestWorld;
 use super::{
-    Epoch, Inbox, Limits, LivenessLock, Loss, Page, Store, StoreError, StoreErrorKind, View, Watermark,
+    Epoch, Finding, Inbox, Limits, LivenessLock, Loss, Page, Store, StoreError, StoreErrorKind, View,
+    Watermark,
 };
 use crate::error::Error;
 use crate::id::{Attempt, ClientId};
@@ -130,6 +131,16 @@ impl RedisStore {
         limits: &Limits,
     ) -> Result<Self, Error> {
         let options = Options::parse(url).map_err(Error::Configuration)?;
+        Ok(Self::connect(options, patience, world, limits)?)
+    }
+
+    /// Connects to what a URL said.
+    fn connect(
+        options: Options,
+        patience: Duration,
+        world: Option<Arc<TestWorld>>,
+        limits: &Limits,
+    ) -> Result<Self, StoreError> {
         let patience = one_attempt(patience, options.durability);
         let client = Arc::new(Client::open(options, patience, &attempt(patience, limits))?);
         let clock = if world.is_some() { Clock::Argument } else { Clock::Server };
@@ -144,16 +155,6 @@ impl RedisStore {
             rollback: RollbackDetector::default(),
         };
         Ok(store)
-    }
-
-    /// Whether the URL has a password in it, for all to see who see the arguments of a process.
-    pub fn has_password_in(url: &str) -> bool {
-        Options::parse_only(url).is_ok_and(|options| options.has_password_in_url())
-    }
-
-    /// The files of the URL that have a secret in them, each with the parameter that names it.
-    pub fn secret_files(&self) -> Vec<(&'static str, std::path::PathBuf)> {
-        self.client.options().secret_files()
     }
 
     /// The namespace's keys. The first time, the server is asked whether it can be used.
@@ -381,6 +382,10 @@ impl Store for RedisStore {
 
     fn loss(&self, namespace: &Namespace) -> Option<Loss> {
         self.rollback.loss(namespace)
+    }
+
+    fn examine(&self, namespace: &Namespace, limits: &Limits) -> Vec<Finding> {
+        examine::examine(self, namespace, limits)
     }
 
     fn notices(&self) -> Vec<String> {

@@ -78,6 +78,11 @@ pub(crate) fn shown(url: &str) -> Option<String> {
     Options::parse_only(url).ok().map(|options| options.shown())
 }
 
+/// Whether a URL that is well-formed has a password in it.
+pub(crate) fn has_password(url: &str) -> bool {
+    Options::parse_only(url).is_ok_and(|options| options.has_password_in_url())
+}
+
 impl Options {
     /// Reads a URL, and looks whether the files that it names can be read. The error says what is wrong and holds no
     /// secret.

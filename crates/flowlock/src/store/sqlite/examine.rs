@@ -1,89 +1,44 @@
-//! What `flowlock doctor` looks at: the journal, who keeps it from being cut back, and who is in the way.
+//! What `flowlock doctor` looks at: the file and its directory, what is in it, its journal, and who is in the way.
 
-use std::fs;
-use std::time::Duration;
+mod content;
+mod files;
+mod journal;
+
+use std::time::Instant;
 
 use super::SqliteStore;
-use super::held_path::HeldPath;
-use super::lockers::{self, Kind};
+use super::lockers;
 use crate::store::{Finding, Limits};
+use crate::world::later;
 
-/// A journal of this size is not cut back: `SQLite` does that at 4 MiB, unless somebody still reads an old state.
-const LARGE: u64 = 16 << 20;
-/// The bytes of `-shm` that a reader locks, one for each state that is read (`WAL_READ_LOCK` in `SQLite`'s `wal.c`).
-const READ_MARKS: std::ops::RangeInclusive<u64> = 123..=127;
+/// Looks at everything around the store and in it.
+pub(super) fn examine(store: &SqliteStore, limits: &Limits) -> Vec<Finding> {
+    let mut findings = files::examine(&store.place);
+    findings.extend([content::examine(store, limits), journal::examine(&store.place)]);
+    findings.extend([locks(store, limits), liveness(store)]);
+    findings.push(Finding::good("SQLite", rusqlite::version()));
+    findings
+}
 
-impl SqliteStore {
-    /// Examines what lies beside the file.
-    pub fn examine(&self) -> Vec<Finding> {
-        let liveness = match self.lives.obstruction() {
-            Some(problem) => Finding::bad("liveness", problem),
-            None => Finding::good("liveness", "whoever dies is noticed"),
-        };
-        vec![journal(&self.place), self.locks(), liveness]
-    }
-
-    /// Whether somebody keeps a lock that all others need. With the turn to write no process of flowlock has one of them.
-    fn locks(&self) -> Finding {
-        const WHAT: &str = "locks";
-        let limits = Limits::within(self.patience);
-        let found = self.inner(&limits).and_then(|mut inner| {
-            let _turn = inner.writer_queue.enter(&limits)?;
-            Ok(lockers::in_the_way(&self.place, &lockers::search(self.patience, None)))
-        });
-        match found {
-            Ok(None) => Finding::good(WHAT, "nobody keeps the store's files locked"),
-            Ok(Some(lock)) => Finding::bad(WHAT, lock.to_string()),
-            Err(error) => Finding::bad(WHAT, error.to_string()),
-        }
+/// Whether somebody keeps a lock that all others need. With the turn to write no process of flowlock has one of them. It is
+/// waited for as long as any step waits, however long the content took: else that would look like a lock.
+fn locks(store: &SqliteStore, limits: &Limits) -> Finding {
+    const WHAT: &str = "locks";
+    let limits = Limits { until: later(Instant::now(), store.patience), ..limits.clone() };
+    let found = store.inner(&limits).and_then(|mut inner| {
+        let _turn = inner.writer_queue.enter(&limits)?;
+        Ok(lockers::in_the_way(&store.place, &lockers::search(store.patience, None)))
+    });
+    match found {
+        Ok(None) => Finding::good(WHAT, "nobody keeps the store's files locked"),
+        Ok(Some(lock)) => Finding::bad(WHAT, lock.to_string()),
+        Err(error) => Finding::bad(WHAT, error.to_string()),
     }
 }
 
-fn journal(store: &HeldPath) -> Finding {
-    const WHAT: &str = "journal";
-    let wal = store.beside("-wal");
-    let bytes = match wal.look() {
-        Ok(meta) => meta.len(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
-        Err(error) => return Finding::bad(WHAT, error.to_string()),
-    };
-    let size = format!("{} MiB", bytes >> 20);
-    if bytes < LARGE {
-        return Finding::good(WHAT, size);
+fn liveness(store: &SqliteStore) -> Finding {
+    match store.lives.obstruction() {
+        Some(problem) => Finding::bad("liveness", problem),
+        None => Finding::good("liveness", "whoever dies is noticed"),
     }
-    let readers = readers(store);
-    if readers.is_empty() {
-        return Finding::good(
-            WHAT,
-            format!("{size}: nobody reads an old state, so one of the next writes cuts it back"),
-        );
-    }
-    let shown = wal.shown();
-    Finding::bad(
-        WHAT,
-        format!(
-            "{shown} has {size} and grows, because an old state of the store is still read by {}; continue or end what \
-             does that",
-            readers.join(", ")
-        ),
-    )
-}
-
-/// The processes in a read transaction, each with what it does.
-fn readers(store: &HeldPath) -> Vec<String> {
-    let limits = lockers::search(Duration::MAX, None);
-    let locks = lockers::locks_on(store.beside("-shm").inside(), Kind::Bytes, &limits);
-    let reads =
-        |lock: &&lockers::Lock| lock.bytes.0 <= *READ_MARKS.end() && lock.bytes.1 >= *READ_MARKS.start();
-    let mut keepers: Vec<_> = locks.iter().filter(reads).map(|lock| lock.keeper).collect();
-    keepers.sort_unstable();
-    keepers.dedup();
-    keepers.into_iter().map(|keeper| format!("{keeper}{}", state_of(keeper.pid()))).collect()
-}
-
-/// ` (stopped)`, if it is.
-fn state_of(pid: Option<u32>) -> &'static str {
-    let stat = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok()).unwrap_or_default();
-    let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());
-    if matches!(state, Some('T' | 't')) { " (stopped)" } else { "" }
 }

@@ -45,7 +45,8 @@ use self::side::SideFiles;
 use self::wake::Inboxes;
 use self::writer_queue::{Key, WriterQueue};
 use super::{
-    Inbox, Limits, LivenessLock, Loss, Page, Store, StoreError, StoreErrorKind, View, Watermark, Watermarks,
+    Finding, Inbox, Limits, LivenessLock, Loss, Page, Reach, Store, StoreError, StoreErrorKind, View,
+    Watermark, Watermarks,
 };
 use crate::bounds::Bounds;
 use crate::engine::{self, Effect};
@@ -54,10 +55,6 @@ use crate::id::ClientId;
 use crate::name::Namespace;
 use crate::step::{Answer, Step};
 use crate::world::{LivenessId, Now, World, later};
-
-/// How many pages [`SqliteStore::check`] looks at: 256 GiB of 4 KiB each. `SQLite` marks each page in a bit of memory, so
-/// this is 8 MiB, whatever number somebody wrote into the file.
-const MOST_PAGES: i64 = 1 << 26;
 
 /// The embedded store.
 ///
@@ -181,33 +178,9 @@ impl SqliteStore {
         left.iter().map(|place| place.path().to_owned()).collect()
     }
 
-    /// The version of the `SQLite` inside.
-    pub fn sqlite_version() -> &'static str {
-        rusqlite::version()
-    }
-
     /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
-        self.pages_and_indexes().map_err(|error| self.naming_the_locker(error, None))
-    }
-
-    fn pages_and_indexes(&self) -> Result<Vec<String>, StoreError> {
-        let limits = Limits::within(self.patience);
-        let mut inner = self.inner(&limits)?;
-        let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity, &limits)?;
-        let _timed = file.timed(&limits);
-        let pages: i64 = file.sql.query_row("pragma page_count", [], |row| row.get(0)).map_err(translate)?;
-        if pages > MOST_PAGES {
-            return Ok(vec![format!(
-                "it has {pages} pages, and at most {MOST_PAGES} are looked at: flowlock did not make it so long; put a copy \
-                 from before in its place"
-            )]);
-        }
-        let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;
-        let found = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
-        let found: Vec<_> = found.collect::<rusqlite::Result<_>>().map_err(translate)?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+        self.check_within(&Limits::within(self.patience))
     }
 
     /// The connection; other threads of this process may use it for as long as other processes may write.
@@ -342,6 +315,10 @@ impl Store for SqliteStore {
         format!("sqlite:{}", self.place.marked())
     }
 
+    fn reach(&self) -> Reach {
+        Reach::Host
+    }
+
     fn clock_ms(&self, _: &Namespace) -> Result<i64, StoreError> {
         Ok(self.world.now().boot_ms)
     }
@@ -424,6 +401,10 @@ impl Store for SqliteStore {
         for suffix in ["-shm", ""] {
             drop(self.place.beside(suffix).open());
         }
+    }
+
+    fn examine(&self, _: &Namespace, limits: &Limits) -> Vec<Finding> {
+        examine::examine(self, limits)
     }
 
     fn notices(&self) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::store::{Inbox, LivenessLock, Loss, Page, Store, StoreError, View, Watermark};
+use flowlock::store::{Inbox, LivenessLock, Loss, Page, Reach, Store, StoreError, View, Watermark};
 use flowlock::{ClientId, Flowlock, LivenessId, Namespace};
 
 /// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
@@ -90,6 +90,9 @@ impl std::fmt::Debug for Between {
 impl Store for Between {
     fn url(&self) -> String {
         self.store.url()
+    }
+    fn reach(&self) -> Reach {
+        self.store.reach()
     }
     fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError> {
         self.store.clock_ms(namespace)

@@ -7,11 +7,11 @@ use redis::Value;
 use super::{Examined, Finding};
 use crate::id::ClientId;
 use crate::name::Namespace;
-use crate::store::redis::RedisStore;
 use crate::store::redis::arguments::Arguments;
 use crate::store::redis::keys::Keys;
 use crate::store::redis::reply;
 use crate::store::redis::resp::SHORT;
+use crate::store::redis::{RedisStore, attempt};
 use crate::store::{Limits, Store as _, StoreError};
 use crate::world::system_now;
 
@@ -34,8 +34,8 @@ pub(super) fn server(examined: &Examined<'_>) -> Finding {
 }
 
 /// Whether every key is of its kind and every command of the scripts is allowed.
-pub(super) fn rights(store: &RedisStore, keys: &Keys) -> Finding {
-    let limits = Limits::within(store.patience);
+pub(super) fn rights(store: &RedisStore, keys: &Keys, limits: &Limits) -> Finding {
+    let limits = attempt(store.patience, limits);
     let checked = store
         .send(keys, &store.scripts.check, &Arguments::new(), SHORT, None, &limits)
         .and_then(|answer| reply::check(answer.reply))

@@ -1,16 +1,17 @@
 //! Servers that belong together: sentinels, and the nodes of a cluster.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Value;
 
 use super::{Examined, Finding, counted};
+use crate::store::StoreError;
 use crate::store::redis::dial::Part;
 use crate::store::redis::failure::{self, Failure};
 use crate::store::redis::pack;
 use crate::store::redis::url::{Address, Deployment};
-use crate::store::{Limits, StoreError};
+use crate::world::later;
 
 /// How the servers are arranged.
 pub(super) fn arrangement(examined: &Examined<'_>) -> Result<Vec<Finding>, StoreError> {
@@ -66,7 +67,7 @@ fn ask_sentinel(
     master: &str,
 ) -> Result<BTreeMap<String, String>, Failure> {
     const LONG_ENOUGH: Duration = Duration::from_secs(2);
-    let limits = Limits::within(examined.store.patience.min(LONG_ENOUGH));
+    let limits = examined.question().no_later_than(later(Instant::now(), LONG_ENOUGH));
     let mut connection = examined.store.client.dialler().dial(sentinel, Part::Sentinel, &limits)?;
     let question = pack::arguments(&[b"SENTINEL", b"MASTER", master.as_bytes()]);
     let answer = connection.send(&question, &limits).and_then(|()| connection.receive(&limits));

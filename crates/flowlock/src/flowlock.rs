@@ -41,7 +41,8 @@ pub struct Flowlock {
 }
 
 impl Flowlock {
-    /// Opens the store at a URL: `sqlite:PATH`, `redis://HOST:PORT/DB` or `memory:`.
+    /// Opens the store at a URL: `sqlite:PATH` for a file, `redis://HOST:PORT/DB` (or `rediss`, `redis+unix`,
+    /// `redis+sentinel`, `redis+cluster`, each with `valkey` too) for a server, `memory:` for this process alone.
     ///
     /// # Errors
     /// [`Error::Configuration`] if the URL is invalid, [`Error::Store`] if the store cannot be used.
@@ -50,7 +51,7 @@ impl Flowlock {
     /// let directory = tempfile::tempdir().unwrap();
     /// let url = format!("sqlite:{}/flowlock.db", directory.path().display());
     /// let flowlock = flowlock::Flowlock::open(&url)?;
-    /// assert!(flowlock::Flowlock::open("flowlock.db").is_err(), "a URL begins with sqlite: or memory:");
+    /// assert!(flowlock::Flowlock::open("flowlock.db").is_err(), "a URL begins with sqlite:, redis: or memory:");
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn open(url: &str) -> Result<Self, Error> {

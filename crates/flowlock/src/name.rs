@@ -1,4 +1,5 @@
-//! The four kinds of text that identify things: [`Name`], [`Job`], [`RunId`] and [`Namespace`].
+//! The four kinds of text that identify things, [`Name`], [`JobName`], [`RunId`] and [`Namespace`]; and [`NameBuilder`],
+//! which puts names together.
 
 use std::fmt;
 use std::sync::Arc;

@@ -385,11 +385,11 @@ pub enum Cancelled {
 
 /// A wake-up for a client: hints, the store's state is what counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wake {
+pub(crate) struct Wake {
     /// Whom to tell.
-    pub client: ClientId,
+    pub(crate) client: ClientId,
     /// Which of its runs has news.
-    pub run: RunId,
+    pub(crate) run: RunId,
 }
 
 impl Wake {

@@ -1,4 +1,5 @@
-//! [`Pending`]: a run that waits for its grant.
+//! [`Pending`], a run that waits for its grant: beginning to wait, waiting, and leaving the line; with what is answered to
+//! each ([`Begun`], [`Progress`]) and what ends a wait from another thread ([`Interrupter`]).
 
 use std::sync::{Arc, PoisonError};
 #[cfg(feature = "async")]

@@ -1,10 +1,12 @@
 //! Death at every point: before and after every write, sync, rename, removal and message of a real run, one after the
 //! other, until the run survives. Afterwards the store is as before the step or as after it, and the next run works.
 
+use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
-use flowlock_testkit::{Cli, Fault, Finished, Gate, Injected, PATIENCE, until};
+use flowlock_testkit::{Call, Cli, Fault, Finished, Gate, Injected, PATIENCE, until};
 use nix::sys::signal::Signal;
 
 use crate::{cli, records, run, starts_at_once, states, until_it_is};
@@ -113,9 +115,59 @@ fn a_run_that_dies_while_it_makes_the_store_is_no_obstacle() {
         let died = Instant::now();
         let lived = survived(&victim, &faults);
         the_next_run_works(&cli, "-o c", died);
+        assert_eq!(drafts(&cli), Vec::<PathBuf>::new());
         all_or_nothing(&cli, lived.then_some("victim"));
         lived
     });
+}
+
+/// What lies beside the store under the names of unfinished files.
+fn drafts(cli: &Cli) -> Vec<PathBuf> {
+    let paths = fs::read_dir(cli.home().join("store")).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.to_string_lossy().contains(".new-")).collect()
+}
+
+/// What is left by a process that dies just before it would move the unfinished file of this name to its place.
+fn left_by_a_dead_maker(cli: &Cli, name: &str) -> PathBuf {
+    for n in 1.. {
+        let faults = Fault::below(cli.home().join("store")).calls(&[Call::Rename]).kill_before(n).inject();
+        cli.clone().with_faults(&faults).run(run("-o a", "true")).killed_by(Signal::SIGKILL);
+        let is_of_it = |path: &PathBuf| path.to_string_lossy().contains(&format!("/{name}.new-"));
+        if let Some(left) = drafts(cli).into_iter().find(is_of_it) {
+            return left;
+        }
+    }
+    unreachable!("it dies at one of its calls")
+}
+
+/// Whoever makes the store clears that away, and then there is nothing to name: so the store is another one.
+#[test]
+fn what_a_dead_maker_left_beside_a_store_is_named_by_doctor() {
+    for name in ["flowlock.db", "flowlock.db-live"] {
+        let (cli, backup) = (cli(), written_before());
+        if name == "flowlock.db" {
+            left_by_a_dead_maker(&cli, name);
+            fs::copy(backup.store(), cli.store()).unwrap();
+        } else {
+            cli.run(run("-o raw", "true")).code(0);
+            fs::remove_file(cli.home().join("store").join(name)).unwrap();
+            left_by_a_dead_maker(&cli, name);
+        }
+        // It may still be somebody's work.
+        assert!(!cli.run(["doctor"]).code(0).out().contains("leftover"));
+        let left = drafts(&cli);
+        for path in &left {
+            let old = SystemTime::now() - Duration::from_mins(2);
+            fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+        }
+        let [left] = &*left else { panic!("{left:?}") };
+        let shown = format!("can be removed: ~/store/{}\n", left.file_name().unwrap().display());
+        let doctor = cli.run(["doctor"]);
+        let named = "ok  leftover files  of processes that died while making a store; ";
+        assert!(doctor.code(0).out().contains(&format!("{named}{shown}")), "{doctor:#?}");
+        fs::remove_file(left).unwrap();
+        assert!(!cli.run(["doctor"]).code(0).out().contains("leftover"));
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::Step;
+use flowlock::store::redis::RedisStore;
+use flowlock::store::{Limits, Store as _};
 use flowlock::{Acquired, Begun, Error, Flowlock, Lost, LostBy, Namespace, Progress};
 use flowlock_testkit::{Direction, PATIENCE, Proxy, RedisServer, Then, until};
 
@@ -210,4 +212,18 @@ fn a_request_that_is_late_without_being_withdrawn_is_refused_by_its_latest_arriv
     until("the late request", PATIENCE, || (scripts() > before).then_some(()));
     let first = lines.good.job("first").output("out").wait(Duration::from_secs(2)).acquire();
     first.expect("free long before the end of a lease").commit().unwrap();
+}
+
+/// Each of its forty questions is answered on that line, after 400 ms.
+#[test]
+fn an_examination_on_a_slow_line_ends_when_its_time_is_over() {
+    let (server, namespace) = (RedisServer::start(), namespace());
+    let line = Proxy::to(&server);
+    let store = RedisStore::open(line.url(), Duration::from_secs(30)).unwrap();
+    let all = store.examine(&namespace, &Limits::within(Duration::from_secs(30)));
+    assert!(all.len() > 10 && all.iter().all(|finding| finding.away.is_none()), "{all:#?}");
+    line.delay(Direction::Replies, Duration::from_millis(400));
+    let cut = store.examine(&namespace, &Limits::within(Duration::from_secs(2)));
+    let is_cut_short = matches!(cut.as_slice(), [only] if only.what == "server" && only.away.is_some());
+    assert!(is_cut_short, "{cut:#?}");
 }

@@ -19,6 +19,9 @@ use crate::exit;
 const SAID: &[u8] =
     b"flowlock: the index of the store's journal was cut off while it was used; what was begun may or may not count\n";
 
+// The handler runs on the thread that met the signal. Each of these decides by itself, so release and acquire are more than
+// enough: MAIN is stored before there is another thread, and WATCHING by the main thread, for the others alone.
+
 /// The thread that records outputs.
 static MAIN: AtomicI32 = AtomicI32::new(0);
 /// Whether a command runs, which the main thread watches and nothing else.

@@ -33,6 +33,8 @@ pub(crate) fn outlive_file_size_limits() -> io::Result<()> {
 #[derive(Debug)]
 pub(crate) struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
+    /// Set by a handler before the same signal is put into the pipe of `delivery`, and read by whoever asks the store. It
+    /// says that a wait is to end and hands nothing over: which signal it was is in the pipe, a moment later.
     interrupted: Arc<AtomicBool>,
 }
 

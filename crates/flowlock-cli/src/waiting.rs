@@ -245,6 +245,6 @@ fn interrupt_on_signals(pending: &Pending, signals: &Signals) -> Result<(), Fail
         while poll(&mut ready, PollTimeout::NONE).is_err_and(|error| error == Errno::EINTR) {}
         interrupter.interrupt();
     };
-    let spawned = std::thread::Builder::new().name("flowlock-signals".into()).spawn(watch);
+    let spawned = std::thread::Builder::new().name("flowlock-signal".into()).spawn(watch);
     spawned.map(drop).map_err(|error| cannot(&error))
 }

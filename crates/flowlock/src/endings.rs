@@ -3,6 +3,11 @@
 //! A drop never waits for the store. The run of a dropped grant, or of a dropped wait, is handed over to a thread of its
 //! connection, which asks until the store answers or the lease is over. What is left when the process ends is waited
 //! for, for [`LAST_WAIT`] at most.
+//!
+//! One mutex (`state`) protects the queue, what is under way, and whether the thread runs; nothing else is locked under it, and
+//! it is not held while the store is asked. The thread ends in the critical section in which it finds the queue empty, so an
+//! ending handed over before that is carried out, and one after that starts another thread. It keeps the store handle alive
+//! until then.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -109,7 +114,7 @@ impl Endings {
         drop(state);
         let (shared, theirs) = (self.shared.clone(), handle.clone());
         let spawned = std::thread::Builder::new()
-            .name("flowlock-endings".into())
+            .name("flowlock-ending".into())
             .spawn(move || carry_out_all(&shared, &theirs));
         if let Err(error) = spawned {
             tracing::warn!(%error, "cannot start the thread that ends dropped runs; they are ended here");

@@ -1,5 +1,11 @@
 //! The keeper: one thread that watches the deadlines of all grants of a connection, and one that renews
 //! them, so that a store that hangs cannot delay the news of a loss.
+//!
+//! One mutex (`state`) protects which grants are kept and when the watching thread looks next; what is in a lease may be locked
+//! under it, never the other way round. The watching thread sleeps on its condition variable and holds it while it looks, but
+//! not while it tells of a loss or listens; so an alarm is seen in this round or wakes the next one. The renewing thread has
+//! none of it: it gets its grants through a channel with room for one batch, so the watching thread never waits for it.
+//! There are no atomics here; those in a lease are explained in `lease.rs`.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
@@ -144,7 +150,7 @@ fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
         if !round.expired.is_empty() {
             drop(state);
             for held in &round.expired {
-                held.lose(held.expiry());
+                held.lapse();
             }
             state = lock(&rounds.state);
             continue;
@@ -197,19 +203,23 @@ fn hand_over(
                 renew_now(&handle, &grants);
             }
         };
-        match std::thread::Builder::new().name("flowlock-renewer".into()).spawn(renew) {
+        match std::thread::Builder::new().name("flowlock-renew".into()).spawn(renew) {
             Ok(_) => *renewer = Some(give),
             Err(error) => tracing::error!(%error, "cannot start the thread that renews leases"),
         }
     }
-    match renewer.as_ref().map(|give| give.try_send(due)) {
-        // What is due for its time comes again by itself; news would not.
-        Some(Err(mpsc::TrySendError::Full(due))) => {
-            for held in &due {
-                held.has_news();
-            }
+    let sent = match renewer {
+        Some(give) => give.try_send(due),
+        None => Err(mpsc::TrySendError::Disconnected(due)),
+    };
+    let refused = match sent {
+        Ok(()) => return,
+        Err(mpsc::TrySendError::Full(due)) => due,
+        Err(mpsc::TrySendError::Disconnected(due)) => {
+            *renewer = None;
+            due
         }
-        Some(Err(mpsc::TrySendError::Disconnected(_))) => *renewer = None,
-        Some(Ok(())) | None => {}
-    }
+    };
+    // What is due for its time comes again by itself; news would not.
+    refused.iter().for_each(|held| held.has_news());
 }

@@ -1,4 +1,15 @@
 //! A grant as the keeper knows it: its deadline by this process's own clock, and whether it is lost.
+//!
+//! Used by the keeper's two threads and by every thread of the user that has the grant. Two mutexes matter: `told` (who wants
+//! to hear of a loss) before `lost` (whether there is one), so that nobody registers between a loss and its telling; `trouble`
+//! is alone. User code is called, and dropped, under none of them.
+//!
+//! The atomics are single facts. No two are read as a pair that must fit together: each is read by one who decides anew in the
+//! next round, 1 s later at most, and a mix of old and new costs one question to the store. Release and acquire make what was
+//! written before a fact (an answer's deadline before `renewed_late`, say) seen by who sees the fact. The one decision that
+//! nobody takes again, a loss by time, is made under `lost` (`lapse`): who renews stores the deadline first and takes that
+//! lock afterwards (`stands_again`), so one of the two sees the other. `deadline_ms` and `last_refresh_ms` only grow
+//! (`fetch_max`), whichever answer comes first; `news` is swapped, so that none set meanwhile is lost.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -174,22 +185,17 @@ impl Lease {
     }
 
     pub(crate) fn lost(&self) -> Option<Lost> {
+        self.lapse();
         let lost = *lock(&self.lost);
-        if lost.is_some() {
-            return lost;
-        }
-        if self.deadline_ms.load(Ordering::Acquire) > now_ms() {
-            return None;
-        }
-        let by = self.expiry();
-        if !self.is_unsettled() {
-            self.lose(by);
-        }
-        Some(by)
+        lost.or_else(|| self.is_past_deadline().then(|| self.expiry()))
+    }
+
+    fn is_past_deadline(&self) -> bool {
+        self.deadline_ms.load(Ordering::Acquire) <= now_ms()
     }
 
     /// What the end of its lease means.
-    pub(crate) fn expiry(&self) -> Lost {
+    fn expiry(&self) -> Lost {
         let unanswered = self.unanswered.load(Ordering::Acquire) && !self.capped.load(Ordering::Acquire);
         if unanswered { Lost::Unreachable } else { Lost::Expired }
     }
@@ -223,7 +229,21 @@ impl Lease {
     /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
     /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
     pub(crate) fn lose(&self, by: Lost) {
-        if self.ended.load(Ordering::Acquire) || !self.latch(by) || lock(&self.told).waiting.is_empty() {
+        self.lose_if(|| Some(by));
+    }
+
+    /// Latches the loss that the end of the lease means, unless it was renewed since somebody looked.
+    pub(crate) fn lapse(&self) {
+        self.lose_if(|| (!self.is_unsettled() && self.is_past_deadline()).then(|| self.expiry()));
+    }
+
+    /// The same for what is found once nobody else can change whether it is lost.
+    fn lose_if(&self, found: impl FnOnce() -> Option<Lost>) {
+        if self.ended.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(by) = self.latch(found) else { return };
+        if lock(&self.told).waiting.is_empty() {
             return;
         }
         let told = self.told.clone();
@@ -234,12 +254,14 @@ impl Lease {
         }
     }
 
-    /// Whether it was not lost before.
-    fn latch(&self, by: Lost) -> bool {
+    /// The loss, if it was not lost before.
+    fn latch(&self, found: impl FnOnce() -> Option<Lost>) -> Option<Lost> {
         let mut lost = lock(&self.lost);
-        let is_new = lost.is_none();
-        lost.get_or_insert(by);
-        is_new
+        if lost.is_some() {
+            return None;
+        }
+        *lost = found();
+        *lost
     }
 
     /// The caller has asked for a renewal. If the store gave one, the end of the lease before it ended nothing.
@@ -274,7 +296,12 @@ impl Lease {
     /// Whoever registered with this number does not want to hear of it any more.
     #[cfg(feature = "async")]
     pub(crate) fn forget(&self, number: u64) {
-        lock(&self.told).waiting.retain(|(other, _)| *other != number);
+        let mut listeners = lock(&self.told);
+        let at = listeners.waiting.iter().position(|(other, _)| *other == number);
+        let forgotten = at.map(|at| listeners.waiting.remove(at));
+        drop(listeners);
+        // Not under the lock: what it captured is the user's.
+        drop(forgotten);
     }
 
     #[cfg(all(test, feature = "async"))]
@@ -439,6 +466,16 @@ mod tests {
     }
 
     #[test]
+    fn a_renewal_that_is_answered_after_somebody_saw_the_deadline_pass_is_in_time() {
+        let (held, now) = held(Renewal::Automatic);
+        held.deadline_ms.store(now - 1, Ordering::Release);
+        assert_eq!(held.attention(now), Attention::Expired);
+        held.refreshed(Refreshed::Held { lease_left_ms: 60_000, late: true }, now);
+        held.lapse();
+        assert_eq!(held.lost(), None);
+    }
+
+    #[test]
     fn what_only_time_ended_stands_again_once_it_is_renewed_and_what_the_store_ended_never_does() {
         let again = |by, renewed: bool| {
             let (held, now) = held(Renewal::ByHand);
@@ -456,6 +493,26 @@ mod tests {
         for by in [Lost::By(LostBy::Taken), Lost::WithTheStore] {
             assert_eq!(again(by, true), (Some(by), true));
         }
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn what_a_forgotten_listener_captured_may_ask_for_the_grant_when_it_is_dropped() {
+        struct Asks(Arc<Lease>);
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                assert_eq!(self.0.listeners(), 0);
+            }
+        }
+        let held = Arc::new(held(Renewal::ByHand).0);
+        let asks = Asks(held.clone());
+        let number = held.on_lost(Box::new(move |_| drop(asks)));
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            held.forget(number);
+            done.send(()).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! A commit is asked for much longer than anything else. While a store is away it is one thread of the connection that
 //! asks, for one commit after the other, however many there are: the workers are for those who want an answer soon.
+//!
+//! One mutex protects the queue and whether the thread runs; nothing else is locked under it, and it is not held while the
+//! store is asked or anybody is told. The thread ends in the critical section in which it finds the queue empty. It keeps the
+//! store handle alive until then.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,7 +57,7 @@ impl Repeats {
         drop(shared);
         let (theirs, their_handle) = (self.shared.clone(), handle.clone());
         let spawned = std::thread::Builder::new()
-            .name("flowlock-repeats".into())
+            .name("flowlock-repeat".into())
             .spawn(move || ask_for_all(&theirs, &their_handle));
         if let Err(error) = spawned {
             tracing::warn!(%error, "cannot start the thread that asks for commits again; they are asked for here");

@@ -1,4 +1,9 @@
 //! Timer: wakes async tasks at their times. A runtime need not have one of its own switched on.
+//!
+//! One mutex (`state`) protects which wakers are due when, and whether the thread runs; nothing else is locked under it. A
+//! waker is woken and dropped outside of it: its executor may poll the task on this thread, and it may hold the last handle
+//! of a task, with other sleeps in it. Whether the thread runs changes in the same critical section in which it finds
+//! nothing more to do, so an alarm set before that is seen and one set after that starts another thread.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -53,14 +58,16 @@ impl Timer {
     fn wakes(&self, key: (Instant, u64), waker: Waker) -> bool {
         let mut state = lock(&self.shared.state);
         let is_first = state.alarms.first_key_value().is_none_or(|(first, _)| key < *first);
-        state.alarms.insert(key, waker);
-        if std::mem::replace(&mut state.running, true) {
+        let replaced = state.alarms.insert(key, waker);
+        let has_thread = std::mem::replace(&mut state.running, true);
+        drop(state);
+        drop(replaced);
+        if has_thread {
             if is_first {
                 self.shared.changed.notify_all();
             }
             return true;
         }
-        drop(state);
         let shared = self.shared.clone();
         let spawned =
             std::thread::Builder::new().name("flowlock-timer".into()).spawn(move || shared.wake_all());
@@ -145,6 +152,29 @@ mod tests {
             self.0.fetch_add(1, Ordering::SeqCst);
             let _ = self.1.send(Instant::now());
         }
+    }
+
+    /// A task that waits for another moment, and is dropped with its last waker.
+    struct Task(#[allow(dead_code, reason = "it is there to be dropped")] Sleep<'static>);
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn a_waker_that_is_replaced_may_drop_a_task_that_waits_for_the_same_timer() {
+        let timer: &'static Timer = Box::leak(Box::default());
+        let at = Instant::now() + Duration::from_mins(1);
+        let (done, is_done) = mpsc::channel();
+        std::thread::spawn(move || {
+            let waker = Waker::from(Arc::new(Task(timer.sleep_until(at))));
+            let mut sleep = timer.sleep_until(at);
+            assert!(Pin::new(&mut sleep).poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            assert!(Pin::new(&mut sleep).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            done.send(()).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));
     }
 
     #[test]

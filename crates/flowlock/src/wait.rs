@@ -290,8 +290,8 @@ impl Pending {
 
     /// When to ask the store although nothing was heard: never while the waiters' thread listens.
     pub(crate) fn looks_for_itself(&self) -> Option<Instant> {
-        let has_thread = self.connection.waiters().is_some_and(Waiters::has_thread);
-        (!has_thread).then_some(self.asked + HEARTBEAT)
+        let is_told = self.connection.waiters().is_some_and(Waiters::is_listening);
+        (!is_told).then_some(self.asked + HEARTBEAT)
     }
 
     fn take_ring(&self) -> bool {
@@ -441,11 +441,15 @@ impl Pending {
     /// Registers an async task to be woken by the next news.
     #[cfg(feature = "async")]
     pub(crate) fn poll_news(&self, waker: &Waker) -> bool {
+        let waker = waker.clone();
         let mut state = lock(&self.waiter.state);
         if std::mem::take(&mut state.news) {
             return true;
         }
-        state.waker = Some(waker.clone());
+        let replaced = state.waker.replace(waker);
+        // Not under the lock: it may hold the last handle of a task.
+        drop(state);
+        drop(replaced);
         false
     }
 }
@@ -513,6 +517,40 @@ mod tests {
         first.commit().unwrap();
         let Progress::Granted(grant) = second.wait(Duration::from_secs(4)).unwrap() else { panic!() };
         grant.commit().unwrap();
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn a_waker_that_is_replaced_may_ask_for_the_run_when_it_is_dropped() {
+        struct Asks(Arc<Waiter>);
+        impl std::task::Wake for Asks {
+            fn wake(self: Arc<Self>) {}
+        }
+        impl Drop for Asks {
+            fn drop(&mut self) {
+                drop(lock(&self.0.state));
+            }
+        }
+        let flowlock = Flowlock::open("memory:").unwrap();
+        let first = flowlock.job("first").lock("a").acquire().unwrap();
+        let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
+        let until = Instant::now() + Duration::from_secs(20);
+        // It is told once that the thread listens, and then nothing more.
+        while !second.poll_news(Waker::noop()) {
+            assert!(Instant::now() < until, "nobody listens");
+            std::thread::yield_now();
+        }
+        let (done, is_done) = std::sync::mpsc::channel();
+        let asking = std::thread::spawn(move || {
+            let waker = Waker::from(Arc::new(Asks(second.waiter.clone())));
+            assert!(!second.poll_news(&waker));
+            drop(waker);
+            assert!(!second.poll_news(Waker::noop()));
+            done.send(()).unwrap();
+        });
+        assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));
+        asking.join().unwrap();
+        first.commit().unwrap();
     }
 
     /// As a process that was stopped for longer than a store keeps the place of one that it does not hear of.

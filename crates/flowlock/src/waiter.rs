@@ -1,4 +1,8 @@
 //! [`Waiter`]: a waiting run as its process knows it. The waiters' thread writes it, and whoever waits reads it.
+//!
+//! One mutex (`state`) protects all of it; nothing else is locked under it. News are set under it and the condition variable is
+//! notified after it, so whoever sleeps misses none; an async task leaves its waker there in the same critical section in
+//! which it found no news. Wakers are woken and dropped outside: what they do is the executor's.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex};

@@ -1,4 +1,13 @@
 //! [`Waiters`]: all waiting runs of a connection, and the one thread that listens for them.
+//!
+//! One mutex (`waiters`) protects which runs wait, whether the thread listens, and how its wait is interrupted. The
+//! interrupter, which never waits, is called under it; a waiting run is told outside of it, for its waker is the user's. `left`
+//! is its condition variable.
+//!
+//! `closed` is set before that mutex is taken to interrupt the thread, and read by the thread after it took the mutex to
+//! leave its interrupter there: so the thread sees that it is closed, or is interrupted. Release and acquire alone would do
+//! for what they publish, which is nothing but the flag. `is_said` decides which of several threads logs, and orders nothing:
+//! it is relaxed.
 
 mod thread;
 
@@ -72,7 +81,7 @@ impl Waiters {
         }
         let thread = WaitersThread::new(self.shared.clone(), handle, keeper.alarm());
         // Should this fail, the thread is dropped with the closure.
-        let spawned = std::thread::Builder::new().name("flowlock-waits".into()).spawn(move || thread.run());
+        let spawned = std::thread::Builder::new().name("flowlock-waiter".into()).spawn(move || thread.run());
         if let Err(error) = spawned
             && !self.shared.is_said.swap(true, Ordering::Relaxed)
         {
@@ -94,9 +103,10 @@ impl Waiters {
         self.hurry();
     }
 
-    /// Whether there is a thread; if not, each waiting run must look for itself.
-    pub(crate) fn has_thread(&self) -> bool {
-        lock(&self.shared.waiters).listening != Listening::No
+    /// Whether there is a thread that listens; if not, or not yet, each waiting run must look for itself. One that is about
+    /// to be may not come to be.
+    pub(crate) fn is_listening(&self) -> bool {
+        lock(&self.shared.waiters).listening == Listening::Yes
     }
 
     pub(crate) fn leave(&self, run: &RunId) {
@@ -140,5 +150,24 @@ impl Shared {
         for waiter in all {
             waiter.tell();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::Waiting;
+
+    /// Two runs of a process begin to wait at once, and the thread that the first one starts cannot be had: nobody tells the
+    /// second one.
+    #[test]
+    fn nobody_relies_on_a_thread_that_is_only_about_to_be() {
+        let waiters = Waiters::default();
+        lock(&waiters.shared.waiters).listening = Listening::Soon;
+        let waiter = Arc::new(Waiter::new(Waiting::unknown()));
+        waiters.waiter(&RunId::parse("second.1").unwrap(), &waiter);
+        assert!(!lock(&waiter.state).news && !waiters.is_listening());
+        waiters.shared.listens(Listening::Yes, None);
+        assert!(lock(&waiter.state).news && waiters.is_listening());
     }
 }

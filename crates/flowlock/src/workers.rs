@@ -5,6 +5,10 @@
 //!
 //! They are a connection's own. A runtime that shuts down waits for the blocking work it was given, which may last as
 //! long as a store does not answer; it does not wait for these.
+//!
+//! One mutex (`state`) protects the queue and how many workers there are and rest; nothing else is locked under it, and work is
+//! done outside of it. A worker looks at the queue once more in the critical section in which it leaves, so no work stays
+//! behind. One that was notified counts as idle until it took its work: then more work than idle workers starts another.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -98,7 +102,7 @@ impl Workers {
         state.workers += 1;
         drop(state);
         let shared = self.shared.clone();
-        let spawned = std::thread::Builder::new().name("flowlock-async".into()).spawn(move || shared.work());
+        let spawned = std::thread::Builder::new().name("flowlock-worker".into()).spawn(move || shared.work());
         let Err(error) = spawned else { return };
         let mut state = lock(&self.shared.state);
         state.workers -= 1;

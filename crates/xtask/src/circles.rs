@@ -219,7 +219,7 @@ impl<'ast> Visit<'ast> for Reader {
 }
 
 /// Whether something stands under `#[cfg(test)]`.
-fn is_of_tests(attributes: &[syn::Attribute]) -> bool {
+pub(crate) fn is_of_tests(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
             && attribute.parse_args::<syn::Path>().is_ok_and(|condition| condition.is_ident("test"))

@@ -11,6 +11,7 @@ mod repo;
 mod shell;
 mod steps;
 mod test;
+mod threads;
 mod tools;
 mod torture;
 mod watchdog;

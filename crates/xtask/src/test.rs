@@ -4,12 +4,12 @@ use std::process::Command;
 
 use crate::repo::{self, Profile};
 use crate::steps::{Failure, Steps, run as show};
-use crate::{circles, demo, docs, licences, shell, tools, wordings};
+use crate::{circles, demo, docs, licences, shell, threads, tools, wordings};
 
 /// What `cargo xtask test` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Only this step, while working on it: tools, format, shell, lints, circles, wordings, features, tests, servers, docs, demo, api, licences
+    /// Only this step, while working on it: tools, format, shell, lints, circles, wordings, threads, features, tests, servers, docs, demo, api, licences
     #[arg(long, value_name = "STEP")]
     only: Option<String>,
 }
@@ -17,13 +17,14 @@ pub(crate) struct Args {
 /// A step: its short name, its title, and what it does.
 type Step = (&'static str, &'static str, fn() -> Result<(), Failure>);
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("tools", "the tools the other steps call", tools::install_missing),
     ("format", "formatting", || show(&mut repo::cargo(["fmt", "--all", "--check"]))),
     ("shell", "shell scripts", shell::check),
     ("lints", "lints", lints),
     ("circles", "circles between modules", circles::check),
     ("wordings", "the engine in Rust and in Lua", wordings::check),
+    ("threads", "threads in the code and in ARCHITECTURE.md", threads::check),
     ("features", "lints of the library with each feature alone", features),
     ("tests", "tests and documentation tests", tests),
     ("servers", "tests with a server, on Valkey and on Redis 8", servers),

@@ -269,7 +269,7 @@ fn doctor_asks_a_store_with_a_locked_queue_for_as_long_as_any_command_does() {
 
 /// Whether a process has a thread in the writers' queue.
 fn queues(pid: nix::unistd::Pid) -> bool {
-    has(pid, "flowlock-turn")
+    has(pid, "flowlock-queue")
 }
 
 /// Whether a process has a thread of this name.

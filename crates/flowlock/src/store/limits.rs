@@ -18,6 +18,9 @@ const NAP: Duration = Duration::from_millis(50);
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// How long a caller waits for a store, and what ends its wait early.
+///
+/// The flags only say that a wait is to end. Nothing else is handed over by them, so whoever sees one a moment late only
+/// waits a moment longer.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// When the wait is over.

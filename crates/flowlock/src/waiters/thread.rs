@@ -1,4 +1,9 @@
 //! The thread that listens for all waiting runs of a connection.
+//!
+//! It owns its inbox. It takes the registry's mutex to copy what is in it, or a waiting run's to read or change that one, one
+//! after the other and never both; it holds none of them while it calls the store, probes, or tells anybody. It keeps neither
+//! the store handle nor the connection alive (`Weak`): it ends in the round in which it finds them gone, and `Waiters` wakes
+//! it for that. For `closed` see `waiters.rs`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;

@@ -283,7 +283,7 @@ fn a_writer_that_stands_still_costs_the_others_their_patience_and_nothing_more()
 fn threads_that_queue() -> usize {
     let names = fs::read_dir("/proc/self/task").unwrap();
     let comms = names.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    comms.filter(|comm| comm.trim() == "flowlock-turn").count()
+    comms.filter(|comm| comm.trim() == "flowlock-queue").count()
 }
 
 #[test]

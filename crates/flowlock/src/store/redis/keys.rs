@@ -28,7 +28,8 @@ pub(super) struct Keys {
     pub(super) tag: String,
     /// All keys, in the order of the scripts.
     pub(super) all: Vec<Vec<u8>>,
-    /// What its server's clock is ahead of this machine's boot clock, in milliseconds.
+    /// What its server's clock is ahead of this machine's boot clock, in milliseconds. Relaxed: one number, an estimate
+    /// from whichever answer came last, and no other data goes with it.
     ahead_ms: AtomicI64,
 }
 

@@ -3,6 +3,12 @@
 //!
 //! Nobody hangs: who waits leaves at its own deadline, and who leads does nothing that goes on after its own.
 //! Who leaves the lead, by a panic too, hands it to the first who waits.
+//!
+//! `queue` protects who leads, who waits, and the connection while nobody leads; each caller's `state` protects what became of
+//! that one. The order is `queue`, then `state`; a caller that waits holds its `state` alone and gives it back before it takes
+//! the `queue`. Who leads owns the connection and holds neither while it sends and receives. `dials` and [`NEWEST`] are
+//! relaxed: `NEWEST` only has to give each connection another number, and who compares `dials` has its reply from a leader
+//! who stored it before, through a mutex of these or by being that leader.
 
 mod leader;
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn resolve(host: &str, port: u16, limits: &Limits) -> io::Result<Vec<SocketAddr>
     }
     let (tell, told) = mpsc::channel();
     let name = host.to_owned();
-    std::thread::Builder::new().name("flowlock-resolver".into()).spawn(move || {
+    std::thread::Builder::new().name("flowlock-lookup".into()).spawn(move || {
         let _ = tell.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect));
     })?;
     let mut wait = Wait::new(limits);

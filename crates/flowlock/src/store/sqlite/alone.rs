@@ -1,5 +1,9 @@
 //! One thread at a time, in the order in which they came, with a limit to how long each waits: a fair mutex that tells the
 //! time.
+//!
+//! `room` protects the thing while nobody has it, and the order of those who wait; it is held for a few instructions only, and
+//! nothing is locked under it. Who has the thing owns it. Each waits on a condition variable of its own, all of them with
+//! `room`: who gives the thing back wakes the first alone, and who leaves the line without it wakes whoever is first then.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};

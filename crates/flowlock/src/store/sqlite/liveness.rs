@@ -46,7 +46,8 @@ pub(super) struct LivenessLocks {
     patience: Duration,
     /// For probing: its own open file description, so that this process's locks are seen too.
     probe: Mutex<Probe>,
-    /// Somebody locks more than a liveness lock: to be said once.
+    /// Somebody locks more than a liveness lock: to be said once. Both are relaxed: the first is told again by every look
+    /// that meets it, the second decides which of several threads says so, and neither orders anything.
     obstructed: AtomicBool,
     said: AtomicBool,
 }

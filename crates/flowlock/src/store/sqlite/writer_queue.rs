@@ -2,6 +2,11 @@
 //!
 //! `SQLite`'s own busy handler sleeps and retries, which starves processes: of 16 contending ones the worst
 //! got one transaction in four seconds. The kernel's lock queue does not.
+//!
+//! The queue is used by whoever has the store's file (`alone.rs`), one thread at a time. What its own thread and that one tell
+//! each other is in `head`: a turn is either taken by who waits, or given back by the thread, as `wanted` says in the critical
+//! section in which the turn comes. The key's mutex is taken for a few instructions by who opens the file, and from a thread
+//! that gives the turn of a stopped one back. Nothing is locked under either.
 
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -169,7 +174,7 @@ impl QueueThread {
                 }
             }
         };
-        match std::thread::Builder::new().name("flowlock-turn".into()).spawn(queue) {
+        match std::thread::Builder::new().name("flowlock-queue".into()).spawn(queue) {
             Ok(_) => Ok(line),
             Err(error) => Err(at_path("wait for", place.path(), error)),
         }

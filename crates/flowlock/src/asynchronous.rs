@@ -114,7 +114,7 @@ impl Waits {
         let first = [looks, ends].into_iter().flatten().min_by_key(|(at, _)| *at);
         let mut alarm = first.map(|(at, then)| (self.connection.timer.sleep_until(at), then));
         let told = |context: &mut Context<'_>| {
-            if pending.poll_news(context.waker()) {
+            if pending.take_news_or_register(context.waker()) {
                 return Poll::Ready(News::Told);
             }
             match &mut alarm {
@@ -237,7 +237,7 @@ impl Patient for PatientCommit {
 
     fn ask(self: Box<Self>, limits: Limits) -> Option<Box<dyn Patient>> {
         let Some(answer) = self.commit.ask(limits) else { return Some(self) };
-        self.connection.workers.has_seen(&answer);
+        self.connection.workers.note_answer(&answer);
         // Whoever waited may be gone.
         let _ = self.give.send(answer);
         None
@@ -284,7 +284,7 @@ async fn aside<T: Delivered>(
         if let Ok(answer) = &done
             && answer.as_ref().is_ok_and(T::is_answer)
         {
-            theirs.workers.has_seen(answer);
+            theirs.workers.note_answer(answer);
         }
         // Whoever waited may be gone, now or before it looks.
         let _ = give.send(done.map(|answer| answer.map(|it| Parcel(Some(it)))));

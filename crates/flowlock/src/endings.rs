@@ -229,7 +229,7 @@ impl State {
 }
 
 impl Shared {
-    fn next(&self) -> Option<Ending> {
+    fn take_next(&self) -> Option<Ending> {
         let mut state = lock(&self.state);
         let next = state.queue.pop_front();
         state.running = next.is_some();
@@ -242,14 +242,14 @@ impl Shared {
         next.map(|it| it.ending)
     }
 
-    fn was_told(&self) {
+    fn note_told(&self) {
         let mut state = lock(&self.state);
         state.told += 1;
         state.away = false;
         self.changed.notify_all();
     }
 
-    fn is_away(&self) {
+    fn note_away(&self) {
         lock(&self.state).away = true;
         self.changed.notify_all();
     }
@@ -269,7 +269,7 @@ impl Drop for Running<'_> {
 
 fn carry_out_all(shared: &Shared, handle: &StoreHandle) {
     let _running = Running(shared);
-    while let Some(ending) = shared.next() {
+    while let Some(ending) = shared.take_next() {
         carry_out(shared, handle, &ending);
     }
 }
@@ -280,7 +280,7 @@ fn carry_out(shared: &Shared, handle: &StoreHandle, ending: &Ending) {
     let mut is_said = false;
     loop {
         let Err(error) = tell(handle, ending) else {
-            return shared.was_told();
+            return shared.note_told();
         };
         if !error.is_transient() || later(Instant::now(), PAUSE) >= ending.until {
             tracing::warn!(%run, %error, "could not end the run; its lease, or its silence, will");
@@ -289,7 +289,7 @@ fn carry_out(shared: &Shared, handle: &StoreHandle, ending: &Ending) {
         if !std::mem::replace(&mut is_said, true) {
             tracing::warn!(%run, %error, "could not end the run yet; trying again until its lease is over");
         }
-        shared.is_away();
+        shared.note_away();
         std::thread::sleep(PAUSE);
     }
 }

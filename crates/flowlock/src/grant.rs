@@ -115,7 +115,7 @@ impl Grant {
     /// Whether the claims are lost, and how; no later than at the deadline. Once lost, always lost, unless the holder
     /// [insists](Self::insist), or [renews](Self::refresh) what only time had ended.
     pub fn lost(&self) -> Option<Lost> {
-        self.held.lost()
+        self.held.notice_loss()
     }
 
     /// From now on the end of the lease alone does not end this grant, if it renews itself: while the store does not
@@ -184,9 +184,9 @@ impl Grant {
                 limits.may_ask_again()?;
             }
         }
-        self.held.stands_again();
+        self.held.reinstate();
         match self.lost() {
-            Some(by) => Err(self.is_lost(by)),
+            Some(by) => Err(self.lost_error(by)),
             None => Ok(Renewed { lease_left: self.time_left(), late: self.held.was_renewed_late() }),
         }
     }
@@ -205,12 +205,12 @@ impl Grant {
     /// ```
     pub fn verify(&self) -> Result<(), Error> {
         if let Some(by) = self.lost() {
-            return Err(self.is_lost(by));
+            return Err(self.lost_error(by));
         }
         let seen = look(&self.connection, &View::Attempt(self.held.attempt.clone()))?;
-        let seen = seen.ok_or_else(|| self.is_lost(self.held.if_not_found()))?;
+        let seen = seen.ok_or_else(|| self.lost_error(self.held.if_not_found()))?;
         if !seen.run.state.follows_a_grant() {
-            return Err(self.is_lost(Lost::WithTheStore));
+            return Err(self.lost_error(Lost::WithTheStore));
         }
         stands(&seen).map(drop)
     }
@@ -309,7 +309,7 @@ impl Grant {
         let asked = self.connection.step_for_caller(&Step::Detach(self.held.attempt.clone()));
         let answer = asked.inspect_err(|_| self.end_badly())?;
         if answer != Answer::Done {
-            let lost = self.verify().err().unwrap_or_else(|| self.is_lost(Lost::Expired));
+            let lost = self.verify().err().unwrap_or_else(|| self.lost_error(Lost::Expired));
             self.end_badly();
             return Err(lost);
         }
@@ -339,7 +339,7 @@ impl Grant {
         &self.connection
     }
 
-    fn is_lost(&self, by: Lost) -> Error {
+    fn lost_error(&self, by: Lost) -> Error {
         Error::Lost { run: self.run_id().clone(), by }
     }
 }

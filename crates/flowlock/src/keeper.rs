@@ -98,7 +98,7 @@ impl Alarm {
     pub(crate) fn look_at(&self, run: &RunId) {
         let state = lock(&self.rounds.state);
         if let Some(held) = state.grants.iter().find(|held| held.attempt.id == *run) {
-            held.has_news();
+            held.set_news();
             self.rounds.changed.notify_all();
         }
     }
@@ -106,7 +106,7 @@ impl Alarm {
     /// Something may have happened to any run: the store is asked about all of them now.
     pub(crate) fn look_at_all(&self) {
         let state = lock(&self.rounds.state);
-        state.grants.iter().for_each(|held| held.has_news());
+        state.grants.iter().for_each(|held| held.set_news());
         self.rounds.changed.notify_all();
     }
 }
@@ -120,10 +120,10 @@ struct Round {
 }
 
 impl State {
-    fn round(&self, now: i64) -> Round {
+    fn take_round(&self, now: i64) -> Round {
         let mut round = Round { next_look_ms: now + LONGEST_SLEEP.as_millis() as i64, ..Round::default() };
         for held in &self.grants {
-            match held.attention(now) {
+            match held.take_attention(now) {
                 Attention::Gone => continue,
                 Attention::Expired => {
                     round.expired.push(held.clone());
@@ -145,7 +145,7 @@ fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
     let mut listen = Some(listen);
     let mut state = lock(&rounds.state);
     while !state.closed {
-        let round = state.round(now_ms());
+        let round = state.take_round(now_ms());
         state.next_look_ms = round.next_look_ms;
         if !round.expired.is_empty() {
             drop(state);
@@ -221,5 +221,7 @@ fn hand_over(
         }
     };
     // What is due for its time comes again by itself; news would not.
-    refused.iter().for_each(|held| held.has_news());
+    for held in &refused {
+        held.set_news();
+    }
 }

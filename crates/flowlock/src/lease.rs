@@ -8,7 +8,7 @@
 //! next round, 1 s later at most, and a mix of old and new costs one question to the store. Release and acquire make what was
 //! written before a fact (an answer's deadline before `renewed_late`, say) seen by who sees the fact. The one decision that
 //! nobody takes again, a loss by time, is made under `lost` (`lapse`): who renews stores the deadline first and takes that
-//! lock afterwards (`stands_again`), so one of the two sees the other. `deadline_ms` and `last_refresh_ms` only grow
+//! lock afterwards (`reinstate`), so one of the two sees the other. `deadline_ms` and `last_refresh_ms` only grow
 //! (`fetch_max`), whichever answer comes first; `news` is swapped, so that none set meanwhile is lost.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -151,8 +151,8 @@ impl Lease {
         }
     }
 
-    /// What is to be done about it; a renewal that is due is taken as asked for.
-    pub(crate) fn attention(&self, now: i64) -> Attention {
+    /// Takes what is to be done about it: news, and a renewal that is due, count as asked for from now on.
+    pub(crate) fn take_attention(&self, now: i64) -> Attention {
         if lock(&self.lost).is_some() {
             return Attention::Gone;
         }
@@ -170,7 +170,7 @@ impl Lease {
     }
 
     /// Something happened to it: the store is to be asked.
-    pub(crate) fn has_news(&self) {
+    pub(crate) fn set_news(&self) {
         self.news.store(true, Ordering::Release);
     }
 
@@ -184,7 +184,8 @@ impl Lease {
         Duration::from_millis(left.max(0) as u64)
     }
 
-    pub(crate) fn lost(&self) -> Option<Lost> {
+    /// The loss, if it is lost; the end of its lease is noticed here as well.
+    pub(crate) fn notice_loss(&self) -> Option<Lost> {
         self.lapse();
         let lost = *lock(&self.lost);
         lost.or_else(|| self.is_past_deadline().then(|| self.expiry()))
@@ -221,7 +222,7 @@ impl Lease {
         lock(&self.trouble).clone()
     }
 
-    fn failed(&self, error: &StoreError) {
+    fn note_failure(&self, error: &StoreError) {
         self.unanswered.store(true, Ordering::Release);
         *lock(&self.trouble) = Some(error.to_string());
     }
@@ -265,7 +266,7 @@ impl Lease {
     }
 
     /// The caller has asked for a renewal. If the store gave one, the end of the lease before it ended nothing.
-    pub(crate) fn stands_again(&self) {
+    pub(crate) fn reinstate(&self) {
         let mut lost = lock(&self.lost);
         let by_time = matches!(*lost, Some(Lost::Expired | Lost::Unreachable));
         if by_time && self.deadline_ms.load(Ordering::Acquire) > now_ms() {
@@ -324,8 +325,8 @@ impl Lease {
     }
 
     /// Takes in how the run stands in the store, which was not asked to renew it.
-    fn seen(&self, run: Option<Run>) {
-        self.answered();
+    fn take_in_run(&self, run: Option<Run>) {
+        self.note_answer();
         match run {
             None => self.lose(self.if_not_found()),
             Some(run) if run.revoked => self.lose(Lost::By(LostBy::Broken)),
@@ -337,14 +338,14 @@ impl Lease {
         }
     }
 
-    fn answered(&self) {
+    fn note_answer(&self) {
         self.unanswered.store(false, Ordering::Release);
         *lock(&self.trouble) = None;
     }
 
     /// Takes in the store's answer to a refresh sent at `sent_ms`.
-    fn refreshed(&self, answer: Refreshed, sent_ms: i64) {
-        self.answered();
+    fn take_in_refresh(&self, answer: Refreshed, sent_ms: i64) {
+        self.note_answer();
         match answer {
             Refreshed::Held { lease_left_ms, late } => {
                 self.renewed_late.store(late, Ordering::Release);
@@ -396,11 +397,11 @@ pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), Sto
 fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
     let view = View::Attempt(held.attempt.clone());
     let page = handle.store.view(&handle.namespace, &view).inspect_err(|error| {
-        held.failed(error);
+        held.note_failure(error);
         // No renewal will ask for it: the next round does.
-        held.has_news();
+        held.set_news();
     })?;
-    held.seen(match page.content {
+    held.take_in_run(match page.content {
         Content::Run(seen) => seen.map(|seen| seen.run),
         _ => None,
     });
@@ -411,14 +412,14 @@ fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
 pub(crate) fn refresh_one(handle: &StoreHandle, held: &Lease) -> Result<Refreshed, StoreError> {
     let sent_ms = now_ms();
     let step = Step::Refresh(vec![Who::from(&held.attempt)]);
-    let answer = handle.store.step(&handle.namespace, &step).inspect_err(|error| held.failed(error))?;
+    let answer = handle.store.step(&handle.namespace, &step).inspect_err(|error| held.note_failure(error))?;
     let answer = match answer {
         Answer::Refreshed(answers) => answers.first().copied(),
         _ => None,
     };
     let answer =
         answer.ok_or_else(|| StoreError::damaged("the store answered something else to a renewal"))?;
-    held.refreshed(answer, sent_ms);
+    held.take_in_refresh(answer, sent_ms);
     Ok(answer)
 }
 
@@ -430,12 +431,12 @@ pub(crate) fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(),
         let answer = handle.store.step(&handle.namespace, &Step::Refresh(runs)).inspect_err(|error| {
             // Nor are those behind asked for: a store that is away would take its time for each part.
             for held in &grants[at * MOST_REFRESHED..] {
-                held.failed(error);
+                held.note_failure(error);
             }
         })?;
         if let Answer::Refreshed(answers) = answer {
             for (held, answer) in part.iter().zip(answers) {
-                held.refreshed(answer, sent_ms);
+                held.take_in_refresh(answer, sent_ms);
             }
         }
     }
@@ -458,21 +459,21 @@ mod tests {
     fn an_answer_that_was_overtaken_takes_nothing_back() {
         let (held, now) = held(Renewal::Automatic);
         let lease = |lease_left_ms| Refreshed::Held { lease_left_ms, late: false };
-        held.refreshed(lease(60_000), now + 40_000);
-        held.refreshed(lease(60_000), now + 20_000);
+        held.take_in_refresh(lease(60_000), now + 40_000);
+        held.take_in_refresh(lease(60_000), now + 20_000);
         assert!(held.time_left() > Duration::from_secs(90), "{:?}", held.time_left());
-        assert_eq!(held.attention(now + 99_999), Attention::Due);
-        assert_eq!(held.attention(now + 100_001), Attention::Expired);
+        assert_eq!(held.take_attention(now + 99_999), Attention::Due);
+        assert_eq!(held.take_attention(now + 100_001), Attention::Expired);
     }
 
     #[test]
     fn a_renewal_that_is_answered_after_somebody_saw_the_deadline_pass_is_in_time() {
         let (held, now) = held(Renewal::Automatic);
         held.deadline_ms.store(now - 1, Ordering::Release);
-        assert_eq!(held.attention(now), Attention::Expired);
-        held.refreshed(Refreshed::Held { lease_left_ms: 60_000, late: true }, now);
+        assert_eq!(held.take_attention(now), Attention::Expired);
+        held.take_in_refresh(Refreshed::Held { lease_left_ms: 60_000, late: true }, now);
         held.lapse();
-        assert_eq!(held.lost(), None);
+        assert_eq!(held.notice_loss(), None);
     }
 
     #[test]
@@ -482,10 +483,10 @@ mod tests {
             held.deadline_ms.store(now - 1, Ordering::Release);
             held.lose(by);
             if renewed {
-                held.refreshed(Refreshed::Held { lease_left_ms: 60_000, late: true }, now);
+                held.take_in_refresh(Refreshed::Held { lease_left_ms: 60_000, late: true }, now);
             }
-            held.stands_again();
-            (held.lost(), held.was_renewed_late())
+            held.reinstate();
+            (held.notice_loss(), held.was_renewed_late())
         };
         assert_eq!(again(Lost::Expired, true), (None, true));
         assert_eq!(again(Lost::Unreachable, true), (None, true));
@@ -518,8 +519,8 @@ mod tests {
     #[test]
     fn a_store_that_has_older_work_first_is_asked_again_at_once() {
         let (held, now) = held(Renewal::Automatic);
-        assert_eq!(held.attention(now + 1), Attention::Later);
-        held.refreshed(Refreshed::AskAgain, now);
-        assert_eq!(held.attention(now + 1), Attention::Due);
+        assert_eq!(held.take_attention(now + 1), Attention::Later);
+        held.take_in_refresh(Refreshed::AskAgain, now);
+        assert_eq!(held.take_attention(now + 1), Attention::Due);
     }
 }

@@ -68,7 +68,7 @@ impl Repeats {
 
 impl Shared {
     /// The next one: whose time is over, or else whose turn it is. With it, when the time of another one is over.
-    fn next(&mut self) -> Option<(Box<dyn Patient>, Option<Instant>)> {
+    fn take_next(&mut self) -> Option<(Box<dyn Patient>, Option<Instant>)> {
         let first = self.queue.iter().enumerate().min_by_key(|(_, it)| it.until());
         let at = first.filter(|(_, it)| it.until() <= Instant::now()).map_or(0, |(at, _)| at);
         let next = self.queue.remove(at);
@@ -80,7 +80,7 @@ impl Shared {
 fn ask_for_all(shared: &Mutex<Shared>, handle: &StoreHandle) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let Some((next, another_ends)) = lock(shared).next() else { return };
+        let Some((next, another_ends)) = lock(shared).take_next() else { return };
         let limits = handle.limits_of_caller();
         let limits = another_ends.map_or(limits.clone(), |end| limits.no_later_than(end));
         // A panic was reported by its hook; whoever waits for this one is told that it broke off.

@@ -54,8 +54,8 @@ impl Timer {
         Sleep { timer: self, key: (at, state.count) }
     }
 
-    /// Whether there is a thread that wakes the task.
-    fn wakes(&self, key: (Instant, u64), waker: Waker) -> bool {
+    /// Has the task woken at its time. `false` if there is no thread that could.
+    fn set_alarm(&self, key: (Instant, u64), waker: Waker) -> bool {
         let mut state = lock(&self.shared.state);
         let is_first = state.alarms.first_key_value().is_none_or(|(first, _)| key < *first);
         let replaced = state.alarms.insert(key, waker);
@@ -93,7 +93,7 @@ impl Future for Sleep<'_> {
         if self.key.0 <= Instant::now() {
             return Poll::Ready(());
         }
-        if !self.timer.wakes(self.key, context.waker().clone()) {
+        if !self.timer.set_alarm(self.key, context.waker().clone()) {
             std::thread::sleep(NAP);
             context.waker().wake_by_ref();
         }

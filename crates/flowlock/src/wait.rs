@@ -128,7 +128,7 @@ impl Pending {
     ) -> Self {
         let connection = connection.clone();
         let waiter = Arc::new(Waiter::new(waiting));
-        connection.listen().waiter(&attempt.id, &waiter);
+        connection.listen().register(&attempt.id, &waiter);
         let begun = Instant::now();
         let (until, next_log) = (wait.map(|wait| later(begun, wait)), begun + FIRST_LOG);
         let (asked, away, over, sent_ms) = (begun, false, false, 0);
@@ -187,7 +187,7 @@ impl Pending {
         }
         let end = later(Instant::now(), at_most);
         loop {
-            if self.has_news(end) {
+            if self.wait_for_news(end) {
                 if let Some(grant) = self.ask_patiently(&self.connection.limits_of_caller())? {
                     return Ok(Progress::Granted(grant));
                 }
@@ -196,7 +196,7 @@ impl Pending {
                     self.waiter.tell();
                 }
                 // A store that is away is news without end; the caller may want its thread back all the same.
-                if self.take_ring() || end <= Instant::now() && !self.is_over() {
+                if self.take_interruption() || end <= Instant::now() && !self.is_over() {
                     return Ok(Progress::Waiting);
                 }
                 continue;
@@ -204,7 +204,7 @@ impl Pending {
             if self.is_over() {
                 return self.give_up(&self.connection.limits_of_caller()).map(Progress::Granted);
             }
-            if self.take_ring() || end <= Instant::now() {
+            if self.take_interruption() || end <= Instant::now() {
                 return Ok(Progress::Waiting);
             }
         }
@@ -253,8 +253,8 @@ impl Pending {
         if self.away { STORE_AWAY } else { Duration::ZERO }
     }
 
-    /// Sleeps until there is news, the caller rings, or a time is up; answers whether there is news.
-    fn has_news(&mut self, end: Instant) -> bool {
+    /// Sleeps until there is news, the caller is interrupted, or a time is up. Takes the news; returns whether there was any.
+    fn wait_for_news(&mut self, end: Instant) -> bool {
         loop {
             let now = Instant::now();
             if now >= self.next_log {
@@ -294,7 +294,7 @@ impl Pending {
         (!is_told).then_some(self.asked + HEARTBEAT)
     }
 
-    fn take_ring(&self) -> bool {
+    fn take_interruption(&self) -> bool {
         std::mem::take(&mut lock(&self.waiter.state).interrupted)
     }
 
@@ -438,9 +438,9 @@ impl Pending {
         self.waiter.tell();
     }
 
-    /// Registers an async task to be woken by the next news.
+    /// Takes the news, or registers an async task to be woken by the next one. Returns whether there was any.
     #[cfg(feature = "async")]
-    pub(crate) fn poll_news(&self, waker: &Waker) -> bool {
+    pub(crate) fn take_news_or_register(&self, waker: &Waker) -> bool {
         let waker = waker.clone();
         let mut state = lock(&self.waiter.state);
         if std::mem::take(&mut state.news) {
@@ -536,16 +536,16 @@ mod tests {
         let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
         let until = Instant::now() + Duration::from_secs(20);
         // It is told once that the thread listens, and then nothing more.
-        while !second.poll_news(Waker::noop()) {
+        while !second.take_news_or_register(Waker::noop()) {
             assert!(Instant::now() < until, "nobody listens");
             std::thread::yield_now();
         }
         let (done, is_done) = std::sync::mpsc::channel();
         let asking = std::thread::spawn(move || {
             let waker = Waker::from(Arc::new(Asks(second.waiter.clone())));
-            assert!(!second.poll_news(&waker));
+            assert!(!second.take_news_or_register(&waker));
             drop(waker);
-            assert!(!second.poll_news(Waker::noop()));
+            assert!(!second.take_news_or_register(Waker::noop()));
             done.send(()).unwrap();
         });
         assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));

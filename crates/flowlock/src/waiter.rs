@@ -103,7 +103,7 @@ impl Waiter {
     }
 
     /// Takes in that it waits, which says nothing of why: what is known stays.
-    pub(crate) fn still_waits(&self, now: State, present: bool) {
+    pub(crate) fn set_still_waiting(&self, now: State, present: bool) {
         self.update(|state| {
             // From awaiting an input to the line, or back: another reason, to be asked for.
             if state.waiting.state != now {
@@ -115,8 +115,8 @@ impl Waiter {
         });
     }
 
-    /// Whether it is time to look again, or one of the `dead` was in the way: what is known is old from now on.
-    pub(crate) fn grows_stale(&self, now: Instant, dead: &[Ticket]) -> bool {
+    /// Notes that what is known is old, if it is time to look again or one of the `dead` was in the way. Returns whether it is.
+    pub(crate) fn mark_stale_if_due(&self, now: Instant, dead: &[Ticket]) -> bool {
         let mut state = lock(&self.state);
         let is_time = state.look_again.is_some_and(|at| at <= now);
         if is_time {
@@ -130,7 +130,7 @@ impl Waiter {
     }
 
     /// Messages were missed: the next heartbeats ask about the run in its turn.
-    pub(crate) fn grows_doubtful(&self) {
+    pub(crate) fn mark_doubtful(&self) {
         let known = &mut lock(&self.state).known;
         *known = (*known).max(Known::Doubtful);
     }
@@ -154,17 +154,17 @@ impl Waiter {
             && is_recent
     }
 
-    /// It waits no more, or was asked about: no heartbeat need ask for it first. Only an answer makes it sound. Answers
-    /// whether one had to.
-    pub(crate) fn is_asked_about(&self) -> bool {
+    /// Notes that no heartbeat need ask for it first: it waits no more, or was asked about. Only an answer makes it sound.
+    /// Returns whether one had to.
+    pub(crate) fn take_stale(&self) -> bool {
         let known = &mut lock(&self.state).known;
         let was_stale = *known == Known::Stale;
         *known = (*known).min(Known::Doubtful);
         was_stale
     }
 
-    /// It was asked about, and the answer had no room for it: the next heartbeat asks first again.
-    pub(crate) fn was_passed_over(&self) {
+    /// Has the next heartbeat ask for it first: the answer of the last one had no room for it.
+    pub(crate) fn mark_stale(&self) {
         lock(&self.state).known = Known::Stale;
     }
 }
@@ -200,12 +200,12 @@ mod tests {
             !waiter(Some(60_000), vec![(Ticket(1), LivenessId(7))]).knows_enough(now),
             "the process may die"
         );
-        told.still_waits(State::AwaitingInput, true);
+        told.set_still_waiting(State::AwaitingInput, true);
         assert!(!told.knows_enough(now), "it waits for something else now");
         let missed = waiter(Some(60_000), Vec::new());
-        missed.grows_doubtful();
+        missed.mark_doubtful();
         assert!(!missed.knows_enough(now), "something may have happened that it was not told");
         let due = waiter(Some(0), Vec::new());
-        assert!(due.grows_stale(now + Duration::from_secs(1), &[]) && !due.knows_enough(now));
+        assert!(due.mark_stale_if_due(now + Duration::from_secs(1), &[]) && !due.knows_enough(now));
     }
 }

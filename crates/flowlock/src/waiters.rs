@@ -91,7 +91,7 @@ impl Waiters {
     }
 
     /// Listens for a run. What happened before that is learnt by asking once.
-    pub(crate) fn waiter(&self, run: &RunId, waiter: &Arc<Waiter>) {
+    pub(crate) fn register(&self, run: &RunId, waiter: &Arc<Waiter>) {
         let mut waiters = lock(&self.shared.waiters);
         waiters.by_run.insert(run.clone(), waiter.clone());
         let will_be_told = waiters.listening == Listening::Soon;
@@ -140,7 +140,7 @@ impl Shared {
     }
 
     /// Says whether there is a thread, and lets every run ask where it stands.
-    fn listens(&self, listening: Listening, interrupter: Option<Box<dyn InboxInterrupter>>) {
+    fn set_listening(&self, listening: Listening, interrupter: Option<Box<dyn InboxInterrupter>>) {
         let mut waiters = lock(&self.waiters);
         waiters.listening = listening;
         waiters.interrupter = interrupter;
@@ -165,9 +165,9 @@ mod tests {
         let waiters = Waiters::default();
         lock(&waiters.shared.waiters).listening = Listening::Soon;
         let waiter = Arc::new(Waiter::new(Waiting::unknown()));
-        waiters.waiter(&RunId::parse("second.1").unwrap(), &waiter);
+        waiters.register(&RunId::parse("second.1").unwrap(), &waiter);
         assert!(!lock(&waiter.state).news && !waiters.is_listening());
-        waiters.shared.listens(Listening::Yes, None);
+        waiters.shared.set_listening(Listening::Yes, None);
         assert!(lock(&waiter.state).news && waiters.is_listening());
     }
 }

@@ -85,7 +85,7 @@ impl Workers {
     }
 
     /// Notes that the store answered, if it did.
-    pub(crate) fn has_seen<T>(&self, answer: &Result<T, Error>) {
+    pub(crate) fn note_answer<T>(&self, answer: &Result<T, Error>) {
         if answer.is_ok() {
             lock(&self.shared.state).answered = Some(Instant::now());
         }

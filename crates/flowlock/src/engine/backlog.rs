@@ -131,7 +131,7 @@ impl<T: Tables> Engine<'_, T> {
                 return Ok(());
             };
             let run = self.must_find(ticket)?;
-            if !self.budget.looks.takes(run.spec.claims.len()) {
+            if !self.budget.looks.spend(run.spec.claims.len()) {
                 return Ok(());
             }
             self.backlog.hints.remove(&(ticket, source.clone()));

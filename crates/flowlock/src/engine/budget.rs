@@ -16,9 +16,9 @@ impl Allowance {
         Self { runs, claims, is_first: true }
     }
 
-    /// Whether a run with so many claims may still be looked at; if so, it is counted. If not, nobody is any more: whoever
-    /// comes later in the order must not pass it.
-    pub(super) fn takes(&mut self, claims: usize) -> bool {
+    /// Counts a run with so many claims as looked at; `false` if it may not be any more. Then nobody is: whoever comes
+    /// later in the order must not pass it.
+    pub(super) fn spend(&mut self, claims: usize) -> bool {
         if self.runs == 0 || !self.is_first && claims > self.claims {
             self.runs = 0;
             return false;
@@ -106,17 +106,17 @@ mod tests {
     #[test]
     fn the_first_run_is_let_through_whatever_it_has() {
         let mut left = Allowance::of(3, 10);
-        assert!(left.takes(1_000));
-        assert!(!left.takes(1), "it had more than all the claims there were");
-        assert!(!left.takes(0), "nobody passes whoever had to stop");
+        assert!(left.spend(1_000));
+        assert!(!left.spend(1), "it had more than all the claims there were");
+        assert!(!left.spend(0), "nobody passes whoever had to stop");
     }
 
     #[test]
     fn so_many_runs_or_so_many_claims() {
         let mut left = Allowance::of(3, 10);
-        assert_eq!([4, 4, 2, 0].map(|claims| left.takes(claims)), [true, true, true, false], "runs");
+        assert_eq!([4, 4, 2, 0].map(|claims| left.spend(claims)), [true, true, true, false], "runs");
         let mut left = Allowance::of(9, 10);
-        assert_eq!([4, 6, 0, 1].map(|claims| left.takes(claims)), [true, true, true, false], "claims");
+        assert_eq!([4, 6, 0, 1].map(|claims| left.spend(claims)), [true, true, true, false], "claims");
     }
 
     #[test]
@@ -124,6 +124,6 @@ mod tests {
         let mut left = Allowance::of(3, 10);
         left.stop();
         assert!(left.is_used_up());
-        assert!(!left.takes(0));
+        assert!(!left.spend(0));
     }
 }

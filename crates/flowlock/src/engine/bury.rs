@@ -39,7 +39,7 @@ impl<T: Tables> Engine<'_, T> {
         let mut buried = Buried::Nobody;
         for (ticket, vitals) in way.runs {
             if vitals.liveness.is_some_and(|liveness| !self.world.is_alive(liveness)) {
-                if !self.may_end(ticket)? {
+                if !self.spend_end(ticket)? {
                     self.unswept = true;
                     return Ok(Buried::NotAll);
                 }
@@ -51,10 +51,10 @@ impl<T: Tables> Engine<'_, T> {
         Ok(buried)
     }
 
-    /// Whether this step may still end a holder that is in the way; if so, it counts as ended.
-    pub(super) fn may_end(&mut self, ticket: Ticket) -> Result<bool> {
+    /// Counts a holder that is in the way as ended; `false` if this step may end no more.
+    pub(super) fn spend_end(&mut self, ticket: Ticket) -> Result<bool> {
         let claims = self.must_find(ticket)?.spec.claims.len();
-        Ok(self.budget.ends.takes(claims))
+        Ok(self.budget.ends.spend(claims))
     }
 
     /// The run that holds `stake`, if it says so itself. Only a store that somebody altered has a stake of any other run:

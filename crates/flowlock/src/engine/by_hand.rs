@@ -126,7 +126,7 @@ impl<T: Tables> Engine<'_, T> {
             for stake in self.tables.holders(&place, Which::Standing, self.bounds.blockers + 1)? {
                 if !self.is_dead(stake.ticket)? {
                     living.push(self.held_by(name, stake)?);
-                } else if self.may_end(stake.ticket)? {
+                } else if self.spend_end(stake.ticket)? {
                     self.must_hold(&place, stake, Which::Standing)?;
                     self.bury(&[stake.ticket])?;
                     any_dead = true;
@@ -156,7 +156,7 @@ impl<T: Tables> Engine<'_, T> {
                 return Ok(true);
             }
             for stake in stakes {
-                if !self.may_end(stake.ticket)? {
+                if !self.spend_end(stake.ticket)? {
                     return Ok(false);
                 }
                 let run = self.must_hold(place, stake, which)?;

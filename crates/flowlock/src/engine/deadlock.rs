@@ -90,7 +90,7 @@ impl<T: Tables> Engine<'_, T> {
                 *waits
             } else {
                 let spec = self.must_find(stake.ticket)?.spec;
-                if !self.budget.examined.takes(spec.claims.len()) {
+                if !self.budget.examined.spend(spec.claims.len()) {
                     break;
                 }
                 let is_refused = |wanted: &Claim| rule::holders_block(wanted.mode, held_at(held, wanted));

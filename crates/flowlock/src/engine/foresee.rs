@@ -32,7 +32,7 @@ impl<T: Tables> Engine<'_, T> {
     /// is overdue its silence is to be looked for. What becomes of its own runs it sees itself.
     fn end_of_reserving(&mut self, ticket: Ticket, behind: &Run) -> Result<Option<i64>> {
         let run = self.must_find(ticket)?;
-        if !self.budget.foreseen.takes(run.spec.claims.len()) {
+        if !self.budget.foreseen.spend(run.spec.claims.len()) {
             return Ok(None);
         }
         let ends = if run.place_end_ms.is_some() {

@@ -45,7 +45,7 @@ impl<T: Tables> Engine<'_, T> {
         for claim in &run.spec.clone().claims {
             while let Some((place, stake)) = self.lapsed_in_the_way(claim)? {
                 let holder = self.must_hold(&place, stake, Which::Lapsed)?;
-                if !self.may_end(stake.ticket)? {
+                if !self.spend_end(stake.ticket)? {
                     self.unswept = true;
                     return Ok(false);
                 }

@@ -46,7 +46,7 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(Refreshed::MaxRuntime { lease_left_ms });
         }
         if run.lapsed {
-            if !self.budget.returns.takes(run.spec.claims.len()) {
+            if !self.budget.returns.spend(run.spec.claims.len()) {
                 return Ok(Refreshed::AskAgain);
             }
             self.set_lapsed(run, super::tables::Which::Standing)?;
@@ -184,7 +184,7 @@ impl<T: Tables> Engine<'_, T> {
         let mut explain = BTreeSet::new();
         for id in asked.iter().take(self.bounds.explained) {
             if let Some(run) = self.tables.living(id)? {
-                if !self.budget.shown.takes(run.spec.claims.len()) {
+                if !self.budget.shown.spend(run.spec.claims.len()) {
                     break;
                 }
                 explain.insert(run.ticket);
@@ -197,7 +197,7 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn bury_reported(&mut self, tickets: &[Ticket]) -> Result<Answer> {
         for &ticket in tickets.iter().take(self.bounds.probes) {
             if self.is_dead(ticket)? {
-                if !self.may_end(ticket)? {
+                if !self.spend_end(ticket)? {
                     break;
                 }
                 self.bury(&[ticket])?;

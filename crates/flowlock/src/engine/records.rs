@@ -149,7 +149,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// A record's time is up: what was written expires, and evidence is dropped.
-    pub(super) fn record_is_due(&mut self, name: &Name) -> Result<()> {
+    pub(super) fn end_due_record(&mut self, name: &Name) -> Result<()> {
         match self.record(name)? {
             Some(record) if record.state.is_written() => self.end_record(record, RecordState::Expired),
             Some(_) => self.drop_record(name),

@@ -62,32 +62,32 @@ impl<T: Tables> Engine<'_, T> {
                 let run = self.must_find(ticket)?;
                 // Handling one run may have ended another that was due as well.
                 let is_due = run.due_ms().is_some_and(|at| at <= self.now.boot_ms);
-                if is_due && self.budget.due.takes(run.spec.claims.len()) {
-                    self.run_is_due(run)?;
+                if is_due && self.budget.due.spend(run.spec.claims.len()) {
+                    self.handle_due_run(run)?;
                 }
             }
-            Due::Client(client) => self.client_is_silent(client)?,
+            Due::Client(client) => self.handle_silent_client(client)?,
             Due::Record(name) => {
-                if self.budget.due.takes(0) {
-                    self.record_is_due(&name)?;
+                if self.budget.due.spend(0) {
+                    self.end_due_record(&name)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn run_is_due(&mut self, mut run: Run) -> Result<()> {
+    fn handle_due_run(&mut self, mut run: Run) -> Result<()> {
         match run.state {
             State::Granted | State::Running if run.revoked => {
                 self.finish(&mut run, Outcome::Lost(LostBy::Broken))
             }
-            State::Granted | State::Running => self.holder_is_due(run),
+            State::Granted | State::Running => self.handle_due_holder(run),
             _ => self.finish(&mut run, Outcome::TimedOut),
         }
     }
 
     /// A late holder lapses. If its process is gone, or nobody needed its names for long, it ends.
-    fn holder_is_due(&mut self, mut run: Run) -> Result<()> {
+    fn handle_due_holder(&mut self, mut run: Run) -> Result<()> {
         if self.bury(&[run.ticket])? {
             return Ok(());
         }
@@ -99,14 +99,14 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// Takes a silent client's waiting runs out of line, as many as this step still may.
-    fn client_is_silent(&mut self, client: ClientId) -> Result<()> {
+    fn handle_silent_client(&mut self, client: ClientId) -> Result<()> {
         let tickets = self.tables.reserving(client, self.budget.due.runs() + 1)?;
         if tickets.is_empty() {
-            self.budget.due.takes(0);
+            self.budget.due.spend(0);
         }
         for ticket in tickets {
             let mut run = self.must_find(ticket)?;
-            if !self.budget.due.takes(run.spec.claims.len()) {
+            if !self.budget.due.spend(run.spec.claims.len()) {
                 return Ok(());
             }
             self.make_absent(&mut run)?;

@@ -62,7 +62,7 @@ impl<T: Tables> Engine<'_, T> {
         let runs = self.tables.living_runs(from, limit.saturating_add(1))?;
         let mut seen = Vec::new();
         for (at, run) in runs.into_iter().enumerate() {
-            if at == limit || !self.budget.shown.takes(run.spec.claims.len()) {
+            if at == limit || !self.budget.shown.spend(run.spec.claims.len()) {
                 return Ok(Content::Runs(seen, Some(run.ticket)));
             }
             if job.is_none_or(|job| *job == run.spec.job) {
@@ -139,7 +139,7 @@ impl<T: Tables> Engine<'_, T> {
                 if !run.state.is_waiting() || run.in_line {
                     continue;
                 }
-                if !self.budget.shown.takes(run.spec.claims.len()) {
+                if !self.budget.shown.spend(run.spec.claims.len()) {
                     return Ok(BesideLine { more: true, ..found });
                 }
                 found.runs.push(run);

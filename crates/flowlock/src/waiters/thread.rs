@@ -56,7 +56,7 @@ impl Drop for WaitersThread {
             // The runs begin another one when they are told; should that break off too, then not at once.
             std::thread::sleep(PROBE);
         }
-        self.shared.listens(Listening::No, None);
+        self.shared.set_listening(Listening::No, None);
     }
 }
 
@@ -85,7 +85,7 @@ impl WaitersThread {
             }
             let waiters = self.shared.waiters();
             // Every waiter is looked at: more than one may be due.
-            if waiters.iter().filter(|(_, waiter)| waiter.grows_stale(now, &[])).count() > 0 {
+            if waiters.iter().filter(|(_, waiter)| waiter.mark_stale_if_due(now, &[])).count() > 0 {
                 heartbeat = now;
             }
             if now >= heartbeat {
@@ -103,7 +103,7 @@ impl WaitersThread {
         match handle.store.inbox(&handle.namespace, self.client) {
             Ok(inbox) => {
                 self.has_no_inbox = false;
-                self.shared.listens(Listening::Yes, Some(inbox.interrupter()));
+                self.shared.set_listening(Listening::Yes, Some(inbox.interrupter()));
                 self.inbox = Some(inbox);
                 // What was told before reached nobody: an unlock, or a store that another server took over.
                 self.keeper.look_at_all();
@@ -113,7 +113,7 @@ impl WaitersThread {
                 self.has_no_inbox = true;
                 tracing::warn!(%error,
                     "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
-                self.shared.listens(Listening::Yes, None);
+                self.shared.set_listening(Listening::Yes, None);
             }
         }
     }
@@ -136,7 +136,7 @@ impl WaitersThread {
         }
         if news.missed != Missed::Nothing {
             self.keeper.look_at_all();
-            self.shared.waiters().iter().for_each(|(_, waiter)| waiter.grows_doubtful());
+            self.shared.waiters().iter().for_each(|(_, waiter)| waiter.mark_doubtful());
         }
         match news.missed {
             Missed::Nothing => now + HEARTBEAT,
@@ -181,7 +181,7 @@ impl WaitersThread {
             return false;
         }
         for (_, waiter) in &waiters {
-            waiter.grows_stale(now, &dead);
+            waiter.mark_stale_if_due(now, &dead);
         }
         if let Err(error) = handle.store.step(&handle.namespace, &Step::Bury(dead)) {
             tracing::warn!(%error, "could not report a dead process; trying again");
@@ -206,7 +206,7 @@ impl WaitersThread {
         explain: &[RunId],
         mut waiters: HashMap<RunId, Arc<Waiter>>,
     ) -> bool {
-        let is_urgent = |run: &&RunId| waiters.get(*run).is_some_and(|waiter| waiter.is_asked_about());
+        let is_urgent = |run: &&RunId| waiters.get(*run).is_some_and(|waiter| waiter.take_stale());
         let urgent: HashSet<RunId> = explain.iter().filter(is_urgent).cloned().collect();
         let mut from = (!waiters.is_empty()).then_some(Ticket(0));
         let mut pages_left = MOST_PAGES;
@@ -243,12 +243,12 @@ impl WaitersThread {
                 match (waiters.remove(&run), standing) {
                     (Some(waiter), Standing::Waiting(waiting)) => waiter.set_waiting(waiting),
                     (Some(waiter), Standing::StillWaiting { state, present }) => {
-                        waiter.still_waits(state, present);
+                        waiter.set_still_waiting(state, present);
                         if urgent.contains(&run) {
-                            waiter.was_passed_over();
+                            waiter.mark_stale();
                         }
                     }
-                    (Some(waiter), _) => asks_for_itself(&waiter),
+                    (Some(waiter), _) => let_it_ask(&waiter),
                     // It came after the list was made, or left before.
                     (None, _) => {}
                 }
@@ -256,15 +256,15 @@ impl WaitersThread {
         }
         // No page speaks of them: they wait no longer.
         for waiter in waiters.values() {
-            asks_for_itself(waiter);
+            let_it_ask(waiter);
         }
         true
     }
 }
 
 /// It was granted, or is over.
-fn asks_for_itself(waiter: &Waiter) {
-    waiter.is_asked_about();
+fn let_it_ask(waiter: &Waiter) {
+    waiter.take_stale();
     waiter.tell();
 }
 
@@ -303,7 +303,7 @@ mod tests {
         its_waiter.set_waiting(Waiting { look_again_ms: Some(0), ..Waiting::unknown() });
         let now = Instant::now();
         assert!(!to_explain(&waiters, now).contains(last), "the others have their turn first");
-        assert!(its_waiter.grows_stale(now, &[]));
+        assert!(its_waiter.mark_stale_if_due(now, &[]));
         assert_eq!(to_explain(&waiters, now)[0], *last);
     }
 }

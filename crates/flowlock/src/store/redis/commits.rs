@@ -27,7 +27,7 @@ impl RedisStore {
             let run = &commit.run;
             match self.find(namespace, &commit) {
                 // Its time may have come meanwhile: the answer said what time it is.
-                Ok(Found::Missing) if is_recent(&commit) => self.rollback.commit_is_missing(&commit),
+                Ok(Found::Missing) if is_recent(&commit) => self.rollback.report_missing_commit(&commit),
                 Ok(Found::There | Found::Missing) => {}
                 Ok(Found::AskAgain) => return self.rollback.doubt(namespace),
                 Err(error) => {

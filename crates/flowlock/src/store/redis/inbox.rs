@@ -115,13 +115,13 @@ impl State {
         now.first_try.clone().and_then(Result::err)
     }
 
-    fn tried(&self, result: Result<(), Failure>) {
+    fn note_try(&self, result: Result<(), Failure>) {
         lock(&self.now).first_try.get_or_insert(result);
         self.changed.notify_all();
     }
 
     /// Whether the inbox is gone, by then at the latest.
-    fn is_over_within(&self, pause: Duration) -> bool {
+    fn wait_until_over(&self, pause: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(lock(&self.now), pause, |now| !now.is_over);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_over
     }
@@ -152,7 +152,7 @@ impl Listener {
         loop {
             match self.subscribe() {
                 Ok((mut connection, primary)) => {
-                    self.state.tried(Ok(()));
+                    self.state.note_try(Ok(()));
                     if missed {
                         self.signal.raise(Raised::Missed);
                     }
@@ -164,11 +164,11 @@ impl Listener {
                 }
                 Err(failure) => {
                     tracing::debug!(error = %failure.message, "cannot listen for wake-ups; trying again");
-                    self.state.tried(Err(failure));
+                    self.state.note_try(Err(failure));
                 }
             }
             missed = true;
-            if self.state.is_over_within(pause) {
+            if self.state.wait_until_over(pause) {
                 return;
             }
             pause = (pause * 2).min(LONGEST_PAUSE);

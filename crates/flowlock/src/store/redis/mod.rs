@@ -217,8 +217,8 @@ impl RedisStore {
         let reply = Reply::take(evaluated.reply)?;
         keys.set_clock(evaluated.sent_ms, reply.now_ms);
         let found = reply.epoch.map(|epoch| Watermark { epoch: Epoch(epoch), sequence: reply.sequence });
-        let took_over = self.rollback.took_over(namespace, evaluated.from, reply.takeovers);
-        if self.rollback.went_back(namespace, before, found) || took_over {
+        let took_over = self.rollback.take_in_source(namespace, evaluated.from, reply.takeovers);
+        if self.rollback.take_in_state(namespace, before, found) || took_over {
             self.check_commits(namespace);
         }
         Ok(reply)
@@ -321,7 +321,7 @@ impl Store for RedisStore {
         ) = (step, &answer)
         {
             let attempt = Attempt { id: run.clone(), nonce: *nonce };
-            self.rollback.committed(namespace, &attempt, note.as_deref(), now_ms);
+            self.rollback.note_commit(namespace, &attempt, note.as_deref(), now_ms);
         }
         self.is_replicated(namespace, step, answer, acknowledged, limits)
     }
@@ -389,7 +389,7 @@ impl Store for RedisStore {
     }
 
     fn notices(&self) -> Vec<String> {
-        self.rollback.notices()
+        self.rollback.take_notices()
     }
 }
 

@@ -58,9 +58,9 @@ impl RollbackDetector {
         self.watermarks.loss(namespace)
     }
 
-    /// Takes in the state that an answer came from. It went back if it is of another life than, or not later than,
+    /// Takes in the state that an answer came from. Returns whether it went back: if it is of another life than, or not later than,
     /// `before`: the newest state known before the question was sent. From then on the older state is what is known.
-    pub(super) fn went_back(
+    pub(super) fn take_in_state(
         &self,
         namespace: &Namespace,
         before: Option<Watermark>,
@@ -102,10 +102,10 @@ impl RollbackDetector {
         }
     }
 
-    /// Whether another server may have taken over since the last answer, by its own count or because it answers on another
+    /// Takes in where an answer came from. Returns whether another server may have taken over since the last one, by its own count or because it answers on another
     /// connection: what was recorded just before may be lost, even if others have moved the namespace on past the last state
     /// that was seen here.
-    pub(super) fn took_over(&self, namespace: &Namespace, from: Source, takeovers: Option<i64>) -> bool {
+    pub(super) fn take_in_source(&self, namespace: &Namespace, from: Source, takeovers: Option<i64>) -> bool {
         let now = (from, takeovers);
         let known = lock(&self.sources).insert(namespace.clone(), now.clone());
         known.is_some_and(|known| known != now)
@@ -118,7 +118,7 @@ impl RollbackDetector {
         }
     }
 
-    pub(super) fn committed(
+    pub(super) fn note_commit(
         &self,
         namespace: &Namespace,
         Attempt { id, nonce }: &Attempt,
@@ -138,7 +138,7 @@ impl RollbackDetector {
         lock(&self.commits).iter().filter(|commit| commit.namespace == *namespace).cloned().collect()
     }
 
-    pub(super) fn commit_is_missing(&self, missing: &Commit) {
+    pub(super) fn report_missing_commit(&self, missing: &Commit) {
         let mut commits = lock(&self.commits);
         let Some(at) = commits.iter().position(|commit| commit.nonce == missing.nonce) else { return };
         commits.remove(at);
@@ -159,7 +159,7 @@ impl RollbackDetector {
     }
 
     /// Takes what there is to tell.
-    pub(super) fn notices(&self) -> Vec<String> {
+    pub(super) fn take_notices(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.notices))
     }
 }

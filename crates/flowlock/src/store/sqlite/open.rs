@@ -74,25 +74,25 @@ pub(super) fn open(
     refuse_foreign(store)?;
     check_surroundings(store)?;
     vfs::judge_by(store, Rule::of(&meta), Missing::Refused);
-    vfs::met_a_lease();
-    vfs::met_anothers();
-    vfs::met_too_many_files();
+    vfs::take_leased();
+    vfs::take_anothers();
+    vfs::take_too_many_files();
     let counted = Counted::new(store)?;
     let opened = connect(store, clock).and_then(|sql| {
         check_content(store, &sql)?;
         if counted.is_at(store) { Ok(sql) } else { Err(exchanged(store)) }
     });
     let lease = || SQLITES.iter().find_map(|suffix| lockers::leased(&store.beside(suffix)));
-    match vfs::met_a_lease().then(lease).flatten() {
+    match vfs::take_leased().then(lease).flatten() {
         Some(busy) => Err(busy),
-        None if vfs::met_anothers() => Err(exchanged(store)),
+        None if vfs::take_anothers() => Err(exchanged(store)),
         None => Ok((opened.map_err(|error| or_too_many_files(store, error))?, counted)),
     }
 }
 
 /// `SQLite` says only that it cannot open a file.
 fn or_too_many_files(store: &HeldPath, error: StoreError) -> StoreError {
-    match vfs::met_too_many_files() {
+    match vfs::take_too_many_files() {
         Some(errno) => at_path("open the store", store.path(), errno.into()),
         None => error,
     }

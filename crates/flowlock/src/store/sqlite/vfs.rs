@@ -32,7 +32,7 @@ use nix::errno::Errno;
 use nix::libc;
 use rusqlite::ffi;
 
-pub(super) use self::judged::{forget, judge_by, met_anothers};
+pub(super) use self::judged::{forget, judge_by, take_anothers};
 use super::failure::unusable;
 use super::held_path::HELD;
 use super::sleep;
@@ -70,12 +70,12 @@ thread_local! {
 
 /// Whether a file could not be opened since the last call because somebody has a lease on it. `SQLite` makes do with
 /// reading then.
-pub(super) fn met_a_lease() -> bool {
+pub(super) fn take_leased() -> bool {
     LEASED.take()
 }
 
 /// Why a file could not be opened since the last call, if there are too many open files.
-pub(super) fn met_too_many_files() -> Option<Errno> {
+pub(super) fn take_too_many_files() -> Option<Errno> {
     TOO_MANY.take()
 }
 

@@ -59,7 +59,7 @@ local VERSIONS, RUNS, SPECS, RECORDS, HOLDERS, OTHERS = {}, {}, {}, {}, {}, {}
 
 -- What this step has done: of how many runs in the way it may still speak, how many hints that are true no more it may
 -- still drop, whom to tell, whether deadlines are left over, once it was asked, whether anything may be granted; and,
--- from F.takes, what it may still do of each kind.
+-- from F.spend, what it may still do of each kind.
 local step = {
   probes = PROBES, hints = HINTS, wakes = {}, everybody = false, unswept = false,
 }

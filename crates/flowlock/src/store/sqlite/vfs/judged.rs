@@ -48,7 +48,7 @@ pub(in crate::store::sqlite) fn forget(draft: &HeldPath) {
 }
 
 /// Whether something was opened since the last call that is no file of the store.
-pub(in crate::store::sqlite) fn met_anothers() -> bool {
+pub(in crate::store::sqlite) fn take_anothers() -> bool {
     REFUSED.take()
 }
 
@@ -158,8 +158,8 @@ mod tests {
             fs::remove_file(&file).unwrap();
             fs::write(&other, "another's").unwrap();
             let refused = |why: &str| {
-                met_anothers();
-                assert!(opened(&path, Missing::Refused).is_err() && met_anothers(), "{suffix} {why}");
+                take_anothers();
+                assert!(opened(&path, Missing::Refused).is_err() && take_anothers(), "{suffix} {why}");
                 assert_eq!(fs::read_to_string(&file).unwrap(), "another's", "{suffix} {why}");
             };
             fs::hard_link(&other, &file).unwrap();
@@ -193,9 +193,9 @@ mod tests {
             let file = beside(&path, suffix);
             fs::remove_file(&file).unwrap();
             fs::hard_link(beside(&other, "-shm"), &file).unwrap();
-            met_anothers();
+            take_anothers();
             assert!(
-                suffix == "-lock" || opened(&path, Missing::Refused).is_err() && met_anothers(),
+                suffix == "-lock" || opened(&path, Missing::Refused).is_err() && take_anothers(),
                 "{suffix}"
             );
             assert!(is_locked(), "{suffix} was opened by SQLite");

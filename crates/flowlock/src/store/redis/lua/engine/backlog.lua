@@ -58,7 +58,7 @@ function F.drain_now()
       return
     end
     local run = F.whole_run(ticket) or F.must_find(ticket)
-    if not F.takes('looks', #F.spec_of(run).claims) then
+    if not F.spend('looks', #F.spec_of(run).claims) then
       return
     end
     call('ZREM', BACKLOG, HINT .. ticket .. source)

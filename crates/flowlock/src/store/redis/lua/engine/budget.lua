@@ -5,7 +5,7 @@
 
 -- Whether a run with so many claims may still be looked at; if so, it is counted. If not, nobody is any more: whoever
 -- comes later in the order must not pass it.
-function F.takes(kind, claims)
+function F.spend(kind, claims)
   local left = F.left_of(kind)
   if left[1] == 0 or left[3] and claims > left[2] then
     left[1] = 0

@@ -29,7 +29,7 @@ function F.bury_the_dead(in_the_way)
   for _, ticket in ipairs(in_the_way) do
     local other = F.run_of(ticket)
     if other and F.is_dead(other) then
-      if not F.may_end(other) then
+      if not F.spend_end(other) then
         step.unswept = true
         return 'not_all'
       elseif F.bury({ ticket }) then
@@ -40,9 +40,9 @@ function F.bury_the_dead(in_the_way)
   return buried
 end
 
--- Whether this step may still end a holder that is in the way; if so, it counts as ended.
-function F.may_end(run)
-  return F.takes('ends', #F.spec_of(run).claims)
+-- Counts a holder that is in the way as ended; false if this step may end no more.
+function F.spend_end(run)
+  return F.spend('ends', #F.spec_of(run).claims)
 end
 
 -- The run that holds a stake, if it says so itself. Only a store that somebody altered has a stake of any other run:

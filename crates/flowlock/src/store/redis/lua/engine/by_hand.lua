@@ -106,7 +106,7 @@ function F.living_holders(by, name)
       local run = F.must_find(stake.ticket)
       if not F.is_dead(run) then
         by[#by + 1] = F.held_by(name, stake)
-      elseif F.may_end(run) then
+      elseif F.spend_end(run) then
         F.must_hold('d' .. name, stake)
         F.bury({ stake.ticket })
         any_dead = true
@@ -134,7 +134,7 @@ function F.break_off_all(name, lapsed)
     end
     for _, found in ipairs(stakes) do
       local stake = lapsed and F.stake_of(found) or found
-      if not F.may_end(F.must_find(stake.ticket)) then
+      if not F.spend_end(F.must_find(stake.ticket)) then
         return false
       end
       local run = F.must_hold('d' .. name, stake, lapsed)

@@ -70,7 +70,7 @@ function F.ahead_for_an_ancestor(run, claim, held, examined)
     local ticket = sub(text, 1, TICKET)
     if examined[ticket] == nil then
       local spec = F.spec_of(F.must_find(ticket))
-      if not F.takes('examined', #spec.claims) then
+      if not F.spend('examined', #spec.claims) then
         break
       end
       examined[ticket] = F.waits_for_an_ancestor(spec, held)

@@ -23,7 +23,7 @@ end
 -- When a run in line reserves nothing any more, for one behind it. A process is expected at each heartbeat: only once
 -- it is overdue its silence is to be looked for. What becomes of its own runs it sees itself.
 function F.end_of_reserving(run, behind)
-  if not F.takes('foreseen', #F.spec_of(run).claims) then
+  if not F.spend('foreseen', #F.spec_of(run).claims) then
     return FAR
   elseif run.place_end then
     -- No process looks when its inputs expire.

@@ -84,7 +84,7 @@ function F.take_lapsed(run)
     local stake = F.lapsed_in_the_way(claim)
     while stake do
       local holder = F.must_hold(claim.place, stake, true)
-      if not F.may_end(holder) then
+      if not F.spend_end(holder) then
         step.unswept = true
         return false
       end

@@ -34,7 +34,7 @@ function F.renew(run)
     return { 'max_runtime', run.deadline - now }
   end
   if run.lapsed then
-    if not F.takes('returns', #F.spec_of(run).claims) then
+    if not F.spend('returns', #F.spec_of(run).claims) then
       return { 'ask_again' }
     end
     F.set_lapsed(run, false)
@@ -159,7 +159,7 @@ function F.explained(asked)
   for i = 1, math.min(#asked, EXPLAINED) do
     local run = F.living(asked[i])
     if run then
-      if not F.takes('explained', #F.spec_of(run).claims) then
+      if not F.spend('explained', #F.spec_of(run).claims) then
         break
       end
       explain[run.ticket] = true
@@ -173,7 +173,7 @@ function F.bury_reported(tickets)
   for i = 1, math.min(#tickets, PROBES) do
     local run = is_dead and F.run_of(tickets[i])
     if run and F.is_dead(run) then
-      if not F.may_end(run) then
+      if not F.spend_end(run) then
         break
       end
       F.bury({ tickets[i] })

@@ -155,7 +155,7 @@ function F.end_if_expired(name)
 end
 
 -- A record's time is up: what was written expires, and evidence is dropped.
-function F.record_is_due(name)
+function F.end_due_record(name)
   local record = F.record(name)
   if record and F.is_written(record.state) then
     F.end_record(name, 'E')

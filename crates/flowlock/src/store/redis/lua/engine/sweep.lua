@@ -57,33 +57,33 @@ end
 function F.handle(due)
   local kind, what = due[2], due[4]
   if kind == 2 then
-    return F.client_is_silent(what)
+    return F.handle_silent_client(what)
   elseif kind == 3 then
-    if F.takes('due', 0) then
-      F.record_is_due(what)
+    if F.spend('due', 0) then
+      F.end_due_record(what)
     end
     return
   end
   local run = F.must_find(what)
   -- Handling one run may have ended another that was due as well.
   local at = F.due_of(run)
-  if at and at <= now and F.takes('due', #F.spec_of(run).claims) then
-    F.run_is_due(run)
+  if at and at <= now and F.spend('due', #F.spec_of(run).claims) then
+    F.handle_due_run(run)
   end
 end
 
-function F.run_is_due(run)
+function F.handle_due_run(run)
   if not holding_states[run.state] then
     F.finish(run, 'timed_out')
   elseif run.revoked then
     F.finish(run, 'lost(broken)')
   else
-    F.holder_is_due(run)
+    F.handle_due_holder(run)
   end
 end
 
 -- A late holder lapses. If its process is gone, or nobody needed its names for long, it ends.
-function F.holder_is_due(run)
+function F.handle_due_holder(run)
   if F.bury({ run.ticket }) then
     return
   elseif not run.lapsed then
@@ -94,16 +94,16 @@ function F.holder_is_due(run)
 end
 
 -- Takes a silent client's waiting runs out of line, as many as this step still may.
-function F.client_is_silent(client)
+function F.handle_silent_client(client)
   local tickets = F.range('w' .. client, FIRST, nil, F.runs_left('due') + 1)
   if not tickets[1] then
-    F.takes('due', 0)
+    F.spend('due', 0)
   end
   for _, ticket in ipairs(tickets) do
     local run = F.must_find(ticket)
     if run.reserves ~= client then
       F.damaged('run ' .. ticket .. ' is to leave the line with a process that is not its own')
-    elseif not F.takes('due', #F.spec_of(run).claims) then
+    elseif not F.spend('due', #F.spec_of(run).claims) then
       return
     end
     F.make_absent(run)

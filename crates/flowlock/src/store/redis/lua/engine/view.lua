@@ -18,7 +18,7 @@ function F.runs(job, from, limit)
   local tickets, found = F.range('r', from, nil, limit + 1), {}
   for i, ticket in ipairs(tickets) do
     local run = F.whole_run(ticket) or F.must_find(ticket)
-    if i > limit or not F.takes('shown', #F.spec_of(run).claims) then
+    if i > limit or not F.spend('shown', #F.spec_of(run).claims) then
       return { found, ticket }
     elseif job == '' or run.job == job then
       found[#found + 1] = F.seen(run)
@@ -101,7 +101,7 @@ function F.beside_line()
       local run = F.whole_run(ticket) or F.must_find(ticket)
       if waiting_states[run.state] and not run.in_line then
         local claims = F.spec_of(run).claims
-        if not F.takes('shown', #claims) then
+        if not F.spend('shown', #claims) then
           return by_name, true
         end
         for _, claim in ipairs(claims) do

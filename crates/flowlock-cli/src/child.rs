@@ -88,7 +88,7 @@ fn executable(file: &Path) -> io::Result<()> {
 /// Starts the child. Its parent-death signal belongs to the calling *thread*: call this from the main one.
 pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     let foreground = foreground();
-    let gets_terminal = foreground == Some(getpgrp());
+    let terminal = if foreground == Some(getpgrp()) { Terminal::HandedOn } else { Terminal::LeftAlone };
     let wrapper = getpid();
     let inherit = launch.inherit.map(|descriptor| descriptor.as_raw_fd());
     let image = Image::new(launch)?;
@@ -98,7 +98,7 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     // async-signal-safe functions: prctl, getppid, sigprocmask, tcsetpgrp, fcntl, execve.
     unsafe {
         command.pre_exec(move || {
-            prepare(wrapper, gets_terminal, inherit)?;
+            prepare(wrapper, terminal, inherit)?;
             Err(image.execute())
         });
     }
@@ -160,13 +160,22 @@ fn text(text: OsString) -> io::Result<CString> {
     Ok(CString::new(text.into_vec())?)
 }
 
-fn prepare(wrapper: Pid, gets_terminal: bool, inherit: Option<RawFd>) -> io::Result<()> {
+/// What becomes of the terminal when the child starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Terminal {
+    /// The child gets it: its parent had it.
+    HandedOn,
+    /// Somebody else has it, or there is none.
+    LeftAlone,
+}
+
+fn prepare(wrapper: Pid, terminal: Terminal, inherit: Option<RawFd>) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     // The wrapper may have died before the line above: then no signal will ever come.
     if getppid() != wrapper {
         return Err(Errno::ESRCH.into());
     }
-    if gets_terminal {
+    if terminal == Terminal::HandedOn {
         take_terminal(getpid())?;
     }
     if let Some(descriptor) = inherit {

@@ -4,12 +4,14 @@ use std::sync::Once;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::args::Global;
+
 static BEGUN: Once = Once::new();
 static LEVEL: std::sync::OnceLock<LevelFilter> = std::sync::OnceLock::new();
 
 /// Decides how much is logged: errors if quiet, else warnings; with `-vv` everything up to debug.
-pub(crate) fn set_level(quiet: bool, verbose: u8) {
-    let level = match (quiet, verbose) {
+pub(crate) fn set_level(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
         (true, _) => LevelFilter::ERROR,
         (false, 0 | 1) => LevelFilter::WARN,
         (false, _) => LevelFilter::DEBUG,

@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Err(error) => return ExitCode::from(cli::explain(&error)),
     };
     flowlock::show_time_in(times::system_zone);
-    log::set_level(cli.global.quiet, cli.global.verbose);
+    log::set_level(&cli.global);
     let handled = signals::outlive_file_size_limits().and_then(|()| Ok(lost_memory::install()?));
     if let Err(error) = handled {
         return report(&exit::Failure::internal("handle signals", &error));

@@ -136,31 +136,31 @@ impl ClaimsBuilder {
     /// Adds a name to read.
     #[must_use]
     pub fn input(self, name: Name) -> Self {
-        self.with(Space::Data, name, Mode::Shared, true)
+        self.claim(Claim { space: Space::Data, name, mode: Mode::Shared, must_exist: true })
     }
     /// Adds a name to write.
     #[must_use]
     pub fn output(self, name: Name) -> Self {
-        self.with(Space::Data, name, Mode::Exclusive, false)
+        self.with(Space::Data, name, Mode::Exclusive)
     }
     /// Adds a lock.
     #[must_use]
     pub fn lock(self, name: Name) -> Self {
-        self.with(Space::Lock, name, Mode::Exclusive, false)
+        self.with(Space::Lock, name, Mode::Exclusive)
     }
     /// Adds a shared lock.
     #[must_use]
     pub fn lock_shared(self, name: Name) -> Self {
-        self.with(Space::Lock, name, Mode::Shared, false)
+        self.with(Space::Lock, name, Mode::Shared)
     }
     /// Adds `units` of `capacity` units of a counted name.
     #[must_use]
     pub fn slot(self, name: Name, units: u32, capacity: u32) -> Self {
-        self.with(Space::Slot, name, Mode::Units { units, capacity }, false)
+        self.with(Space::Slot, name, Mode::Units { units, capacity })
     }
 
-    fn with(self, space: Space, name: Name, mode: Mode, must_exist: bool) -> Self {
-        self.claim(Claim { space, name, mode, must_exist })
+    fn with(self, space: Space, name: Name, mode: Mode) -> Self {
+        self.claim(Claim { space, name, mode, must_exist: false })
     }
 
     /// Adds a claim as it stands in a store.

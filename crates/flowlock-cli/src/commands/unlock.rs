@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use flowlock::step::Unlock;
 use flowlock::store::Seen;
 use flowlock::{Name, RunId, Token};
 
@@ -55,10 +56,10 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
             return Err(Failure::new(exit::NO, "too_young", message).at(&context.place));
         }
     }
-    if !args.yes && !asked(&seen, args.now)? {
+    let how = if args.now { Unlock::Now } else { Unlock::WhenAcknowledged };
+    if !args.yes && !asked(&seen, how)? {
         return Err(Failure::new(exit::NO, "declined", "left alone"));
     }
-    let how = if args.now { flowlock::step::Unlock::Now } else { flowlock::step::Unlock::WhenAcknowledged };
     let run = &seen.run.attempt.id;
     let unlocked = context.flowlock.unlock(run, token, how);
     let look = format!("`flowlock why run:{run}` says whether it still holds them");
@@ -67,7 +68,7 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
         return Err(Failure::new(exit::NO, "not_held", message).at(&context.place));
     }
     if !global.quiet {
-        terminal::say(&what_follows(&seen, args.now));
+        terminal::say(&what_follows(&seen, how));
     }
     Ok(exit::OK)
 }
@@ -110,7 +111,7 @@ fn holding(context: &Context, run: &RunId) -> Result<Option<(Seen, Token)>, Fail
 }
 
 /// Whose names they are, and the question.
-fn asked(seen: &Seen, at_once: bool) -> Result<bool, Failure> {
+fn asked(seen: &Seen, how: Unlock) -> Result<bool, Failure> {
     let (run, origin) = (&seen.run, &seen.run.holder.origin);
     let about = [
         format!("{} (job {}) holds {}", run.attempt.id, run.spec.job, shown(&super::status::wanted(run))),
@@ -123,14 +124,17 @@ fn asked(seen: &Seen, at_once: bool) -> Result<bool, Failure> {
             shown(&origin.user)
         ),
     ];
-    let question = if at_once { "Free its names at once, even if it still writes?" } else { "Revoke it?" };
+    let question = match how {
+        Unlock::Now => "Free its names at once, even if it still writes?",
+        Unlock::WhenAcknowledged => "Revoke it?",
+    };
     confirmed("unlock", &about, question)
 }
 
-fn what_follows(seen: &Seen, at_once: bool) -> String {
+fn what_follows(seen: &Seen, how: Unlock) -> String {
     let (run, origin) = (&seen.run, &seen.run.holder.origin);
     let left = Duration::from_millis(seen.lease_left_ms.unwrap_or(0).max(0) as u64);
-    if !at_once && !left.is_zero() {
+    if how == Unlock::WhenAcknowledged && !left.is_zero() {
         return format!(
             "{} is revoked: it can neither renew nor commit; its names are free when it notices, in {} at the latest",
             run.attempt.id,

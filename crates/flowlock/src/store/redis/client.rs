@@ -11,7 +11,7 @@ use super::pack::{self, Named};
 use super::pipeline::{Job, Replies};
 use super::primary::Primary;
 use super::script::Call;
-use super::topology::{MOST_REDIRECTIONS, Topology};
+use super::topology::{MOST_REDIRECTIONS, Manner, Topology};
 use super::url::{Address, Durability, Options};
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
@@ -74,10 +74,10 @@ impl Client {
         self.same_process()?;
         let mut named = Named::BySha;
         let mut sent_ms = 0;
-        let asked = self.routed(call.tag, limits, |primary, asking| {
+        let asked = self.routed(call.tag, limits, |primary, manner| {
             sent_ms = crate::world::boot_now_ms();
             let job =
-                |named| job(pack::eval(call.script, named, call), call.most, asking, call.replicas, limits);
+                |named| job(pack::eval(call.script, named, call), call.most, manner, call.replicas, limits);
             let line = if call.replicas.is_some() { primary.waiting() } else { primary.shared() };
             let replies = line.ask(job(named), limits)?;
             if named == Named::BySha && is_error(&replies.head, "NOSCRIPT") {
@@ -99,8 +99,8 @@ impl Client {
         limits: &Limits,
     ) -> Result<Value, StoreError> {
         self.same_process()?;
-        let (_, replies) = self.routed(tag, limits, |primary, asking| {
-            primary.shared().ask(job(command.get_packed_command(), LARGEST, asking, None, limits), limits)
+        let (_, replies) = self.routed(tag, limits, |primary, manner| {
+            primary.shared().ask(job(command.get_packed_command(), LARGEST, manner, None, limits), limits)
         })?;
         Ok(replies.head)
     }
@@ -118,8 +118,9 @@ impl Client {
         command: &redis::Cmd,
         limits: &Limits,
     ) -> Result<Value, StoreError> {
-        let asked =
-            primary.shared().ask(job(command.get_packed_command(), LARGEST, false, None, limits), limits);
+        let asked = primary
+            .shared()
+            .ask(job(command.get_packed_command(), LARGEST, Manner::Plain, None, limits), limits);
         let replies = asked.inspect_err(|_| self.topology.lost("", primary))?;
         Ok(replies.head)
     }
@@ -139,12 +140,12 @@ impl Client {
         &self,
         tag: &str,
         limits: &Limits,
-        mut ask: impl FnMut(&Arc<Primary>, bool) -> Result<Replies, Failure>,
+        mut ask: impl FnMut(&Arc<Primary>, Manner) -> Result<Replies, Failure>,
     ) -> Result<(Source, Replies), Failure> {
         let mut primary = self.topology.primary(tag, limits)?;
-        let mut asking = false;
+        let mut manner = Manner::Plain;
         for _ in 0..=MOST_REDIRECTIONS {
-            let replies = match ask(&primary, asking) {
+            let replies = match ask(&primary, manner) {
                 Ok(replies) => replies,
                 Err(failure) => {
                     self.topology.lost(tag, &primary);
@@ -156,7 +157,7 @@ impl Client {
             };
             match self.topology.redirected(tag, &primary, error)? {
                 Some(elsewhere) => {
-                    asking = error.code() == "ASK";
+                    manner = Manner::after(error);
                     primary = elsewhere;
                 }
                 None => return Err(self.refused(tag, &primary, error)),
@@ -201,13 +202,16 @@ impl Client {
 fn job(
     command: Vec<u8>,
     most: usize,
-    asking: bool,
+    manner: Manner,
     replicas: Option<(u32, Duration)>,
     limits: &Limits,
 ) -> Job {
-    let head = if asking { [pack::arguments(&[b"ASKING"]), command].concat() } else { command };
+    let head = match manner {
+        Manner::Plain => command,
+        Manner::Asking => [manner.prelude(), command].concat(),
+    };
     let tail = replicas.map(|(count, within)| wait(count, within, limits));
-    Job { head, skip: usize::from(asking), most, tail }
+    Job { head, skip: usize::from(manner == Manner::Asking), most, tail }
 }
 
 /// WAIT with 0 ms would wait for ever, and with more than is left nobody would hear the answer.

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use redis::Value;
 use rustls::{ClientConnection, StreamOwned};
 
-use super::failure::{self, Failure, Trouble};
+use super::failure::{self, Failure, Transport, Trouble};
 use super::resp::{Replies, SHORT};
 use super::socket::{Cutter, Socket};
 use super::tls;
@@ -90,8 +90,11 @@ impl Connection {
         self.socket().cutter()
     }
 
-    pub(super) fn is_encrypted(&self) -> bool {
-        matches!(self.stream, Stream::Tls(_))
+    pub(super) fn transport(&self) -> Transport {
+        match self.stream {
+            Stream::Plain(_) => Transport::Plain,
+            Stream::Tls(_) => Transport::Tls,
+        }
     }
 
     fn socket(&mut self) -> &mut Socket {

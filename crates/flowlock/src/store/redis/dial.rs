@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use redis::Value;
 
 use super::connection::Connection;
-use super::failure::{self, Failure, Trouble, quoted};
+use super::failure::{self, Failure, Transport, Trouble, quoted};
 use super::pack;
 use super::probe;
 use super::url::{Address, Options, Password};
@@ -144,15 +144,15 @@ impl Hello {
         let count = 3 + usize::from(self.has_auth) + usize::from(self.has_select);
         let mut answers = Vec::with_capacity(count);
         // A server without TLS waits for more when it gets a handshake: that must be found out in time.
-        let may_be_deaf = connection.is_encrypted() && known == Known::Not;
+        let may_be_deaf = connection.transport() == Transport::Tls && known == Known::Not;
         let patience = if may_be_deaf { limits.share(2) } else { limits.clone() };
         if let Err(trouble) = self.converse(connection, &mut answers, count, &patience) {
             return Err(match (answers.first(), known) {
                 // A server that wants nobody says why before it hangs up.
                 (Some(Value::ServerError(error)), _) if self.has_auth => failure::refused_password(at, error),
                 (Some(Value::ServerError(error)), _) => failure::refused(at, error),
-                (None, Known::Not) => probe::explain(at, &trouble, connection.is_encrypted(), limits),
-                _ => failure::not_set_up(at, &trouble, connection.is_encrypted()),
+                (None, Known::Not) => probe::explain(at, &trouble, connection.transport(), limits),
+                _ => failure::not_set_up(at, &trouble, connection.transport()),
             });
         }
         let mut answers = answers.into_iter();

@@ -27,6 +27,13 @@ pub(super) enum Trouble {
     TooLarge,
 }
 
+/// What a connection's bytes go over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Plain,
+    Tls,
+}
+
 /// A store's trouble that can be told to several callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -218,7 +225,7 @@ pub(super) fn unanswered(at: &Address, trouble: &Trouble) -> Failure {
 }
 
 /// A connection that failed while it was set up: nothing was asked yet.
-pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over_tls: bool) -> Failure {
+pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over: Transport) -> Failure {
     match trouble {
         Trouble::NotRedis(first) => not_redis(at, first),
         Trouble::TooLarge => Failure::unusable(format!(
@@ -231,7 +238,7 @@ pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over_tls: bool) -> Fai
             )),
             None => not_reached(at, error),
         },
-        Trouble::Closed if over_tls => Failure::unreachable(format!(
+        Trouble::Closed if over == Transport::Tls => Failure::unreachable(format!(
             "{at} closed the connection before it was set up; check that its TLS port is meant, and whether it wants a client certificate (cert= and key=)"
         )),
         Trouble::Closed => Failure::unreachable(format!(

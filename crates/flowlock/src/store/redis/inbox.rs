@@ -12,7 +12,7 @@ use super::failure::{self, Failure, Trouble};
 use super::pack;
 use super::primary::Primary;
 use super::socket::Cutter;
-use super::topology::{MOST_REDIRECTIONS, Topology};
+use super::topology::{MOST_REDIRECTIONS, Manner, Topology};
 use crate::name::RunId;
 use crate::store::signal::{Raised, Signal, SignalInbox};
 use crate::store::{Inbox, InboxInterrupter, Limits, News, StoreError, StoreErrorKind};
@@ -179,9 +179,9 @@ impl Listener {
     fn subscribe(&self) -> Result<(Connection, Arc<Primary>), Failure> {
         let limits = Limits::within(self.patience);
         let mut primary = self.topology.primary(&self.tag, &limits)?;
-        let mut asking = false;
+        let mut manner = Manner::Plain;
         for _ in 0..=MOST_REDIRECTIONS {
-            let (connection, refused) = self.subscribe_at(&primary, asking, &limits).inspect_err(|_| {
+            let (connection, refused) = self.subscribe_at(&primary, manner, &limits).inspect_err(|_| {
                 self.topology.lost(&self.tag, &primary);
             })?;
             let Some(error) = refused else {
@@ -191,7 +191,7 @@ impl Listener {
                 Some(elsewhere) => primary = elsewhere,
                 None => return Err(failure::refused_in(&self.tag, primary.address(), &error)),
             }
-            asking = error.code() == "ASK";
+            manner = Manner::after(&error);
         }
         Err(Failure::unreachable("the nodes of the cluster send on from one to the next"))
     }
@@ -199,7 +199,7 @@ impl Listener {
     fn subscribe_at(
         &self,
         primary: &Primary,
-        asking: bool,
+        manner: Manner,
         limits: &Limits,
     ) -> Result<(Connection, Option<ServerError>), Failure> {
         let at = primary.address();
@@ -208,13 +208,13 @@ impl Listener {
         if !self.state.expose(cutter) {
             return Err(Failure::unreachable("the inbox is closed"));
         }
-        let mut commands = if asking { pack::arguments(&[b"ASKING"]) } else { Vec::new() };
+        let mut commands = manner.prelude();
         let [own, all] = &self.channels;
         commands.extend(pack::arguments(&[b"SSUBSCRIBE", own.as_bytes(), all.as_bytes()]));
-        let encrypted = connection.is_encrypted();
-        let failed = |trouble| failure::not_set_up(at, &trouble, encrypted);
+        let transport = connection.transport();
+        let failed = |trouble| failure::not_set_up(at, &trouble, transport);
         connection.send(&commands, limits).map_err(failed)?;
-        if asking {
+        if manner == Manner::Asking {
             connection.receive(limits).map_err(failed)?;
         }
         match connection.receive(limits).map_err(failed)? {

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use super::failure::{self, Failure, Trouble};
+use super::failure::{self, Failure, Transport, Trouble};
 use super::socket::Socket;
 use super::tls;
 use super::url::Address;
@@ -17,26 +17,26 @@ const MOST: Duration = Duration::from_millis(500);
 const PARTS: usize = 4;
 
 /// The failure of a connection that was made to a server that never answered before, and that does not answer now.
-pub(super) fn explain(at: &Address, trouble: &Trouble, over_tls: bool, limits: &Limits) -> Failure {
+pub(super) fn explain(at: &Address, trouble: &Trouble, over: Transport, limits: &Limits) -> Failure {
     let is_silent = match trouble {
         Trouble::NotRedis(_) | Trouble::TooLarge => false,
         Trouble::Closed => true,
         Trouble::Io(error) => failure::tls_error(error).is_none(),
     };
     let limits = limits.share(PARTS).no_later_than(later(Instant::now(), MOST));
-    if is_silent && over_tls && answers(at, b"PING\r\n", b"+-", &limits) {
+    if is_silent && over == Transport::Tls && answers(at, b"PING\r\n", b"+-", &limits) {
         return Failure::unusable(format!(
             "{at}: it does not speak TLS there; use redis://, or the server's TLS port"
         ));
     }
     // A handshake, or an alert about ours.
     if is_silent
-        && !over_tls
+        && over == Transport::Plain
         && tls::hello(at).is_some_and(|hello| answers(at, &hello, &[0x15, 0x16], &limits))
     {
         return Failure::unusable(format!("{at}: this is a port for TLS; use rediss://"));
     }
-    failure::not_set_up(at, trouble, over_tls)
+    failure::not_set_up(at, trouble, over)
 }
 
 /// Whether the answer to this begins with one of these bytes.

@@ -125,7 +125,7 @@ impl Sentinels {
         let mut connection = self.dialler.dial(sentinel, Part::Sentinel, limits)?;
         let question = pack::arguments(&[b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", self.master.as_bytes()]);
         let answer = connection.send(&question, limits).and_then(|()| connection.receive(limits));
-        match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, connection.is_encrypted()))? {
+        match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, connection.transport()))? {
             Value::Array(arguments) => match arguments.as_slice() {
                 [Value::BulkString(host), Value::BulkString(port)] => named(sentinel, host, port),
                 _ => Err(Failure::unusable(format!("{sentinel} answered something that is no address"))),

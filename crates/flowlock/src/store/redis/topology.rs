@@ -8,6 +8,7 @@ use redis::ServerError;
 use super::cluster::Cluster;
 use super::dial::{Dialler, Part};
 use super::failure::Failure;
+use super::pack;
 use super::primary::Primary;
 use super::sentinel::Sentinels;
 use super::url::{Address, Deployment};
@@ -22,6 +23,29 @@ pub(super) enum Topology {
     One(Arc<Primary>),
     Sentinel(Sentinels),
     Cluster(Cluster),
+}
+
+/// How a node is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Plain,
+    /// After an ASK: it has the namespace in part, and answers who says that they know.
+    Asking,
+}
+
+impl Manner {
+    /// How the node that a redirection leads to is asked.
+    pub(super) fn after(redirection: &ServerError) -> Self {
+        if redirection.code() == "ASK" { Self::Asking } else { Self::Plain }
+    }
+
+    /// What is sent before the command; it is answered.
+    pub(super) fn prelude(self) -> Vec<u8> {
+        match self {
+            Self::Plain => Vec::new(),
+            Self::Asking => pack::arguments(&[b"ASKING"]),
+        }
+    }
 }
 
 impl Topology {

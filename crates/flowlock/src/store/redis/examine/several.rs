@@ -71,7 +71,7 @@ fn ask_sentinel(
     let mut connection = examined.store.client.dialler().dial(sentinel, Part::Sentinel, &limits)?;
     let question = pack::arguments(&[b"SENTINEL", b"MASTER", master.as_bytes()]);
     let answer = connection.send(&question, &limits).and_then(|()| connection.receive(&limits));
-    match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, connection.is_encrypted()))? {
+    match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, connection.transport()))? {
         Value::Array(arguments) => Ok(arguments
             .chunks_exact(2)
             .filter_map(|pair| match pair {

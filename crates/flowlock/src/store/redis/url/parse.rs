@@ -49,7 +49,7 @@ pub(super) fn parse(url: &str) -> Result<Options, String> {
         tls: tls(&scheme, &mut query)?,
         durability: query.take("durability")?.map_or(Ok(Durability::None), |text| durability(&text))?,
         failover_pause: query.take("failover_pause")?.map_or(Ok(PAUSE), |text| pause(&text))?,
-        shown: shown(around, password.is_some()),
+        shown: shown(around, password),
         deployment,
         db,
         user,
@@ -77,8 +77,8 @@ fn hint(who: &str) -> &'static str {
     if who == "user" { "password_file=PATH, or write user:password@" } else { "sentinel_password_file=PATH" }
 }
 
-fn shown((before, after): (&str, &str), has_password: bool) -> String {
-    let hidden = if has_password { ":***@" } else { "" };
+fn shown((before, after): (&str, &str), password: Option<&str>) -> String {
+    let hidden = password.map_or("", |_| ":***@");
     crate::text::escape(&format!("{before}{hidden}{after}"))
 }
 

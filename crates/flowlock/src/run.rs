@@ -180,10 +180,22 @@ impl Resource {
     }
 }
 
+/// What a row of runs stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowKind {
+    /// A run.
+    Run,
+    /// An attempt that was cancelled before it was seen: should it still arrive, it is not granted. What it would have asked
+    /// for is not known.
+    Tombstone,
+}
+
 /// A run as a store keeps it.
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own, in any combination
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
+    /// Whether it is one.
+    pub(crate) kind: RowKind,
     /// Its place in the order of arrival.
     pub ticket: Ticket,
     /// Its id and nonce.
@@ -246,11 +258,6 @@ impl Run {
                 [self.wait_end_ms.or(abandoned), self.place_end_ms].into_iter().flatten().min()
             }
         }
-    }
-
-    /// Whether the row only says that its attempt was cancelled before it was seen.
-    pub(crate) fn is_tombstone(&self) -> bool {
-        self.spec.lease_ms == 0
     }
 
     /// Whether its wait, or its held place, is over.

@@ -9,7 +9,7 @@ use super::{Engine, LATEST_AHEAD_MS, LONGEST_PLACE_MS};
 use crate::id::{Attempt, Ticket};
 use crate::origin::Holder;
 use crate::rule::Obstacle;
-use crate::run::{LostBy, Outcome, Run, State};
+use crate::run::{LostBy, Outcome, RowKind, Run, State};
 use crate::spec::Spec;
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing};
 use crate::world::LivenessId;
@@ -40,6 +40,7 @@ impl<T: Tables> Engine<'_, T> {
     /// The attempt's row, before anything is decided about it.
     pub(super) fn arrive(&mut self, request: &Acquire) -> Result<Run> {
         let run = Run {
+            kind: RowKind::Run,
             ticket: self.next_ticket(),
             attempt: request.attempt.clone(),
             spec: request.spec.clone(),
@@ -158,7 +159,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// The same attempt once more: its current state, and a sign of life.
     fn acquire_again(&mut self, mut run: Run, request: &Acquire) -> Result<Answer> {
-        if run.spec != request.spec && !run.is_tombstone() {
+        if run.spec != request.spec && run.kind == RowKind::Run {
             return Ok(Answer::Invalid(Invalid::RunIdReused));
         }
         if run.revoked && run.state.is_holding() {

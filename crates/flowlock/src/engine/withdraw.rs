@@ -8,7 +8,7 @@ use crate::claim::Claims;
 use crate::id::{Attempt, ClientId};
 use crate::name::JobName;
 use crate::origin::{Holder, Origin};
-use crate::run::{LostBy, Outcome, State};
+use crate::run::{LostBy, Outcome, RowKind, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Acquire, Answer, Cancelled, Patience};
 
@@ -63,6 +63,7 @@ impl<T: Tables> Engine<'_, T> {
             latest_ms,
         };
         let mut run = self.arrive(&request)?;
+        run.kind = RowKind::Tombstone;
         run.state = State::Ended(Outcome::Cancelled);
         run.forget_ms = Some(latest_ms + 1);
         self.note_due(&run);

@@ -9,7 +9,7 @@ use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Resource, Run, State};
+use crate::run::{Resource, RowKind, Run, State};
 
 /// The tables. Searches are plain scans: this is the reference, not the fast one.
 #[derive(Debug, Default)]
@@ -122,7 +122,7 @@ impl Tables for Rows {
         Ok(living.take(limit).cloned().collect())
     }
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>> {
-        Ok(self.runs.values().rev().find(|run| run.attempt.id == *id && !run.is_tombstone()).cloned())
+        Ok(self.runs.values().rev().find(|run| run.attempt.id == *id && run.kind == RowKind::Run).cloned())
     }
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>> {
         let due = self.runs.values().filter_map(|run| Some((run.due_ms()?, run.ticket)));

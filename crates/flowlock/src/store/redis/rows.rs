@@ -12,7 +12,7 @@ use crate::name::{JobName, Name, RunId};
 use crate::origin::{Actor, Holder};
 use crate::parent::{PROOF_LENGTH, Parent};
 use crate::record::{Failure, MadeFrom, Record, RecordState};
-use crate::run::{Outcome, Resource, Run, State};
+use crate::run::{Outcome, Resource, RowKind, Run, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::store::StoreError;
 use crate::store::memory::TestWorld;
@@ -69,6 +69,8 @@ struct RunRow {
     since: i64,
     #[serde(default)]
     ancestors: Vec<String>,
+    #[serde(default)]
+    tombstone: bool,
     #[serde(default)]
     absent: bool,
     #[serde(default)]
@@ -293,6 +295,7 @@ fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {
     let hex = |text: &str| u128::from_str_radix(text, 16).ok();
     let ancestors = row.ancestors.iter().map(|text| ticket_from(text)).collect::<Option<Vec<_>>>()?;
     Some(Run {
+        kind: if row.tombstone { RowKind::Tombstone } else { RowKind::Run },
         ticket: ticket_from(&row.ticket)?,
         attempt: Attempt { id: row.id, nonce: Nonce(hex(&row.nonce)?) },
         spec: Arc::new(spec),

@@ -22,7 +22,7 @@ use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
-use crate::run::{Resource, Run};
+use crate::run::{Resource, RowKind, Run};
 use crate::store::plausible;
 use crate::world::LivenessId;
 
@@ -157,10 +157,10 @@ impl Tables for Rows<'_> {
         self.write_run(
             "insert into run (ns, ticket, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
              began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, due_ms, since_us, input_versions, parked, \
-             client, liveness, origin, given_up_ms, actor, id, nonce, ancestors, spec) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
-             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+             client, liveness, origin, given_up_ms, actor, id, nonce, ancestors, spec, tombstone) values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, \
+             ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
             run,
-            &[&id, &nonce, &ancestors, &spec],
+            &[&id, &nonce, &ancestors, &spec, &(run.kind == RowKind::Tombstone)],
         )
     }
 
@@ -192,7 +192,7 @@ impl Tables for Rows<'_> {
         // Left to itself SQLite walks back through all runs of the namespace until it meets the id.
         let sql = format!(
             "select {RUN_COLUMNS} from run indexed by run_by_attempt where ns = ?1 and id = ?2 \
-             and json_extract(spec, '$.lease_ms') <> 0 order by ticket desc limit 1"
+             and tombstone = 0 order by ticket desc limit 1"
         );
         self.one(&sql, (self.ns, id.as_str()), read_run)
     }

@@ -57,6 +57,8 @@ create table run (
     origin          text    not null,
     ancestors       text    not null,
     spec            text    not null,
+    -- 1: an attempt that was cancelled before it was seen.
+    tombstone       integer not null default 0,
     primary key (ns, ticket)
 ) without rowid;
 create unique index run_by_attempt on run (ns, id, nonce);

@@ -12,13 +12,13 @@ use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{Name, RunId};
 use crate::origin::Holder;
 use crate::record::{Record, RecordState};
-use crate::run::{Resource, Run, State};
+use crate::run::{Resource, RowKind, Run, State};
 use crate::store::plausible;
 use crate::world::LivenessId;
 
 pub(super) const RUN_COLUMNS: &str = "ticket, id, nonce, state, present, in_line, lapsed, revoked, detached, token, deadline_ms, \
     began_ms, wait_end_ms, place_end_ms, absent_since_ms, forget_ms, since_us, input_versions, parked, client, liveness, \
-    origin, ancestors, spec, given_up_ms, actor";
+    origin, ancestors, spec, given_up_ms, actor, tombstone";
 
 pub(super) const RECORD_COLUMNS: &str =
     "name, state, version, run, job, written_at_us, expires_at_us, note, made_from, failure, actor";
@@ -58,6 +58,7 @@ pub(super) fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
     let actor: Option<String> = row.get(25)?;
     let ancestors: Vec<Ticket> = numbers(row, 22, MOST_ANCESTORS)?;
     let run = Run {
+        kind: if row.get(26)? { RowKind::Tombstone } else { RowKind::Run },
         ticket: ticket(row, 0)?,
         attempt: Attempt {
             id: parsed(row, 1, RunId::parse)?,

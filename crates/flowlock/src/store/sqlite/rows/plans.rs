@@ -97,7 +97,7 @@ fn full(directory: &std::path::Path, many: u64) -> Connection {
     let copies = [
         "insert into run select ns, ticket + i, id || i, nonce, state, present, in_line, lapsed, revoked, detached, token,
              deadline_ms, began_ms, wait_end_ms, place_end_ms, absent_since_ms, given_up_ms, actor, forget_ms, due_ms,
-             since_us, input_versions, parked, client, liveness, origin, ancestors, spec from run, n where forget_ms is null",
+             since_us, input_versions, parked, client, liveness, origin, ancestors, spec, tombstone from run, n where forget_ms is null",
         "insert into record select ns, name || i, state, version, run, job, written_at_us, expires_at_us, note, made_from,
              failure, actor from record, n",
     ];

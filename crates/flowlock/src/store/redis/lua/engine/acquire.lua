@@ -126,7 +126,7 @@ end
 -- The same attempt once more: its current state, and a sign of life.
 function F.acquire_again(run, request)
   local spec = F.spec_of(run)
-  if spec.text ~= request.spec and spec.lease ~= 0 then
+  if spec.text ~= request.spec and not run.tombstone then
     return { 'invalid', 'run_id_reused' }
   end
   if run.revoked and holding_states[run.state] then

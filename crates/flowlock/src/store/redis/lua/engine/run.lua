@@ -154,7 +154,8 @@ end
 function F.run_from_row(row)
   local id, nonce, client, liveness, origin, rest = string.match(row, '^(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z()', 2)
   local run = unpack_row(sub(row, rest))
-  run.id, run.nonce, run.client, run.liveness, run.origin = id, nonce, client, liveness ~= '' and liveness or nil, origin
+  run.id, run.nonce, run.client, run.origin = id, nonce, client, origin
+  run.liveness = liveness ~= '' and liveness or nil
   return run
 end
 

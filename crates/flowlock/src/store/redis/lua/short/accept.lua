@@ -12,7 +12,8 @@ if ordinary and OP == 'accept' then
   local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch
   local ticket, letter, token, deadline, lease, most
   if attempt and #attempt > 16 then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch =
+      struct.unpack(META, found[1])
     ticket, letter, token, deadline, lease, most = struct.unpack(RUN_HEAD, attempt)
   end
   local ends = letter and now + (most < 0 and lease or math.min(lease, most))

@@ -13,7 +13,8 @@ if ordinary and OP == 'refresh' then
   local found = free and last > 1 and call('HMGET', HASH, unpack(fields))
   local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch
   if found and found[1] then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch =
+      struct.unpack(META, found[1])
   end
   free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry and now < next_forget + SLACK
   local due, changed, leases = {}, { 'm', '' }, ''
@@ -36,8 +37,8 @@ if ordinary and OP == 'refresh' then
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
   if free and may('HSET') and may('ZADD') then
-    changed[2] = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, takeovers, epoch,
-      wall)
+    changed[2] = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry, next_forget, takeovers,
+      epoch, wall)
     call('ZADD', DEADLINES, unpack(due))
     call('HSET', HASH, unpack(changed))
     return struct.pack(BRIEF, epoch, sequence + 1, now, takeovers, 'h') .. leases

@@ -1,15 +1,16 @@
 //! Commands as bytes.
 
+use redis::Cmd;
+
 use super::script::{Call, Script};
 
 /// A command of these words.
-pub(super) fn arguments(arguments: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(room(arguments.iter().copied()));
-    begin(&mut bytes, arguments.len());
-    for word in arguments {
-        push(&mut bytes, word);
+pub(super) fn arguments(words: &[&[u8]]) -> Vec<u8> {
+    let mut command = Cmd::new();
+    for word in words {
+        command.arg(*word);
     }
-    bytes
+    command.get_packed_command()
 }
 
 /// How a script is named.
@@ -24,51 +25,17 @@ pub(super) enum Named {
 /// The command that runs a script.
 pub(super) fn eval(script: &Script, named: Named, call: &Call<'_>) -> Vec<u8> {
     let (name, body) = match named {
-        Named::BySha => (&b"EVALSHA"[..], script.sha()),
-        Named::BySource => (&b"EVAL"[..], script.source()),
+        Named::BySha => ("EVALSHA", script.sha()),
+        Named::BySource => ("EVAL", script.source()),
     };
-    let variable = call.keys.iter().chain(call.args).map(Vec::as_slice);
-    let mut bytes = Vec::with_capacity(room(variable.clone()) + body.len() + 64);
-    begin(&mut bytes, 3 + call.keys.len() + call.args.len());
-    push(&mut bytes, name);
-    push(&mut bytes, body.as_bytes());
-    push(&mut bytes, call.keys.len().to_string().as_bytes());
-    for word in variable {
-        push(&mut bytes, word);
+    let variable = || call.keys.iter().chain(call.args);
+    let room = name.len() + body.len() + variable().map(Vec::len).sum::<usize>() + 8;
+    let mut command = Cmd::with_capacity(3 + variable().count(), room);
+    command.arg(name).arg(body).arg(call.keys.len());
+    for word in variable() {
+        command.arg(word.as_slice());
     }
-    bytes
-}
-
-fn room<'w>(arguments: impl Iterator<Item = &'w [u8]>) -> usize {
-    16 + arguments.map(|word| word.len() + 16).sum::<usize>()
-}
-
-fn begin(bytes: &mut Vec<u8>, count: usize) {
-    bytes.push(b'*');
-    number(bytes, count);
-}
-
-fn push(bytes: &mut Vec<u8>, word: &[u8]) {
-    bytes.push(b'$');
-    number(bytes, word.len());
-    bytes.extend_from_slice(word);
-    bytes.extend_from_slice(b"\r\n");
-}
-
-/// A number and the end of its line, without the cost of the formatting machinery.
-fn number(bytes: &mut Vec<u8>, mut number: usize) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    bytes.extend_from_slice(&digits[at..]);
-    bytes.extend_from_slice(b"\r\n");
+    command.get_packed_command()
 }
 
 #[cfg(test)]

@@ -43,8 +43,7 @@ pub struct Nonce(pub u128);
 impl Nonce {
     /// A fresh random nonce.
     pub(crate) fn fresh() -> Self {
-        let high = u128::from(crate::world::random_u64());
-        Self(high << 64 | u128::from(crate::world::random_u64()))
+        Self(crate::world::random_u128())
     }
 }
 

@@ -45,6 +45,17 @@ pub(crate) fn random_u64() -> u64 {
     getrandom::u64().expect("the operating system gives random numbers")
 }
 
+/// A random number that nobody guesses, by one call into the operating system.
+///
+/// # Panics
+/// As [`random_u64`].
+#[allow(clippy::expect_used)]
+pub(crate) fn random_u128() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives random numbers");
+    u128::from_ne_bytes(bytes)
+}
+
 /// The machine's clocks: `CLOCK_BOOTTIME` and `CLOCK_REALTIME`.
 pub(crate) fn system_now() -> Now {
     Now { boot_ms: boot_now_ms(), wall_us: wall_us() }

@@ -7,6 +7,8 @@ use crate::claim::{Claim, LARGEST_CAPACITY, MOST_CLAIMS, Mode};
 use crate::engine::tables::Meta;
 use crate::id::Token;
 use crate::origin::{Actor, LONGEST_LINK, LONGEST_ORIGIN, Origin};
+#[cfg(feature = "redis")]
+use crate::record::Input;
 use crate::record::{LONGEST_NOTE, MadeFrom, Record};
 use crate::run::Run;
 
@@ -45,6 +47,14 @@ pub(crate) fn record(record: &Record) -> bool {
             }
             MadeFrom::Digest { .. } => true,
         }
+}
+
+/// Whether what a run is told of an input is plausible.
+#[cfg(feature = "redis")]
+pub(crate) fn input(input: &Input) -> bool {
+    is_token(input.version)
+        && is_time(input.written_at_us)
+        && input.note.as_ref().is_none_or(|note| note.len() <= LONGEST_NOTE)
 }
 
 /// Whether all numbers of a namespace's own row are plausible.

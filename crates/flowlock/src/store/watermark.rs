@@ -33,8 +33,7 @@ pub struct InvalidEpoch;
 impl Epoch {
     /// A new one that nobody has seen.
     pub(crate) fn fresh() -> Self {
-        let high = u128::from(crate::world::random_u64());
-        Self(high << 64 | u128::from(crate::world::random_u64()))
+        Self(crate::world::random_u128())
     }
 }
 

@@ -9,7 +9,7 @@ use crate::step::{Acquire, Holders, Patience, Sent, Step, Unlock, Who};
 use crate::store::View;
 use crate::view::MOST_NAMES;
 
-use super::rows::{NOTE, nonce_text, pack_spec, place_text, ticket_text};
+use super::rows::{NOTE, nonce_text, pack_spec, place_field, ticket_text};
 use super::script::{Script, Scripts};
 
 /// The most that an answer may take up which names ten runs, or says what became of five hundred.
@@ -184,12 +184,9 @@ fn add_short_way(arguments: &mut Arguments, request: &Acquire) {
     arguments.extend([shared.len(), exclusive.len(), inputs].map(|n| n.to_string().into()));
     arguments.extend([spec.job.as_str().into(), spec.lease_ms.to_string().into()]);
     arguments.push(spec.max_runtime_ms.map_or(String::new(), |ms| ms.to_string()).into());
-    arguments.extend([format!("n{nonce}{id}").into(), format!("i{id}").into()]);
-    for claim in shared.iter().chain(&exclusive) {
-        let place = place_text(claim);
-        arguments.push(format!("h{place}").into());
-    }
-    arguments.extend(spec.claims.inputs().map(|claim| format!("o{}", claim.name.as_str()).into()));
+    arguments.extend([["n", &nonce, id].concat().into(), ["i", id].concat().into()]);
+    arguments.extend(shared.iter().chain(&exclusive).map(|claim| place_field('h', claim).into()));
+    arguments.extend(spec.claims.inputs().map(|claim| ["o", claim.name.as_str()].concat().into()));
 }
 
 /// A run's id and its nonce; no nonce for one that is operated by its id alone.

@@ -351,9 +351,7 @@ fn standing(mut parts: Parts) -> Result<Standing> {
 
 fn read_input(mut parts: Parts) -> Result<Input> {
     let (name, version) = (parts.name()?, parts.token()?);
-    let record = rows::unpack_record(&name, &parts.bytes()?)?;
-    let Record { run, written_at_us, note, .. } = record;
-    Ok(Input { name, version, run, written_at_us, note })
+    rows::unpack_input(&name, version, &parts.bytes()?)
 }
 
 fn blocked(mut parts: Parts) -> Result<Blocked> {

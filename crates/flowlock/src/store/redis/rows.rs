@@ -1,18 +1,20 @@
 //! How runs, requests and records stand in the store, read by both sides: see `lua/state.lua`.
 
+mod record;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::record::{RECORD_HEAD, record_state, unpack_input, unpack_record};
 use crate::bounds::Bounds;
 use crate::claim::{Claim, ClaimsBuilder, Mode, Space};
 use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{JobName, Name, RunId};
 use crate::origin::{Actor, Holder};
 use crate::parent::{PROOF_LENGTH, Parent};
-use crate::record::{Failure, MadeFrom, Record, RecordState};
-use crate::run::{Outcome, Resource, RowKind, Run, State};
+use crate::run::{Resource, RowKind, Run, State};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::store::StoreError;
 use crate::store::memory::TestWorld;
@@ -161,7 +163,9 @@ pub(super) fn ticket_from(text: &str) -> Option<Ticket> {
 }
 
 pub(super) fn nonce_text(nonce: Nonce) -> String {
-    format!("{:032x}", nonce.0)
+    // Every step has one or more, and the formatting machinery takes ten times as long.
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    nonce.0.to_be_bytes().into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// What a run asks for, packed; equal requests are equal bytes.
@@ -191,19 +195,32 @@ pub(super) fn pack_spec(spec: &Spec) -> Vec<u8> {
 
 /// A claim: its mode, `!` if its record must exist or `-`, for units how many of how many and a colon, the place.
 fn claim_text(claim: &Claim) -> String {
-    let place = place_text(claim);
-    let must = if claim.must_exist { char::from(MUST_EXIST) } else { '-' };
     let (mode, units) = match claim.mode {
         Mode::Shared => (SHARED, String::new()),
         Mode::Exclusive => (EXCLUSIVE, String::new()),
         Mode::Units { units, capacity } => (UNITS, format!("{units}/{capacity}:")),
     };
-    format!("{}{must}{units}{place}", char::from(mode))
+    let must = if claim.must_exist { char::from(MUST_EXIST) } else { '-' };
+    let mut text = String::with_capacity(3 + units.len() + claim.name.as_str().len());
+    text.push(char::from(mode));
+    text.push(must);
+    text.push_str(&units);
+    push_place(&mut text, claim);
+    text
 }
 
-/// The name in its space.
-pub(super) fn place_text(claim: &Claim) -> String {
-    format!("{}{}", letter(Some(claim.space)), claim.name.as_str())
+/// The field of the hash that belongs to the place of a claim: its own letter, then the place.
+pub(super) fn place_field(own: char, claim: &Claim) -> String {
+    let mut text = String::with_capacity(2 + claim.name.as_str().len());
+    text.push(own);
+    push_place(&mut text, claim);
+    text
+}
+
+/// Adds the name in its space.
+fn push_place(text: &mut String, claim: &Claim) {
+    text.push(letter(Some(claim.space)));
+    text.push_str(claim.name.as_str());
 }
 
 /// Reads what was packed. Values inside of each other cost stack, and whoever may write the store could nest them by
@@ -332,76 +349,10 @@ fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {
     })
 }
 
-/// A record from its bytes: a head of fixed size, then texts ended by NUL, then the note.
-pub(super) fn unpack_record(name: &Name, raw: &[u8]) -> Result<Record, StoreError> {
-    record_from(name, raw).filter(plausible::record).ok_or_else(|| unreadable(&format!("record {name}")))
-}
-
-/// How many bytes a record's head has.
-pub(super) const RECORD_HEAD: usize = 25;
-
-fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
-    let (head, tail) = raw.split_at_checked(RECORD_HEAD)?;
-    let number = |at: usize| Some(f64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?));
-    let mut texts = Texts(tail);
-    let actor = texts.next()?;
-    let failed = [texts.next()?, texts.next()?, texts.next()?, texts.next()?];
-    let (run, job) = (texts.next()?, texts.next()?);
-    let made_from = made_from(&mut texts)?;
-    let due = number(17)?;
-    Some(Record {
-        name: name.clone(),
-        state: record_state(head[0])?,
-        was_live: head[0] == WAS_LIVE,
-        version: Token(number(1)? as u64),
-        run: RunId::parse(run).ok()?,
-        job: JobName::parse(job).ok()?,
-        written_at_us: number(9)? as i64,
-        expires_at_us: (due >= 0.0).then_some(due as i64),
-        note: texts.note().ok()?,
-        made_from,
-        failure: if failed[0].is_empty() { None } else { Some(failure_from(failed)?) },
-        actor: if actor.is_empty() { None } else { Some(actor_from(actor)?) },
-    })
-}
-
-/// The letter of a record that is incomplete only since its present holder began.
-const WAS_LIVE: u8 = b'J';
-
-/// The state that a letter stands for.
-pub(super) fn record_state(letter: u8) -> Option<RecordState> {
-    Some(match letter {
-        b'L' => RecordState::Live,
-        b'I' | WAS_LIVE => RecordState::Incomplete,
-        b'E' => RecordState::Expired,
-        b'R' => RecordState::Removed,
-        b'N' => RecordState::NeverWritten,
-        _ => return None,
-    })
-}
-
 /// When somebody acted by hand (microseconds), a space, who.
 pub(super) fn actor_from(text: &str) -> Option<Actor> {
     let (at, origin) = text.split_once(' ')?;
     Some(Actor { origin: Arc::new(serde_json::from_str(origin).ok()?), at_us: at.parse().ok()? })
-}
-
-fn failure_from([run, job, outcome, at]: [&str; 4]) -> Option<Failure> {
-    Some(Failure {
-        run: RunId::parse(run).ok()?,
-        job: JobName::parse(job).ok()?,
-        at_us: at.parse().ok()?,
-        outcome: Outcome::from_word(outcome)?,
-    })
-}
-
-fn made_from(texts: &mut Texts<'_>) -> Option<MadeFrom> {
-    let count = texts.next()?;
-    if let Some(inputs) = count.strip_prefix('#') {
-        return Some(MadeFrom::Digest { inputs: inputs.parse().ok()?, sha1: texts.next()?.to_owned() });
-    }
-    let input = |_| Some((Name::parse(texts.next()?).ok()?, Token(texts.next()?.parse().ok()?)));
-    (0..count.parse::<usize>().ok()?).map(input).collect::<Option<_>>().map(MadeFrom::Inputs)
 }
 
 /// What stands there is neither a note nor none.
@@ -416,6 +367,10 @@ impl<'a> Texts<'a> {
         let (text, rest) = self.0.split_at(end);
         self.0 = &rest[1..];
         std::str::from_utf8(text).ok()
+    }
+
+    fn skip(&mut self, count: usize) -> Option<()> {
+        (0..count).try_for_each(|_| self.next().map(drop))
     }
 
     /// What is left: nothing, or a note, which may have any character in it.

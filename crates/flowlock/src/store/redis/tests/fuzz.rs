@@ -11,7 +11,7 @@ use super::super::resp::tests::Drops;
 use super::super::resp::{Replies, SHORT};
 use super::super::rows;
 use super::super::url::Options;
-use crate::id::{Attempt, ClientId, Nonce, Ticket};
+use crate::id::{Attempt, ClientId, Nonce, Ticket, Token};
 use crate::name::{Name, RunId};
 use crate::step::{Step, Who};
 use crate::store::{StoreErrorKind, View};
@@ -202,7 +202,11 @@ fn a_row_of_any_shape_is_read_or_said_to_be_damaged() {
     let rows = (bent(&record), bent(&row), bent(&spec), bent(b"1\0x\x0017\0"));
     bolero::check!().with_generator(rows).for_each(
         |(record, row, spec, versions): &(Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)| {
-            let _ = rows::unpack_record(&name, record);
+            let input = rows::unpack_input(&name, Token(17), record);
+            if let Ok(record) = rows::unpack_record(&name, record) {
+                let told = input.map(|input| (input.run, input.written_at_us, input.note)).ok();
+                assert_eq!(told, Some((record.run, record.written_at_us, record.note)));
+            }
             let _ = rows::unpack_run(row, spec, Some(versions));
         },
     );

@@ -15,7 +15,8 @@ if shared then
   local schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch, last_ticket,
     last_token, ahead, queued, lapsed, pause_until, replication
   if found[1] and found[2] then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch =
+      struct.unpack(META, found[1])
     last_ticket, last_token, ahead, queued, lapsed, pause_until, replication = struct.unpack(META_REST, found[2])
   end
   local latest, free = tonumber(argv[11]), schema == SCHEMA and not found[3] and not found[4]
@@ -28,7 +29,8 @@ if shared then
     local holders = found[i]
     free = free and (not holders or i < 5 + shared and string.byte(holders) == SHARED_CODE)
   end
-  local parts, told = { inputs }, { '' }
+  -- Here and below nils make room at once: a table that grows is moved at every power of two.
+  local parts, told = { argv[14], nil, nil, nil, nil, nil, nil }, { '', nil, nil, nil, nil, nil, nil, nil, nil, nil }
   for i = 1, free and inputs or 0 do
     local raw = found[4 + names + i]
     local state, version, _, due
@@ -61,12 +63,12 @@ if shared then
       'm', row, 'M', rest, ticket, run, 's' .. ticket, argv[6], argv[18], attempt, argv[19], ticket,
       inputs > 0 and 'v' .. ticket or nil, inputs > 0 and table.concat(parts, '\0') .. '\0' or nil,
     }
-    local index, n = { 0, 'r' .. ticket }, #fields
+    local index, n = { '0', 'r' .. ticket, nil, nil, nil, nil, nil, nil }, #fields
     for i = 1, names do
       local field, holders = argv[19 + i], ticket
       if i <= shared then
-        holders = 's' .. (found[4 + i] and string.sub(found[4 + i], 2) or 0) + 1
-        index[2 * i + 1], index[2 * i + 2] = 0, field .. '\0' .. ticket .. 's'
+        holders = found[4 + i] and 's' .. string.sub(found[4 + i], 2) + 1 or 's1'
+        index[2 * i + 1], index[2 * i + 2] = '0', field .. '\0' .. ticket .. 's'
       end
       fields[n + 1], fields[n + 2], n = field, holders, n + 2
     end

@@ -9,7 +9,8 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local attempt, free, schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch =
     found[2], found[1] and found[2] and #found[2] > 16
   if free then
-    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch = struct.unpack(META, found[1])
+    schema, sequence, next_due, waiting, backlog, next_expiry, next_forget, takeovers, epoch =
+      struct.unpack(META, found[1])
     free = schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry
       and now < next_forget + SLACK
   end
@@ -21,7 +22,9 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local spec = whole and whole[1] and cmsgpack.unpack(whole[1])
   if spec and not spec[6] then
     -- What is to be read: the records of the outputs, then how many share each shared name.
-    local fields, gone, index, inputs, outputs = {}, {}, { 'r' .. ticket }, 0, 0
+    -- Here and below nils make room at once: a table that grows is moved at every power of two.
+    local fields, gone = { nil, nil, nil, nil, nil, nil, nil, nil }, { nil, nil, nil, nil, nil, nil, nil, nil }
+    local index, inputs, outputs = { 'r' .. ticket, nil, nil, nil }, 0, 0
     local last_claim = type(spec[#spec]) == 'number' and #spec - 1 or #spec
     for i = 8, last_claim do
       local claim = spec[i]
@@ -58,7 +61,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
         local state, version, _, due = struct.unpack(RECORD_HEAD, old[i])
         free = free and (state == 'L' or state == 'I' or state == 'J') and version <= token and due < 0
       else
-        written[#written + 1] = 0
+        written[#written + 1] = '0'
         written[#written + 1] = string.sub(fields[i], 2)
       end
     end
@@ -73,7 +76,7 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
       local row = struct.pack(META, SCHEMA, sequence + 1, next_due, waiting, 0, next_expiry,
         math.min(next_forget, forget), takeovers, epoch, wall)
       local run = struct.pack(RUN_HEAD, ticket, 'C', token, deadline, lease, most, began, wall, forget)
-      local changed, n = { 'm', row, field, run }, 4
+      local changed, n = { 'm', row, field, run, nil, nil, nil, nil, nil, nil, nil, nil }, 4
       for i = 1, last do
         local left = i > outputs and string.sub(old[i], 2) - 1
         if left == 0 then

@@ -22,6 +22,8 @@
 //! [`Pending`] a run that waits in line. [`store`] has the stores and their contract, [`step`] the language
 //! spoken with them.
 
+#[cfg(any(feature = "config", feature = "sqlite"))]
+mod acl;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod at_exit;

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::libc;
 use nix::unistd::{Gid, Group, Uid, User};
 
+use crate::acl::{self, Acl, Who};
 use crate::error::Error;
 use crate::named_file;
 use crate::people::is_root;
@@ -68,7 +69,7 @@ pub(super) fn read(path: &Path, uid: u32, links: Links) -> Result<Option<Found>,
     if !meta.is_file() {
         return Err(wrong("is not a regular file".into()));
     }
-    let weakness = weakness.or_else(|| weakness_of(&real, &meta, uid));
+    let weakness = weakness.or_else(|| weakness_of(&real, &meta, || Acl::of_open(&file), uid));
     Ok(Some(Found { text: text(file).map_err(wrong)?, path: real, weakness }))
 }
 
@@ -104,7 +105,7 @@ pub(super) fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
         }
         let next = at.join(&part);
         let meta = fs::symlink_metadata(&next)?;
-        if let Some(weakness) = weakness_of(&next, &meta, uid) {
+        if let Some(weakness) = weakness_of(&next, &meta, || Acl::of(&next, acl::OF_FILE), uid) {
             return Ok(Some(weakness));
         }
         if meta.is_symlink()
@@ -132,7 +133,7 @@ pub(super) fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
 /// What is weak about a link in a directory, sticky or not: whose it is does not say who moved it there.
 fn weakness_in(link: &Path, directory: &Path, uid: u32) -> io::Result<Option<String>> {
     let meta = fs::symlink_metadata(directory)?;
-    let who = others_who_write(&meta, uid);
+    let who = others_who_write(&meta, || Acl::of(directory, acl::OF_FILE), uid);
     Ok(who.map(|who| format!("the link {} lies in a directory that can be written by {who}", shown(link))))
 }
 
@@ -142,7 +143,13 @@ fn parts(path: &Path) -> Vec<OsString> {
     names.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
-pub(super) fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<String> {
+/// What is weak about a file, a directory or a link. Its access control list is read where it matters.
+pub(super) fn weakness_of(
+    path: &Path,
+    meta: &Metadata,
+    list: impl FnOnce() -> io::Result<Option<Acl>>,
+    uid: u32,
+) -> Option<String> {
     let what = match () {
         () if meta.is_dir() => format!("the directory {}", shown(path)),
         () if meta.is_symlink() => format!("the link {}", shown(path)),
@@ -156,19 +163,36 @@ pub(super) fn weakness_of(path: &Path, meta: &Metadata, uid: u32) -> Option<Stri
     if meta.is_symlink() || (meta.is_dir() && mode & 0o1000 != 0) {
         return None;
     }
-    others_who_write(meta, uid).map(|who| {
+    others_who_write(meta, list, uid).map(|who| {
         format!("{what} can be written by {who} (mode {:04o}, chmod go-w takes that away)", mode & 0o7777)
     })
 }
 
 /// Who may write it besides its owner and root, in words.
-fn others_who_write(meta: &Metadata, uid: u32) -> Option<String> {
+fn others_who_write(
+    meta: &Metadata,
+    list: impl FnOnce() -> io::Result<Option<Acl>>,
+    uid: u32,
+) -> Option<String> {
     let mode = meta.mode();
     if mode & 0o002 != 0 {
         return Some("everybody".to_owned());
     }
-    let group = mode & 0o020 != 0 && !is_of_one_person(meta.gid(), uid);
-    group.then(|| format!("group {}", meta.gid()))
+    if mode & 0o020 == 0 {
+        return None;
+    }
+    let own_group = || Some(meta.gid()).filter(|group| !is_of_one_person(*group, uid));
+    match list() {
+        Ok(None) => own_group().map(|group| format!("group {group}")),
+        Ok(Some(list)) => list.writers().into_iter().find_map(|who| match who {
+            Who::OwnGroup => own_group().map(|group| format!("group {group}")),
+            Who::User(user) if user == uid || is_root(user) => None,
+            Who::Group(group) if is_of_one_person(group, uid) => None,
+            Who::User(user) => Some(format!("user {user}, whom its access control list names")),
+            Who::Group(group) => Some(format!("group {group}, which its access control list names")),
+        }),
+        Err(error) => Some(format!("whom its access control list names, which cannot be read: {error}")),
+    }
 }
 
 /// Whether a group has nobody in it but the user, or root: many systems give each person a group of the same name, and

@@ -11,6 +11,7 @@ use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
 
 use super::file;
+use crate::acl::Acl;
 
 /// Opens such a directory, itself no link. Nobody but the user and root owns or may write it, or anything on the way
 /// to it, links included: so nobody else can put another one in its place, and its path leads to it from now on.
@@ -52,7 +53,7 @@ fn make(path: &Path, uid: u32) -> io::Result<File> {
         }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         at = File::from(openat(&at, name, flags, Mode::empty())?);
-        if let Some(weakness) = file::weakness_of(&done, &at.metadata()?, uid) {
+        if let Some(weakness) = file::weakness_of(&done, &at.metadata()?, || Acl::of_open(&at), uid) {
             return Err(io::Error::other(weakness));
         }
     }

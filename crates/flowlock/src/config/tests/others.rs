@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::acl;
 
 #[test]
 fn a_file_that_others_may_write_is_refused_whoever_owns_it() {
@@ -32,6 +33,34 @@ fn a_file_that_a_group_of_several_may_write_is_refused() {
         assert_eq!(house.read().get("namespace").unwrap().value, "trap");
     } else {
         eprintln!("not root, so no file can be given to a group: skipped");
+    }
+}
+
+/// The group's bits of a mode are then what the list lets anybody do, and the group itself may have nobody else in it.
+#[test]
+fn a_file_or_directory_that_an_access_control_list_lets_others_write_is_refused() {
+    for file in [SYSTEM, USER, PROJECT] {
+        for directory in [false, true] {
+            let house = House::new().file(file, "namespace = 'trap'");
+            let weak = if directory { house.at(file).parent().unwrap().to_owned() } else { house.at(file) };
+            mode(&weak, if directory { 0o775 } else { 0o664 });
+            assert_eq!(house.read().get("namespace").unwrap().value, "trap");
+            if !acl::tests::give(&weak, acl::OF_FILE, 6, (23_456, 4)) {
+                return;
+            }
+            assert_eq!(house.read().get("namespace").unwrap().value, "trap");
+            for own_group in [4, 6] {
+                acl::tests::give(&weak, acl::OF_FILE, own_group, (23_456, 6));
+                let said = house.refusal();
+                assert!(
+                    said.contains("can be written by user 23456, whom its access control list names"),
+                    "{said}"
+                );
+            }
+            // What the message says takes it away does so.
+            mode(&weak, if directory { 0o755 } else { 0o644 });
+            assert_eq!(house.read().get("namespace").unwrap().value, "trap");
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::held_path::{HeldPath, Missing, way_to};
 use super::identity::unless_open;
 use super::side::{SHARED_DIRECTORY, SideFiles};
 use super::wake::holds_others;
+use crate::acl::{self, Acl};
 use crate::store::{Limits, StoreError, directory_of};
 
 /// What lies in it, the store itself first.
@@ -103,7 +104,8 @@ impl Found {
             side.judge(&place, &meta)?;
         }
         refuse_anothers(&place, &meta)?;
-        if meta.gid() == group && meta.mode() & 0o7777 == mode {
+        let lists = lists_of(&held).map_err(failed)?;
+        if meta.gid() == group && meta.mode() & 0o7777 == mode && lists == [None, None] {
             return Ok(None);
         }
         let is_ours = unless_open(&side.place(""), || is_ours(&held, suffix));
@@ -120,9 +122,23 @@ impl Found {
         let itself = way_to(&self.held);
         chown(&itself, None, Some(Gid::from_raw(group)))
             .map_err(io::Error::from)
+            .and_then(|()| take_lists_away(&self.held))
             .and_then(|()| fs::set_permissions(&itself, Permissions::from_mode(self.mode)))
             .map_err(|error| at_path("share", self.place.path(), error))
     }
+}
+
+/// The kernel's attributes with the access control lists of a file.
+const LISTS: [&str; 2] = [acl::OF_FILE, acl::OF_NEW_FILES];
+
+fn lists_of(held: &File) -> io::Result<[Option<Acl>; 2]> {
+    let [of_file, of_new_files] = LISTS.map(|attribute| Acl::of(&way_to(held), attribute));
+    Ok([of_file?, of_new_files?])
+}
+
+/// Leaves nobody but those whom the mode names.
+fn take_lists_away(held: &File) -> io::Result<()> {
+    LISTS.into_iter().try_for_each(|attribute| acl::take_away(&way_to(held), attribute))
 }
 
 fn is_open_here(store: &HeldPath) -> StoreError {
@@ -152,6 +168,8 @@ struct Directory<'p> {
     held: File,
     /// What it was; none if it was made here.
     was: Option<Metadata>,
+    /// Its access control lists: who else may use it, and what is made in it.
+    lists: [Option<Acl>; 2],
 }
 
 impl<'p> Directory<'p> {
@@ -173,17 +191,22 @@ impl<'p> Directory<'p> {
         };
         let opened = place.open_directory().and_then(|held| Ok((held.metadata()?, held)));
         let (meta, held) = opened.map_err(|error| at_path("open", place.path(), error))?;
-        Ok(Self { place, held, was: (!is_new).then_some(meta) })
+        let mut lists = [None, None];
+        for (list, attribute) in lists.iter_mut().zip(LISTS) {
+            *list = Acl::of(&way_to(&held), attribute)
+                .map_err(|error| at_path("look at", place.path(), error))?;
+        }
+        Ok(Self { place, held, was: (!is_new).then_some(meta), lists })
     }
 
     /// Shuts everybody else out, unless it is shared already: members may be using the store in it.
     fn close(&self, store: &HeldPath) -> Result<(), StoreError> {
         let is_shared =
             |was: &Metadata| was.uid() == geteuid().as_raw() && was.mode() & 0o7777 == SHARED_DIRECTORY;
-        if self.was.as_ref().is_some_and(is_shared) && store.is_there() {
-            return Ok(());
-        }
-        self.change(Some(geteuid()), None, 0o700)
+        let is_shared = self.was.as_ref().is_some_and(is_shared) && store.is_there();
+        let closed = if is_shared { Ok(()) } else { self.change(Some(geteuid()), None, 0o700) };
+        closed
+            .and_then(|()| take_lists_away(&self.held))
             .map_err(|error| at_path("make yours", self.place.path(), error))
     }
 
@@ -198,6 +221,9 @@ impl<'p> Directory<'p> {
         if let Some(was) = &self.was {
             let (user, group) = (Uid::from_raw(was.uid()), Gid::from_raw(was.gid()));
             let _ = self.change(Some(user), Some(group), was.mode() & 0o7777);
+            for (list, attribute) in self.lists.iter().zip(LISTS) {
+                let _ = list.as_ref().map(|list| list.put_back(&way_to(&self.held), attribute));
+            }
             return;
         }
         FILES.iter().chain([&INBOXES]).for_each(|suffix| store.beside(suffix).discard());
@@ -207,5 +233,56 @@ impl<'p> Directory<'p> {
     fn change(&self, user: Option<Uid>, group: Option<Gid>, mode: u32) -> io::Result<()> {
         fchown(&self.held, user, group)?;
         self.held.set_permissions(Permissions::from_mode(mode))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::unistd::getegid;
+
+    use super::*;
+
+    const STRANGER: u32 = 23_456;
+
+    /// A directory whose lists let a stranger do everything, in it and in what is made in it. None where no lists are kept.
+    fn with_lists() -> Option<tempfile::TempDir> {
+        let root = tempfile::tempdir().unwrap();
+        let given = LISTS.map(|attribute| acl::tests::give(root.path(), attribute, 7, (STRANGER, 7)));
+        given.contains(&true).then_some(root)
+    }
+
+    fn lists(path: &Path) -> [Option<Acl>; 2] {
+        lists_of(&File::open(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_shared_store_is_the_groups_alone_whatever_its_directory_said() {
+        let Some(root) = with_lists() else { return };
+        let store = root.path().join("flowlock.db");
+        let group = getegid().as_raw();
+        make_shared(&store, group, Duration::from_secs(10)).unwrap();
+        let all = || FILES.iter().chain([&INBOXES]).map(|suffix| format!("{}{suffix}", store.display()));
+        for path in all().chain([root.path().display().to_string()]) {
+            assert_eq!(lists(Path::new(&path)), [None, None], "{path}");
+        }
+        // Those of a store that is shared already.
+        for path in all() {
+            acl::tests::give(Path::new(&path), acl::OF_FILE, 6, (STRANGER, 6));
+        }
+        make_shared(&store, group, Duration::from_secs(10)).unwrap();
+        for path in all() {
+            assert_eq!(lists(Path::new(&path)), [None, None], "{path}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_shared_after_all_keeps_its_lists() {
+        let Some(root) = with_lists() else { return };
+        let before = lists(root.path());
+        fs::write(root.path().join("flowlock.db-live"), "another program's").unwrap();
+        let refused =
+            make_shared(&root.path().join("flowlock.db"), getegid().as_raw(), Duration::from_secs(10));
+        assert!(refused.unwrap_err().to_string().contains("is not what flowlock makes"));
+        assert_eq!(lists(root.path()), before);
     }
 }

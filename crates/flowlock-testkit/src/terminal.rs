@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::process::Child;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +21,7 @@ pub struct Terminal {
     plain: Plain,
     keyboard: Arc<Pty>,
     shown: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Terminal {
@@ -33,6 +35,8 @@ impl std::fmt::Debug for Terminal {
 
 const LINES: u16 = 24;
 const COLUMNS: u16 = 80;
+/// How long the last words may take if something still has the terminal open.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Terminal {
     #[track_caller]
@@ -44,15 +48,15 @@ impl Terminal {
         let child = command.env(name, value).spawn(pts).expect("the process starts on a terminal");
         let keyboard = Arc::new(pty);
         let shown = Arc::new(Mutex::new(Vec::new()));
-        let (screen, reader) = (shown.clone(), keyboard.clone());
+        let (screen, far_end) = (shown.clone(), keyboard.clone());
         // Ends with the read error that the last close of the other side causes.
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
-            while let Ok(n @ 1..) = (&*reader).read(&mut chunk) {
+            while let Ok(n @ 1..) = (&*far_end).read(&mut chunk) {
                 screen.lock().expect("no reader panics").extend_from_slice(&chunk[..n]);
             }
         });
-        Terminal { child, mark, plain, keyboard, shown }
+        Terminal { child, mark, plain, keyboard, shown, reader }
     }
 
     /// Its process id.
@@ -104,15 +108,11 @@ impl Terminal {
         let status = until("the end of the process on the terminal", PATIENCE, || {
             self.child.try_wait().expect("our own child can be waited for")
         });
-        // The last words may still be on their way through the reader.
-        let mut before = self.raw().len();
-        loop {
-            std::thread::sleep(Duration::from_millis(20));
-            let now = self.raw().len();
-            if now == before {
-                break;
-            }
-            before = now;
+        // The last words may still be on their way. The reader ends when nobody has the terminal open any more; what the
+        // process left running may have it, and is not waited for for long.
+        let ended = Instant::now();
+        while !self.reader.is_finished() && ended.elapsed() < LAST_WORDS {
+            std::thread::sleep(Duration::from_millis(3));
         }
         Finished::new(status, self.screen().as_bytes(), b"", &self.plain)
     }

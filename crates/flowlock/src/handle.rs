@@ -133,7 +133,7 @@ impl StoreHandle {
     pub(crate) fn holder(&self) -> Result<Holder, StoreError> {
         let mut liveness_lock = lock(&self.liveness_lock);
         if liveness_lock.is_none() {
-            *liveness_lock = self.store.new_life()?.map(Arc::new);
+            *liveness_lock = self.store.new_liveness_lock()?.map(Arc::new);
         }
         let liveness = liveness_lock.as_ref().map(|liveness_lock| liveness_lock.liveness);
         Ok(Holder { client: self.client, liveness, origin: self.origin.clone() })

@@ -94,6 +94,11 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
+    /// Whether a run is kept here.
+    pub(crate) fn keeps(&self, run: &RunId) -> bool {
+        lock(&self.rounds.state).grants.iter().any(|held| held.attempt.id == *run)
+    }
+
     /// There is news about a run: if it is kept here, the store is asked about it now.
     pub(crate) fn look_at(&self, run: &RunId) {
         let state = lock(&self.rounds.state);

@@ -9,6 +9,7 @@
 //! for what they publish, which is nothing but the flag. `is_said` decides which of several threads logs, and orders nothing:
 //! it is relaxed.
 
+mod hints;
 mod thread;
 
 use std::collections::HashMap;

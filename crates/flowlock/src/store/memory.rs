@@ -110,7 +110,7 @@ impl Store for MemoryStore {
         Ok(lock(&self.namespaces).keys().cloned().collect())
     }
 
-    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
+    fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError> {
         Ok(None)
     }
 

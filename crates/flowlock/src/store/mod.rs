@@ -82,7 +82,7 @@ pub trait Store: Debug + Send + Sync {
     /// The namespaces that somebody used, in the order of their names; some of them may have been removed since.
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError>;
     /// A lock that tells others that this process lives; none where leases alone must do.
-    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError>;
+    fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError>;
     /// Whether some process still holds the liveness lock.
     fn is_alive(&self, liveness: LivenessId) -> bool;
     /// Opens the client's inbox for wake-ups of a namespace.

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use super::hints::Hints;
 use super::{HEARTBEAT, Listening, Shared};
 use crate::bounds::MOST_EXPLAINED;
 use crate::handle::StoreHandle;
@@ -38,6 +39,7 @@ pub(super) struct WaitersThread {
     client: ClientId,
     /// None while it could not be opened.
     inbox: Option<Box<dyn Inbox>>,
+    hints: Hints,
     /// Its thread was started.
     is_started: bool,
     /// It was said that there is no inbox.
@@ -63,7 +65,8 @@ impl Drop for WaitersThread {
 impl WaitersThread {
     pub(super) fn new(shared: Arc<Shared>, handle: &Arc<StoreHandle>, keeper: Alarm) -> Self {
         let (handle, client) = (Arc::downgrade(handle), handle.client);
-        Self { shared, handle, keeper, client, inbox: None, is_started: false, has_no_inbox: false }
+        let hints = Hints::default();
+        Self { shared, handle, keeper, client, inbox: None, hints, is_started: false, has_no_inbox: false }
     }
 
     pub(super) fn run(mut self) {
@@ -127,7 +130,9 @@ impl WaitersThread {
     }
 
     /// Tells who is concerned; answers when to ask about all.
-    fn spread(&self, news: News, now: Instant) -> Instant {
+    fn spread(&mut self, heard: News, now: Instant) -> Instant {
+        let is_ours = |run: &RunId| self.shared.waiter(run).is_some() || self.keeper.keeps(run);
+        let news = self.hints.pass_on(heard, now, is_ours);
         for run in news.runs {
             match self.shared.waiter(&run) {
                 Some(waiter) => waiter.tell(),
@@ -149,10 +154,11 @@ impl WaitersThread {
     /// Nobody waits: a long sleep. Else the next heartbeat, probe or look.
     fn next_look(&self, heartbeat: Instant, probe: Instant) -> Instant {
         let waiters = self.shared.waiters();
+        let hint = self.hints.next();
         if waiters.is_empty() {
-            return Instant::now() + Duration::from_mins(1);
+            return hint.unwrap_or_else(|| Instant::now() + Duration::from_mins(1));
         }
-        let mut next = heartbeat;
+        let mut next = hint.map_or(heartbeat, |hint| hint.min(heartbeat));
         for (_, waiter) in waiters {
             let state = lock(&waiter.state);
             next = next.min(state.look_again.unwrap_or(next));

@@ -182,7 +182,7 @@ fn the_dead_are_found_in_a_new_liveness_file_too() {
     let ours = place.open();
     fs::remove_file(place.beside("-live")).unwrap();
     let theirs = SqliteStore::open(&place.path(), PATIENT).unwrap();
-    let liveness_lock = theirs.new_life().unwrap().unwrap();
+    let liveness_lock = theirs.new_liveness_lock().unwrap().unwrap();
     assert!(ours.store().is_alive(liveness_lock.liveness));
     let liveness = liveness_lock.liveness;
     drop(liveness_lock);

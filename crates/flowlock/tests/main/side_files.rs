@@ -112,7 +112,7 @@ fn ordinary(at: &Path, suffix: &str, mode: u32) {
 /// Everything that opens files beside the store.
 fn use_everything(place: &Place) -> Result<(), flowlock::store::StoreError> {
     let store = place.open()?;
-    drop(store.new_life()?);
+    drop(store.new_liveness_lock()?);
     drop(store.inbox(&Namespace::default(), ClientId(1))?);
     let flowlock = Flowlock::builder().with_store(Arc::new(store));
     match flowlock.job("job").output("a").acquire().and_then(flowlock::Grant::commit) {

@@ -348,7 +348,7 @@ impl Store for RedisStore {
     }
 
     /// None: processes on other hosts cannot be probed, leases alone must do.
-    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
+    fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError> {
         Ok(None)
     }
 

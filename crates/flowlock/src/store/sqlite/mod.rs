@@ -362,7 +362,7 @@ impl Store for SqliteStore {
         namespace::all(&file.sql)
     }
 
-    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
+    fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError> {
         self.lives.begin()
     }
 

@@ -236,7 +236,7 @@ impl Inbox for SocketInbox {
         let mut both =
             [&self.socket, &self.far_end].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
         let _ = poll(&mut both, timeout);
-        // One look serves all hints and rings that are there by now; what comes without end is left for the next.
+        // One look serves all hints and interruptions that are there by now; what comes without end is left for the next.
         let (mut news, mut received) = (News::default(), 0);
         let full = self.room.min(MESSAGES);
         while received <= full && self.receive(&mut news.runs) {
@@ -260,7 +260,7 @@ struct SocketInterrupter(Arc<UnixDatagram>);
 
 impl InboxInterrupter for SocketInterrupter {
     fn interrupt(&self) {
-        // If it is full it has been far_end.
+        // If it is full the other end is awake already.
         let _ = self.0.send(&[1]);
     }
 }

@@ -106,8 +106,8 @@ impl Store for Between {
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
         self.store.namespaces()
     }
-    fn new_life(&self) -> Result<Option<LivenessLock>, StoreError> {
-        self.store.new_life()
+    fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError> {
+        self.store.new_liveness_lock()
     }
     fn is_alive(&self, liveness: LivenessId) -> bool {
         self.store.is_alive(liveness)

@@ -1,9 +1,10 @@
-//! An inbox that misses messages when a test says so.
+//! An inbox that misses messages, or hears what nobody sent, when a test says so.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use flowlock::RunId;
 use flowlock::store::{Inbox, InboxInterrupter, Missed, News};
 
 /// A hand on what a connection hears.
@@ -13,6 +14,7 @@ pub(super) struct Ear(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     missed: AtomicBool,
+    hints: Mutex<Vec<RunId>>,
     interrupter: Mutex<Option<Box<dyn InboxInterrupter>>>,
 }
 
@@ -20,6 +22,16 @@ impl Ear {
     /// The inbox was full.
     pub(super) fn misses_something(&self) {
         self.0.missed.store(true, Ordering::SeqCst);
+        self.interrupt();
+    }
+
+    /// Somebody says that something happened to these runs.
+    pub(super) fn hears_of(&self, runs: &[RunId]) {
+        self.0.hints.lock().unwrap().extend_from_slice(runs);
+        self.interrupt();
+    }
+
+    fn interrupt(&self) {
         if let Some(interrupter) = &*self.0.interrupter.lock().unwrap() {
             interrupter.interrupt();
         }
@@ -43,6 +55,7 @@ impl Inbox for Listening {
         if self.ear.0.missed.swap(false, Ordering::SeqCst) {
             news.missed = Missed::Here;
         }
+        news.runs.append(&mut self.ear.0.hints.lock().unwrap());
         news
     }
 

@@ -1,7 +1,7 @@
 //! What all the waiting runs of a process, and its grants, can rely on together.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
@@ -55,6 +55,40 @@ fn not_all_who_are_refused_are_told_to_come_back_at_the_same_moment() {
         })
         .collect();
     assert!(told.len() > 1 && told.iter().all(|ms| (27_000..=30_000).contains(ms)), "{told:?}");
+}
+
+/// Whoever may write the store may send hints, and each costs the process that hears it a step.
+#[test]
+fn who_is_told_again_and_again_that_something_happened_asks_ever_more_seldom() {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let (counts, ear) = (steps.clone(), Ear::default());
+    let hears = ear.clone();
+    let store = Fresh::new();
+    let meddle = move |carry_out: &dyn Fn() -> _, _: &Step| {
+        counts.fetch_add(1, Ordering::SeqCst);
+        carry_out()
+    };
+    let flowlock = store.through_hearing(meddle, move |open| Ok(hears.on(open()?)));
+    let holder = flowlock.job("holder").lock("a").lease(Duration::from_mins(10)).acquire().unwrap();
+    let mut next = waits(&flowlock.job("next").lock("a"));
+    let both = [holder.run_id().clone(), next.run_id().clone()];
+    let waiter = std::thread::spawn(move || next.wait(PATIENT));
+    let before = steps.load(Ordering::SeqCst);
+    let begun = Instant::now();
+    let mut told = 0;
+    while begun.elapsed() < Duration::from_millis(1_200) {
+        ear.hears_of(&both);
+        if told % 10 == 0 {
+            ear.misses_something();
+        }
+        told += 1;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let asked = steps.load(Ordering::SeqCst) - before;
+    // Each of three: at once, and after 10, 30, 70, 150, 310 and 630 ms; and what begins with them.
+    assert!(asked <= 40, "{asked} steps for {told} hints");
+    holder.commit().unwrap();
+    assert!(matches!(waiter.join().unwrap().unwrap(), Progress::Granted(_)));
 }
 
 /// Twenty waiting runs of one process, and what its heartbeats ask about.

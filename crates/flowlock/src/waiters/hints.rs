@@ -1,0 +1,160 @@
+//! How often hints are acted on.
+//!
+//! A hint says that something happened to a run, and costs a step to look into. True ones are rare: a run is granted once.
+//! But whoever may write a store may send any, as fast as they like, and so make every process of the others ask the store
+//! without end. So the first hint about a run is passed on at once, and the next ones at growing distances, until it has
+//! been quiet for a while. None is thrown away: the last of a rush is passed on too.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::name::RunId;
+use crate::store::{Missed, News};
+
+/// The distance of the first two hints about one run that are passed on, and of any two: it doubles in between.
+const FIRST_GAP: Duration = Duration::from_millis(10);
+const LONGEST_GAP: Duration = Duration::from_secs(1);
+/// After so long without one, a hint is a first one.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// What was passed on lately, and what is to be.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    /// At most as many as this process has runs.
+    runs: HashMap<RunId, Pace>,
+    missed: Option<Pace>,
+    /// What [`Hints::missed`] owes.
+    owed: Missed,
+}
+
+/// One kind of hint.
+#[derive(Debug)]
+struct Pace {
+    passed: Instant,
+    gap: Duration,
+    owes: bool,
+}
+
+impl Hints {
+    /// Takes in what was heard, and returns what is to be acted on now. What `is_ours` does not know is nobody's.
+    pub(super) fn pass_on(&mut self, heard: News, now: Instant, is_ours: impl Fn(&RunId) -> bool) -> News {
+        self.runs.retain(|_, pace| pace.owes || !pace.is_quiet(now));
+        let mut news = News::default();
+        for run in heard.runs {
+            match self.runs.get_mut(&run) {
+                Some(pace) => pace.owes = true,
+                None if is_ours(&run) => {
+                    self.runs.insert(run.clone(), Pace::begin(now));
+                    news.runs.push(run);
+                }
+                None => {}
+            }
+        }
+        let due = self.runs.iter_mut().filter_map(|(run, pace)| pace.passes(now).then_some(run));
+        news.runs.extend(due.cloned());
+        self.owed = self.owed.max(heard.missed);
+        if self.owed != Missed::Nothing {
+            let pace = self.missed.as_mut().filter(|pace| !pace.is_quiet(now));
+            let passes = pace.map(|pace| {
+                pace.owes = true;
+                pace.passes(now)
+            });
+            if passes.is_none() {
+                self.missed = Some(Pace::begin(now));
+            }
+            if passes != Some(false) {
+                news.missed = std::mem::take(&mut self.owed);
+            }
+        }
+        news
+    }
+
+    /// When something is to be passed on that was not yet.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.runs.values().chain(&self.missed).filter(|pace| pace.owes).map(Pace::due).min()
+    }
+}
+
+impl Pace {
+    fn begin(now: Instant) -> Self {
+        Self { passed: now, gap: FIRST_GAP, owes: false }
+    }
+
+    fn due(&self) -> Instant {
+        self.passed + self.gap
+    }
+
+    fn is_quiet(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.passed) >= QUIET
+    }
+
+    /// Pays what it owes, if it is time.
+    fn passes(&mut self, now: Instant) -> bool {
+        if !self.owes || now < self.due() {
+            return false;
+        }
+        *self = Self { passed: now, gap: (self.gap * 2).min(LONGEST_GAP), owes: false };
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(number: u32) -> RunId {
+        RunId::parse(&format!("run.{number}")).unwrap()
+    }
+
+    fn of(number: u32) -> News {
+        News { runs: vec![run(number)], ..News::default() }
+    }
+
+    fn missed() -> News {
+        News { missed: Missed::Here, ..News::default() }
+    }
+
+    #[test]
+    fn a_rush_of_hints_about_one_run_is_acted_on_ever_more_seldom_and_none_is_the_last_in_vain() {
+        for (news, is_acted_on) in [
+            (of(1), (|news| news.runs == [run(1)]) as fn(&News) -> bool),
+            (missed(), |news| news.missed == Missed::Here),
+        ] {
+            let (mut hints, begin) = (Hints::default(), Instant::now());
+            let mut passed = Vec::new();
+            for ms in 0..10_000 {
+                let now = begin + Duration::from_millis(ms);
+                if is_acted_on(&hints.pass_on(news.clone(), now, |_| true)) {
+                    passed.push(ms);
+                }
+            }
+            let expected =
+                [0, 10, 30, 70, 150, 310, 630, 1270, 2270, 3270, 4270, 5270, 6270, 7270, 8270, 9270];
+            assert_eq!(passed, expected);
+            let due = hints.next().unwrap();
+            assert_eq!(due, begin + Duration::from_millis(10_270));
+            assert!(!is_acted_on(&hints.pass_on(News::default(), due - Duration::from_millis(1), |_| true)));
+            assert!(is_acted_on(&hints.pass_on(News::default(), due, |_| true)));
+            assert_eq!(hints.next(), None);
+            // When it was quiet, the next is a first one.
+            let later = due + QUIET;
+            assert!(is_acted_on(&hints.pass_on(news.clone(), later, |_| true)));
+            assert!(!is_acted_on(&hints.pass_on(news, later, |_| true)));
+            assert_eq!(hints.next(), Some(later + FIRST_GAP));
+        }
+    }
+
+    #[test]
+    fn each_run_has_its_own_and_a_strangers_takes_no_memory() {
+        let (mut hints, now) = (Hints::default(), Instant::now());
+        let both = News { runs: vec![run(1), run(2), run(1)], ..News::default() };
+        assert_eq!(hints.pass_on(both, now, |_| true).runs, [run(1), run(2)]);
+        assert_eq!(hints.pass_on(of(3), now, |_| true).runs, [run(3)]);
+        assert_eq!(hints.pass_on(of(4), now, |_| false), News::default());
+        assert_eq!(hints.runs.len(), 3);
+        // The second hint about it.
+        assert_eq!(hints.pass_on(News::default(), now + FIRST_GAP, |_| true).runs, [run(1)]);
+        hints.pass_on(News::default(), now + QUIET * 2, |_| true);
+        assert_eq!((hints.runs.len(), hints.next()), (0, None));
+    }
+}

@@ -1,10 +1,13 @@
 //! The library's log, on standard error.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
 use std::sync::Once;
 
 use tracing::level_filters::LevelFilter;
 
 use crate::args::Global;
+use crate::{outlet, terminal};
 
 static BEGUN: Once = Once::new();
 static LEVEL: std::sync::OnceLock<LevelFilter> = std::sync::OnceLock::new();
@@ -27,9 +30,20 @@ pub(crate) fn begin() {
         let filter = format!("{level},{}=off", flowlock::store::NOTICES);
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-            .with_writer(std::io::stderr)
+            .with_writer(|| outlet::Log)
             .with_target(false)
             .with_ansi(false)
             .try_init();
     });
+}
+
+/// Says what the standard library would say of a panic, but waits for nobody to read it.
+pub(crate) fn panicked(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    terminal::add(&format!("thread '{}' {panic}", thread.name().unwrap_or("<unnamed>")));
+    let trace = Backtrace::capture();
+    match trace.status() {
+        BacktraceStatus::Captured => terminal::add(&trace.to_string()),
+        _ => terminal::add("note: run with `RUST_BACKTRACE=1` to see where it came from"),
+    }
 }

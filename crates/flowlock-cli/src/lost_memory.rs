@@ -11,6 +11,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::unistd::{getpid, gettid, pause};
 
@@ -31,9 +32,14 @@ static LOST: AtomicBool = AtomicBool::new(false);
 /// Puts the handler in place. To be called by the main thread.
 pub(crate) fn install() -> nix::Result<()> {
     MAIN.store(gettid().as_raw(), Ordering::Release);
-    let action = SigAction::new(SigHandler::Handler(on_bus_error), SaFlags::empty(), SigSet::empty());
+    let action = SigAction::new(SigHandler::Handler(on_bus_error), SaFlags::empty(), background_writes());
     // SAFETY: the handler calls only async-signal-safe functions.
     unsafe { sigaction(Signal::SIGBUS, &action) }.map(drop)
+}
+
+/// What a write to a terminal that allows none from the background would raise.
+fn background_writes() -> SigSet {
+    SigSet::from_iter([Signal::SIGTTOU])
 }
 
 /// Marks the time in which a command runs, until dropped.
@@ -58,11 +64,15 @@ pub(crate) fn happened() -> bool {
     LOST.load(Ordering::Acquire)
 }
 
-/// Only async-signal-safe calls: `gettid`, `write`, `_exit`, `kill`, `pause`.
+/// Only async-signal-safe calls: `gettid`, `poll`, `write`, `_exit`, `kill`, `pause`.
 extern "C" fn on_bus_error(_: libc::c_int) {
     if !WATCHING.load(Ordering::Acquire) || gettid().as_raw() == MAIN.load(Ordering::Acquire) {
         // SAFETY: standard error is not closed by this program.
-        let _ = nix::unistd::write(unsafe { BorrowedFd::borrow_raw(2) }, SAID);
+        let stderr = unsafe { BorrowedFd::borrow_raw(2) };
+        // What this process holds does not wait until somebody reads that.
+        if poll(&mut [PollFd::new(stderr, PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1) {
+            let _ = nix::unistd::write(stderr, SAID);
+        }
         // SAFETY: ends the process without running anything of it.
         unsafe { libc::_exit(exit::STORE.into()) }
     }

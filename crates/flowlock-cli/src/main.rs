@@ -16,6 +16,7 @@ mod json;
 mod last_seen;
 mod log;
 mod lost_memory;
+mod outlet;
 mod parent;
 mod progress;
 mod request;
@@ -31,6 +32,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(log::panicked));
+    let code = carry_out();
+    outlet::finish();
+    code
+}
+
+fn carry_out() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(cli::explain(&error)),

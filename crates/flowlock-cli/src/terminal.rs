@@ -9,6 +9,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::outlet;
+
 pub(crate) use flowlock::escape as shown;
 
 /// What the two streams can show.
@@ -35,13 +37,16 @@ impl Screen {
 /// Prints one JSON value and a newline; indented and without hidden characters for people, on one line for programs.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if out.is_terminal() {
-        out.write_all(escaped_json(&serde_json::to_string_pretty(value)?).as_bytes())?;
-    } else {
-        serde_json::to_writer(&mut out, value)?;
-    }
-    out.write_all(b"\n")?;
+    write_json(&mut out, value)?;
     out.flush()
+}
+
+fn write_json(mut out: impl io::Write, value: &impl Serialize) -> io::Result<()> {
+    match Reader::detect() {
+        Reader::Person => out.write_all(escaped_json(&serde_json::to_string_pretty(value)?).as_bytes())?,
+        Reader::Program => serde_json::to_writer(&mut out, value)?,
+    }
+    out.write_all(b"\n")
 }
 
 /// The same value, every character that could move the cursor or hide written as `\u202e`. They stand in its texts
@@ -67,9 +72,21 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Says something about what happens. Standard error that is closed must not stop a run.
+/// Prints a result that somebody waits for, while this process handles signals: [`outlet::deliver`] says for how long.
+pub(crate) fn deliver(text: &str) -> io::Result<()> {
+    outlet::deliver(io::stdout(), text.into())
+}
+
+/// The same of one JSON value.
+pub(crate) fn deliver_json(value: &impl Serialize) -> io::Result<()> {
+    let mut text = Vec::new();
+    write_json(&mut text, value)?;
+    outlet::deliver(io::stdout(), text)
+}
+
+/// Says something about what happens. Nobody waits for long until it is read: see [`outlet`].
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "flowlock: {text}");
+    outlet::say(format!("flowlock: {text}\n"));
 }
 
 /// Says that words about something that is done did not arrive: that changes nothing about it, and so not the exit code.
@@ -79,7 +96,12 @@ pub(crate) fn say_not_told(what: &str, place: &str, error: &io::Error) {
 
 /// Says more about what was said before, on a line of its own.
 pub(crate) fn add(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    outlet::say(format!("{line}\n"));
+}
+
+/// Asks, in a line that goes on with the answer.
+pub(crate) fn ask(question: &str) {
+    outlet::say(question);
 }
 
 /// Who reads what is printed.
@@ -213,14 +235,14 @@ impl LiveLine {
     pub(crate) fn draw(&mut self, text: &str) {
         let width =
             terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0));
-        let _ = write!(io::stderr(), "\r\x1b[2K{}", cut(text, width.saturating_sub(1)));
+        outlet::say_unless_behind(format!("\r\x1b[2K{}", cut(text, width.saturating_sub(1))));
         self.drawn = true;
     }
 
     /// Removes the line.
     pub(crate) fn clear(&mut self) {
         if std::mem::take(&mut self.drawn) {
-            let _ = write!(io::stderr(), "\r\x1b[2K");
+            outlet::say("\r\x1b[2K");
         }
     }
 }

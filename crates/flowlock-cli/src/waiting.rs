@@ -15,6 +15,7 @@ use crate::alert::{self, SlowStore};
 use crate::args::Global;
 use crate::context::{Context, Settings};
 use crate::exit::{self, Failure};
+use crate::outlet;
 use crate::parent;
 use crate::progress::WaitProgress;
 use crate::signals::Signals;
@@ -35,6 +36,7 @@ pub(crate) struct Wanted {
 pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Context, Signals), Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::internal("open the store", error);
     let interrupted = Arc::<AtomicBool>::default();
+    outlet::hurry_when(&interrupted);
     let mut signals =
         Signals::install(&interrupted).map_err(|error| Failure::internal("handle signals", &error))?;
     let _slow = match (settings.place(), settings.store_timeout()) {

@@ -1,6 +1,6 @@
 //! Asking before something that cannot be taken back.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 
 use crate::exit::Failure;
 use crate::terminal;
@@ -15,8 +15,7 @@ pub(super) fn confirmed(command: &str, about: &[String], question: &str) -> Resu
     for line in about {
         terminal::add(line);
     }
-    write!(std::io::stderr(), "{question} [y/N] ")?;
-    std::io::stderr().flush()?;
+    terminal::ask(&format!("{question} [y/N] "));
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

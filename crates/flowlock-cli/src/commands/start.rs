@@ -91,7 +91,7 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     let run =
         grant.detach().map_err(|error| waiting::not_begun(error, &wanted.id, &context, &mut signals))?;
     let printed = if args.json {
-        terminal::print_json(&Started {
+        terminal::deliver_json(&Started {
             version: json::VERSION,
             run: run.as_str(),
             job: wanted.name.as_str(),
@@ -100,10 +100,12 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
             lease_ms: args.duration.as_millis() as u64,
         })
     } else {
-        terminal::print(&format!("{run}\n"))
+        terminal::deliver(&format!("{run}\n"))
     };
     if let Err(error) = printed {
-        // Whoever started it did not learn its id, and so could not end it.
+        // Whoever started it did not learn its id, and so could not end it. What asked this process to end ended the wait for a
+        // reader; it is not to end this too.
+        signals.forget();
         let failed = context.flowlock.fail(&run);
         let advice = format!("end it with `flowlock fail {run}`");
         failed.map_err(|error| context.unknown(error, &format!("{run} was started; {advice}")))?;

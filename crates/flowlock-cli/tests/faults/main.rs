@@ -19,6 +19,7 @@ mod redis_clients;
 mod results;
 mod sockets;
 mod stopped;
+mod unread;
 mod users;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,6 @@ mod plan;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use flowlock::{Error, Grant, Lost, LostBy, RunId};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use self::args::IfLocked;
 pub(crate) use self::args::RunArgs;
@@ -23,6 +21,7 @@ use crate::context::{Context, Settings};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
 use crate::json::{self, ResultJson};
+use crate::outlet;
 use crate::request;
 use crate::signals::Signals;
 use crate::supervise::{Ended, boot_clock};
@@ -32,10 +31,10 @@ use crate::watched::{Policy, Unfinished, Watched};
 
 /// Carries out the command and writes what happened to `--json-result`.
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8, Failure> {
-    let mut file = args.json_result.as_deref().map(result_file).transpose()?;
+    let file = args.json_result.as_deref().map(result_file).transpose()?;
     let mut story = ResultJson { version: json::VERSION, ..ResultJson::default() };
     let ended = begin(global, args, &mut story);
-    if let (Some(file), Some(path)) = (&mut file, &args.json_result) {
+    if let (Some(file), Some(path)) = (&file, &args.json_result) {
         let code = ended.as_ref().map_or_else(|failure| failure.code, |code| *code);
         if let Err(error) = write_result(file, story, &ended) {
             let place = format!("--json-result {}", shown(&path.display().to_string()));
@@ -57,11 +56,10 @@ fn result_file(path: &Path) -> Result<File, Failure> {
     if file.metadata().map_err(cannot)?.is_file() {
         file.set_len(0).map_err(cannot)?;
     }
-    fcntl(&file, FcntlArg::F_SETFL(OFlag::empty())).map_err(|error| cannot(error.into()))?;
     Ok(file)
 }
 
-fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failure>) -> std::io::Result<()> {
+fn write_result(file: &File, mut story: ResultJson, ended: &Result<u8, Failure>) -> std::io::Result<()> {
     match ended {
         Ok(code) => story.exit_code = *code,
         Err(failure) => {
@@ -72,8 +70,9 @@ fn write_result(file: &mut File, mut story: ResultJson, ended: &Result<u8, Failu
             story.run = story.run.or_else(|| Some(failure.run.as_ref()?.as_str().to_owned()));
         }
     }
-    serde_json::to_writer(&mut *file, &story)?;
-    file.write_all(b"\n")
+    let mut text = serde_json::to_vec(&story)?;
+    text.push(b'\n');
+    outlet::deliver(file, text)
 }
 
 fn begin(global: &Global, args: &RunArgs, story: &mut ResultJson) -> Result<u8, Failure> {

@@ -1,0 +1,351 @@
+//! What is written for others to read: no promise of flowlock waits for them.
+//!
+//! A reader may stand still: a full pipe, a terminal stopped with Ctrl-S or by the command, a log collector that hangs. So one
+//! thread writes what is said to standard error, and whoever says it waits only [`A_MOMENT`] for that, so that it stands before
+//! what follows from it. If a text does not get through in that time, those after it wait for nothing until one does;
+//! what has no room by then is counted, and the count is said when the reader goes on.
+//!
+//! The threads that write have all signals blocked: a write to a terminal that allows none from the background (`stty
+//! tostop`) is made all the same, and stops nobody.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+/// So long whoever says something waits until it is written.
+const A_MOMENT: Duration = Duration::from_millis(100);
+/// So long the end of the process waits for what is not written yet.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// So long a result may take to be written.
+const RESULT: Duration = Duration::from_secs(10);
+/// So long the end or a result is waited for once a signal asked to end.
+const AFTER_A_SIGNAL: Duration = Duration::from_millis(300);
+/// How often it is looked whether a signal came, while somebody waits.
+const LOOK: Duration = Duration::from_millis(20);
+/// So many bytes may wait to be written.
+const MOST_BYTES: usize = 256 * 1024;
+/// A pipe that has room takes so many bytes at once.
+const PIECE: usize = nix::libc::PIPE_BUF;
+
+static STDERR: Outlet = Outlet { queue: Mutex::new(Queue::EMPTY), changed: Condvar::new() };
+
+/// Set by a signal that asks this process to end.
+static ASKED_TO_END: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static HURRIES: AtomicBool = AtomicBool::new(false);
+
+/// Shortens every wait for a reader once `asked` is set.
+pub(crate) fn hurry_when(asked: &Arc<AtomicBool>) {
+    let _ = ASKED_TO_END.set(asked.clone());
+}
+
+/// Writes to standard error, after what was given before.
+pub(crate) fn say(text: impl Into<Vec<u8>>) {
+    STDERR.write(text.into());
+}
+
+/// The same for what the next text replaces: while anything else is not written yet, it is left out.
+pub(crate) fn say_unless_behind(text: impl Into<Vec<u8>>) {
+    if !STDERR.queue().is_behind() {
+        say(text);
+    }
+}
+
+/// Waits until all that was said is written, up to [`LAST_WORDS`].
+pub(crate) fn finish() {
+    let patience = Patience::begin(LAST_WORDS);
+    let mut queue = STDERR.queue();
+    while queue.is_behind() && patience.is_left() {
+        queue = STDERR.changed.wait_timeout(queue, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+    }
+}
+
+/// Writes a result, and answers when it is written. Nothing more of it is written once this has failed, unless somebody else
+/// filled the same pipe at that moment.
+pub(crate) fn deliver(to: impl AsFd, bytes: Vec<u8>) -> io::Result<()> {
+    let result = Arc::new((to.as_fd().try_clone_to_owned()?, bytes));
+    let patience = Patience::begin(RESULT);
+    let (tell, told) = mpsc::channel();
+    let theirs = result.clone();
+    let write = move || {
+        let _ = SigSet::all().thread_block();
+        let _ = tell.send(write_patiently(&theirs.0, &theirs.1, patience));
+    };
+    if std::thread::Builder::new().name("flowlock-result".into()).spawn(write).is_err() {
+        return stopped_by_no_terminal(|| write_patiently(&result.0, &result.1, patience));
+    }
+    // The thread gives up by itself, except in a write that blocks after all.
+    loop {
+        match told.recv_timeout(A_MOMENT) {
+            Ok(written) => return written,
+            Err(RecvTimeoutError::Timeout) if patience.is_left() => {}
+            Err(_) => return told.recv_timeout(A_MOMENT).unwrap_or_else(|_| Err(patience.over())),
+        }
+    }
+}
+
+/// For the library's log.
+#[derive(Debug)]
+pub(crate) struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        say(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What waits to be written, and the thread that does it.
+struct Outlet {
+    queue: Mutex<Queue>,
+    /// Told when there is something to write, and when it was written.
+    changed: Condvar,
+}
+
+struct Queue {
+    texts: VecDeque<Vec<u8>>,
+    /// Of all that is not written yet.
+    bytes: usize,
+    /// How many texts were ever taken in,
+    given: u64,
+    /// and how many of them are dealt with.
+    written: u64,
+    /// Those that had no room, since the last one that had.
+    dropped: u64,
+    /// The reader stands still.
+    stalls: bool,
+    has_thread: bool,
+}
+
+impl Queue {
+    const EMPTY: Self = Self {
+        texts: VecDeque::new(),
+        bytes: 0,
+        given: 0,
+        written: 0,
+        dropped: 0,
+        stalls: false,
+        has_thread: false,
+    };
+
+    fn is_behind(&self) -> bool {
+        self.written < self.given || self.dropped > 0
+    }
+
+    /// Takes a text in if there is room, after the count of those that had none.
+    fn give(&mut self, text: Vec<u8>) {
+        if self.bytes > 0 && self.bytes + text.len() > MOST_BYTES {
+            self.dropped += 1;
+            return;
+        }
+        self.tell_dropped();
+        self.push(text);
+    }
+
+    fn tell_dropped(&mut self) {
+        match std::mem::take(&mut self.dropped) {
+            0 => {}
+            1 => self.push(b"flowlock: one message was left out here: nobody read them\n".to_vec()),
+            n => self.push(format!("flowlock: {n} messages were left out here: nobody read them\n").into()),
+        }
+    }
+
+    fn push(&mut self, text: Vec<u8>) {
+        self.bytes += text.len();
+        self.given += 1;
+        self.texts.push_back(text);
+    }
+}
+
+impl Outlet {
+    /// Nothing that is done with it can be left half done.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&'static self, text: Vec<u8>) {
+        let mut queue = self.queue();
+        if !queue.has_thread {
+            let thread = std::thread::Builder::new().name("flowlock-says".into());
+            if thread.spawn(move || self.write_what_comes()).is_err() {
+                drop(queue);
+                return write_now(io::stderr(), &text);
+            }
+            queue.has_thread = true;
+        }
+        queue.give(text);
+        self.changed.notify_all();
+        if queue.stalls {
+            return;
+        }
+        let given = queue.given;
+        let waited = self.changed.wait_timeout_while(queue, A_MOMENT, |queue| queue.written < given);
+        let (mut queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        queue.stalls |= waited.timed_out();
+    }
+
+    fn write_what_comes(&self) {
+        // An error leaves this thread as others are.
+        let _ = SigSet::all().thread_block();
+        loop {
+            let text = self.next();
+            // Standard error that is closed must not stop a run.
+            let _ = write_whole(&text);
+            let mut queue = self.queue();
+            queue.bytes -= text.len();
+            queue.written += 1;
+            queue.stalls = false;
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Vec<u8> {
+        let mut queue = self.queue();
+        loop {
+            if let Some(text) = queue.texts.pop_front() {
+                return text;
+            }
+            queue.tell_dropped();
+            if queue.texts.is_empty() {
+                queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+/// However long that takes.
+fn write_whole(text: &[u8]) -> nix::Result<()> {
+    let to = io::stderr();
+    let mut rest = text;
+    while !rest.is_empty() {
+        match nix::unistd::write(&to, rest) {
+            Ok(n) => rest = &rest[n..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                is_ready(to.as_fd(), PollTimeout::NONE)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// As much as there is room for: there is no thread that could wait.
+fn write_now(to: impl AsFd, text: &[u8]) {
+    stopped_by_no_terminal(|| {
+        for piece in text.chunks(PIECE) {
+            if is_ready(to.as_fd(), PollTimeout::ZERO) != Ok(true) || nix::unistd::write(&to, piece).is_err()
+            {
+                break;
+            }
+        }
+    });
+}
+
+/// For writes in a thread that does other things too.
+fn stopped_by_no_terminal<T>(write: impl FnOnce() -> T) -> T {
+    let before = SigSet::from_iter([Signal::SIGTTOU]).thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let written = write();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    written
+}
+
+/// Never more than there is room for, so that it can be given up at any time.
+fn write_patiently(to: &OwnedFd, bytes: &[u8], patience: Patience) -> io::Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if is_ready(to.as_fd(), PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::ZERO))? {
+            match nix::unistd::write(to, &rest[..rest.len().min(PIECE)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => rest = &rest[n..],
+                // A pipe with room for something has none for a piece.
+                Err(Errno::EAGAIN) => std::thread::sleep(LOOK),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !rest.is_empty() && !patience.is_left() {
+            return Err(patience.over());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a write would answer at once, be it with an error.
+fn is_ready(to: BorrowedFd<'_>, timeout: PollTimeout) -> nix::Result<bool> {
+    match poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], timeout) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How long a reader is waited for: less, once a signal asked to end.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    begun: Instant,
+    most: Duration,
+}
+
+impl Patience {
+    fn begin(most: Duration) -> Self {
+        Self { begun: Instant::now(), most }
+    }
+
+    fn is_left(self) -> bool {
+        self.begun.elapsed() < if is_asked_to_end() { AFTER_A_SIGNAL.min(self.most) } else { self.most }
+    }
+
+    fn over(self) -> io::Error {
+        let why = if is_asked_to_end() {
+            "nobody read it before a signal came".to_owned()
+        } else {
+            format!("nobody read it within {} s", self.most.as_secs())
+        };
+        io::Error::new(io::ErrorKind::TimedOut, why)
+    }
+}
+
+/// Once it was seen it stays so, though what came may be forgotten where it is to end nothing else.
+fn is_asked_to_end() -> bool {
+    if ASKED_TO_END.get().is_some_and(|asked| asked.load(Ordering::Acquire)) {
+        HURRIES.store(true, Ordering::Release);
+    }
+    HURRIES.load(Ordering::Acquire)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_is_counted_where_it_is_missing() {
+        let mut queue = Queue::EMPTY;
+        queue.give(vec![b'a'; MOST_BYTES + 1]);
+        assert_eq!(queue.texts.len(), 1, "one text has room, however long it is");
+        for _ in 0..3 {
+            queue.give(b"b".to_vec());
+        }
+        assert_eq!((queue.texts.len(), queue.dropped), (1, 3));
+        let first = queue.texts.pop_front().unwrap();
+        queue.bytes -= first.len();
+        queue.give(b"c".to_vec());
+        let said = |text: &Vec<u8>| String::from_utf8(text.clone()).unwrap();
+        let texts: Vec<_> = queue.texts.iter().map(said).collect();
+        assert_eq!(texts, ["flowlock: 3 messages were left out here: nobody read them\n", "c"]);
+        assert_eq!((queue.given, queue.bytes), (3, texts.concat().len()));
+    }
+}

@@ -12,7 +12,7 @@ use flowlock::{Grant, Lost};
 use crate::args::OnTrouble;
 use crate::child::{self, Launch};
 use crate::environment::Environment;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::lost_memory::Watching;
 use crate::signals::Signals;
 use crate::supervise::{Claims, Ended, Member, Verdict, boot_clock, supervise};
@@ -95,6 +95,7 @@ impl<'a> Watched<'a> {
         inherit: Option<BorrowedFd<'_>>,
         signals: &mut Signals,
     ) -> Result<Ended, Unfinished> {
+        self.refuse_if_lost()?;
         let launch = Launch { command, environment: environment.variables(), inherit };
         let _watching = Watching::begin();
         let not_begun = |problem| Unfinished::NotBegun(Failure::cannot_start(&command[0], &problem));
@@ -103,6 +104,19 @@ impl<'a> Watched<'a> {
         let kill_after = self.policy.kill_after;
         supervise(&child, signals, self, kill_after)
             .map_err(|error| Unfinished::Broken(Failure::internal("watch the command", &error)))
+    }
+
+    /// What begins now would work beside whoever has the names, and be ended at once.
+    fn refuse_if_lost(&self) -> Result<(), Unfinished> {
+        let by = match self.grant.lost() {
+            Some(Lost::Expired | Lost::Unreachable) if self.policy.on_unreachable == OnTrouble::Warn => None,
+            Some(Lost::By(_) | Lost::WithTheStore) if self.policy.on_lost == OnTrouble::Warn => None,
+            lost => lost,
+        };
+        let Some(by) = by else { return Ok(()) };
+        let run = self.grant.run_id();
+        let message = format!("{run} lost its names ({}) before its command was started", by.as_str());
+        Err(Unfinished::NotBegun(Failure::new(exit::LOST, "lost", message)))
     }
 
     /// Whether the deadline was let pass, because the store could not be asked.

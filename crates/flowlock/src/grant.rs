@@ -62,7 +62,41 @@ pub struct Renewed {
 }
 
 impl Grant {
-    pub(crate) fn new(
+    /// Takes up a run that the store says is running, after a request that was sent at `sent_ms`.
+    ///
+    /// The request may have been long on its way, waiting for a turn to write or for a slow server, and the lease counts from
+    /// before it was sent. Work that begins under what little is left of it may be ended at once, or run beside another's. So
+    /// a lease of which most is gone is renewed first.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if it is over and cannot be renewed. The run is given back.
+    pub(crate) fn begin(
+        connection: &Arc<Connection>,
+        attempt: &Attempt,
+        spec: Arc<Spec>,
+        running: Running,
+        renewal: Renewal,
+        sent_ms: i64,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let enough = Duration::from_millis(running.lease_left_ms.max(0) as u64 / 2);
+        let mut grant = Self::new(connection, attempt, spec, running, renewal, sent_ms);
+        if grant.time_left() >= enough {
+            return Ok(grant);
+        }
+        tracing::debug!(run = %grant.run_id(), "the request took most of the lease; it is renewed before anything begins");
+        let renewed = grant.refresh_within(limits);
+        match grant.lost() {
+            None => Ok(grant),
+            Some(by) => {
+                grant.end_within(&Step::GiveBack(grant.held.attempt.clone()), limits);
+                // A store that cannot be asked is the reason, and the one to tell.
+                renewed.and_then(|()| Err(grant.lost_error(by)))
+            }
+        }
+    }
+
+    fn new(
         connection: &Arc<Connection>,
         attempt: &Attempt,
         spec: Arc<Spec>,
@@ -179,16 +213,21 @@ impl Grant {
     /// ```
     pub fn refresh(&self) -> Result<Renewed, Error> {
         if !self.held.was_refreshed_lately() {
-            let limits = self.connection.limits_of_caller();
-            while crate::lease::refresh_one(&self.connection, &self.held)? == Refreshed::AskAgain {
-                limits.may_ask_again()?;
-            }
+            self.refresh_within(&self.connection.limits_of_caller())?;
         }
         self.held.reinstate();
         match self.lost() {
             Some(by) => Err(self.lost_error(by)),
             None => Ok(Renewed { lease_left: self.time_left(), late: self.held.was_renewed_late() }),
         }
+    }
+
+    fn refresh_within(&self, limits: &Limits) -> Result<(), Error> {
+        while crate::lease::refresh_one(&self.connection, &self.held, limits)? == Refreshed::AskAgain {
+            limits.may_ask_again()?;
+        }
+        self.held.reinstate();
+        Ok(())
     }
 
     /// Asks the store whether the claims are still held: to be called just before something that cannot be

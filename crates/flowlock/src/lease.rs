@@ -20,7 +20,7 @@ use crate::handle::StoreHandle;
 use crate::id::{Attempt, Token};
 use crate::run::{LostBy, Outcome, Run, State};
 use crate::step::{Answer, MOST_REFRESHED, Refreshed, Step, Who};
-use crate::store::{Content, StoreError, View};
+use crate::store::{Content, Limits, StoreError, View};
 use crate::sync::lock;
 
 /// So long at least a store remembers how a run ended.
@@ -409,11 +409,15 @@ fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
 }
 
 /// Refreshes one grant; what the store says of it.
-pub(crate) fn refresh_one(handle: &StoreHandle, held: &Lease) -> Result<Refreshed, StoreError> {
+pub(crate) fn refresh_one(
+    handle: &StoreHandle,
+    held: &Lease,
+    limits: &Limits,
+) -> Result<Refreshed, StoreError> {
     let sent_ms = now_ms();
     let step = Step::Refresh(vec![Who::from(&held.attempt)]);
-    let answer = handle.store.step(&handle.namespace, &step).inspect_err(|error| held.note_failure(error))?;
-    let answer = match answer {
+    let answer = handle.store.step_within(&handle.namespace, &step, limits);
+    let answer = match answer.inspect_err(|error| held.note_failure(error))? {
         Answer::Refreshed(answers) => answers.first().copied(),
         _ => None,
     };

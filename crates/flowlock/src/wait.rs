@@ -326,14 +326,16 @@ impl Pending {
                 Answer::Standing(Standing::Running(running)) => {
                     self.leave_waiters();
                     let spec = self.spec.clone();
-                    return Ok(Some(Grant::new(
+                    let grant = Grant::begin(
                         &self.connection,
                         &self.attempt,
                         spec,
                         running,
                         self.renewal,
                         sent_ms,
-                    )));
+                        limits,
+                    );
+                    return grant.map(Some);
                 }
                 Answer::Standing(Standing::Waiting(waiting)) => {
                     self.waiter.set_waiting(waiting);

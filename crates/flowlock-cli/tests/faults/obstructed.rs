@@ -255,6 +255,21 @@ fn a_signal_is_the_reason_also_if_the_store_is_the_first_to_say_so() {
 }
 
 #[test]
+fn a_command_has_most_of_its_lease_however_long_its_request_waited_for_a_turn() {
+    let cli = used();
+    let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
+    let locked = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    let runs: Vec<_> = ["2s", "4s"]
+        .map(|lease| cli.start(run(&format!("-o {lease} --duration {lease}"), "sleep 0.3")))
+        .into();
+    std::thread::sleep(Duration::from_secs(3));
+    drop(locked);
+    for run in runs {
+        run.wait().code(0).stderr("");
+    }
+}
+
+#[test]
 fn doctor_asks_a_store_with_a_locked_queue_for_as_long_as_any_command_does() {
     let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
     let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();

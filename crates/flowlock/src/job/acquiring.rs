@@ -13,7 +13,7 @@ use crate::id::{Attempt, Nonce};
 use crate::name::RunId;
 use crate::run::Outcome;
 use crate::spec::Spec;
-use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
+use crate::step::{Acquire, Answer, Invalid, Patience, Running, Standing, Step};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending, Progress};
 use crate::world::{later, millis};
@@ -85,14 +85,9 @@ impl Job {
         let spec = self.spec()?;
         let sent_ms = crate::world::boot_now_ms();
         match self.send(attempt, &spec, patience)? {
-            Standing::Running(running) => Ok(Acquired::Granted(Grant::new(
-                &self.connection,
-                attempt,
-                spec,
-                running,
-                self.renewal,
-                sent_ms,
-            ))),
+            Standing::Running(running) => {
+                self.take_up(attempt, spec, running, sent_ms).map(Acquired::Granted)
+            }
             Standing::Ended { outcome: Outcome::RefusedBusy | Outcome::RefusedOutputExists, blocked } => {
                 Ok(blocked_by(blocked.unwrap_or_else(Blocked::nothing)))
             }
@@ -142,16 +137,24 @@ impl Job {
         let patience = Patience::Wait(self.wait.map(millis));
         let sent_ms = crate::world::boot_now_ms();
         match self.send(&attempt, &spec, patience)? {
-            Standing::Running(running) => {
-                let grant = Grant::new(&self.connection, &attempt, spec, running, self.renewal, sent_ms);
-                Ok(Begun::Granted(grant))
-            }
+            Standing::Running(running) => self.take_up(&attempt, spec, running, sent_ms).map(Begun::Granted),
             Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
             Standing::Waiting(waiting) => Ok(Begun::Waiting(self.pending(attempt, spec, waiting))),
             Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
                 Ok(Begun::Waiting(self.pending(attempt, spec, crate::step::Waiting::unknown())))
             }
         }
+    }
+
+    fn take_up(
+        &self,
+        attempt: &Attempt,
+        spec: Arc<Spec>,
+        running: Running,
+        sent_ms: i64,
+    ) -> Result<Grant, Error> {
+        let limits = self.limits.clone().unwrap_or_else(|| self.connection.limits_of_caller());
+        Grant::begin(&self.connection, attempt, spec, running, self.renewal, sent_ms, &limits)
     }
 
     fn pending(&self, attempt: Attempt, spec: Arc<Spec>, waiting: crate::step::Waiting) -> Pending {

@@ -4,6 +4,7 @@
 //! here knows of its store comes from [`Fresh`], so none can be on one store only.
 
 mod answers;
+mod begun;
 mod between;
 mod claimed;
 mod dropped;

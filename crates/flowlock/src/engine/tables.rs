@@ -130,10 +130,17 @@ pub(crate) struct Census {
 }
 
 /// Reading and writing the rows of one namespace, inside one transaction.
-pub(crate) trait Tables {
+pub(crate) trait Tables: RunRows + PlaceRows + BacklogRows + RecordRows + ClientRows {
     fn meta(&mut self) -> Result<Meta>;
     fn set_meta(&mut self, meta: &Meta) -> Result<()>;
+    /// When the first run is due, or the first client silent (`silence` after it was heard).
+    fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>>;
+    /// Counts everything: for people, not for steps.
+    fn census(&mut self) -> Result<Census>;
+}
 
+/// Runs, those that have ended and are remembered among them.
+pub(crate) trait RunRows {
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>>;
     /// A few fields of a run's row, for who looks at many.
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>>;
@@ -152,12 +159,17 @@ pub(crate) trait Tables {
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>>;
     /// Ended runs to forget at or before `upto`, earliest first.
     fn forgettable(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>>;
+    fn next_forget(&mut self) -> Result<Option<i64>>;
+    /// When the last outcome may be forgotten.
+    fn last_forget(&mut self) -> Result<Option<i64>>;
+}
 
+/// Who holds a name, who stands in line for it, and who is parked at it.
+pub(crate) trait PlaceRows {
     /// The step is about to ask who waits at these places, or has lapsed there: a store may read all of that at once.
     fn look_ahead(&mut self, _places: &[Resource]) -> Result<()> {
         Ok(())
     }
-
     fn hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()>;
     fn unhold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()>;
     fn holds(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<bool>;
@@ -165,7 +177,6 @@ pub(crate) trait Tables {
     fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd>;
     /// The holders themselves: exclusive ones first, then by ticket.
     fn holders(&mut self, place: &Resource, which: Which, limit: usize) -> Result<Vec<Stake>>;
-
     fn enqueue(&mut self, place: &Resource, stake: Stake) -> Result<()>;
     fn dequeue(&mut self, place: &Resource, stake: Stake) -> Result<()>;
     /// Those in line for a name before `before`, as one. Units are counted only until they exceed
@@ -175,11 +186,13 @@ pub(crate) trait Tables {
     fn line(&mut self, place: &Resource, part: Part, limit: usize) -> Result<Vec<Stake>>;
     /// The last in line for a name within `part`.
     fn last_in_line(&mut self, place: &Resource, part: Part) -> Result<Option<Ticket>>;
-
     fn park(&mut self, place: &Resource, ticket: Ticket) -> Result<()>;
     fn unpark(&mut self, place: &Resource, ticket: Ticket) -> Result<()>;
     fn first_parked(&mut self, place: &Resource) -> Result<Option<Ticket>>;
+}
 
+/// Whom later steps look at, and where.
+pub(crate) trait BacklogRows {
     /// Hints behind `after`, in order.
     fn hints(&mut self, after: Option<&Hint>, limit: usize) -> Result<Vec<Hint>>;
     /// Adds a hint, which may be there already.
@@ -187,20 +200,26 @@ pub(crate) trait Tables {
     fn remove_hint(&mut self, hint: &Hint) -> Result<()>;
     fn is_dirty(&mut self, place: &Resource) -> Result<bool>;
     fn set_dirty(&mut self, place: &Resource, is_dirty: bool) -> Result<()>;
+}
 
+/// Records, and the waiting runs that may not overwrite them.
+pub(crate) trait RecordRows {
     fn record(&mut self, name: &Name) -> Result<Option<Record>>;
     fn put_record(&mut self, record: &Record) -> Result<()>;
     fn delete_record(&mut self, name: &Name) -> Result<()>;
     /// Records whose time is up at or before `upto`, earliest first.
     fn due_records(&mut self, upto_us: i64, limit: usize) -> Result<Vec<(i64, Name)>>;
+    fn next_expiry(&mut self) -> Result<Option<i64>>;
     /// Written records after `after` in byte order whose names begin with `prefix`.
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>>;
-
     fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()>;
     fn unguard(&mut self, name: &Name, ticket: Ticket) -> Result<()>;
     /// The first waiting run from `from` on that may not overwrite the name.
     fn next_guard(&mut self, name: &Name, from: Ticket) -> Result<Option<Ticket>>;
+}
 
+/// The processes of waiting runs, and when each was heard.
+pub(crate) trait ClientRows {
     /// When the client was heard last; none if it was silent too long or never waited.
     fn heard(&mut self, client: ClientId) -> Result<Option<i64>>;
     fn set_heard(&mut self, client: ClientId, at_ms: i64) -> Result<()>;
@@ -211,18 +230,8 @@ pub(crate) trait Tables {
     fn remove_of_client(&mut self, client: ClientId, ticket: Ticket) -> Result<()>;
     /// The client's waiting and granted runs, by ticket, from `from` on.
     fn of_client(&mut self, client: ClientId, from: Ticket, limit: usize) -> Result<Vec<Ticket>>;
-
     /// The client's waiting runs that leave the line when it is silent, by ticket: they are present and hold no place.
     fn reserving(&mut self, client: ClientId, limit: usize) -> Result<Vec<Ticket>>;
-
-    /// When the first run is due, or the first client silent (`silence` after it was heard).
-    fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>>;
-    fn next_expiry(&mut self) -> Result<Option<i64>>;
-    fn next_forget(&mut self) -> Result<Option<i64>>;
-    /// When the last outcome may be forgotten.
-    fn last_forget(&mut self) -> Result<Option<i64>>;
-    /// Counts everything: for people, not for steps.
-    fn census(&mut self) -> Result<Census>;
 }
 
 /// A part of a line: from a ticket on, before another, all claims or only exclusive ones.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::counted::Counted;
 use crate::claim::{ClaimsBuilder, Space};
-use crate::engine::tables::{Source, Tables as _};
+use crate::engine::tables::{
+    BacklogRows as _, ClientRows as _, PlaceRows as _, RunRows as _, Source, Tables as _,
+};
 use crate::engine::view::view;
 use crate::engine::{SILENCE_MS, step};
 use crate::id::{Attempt, ClientId, Nonce, Ticket};

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claim::{Mode, Space};
-use crate::engine::tables::Census;
-use crate::engine::tables::{Hint, Meta, Part, Result, Stake, Tables, Vitals, Which};
+use crate::engine::tables::{
+    BacklogRows, Census, ClientRows, Hint, Meta, Part, PlaceRows, RecordRows, Result, RunRows, Stake, Tables,
+    Vitals, Which,
+};
 use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::{Name, RunId};
 use crate::record::Record;
@@ -80,7 +82,19 @@ impl Tables for Rows {
         self.meta = meta.clone();
         Ok(())
     }
+    fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>> {
+        let runs = self.runs.values().filter_map(Run::due_ms);
+        Ok(runs.chain(self.heard.values().map(|at| at + silence_ms)).min())
+    }
+    fn census(&mut self) -> Result<Census> {
+        let living = self.runs.values().filter(|run| run.forget_ms.is_none()).count();
+        let records = self.records.values().filter(|record| record.state.is_written()).count();
+        let outcomes = self.runs.len() - living;
+        Ok(Census { living: living as u64, outcomes: outcomes as u64, records: records as u64 })
+    }
+}
 
+impl RunRows for Rows {
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>> {
         Ok(self.runs.get(&ticket).cloned())
     }
@@ -132,7 +146,15 @@ impl Tables for Rows {
         let due = self.runs.values().filter_map(|run| Some((run.forget_ms?, run.ticket)));
         Ok(earliest(due, upto_ms, limit))
     }
+    fn next_forget(&mut self) -> Result<Option<i64>> {
+        Ok(self.runs.values().filter_map(|run| run.forget_ms).min())
+    }
+    fn last_forget(&mut self) -> Result<Option<i64>> {
+        Ok(self.runs.values().filter_map(|run| run.forget_ms).max())
+    }
+}
 
+impl PlaceRows for Rows {
     fn hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()> {
         self.which(which).entry(place.clone()).or_default().insert(stake.ticket, stake.mode);
         Ok(())
@@ -154,7 +176,6 @@ impl Tables for Rows {
         let holders = self.which(which).get(place).into_iter().flatten();
         Ok(holders.map(|(&ticket, &mode)| Stake { ticket, mode }).take(limit).collect())
     }
-
     fn enqueue(&mut self, place: &Resource, stake: Stake) -> Result<()> {
         self.line.entry(place.clone()).or_default().insert(stake.ticket, stake.mode);
         Ok(())
@@ -181,7 +202,6 @@ impl Tables for Rows {
     fn last_in_line(&mut self, place: &Resource, part: Part) -> Result<Option<Ticket>> {
         Ok(self.stakes(place, part).next_back().map(|stake| stake.ticket))
     }
-
     fn park(&mut self, place: &Resource, ticket: Ticket) -> Result<()> {
         self.parked.entry(place.clone()).or_default().insert(ticket);
         Ok(())
@@ -193,7 +213,9 @@ impl Tables for Rows {
     fn first_parked(&mut self, place: &Resource) -> Result<Option<Ticket>> {
         Ok(self.parked.get(place).and_then(BTreeSet::first).copied())
     }
+}
 
+impl BacklogRows for Rows {
     fn hints(&mut self, after: Option<&Hint>, limit: usize) -> Result<Vec<Hint>> {
         let behind = self.hints.iter().filter(|hint| after.is_none_or(|after| *hint > after));
         Ok(behind.take(limit).cloned().collect())
@@ -217,7 +239,9 @@ impl Tables for Rows {
         }
         Ok(())
     }
+}
 
+impl RecordRows for Rows {
     fn record(&mut self, name: &Name) -> Result<Option<Record>> {
         Ok(self.records.get(name).cloned())
     }
@@ -234,13 +258,15 @@ impl Tables for Rows {
             self.records.values().filter_map(|record| Some((record.expires_at_us?, record.name.clone())));
         Ok(earliest(due, upto_us, limit))
     }
+    fn next_expiry(&mut self) -> Result<Option<i64>> {
+        Ok(self.records.values().filter_map(|record| record.expires_at_us).min())
+    }
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>> {
         let all = self.records.values().filter(|record| record.state.is_written());
         let page =
             all.filter(|record| record.name.as_str().starts_with(prefix) && Some(&record.name) > after);
         Ok(page.take(limit).cloned().collect())
     }
-
     fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()> {
         self.guards.entry(name.clone()).or_default().insert(ticket);
         Ok(())
@@ -252,7 +278,9 @@ impl Tables for Rows {
     fn next_guard(&mut self, name: &Name, from: Ticket) -> Result<Option<Ticket>> {
         Ok(self.guards.get(name).and_then(|tickets| tickets.range(from..).next()).copied())
     }
+}
 
+impl ClientRows for Rows {
     fn heard(&mut self, client: ClientId) -> Result<Option<i64>> {
         Ok(self.heard.get(&client).copied())
     }
@@ -279,33 +307,10 @@ impl Tables for Rows {
         let tickets = self.of_client.get(&client).into_iter().flat_map(|tickets| tickets.range(from..));
         Ok(tickets.take(limit).copied().collect())
     }
-
     fn reserving(&mut self, client: ClientId, limit: usize) -> Result<Vec<Ticket>> {
         let tickets = self.of_client.get(&client).into_iter().flatten();
         let runs = tickets.filter_map(|ticket| self.runs.get(ticket));
         let reserve = runs.filter(|run| run.state.is_waiting() && run.present && run.place_end_ms.is_none());
         Ok(reserve.take(limit).map(|run| run.ticket).collect())
-    }
-
-    fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>> {
-        let runs = self.runs.values().filter_map(Run::due_ms);
-        Ok(runs.chain(self.heard.values().map(|at| at + silence_ms)).min())
-    }
-    fn next_expiry(&mut self) -> Result<Option<i64>> {
-        Ok(self.records.values().filter_map(|record| record.expires_at_us).min())
-    }
-    fn next_forget(&mut self) -> Result<Option<i64>> {
-        Ok(self.runs.values().filter_map(|run| run.forget_ms).min())
-    }
-
-    fn last_forget(&mut self) -> Result<Option<i64>> {
-        Ok(self.runs.values().filter_map(|run| run.forget_ms).max())
-    }
-
-    fn census(&mut self) -> Result<Census> {
-        let living = self.runs.values().filter(|run| run.forget_ms.is_none()).count();
-        let records = self.records.values().filter(|record| record.state.is_written()).count();
-        let outcomes = self.runs.len() - living;
-        Ok(Census { living: living as u64, outcomes: outcomes as u64, records: records as u64 })
     }
 }

@@ -131,3 +131,37 @@ fn beside(store: &HeldPath) -> ([Option<Identity>; 2], u64) {
     let index_bytes = index.as_ref().map_or(0, Metadata::len);
     ([journal, index].map(|meta| meta.as_ref().map(Identity::from)), index_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::SqliteStore;
+    use super::*;
+
+    /// Once a reader that hung has ended, what it let the journal grow to is given back.
+    #[test]
+    fn a_journal_that_grew_under_a_reader_is_cut_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("flowlock.db");
+        let store = SqliteStore::open(&path, Duration::from_secs(5)).unwrap();
+        let limits = Limits::within(Duration::from_mins(1));
+        let mut inner = store.inner(&limits).unwrap();
+        let reader = OpenFile::open(&store.place, &limits).unwrap();
+        let file = inner.file.as_mut().unwrap();
+        let mut write = |times: usize| {
+            for _ in 0..times {
+                // Some 30 pages of one transaction, which the next ones write anew.
+                let large = "insert or replace into epoch (ns, epoch) values (99, hex(zeroblob(60000)))";
+                file.write(|sql| sql.execute(large, []).map_err(translate)).unwrap();
+            }
+            std::fs::metadata(directory.path().join("flowlock.db-wal")).unwrap().len()
+        };
+        reader.sql.execute_batch("begin; select * from namespace").unwrap();
+        let grown = write(60);
+        assert!(grown > 6 << 20, "the reader let it grow to {grown} bytes");
+        drop(reader);
+        let left = write(20);
+        assert!(left <= 4 << 20, "it has {left} bytes");
+    }
+}

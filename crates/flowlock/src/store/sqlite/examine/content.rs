@@ -1,7 +1,8 @@
 //! What is in the file.
 
+use super::super::SqliteStore;
 use super::super::failure::translate;
-use super::super::{Inner, SqliteStore};
+use super::super::transact::Inner;
 use crate::store::{Finding, Limits, StoreError};
 
 /// How many pages are looked at: 256 GiB of 4 KiB each. `SQLite` marks each page in a bit of memory, so this is 8 MiB,

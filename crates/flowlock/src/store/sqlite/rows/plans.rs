@@ -8,16 +8,25 @@ use rusqlite::Connection;
 
 use super::super::SqliteStore;
 use super::super::schema::SCHEMA_TEXT;
+use super::cells::{RECORD_COLUMNS, RUN_COLUMNS};
 use super::*;
 use crate::Flowlock;
+use crate::engine::tables::{RecordRows as _, RunRows as _};
+use crate::id::Ticket;
 
 /// Where statements stand.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 11] = [
     include_str!("../rows.rs"),
+    include_str!("backlog.rs"),
+    include_str!("clients.rs"),
+    include_str!("places.rs"),
+    include_str!("records.rs"),
+    include_str!("runs.rs"),
     include_str!("quiet.rs"),
     include_str!("../namespace.rs"),
     include_str!("../open.rs"),
     include_str!("../mod.rs"),
+    include_str!("../transact.rs"),
 ];
 const VERBS: [&str; 4] = ["select ", "insert ", "update ", "delete "];
 

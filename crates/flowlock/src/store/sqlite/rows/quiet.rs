@@ -49,7 +49,7 @@ mod tests {
 
     use super::*;
     use crate::claim::{Mode, Space};
-    use crate::engine::tables::{Stake, Tables as _, Which};
+    use crate::engine::tables::{PlaceRows as _, RecordRows as _, Stake, Which};
     use crate::id::Ticket;
     use crate::name::Name;
     use crate::store::sqlite::schema::SCHEMA_TEXT;

@@ -110,7 +110,11 @@ impl<'a> Watched<'a> {
     fn refuse_if_lost(&self) -> Result<(), Unfinished> {
         let by = match self.grant.lost() {
             Some(Lost::Expired | Lost::Unreachable) if self.policy.on_unreachable == OnTrouble::Warn => None,
-            Some(Lost::By(_) | Lost::WithTheStore) if self.policy.on_lost == OnTrouble::Warn => None,
+            Some(Lost::By(_) | Lost::WithTheStore | Lost::Ended)
+                if self.policy.on_lost == OnTrouble::Warn =>
+            {
+                None
+            }
             lost => lost,
         };
         let Some(by) = by else { return Ok(()) };

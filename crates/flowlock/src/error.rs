@@ -87,7 +87,7 @@ pub enum Error {
     /// The run's lease is over, and nobody has needed its names so far. Until somebody does, a refresh renews it and a
     /// commit succeeds.
     #[error(
-        "the lease of {run} is over, and nobody has needed its names so far; until somebody does, a refresh renews it and a commit succeeds"
+        "the lease of {run} is over, and nobody has needed its names so far; until somebody does, a commit succeeds, and so does a refresh unless it ran as long as it may"
     )]
     Lapsed {
         /// The run.
@@ -173,6 +173,8 @@ pub enum Lost {
     By(LostBy),
     /// Another or an older store lies in the place of the one that granted it.
     WithTheStore,
+    /// Somebody else with its id ended the run: committed, failed or gave it back.
+    Ended,
 }
 
 impl Lost {
@@ -182,6 +184,7 @@ impl Lost {
             Self::Expired => "expired",
             Self::Unreachable => "expired: the store did not answer in time",
             Self::WithTheStore => "another or an older store is in its place",
+            Self::Ended => "ended: somebody else with its id committed or failed it",
             Self::By(LostBy::Taken) => "taken: its lease was over and another run needed its names",
             Self::By(LostBy::Died) => {
                 "died: its process was gone, or it did not come back in time after its lease"
@@ -199,6 +202,7 @@ impl Lost {
                 "others may have its names by now; a commit succeeds only if nobody needed them"
             }
             Self::By(_) | Self::WithTheStore => "its outputs are not recorded as written",
+            Self::Ended => "its outputs are as that left them",
         }
     }
 }

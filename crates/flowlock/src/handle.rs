@@ -100,12 +100,12 @@ impl StoreHandle {
         view: &View,
         limits: &Limits,
     ) -> Result<Page, StoreError> {
-        repeat(limits, || self.store.view_within(namespace, view, limits))
+        repeat_look(limits, || self.store.view_within(namespace, view, limits))
     }
 
     /// Lists namespaces; repeated as a step is.
     pub(crate) fn list_namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
-        repeat(&Limits::within(self.store_timeout), || self.store.namespaces())
+        repeat_look(&Limits::within(self.store_timeout), || self.store.namespaces())
     }
 
     /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,
@@ -154,7 +154,7 @@ impl StoreHandle {
 
     /// The latest arrival of a step sent now. The first question to a store may be this one.
     pub(crate) fn latest_ms(&self, limits: &Limits) -> Result<i64, StoreError> {
-        Ok(repeat(limits, || self.store.clock_within(&self.namespace, limits))?
+        Ok(repeat_look(limits, || self.store.clock_within(&self.namespace, limits))?
             .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
     }
@@ -163,18 +163,24 @@ impl StoreHandle {
 /// Asks again while the store has passing trouble; once more in any case, unless the first try took all the time or the
 /// caller will not wait.
 fn repeat<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let mut unknown = false;
+    let asked = repeat_look(limits, || ask().inspect_err(|error| unknown |= error.is_unknown()));
+    // A plain refusal now says nothing about the try before it.
+    asked.map_err(|error| if unknown { error.into_unknown() } else { error })
+}
+
+/// The same for what changes nothing: no earlier try can have had an effect.
+fn repeat_look<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let mut pause = FIRST_PAUSE;
-    let (mut repeated, mut unknown) = (false, false);
+    let mut repeated = false;
     loop {
         let error = match limits.is_still_wanted().and_then(|()| ask()) {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        unknown |= error.is_unknown();
         let last = limits.left().is_zero() && (repeated || error.is_out_of_time());
         if !error.is_transient() || last || limits.is_interrupted() || limits.is_given_up() {
-            // A plain refusal now says nothing about the try before it.
-            return Err(if unknown { error.into_unknown() } else { error });
+            return Err(error);
         }
         tracing::debug!(%error, "the store did not answer; asking again");
         limits.sleep(pause);

@@ -372,8 +372,7 @@ fn how_lost(outcome: Outcome) -> Lost {
     match outcome {
         Outcome::Lost(by) => Lost::By(by),
         outcome if !outcome.follows_a_grant() => Lost::WithTheStore,
-        // Ended by another handle: whatever it was, it is not held.
-        _ => Lost::By(LostBy::Taken),
+        _ => Lost::Ended,
     }
 }
 

@@ -123,3 +123,26 @@ fn a_held_place_is_kept_though_the_answer_was_lost() {
     holder.commit().unwrap();
     assert!(matches!(next_try().unwrap(), Acquired::Granted(_)));
 }
+
+/// Two processes have the run: a task that was delivered again while the first worker still lived.
+#[test]
+fn who_shares_a_run_hears_that_the_other_one_ended_it() {
+    let store = Fresh::new();
+    let first = store.open();
+    // A store in memory is its process's own.
+    let second = if first.store().url() == "memory:" { first.clone() } else { store.open() };
+    let grant = |flowlock: &flowlock::Flowlock| {
+        let job = flowlock.job("print").output("a").run_id("task.1");
+        match job.try_or_hold_place(Duration::from_secs(30), 7).unwrap() {
+            Acquired::Granted(grant) => grant,
+            Acquired::Blocked(by) => panic!("{by:?}"),
+        }
+    };
+    let (one, other) = (grant(&first), grant(&second));
+    let committed = other.commit().unwrap();
+    // Within a second a refresh repeats the last answer.
+    std::thread::sleep(Duration::from_millis(1_100));
+    let ended = one.refresh().unwrap_err();
+    assert!(matches!(ended, flowlock::Error::Lost { by: Lost::Ended, .. }), "{ended:?}");
+    assert_eq!(one.commit().unwrap().version, committed.version);
+}

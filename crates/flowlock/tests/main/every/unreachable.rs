@@ -1,14 +1,14 @@
 //! A lease that ends because the store does not answer, and holders that go on all the same.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use flowlock::step::Step;
-use flowlock::store::{StoreError, StoreErrorKind};
+use flowlock::store::{StoreError, StoreErrorKind, View};
 use flowlock::{Flowlock, Grant, Lost, LostBy};
 
-use super::Fresh;
+use super::{Fresh, between};
 
 const SHORT: Duration = Duration::from_secs(1);
 const PATIENT: Duration = Duration::from_secs(20);
@@ -130,4 +130,19 @@ fn to_insist_makes_no_run_longer_than_it_may_be() {
     grant.insist();
     assert_eq!(told(&grant).recv_timeout(PATIENT), Ok(Lost::Expired));
     grant.fail();
+}
+
+/// Nothing was done, so nothing is unknown.
+#[test]
+fn a_look_that_gets_no_answer_says_nothing_of_what_it_may_have_done() {
+    let store = Fresh::new();
+    let tries = AtomicUsize::new(0);
+    let look = move |_: &dyn Fn(&View) -> _, _: &View| match tries.fetch_add(1, Ordering::SeqCst) {
+        0 => Err(StoreError::new(StoreErrorKind::Unknown, "no answer came")),
+        _ => Err(StoreError::new(StoreErrorKind::Unreachable, "nobody answers")),
+    };
+    let flowlock =
+        between::through_looking(&store.open(), |carry_out, _: &Step| carry_out(), |open| open(), look);
+    let said = flowlock.runs().unwrap_err().to_string();
+    assert!(said.contains("nobody answers") && !said.contains("unknown"), "{said}");
 }

@@ -78,3 +78,20 @@ fn a_result_is_written_over_no_file_that_somebody_else_chose() {
         assert_eq!(result["outcome"], "committed");
     }
 }
+
+#[test]
+fn a_result_that_goes_to_a_log_leaves_what_is_in_it() {
+    let cli = crate::cli();
+    let log = cli.home().join("log");
+    for place in ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
+        fs::write(&log, "before\n").unwrap();
+        let flowlock = env!("CARGO_BIN_EXE_flowlock");
+        let script =
+            format!("{flowlock} run -l x --json-result {place} -- echo ran >> log; echo after >> log");
+        cli.clone().with_program("/bin/sh").in_directory(cli.home()).run(["-c", &script]).code(0).stderr("");
+        let log = fs::read_to_string(&log).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!((lines.len(), &lines[..2], lines[3]), (4, &["before", "ran"][..], "after"), "{log}");
+        assert!(lines[2].starts_with('{') && lines[2].ends_with('}'), "{log}");
+    }
+}

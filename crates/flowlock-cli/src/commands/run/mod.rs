@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use flowlock::{Error, Grant, Lost, LostBy, RunId};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 
 use self::args::IfLocked;
 pub(crate) use self::args::RunArgs;
@@ -53,7 +55,10 @@ fn result_file(path: &Path) -> Result<File, Failure> {
     };
     // A pipe that nobody reads is an error, and nothing to wait for.
     let file = flowlock::named_file::open_to_write(path).map_err(cannot)?;
-    if file.metadata().map_err(cannot)?.is_file() {
+    // The log that is standard output is not this run's alone.
+    let is_a_log =
+        fcntl(&file, FcntlArg::F_GETFL).map_err(|error| cannot(error.into()))? & libc::O_APPEND != 0;
+    if file.metadata().map_err(cannot)?.is_file() && !is_a_log {
         file.set_len(0).map_err(cannot)?;
     }
     Ok(file)

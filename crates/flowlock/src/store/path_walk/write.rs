@@ -17,7 +17,7 @@ const TRIES: usize = 10;
 
 /// Opens a file for writing, without waiting for the reader of a pipe, and makes it if it is missing; what is in it stays.
 /// No link is followed that somebody else made, or may have moved to where it is, and nothing is opened that somebody else
-/// may have put there.
+/// may have put there. What this process holds open (`/dev/stdout`) is opened to be appended to.
 pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
     for _ in 0..TRIES {
         let way = find(path, Missing::Refused, Links::OrHeld).map_err(told)?;
@@ -40,9 +40,10 @@ fn open(way: &Way) -> Result<File, Errno> {
             .map(File::from)
             .map_err(|error| if error == Errno::EEXIST { Errno::EAGAIN } else { error });
     };
-    // The kernel's links to what this process holds are followed by the kernel.
-    let follow = if is_in_proc(&way.held) { OFlag::empty() } else { OFlag::O_NOFOLLOW };
-    let opened = match openat(&way.held, way.name.as_os_str(), usual | follow, Mode::empty()) {
+    // The kernel's links to what this process holds are followed by the kernel. Others write there too: nothing of theirs is
+    // overwritten.
+    let how = if is_in_proc(&way.held) { OFlag::O_APPEND } else { OFlag::O_NOFOLLOW };
+    let opened = match openat(&way.held, way.name.as_os_str(), usual | how, Mode::empty()) {
         Err(Errno::ENOENT | Errno::ELOOP) => return Err(Errno::EAGAIN),
         opened => File::from(opened?),
     };

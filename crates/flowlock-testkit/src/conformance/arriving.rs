@@ -212,6 +212,14 @@ pub(super) fn a_wait_ends_when_its_time_is_over(stage: &Stage) {
     assert_eq!(holder.fails(), "failed");
     long.is("granted");
     assert_eq!(short.again(), flowlock::Outcome::TimedOut.as_str());
+    // The answer to its request may have been lost, and its wait over before it was sent again.
+    let told = |actor: &super::Actor<'_>| {
+        actor.blocked_again().by.iter().map(super::word::blocker).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&short), ["lock_held a by long"]);
+    let missing = stage.run("missing").reads("never").waits_for(1);
+    stage.pass_hearing(1, &[]);
+    assert_eq!(told(&missing), ["input_missing never"]);
     assert_ne!(flowlock::Outcome::TimedOut, flowlock::Outcome::Lost(LostBy::Taken));
 }
 

@@ -36,8 +36,12 @@ impl<T: Tables> Engine<'_, T> {
                 inputs: self.inputs(run)?,
             }),
             State::Ended(outcome) => {
-                let refused = matches!(outcome, Outcome::RefusedOutputExists | Outcome::RefusedBusy);
-                let blocked = if refused { Some(self.blocked(run)?) } else { None };
+                // The answer in which it was told may have been lost.
+                let is_told = matches!(
+                    outcome,
+                    Outcome::RefusedOutputExists | Outcome::RefusedBusy | Outcome::TimedOut
+                );
+                let blocked = if is_told { Some(self.blocked(run)?) } else { None };
                 Standing::Ended { outcome, blocked }
             }
         })

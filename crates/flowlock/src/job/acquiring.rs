@@ -135,10 +135,18 @@ impl Job {
     pub fn begin(&self) -> Result<Begun, Error> {
         let (attempt, spec) = (self.attempt()?, self.spec()?);
         let patience = Patience::Wait(self.wait.map(millis));
-        let sent_ms = crate::world::boot_now_ms();
+        let (begun, sent_ms) = (Instant::now(), crate::world::boot_now_ms());
         match self.send(&attempt, &spec, patience)? {
             Standing::Running(running) => self.take_up(&attempt, spec, running, sent_ms).map(Begun::Granted),
-            Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
+            Standing::Ended { outcome, blocked } => {
+                match refusal(&spec.job, &attempt.id, outcome, blocked) {
+                    // It was sent more than once: the wait was over before the store answered.
+                    Error::TimedOut { job, blocked, .. } => {
+                        Err(Error::TimedOut { job, waited: begun.elapsed(), blocked })
+                    }
+                    other => Err(other),
+                }
+            }
             Standing::Waiting(waiting) => Ok(Begun::Waiting(self.pending(attempt, spec, waiting))),
             Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
                 Ok(Begun::Waiting(self.pending(attempt, spec, crate::step::Waiting::unknown())))

@@ -42,6 +42,11 @@ impl Actor<'_> {
         word(&self.sends(self.patience))
     }
 
+    /// The blockers that it is told of when it sends its request again.
+    pub(in crate::conformance) fn blocked_again(&self) -> Blocked {
+        blocked_in(self.sends(self.patience))
+    }
+
     /// The answer to its first sending.
     pub(in crate::conformance) fn first(&self) -> Answer {
         self.first.borrow().clone().expect("the request was sent")
@@ -49,13 +54,7 @@ impl Actor<'_> {
 
     /// The blockers that the first answer named.
     pub(in crate::conformance) fn first_blocked(&self) -> Blocked {
-        match self.first() {
-            Answer::Standing(Standing::Waiting(waiting)) => waiting.blocked,
-            Answer::Standing(Standing::Ended { blocked: Some(blocked), .. }) | Answer::Refused(blocked) => {
-                blocked
-            }
-            other => panic!("nothing blocked it: {other:?}"),
-        }
+        blocked_in(self.first())
     }
 
     /// What its process was told when it began.
@@ -218,5 +217,15 @@ impl Actor<'_> {
 
     pub(in crate::conformance) fn who(&self) -> Who {
         Who::from(&self.attempt)
+    }
+}
+
+fn blocked_in(answer: Answer) -> Blocked {
+    match answer {
+        Answer::Standing(Standing::Waiting(waiting)) => waiting.blocked,
+        Answer::Standing(Standing::Ended { blocked: Some(blocked), .. }) | Answer::Refused(blocked) => {
+            blocked
+        }
+        other => panic!("nothing blocked it: {other:?}"),
     }
 }

@@ -9,7 +9,7 @@ function F.standing(run)
     return { 'granted', run.token }
   elseif waiting_states[state] then
     return F.waiting(run)
-  elseif state == 'refused(output_exists)' or state == 'refused(busy)' then
+  elseif state == 'refused(output_exists)' or state == 'refused(busy)' or state == 'timed_out' then
     return { 'ended', state, F.blocked(run) }
   end
   return { 'ended', state, false }

@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flowlock_testkit::{Cli, Fault, Gate, Job, PATIENCE, sql, until};
@@ -70,6 +71,7 @@ fn whoever_locks_the_journals_index_costs_nobody_more_than_they_wait_and_is_name
     let ranges = (120..=128).map(|byte| (byte, 1)).chain([(120, 9), (123, 5), (0, 0)]);
     let cases: Vec<_> =
         ranges.flat_map(|range| [libc::F_WRLCK, libc::F_RDLCK].map(|kind| (range, kind))).collect();
+    let how_many_named = AtomicUsize::new(0);
     let blocked = |((begin, length), kind): &((i64, i64), i32)| {
         let cli = used().with("FLOWLOCK_STORE_TIMEOUT", "1s");
         // Whoever has the index open shares its last byte.
@@ -89,9 +91,13 @@ fn whoever_locks_the_journals_index_costs_nobody_more_than_they_wait_and_is_name
             assert!(took < Duration::from_millis(3_500), "{begin}+{length} {kind} {line:?}: {took:?}");
             if ended.status().code() != Some(0) {
                 ended.code(69);
-                // Another that waits for the same lock may have the turn to write.
+                // Another that waits for the same lock may have the turn to write; and whoever has the lock is searched for
+                // no longer than 100 ms, which a busy machine may need for other things.
                 let said = ended.err();
-                assert!(said.contains(&named) || said.contains("no turn to write within"), "{ended:#?}");
+                let other = ["no turn to write within", "another program keeps the store locked"];
+                let is_named = said.contains(&named);
+                assert!(is_named || other.iter().any(|other| said.contains(other)), "{ended:#?}");
+                how_many_named.fetch_add(usize::from(is_named), Ordering::Relaxed);
                 blocked += 1;
             }
         }
@@ -105,6 +111,7 @@ fn whoever_locks_the_journals_index_costs_nobody_more_than_they_wait_and_is_name
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     println!("{:?}", cases.iter().zip(&counts).collect::<Vec<_>>());
+    assert!(how_many_named.load(Ordering::Relaxed) * 2 > counts.iter().sum(), "hardly anybody is named");
     // With all of it locked nobody even opens the store.
     let all = cases.iter().position(|case| *case == ((120, 9), libc::F_WRLCK)).unwrap();
     assert_eq!(counts[all], 3);

@@ -123,9 +123,9 @@ impl<'a> Watched<'a> {
         Err(Unfinished::NotBegun(Failure::new(exit::LOST, "lost", message)))
     }
 
-    /// Whether the deadline was let pass, because the store could not be asked.
-    fn is_let_pass(&self) -> bool {
-        self.decided.get().is_some_and(|(_, verdict)| verdict == Verdict::Spare)
+    /// What was decided about the deadline as it is now, if anything was.
+    fn decision(&self) -> Option<Verdict> {
+        self.decided.get().filter(|(about, _)| *about == self.deadline.get()).map(|(_, verdict)| verdict)
     }
 
     /// Whether the deadline was, or will be, the end of `--max-runtime`.
@@ -142,10 +142,11 @@ impl Claims for Watched<'_> {
         let deadline = self.policy.last_end.map_or(deadline, |end| deadline.min(end));
         if !left.is_zero() && deadline.abs_diff(self.deadline.get()) > STILL_THE_SAME {
             self.deadline.set(deadline);
-            self.decided.set(None);
         }
         // The lease that was let pass is over; how long the run may be is decided all the same.
-        if let Some(end) = self.policy.last_end.filter(|_| self.is_let_pass() && left.is_zero()) {
+        if let Some(end) =
+            self.policy.last_end.filter(|_| self.decision() == Some(Verdict::Spare) && left.is_zero())
+        {
             self.deadline.set(end.max(self.deadline.get()));
         }
         Some(self.deadline.get())
@@ -169,9 +170,7 @@ impl Claims for Watched<'_> {
 
     fn on_deadline(&mut self) -> Verdict {
         // The end of a lease that was seen coming is no second trouble.
-        if let Some((deadline, verdict)) = self.decided.get()
-            && deadline == self.deadline.get()
-        {
+        if let Some(verdict) = self.decision() {
             return verdict;
         }
         let run = self.grant.run_id();

@@ -207,14 +207,20 @@ impl Lost {
     }
 }
 
-/// A run that ended before it began, as an error.
-pub(crate) fn refusal(job: &JobName, run: &RunId, outcome: Outcome, blocked: Option<Blocked>) -> Error {
+/// A run that ended before it began, and after it waited so long, as an error.
+pub(crate) fn refusal(
+    job: &JobName,
+    run: &RunId,
+    outcome: Outcome,
+    blocked: Option<Blocked>,
+    waited: Duration,
+) -> Error {
     let (job, run) = (job.clone(), run.clone());
     let blocked = Box::new(blocked.unwrap_or_else(Blocked::nothing));
     match outcome {
         Outcome::RefusedOutputExists => Error::OutputExists { job, blocked },
         Outcome::RefusedDeadlock => Error::Deadlock { job, blocked },
-        Outcome::TimedOut | Outcome::RefusedBusy => Error::TimedOut { job, waited: Duration::ZERO, blocked },
+        Outcome::TimedOut | Outcome::RefusedBusy => Error::TimedOut { job, waited, blocked },
         Outcome::Cancelled => Error::Cancelled { run },
         Outcome::Lost(by) => Error::Lost { run, by: Lost::By(by) },
         Outcome::Committed | Outcome::Failed => Error::Over { run, outcome: outcome.as_str() },

@@ -80,7 +80,12 @@ impl Grant {
         limits: &Limits,
     ) -> Result<Self, Error> {
         let enough = Duration::from_millis(running.lease_left_ms.max(0) as u64 / 2);
-        let mut grant = Self::new(connection, attempt, spec, running, renewal, sent_ms);
+        // The lease counts from before the request was sent: the holder gives up no later than the store.
+        let deadline_ms = sent_ms + running.lease_left_ms;
+        let held = Arc::new(Lease::new(attempt, running.token, spec.lease_ms, deadline_ms, renewal));
+        connection.keep(&held);
+        let (connection, inputs) = (connection.clone(), running.inputs);
+        let mut grant = Self { connection, held, spec, inputs, ended: false };
         if grant.time_left() >= enough {
             return Ok(grant);
         }
@@ -94,26 +99,6 @@ impl Grant {
                 renewed.and_then(|()| Err(grant.lost_error(by)))
             }
         }
-    }
-
-    fn new(
-        connection: &Arc<Connection>,
-        attempt: &Attempt,
-        spec: Arc<Spec>,
-        running: Running,
-        renewal: Renewal,
-        sent_ms: i64,
-    ) -> Self {
-        // The lease counts from before the request was sent: the holder gives up no later than the store.
-        let held = Arc::new(Lease::new(
-            attempt,
-            running.token,
-            spec.lease_ms,
-            sent_ms + running.lease_left_ms,
-            renewal,
-        ));
-        connection.keep(&held);
-        Self { connection: connection.clone(), held, spec, inputs: running.inputs, ended: false }
     }
 
     /// The run.
@@ -212,10 +197,11 @@ impl Grant {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn refresh(&self) -> Result<Renewed, Error> {
-        if !self.held.was_refreshed_lately() {
+        if self.held.was_refreshed_lately() {
+            self.held.reinstate();
+        } else {
             self.refresh_within(&self.connection.limits_of_caller())?;
         }
-        self.held.reinstate();
         match self.lost() {
             Some(by) => Err(self.lost_error(by)),
             None => Ok(Renewed { lease_left: self.time_left(), late: self.held.was_renewed_late() }),

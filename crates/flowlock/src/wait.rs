@@ -390,7 +390,7 @@ impl Pending {
         if outcome == Outcome::TimedOut {
             return self.timed_out();
         }
-        refusal(&self.spec.job, &self.attempt.id, outcome, blocked)
+        refusal(&self.spec.job, &self.attempt.id, outcome, blocked, self.begun.elapsed())
     }
 
     fn timed_out(&self) -> Error {

@@ -90,7 +90,7 @@ pub(crate) fn later(from: Instant, by: Duration) -> Instant {
     from.checked_add(by.min(CENTURY)).unwrap_or(from)
 }
 
-/// Whole milliseconds; what is more than fits is as good as for ever.
+/// Converts to whole milliseconds; saturates.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,7 @@ use crate::name::RunId;
 use crate::run::Outcome;
 use crate::spec::Spec;
 use crate::step::{Acquire, Answer, Invalid, Patience, Running, Standing, Step};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending, Progress};
 use crate::world::{later, millis};
 
@@ -97,7 +97,9 @@ impl Job {
             {
                 Err(Error::PlaceEnded { job: spec.job.clone(), run: attempt.id.clone() })
             }
-            Standing::Ended { outcome, blocked } => Err(refusal(&spec.job, &attempt.id, outcome, blocked)),
+            Standing::Ended { outcome, blocked } => {
+                Err(refusal(&spec.job, &attempt.id, outcome, blocked, Duration::ZERO))
+            }
             Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
                 Ok(Acquired::Blocked(Blocked::nothing()))
             }
@@ -139,13 +141,8 @@ impl Job {
         match self.send(&attempt, &spec, patience)? {
             Standing::Running(running) => self.take_up(&attempt, spec, running, sent_ms).map(Begun::Granted),
             Standing::Ended { outcome, blocked } => {
-                match refusal(&spec.job, &attempt.id, outcome, blocked) {
-                    // It was sent more than once: the wait was over before the store answered.
-                    Error::TimedOut { job, blocked, .. } => {
-                        Err(Error::TimedOut { job, waited: begun.elapsed(), blocked })
-                    }
-                    other => Err(other),
-                }
+                // If it timed out it was sent more than once: the wait was over before the store answered.
+                Err(refusal(&spec.job, &attempt.id, outcome, blocked, begun.elapsed()))
             }
             Standing::Waiting(waiting) => Ok(Begun::Waiting(self.pending(attempt, spec, waiting))),
             Standing::Granted { .. } | Standing::AskAgain | Standing::StillWaiting { .. } => {
@@ -161,8 +158,12 @@ impl Job {
         running: Running,
         sent_ms: i64,
     ) -> Result<Grant, Error> {
-        let limits = self.limits.clone().unwrap_or_else(|| self.connection.limits_of_caller());
-        Grant::begin(&self.connection, attempt, spec, running, self.renewal, sent_ms, &limits)
+        Grant::begin(&self.connection, attempt, spec, running, self.renewal, sent_ms, &self.limits())
+    }
+
+    /// Those it was given, or the caller's.
+    fn limits(&self) -> Limits {
+        self.limits.clone().unwrap_or_else(|| self.connection.limits_of_caller())
     }
 
     fn pending(&self, attempt: Attempt, spec: Arc<Spec>, waiting: crate::step::Waiting) -> Pending {
@@ -192,9 +193,8 @@ impl Job {
 
     fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
         let connection = &self.connection;
-        let limits = self.limits.clone().unwrap_or_else(|| connection.limits_of_caller());
         // What this process dropped before is not in its way.
-        let limits = connection.settle(&Concern::Request(&attempt.id, spec), limits);
+        let limits = connection.settle(&Concern::Request(&attempt.id, spec), self.limits());
         let (holder, latest_ms) = (connection.holder()?, connection.latest_ms(&limits)?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
         let asked = connection.step_within(&Step::Acquire(request), &limits);

@@ -54,16 +54,17 @@ impl Hints {
         news.runs.extend(due.cloned());
         self.owed = self.owed.max(heard.missed);
         if self.owed != Missed::Nothing {
-            let pace = self.missed.as_mut().filter(|pace| !pace.is_quiet(now));
-            let passes = pace.map(|pace| {
-                pace.owes = true;
-                pace.passes(now)
-            });
-            if passes.is_none() {
-                self.missed = Some(Pace::begin(now));
-            }
-            if passes != Some(false) {
-                news.missed = std::mem::take(&mut self.owed);
+            match self.missed.as_mut().filter(|pace| !pace.is_quiet(now)) {
+                None => {
+                    self.missed = Some(Pace::begin(now));
+                    news.missed = std::mem::take(&mut self.owed);
+                }
+                Some(pace) => {
+                    pace.owes = true;
+                    if pace.passes(now) {
+                        news.missed = std::mem::take(&mut self.owed);
+                    }
+                }
             }
         }
         news

@@ -227,7 +227,7 @@ fn acknowledged(at: &Address, reply: Value) -> Result<u32, Failure> {
         other => {
             let why = match other {
                 Value::ServerError(error) => failure::refused(at, &error).message,
-                _ => format!("{at} answered WAIT with something that is no number"),
+                _ => format!("{at} answered WAIT with something other than a number"),
             };
             let message = format!("the step counts, but whether replicas have it is unknown: {why}");
             Err(Failure::new(StoreErrorKind::Unknown, message))

@@ -135,7 +135,7 @@ impl Cluster {
     ) -> Result<Arc<Primary>, Failure> {
         let details = error.details().unwrap_or("");
         let address = target(from, details).ok_or_else(|| {
-            Failure::unusable(format!("{from} sends on to an address that is none ({})", quoted(details)))
+            Failure::unusable(format!("{from} redirects to an invalid address ({})", quoted(details)))
         })?;
         let mut known = lock(&self.known);
         if !known.nodes.contains(&address) && known.nodes.len() < MOST_NODES {

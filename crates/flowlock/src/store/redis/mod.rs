@@ -103,7 +103,7 @@ impl RedisStore {
     /// one attempt to connect, is given a third of it, 1 s at least and 5 s at most, and never more than all of it.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a URL that is none, [`Error::Store`] if what is there cannot be used.
+    /// [`Error::Configuration`] if the URL is invalid, [`Error::Store`] if the server cannot be used.
     pub fn open(url: &str, patience: Duration) -> Result<Self, Error> {
         Self::open_within(url, patience, &no_limits())
     }

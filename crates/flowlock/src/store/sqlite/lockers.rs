@@ -77,7 +77,7 @@ impl fmt::Display for Keeper {
 /// somebody. It comes on top of the time that was waited for the lock: that is over when there is somebody to name.
 const SEARCH: Duration = Duration::from_millis(100);
 
-/// The limits of a search for a caller with these, who waits so long at most.
+/// Limits a search to 100 ms and to `patience`. It ends when the caller is interrupted.
 pub(super) fn search(patience: Duration, caller: Option<&Limits>) -> Limits {
     let interrupted = caller.and_then(|caller| caller.interrupted.clone());
     Limits { interrupted, ..Limits::within(patience.min(SEARCH)) }

@@ -10,7 +10,7 @@ use crate::host_clock::HostClock;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::world::{LivenessId, Now, World};
 
-/// This machine, for a store with these liveness locks; what does not change while it runs is asked for now.
+/// Reads what does not change while the machine runs. What it returns makes the world of a store from its liveness locks.
 pub(super) fn this_machine() -> Result<impl FnOnce(Arc<LivenessLocks>) -> Box<dyn World>, StoreError> {
     let boot_id = crate::world::system_boot_id().map_err(|error| {
         at_path("read the boot id from", Path::new("/proc/sys/kernel/random/boot_id"), error)

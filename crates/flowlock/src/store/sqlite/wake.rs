@@ -128,7 +128,7 @@ fn sweep(directory: &File) {
     }
 }
 
-/// Whether something lies in the directory of inboxes that is none.
+/// Whether the directory of inboxes contains anything but inboxes.
 pub(super) fn holds_others(directory: &File) -> io::Result<bool> {
     for entry in fs::read_dir(way_to(directory))? {
         let entry = entry?;

@@ -74,10 +74,7 @@ fn one_thread_alone_writes_once_per_call() {
 
 #[test]
 fn who_waits_leaves_at_its_own_deadline_and_the_others_go_on() {
-    let server = Server::start(&[]);
-    let line = line(&server);
-    echo(&line, "x", &soon()).unwrap();
-    server.freeze();
+    let (server, line) = frozen();
     std::thread::scope(|scope| {
         let leading = scope.spawn(|| echo(&line, "lead", &Limits::within(Duration::from_secs(3))));
         eventually("the line is taken", || writes(&line) == 2);
@@ -94,10 +91,7 @@ fn who_waits_leaves_at_its_own_deadline_and_the_others_go_on() {
 
 #[test]
 fn who_was_sent_with_others_and_leaves_first_does_not_know() {
-    let server = Server::start(&[]);
-    let line = line(&server);
-    echo(&line, "x", &soon()).unwrap();
-    server.freeze();
+    let (server, line) = frozen();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| echo(&line, "first", &Limits::within(Duration::from_millis(300))));
         eventually("the first has the line", || writes(&line) == 2);
@@ -116,10 +110,7 @@ fn who_was_sent_with_others_and_leaves_first_does_not_know() {
 
 #[test]
 fn who_waits_for_others_and_is_interrupted_leaves_and_they_go_on() {
-    let server = Server::start(&[]);
-    let line = line(&server);
-    echo(&line, "x", &soon()).unwrap();
-    server.freeze();
+    let (server, line) = frozen();
     std::thread::scope(|scope| {
         let leading = scope.spawn(|| echo(&line, "lead", &Limits::within(LONG)));
         eventually("the line is taken", || writes(&line) == 2);
@@ -132,10 +123,7 @@ fn who_waits_for_others_and_is_interrupted_leaves_and_they_go_on() {
 
 #[test]
 fn what_nobody_waits_for_any_more_is_not_sent() {
-    let server = Server::start(&[]);
-    let line = line(&server);
-    echo(&line, "x", &soon()).unwrap();
-    server.freeze();
+    let (server, line) = frozen();
     let given_up = Arc::<AtomicBool>::default();
     let limits = Limits { given_up: Some(given_up.clone()), ..Limits::within(LONG) };
     std::thread::scope(|scope| {
@@ -161,10 +149,7 @@ fn what_nobody_waits_for_any_more_is_not_sent() {
 
 #[test]
 fn who_is_interrupted_while_it_leads_leaves_the_line_to_the_next() {
-    let server = Server::start(&[]);
-    let line = line(&server);
-    echo(&line, "x", &soon()).unwrap();
-    server.freeze();
+    let (server, line) = frozen();
     std::thread::scope(|scope| {
         let leading = scope.spawn(|| interrupted(|limits| echo(&line, "lead", limits)));
         eventually("the line is taken", || writes(&line) == 2);
@@ -237,6 +222,15 @@ fn line(server: &Server) -> Pipeline {
     let options = Options::parse(&server.url()).unwrap();
     let Deployment::One(address) = options.deployment.clone() else { unreachable!() };
     Pipeline::new(Arc::new(Dialler::new(options)), address, Part::Alone, PATIENCE)
+}
+
+/// A server that stands still, and a line that it has answered before.
+fn frozen() -> (Server, Pipeline) {
+    let server = Server::start(&[]);
+    let line = line(&server);
+    echo(&line, "x", &soon()).unwrap();
+    server.freeze();
+    (server, line)
 }
 
 fn echo(line: &Pipeline, word: &str, limits: &Limits) -> Result<String, StoreError> {

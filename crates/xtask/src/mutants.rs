@@ -80,4 +80,29 @@ mod tests {
             BTreeSet::from(["src/rule.rs: replace + with - in fits".to_owned()])
         );
     }
+
+    /// A file that was renamed would be left out without a word.
+    #[test]
+    fn what_is_tried_and_what_is_excused_is_there() {
+        let root = repo::root();
+        let settings = fs::read_to_string(root.join(".cargo/mutants.toml")).unwrap();
+        let quoted = || settings.split('"').skip(1).step_by(2);
+        for path in quoted().filter(|text| text.starts_with("crates/")) {
+            let fixed = path.split("/*").next().unwrap();
+            assert!(root.join(fixed).exists(), "{path}");
+        }
+        let roots = ["src/lib.rs", "tests/main/main.rs"]
+            .map(|file| fs::read_to_string(root.join("crates/flowlock").join(file)).unwrap())
+            .concat();
+        for module in quoted().filter_map(|text| text.strip_suffix("::")) {
+            assert!(roots.contains(&format!("mod {module}")), "no test is in {module}");
+        }
+        let known = fs::read_to_string(root.join("crates/xtask/equivalent-mutants.txt")).unwrap();
+        for line in known.lines().filter(|line| !line.starts_with('#')) {
+            let (file, mutant) = line.split_once(": ").unwrap();
+            let mutant = mutant.split(" | ").next().unwrap().split(" -> ").next().unwrap();
+            let function = format!("fn {}(", mutant.rsplit("::").next().unwrap());
+            assert!(fs::read_to_string(root.join(file)).unwrap().contains(&function), "{line}");
+        }
+    }
 }

@@ -142,7 +142,7 @@ fn begins(file: &File, begins_as: Begins) -> io::Result<bool> {
     Ok(begins_as(&beginning[..read], file.metadata()?.len()))
 }
 
-/// As `life.rs` writes it.
+/// As `liveness.rs` writes it.
 fn begins_a_number(bytes: &[u8], _: u64) -> bool {
     bytes.try_into().is_ok_and(|bytes| u64::from_be_bytes(bytes) < FILE_NUMBERS)
 }

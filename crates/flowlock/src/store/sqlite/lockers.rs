@@ -177,6 +177,13 @@ struct Wanted<'n> {
     name: &'n OsStr,
 }
 
+/// How often the list of all locks is read when nothing is found in it.
+///
+/// The kernel tells the list a page (some 80 locks) at a time, by position. A lock that comes between two pages makes
+/// it tell another one twice, and one that goes makes it leave one out: with 240 locks that come and go, a lasting one
+/// was left out of 538 of 20,000 lists, and stood up to 62 times in one.
+const LOOKS: usize = 3;
+
 /// Which open files a look at the processes begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Descriptors {
@@ -187,12 +194,28 @@ enum Descriptors {
 
 impl Wanted<'_> {
     fn locks(&self, limits: &Limits) -> Vec<Lock> {
-        let Ok(all) = File::open("/proc/locks") else { return Vec::new() };
-        let lines = BufReader::new(all).lines().map_while(Result::ok).take_while(|_| limits.nap().is_some());
-        let mut locks: Vec<_> = lines.filter_map(|line| self.parse(&line)).collect();
+        let looks = (0..LOOKS).map(|_| self.look(limits));
+        let mut locks = looks.into_iter().find(|locks| !locks.is_empty()).unwrap_or_default();
         for descriptors in [Descriptors::Named, Descriptors::All] {
             if locks.iter().any(|lock| lock.keeper == Keeper::Unseen) {
                 self.find_keepers(&mut locks, descriptors, limits);
+            }
+        }
+        locks
+    }
+
+    /// Reads the kernel's list once.
+    fn look(&self, limits: &Limits) -> Vec<Lock> {
+        let Ok(all) = File::open("/proc/locks") else { return Vec::new() };
+        let lines = BufReader::new(all).lines().map_while(Result::ok).take_while(|_| limits.nap().is_some());
+        self.parse_all(lines)
+    }
+
+    fn parse_all(&self, lines: impl Iterator<Item = impl AsRef<str>>) -> Vec<Lock> {
+        let mut locks = Vec::new();
+        for lock in lines.filter_map(|line| self.parse(line.as_ref())) {
+            if !locks.contains(&lock) {
+                locks.push(lock);
             }
         }
         locks
@@ -271,7 +294,7 @@ fn give_up(locks: &mut [Lock]) {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::libc;
@@ -306,6 +329,46 @@ mod tests {
             assert_eq!(wanted(4711, Kind::Whole).parse(other), None, "{other}");
         }
         assert_eq!(wanted(4712, Kind::Bytes).parse(whole), None);
+    }
+
+    #[test]
+    fn a_lock_that_the_kernel_lists_twice_is_one() {
+        let mine = "2: OFDLCK ADVISORY  READ -1 08:01:4711 5 5";
+        let again = "9: OFDLCK ADVISORY  READ -1 08:01:4711 5 5";
+        let other = "3: OFDLCK ADVISORY  READ -1 08:01:4711 6 6";
+        let bytes = |lines: &[&str]| -> Vec<_> {
+            let locks = wanted(4711, Kind::Bytes).parse_all(lines.iter());
+            locks.iter().map(|lock| lock.bytes.0).collect()
+        };
+        assert_eq!(bytes(&[mine, other, again]), [5, 6]);
+        assert_eq!(bytes(&[]), [0; 0]);
+    }
+
+    /// Other tests of this process lock files meanwhile too, which is how it was found.
+    #[test]
+    fn a_lock_is_told_once_while_many_others_come_and_go() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mine");
+        let _locked = locked(&path);
+        let over = AtomicBool::new(false);
+        let patient = Limits::within(Duration::from_mins(1));
+        let told = std::thread::scope(|scope| {
+            for thread in 0..2 {
+                let (over, directory) = (&over, directory.path());
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        let files = (0..100).map(|n| locked(&directory.join(format!("{thread}-{n}"))));
+                        drop(files.collect::<Vec<_>>());
+                    }
+                });
+            }
+            let told: Vec<_> = (0..200).map(|_| keeper(&path, &patient).len()).collect();
+            over.store(true, Ordering::Relaxed);
+            told
+        });
+        assert!(told.iter().all(|locks| *locks <= 1), "{told:?}");
+        let left_out = told.iter().filter(|locks| **locks == 0).count();
+        assert!(left_out <= 2, "left out of {left_out} of {} lists", told.len());
     }
 
     /// A file with a lock of this process that the kernel does not tell by itself.

@@ -32,7 +32,7 @@ fn is_as_written_down(store: &str, rows: &[String]) {
     assert!(
         now == then,
         "rows are kept otherwise than {file} says, which has the layout of schema {number}. If a release had that number, \
-         raise it (SCHEMA in store/redis/script.rs, or in store/sqlite/open.rs); then write the file with UPDATE_LAYOUTS=1. \
+         raise it (SCHEMA in store/redis/script/constants.rs, or in store/sqlite/schema.rs); then write the file with UPDATE_LAYOUTS=1. \
          Rows that it does not have:\n{}",
         differ.join("\n")
     );

@@ -194,8 +194,8 @@ enum Descriptors {
 
 impl Wanted<'_> {
     fn locks(&self, limits: &Limits) -> Vec<Lock> {
-        let looks = (0..LOOKS).map(|_| self.look(limits));
-        let mut locks = looks.into_iter().find(|locks| !locks.is_empty()).unwrap_or_default();
+        let tries = (0..LOOKS).map(|_| self.look(limits));
+        let mut locks = tries.into_iter().find(|locks| !locks.is_empty()).unwrap_or_default();
         for descriptors in [Descriptors::Named, Descriptors::All] {
             if locks.iter().any(|lock| lock.keeper == Keeper::Unseen) {
                 self.find_keepers(&mut locks, descriptors, limits);

@@ -11,16 +11,19 @@
 //! lock afterwards (`reinstate`), so one of the two sees the other. `deadline_ms` and `last_refresh_ms` only grow
 //! (`fetch_max`), whichever answer comes first; `news` is swapped, so that none set meanwhile is lost.
 
+mod loss;
+mod renewing;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::loss::Listeners;
+pub(crate) use self::renewing::{ask, refresh_one};
 use crate::error::Lost;
-use crate::handle::StoreHandle;
 use crate::id::{Attempt, Token};
-use crate::run::{LostBy, Outcome, Run, State};
-use crate::step::{Answer, MOST_REFRESHED, Refreshed, Step, Who};
-use crate::store::{Content, Limits, StoreError, View};
+use crate::run::LostBy;
+use crate::store::StoreError;
 use crate::sync::lock;
 
 /// So long at least a store remembers how a run ended.
@@ -34,15 +37,6 @@ const RETRY_MS: i64 = 500;
 
 /// What became of claims that nothing is known of any more.
 pub(crate) const TAKEN: Lost = Lost::By(LostBy::Taken);
-
-type Told = Box<dyn FnOnce(Lost) + Send>;
-
-/// Those who want to hear of a loss, by the number of their registration.
-#[derive(Default)]
-struct Listeners {
-    next: u64,
-    waiting: Vec<(u64, Told)>,
-}
 
 /// Who renews a grant's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,87 +221,8 @@ impl Lease {
         *lock(&self.trouble) = Some(error.to_string());
     }
 
-    /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
-    /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
-    pub(crate) fn lose(&self, by: Lost) {
-        self.lose_if(|| Some(by));
-    }
-
-    /// Latches the loss that the end of the lease means, unless it was renewed since somebody looked.
-    pub(crate) fn lapse(&self) {
-        self.lose_if(|| (!self.is_unsettled() && self.is_past_deadline()).then(|| self.expiry()));
-    }
-
-    /// The same for what is found once nobody else can change whether it is lost.
-    fn lose_if(&self, found: impl FnOnce() -> Option<Lost>) {
-        if self.ended.load(Ordering::Acquire) {
-            return;
-        }
-        let Some(by) = self.latch(found) else { return };
-        if lock(&self.told).waiting.is_empty() {
-            return;
-        }
-        let told = self.told.clone();
-        let spawned =
-            std::thread::Builder::new().name("flowlock-loss".into()).spawn(move || tell_all(&told, by));
-        if spawned.is_err() {
-            tell_all(&self.told, by);
-        }
-    }
-
-    /// The loss, if it was not lost before.
-    fn latch(&self, found: impl FnOnce() -> Option<Lost>) -> Option<Lost> {
-        let mut lost = lock(&self.lost);
-        if lost.is_some() {
-            return None;
-        }
-        *lost = found();
-        *lost
-    }
-
-    /// The caller has asked for a renewal. If the store gave one, the end of the lease before it ended nothing.
-    pub(crate) fn reinstate(&self) {
-        let mut lost = lock(&self.lost);
-        let by_time = matches!(*lost, Some(Lost::Expired | Lost::Unreachable));
-        if by_time && self.deadline_ms.load(Ordering::Acquire) > now_ms() {
-            *lost = None;
-        }
-    }
-
     pub(crate) fn was_renewed_late(&self) -> bool {
         self.renewed_late.load(Ordering::Acquire)
-    }
-
-    /// Calls `told` when it is lost, at once if it is; the number is for [`Self::forget`].
-    pub(crate) fn on_lost(&self, told: Told) -> u64 {
-        let mut listeners = lock(&self.told);
-        listeners.next += 1;
-        let number = listeners.next;
-        let lost = *lock(&self.lost);
-        match lost {
-            Some(by) => {
-                drop(listeners);
-                told(by);
-            }
-            None => listeners.waiting.push((number, told)),
-        }
-        number
-    }
-
-    /// Whoever registered with this number does not want to hear of it any more.
-    #[cfg(feature = "async")]
-    pub(crate) fn forget(&self, number: u64) {
-        let mut listeners = lock(&self.told);
-        let at = listeners.waiting.iter().position(|(other, _)| *other == number);
-        let forgotten = at.map(|at| listeners.waiting.remove(at));
-        drop(listeners);
-        // Not under the lock: what it captured is the user's.
-        drop(forgotten);
-    }
-
-    #[cfg(all(test, feature = "async"))]
-    pub(crate) fn listeners(&self) -> usize {
-        lock(&self.told).waiting.len()
     }
 
     pub(crate) fn was_refreshed_lately(&self) -> bool {
@@ -323,127 +238,6 @@ impl Lease {
             Lost::By(LostBy::Taken)
         }
     }
-
-    /// Takes in how the run stands in the store, which was not asked to renew it.
-    fn take_in_run(&self, run: Option<Run>) {
-        self.note_answer();
-        match run {
-            None => self.lose(self.if_not_found()),
-            Some(run) if run.revoked => self.lose(Lost::By(LostBy::Broken)),
-            Some(run) => match run.state {
-                State::Running => {}
-                State::Ended(outcome) => self.lose(how_lost(outcome)),
-                _ => self.lose(Lost::WithTheStore),
-            },
-        }
-    }
-
-    fn note_answer(&self) {
-        self.unanswered.store(false, Ordering::Release);
-        *lock(&self.trouble) = None;
-    }
-
-    /// Takes in the store's answer to a refresh sent at `sent_ms`.
-    fn take_in_refresh(&self, answer: Refreshed, sent_ms: i64) {
-        self.note_answer();
-        match answer {
-            Refreshed::Held { lease_left_ms, late } => {
-                self.renewed_late.store(late, Ordering::Release);
-                // Answers may overtake each other; none takes back what another one gave.
-                self.deadline_ms.fetch_max(sent_ms.saturating_add(lease_left_ms), Ordering::AcqRel);
-                self.last_refresh_ms.fetch_max(sent_ms, Ordering::AcqRel);
-                self.next_refresh_ms.store(sent_ms + self.length_ms / 3, Ordering::Release);
-            }
-            Refreshed::MaxRuntime { .. } => {
-                self.capped.store(true, Ordering::Release);
-                self.next_refresh_ms.store(i64::MAX, Ordering::Release);
-            }
-            Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
-            Refreshed::Over(outcome) => self.lose(how_lost(outcome)),
-            // What was held waits again: only an older store says so.
-            Refreshed::NotRunning => self.lose(Lost::WithTheStore),
-            Refreshed::NotFound => self.lose(self.if_not_found()),
-        }
-    }
-}
-
-/// What the end of a run means to who held its claims.
-fn how_lost(outcome: Outcome) -> Lost {
-    match outcome {
-        Outcome::Lost(by) => Lost::By(by),
-        outcome if !outcome.follows_a_grant() => Lost::WithTheStore,
-        _ => Lost::Ended,
-    }
-}
-
-fn tell_all(listeners: &Mutex<Listeners>, by: Lost) {
-    let all = std::mem::take(&mut lock(listeners).waiting);
-    for (_, told) in all {
-        // The panic was reported by its hook; the others are told all the same.
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| told(by)));
-    }
-}
-
-/// Asks the store about grants: those that the keeper renews are renewed in one call, the others only looked at.
-pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
-    let (renewed, looked_at): (Vec<_>, Vec<_>) =
-        grants.iter().cloned().partition(|held| held.renewal == Renewal::Automatic);
-    let renewed = if renewed.is_empty() { Ok(()) } else { refresh(handle, &renewed) };
-    looked_at.iter().map(|held| look_at(handle, held)).fold(renewed, Result::and)
-}
-
-/// Whether a grant is still there. Its lease stays as it is.
-fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
-    let view = View::Attempt(held.attempt.clone());
-    let page = handle.store.view(&handle.namespace, &view).inspect_err(|error| {
-        held.note_failure(error);
-        // No renewal will ask for it: the next round does.
-        held.set_news();
-    })?;
-    held.take_in_run(match page.content {
-        Content::Run(seen) => seen.map(|seen| seen.run),
-        _ => None,
-    });
-    Ok(())
-}
-
-/// Refreshes one grant; what the store says of it.
-pub(crate) fn refresh_one(
-    handle: &StoreHandle,
-    held: &Lease,
-    limits: &Limits,
-) -> Result<Refreshed, StoreError> {
-    let sent_ms = now_ms();
-    let step = Step::Refresh(vec![Who::from(&held.attempt)]);
-    let answer = handle.store.step_within(&handle.namespace, &step, limits);
-    let answer = match answer.inspect_err(|error| held.note_failure(error))? {
-        Answer::Refreshed(answers) => answers.first().copied(),
-        _ => None,
-    };
-    let answer =
-        answer.ok_or_else(|| StoreError::damaged("the store answered something else to a renewal"))?;
-    held.take_in_refresh(answer, sent_ms);
-    Ok(answer)
-}
-
-/// Refreshes grants, as many in one step as a step may look at.
-pub(crate) fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
-    for (at, part) in grants.chunks(MOST_REFRESHED).enumerate() {
-        let sent_ms = now_ms();
-        let runs = part.iter().map(|held| Who::from(&held.attempt)).collect();
-        let answer = handle.store.step(&handle.namespace, &Step::Refresh(runs)).inspect_err(|error| {
-            // Nor are those behind asked for: a store that is away would take its time for each part.
-            for held in &grants[at * MOST_REFRESHED..] {
-                held.note_failure(error);
-            }
-        })?;
-        if let Answer::Refreshed(answers) = answer {
-            for (held, answer) in part.iter().zip(answers) {
-                held.take_in_refresh(answer, sent_ms);
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -451,6 +245,7 @@ mod tests {
     use super::*;
     use crate::id::Nonce;
     use crate::name::RunId;
+    use crate::step::Refreshed;
 
     fn held(renewal: Renewal) -> (Lease, i64) {
         let attempt = Attempt { id: RunId::parse("job.1").unwrap(), nonce: Nonce(1) };

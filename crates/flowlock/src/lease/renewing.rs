@@ -1,0 +1,127 @@
+//! Asking the store about grants, and taking in what it says of them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Lease, Renewal, now_ms};
+use crate::error::Lost;
+use crate::handle::StoreHandle;
+use crate::run::{LostBy, Outcome, Run, State};
+use crate::step::{Answer, MOST_REFRESHED, Refreshed, Step, Who};
+use crate::store::{Content, Limits, StoreError, View};
+use crate::sync::lock;
+
+/// Asks the store about grants: those that the keeper renews are renewed in one call, the others only looked at.
+pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
+    let (renewed, looked_at): (Vec<_>, Vec<_>) =
+        grants.iter().cloned().partition(|held| held.renewal == Renewal::Automatic);
+    let renewed = if renewed.is_empty() { Ok(()) } else { refresh(handle, &renewed) };
+    looked_at.iter().map(|held| look_at(handle, held)).fold(renewed, Result::and)
+}
+
+/// Whether a grant is still there. Its lease stays as it is.
+fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
+    let view = View::Attempt(held.attempt.clone());
+    let page = handle.store.view(&handle.namespace, &view).inspect_err(|error| {
+        held.note_failure(error);
+        // No renewal will ask for it: the next round does.
+        held.set_news();
+    })?;
+    held.take_in_run(match page.content {
+        Content::Run(seen) => seen.map(|seen| seen.run),
+        _ => None,
+    });
+    Ok(())
+}
+
+/// Refreshes one grant; what the store says of it.
+pub(crate) fn refresh_one(
+    handle: &StoreHandle,
+    held: &Lease,
+    limits: &Limits,
+) -> Result<Refreshed, StoreError> {
+    let sent_ms = now_ms();
+    let step = Step::Refresh(vec![Who::from(&held.attempt)]);
+    let answer = handle.store.step_within(&handle.namespace, &step, limits);
+    let answer = match answer.inspect_err(|error| held.note_failure(error))? {
+        Answer::Refreshed(answers) => answers.first().copied(),
+        _ => None,
+    };
+    let answer =
+        answer.ok_or_else(|| StoreError::damaged("the store answered something else to a renewal"))?;
+    held.take_in_refresh(answer, sent_ms);
+    Ok(answer)
+}
+
+/// Refreshes grants, as many in one step as a step may look at.
+fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
+    for (at, part) in grants.chunks(MOST_REFRESHED).enumerate() {
+        let sent_ms = now_ms();
+        let runs = part.iter().map(|held| Who::from(&held.attempt)).collect();
+        let answer = handle.store.step(&handle.namespace, &Step::Refresh(runs)).inspect_err(|error| {
+            // Nor are those behind asked for: a store that is away would take its time for each part.
+            for held in &grants[at * MOST_REFRESHED..] {
+                held.note_failure(error);
+            }
+        })?;
+        if let Answer::Refreshed(answers) = answer {
+            for (held, answer) in part.iter().zip(answers) {
+                held.take_in_refresh(answer, sent_ms);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Lease {
+    /// Takes in how the run stands in the store, which was not asked to renew it.
+    fn take_in_run(&self, run: Option<Run>) {
+        self.note_answer();
+        match run {
+            None => self.lose(self.if_not_found()),
+            Some(run) if run.revoked => self.lose(Lost::By(LostBy::Broken)),
+            Some(run) => match run.state {
+                State::Running => {}
+                State::Ended(outcome) => self.lose(how_lost(outcome)),
+                _ => self.lose(Lost::WithTheStore),
+            },
+        }
+    }
+
+    fn note_answer(&self) {
+        self.unanswered.store(false, Ordering::Release);
+        *lock(&self.trouble) = None;
+    }
+
+    /// Takes in the store's answer to a refresh sent at `sent_ms`.
+    pub(super) fn take_in_refresh(&self, answer: Refreshed, sent_ms: i64) {
+        self.note_answer();
+        match answer {
+            Refreshed::Held { lease_left_ms, late } => {
+                self.renewed_late.store(late, Ordering::Release);
+                // Answers may overtake each other; none takes back what another one gave.
+                self.deadline_ms.fetch_max(sent_ms.saturating_add(lease_left_ms), Ordering::AcqRel);
+                self.last_refresh_ms.fetch_max(sent_ms, Ordering::AcqRel);
+                self.next_refresh_ms.store(sent_ms + self.length_ms / 3, Ordering::Release);
+            }
+            Refreshed::MaxRuntime { .. } => {
+                self.capped.store(true, Ordering::Release);
+                self.next_refresh_ms.store(i64::MAX, Ordering::Release);
+            }
+            Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
+            Refreshed::Over(outcome) => self.lose(how_lost(outcome)),
+            // What was held waits again: only an older store says so.
+            Refreshed::NotRunning => self.lose(Lost::WithTheStore),
+            Refreshed::NotFound => self.lose(self.if_not_found()),
+        }
+    }
+}
+
+/// What the end of a run means to who held its claims.
+fn how_lost(outcome: Outcome) -> Lost {
+    match outcome {
+        Outcome::Lost(by) => Lost::By(by),
+        outcome if !outcome.follows_a_grant() => Lost::WithTheStore,
+        _ => Lost::Ended,
+    }
+}

@@ -1,0 +1,117 @@
+use super::*;
+use crate::Flowlock;
+use crate::run::Outcome;
+use crate::store::memory::{MemoryStore, TestWorld};
+
+#[test]
+fn a_run_that_was_silent_too_long_comes_back_by_itself() {
+    comes_back_after_silence(0);
+}
+
+/// Of more runs than an answer explains, the last one hears no more than that it waits.
+#[test]
+fn a_run_that_was_silent_too_long_comes_back_though_nobody_explains_why_it_waits() {
+    comes_back_after_silence(crate::bounds::MOST_EXPLAINED);
+}
+
+/// As a process that was stopped, and goes on while what it waits for is still held.
+fn comes_back_after_silence(others: usize) {
+    let world = Arc::new(TestWorld::default());
+    let store = Arc::new(MemoryStore::with_world(world.clone()));
+    let [ours, theirs] = [(); 2].map(|()| Flowlock::with_store(store.clone()));
+    let first = theirs.job("first").lock("a").lease(Duration::from_hours(1)).acquire().unwrap();
+    let waits = |job: &str| match ours.job(job).lock("a").begin().unwrap() {
+        Begun::Waiting(run) => run,
+        Begun::Granted(_) => panic!("{job} got what the first one holds"),
+    };
+    let mut second = waits("second");
+    assert!(matches!(second.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+    let others: Vec<_> = (0..others).map(|_| waits("other")).collect();
+    world.advance(Duration::from_secs(11));
+    // Any step of another process finds that it was silent.
+    theirs.job("third").lock("b").acquire().unwrap().commit().unwrap();
+    let is_present = || theirs.run(second.run_id()).unwrap().unwrap().run.present;
+    assert!(!is_present());
+    // The next heartbeat, now; those of whom nothing was said for longest come first.
+    lock(&second.waiter.state).explained = Instant::now();
+    lock(&others.last().unwrap_or(&second).waiter.state).look_again = Some(Instant::now());
+    ours.connection.waiters().unwrap().hurry();
+    let until = Instant::now() + Duration::from_secs(4);
+    while !lock(&second.waiter.state).news {
+        assert!(Instant::now() < until, "it was not told to ask for itself");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(matches!(second.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+    assert!(theirs.run(second.run_id()).unwrap().unwrap().run.present);
+    first.commit().unwrap();
+    let Progress::Granted(grant) = second.wait(Duration::from_secs(4)).unwrap() else { panic!() };
+    grant.commit().unwrap();
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn a_waker_that_is_replaced_may_ask_for_the_run_when_it_is_dropped() {
+    struct Asks(Arc<Waiter>);
+    impl std::task::Wake for Asks {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            drop(lock(&self.0.state));
+        }
+    }
+    let flowlock = Flowlock::open("memory:").unwrap();
+    let first = flowlock.job("first").lock("a").acquire().unwrap();
+    let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
+    let until = Instant::now() + Duration::from_secs(20);
+    // It is told once that the thread listens, and then nothing more.
+    while !second.take_news_or_register(Waker::noop()) {
+        assert!(Instant::now() < until, "nobody listens");
+        std::thread::yield_now();
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    let asking = std::thread::spawn(move || {
+        let waker = Waker::from(Arc::new(Asks(second.waiter.clone())));
+        assert!(!second.take_news_or_register(&waker));
+        drop(waker);
+        assert!(!second.take_news_or_register(Waker::noop()));
+        done.send(()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));
+    asking.join().unwrap();
+    first.commit().unwrap();
+}
+
+/// As a process that was stopped for longer than a store keeps the place of one that it does not hear of.
+#[test]
+fn a_run_that_waits_for_ever_waits_on_though_it_was_given_up() {
+    let world = Arc::new(TestWorld::default());
+    let store = Arc::new(MemoryStore::with_world(world.clone()));
+    let [ours, theirs] = [(); 2].map(|()| Flowlock::with_store(store.clone()));
+    let first = theirs.job("first").lock("a").lease(Duration::from_hours(1)).acquire().unwrap();
+    let wait = |job: crate::Job| match job.begin().unwrap() {
+        Begun::Waiting(run) => run,
+        Begun::Granted(_) => panic!("it got what the first one holds"),
+    };
+    let mut for_ever = wait(ours.job("for-ever").lock("a"));
+    let mut an_hour = wait(ours.job("an-hour").lock("a").wait(Duration::from_hours(1)));
+    for silence in [11, 601] {
+        world.advance(Duration::from_secs(silence));
+        theirs.job("other").lock("b").acquire().unwrap().commit().unwrap();
+    }
+    let state = |run: &RunId| theirs.run(run).unwrap().unwrap().run.state;
+    assert_eq!(state(for_ever.run_id()), State::Ended(Outcome::TimedOut));
+    assert!(state(an_hour.run_id()).is_waiting(), "who set a limit is kept until then");
+    for run in [&mut for_ever, &mut an_hour] {
+        run.waiter.tell();
+        assert!(matches!(run.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+        assert!(state(run.run_id()).is_waiting());
+    }
+    first.commit().unwrap();
+    // It lost its place: the other one is before it by now.
+    let Progress::Granted(grant) = an_hour.wait(Duration::from_secs(4)).unwrap() else { panic!() };
+    assert!(matches!(for_ever.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
+    grant.commit().unwrap();
+    let Progress::Granted(grant) = for_ever.wait(Duration::from_secs(4)).unwrap() else { panic!() };
+    grant.commit().unwrap();
+}

@@ -20,6 +20,7 @@ mod repeats;
 mod schedules;
 mod slots;
 mod stage;
+mod takeovers;
 mod word;
 mod worlds;
 
@@ -29,6 +30,7 @@ use flowlock::store::memory::TestWorld;
 
 use crate::Subject;
 pub use stage::{Actor, Request, Stage};
+pub use takeovers::a_pause_begins_with_the_first_step_that_might_grant;
 
 /// Lists the cases once: for the table, and for the macro that makes tests of them. A case that is missing here is
 /// dead code, and the compiler says so. `$d` is a dollar sign for the inner macro.

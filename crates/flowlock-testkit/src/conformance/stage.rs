@@ -144,6 +144,11 @@ impl Stage {
         self.world(|world| world.now().boot_ms)
     }
 
+    /// Another server takes over, with all that the old one had.
+    pub(super) fn take_over(&self) {
+        self.subject.borrow().take_over();
+    }
+
     /// The store is closed without a word and opened again.
     pub(super) fn reopen(&self) {
         self.subject.borrow_mut().reopen();

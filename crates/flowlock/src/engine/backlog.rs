@@ -109,19 +109,26 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     /// A record is live no more: those who queue to read it are to be looked at.
-    pub(super) fn mark_readers(&mut self, name: &Name) {
-        if self.meta.queued > 0 {
-            self.backlog.add(Ticket(0), Source::Readers(name.clone()));
-        }
+    pub(super) fn mark_readers(&mut self, name: &Name) -> Result<()> {
+        if self.meta.queued > 0 { self.mark_from(Source::Readers(name.clone())) } else { Ok(()) }
     }
 
     /// A record is live now: those who await it, and those who may not overwrite it, are to be looked at.
     pub(super) fn mark_written(&mut self, name: &Name) -> Result<()> {
         self.mark_dirty(&Resource::record(name))?;
         if self.meta.waiting > 0 {
-            self.backlog.add(Ticket(0), Source::Guards(name.clone()));
+            self.mark_from(Source::Guards(name.clone()))?;
         }
         self.tell_a_reader(name)
+    }
+
+    /// Adds a walk that begins with the first it finds. If there is nobody, nothing is left over: nothing would be granted,
+    /// so the step asks nobody whether it may.
+    fn mark_from(&mut self, source: Source) -> Result<()> {
+        if let Some(first) = self.actual(Ticket(0), &source)? {
+            self.backlog.add(first, source);
+        }
+        Ok(())
     }
 
     /// Looks at runs until nothing is left over or the step's budget is used.

@@ -75,7 +75,7 @@ impl<T: Tables> Engine<'_, T> {
                 record.state = RecordState::Incomplete;
                 record.was_live = true;
                 self.put(&record)?;
-                self.mark_readers(&output.name);
+                self.mark_readers(&output.name)?;
             }
         }
         Ok(())
@@ -162,7 +162,6 @@ impl<T: Tables> Engine<'_, T> {
         record.was_live = false;
         record.expires_at_us = Some(self.now.wall_us + EVIDENCE_US);
         self.put(&record)?;
-        self.mark_readers(&record.name);
-        Ok(())
+        self.mark_readers(&record.name)
     }
 }

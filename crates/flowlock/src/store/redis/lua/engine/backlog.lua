@@ -31,7 +31,7 @@ end
 -- A record is live no more: those who queue to read it are to be looked at.
 function F.mark_readers(name)
   if meta.queued > 0 then
-    F.add_hint(FIRST, READERS .. name)
+    F.mark_from(READERS .. name)
   end
 end
 
@@ -39,9 +39,18 @@ end
 function F.mark_written(name)
   F.mark_dirty('a' .. name)
   if meta.waiting > 0 then
-    F.add_hint(FIRST, GUARDS .. name)
+    F.mark_from(GUARDS .. name)
   end
   F.tell_a_reader(name)
+end
+
+-- Adds a walk that begins with the first it finds. If there is nobody, nothing is left over: nothing would be granted, so
+-- the step asks nobody whether it may.
+function F.mark_from(source)
+  local first = F.actual(FIRST, source)
+  if first then
+    F.add_hint(first, source)
+  end
 end
 
 function F.drain()

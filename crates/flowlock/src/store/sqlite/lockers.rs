@@ -355,10 +355,15 @@ mod tests {
         let told = std::thread::scope(|scope| {
             for thread in 0..2 {
                 let (over, directory) = (&over, directory.path());
+                // A new one each time: a process that another test starts has those that are open for a moment.
+                let own = move |name: &str| {
+                    let file = locked(&directory.join(name));
+                    fs::remove_file(directory.join(name)).unwrap();
+                    file
+                };
                 scope.spawn(move || {
                     while !over.load(Ordering::Relaxed) {
-                        let files = (0..100).map(|n| locked(&directory.join(format!("{thread}-{n}"))));
-                        drop(files.collect::<Vec<_>>());
+                        drop((0..100).map(|n| own(&format!("{thread}-{n}"))).collect::<Vec<_>>());
                     }
                 });
             }

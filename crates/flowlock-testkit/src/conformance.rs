@@ -102,6 +102,7 @@ cases! { ($)
         a_held_place_outlives_the_process_that_asked_for_it,
         a_dead_process_ahead_is_found_when_a_run_behind_it_is_looked_at,
         a_step_finds_the_dead_in_the_way_of_many_runs,
+        what_a_step_may_probe_counts_for_all_the_runs_it_looks_at,
     ;
     foreseeing:
         who_is_behind_a_held_place_begins_when_it_ends,
@@ -202,6 +203,7 @@ cases! { ($)
         a_record_written_anew_for_ever_outlives_the_time_of_the_old_one,
         a_record_that_expires_after_the_grant_does_not_stop_the_run,
         create_writes_by_hand_and_starts_who_awaited_it,
+        a_name_that_is_given_twice_is_created_once,
         create_and_remove_are_refused_while_the_name_is_held,
         a_removal_takes_only_the_names_that_it_removes,
         create_and_remove_take_nothing_from_one_living_reader_behind_many_dead_ones,
@@ -314,6 +316,7 @@ cases! { ($)
         a_step_under_a_clock_that_no_machine_can_have_changes_nothing,
         what_is_seen_says_what_the_stores_clock_said,
         a_page_is_one_snapshot_with_its_sequence_number,
+        a_page_of_runs_can_be_of_one_job,
         a_page_that_is_too_large_is_cut_and_says_where_the_next_one_begins,
     ;
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use flowlock::step::{Answer, Standing, Step};
-use flowlock::{LivenessId, Ticket};
+use flowlock::{Bounds, LivenessId, Ticket};
 
 use super::{Actor, Stage};
 
@@ -173,4 +173,26 @@ pub(super) fn a_step_finds_the_dead_in_the_way_of_many_runs(stage: &Stage) {
     for (_, waiter) in &all {
         waiter.is("granted");
     }
+}
+
+pub(super) fn what_a_step_may_probe_counts_for_all_the_runs_it_looks_at(stage: &Stage) {
+    let gate = stage.run("gate").locks("a gate").tries();
+    let readers = |lock: &str, count| -> Vec<_> {
+        (0..count).map(|at| stage.run(&format!("{lock} {at}")).shares(lock).tries()).collect()
+    };
+    let [_, second, third] = [("lock 1", 4), ("lock 2", 3), ("lock 3", 2)].map(|(lock, count)| {
+        let all = readers(lock, count);
+        stage.run(&format!("waits for {lock}")).shares("a gate").locks(lock).waits().is("queued");
+        all
+    });
+    let last = [&second, &third].map(|all| all.last().expect("a reader"));
+    for reader in &last {
+        reader.dies();
+    }
+    stage.world(|world| world.bound_steps(Bounds { probes: 8, ..Bounds::default() }));
+    // Of eight, four are in the way of the first, three of the second, and one is left for the third.
+    assert_eq!(gate.commits(), "committed");
+    last[0].is("lost(died)");
+    last[1].is("running");
+    stage.world(|world| world.bound_steps(Bounds::default()));
 }

@@ -167,6 +167,11 @@ pub(super) fn create_writes_by_hand_and_starts_who_awaited_it(stage: &Stage) {
     assert!(y > stage.record("x").unwrap().version);
 }
 
+pub(super) fn a_name_that_is_given_twice_is_created_once(stage: &Stage) {
+    assert_eq!(stage.create(&["x", "x"]), "done");
+    assert_eq!(stage.written(), "x live");
+}
+
 pub(super) fn create_and_remove_are_refused_while_the_name_is_held(stage: &Stage) {
     stage.create(&["x"]);
     let reader = stage.run("reader").reads("x").tries();

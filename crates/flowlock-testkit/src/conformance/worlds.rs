@@ -242,3 +242,17 @@ pub(super) fn a_page_is_one_snapshot_with_its_sequence_number(stage: &Stage) {
     let Content::Records(records, None) = stage.view(&page(Some(after))) else { panic!("the other") };
     assert_eq!(records[0].name.as_str(), "a2");
 }
+
+pub(super) fn a_page_of_runs_can_be_of_one_job(stage: &Stage) {
+    for id in ["A", "B"] {
+        stage.run(id).tries().is("running");
+    }
+    let job = Some(flowlock::JobName::parse("B").expect("a plain job"));
+    match stage.view(&View::Runs { job, from: Ticket(0), limit: 10 }) {
+        Content::Runs(seen, None) => {
+            let seen: Vec<_> = seen.iter().map(|seen| seen.run.attempt.id.as_str()).collect();
+            assert_eq!(seen, ["B"]);
+        }
+        other => panic!("not a page of runs: {other:?}"),
+    }
+}

@@ -48,16 +48,17 @@ impl<T: Tables> Engine<'_, T> {
                 self.finish(&mut run, outcome)?;
             }
         }
+        let forget_ms = self.now.boot_ms + OUTCOME_MEMORY_MS;
         for (_, ticket) in self.tables.forgettable(i64::MAX, usize::MAX)? {
             let mut run = self.must_find(ticket)?;
-            run.forget_ms = Some(self.now.boot_ms + OUTCOME_MEMORY_MS);
+            run.forget_ms = Some(forget_ms);
             self.save(&run)?;
         }
         for (_, client) in self.tables.silent_clients(i64::MAX, usize::MAX)? {
             self.tables.forget_client(client)?;
         }
         self.meta.next_due_ms = i64::MAX;
-        self.meta.next_forget_ms = self.now.boot_ms + OUTCOME_MEMORY_MS;
+        self.meta.next_forget_ms = forget_ms;
         Ok(())
     }
 }

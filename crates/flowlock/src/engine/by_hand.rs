@@ -151,7 +151,7 @@ impl<T: Tables> Engine<'_, T> {
     /// Ends the holders of a name; answers whether all of them, for a step ends only so many.
     fn break_off_all(&mut self, place: &Resource, which: Which) -> Result<bool> {
         loop {
-            let stakes = self.tables.holders(place, which, self.bounds.blockers + 1)?;
+            let stakes = self.tables.holders(place, which, self.bounds.page)?;
             if stakes.is_empty() {
                 return Ok(true);
             }

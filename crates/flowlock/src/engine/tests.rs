@@ -101,6 +101,17 @@ fn what_is_left_over_and_true_no_more_is_dropped_in_bounded_steps() {
     crowd.settles(10_000);
 }
 
+/// It would be looked at for ever.
+#[test]
+fn an_entry_of_a_place_where_the_run_does_not_wait_is_dropped() {
+    let mut crowd = Crowd::new();
+    crowd.holds("holder", locks(1, "l"), 3_600);
+    let waiter = crowd.asks("waiter", locks(1, "l"), Patience::Wait(None));
+    crowd.is_parked_at(&waiter, "elsewhere");
+    crowd.settles(A_STEP);
+    assert_eq!(crowd.state(&waiter), State::Queued);
+}
+
 #[test]
 fn processes_in_the_way_of_many_runs_are_looked_for_in_bounded_steps() {
     let mut crowd = Crowd::new();

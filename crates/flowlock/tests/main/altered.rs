@@ -212,6 +212,24 @@ fn a_holder_that_does_not_hold_ends_what_would_end_it_with_an_error_and_not_neve
 }
 
 #[test]
+fn no_commit_takes_a_record_back_to_an_older_version() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = fresh(directory.path()).join("altered.db");
+    let load = |flowlock: &Flowlock| {
+        let grant = flowlock.job("load").output("sales").acquire().unwrap();
+        grant.commit()
+    };
+    load(&open(&file).unwrap()).unwrap();
+    sql(&file, "update record set version = version + 3600000000");
+    let flowlock = open(&file).unwrap();
+    let sales = || flowlock.names(&[Name::parse("sales").unwrap()]).unwrap().remove(0).record;
+    let newer = sales().map(|record| record.version);
+    let said = load(&flowlock).unwrap_err().to_string();
+    assert!(said.contains("record sales has version"), "{said}");
+    assert_eq!(sales().map(|record| record.version), newer);
+}
+
+#[test]
 fn a_note_longer_than_any_is_not_shown() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("altered.db");

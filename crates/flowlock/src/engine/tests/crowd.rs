@@ -184,6 +184,14 @@ impl Crowd {
         rows.set_meta(&meta).expect("tables in memory");
     }
 
+    /// As if somebody had altered the tables: a waiting run is parked at this lock too, where it does not wait.
+    pub(super) fn is_parked_at(&mut self, attempt: &Attempt, lock: &str) {
+        let ticket = self.run(attempt).ticket;
+        let place = Resource::of(Space::Lock, &name(lock));
+        self.tables.rows.park(&place, ticket).expect("tables in memory");
+        self.leaves_over(&[lock.to_owned()]);
+    }
+
     /// As if its process had taken it out of line before that.
     pub(super) fn vanishes(&mut self, attempt: &Attempt) {
         let mut run = self.run(attempt);

@@ -54,7 +54,15 @@ fn a_namespace_removed_while_a_job_begins_is_kept_or_begun_anew() {
     let grant = begins.job("job").lock("l").acquire().unwrap();
     assert!(matches!(tidies.remove_namespace(), Err(Error::NamespaceInUse { .. })));
     assert!(grant.token() > last);
+    let is_empty = || {
+        let all = tidies.namespaces().unwrap();
+        let (_, seen) = all.into_iter().find(|(namespace, _)| *namespace == fresh.namespace).unwrap();
+        seen.expect("it is used").is_empty()
+    };
+    assert!(!is_empty());
     grant.commit().unwrap();
+    // Only what is remembered for ten minutes keeps it.
+    assert!(is_empty());
     assert!(matches!(tidies.remove_namespace(), Err(Error::NamespaceInUse { .. })));
 }
 

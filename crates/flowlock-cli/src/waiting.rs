@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use flowlock::store::StoreErrorKind;
-use flowlock::{Acquired, Begun, Blocked, Error, Grant, Job, JobName, Pending, Progress, RunId};
+use flowlock::{
+    Acquired, Begun, Blocked, Error, Grant, Job, JobName, Pending, Progress, RunId, shell_argument,
+};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -154,8 +156,9 @@ pub(crate) fn not_begun(error: Error, run: &RunId, context: &Context, signals: &
     let mut failure = not_answered(error, context, signals);
     if is_unknown {
         failure.run = Some(Box::new(run.clone()));
+        let by_id = shell_argument(&format!("run:{run}"));
         failure.details.push(format!(
-            "run {run} may hold its names, or not: once the store answers, `flowlock why run:{run}` says so, and `flowlock unlock run:{run}` frees them; if nobody does, they are free when its lease is over"
+            "run {run} may hold its names, or not: once the store answers, `flowlock why {by_id}` says so, and `flowlock unlock {by_id}` frees them; if nobody does, they are free when its lease is over"
         ));
     }
     failure

@@ -96,6 +96,8 @@ pub use crate::run::{LostBy, Outcome, Resource, Run, State};
 pub use crate::spec::{IfWritten, OnFail, Spec};
 pub use crate::spelling::{InvalidText, LONGEST_NAME};
 pub use crate::text::escape;
+#[doc(hidden)] // for the command line, which suggests commands too
+pub use crate::text::shell_argument;
 pub use crate::wait::{Begun, Interrupter, Pending, Progress};
 pub use crate::world::{LivenessId, Now, World};
 

@@ -55,6 +55,24 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// An argument of a command that a message suggests, to be pasted into a shell: whatever it is, it stays one argument, and
+/// one that begins with a dash is no option.
+///
+/// ```
+/// assert_eq!(flowlock::shell_argument("etl.7"), "etl.7");
+/// assert_eq!(flowlock::shell_argument("$(id)'s"), r"'$(id)'\''s'");
+/// assert_eq!(flowlock::shell_argument("-rf"), "-- -rf");
+/// ```
+pub fn shell_argument(text: &str) -> String {
+    // `=` at the beginning means something to zsh, `~` to all shells.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,@%:".contains(c);
+    let options_end = if text.starts_with('-') { "-- " } else { "" };
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return format!("{options_end}{text}");
+    }
+    format!("{options_end}'{}'", escape(text).replace('\'', r"'\''"))
+}
+
 /// The beginning of any text, as it can stand in a message: at most 80 characters.
 #[cfg(feature = "sqlite")]
 pub(crate) fn excerpt(text: &str) -> String {
@@ -84,5 +102,43 @@ pub(crate) fn show(duration: &std::time::Duration) -> String {
         (0, 0, s) => format!("{s} s"),
         (0, m, s) => format!("{m} min {s} s"),
         (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell takes it as it is, as one argument.
+    #[test]
+    fn an_argument_is_one_argument_for_a_shell() {
+        for name in [
+            "etl.7",
+            "run:a b",
+            "it's",
+            "$(touch x)",
+            "`id`",
+            "a;b",
+            "a|b>c",
+            "\"q\"",
+            "~/x",
+            "=ls",
+            "-rf x",
+            "--",
+            "a\\b",
+            "!1",
+            "#x",
+            "{a,b}",
+            "*",
+            "é",
+            "\u{202f}",
+            "",
+        ] {
+            let argument = shell_argument(name);
+            let end_of_options = if name.starts_with('-') { "" } else { "-- " };
+            let line = format!("set {end_of_options}{argument}; printf '%s\\n' $# \"$1\"");
+            let told = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+            assert_eq!(String::from_utf8(told.stdout).unwrap(), format!("1\n{}\n", escape(name)), "{name}");
+        }
     }
 }

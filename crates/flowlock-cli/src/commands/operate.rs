@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use flowlock::{Error, Renewed, RunId};
+use flowlock::{Error, Renewed, RunId, shell_argument};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
@@ -133,7 +133,7 @@ pub(crate) fn commit(global: &Global, args: &CommitArgs) -> Result<u8, Failure> 
     let run = RunId::parse(&args.run)?;
     request::check_note(args.note.as_deref())?;
     let context = Context::open(global)?;
-    let again = format!("ask again with `flowlock commit {run}`");
+    let again = format!("ask again with `flowlock commit {}`", shell_argument(run.as_str()));
     let late = context
         .flowlock
         .commit(&run, args.note.as_deref())
@@ -153,7 +153,7 @@ fn tell_late(run: &RunId, so: &str) {
 pub(crate) fn fail(global: &Global, args: &OneRunArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let context = Context::open(global)?;
-    let again = format!("ask again with `flowlock fail {run}`");
+    let again = format!("ask again with `flowlock fail {}`", shell_argument(run.as_str()));
     context.flowlock.fail(&run).map_err(|error| context.unknown(error, &again))?;
     Ok(Answer::new(&run, "failed").give(args.json))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use flowlock::{JobName, RunId};
+use flowlock::{JobName, RunId, shell_argument};
 use serde::Serialize;
 
 use crate::args::{ClaimFlags, DateFlags, Global, IfWritten, RequestFlags, values};
@@ -107,7 +107,7 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         // reader; it is not to end this too.
         signals.forget();
         let failed = context.flowlock.fail(&run);
-        let advice = format!("end it with `flowlock fail {run}`");
+        let advice = format!("end it with `flowlock fail {}`", shell_argument(run.as_str()));
         failed.map_err(|error| context.unknown(error, &format!("{run} was started; {advice}")))?;
         terminal::say_not_told(&format!("{run} was ended again"), "its id", &error);
         return Err(Failure { message: String::new(), ..error.into() });

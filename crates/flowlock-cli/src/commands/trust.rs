@@ -62,7 +62,7 @@ pub(crate) fn trust(global: &Global, args: &TrustArgs) -> Result<u8, Failure> {
         return list(&trust, args.json);
     }
     let file = match &args.file {
-        Some(file) => Trust::file(file)?,
+        Some(file) => trust.file(file)?,
         None => nearest(&surroundings)?,
     };
     let path = shown(&file.display().to_string());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use flowlock::step::Unlock;
 use flowlock::store::Seen;
-use flowlock::{Name, RunId, Token};
+use flowlock::{Name, RunId, Token, shell_argument};
 
 use super::confirm::confirmed;
 use crate::args::{Global, values};
@@ -62,7 +62,8 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
     }
     let run = &seen.run.attempt.id;
     let unlocked = context.flowlock.unlock(run, token, how);
-    let look = format!("`flowlock why run:{run}` says whether it still holds them");
+    let look =
+        format!("`flowlock why {}` says whether it still holds them", shell_argument(&format!("run:{run}")));
     if !unlocked.map_err(|error| context.unknown(error, &look))? {
         let message = format!("{run} ended in the meantime; nothing was done");
         return Err(Failure::new(exit::NO, "not_held", message).at(&context.place));
@@ -91,16 +92,20 @@ fn holder(context: &Context, what: &str) -> Result<Option<(Seen, Token)>, Failur
     holders.sort();
     holders.dedup();
     let list = || holders.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let name = shown(name);
+    let named = |kind| shell_argument(&format!("{kind}:{name}"));
     let problem = match (run, holders.as_slice()) {
         (run, []) => return Ok(run),
         (Some(run), [one]) if run.0.run.attempt.id == *one => return Ok(Some(run)),
         (None, [one]) => return holding(context, one),
         // Whoever starts a run chooses its id, another's name among them.
         (Some(_), _) => {
-            format!("{name} is a run, and a name held by {}; say which: run:{name} or name:{name}", list())
+            let (run, name) = (named("run"), named("name"));
+            format!("{} is a run, and a name held by {}; say which: {run} or {name}", shown(what), list())
         }
-        (None, _) => format!("{name} is held by several runs; unlock them by their ids: {}", list()),
+        (None, _) => {
+            let ids: Vec<_> = holders.iter().map(|run| shell_argument(run.as_str())).collect();
+            format!("{} is held by several runs; unlock them by their ids: {}", shown(name), ids.join(", "))
+        }
     };
     Err(Failure::usage(problem).at(&context.place))
 }

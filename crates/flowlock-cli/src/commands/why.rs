@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use flowlock::store::{NameSeen, Seen};
-use flowlock::{By, Name, Record, RecordState, RunId, Space};
+use flowlock::{By, Name, Record, RecordState, RunId, Space, shell_argument};
 use serde::Serialize;
 
 use super::check::problem;
@@ -179,7 +179,8 @@ impl<'a> Teller<'a> {
             return self.line(depth + 1, format_args!("… as told above"));
         }
         if depth >= 2 * DEEPEST {
-            return self.line(depth + 1, format_args!("… and so on: flowlock why run:{}", run.attempt.id));
+            let by_id = shell_argument(&format!("run:{}", run.attempt.id));
+            return self.line(depth + 1, format_args!("… and so on: flowlock why {by_id}"));
         }
         self.told.insert(run.attempt.id.as_str());
         if let Some(reason) =
@@ -241,10 +242,10 @@ fn tell_name(text: &mut String, context: &Context, seen: &NameSeen) {
     for (space, by) in &seen.beside_line {
         let _ = writeln!(
             text,
-            "  {} waited for by {by}, since {}; it stands in no line: flowlock why run:{}",
+            "  {} waited for by {by}, since {}; it stands in no line: flowlock why {}",
             word(*space),
             times::relative(seen.seen_us, by.since_us),
-            by.run
+            shell_argument(&format!("run:{}", by.run))
         );
     }
     if seen.more_beside_line {

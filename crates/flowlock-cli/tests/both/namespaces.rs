@@ -3,6 +3,30 @@
 use super::{cli, place_in, shown};
 use crate::Told as _;
 
+/// Whoever may use the store may have made one with such a name.
+#[test]
+fn what_is_pasted_from_a_message_is_one_argument_whatever_the_name() {
+    let cli = cli();
+    for (name, pasted) in [("$(id) it's `x`", r"'$(id) it'\''s `x`'"), ("-rf", "-- -rf")] {
+        let namespace = format!("--namespace={name}");
+        cli.run(["outputs", "create", "a", &namespace]).code(0);
+        cli.run(["outputs", "rm", "a", &namespace]).code(0);
+        cli.run(["doctor"]).stdout_has(&format!(" empty, for `flowlock namespaces rm`: {pasted}"));
+        cli.run(["namespaces", "rm", "--yes", "--", name]).code(0);
+
+        let held = format!("--lock={name}");
+        let id = format!("--id={name}");
+        cli.run(["start", "build", "--duration", "1m", &held]).code(0);
+        cli.run(["start", "build", "--duration", "1m", &id, "-l", "other"]).code(0);
+        let run = pasted.trim_start_matches("-- ").trim_start_matches('\'');
+        let quote = if pasted.ends_with('\'') { "'" } else { "" };
+        let either = format!("say which: {quote}run:{run} or {quote}name:{run}");
+        cli.run(["unlock", "--yes", "--", name]).code(64).stderr_has(&either);
+        cli.run(["fail", "--", name]).code(0);
+        cli.run(["unlock", "--yes", "--now", &format!("name:{name}")]).code(0);
+    }
+}
+
 fn keys(value: &serde_json::Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }

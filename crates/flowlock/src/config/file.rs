@@ -1,29 +1,21 @@
 //! A file that only its user or root can change: found, judged and read without following anybody else's link.
 
-use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::libc;
-use nix::unistd::{Gid, Group, Uid, User};
 
+use super::groups::is_of_one_person;
+use super::way::{Step, walk};
 use crate::acl::{self, Acl, Who};
 use crate::error::Error;
-use crate::named_file;
 use crate::people::is_root;
 use crate::text::escape;
 
 /// More than any file of settings has.
 const LARGEST: u64 = 64 * 1024;
-/// The users of this machine, and the most that is read of them: 10,000 or more.
-const PASSWD: &str = "/etc/passwd";
-const LARGEST_PASSWD: u64 = 1 << 20;
-/// Users with a number below this one come with the system.
-const OF_THE_SYSTEM: u32 = 100;
-/// As the kernel has it.
-const MOST_LINKS: usize = 40;
 
 /// Whether the file may be a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +34,8 @@ pub(super) struct Found {
     pub(super) text: String,
     /// Who else could change it or put another one in its place, if somebody can.
     pub(super) weakness: Option<String>,
+    /// Who else could have moved it to where it is, if somebody could: it may be the user's own and still of their choice.
+    pub(super) brought: Option<String>,
 }
 
 /// Reads a file; none if there is none. Everything else is an error, for a file that cannot be read is not the same as
@@ -70,7 +64,8 @@ pub(super) fn read(path: &Path, uid: u32, links: Links) -> Result<Option<Found>,
         return Err(wrong("is not a regular file".into()));
     }
     let weakness = weakness.or_else(|| weakness_of(&real, &meta, || Acl::of_open(&file), uid));
-    Ok(Some(Found { text: text(file).map_err(wrong)?, path: real, weakness }))
+    let brought = brought(crate::store::directory_of(&real), uid).map_err(cannot)?;
+    Ok(Some(Found { text: text(file).map_err(wrong)?, path: real, weakness, brought }))
 }
 
 fn text(file: File) -> Result<String, String> {
@@ -95,39 +90,38 @@ pub(super) fn shown(path: &Path) -> String {
 /// and root owns or may write, in words. Whoever may write a directory can put another file in the place of this one,
 /// unless the directory is sticky.
 pub(super) fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
-    let mut ahead: Vec<OsString> = parts(path);
-    let mut at = PathBuf::from("/");
-    let mut links = 0;
-    while let Some(part) = ahead.pop() {
-        if part == ".." {
-            at.pop();
-            continue;
+    walk(path, |step| {
+        let list = || Acl::of(step.next, acl::OF_FILE);
+        match weakness_of(step.next, step.meta, list, uid) {
+            None if step.meta.is_symlink() => weakness_in(step.next, step.at, uid),
+            found => Ok(found),
         }
-        let next = at.join(&part);
-        let meta = fs::symlink_metadata(&next)?;
-        if let Some(weakness) = weakness_of(&next, &meta, || Acl::of(&next, acl::OF_FILE), uid) {
-            return Ok(Some(weakness));
-        }
-        if meta.is_symlink()
-            && let Some(weakness) = weakness_in(&next, &at, uid)?
-        {
-            return Ok(Some(weakness));
-        }
+    })
+}
+
+/// Looks at the links on the way to a file alone: the first that somebody other than the user and root made, or may
+/// have moved to where it is, in words.
+pub(super) fn weak_link(path: &Path, uid: u32) -> io::Result<Option<String>> {
+    walk(path, |Step { at, next, meta }| {
         if !meta.is_symlink() {
-            at = next;
-            continue;
+            return Ok(None);
         }
-        links += 1;
-        if links > MOST_LINKS {
-            return Err(io::Error::from_raw_os_error(libc::ELOOP));
-        }
-        let target = fs::read_link(&next)?;
-        if target.is_absolute() {
-            at = PathBuf::from("/");
-        }
-        ahead.extend(parts(&target));
-    }
-    Ok(None)
+        Ok(weakness_of(next, meta, || Ok(None), uid).or(weakness_in(next, at, uid)?))
+    })
+}
+
+/// Who may have moved a file to this directory, in words: whoever may write it, sticky or not. A directory cannot be
+/// moved like that: to give one a new parent, the kernel asks for the right to write the directory itself.
+pub(super) fn brought(directory: &Path, uid: u32) -> io::Result<Option<String>> {
+    let meta = fs::symlink_metadata(directory)?;
+    let who = others_who_write(&meta, || Acl::of(directory, acl::OF_FILE), uid);
+    Ok(who.map(|who| {
+        format!(
+            "the directory {} can be written by {who} (mode {:04o}), so it may have been moved there",
+            shown(directory),
+            meta.mode() & 0o7777
+        )
+    }))
 }
 
 /// What is weak about a link in a directory, sticky or not: whose it is does not say who moved it there.
@@ -135,12 +129,6 @@ fn weakness_in(link: &Path, directory: &Path, uid: u32) -> io::Result<Option<Str
     let meta = fs::symlink_metadata(directory)?;
     let who = others_who_write(&meta, || Acl::of(directory, acl::OF_FILE), uid);
     Ok(who.map(|who| format!("the link {} lies in a directory that can be written by {who}", shown(link))))
-}
-
-/// The parts of a path, the last one first.
-fn parts(path: &Path) -> Vec<OsString> {
-    let names = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
-    names.rev().map(|part| part.as_os_str().to_owned()).collect()
 }
 
 /// What is weak about a file, a directory or a link. Its access control list is read where it matters.
@@ -193,36 +181,4 @@ fn others_who_write(
         }),
         Err(error) => Some(format!("whom its access control list names, which cannot be read: {error}")),
     }
-}
-
-/// Whether a group has nobody in it but the user, or root: many systems give each person a group of the same name, and
-/// let it write by default.
-fn is_of_one_person(gid: u32, uid: u32) -> bool {
-    let Ok(Some(group)) = Group::from_gid(Gid::from_raw(gid)) else { return false };
-    let people = [uid, 0].into_iter().filter_map(|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten());
-    let mut people = people.filter(|user| {
-        user.gid == group.gid && user.name == group.name && group.mem.iter().all(|name| *name == user.name)
-    });
-    let passwd = named_file::read(Path::new(PASSWD), LARGEST_PASSWD);
-    let Ok(passwd) = passwd.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) else { return false };
-    people.any(|user| is_nobody_elses_first(gid, &user.name, user.uid.as_raw(), &passwd))
-}
-
-/// Whether a group is the first one of no other user: who has it so is in it without being among its members. A user of
-/// this machine has all others in one file. A directory service is not asked for all its users, which may be many and take
-/// long: a user whom it alone knows has a group of their own if it has their number, as those have it who give each
-/// person one.
-pub(super) fn is_nobody_elses_first(gid: u32, name: &str, uid: u32, passwd: &str) -> bool {
-    let users: Vec<_> = passwd.lines().filter_map(user_of).collect();
-    let is_local = users.iter().any(|(local, number, _)| *local == name && *number == uid);
-    // Some systems come with `sync` and `halt` in root's group.
-    let is_harmless = |other: u32| other == uid || (gid == 0 && other < OF_THE_SYSTEM);
-    (is_local || gid == uid) && users.iter().all(|(_, other, first)| *first != gid || is_harmless(*other))
-}
-
-/// The name, the number and the first group of a user, by their line.
-fn user_of(line: &str) -> Option<(&str, u32, u32)> {
-    let mut fields = line.split(':');
-    let name = fields.next()?;
-    Some((name, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
 }

@@ -13,6 +13,8 @@
 
 mod duration;
 mod file;
+mod groups;
+mod listed;
 mod paths;
 mod places;
 mod private;
@@ -24,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod way;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -261,7 +264,8 @@ fn own_file(surroundings: &Surroundings, path: Option<PathBuf>) -> Result<Table,
     let Some(found) = file::read(&path, surroundings.uid, Links::Followed)? else {
         return Ok(Table::default());
     };
-    match &found.weakness {
+    // One's own file in a sticky directory may have been moved there out of a clone.
+    match found.weakness.as_ref().or(found.brought.as_ref()) {
         Some(weakness) => {
             Err(Error::Configuration(format!("{} is not taken: {weakness}", file::shown(&path))))
         }

@@ -118,4 +118,20 @@ impl Setting {
         });
         named.collect()
     }
+
+    /// Returns the same, with the file of an embedded store and the socket of a server's URL.
+    pub(super) fn paths(&self) -> Vec<(&'static str, PathBuf)> {
+        let store = file_of(&self.value).map(|file| ("its file", file.into()));
+        let socket = socket_of(&self.value).map(|socket| ("its socket", socket));
+        store.into_iter().chain(socket).chain(self.files()).collect()
+    }
+}
+
+/// The socket in a URL like `redis+unix://USER@/PATH`; of a password with `/` in it more than the socket, which is
+/// refused elsewhere.
+fn socket_of(url: &str) -> Option<PathBuf> {
+    let (_, rest) = url.split_once("+unix://")?;
+    let before = rest.split(['?', '#']).next()?;
+    let path = percent_decode_str(&before[before.find('/')?..]).decode_utf8().ok()?;
+    Some(PathBuf::from(path.as_ref()))
 }

@@ -4,10 +4,10 @@
 //! made to send a file to a stranger's server, or to lock in another place than they think.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::file::{self, Found, Links};
+use super::listed::{Listed, look_up};
 use super::project_file::{command, find, judge, way_out};
 use super::surroundings::Surroundings;
 use super::table::{Table, Whose};
@@ -47,11 +47,13 @@ pub(super) fn settings(
     if let Some(weakness) = found.weakness.as_ref().filter(|_| !known) {
         return Err(refused(&found, weakness));
     }
-    let project = Project {
-        is_trusted: known || is_listed(&found.path, around.trusted),
-        table: Table::parse(&found, Whose::Project)?,
-        found: &found,
+    let listed = if known { Listed::Trusted } else { look_up(&found.path, around.trusted, surroundings.uid) };
+    let (is_trusted, why_not) = match listed {
+        Listed::Trusted => (true, Vec::new()),
+        Listed::Untrusted(why_not) => (false, why_not),
     };
+    let table = Table::parse(&found, Whose::Project)?;
+    let project = Project { is_trusted, why_not, table, found: &found };
     project.settings(around)
 }
 
@@ -63,16 +65,12 @@ fn refused(found: &Found, weakness: &str) -> Error {
     ))
 }
 
-fn is_listed(path: &Path, trusted: &[PathBuf]) -> bool {
-    trusted
-        .iter()
-        .any(|directory| fs::canonicalize(directory).is_ok_and(|directory| path.starts_with(directory)))
-}
-
 struct Project<'f> {
     found: &'f Found,
     table: Table,
     is_trusted: bool,
+    /// Why a list that names its place does not count.
+    why_not: Vec<String>,
 }
 
 impl Project<'_> {
@@ -127,18 +125,27 @@ impl Project<'_> {
 
     fn needs_trust(&self, key: &str, setting: &Setting) -> Error {
         Error::Configuration(format!(
-            "{}: this {key} is not taken, because nobody trusts the file: by itself a project's file may only name a sqlite: file below its own directory that no link leads to; read the file and type: {}",
+            "{}: this {key} is not taken, because {}: by itself a project's file may only name a sqlite: file below its own directory that no link leads to; read the file and type: {}",
             setting.source,
+            self.nobody(),
             command(&self.found.path)
         ))
     }
 
+    fn nobody(&self) -> String {
+        match self.why_not.as_slice() {
+            [] => "nobody trusts the file".to_owned(),
+            why_not => format!("nobody trusts the file ({})", why_not.join("; ")),
+        }
+    }
+
     fn not_taken(&self, keys: &[&str]) -> String {
         format!(
-            "{}: {} {} not taken, because nobody trusts the file; read it and type: {}",
+            "{}: {} {} not taken, because {}; read it and type: {}",
             file::shown(&self.found.path),
             keys.join(", "),
             if keys.len() == 1 { "is" } else { "are" },
+            self.nobody(),
             command(&self.found.path)
         )
     }

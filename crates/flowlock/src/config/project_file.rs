@@ -6,7 +6,9 @@ use std::path::{Component, Path, PathBuf};
 use super::file::{self, Found};
 use super::paths;
 use super::table::Table;
+use super::way::is_through_proc;
 use crate::error::Error;
+use crate::text::shell_argument;
 
 /// The name of a project's file.
 pub(super) const NAME: &str = "flowlock.toml";
@@ -33,28 +35,43 @@ pub(super) fn find(from: &Path) -> Result<Option<PathBuf>, Error> {
 
 /// What to type to trust a file.
 pub(super) fn command(path: &Path) -> String {
-    let shown = file::shown(path);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,=@%".contains(c);
-    if shown.chars().all(plain) {
-        return format!("flowlock trust {shown}");
-    }
-    format!("flowlock trust '{}'", shown.replace('\'', r"'\''"))
+    format!("flowlock trust {}", shell_argument(&file::shown(path)))
 }
 
 /// Refuses a store that a relative path leads out of the project, or to a link: the path was trusted, not what a later
-/// state of the project makes of it.
+/// state of the project makes of it. And one by way of `/proc`, where a whole path is as good as a relative one:
+/// `/proc/self/cwd/pw` is whatever `pw` is where a job is started.
 pub(super) fn judge(found: &Found, table: &Table, key: &str) -> Result<(), Error> {
-    let directory = crate::store::directory_of(&found.path);
-    let Some(setting) = table.settings.get(key).filter(|_| key == "store" && table.is_store_relative) else {
-        return Ok(());
+    let Some(setting) = table.settings.get(key).filter(|_| key == "store") else { return Ok(()) };
+    let not_taken = |why: String| {
+        Err(Error::Configuration(format!("{}: this store is not taken, because {why}", setting.source)))
     };
-    match paths::file_of(&setting.value).and_then(|file| way_out(directory, file)) {
-        None => Ok(()),
-        Some(why) => Err(Error::Configuration(format!(
-            "{}: this store is not taken, because {why}: a relative path in a project's file lies below the project and leads through no link, trusted or not, for the next pull may point a link anywhere; write the whole path of the store that you mean",
-            setting.source
-        ))),
+    for (what, path) in setting.paths() {
+        let path = path.as_path();
+        let is_through_proc = is_through_proc(path).unwrap_or_else(|_| begins_in_proc(path));
+        if path.is_absolute() && (is_through_proc || begins_in_proc(path)) {
+            return not_taken(format!(
+                "{what} {} leads through /proc, where a path means another file for each process; write the path of \
+                 the file itself",
+                file::shown(path)
+            ));
+        }
     }
+    let directory = crate::store::directory_of(&found.path);
+    let below = paths::file_of(&setting.value).filter(|_| table.is_store_relative);
+    match below.and_then(|file| way_out(directory, file)) {
+        None => Ok(()),
+        Some(why) => not_taken(format!(
+            "{why}: a relative path in a project's file lies below the project and leads through no link, trusted or not, for the next pull may point a link anywhere; write the whole path of the store that you mean"
+        )),
+    }
+}
+
+/// As it is written: what is not there yet, or not to be seen, may be there later.
+fn begins_in_proc(path: &Path) -> bool {
+    ["/proc", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"]
+        .iter()
+        .any(|place| path.starts_with(place))
 }
 
 /// Why a file is not below a directory, or is reached through a link: a directory on the way may be one, the file, or

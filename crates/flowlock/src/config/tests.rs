@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod layers;
+mod listed;
 mod others;
 mod projects;
 #[cfg(feature = "redis")]

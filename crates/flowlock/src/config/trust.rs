@@ -73,9 +73,23 @@ impl Trust {
     /// The project's file that a path means, links on the way to it followed: the file itself, or that in a directory.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if it is another file.
-    pub fn file(path: &Path) -> Result<PathBuf, Error> {
-        resolved(path)
+    /// [`Error::Configuration`] if it is another file, or if somebody else made a link on the way, or may have moved it
+    /// there: they chose the file.
+    pub fn file(&self, path: &Path) -> Result<PathBuf, Error> {
+        let real = resolved(path)?;
+        let given = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        match file::weak_link(&given, self.uid) {
+            Ok(None) => Ok(real),
+            Err(error) if file::is_absence(&error) => Ok(real),
+            Ok(Some(why)) => Err(Error::Configuration(format!(
+                "{} leads to {}, but {why}; if that file is what you mean, name it by that path",
+                file::shown(path),
+                file::shown(&real)
+            ))),
+            Err(error) => {
+                Err(Error::Configuration(format!("{} cannot be looked at: {error}", file::shown(path))))
+            }
+        }
     }
 
     /// Trusts a file as it is now, and answers what it sets.
@@ -83,7 +97,7 @@ impl Trust {
     /// # Errors
     /// [`Error::Configuration`] for a file that could not be used anyway, or if that cannot be kept.
     pub fn add(&self, path: &Path) -> Result<Vec<(&'static str, Setting)>, Error> {
-        let path = resolved(path)?;
+        let path = self.file(path)?;
         let Some(found) = file::read(&path, self.uid, Links::Refused)? else {
             return Err(Error::Configuration(format!("there is no file {}", file::shown(&path))));
         };
@@ -108,7 +122,7 @@ impl Trust {
     /// # Errors
     /// [`Error::Configuration`] if that cannot be written.
     pub fn remove(&self, path: &Path) -> Result<bool, Error> {
-        self.forget(&resolved(path)?)
+        self.forget(&self.file(path)?)
     }
 
     /// Every file that was trusted, by its path.
@@ -135,7 +149,7 @@ impl Trust {
     pub(super) fn knows(&self, found: &Found) -> Result<bool, Error> {
         let entry = self.directory.join(digest(found));
         match file::read(&entry, self.uid, Links::Refused)? {
-            Some(kept) => match kept.weakness {
+            Some(kept) => match kept.weakness.or(kept.brought) {
                 None => Ok(true),
                 Some(weakness) => {
                     let shown = file::shown(&entry);

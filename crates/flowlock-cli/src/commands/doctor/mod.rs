@@ -6,11 +6,11 @@ mod shared;
 use std::time::Duration;
 
 use clap::Args;
-use flowlock::Namespace;
 use flowlock::config::{Config, Source, Surroundings};
 use flowlock::store::{
     Finding, Limits, Loss, NamespaceSeen, Reach, Seen, StoreError, View, Watermark, without_password,
 };
+use flowlock::{Namespace, shell_argument};
 use serde::Serialize;
 
 use crate::args::{Global, values};
@@ -193,7 +193,9 @@ fn namespaces(context: &Context) -> Finding {
     let is_empty =
         |(_, seen): &&(Namespace, Option<NamespaceSeen>)| seen.as_ref().is_some_and(NamespaceSeen::is_empty);
     let names: Vec<_> = all.iter().map(shown).collect();
-    let empty: Vec<_> = all.iter().filter(is_empty).map(shown).collect();
+    // To be pasted, and anybody who may use the store may have made one.
+    let argument = |(namespace, _): &(Namespace, _)| shell_argument(namespace.as_str());
+    let empty: Vec<_> = all.iter().filter(is_empty).map(argument).collect();
     let mut found = format!("{}: {}", all.len(), first_of(&names));
     if !empty.is_empty() {
         let empty_ones =

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flowlock::{Error, Grant, Lost, LostBy, RunId};
+use flowlock::{Error, Grant, Lost, LostBy, RunId, shell_argument};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -256,8 +256,8 @@ fn what_to_ask(grant: &Grant) -> String {
     match grant.spec().claims.outputs().next() {
         Some(output) => format!(
             "`flowlock outputs {}` shows which run wrote it last, and for 10 minutes `flowlock why {}` what became of this one",
-            shown(output.name.as_str()),
-            grant.run_id()
+            shell_argument(output.name.as_str()),
+            shell_argument(grant.run_id().as_str())
         ),
         None => {
             "it had nothing to record; its names are free when its lease is over, if not before".to_owned()

@@ -68,14 +68,26 @@ fn a_file_or_directory_that_an_access_control_list_lets_others_write_is_refused(
 fn a_group_that_is_another_users_first_one_is_not_ones_own() {
     let passwd = "root:x:0:0:root:/root:/bin/sh\nhalt:x:7:0::/sbin:/sbin/halt\n# a line of no user\n+::::::\n\
                   ann:x:1001:1001::/home/ann:/bin/sh\nbob:x:1002:1005::/home/bob:/bin/sh\nalias:x:1002:1005::/:/bin/sh\n";
-    let own = |gid, name, uid| file::is_nobody_elses_first(gid, name, uid, passwd);
+    let own = |gid, name, uid| groups::is_nobody_elses_first(gid, name, uid, passwd);
     assert!(own(0, "root", 0) && own(1001, "ann", 1001) && own(1005, "bob", 1002));
     // Whom the file does not know has a group of their own if it has their number.
     assert!(own(5000, "eva", 5000) && !own(5001, "eva", 5000) && !own(1001, "eva", 5000));
     let with = |line: &str| format!("{passwd}{line}\n");
     for (gid, name, uid) in [(0, "root", 0), (1001, "ann", 1001), (1005, "bob", 1002), (5000, "eva", 5000)] {
         let agent = with(&format!("agent:x:1007:{gid}::/:/bin/sh"));
-        assert!(!file::is_nobody_elses_first(gid, name, uid, &agent), "{name}");
+        assert!(!groups::is_nobody_elses_first(gid, name, uid, &agent), "{name}");
+    }
+}
+
+/// `groupadd -o` gives a group a number that another one has, and its members are in both.
+#[test]
+fn a_group_has_the_members_of_every_line_with_its_number() {
+    let groups = "root:x:0:\nann:x:1001:\nbob:x:1002:bob\n+:::\n# no group\nusers:x:100:ann,bob\n";
+    let own = |gid, name, more: &str| groups::has_no_other_member(gid, name, &format!("{groups}{more}"));
+    assert!(own(0, "root", "") && own(1001, "ann", "") && own(1002, "bob", "alias:x:1002:\n"));
+    for line in ["alias:x:1001:eva\n", "alias:x:1001:ann,eva", "a:x:1001:\nb::1001: eva \n"] {
+        assert!(!own(1001, "ann", line), "{line}");
+        assert!(own(1002, "bob", line), "{line}");
     }
 }
 

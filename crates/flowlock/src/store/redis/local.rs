@@ -17,6 +17,7 @@ use super::patience::Wait;
 use crate::store::Limits;
 use crate::store::path_walk::{self, Astray, Links, Missing, Open, way_to};
 use crate::text::escape;
+use crate::text::shell_argument;
 
 /// Why a socket is not connected to, whoever listens there.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +46,9 @@ pub(super) fn find(path: &Path) -> io::Result<Found> {
         return Err(refusal(format!(
             "{path} belongs to user {}, and everybody may write {directory}, so anybody may have put it there to be told \
              the password; keep the server's socket in a directory that only the server may write, such as /run/redis, \
-             or take the right away with chmod o-w {directory}",
-            planted.owner
+             or take the right away with chmod o-w {}",
+            planted.owner,
+            shell_argument(&directory)
         )));
     }
     let socket = way.found.ok_or_else(|| io::Error::from(Errno::ENOENT))?;

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::path::Path;
 
-use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, LONGEST_NOTE, MOST_CLAIMS, Name};
+use flowlock::{Flowlock, Job, JobName, LARGEST_REQUEST, LONGEST_NOTE, MOST_CLAIMS, Name, named_file};
 
 use crate::args::values::Wait;
 use crate::args::{ClaimFlags, IfWritten, OnFail, RequestFlags};
@@ -120,7 +120,7 @@ fn read(file: &Path) -> Result<String, String> {
     let source: Box<dyn std::io::Read> = if file == Path::new("-") {
         Box::new(std::io::stdin())
     } else {
-        Box::new(opened(file).map_err(|error| error.to_string())?)
+        Box::new(named_file::open_to_read(file).map_err(|error| error.to_string())?)
     };
     let most = LARGEST_REQUEST as u64 * 2;
     let mut text = String::new();
@@ -131,15 +131,6 @@ fn read(file: &Path) -> Result<String, String> {
         ));
     }
     Ok(text)
-}
-
-/// Must be a file. What the shell hands over may be a pipe: `/dev/stdin`, and `<(COMMAND)`.
-fn opened(file: &Path) -> std::io::Result<std::fs::File> {
-    const HANDED_OVER: [&str; 3] = ["/dev/stdin", "/dev/fd", "/proc/self/fd"];
-    if HANDED_OVER.iter().any(|place| file.starts_with(place)) {
-        return std::fs::File::open(file);
-    }
-    flowlock::named_file::open(file)
 }
 
 /// Sets what `run` and `start` have in common.

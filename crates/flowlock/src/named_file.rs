@@ -25,9 +25,22 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Opens a file for writing that is there or is made, be it a pipe or a terminal; what is in it stays. Not by a link of
 /// somebody else's, or one that they may have moved there, nor what they may have put there: they chose what is written over.
-#[cfg(any(feature = "redis", feature = "sqlite"))]
+#[cfg(any(feature = "redis", feature = "sqlite", feature = "config"))]
 pub fn open_to_write(path: &Path) -> io::Result<File> {
     crate::store::path_walk::open_to_write(path)
+}
+
+/// Opens a regular file for reading, or what this process holds open, be it a pipe. Not by a link of somebody else's, or one
+/// that they may have moved there: they chose what is read.
+#[cfg(any(feature = "redis", feature = "sqlite", feature = "config"))]
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    crate::store::path_walk::open_to_read(path)
+}
+
+/// Makes a directory and those above it, where they are missing, by way of no such link.
+#[cfg(any(feature = "redis", feature = "sqlite", feature = "config"))]
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    crate::store::path_walk::make_directory(path)
 }
 
 /// Reads a regular file of `most` bytes at most.

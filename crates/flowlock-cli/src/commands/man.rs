@@ -49,7 +49,7 @@ fn write_all(root: clap::Command, directory: &Path) -> Result<u8, Failure> {
     let cannot = |error: std::io::Error| {
         Failure::usage(format!("cannot write pages to {}: {error}", shown(&directory.display().to_string())))
     };
-    std::fs::create_dir_all(directory).map_err(cannot)?;
+    flowlock::named_file::make_directory(directory).map_err(cannot)?;
     let mut commands = vec![root];
     while let Some(command) = commands.pop() {
         commands.extend(command.get_subcommands().filter(|command| command.get_name() != "help").cloned());

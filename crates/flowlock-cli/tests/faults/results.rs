@@ -1,4 +1,4 @@
-//! Files that a command is told to write, where other users would choose what is written over.
+//! Files that a command is told to write or to read, where other users would choose which.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
@@ -14,13 +14,17 @@ fn set(path: &Path, owner: u32, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+fn inputs_from(file: &Path) -> Vec<String> {
+    crate::run(&format!("--wait 0 --inputs-from {}", file.display()), "echo ran")
+}
+
 fn result_in(file: &Path) -> Vec<String> {
     let claims = format!("-l x --json-result {}", file.display());
     crate::run(&claims, "echo ran")
 }
 
 #[test]
-fn a_result_is_written_over_no_file_that_somebody_else_chose() {
+fn no_file_that_somebody_else_chose_is_written_or_read() {
     if !nix::unistd::getuid().is_root() {
         eprintln!("skipped: only root can play several users");
         return;
@@ -60,15 +64,24 @@ fn a_result_is_written_over_no_file_that_somebody_else_chose() {
             let ended = alice.run(&alice.cli, &result_in(&place.join(name)));
             ended.code(64).stdout("").stderr_has(said);
         }
+        // What is in a list all see who share the store.
+        for (name, said) in &said[..2] {
+            let ended = alice.run(&alice.cli, &inputs_from(&place.join(name)));
+            ended.code(64).stdout("").stderr_has(said).stderr_has("flowlock: --inputs-from ");
+        }
     }
-    for pages in pages {
+    for pages in pages.iter().flat_map(|pages| [pages.clone(), pages.join("deep")]) {
         let pages = pages.display().to_string();
         let ended = alice.run(&alice.cli, &["man".to_owned(), "--dir".to_owned(), pages]);
         ended.code(64).stderr_has("may have been moved there");
     }
     assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
-    assert_eq!(fs::read_dir(&hers).unwrap().count(), 1, "no page was written");
+    assert_eq!(fs::read_dir(&hers).unwrap().count(), 1, "no page was written, and no directory made");
     assert_eq!(fs::read(&planted).unwrap(), b"");
+
+    // A list itself is what she named, whoever wrote it.
+    fs::write(&planted, "theirs\n").unwrap();
+    alice.run(&alice.cli, &inputs_from(&planted)).code(66).stderr_has("input theirs is missing");
 
     // Her own is written in a directory of everybody's, and written over when it is hers.
     let own = everybodys.join("own");

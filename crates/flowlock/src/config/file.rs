@@ -1,17 +1,15 @@
 //! A file that only its user or root can change: found, judged and read without following anybody else's link.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::libc;
-
 use super::groups::is_of_one_person;
-use super::way::{Step, walk};
 use crate::acl::{self, Acl, Who};
 use crate::error::Error;
 use crate::people::is_root;
+use crate::store::path_walk::{self, Step, Way, way_to};
 use crate::text::escape;
 
 /// More than any file of settings has.
@@ -44,27 +42,32 @@ pub(super) fn read(path: &Path, uid: u32, links: Links) -> Result<Option<Found>,
     let shown = shown(path);
     let wrong = |problem: String| Error::Configuration(format!("{shown} {problem}"));
     let cannot = |error: io::Error| wrong(format!("cannot be read: {error}"));
-    let meta = match fs::symlink_metadata(path) {
-        Ok(meta) => meta,
+    match fs::symlink_metadata(path) {
+        Ok(_) => {}
         Err(error) if is_absence(&error) => return Ok(None),
         Err(error) => return Err(cannot(error)),
-    };
-    if meta.is_symlink() && links == Links::Refused {
+    }
+    let (mut weakness, mut is_link) = (None, false);
+    let way = path_walk::see(path, &mut |step| {
+        is_link |= step.is_last && step.meta.is_symlink();
+        weakness = weakness.take().or_else(|| weakness_at(step, uid));
+    });
+    if is_link && links == Links::Refused {
         return Err(wrong(
             "is a link, which anybody may have pointed anywhere; put the file itself there".into(),
         ));
     }
-    let weakness = weakness(path, uid).map_err(cannot)?;
-    let real = fs::canonicalize(path).map_err(cannot)?;
-    // Neither a FIFO nor a device may hold this up; a link put there meanwhile is not followed.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(&real).map_err(cannot)?;
+    let way = way.map_err(cannot)?;
+    // Not by its path again: what is read is what lies where the walk came to, and it is judged as it is read.
+    let file = way.open().map_err(cannot)?;
     let meta = file.metadata().map_err(cannot)?;
     if !meta.is_file() {
         return Err(wrong("is not a regular file".into()));
     }
+    let real = way.path();
     let weakness = weakness.or_else(|| weakness_of(&real, &meta, || Acl::of_open(&file), uid));
-    let brought = brought(crate::store::directory_of(&real), uid).map_err(cannot)?;
+    let here = way.held.metadata().map_err(cannot)?;
+    let brought = brought(&way.directory, &way.held, &here, uid);
     Ok(Some(Found { text: text(file).map_err(wrong)?, path: real, weakness, brought }))
 }
 
@@ -86,49 +89,53 @@ pub(super) fn shown(path: &Path) -> String {
     escape(&path.display().to_string())
 }
 
-/// Looks at each directory and link on the way to a file, and at the file: the first that somebody other than the user
-/// and root owns or may write, in words. Whoever may write a directory can put another file in the place of this one,
-/// unless the directory is sticky.
-pub(super) fn weakness(path: &Path, uid: u32) -> io::Result<Option<String>> {
-    walk(path, |step| {
-        let list = || Acl::of(step.next, acl::OF_FILE);
-        match weakness_of(step.next, step.meta, list, uid) {
-            None if step.meta.is_symlink() => weakness_in(step.next, step.at, uid),
-            found => Ok(found),
-        }
-    })
+/// Looks at each directory and link on the way to a file, and at the file: where that leads, and the first that somebody
+/// other than the user and root owns or may write, in words. Whoever may write a directory can put another file in the place
+/// of this one, unless the directory is sticky. What is not there is an error, but there may be something weak before it.
+pub(super) fn look(path: &Path, uid: u32) -> (io::Result<Way>, Option<String>) {
+    let mut weakness = None;
+    let way = path_walk::see(path, &mut |step| {
+        weakness = weakness.take().or_else(|| weakness_at(step, uid));
+    });
+    let is_there = |way: Way| if way.found.is_some() { Ok(way) } else { Err(io::ErrorKind::NotFound.into()) };
+    (way.and_then(is_there), weakness)
 }
 
-/// Looks at the links on the way to a file alone: the first that somebody other than the user and root made, or may
-/// have moved to where it is, in words.
-pub(super) fn weak_link(path: &Path, uid: u32) -> io::Result<Option<String>> {
-    walk(path, |Step { at, next, meta }| {
-        if !meta.is_symlink() {
-            return Ok(None);
-        }
-        Ok(weakness_of(next, meta, || Ok(None), uid).or(weakness_in(next, at, uid)?))
-    })
+fn weakness_at(step: &Step<'_>, uid: u32) -> Option<String> {
+    if step.meta.is_symlink() {
+        return weak_link(step, uid);
+    }
+    weakness_of(step.path, step.meta, || list_of(step.found), uid)
+}
+
+/// What is weak about a step that is a link: that somebody other than the user and root made it, or may have moved it to where
+/// it is. Whose it is does not say who moved it there, be the directory sticky or not.
+pub(super) fn weak_link(step: &Step<'_>, uid: u32) -> Option<String> {
+    if !step.meta.is_symlink() {
+        return None;
+    }
+    let moved = || {
+        let who = others_who_write(step.here, || list_of(step.directory), uid)?;
+        Some(format!("the link {} lies in a directory that can be written by {who}", shown(step.path)))
+    };
+    weakness_of(step.path, step.meta, || Ok(None), uid).or_else(moved)
 }
 
 /// Who may have moved a file to this directory, in words: whoever may write it, sticky or not. A directory cannot be
 /// moved like that: to give one a new parent, the kernel asks for the right to write the directory itself.
-pub(super) fn brought(directory: &Path, uid: u32) -> io::Result<Option<String>> {
-    let meta = fs::symlink_metadata(directory)?;
-    let who = others_who_write(&meta, || Acl::of(directory, acl::OF_FILE), uid);
-    Ok(who.map(|who| {
+pub(super) fn brought(directory: &Path, held: &File, meta: &Metadata, uid: u32) -> Option<String> {
+    others_who_write(meta, || list_of(held), uid).map(|who| {
         format!(
             "the directory {} can be written by {who} (mode {:04o}), so it may have been moved there",
             shown(directory),
             meta.mode() & 0o7777
         )
-    }))
+    })
 }
 
-/// What is weak about a link in a directory, sticky or not: whose it is does not say who moved it there.
-fn weakness_in(link: &Path, directory: &Path, uid: u32) -> io::Result<Option<String>> {
-    let meta = fs::symlink_metadata(directory)?;
-    let who = others_who_write(&meta, || Acl::of(directory, acl::OF_FILE), uid);
-    Ok(who.map(|who| format!("the link {} lies in a directory that can be written by {who}", shown(link))))
+/// The list of what was opened with `O_PATH`, by which the kernel tells of none: only by the way to it.
+fn list_of(open: &File) -> io::Result<Option<Acl>> {
+    Acl::of(&way_to(open), acl::OF_FILE)
 }
 
 /// What is weak about a file, a directory or a link. Its access control list is read where it matters.

@@ -1,9 +1,9 @@
 //! The directories of `trusted_projects`: places in which every project's file counts.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::file;
+use crate::store::path_walk;
 
 /// What a list says of a file.
 #[derive(Debug)]
@@ -19,12 +19,13 @@ pub(super) enum Listed {
 pub(super) fn look_up(path: &Path, list: &[PathBuf], uid: u32) -> Listed {
     let mut why_not = Vec::new();
     for entry in list {
-        // Judged first: what cannot be exchanged leads to the same place afterwards.
-        let weakness = file::weakness(entry, uid).map_err(|error| error.to_string());
-        let Some(place) = fs::canonicalize(entry).ok().filter(|place| path.starts_with(place)) else {
+        // What is not there, or cannot be seen, is not where the file lies.
+        let (Ok(way), weakness) = file::look(entry, uid) else { continue };
+        let place = way.path();
+        if !path.starts_with(&place) {
             continue;
-        };
-        match weakness.and_then(|weakness| weakness.map_or_else(|| brought_within(&place, path, uid), Err)) {
+        }
+        match weakness.map_or_else(|| brought_within(&place, path, uid), Err) {
             Ok(()) => return Listed::Trusted,
             Err(why) => {
                 why_not.push(format!("trusted_projects names {}, but {why}", file::shown(entry)));
@@ -36,11 +37,15 @@ pub(super) fn look_up(path: &Path, list: &[PathBuf], uid: u32) -> Listed {
 
 /// Refuses a file that others can have moved to one of the directories between a place and it, sticky or not.
 fn brought_within(place: &Path, path: &Path, uid: u32) -> Result<(), String> {
-    let directories = path.ancestors().skip(1).take_while(|directory| directory.starts_with(place));
-    for directory in directories {
-        if let Some(why) = file::brought(directory, uid).map_err(|error| error.to_string())? {
-            return Err(why);
+    let mut brought = None;
+    let walked = path_walk::see(path, &mut |step| {
+        if brought.is_none() && step.at.starts_with(place) {
+            brought = file::brought(step.at, step.directory, step.here, uid);
         }
+    });
+    match (brought, walked) {
+        (Some(why), _) => Err(why),
+        (None, Err(error)) => Err(format!("{} cannot be looked at: {error}", file::shown(path))),
+        (None, Ok(_)) => Ok(()),
     }
-    Ok(())
 }

@@ -26,7 +26,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod trust;
-mod way;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -17,9 +17,11 @@ use crate::acl::Acl;
 /// to it, links included: so nobody else can put another one in its place, and its path leads to it from now on.
 #[doc(hidden)]
 pub fn open_private(path: &Path, uid: u32) -> io::Result<File> {
-    if let Some(weakness) = file::weakness(path, uid)? {
+    let (way, weakness) = file::look(path, uid);
+    if let Some(weakness) = weakness {
         return Err(io::Error::other(weakness));
     }
+    way?;
     if path.is_symlink() {
         return Err(io::Error::other("it is a link, through which nothing is kept"));
     }
@@ -63,14 +65,11 @@ fn make(path: &Path, uid: u32) -> io::Result<File> {
 /// The deepest directory on the way that is there, opened; nobody but the user and root can exchange it.
 fn deepest(path: &Path, uid: u32) -> io::Result<(&Path, File)> {
     for there in path.ancestors() {
-        match file::weakness(there, uid) {
-            Ok(None) => {
-                let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(there)?;
-                return Ok((there, directory));
-            }
-            Ok(Some(weakness)) => return Err(io::Error::other(weakness)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+        match file::look(there, uid) {
+            (_, Some(weakness)) => return Err(io::Error::other(weakness)),
+            (Ok(way), None) => return Ok((there, way.open()?)),
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => {}
+            (Err(error), None) => return Err(error),
         }
     }
     Err(io::ErrorKind::NotFound.into())

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use super::file::{self, Found};
 use super::paths;
 use super::table::Table;
-use super::way::is_through_proc;
 use crate::error::Error;
+use crate::store::path_walk;
 use crate::text::shell_argument;
 
 /// The name of a project's file.
@@ -48,8 +48,7 @@ pub(super) fn judge(found: &Found, table: &Table, key: &str) -> Result<(), Error
     };
     for (what, path) in setting.paths() {
         let path = path.as_path();
-        let is_through_proc = is_through_proc(path).unwrap_or_else(|_| begins_in_proc(path));
-        if path.is_absolute() && (is_through_proc || begins_in_proc(path)) {
+        if path.is_absolute() && (begins_in_proc(path) || is_through_proc(path)) {
             return not_taken(format!(
                 "{what} {} leads through /proc, where a path means another file for each process; write the path of \
                  the file itself",
@@ -65,6 +64,13 @@ pub(super) fn judge(found: &Found, table: &Table, key: &str) -> Result<(), Error
             "{why}: a relative path in a project's file lies below the project and leads through no link, trusted or not, for the next pull may point a link anywhere; write the whole path of the store that you mean"
         )),
     }
+}
+
+/// Whether it leads by way of what the kernel shows of processes, as far as it is there.
+fn is_through_proc(path: &Path) -> bool {
+    let mut is_through = false;
+    let _ = path_walk::see(path, &mut |step| is_through |= step.is_in_proc());
+    is_through
 }
 
 /// As it is written: what is not there yet, or not to be seen, may be there later.

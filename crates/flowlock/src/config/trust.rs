@@ -21,6 +21,7 @@ use super::project_file;
 use super::surroundings::Surroundings;
 use super::table::{Table, Whose};
 use crate::error::Error;
+use crate::store::path_walk;
 
 /// How many digits a digest has.
 const DIGITS: usize = 64;
@@ -76,17 +77,27 @@ impl Trust {
     /// [`Error::Configuration`] if it is another file, or if somebody else made a link on the way, or may have moved it
     /// there: they chose the file.
     pub fn file(&self, path: &Path) -> Result<PathBuf, Error> {
-        let real = resolved(path)?;
-        let given = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        match file::weak_link(&given, self.uid) {
-            Ok(None) => Ok(real),
-            Err(error) if file::is_absence(&error) => Ok(real),
-            Ok(Some(why)) => Err(Error::Configuration(format!(
+        let named = if path.is_dir() { path.join(project_file::NAME) } else { path.to_owned() };
+        if named.file_name() != Some(OsStr::new(project_file::NAME)) {
+            let (shown, name) = (file::shown(&named), project_file::NAME);
+            return Err(Error::Configuration(format!(
+                "{shown} is not called {name}, so it is no project's file"
+            )));
+        }
+        let mut weak = None;
+        let directory = path_walk::see(crate::store::directory_of(&named), &mut |step| {
+            weak = weak.take().or_else(|| file::weak_link(step, self.uid));
+        });
+        match (directory.map(|way| way.path().join(project_file::NAME)), weak) {
+            (Ok(real), None) => Ok(real),
+            (Ok(real), Some(why)) => Err(Error::Configuration(format!(
                 "{} leads to {}, but {why}; if that file is what you mean, name it by that path",
                 file::shown(path),
                 file::shown(&real)
             ))),
-            Err(error) => {
+            // A project that is gone can still be forgotten.
+            (Err(error), _) if file::is_absence(&error) => Ok(named),
+            (Err(error), _) => {
                 Err(Error::Configuration(format!("{} cannot be looked at: {error}", file::shown(path))))
             }
         }
@@ -202,26 +213,6 @@ impl Trust {
 
     fn cannot_read(&self, error: &io::Error) -> Error {
         Error::Configuration(format!("{} cannot be used: {error}", file::shown(&self.directory)))
-    }
-}
-
-/// The file itself, its directory without links; what is a directory means the file in it.
-fn resolved(path: &Path) -> Result<PathBuf, Error> {
-    let path = if path.is_dir() { path.join(project_file::NAME) } else { path.to_owned() };
-    if path.file_name() != Some(OsStr::new(project_file::NAME)) {
-        let (shown, name) = (file::shown(&path), project_file::NAME);
-        return Err(Error::Configuration(format!(
-            "{shown} is not called {name}, so it is no project's file"
-        )));
-    }
-    let directory = crate::store::directory_of(&path);
-    match fs::canonicalize(directory) {
-        Ok(directory) => Ok(directory.join(project_file::NAME)),
-        // A project that is gone can still be forgotten.
-        Err(error) if file::is_absence(&error) => Ok(path),
-        Err(error) => {
-            Err(Error::Configuration(format!("{} cannot be found: {error}", file::shown(directory))))
-        }
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod limits;
 pub mod memory;
 mod open;
 pub(crate) mod pages;
-#[cfg(any(feature = "redis", feature = "sqlite"))]
+#[cfg(any(feature = "redis", feature = "sqlite", feature = "config"))]
 pub(crate) mod path_walk;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod plausible;

@@ -2,15 +2,23 @@
 //!
 //! A path leads to another place as soon as somebody who may write a directory on the way puts another directory or a
 //! link there, be it for a moment. What a walk has found stays what was judged.
+//!
+//! How a path is walked is one for all; whom it may lead by is not. What belongs to a store may be a group's ([`find`]), for
+//! that is what a shared store is. What decides which store it is may be nobody's but the user's and root's: configuration
+//! is shown each step ([`see`]), and judges by a stricter rule of its own.
 
 #![cfg_attr(
-    not(all(feature = "redis", feature = "sqlite")),
+    not(all(feature = "redis", feature = "sqlite", feature = "config")),
     allow(dead_code, reason = "each of them asks for something else")
 )]
 
+mod read;
+mod way;
 mod write;
 
-pub(crate) use self::write::open_to_write;
+pub(crate) use self::read::open_to_read;
+pub(crate) use self::way::{Astray, Links, Missing, Open, Planted, Step, Way};
+pub(crate) use self::write::{make_directory, open_to_write};
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -33,73 +41,16 @@ use crate::text::escape;
 /// As many links as the kernel follows.
 const LINKS: usize = 40;
 
-/// Where a path leads to.
-#[derive(Debug)]
-pub(super) struct Way {
-    /// The directory that the name is in, held open, and its path.
-    pub(super) held: File,
-    pub(super) directory: PathBuf,
-    pub(super) name: OsString,
-    /// What has the name, opened with `O_PATH`; no link. None if nothing has it.
-    pub(super) found: Option<File>,
-    /// Nobody but this user and root can put something else in the place of a directory on the way, or of the name.
-    pub(super) is_settled: bool,
-    pub(super) open: Open,
-}
-
-/// What anybody could do to a way.
-#[derive(Debug, Default)]
-pub(super) struct Open {
-    /// The first thing on the way that lies in a directory which everybody may write, and that belongs neither to this
-    /// user, nor to root, nor to the directory's owner: anybody may have put it there.
-    pub(super) planted: Option<Planted>,
-    /// The first directory in which anybody could put something in the place of what is on the way, now or when the name
-    /// is free.
-    pub(super) to_all: Option<PathBuf>,
-}
-
-/// Something that anybody may have put where it is.
-#[derive(Debug)]
-pub(super) struct Planted {
-    pub(super) path: PathBuf,
-    pub(super) owner: u32,
-    pub(super) directory: PathBuf,
-}
-
-/// What becomes of a directory that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Nothing can be there.
-    Refused,
-    /// It is made, as `mkdir -p` does.
-    Made,
-}
-
-/// Which links are followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Links {
-    /// Those that this user or root made, and that nobody else can have moved to where they are: any other leads to a place
-    /// of somebody else's choice.
-    Trusted,
-    /// Those, and the kernel's to what this process holds open (`/dev/stdout`): by the kernel, for what they say is no path.
-    OrHeld,
-    /// None, nor `..`, where a project names a place below itself: the user made them, but by a `git pull`.
-    None,
-}
-
-/// Why a walk did not come to its end.
-#[derive(Debug)]
-pub(super) enum Astray {
-    /// The system's error, at a path.
-    Failed { doing: &'static str, path: PathBuf, error: io::Error },
-    /// It will not be followed, in words.
-    Refused(String),
-}
-
 /// Walks a path to the name at its end, whether that is there or not.
-pub(super) fn find(path: &Path, missing: Missing, links: Links) -> Result<Way, Astray> {
+pub(crate) fn find(path: &Path, missing: Missing, links: Links) -> Result<Way, Astray> {
     let path = std::path::absolute(path).map_err(|error| failed("find", path, error))?;
-    Walk::begin(&path, missing, links)?.finish()
+    Walk::begin(&path, missing, links, &mut |_| {})?.finish()
+}
+
+/// Walks a path to its end, be that a directory, by way of all links, and shows each step before it goes on from there.
+pub(crate) fn see(path: &Path, show: &mut dyn FnMut(&Step<'_>)) -> io::Result<Way> {
+    let path = std::path::absolute(path)?;
+    Ok(Walk::begin(&path, Missing::Refused, Links::Shown, show)?.finish()?)
 }
 
 fn failed(doing: &'static str, path: &Path, error: impl Into<io::Error>) -> Astray {
@@ -111,11 +62,12 @@ fn shown(path: &Path) -> String {
 }
 
 /// On the way.
-struct Walk<'p> {
+struct Walk<'p, 's> {
     /// As it was given.
     path: &'p Path,
     missing: Missing,
     links: Links,
+    show: &'s mut dyn FnMut(&Step<'_>),
     /// The directory that it has come to, what it is, and its path.
     at: File,
     here: Metadata,
@@ -129,15 +81,30 @@ struct Walk<'p> {
     followed: usize,
 }
 
-impl<'p> Walk<'p> {
-    fn begin(path: &'p Path, missing: Missing, links: Links) -> Result<Self, Astray> {
-        let done = PathBuf::from("/");
-        let at = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&done);
-        let at = at.map_err(|error| failed("open", &done, error))?;
-        let here = at.metadata().map_err(|error| failed("look at", &done, error))?;
+impl<'p, 's> Walk<'p, 's> {
+    fn begin(
+        path: &'p Path,
+        missing: Missing,
+        links: Links,
+        show: &'s mut dyn FnMut(&Step<'_>),
+    ) -> Result<Self, Astray> {
+        let (at, here, done) = root()?;
         let is_settled = is_settled(&here);
         let (open, rest) = (Open::default(), names(path));
-        Ok(Self { path, missing, links, at, here, done, is_settled, led: None, open, rest, followed: 0 })
+        Ok(Self {
+            path,
+            missing,
+            links,
+            show,
+            at,
+            here,
+            done,
+            is_settled,
+            led: None,
+            open,
+            rest,
+            followed: 0,
+        })
     }
 
     fn finish(mut self) -> Result<Way, Astray> {
@@ -155,6 +122,7 @@ impl<'p> Walk<'p> {
                 Err(error) => return Err(failed("look at", &self.done.join(name), error)),
             };
             let meta = found.metadata().map_err(|error| failed("look at", &self.done.join(&name), error))?;
+            self.show(&name, &found, &meta);
             if meta.is_symlink() && self.links == Links::OrHeld && is_in_proc(&self.at) {
                 let held = self.held(&name)?;
                 if self.rest.is_empty() {
@@ -175,7 +143,19 @@ impl<'p> Walk<'p> {
             }
             self.enter(&name, found, meta)?;
         }
-        Err(Astray::Refused(format!("{} is a directory; name a file in it", shown(self.path))))
+        match (self.links, self.at.try_clone()) {
+            (Links::Shown, Ok(found)) => Ok(self.arrive(OsString::from("."), Some(found))),
+            _ => Err(Astray::Refused(format!("{} is a directory; name a file in it", shown(self.path)))),
+        }
+    }
+
+    fn show(&mut self, name: &OsStr, found: &File, meta: &Metadata) {
+        if name == ".." {
+            return;
+        }
+        let path = self.done.join(name);
+        let (directory, here, at, is_last) = (&self.at, &self.here, &self.done, self.rest.is_empty());
+        (self.show)(&Step { directory, here, at, found, meta, path: &path, is_last });
     }
 
     fn open(&self, name: &OsStr) -> Result<File, Errno> {
@@ -252,21 +232,26 @@ impl<'p> Walk<'p> {
                 shown(&target)
             )));
         }
-        if !is_trusted(meta) && !is_root(meta.uid()) {
-            return Err(Astray::Refused(format!(
-                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is what you mean, name that",
-                shown(&path),
-                meta.uid(),
-                shown(&target)
-            )));
+        if self.links != Links::Shown {
+            self.may_follow(&path, meta, &target)?;
         }
-        self.is_where_it_was_made(&path, &target)?;
         if target.is_absolute() {
-            let root = Self::begin(self.path, self.missing, self.links)?;
-            (self.at, self.here, self.done) = (root.at, root.here, root.done);
+            (self.at, self.here, self.done) = root()?;
         }
         self.rest.extend(names(&target));
         Ok(())
+    }
+
+    fn may_follow(&self, path: &Path, meta: &Metadata, target: &Path) -> Result<(), Astray> {
+        if !is_trusted(meta) && !is_root(meta.uid()) {
+            return Err(Astray::Refused(format!(
+                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is what you mean, name that",
+                shown(path),
+                meta.uid(),
+                shown(target)
+            )));
+        }
+        self.is_where_it_was_made(path, target)
     }
 
     /// Whose a link is does not say who put it where it is: it can be renamed by whoever may write the directory that it was
@@ -288,11 +273,19 @@ impl<'p> Walk<'p> {
     }
 }
 
+fn root() -> Result<(File, Metadata, PathBuf), Astray> {
+    let done = PathBuf::from("/");
+    let at = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(&done);
+    let at = at.map_err(|error| failed("open", &done, error))?;
+    let here = at.metadata().map_err(|error| failed("look at", &done, error))?;
+    Ok((at, here, done))
+}
+
 /// Where the kernel shows what this process holds open.
 pub(super) const HELD: &str = "/proc/self/fd/";
 
 /// The path of what is open, whatever has its name by now.
-pub(super) fn way_to(open: &File) -> PathBuf {
+pub(crate) fn way_to(open: &File) -> PathBuf {
     Path::new(HELD).join(open.as_raw_fd().to_string())
 }
 

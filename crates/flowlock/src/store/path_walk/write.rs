@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::{Astray, Links, Missing, Way, find, is_in_proc, is_strangers, may_be_planted, shown};
+use super::{Links, Missing, Way, find, is_in_proc, is_strangers, may_be_planted, shown};
 
 /// How often somebody may exchange what is about to be opened.
 const TRIES: usize = 10;
@@ -20,7 +20,7 @@ const TRIES: usize = 10;
 /// may have put there. What this process holds open (`/dev/stdout`) is opened to be appended to.
 pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
     for _ in 0..TRIES {
-        let way = find(path, Missing::Refused, Links::OrHeld).map_err(told)?;
+        let way = find(path, Missing::Refused, Links::OrHeld)?;
         match open(&way) {
             Err(Errno::EAGAIN) => {}
             Err(error) => return Err(error.into()),
@@ -28,6 +28,14 @@ pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
         }
     }
     Err(refused(path, "is exchanged again and again"))
+}
+
+/// Makes a directory, and those above it, where they are missing: by way of no link that somebody else made or may have moved
+/// to where it is.
+pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
+    // Whatever is named in a directory, the directory is made for it.
+    find(&path.join("file"), Missing::Made, Links::Trusted)?;
+    Ok(())
 }
 
 /// What was found is opened, and nothing else: `EAGAIN` if that has the name no more.
@@ -78,13 +86,6 @@ fn refused(path: &Path, why: &str) -> io::Error {
     ))
 }
 
-fn told(astray: Astray) -> io::Error {
-    match astray {
-        Astray::Failed { error, .. } => error,
-        Astray::Refused(why) => io::Error::other(why),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
@@ -122,6 +123,28 @@ mod tests {
         // One after the other: what others wrote there stays.
         assert_eq!(held.metadata().unwrap().len(), 2);
         assert!(open_to_write(Path::new("/dev/null")).is_ok());
+    }
+
+    #[test]
+    fn a_directory_is_made_where_it_was_named_and_nowhere_else() {
+        let root = tempfile::tempdir().unwrap();
+        let [open, precious] = ["open", "precious"].map(|name| root.path().join(name));
+        for directory in [&open, &precious] {
+            fs::create_dir(directory).unwrap();
+        }
+        symlink(&precious, open.join("link")).unwrap();
+        for mode in [0o777, 0o1777] {
+            fs::set_permissions(&open, Permissions::from_mode(mode)).unwrap();
+            let said = make_directory(&open.join("link/a/b")).unwrap_err().to_string();
+            assert!(said.contains("may have been moved there"), "{said}");
+            assert_eq!(fs::read_dir(&precious).unwrap().count(), 0);
+            make_directory(&open.join("a/b")).unwrap();
+        }
+        fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
+        make_directory(&open.join("link/a/b")).unwrap();
+        assert!(precious.join("a/b").is_dir() && open.join("a/b").is_dir());
+        fs::write(root.path().join("file"), "").unwrap();
+        assert!(make_directory(&root.path().join("file")).is_err());
     }
 
     #[test]

@@ -60,8 +60,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
         Astray::Failed { error, .. } => error,
         Astray::Refused(why) => refusal(why),
     })?;
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let file = File::from(openat(&way.held, way.name.as_os_str(), flags, Mode::empty())?);
+    let file = way.open()?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 

@@ -1,6 +1,6 @@
-//! Starting COMMAND: outside safe Rust, as only `lost_memory.rs` is too.
+//! Starts COMMAND. Besides `lost_memory.rs`, this is the only file with unsafe code.
 //!
-//! Between `fork` and `exec` only async-signal-safe calls are allowed; every closure here keeps to thin
+//! Between `fork` and `exec` only async-signal-safe calls are allowed; every closure here uses only thin
 //! wrappers of system calls. Linux only: the parent-death signal and the order of events rely on it.
 #![allow(unsafe_code, reason = "a child must be prepared between fork and exec")]
 
@@ -25,9 +25,9 @@ use nix::unistd::{Pid, getpgrp, getpid, getppid, tcgetpgrp, tcsetpgrp};
 pub(crate) struct Launch<'a> {
     /// The command and its arguments.
     pub(crate) command: &'a [OsString],
-    /// Variables added to the environment; those without a value are taken out of it.
+    /// Variables to add to the environment; those without a value are removed from it.
     pub(crate) environment: Vec<(&'static str, Option<OsString>)>,
-    /// A descriptor that the child's whole process tree shall hold open.
+    /// A descriptor that the child's whole process tree keeps open.
     pub(crate) inherit: Option<BorrowedFd<'a>>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Child {
     /// Its process id, which is its group's id too.
     pub(crate) pid: Pid,
-    /// Whether standard input is a terminal that it shares with us.
+    /// Whether standard input is a terminal that it shares with flowlock.
     pub(crate) at_terminal: bool,
 }
 
@@ -85,7 +85,8 @@ fn executable(file: &Path) -> io::Result<()> {
     Ok(nix::unistd::access(file, nix::unistd::AccessFlags::X_OK)?)
 }
 
-/// Starts the child. Its parent-death signal belongs to the calling *thread*: call this from the main one.
+/// Starts the child. Its parent-death signal belongs to the calling *thread*: call this from the main
+/// thread.
 pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     let foreground = foreground();
     let terminal = if foreground == Some(getpgrp()) { Terminal::HandedOn } else { Terminal::LeftAlone };
@@ -106,7 +107,8 @@ pub(crate) fn start(launch: Launch<'_>) -> Result<Child, CannotStart> {
     Ok(Child { pid: Pid::from_raw(child.id().cast_signed()), at_terminal: foreground.is_some() })
 }
 
-/// What becomes of the child. The standard library would hand a file that the kernel does not know to `/bin/sh`.
+/// What the child executes. The standard library would pass a file that the kernel does not know to
+/// `/bin/sh`.
 struct Image {
     file: CString,
     /// What the pointers below point to.
@@ -115,7 +117,7 @@ struct Image {
     environment: Vec<*const libc::c_char>,
 }
 
-// SAFETY: the pointers lead to the strings of the same value, which nobody changes.
+// SAFETY: the pointers lead to the strings of the same value, which are never changed.
 unsafe impl Send for Image {}
 // SAFETY: the same.
 unsafe impl Sync for Image {}
@@ -148,7 +150,7 @@ impl Image {
         })
     }
 
-    /// Answers only if that fails.
+    /// Returns only if that fails.
     fn execute(&self) -> io::Error {
         // SAFETY: three strings and lists of strings that end with a null pointer, all alive.
         unsafe { libc::execve(self.file.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr()) };
@@ -160,18 +162,18 @@ fn text(text: OsString) -> io::Result<CString> {
     Ok(CString::new(text.into_vec())?)
 }
 
-/// What becomes of the terminal when the child starts.
+/// What happens to the terminal when the child starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Terminal {
-    /// The child gets it: its parent had it.
+    /// The child gets it, because its parent had it.
     HandedOn,
-    /// Somebody else has it, or there is none.
+    /// Another process has it, or there is none.
     LeftAlone,
 }
 
 fn prepare(wrapper: Pid, terminal: Terminal, inherit: Option<RawFd>) -> io::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    // The wrapper may have died before the line above: then no signal will ever come.
+    // The wrapper may have died before the line above; then no signal will ever come.
     if getppid() != wrapper {
         return Err(Errno::ESRCH.into());
     }
@@ -179,14 +181,15 @@ fn prepare(wrapper: Pid, terminal: Terminal, inherit: Option<RawFd>) -> io::Resu
         take_terminal(getpid())?;
     }
     if let Some(descriptor) = inherit {
-        // SAFETY: the parent keeps the descriptor open until the child has been executed.
+        // SAFETY: the parent keeps the descriptor open until the child was executed.
         let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
         fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
     Ok(())
 }
 
-/// The group that has the terminal on standard input, if that is the one of this session.
+/// Returns the process group that has the terminal on standard input, if it is the terminal of this
+/// session.
 pub(crate) fn foreground() -> Option<Pid> {
     tcgetpgrp(io::stdin()).ok()
 }
@@ -203,7 +206,7 @@ pub(crate) fn take_terminal(group: Pid) -> nix::Result<()> {
     result
 }
 
-/// Whether a signal was ignored when this process began, as HUP is under `nohup`.
+/// Returns whether a signal was ignored when this process began, as HUP is under `nohup`.
 pub(crate) fn is_ignored(signal: Signal) -> bool {
     // SAFETY: an all-zero `sigaction` is a valid value to be overwritten.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

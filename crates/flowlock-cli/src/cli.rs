@@ -1,4 +1,4 @@
-//! The parser: what can be typed.
+//! The parser of the command line.
 #![allow(clippy::doc_markdown, reason = "these comments are the help texts, shown without markup")]
 
 use clap::Parser;
@@ -28,11 +28,11 @@ Exit codes: the command's own, or
   74 store full, damaged  75 busy               76 outcome unknown     78 configuration
   79 lost                 125 internal error    126 cannot execute     127 not found";
 
-/// Prints help and versions; says what is wrong with anything else, without the terminal escapes that a
-/// mistyped value may have. Answers the exit code.
+/// Prints help and versions. For anything else, prints what is wrong, without terminal escapes that a
+/// mistyped value may have. Returns the exit code.
 pub(crate) fn explain(error: &clap::Error) -> u8 {
     if !error.use_stderr() {
-        // A reader that went away needs no help any more.
+        // If the reader has gone away, it does not need the help any more.
         let _ = error.print();
         return crate::exit::OK;
     }
@@ -42,11 +42,12 @@ pub(crate) fn explain(error: &clap::Error) -> u8 {
     crate::exit::USAGE
 }
 
-/// The parser repeats what was typed where it did not belong; a store's URL among that loses its password.
+/// Removes passwords: the parser repeats arguments in the wrong place, and a store's URL may be among
+/// them.
 fn without_passwords(mut text: String) -> String {
     for argument in std::env::args_os() {
         let argument = argument.to_string_lossy();
-        // Also the value of a flag, which may be one that takes none.
+        // Also the value of a flag, which may be one that takes no value.
         let value = argument.split_once('=').filter(|_| argument.starts_with('-')).map(|(_, value)| value);
         for url in [Some(&*argument), value].into_iter().flatten() {
             if url.contains(':') && url.contains(['@', '/']) && !url.starts_with('-') {

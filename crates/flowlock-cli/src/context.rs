@@ -1,4 +1,4 @@
-//! Opening the store that flags, environment and files name.
+//! Opens the store that flags, environment and files name.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,32 +16,34 @@ use crate::json;
 use crate::last_seen::LastSeen;
 use crate::terminal;
 
-/// How long the store is asked before a command gives up, if nothing else is said.
+/// How long a store that does not answer is asked before a command gives up, by default.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a commit adds to the larger of deadline and store timeout, if nothing else is said: 60 s of asking at least.
+/// What a commit adds to the larger of deadline and store timeout, by default: it asks for at least 60
+/// s.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
 
-/// How long the end of a command waits for its own thread to tidy up, which may be asking a store that is away.
+/// How long the end of a command waits for its own thread to clean up, which may be asking an
+/// unreachable store.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
-/// Said by every command that is given one.
-const PASSWORD_IN_ARGUMENT: &str = "the password in --store can be read by everybody who lists the processes of this machine; put it into a file and write ?password_file=PATH, or set FLOWLOCK_STORE";
+/// Printed by every command that gets one.
+const PASSWORD_IN_ARGUMENT: &str = "the password in --store is visible to everybody who lists the processes of this machine; put it into a file and write ?password_file=PATH, or set FLOWLOCK_STORE";
 
 /// The settings in force, before anything is opened.
 #[derive(Debug)]
 pub(crate) struct Settings {
     config: Config,
-    /// Where this user's commands remember things.
+    /// The directory in which this user's commands remember things.
     state: Option<PathBuf>,
 }
 
-/// An open store. When it is dropped, at the end of the command, it says what the store has to tell and remembers how
-/// far the store has come.
+/// An open store. When it is dropped, at the end of the command, it prints the store's notices and
+/// remembers how far the store has come.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The library's handle on the store.
     pub(crate) flowlock: Flowlock,
-    /// What refusals say about it.
+    /// What error messages say about it.
     pub(crate) place: StoreAddress,
     /// How far it had come before.
     pub(crate) seen: LastSeen,
@@ -57,7 +59,7 @@ impl Settings {
             }
         }
         let config = Config::read(&surroundings)?;
-        // Said to the quiet too: with another setting than the one that was written, a job does something else.
+        // Printed even with `--quiet`: without the setting that was written, a job does something else.
         config.warnings.iter().for_each(|warning| terminal::say(warning));
         if !global.quiet && global.store.as_deref().is_some_and(has_password) {
             terminal::say(PASSWORD_IN_ARGUMENT);
@@ -65,12 +67,13 @@ impl Settings {
         Ok(Self { config, state: surroundings.state_directory()? })
     }
 
-    /// The configuration itself.
+    /// Returns the configuration.
     pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The lease: as typed, else as set; none is the store's own.
+    /// Returns the lease: the one in the flag, else the one in the settings, else `None` for the store's
+    /// own.
     pub(crate) fn lease(&self, typed: Option<Duration>) -> Result<Option<Duration>, Failure> {
         match typed {
             Some(lease) => Ok(Some(lease)),
@@ -78,12 +81,13 @@ impl Settings {
         }
     }
 
-    /// How long the store is asked before a command gives up.
+    /// Returns how long a store that does not answer is asked before a command gives up.
     pub(crate) fn store_timeout(&self) -> Result<Duration, Failure> {
         Ok(self.config.duration("store_timeout")?.unwrap_or(STORE_TIMEOUT))
     }
 
-    /// The dates that names are filled in with: their zone as typed, else as set, else UTC.
+    /// Returns the dates to fill into names; their zone is the one in the flag, else in the settings,
+    /// else UTC.
     pub(crate) fn dates(&self, typed: &DateFlags) -> Result<Dates, Failure> {
         let (now, date) = (jiff::Timestamp::now(), typed.date.as_deref());
         if let (None, Some(set)) = (&typed.tz, self.config.get("tz")) {
@@ -95,18 +99,18 @@ impl Settings {
         Ok(Dates::new(now, date, typed.tz.as_deref().or(set))?)
     }
 
-    /// The store's URL and the namespace, as far as they can be told without opening anything.
+    /// Returns the store's URL and the namespace, as far as they are known without opening anything.
     pub(crate) fn place(&self) -> Result<StoreAddress, Failure> {
         let store = without_password(&self.config.store()?.value);
         Ok(StoreAddress { store, namespace: self.config.namespace()?.as_str().to_owned() })
     }
 
-    /// Opens the store; if it went back since an earlier command, that is said.
+    /// Opens the store; prints a message if it went back since an earlier command.
     pub(crate) fn open(&self) -> Result<Context, Failure> {
         self.open_interruptibly(Arc::default())
     }
 
-    /// The same; once `interrupted` is set nothing waits for the store any longer.
+    /// Opens the store; once `interrupted` is set, no call waits for the store any longer.
     pub(crate) fn open_interruptibly(&self, interrupted: Arc<AtomicBool>) -> Result<Context, Failure> {
         let context = self.open_at(interrupted)?;
         context.seen.tell(&context.flowlock);
@@ -135,23 +139,24 @@ impl Settings {
         }
     }
 
-    /// A command of a run sees the store's URL without its password, and may call flowlock in its turn.
+    /// Refuses a store's URL whose password was removed: a command of a run sees the URL that way, and
+    /// may call flowlock.
     fn has_its_password(&self) -> Result<(), Failure> {
         if !self.config.store()?.value.contains(":***@") {
             return Ok(());
         }
-        let message = "the store's URL has *** in place of its password: flowlock never hands a password to the commands it runs; for a flowlock among them put it into a file and write ?password_file=PATH in place of it";
+        let message = "the store's URL has *** in place of its password: flowlock does not pass a password to the commands that it runs; if a command is a flowlock as well, put the password into a file and write ?password_file=PATH in its place";
         Err(Failure::new(exit::CONFIG, "configuration", message).at(&self.place()?))
     }
 }
 
 impl Context {
-    /// Opens the store that `global` and the surroundings name.
+    /// Opens the store that `global` and the environment name.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
         Settings::read(global)?.open()
     }
 
-    /// An error of the store, or about what is in it, with the place it happened at.
+    /// Turns an error of the store into a failure that names the store.
     pub(crate) fn failure(&self, error: Error) -> Failure {
         let by_hand = match &error {
             Error::Lost { run, by: Lost::By(LostBy::Broken) } => self.by_hand(run),
@@ -162,7 +167,7 @@ impl Context {
         failure
     }
 
-    /// The same for a step that changes something; with what to do, if nobody knows whether it did.
+    /// The same for a step that changes something, with advice if its outcome is unknown.
     pub(crate) fn unknown(&self, error: Error, advice: &str) -> Failure {
         let is_unknown = match &error {
             Error::Unknown { .. } => true,
@@ -177,12 +182,12 @@ impl Context {
         failure.at(&self.place)
     }
 
-    /// Who unlocked a run, or ended it by hand, as far as the store remembers.
+    /// Returns who unlocked a run, or ended it by hand, as far as the store remembers.
     pub(crate) fn by_hand(&self, run: &RunId) -> Option<String> {
         json::by_hand(&self.flowlock.run(run).ok()??.run)
     }
 
-    /// Says what the store has to tell by now.
+    /// Prints the store's notices.
     pub(crate) fn pass_notices_on(&self) {
         for notice in self.flowlock.store().notices() {
             terminal::say(&format!("{} ({})", terminal::shown(&notice), self.place));
@@ -198,7 +203,7 @@ impl Drop for Context {
     }
 }
 
-/// The page of the build this runs in, if it says so in the usual way.
+/// Returns the page of the build in which this runs, if the usual variables name it.
 fn build_link() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     variable("BUILD_URL").or_else(|| variable("CI_JOB_URL")).or_else(|| {

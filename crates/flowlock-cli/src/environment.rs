@@ -1,4 +1,4 @@
-//! What the command finds in its environment, and the note it may leave.
+//! What the command finds in its environment, and the note that it may leave.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -19,16 +19,16 @@ use crate::exit::Failure;
 use crate::json::InputJson;
 use crate::parent;
 
-/// A variable above this size goes into a file: the kernel takes at most 128 KiB for one.
+/// A variable larger than this is put into a file: the kernel accepts at most 128 KiB for one.
 const LARGEST_VARIABLE: usize = 64 * 1024;
 
-/// What is read of a note: as much as is kept, and as much again in newlines.
+/// How much of a note is read: the longest note, and as much again in newlines.
 const LARGEST_NOTE_FILE: u64 = 2 * LONGEST_NOTE as u64;
 
-/// What the note's file is called.
+/// The name of the note's file.
 const NOTE: &str = "note";
 
-/// What not every run has. Those of a run around it would be taken for its own.
+/// Variables that only some runs have. Those of an outer run would be taken for the run's own.
 const NOT_OF_EVERY_RUN: [&str; 5] = [
     "FLOWLOCK_INPUTS",
     "FLOWLOCK_INPUTS_FILE",
@@ -37,7 +37,7 @@ const NOT_OF_EVERY_RUN: [&str; 5] = [
     "FLOWLOCK_NOTE_FILE",
 ];
 
-/// Variables for a command, and the files they name. The files go away with this value.
+/// Variables for a command, and the files that they name. The files are removed with this value.
 #[derive(Debug)]
 pub(crate) struct Environment {
     variables: Vec<(&'static str, OsString)>,
@@ -45,20 +45,21 @@ pub(crate) struct Environment {
     has_note: bool,
 }
 
-/// A directory of the user's own, for the command's files for example. What is in it is reached through its descriptor.
+/// A directory of the user's own, for example for the command's files. Its content is reached through
+/// its descriptor.
 #[derive(Debug)]
 pub(crate) struct Files {
     path: PathBuf,
     held: File,
-    /// The directory that it is in.
+    /// The directory that contains it.
     place: File,
-    /// The files, and the directories in it with all files in them, that are removed with it: in this order.
+    /// The files, and the directories with all files in them, that are removed with it, in this order.
     made: Vec<String>,
     directories: Vec<&'static str>,
 }
 
-/// Where the command's files are made: in `$TMPDIR`, unless somebody else could put another directory in the place of one
-/// there, and so other lists before the command.
+/// Returns where the command's files are created: in `$TMPDIR`, unless another user could replace a
+/// directory there, and so show the command other lists.
 fn place_for_files() -> io::Result<(PathBuf, File)> {
     let uid = geteuid().as_raw();
     let private = |place: &Path| {
@@ -74,13 +75,14 @@ fn place_for_files() -> io::Result<(PathBuf, File)> {
     others.find_map(|place| private(&place).ok()).ok_or(exchangeable)
 }
 
-/// Opens a directory that was just made, and looks at what was opened: nobody else has or may enter it.
+/// Opens a directory that was just created, and checks what was opened: no other user owns or may enter
+/// it.
 fn opened_own(place: &File, name: &OsStr) -> io::Result<File> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let held = File::from(openat(place, name, flags, Mode::empty())?);
     let found = held.metadata()?;
     if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        return Err(io::Error::other("another directory was put in the place of the one that was made"));
+        return Err(io::Error::other("the directory was replaced after it was made"));
     }
     Ok(held)
 }
@@ -90,7 +92,8 @@ impl Files {
         Self::new_in(place_for_files()?)
     }
 
-    /// For a process of flowlock's own, which makes these files in it, and these directories with files.
+    /// For a process of flowlock's own, which creates these files in it, and these directories with
+    /// files.
     pub(crate) fn of_our_own(files: &[&str], directories: &[&'static str]) -> io::Result<Self> {
         let mut new = Self::new()?;
         new.made = files.iter().map(|name| (*name).to_owned()).collect();
@@ -98,7 +101,7 @@ impl Files {
         Ok(new)
     }
 
-    /// Where it is, for other processes.
+    /// Returns its path, for other processes.
     pub(crate) fn directory(&self) -> &Path {
         &self.path
     }
@@ -114,12 +117,12 @@ impl Files {
         Ok(Self { path, held, place, made: Vec::new(), directories: Vec::new() })
     }
 
-    /// The way through the descriptor.
+    /// Returns the path through the descriptor.
     fn inside(&self, name: &str) -> PathBuf {
         Path::new("/proc/self/fd").join(self.held.as_raw_fd().to_string()).join(name)
     }
 
-    /// Where the command finds a file.
+    /// Returns where the command finds a file.
     fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -132,7 +135,7 @@ impl Files {
         file.write_all(content)
     }
 
-    /// Reads a file that the command may have replaced: it counts if it is one, and no link to another.
+    /// Reads a file that the command may have replaced, if it is a regular file and not a link.
     fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         let other = || io::Error::other("not a regular file");
@@ -148,8 +151,8 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // Only what has the names that were made here, and only in this directory, wherever it is by now. What else is in it
-        // is the command's own: then the directory stays.
+        // Only what has the names that were created here, and only in this directory, wherever it is by
+        // now. Anything else in it belongs to the command; then the directory stays.
         for name in &self.made {
             let _ = unlinkat(&self.held, name.as_str(), UnlinkatFlags::NoRemoveDir);
         }
@@ -162,7 +165,7 @@ impl Drop for Files {
     }
 }
 
-/// Removes a directory, if there is nothing in it but files.
+/// Removes a directory, if it contains only files.
 fn remove_with_files(around: &File, name: &str) -> io::Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let held = File::from(openat(around, name, flags, Mode::empty())?);
@@ -179,7 +182,7 @@ struct OutputJson<'a> {
 }
 
 impl Environment {
-    /// For the command of `grant`, which counts its dates from `day`.
+    /// For the command of `grant`, whose dates count from `day`.
     pub(crate) fn new(flowlock: &Flowlock, grant: &Grant, day: String) -> Result<Self, Failure> {
         let (run, job) = (grant.run_id().as_str(), grant.spec().job.as_str());
         let namespace = flowlock.namespace().as_str();
@@ -206,7 +209,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// The variables, once for each process to be started; one without a value is taken away.
+    /// Returns the variables for one process to be started; one without a value is removed.
     pub(crate) fn variables(&self) -> Vec<(&'static str, Option<OsString>)> {
         let not_set =
             NOT_OF_EVERY_RUN.into_iter().filter(|name| self.variables.iter().all(|(set, _)| set != name));
@@ -214,7 +217,7 @@ impl Environment {
         not_set.map(|name| (name, None)).chain(set).collect()
     }
 
-    /// What the command wrote into `$FLOWLOCK_NOTE_FILE`, without the newline at its end.
+    /// Returns what the command wrote into `$FLOWLOCK_NOTE_FILE`, without the newline at its end.
     pub(crate) fn note(&self) -> Result<Option<String>, Failure> {
         let Some(files) = self.files.as_ref().filter(|_| self.has_note) else { return Ok(None) };
         let bytes = match files.read(NOTE, LARGEST_NOTE_FILE) {
@@ -248,7 +251,7 @@ impl Environment {
         self.file(name_of_file, &format!("{name}.json"), text.as_bytes())
     }
 
-    /// Makes a file for the command, and tells it where.
+    /// Creates a file for the command, and sets the variable that names it.
     fn file(&mut self, variable: &'static str, name: &str, content: &[u8]) -> Result<(), Failure> {
         let made = || -> io::Result<PathBuf> {
             let files = match &mut self.files {
@@ -266,7 +269,7 @@ impl Environment {
     }
 }
 
-/// The note that a file of these bytes holds.
+/// Returns the note in the bytes of a file.
 pub(crate) fn note_in(bytes: Vec<u8>) -> Result<Option<String>, Failure> {
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::usage("the note in $FLOWLOCK_NOTE_FILE is not UTF-8; outputs are not recorded as written")
@@ -294,7 +297,7 @@ mod tests {
         let path = files.path.clone();
         drop(files);
         assert!(!path.exists());
-        // As if another directory of the user's had been opened in its place.
+        // As if another directory of the user had been opened in its place.
         let mut files = super::tests::files(scratch.path());
         let path = files.path.clone();
         fs::write(path.join("thesis.txt"), "years of work").unwrap();

@@ -1,4 +1,4 @@
-//! Exit codes and last words: the one place where outcomes become what a shell sees.
+//! Exit codes and last messages: the one place where outcomes become what a shell sees.
 
 use std::error::Error as _;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::json::{self, BlockerJson};
 
 /// All went well.
 pub(crate) const OK: u8 = 0;
-/// A check found what it looks for missing.
+/// A check found that something is missing.
 pub(crate) const NO: u8 = 1;
 /// Wrong usage.
 pub(crate) const USAGE: u8 = 64;
@@ -33,34 +33,34 @@ pub(crate) const UNKNOWN: u8 = 76;
 pub(crate) const CONFIG: u8 = 78;
 /// The names were lost.
 pub(crate) const LOST: u8 = 79;
-/// Our own failure.
+/// An internal failure.
 pub(crate) const INTERNAL: u8 = 125;
 /// The command cannot be executed.
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 pub(crate) const NOT_FOUND: u8 = 127;
-/// Whoever read our output stopped reading: as if ended by SIGPIPE.
+/// The reader of the output has gone away: as if ended by SIGPIPE.
 const PIPE: u8 = 141;
 
-/// Why a command of ours did not do what was asked.
+/// Why a command did not do what was asked.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The exit code.
     pub(crate) code: u8,
     /// One word for programs, as in `--json-result`.
     pub(crate) outcome: &'static str,
-    /// What to say; nothing if empty.
+    /// The message; empty for none.
     pub(crate) message: String,
-    /// What else there is to say, a line each.
+    /// Further messages, a line each.
     pub(crate) details: Vec<String>,
     /// What was in the way.
     pub(crate) blockers: Vec<BlockerJson>,
-    /// A run that may be there, though nobody knows.
+    /// A run that may exist: its fate is unknown.
     pub(crate) run: Option<Box<RunId>>,
 }
 
 impl Failure {
-    /// A failure with these words.
+    /// Creates a failure with this message.
     pub(crate) fn new(code: u8, outcome: &'static str, message: impl Into<String>) -> Self {
         Self { code, outcome, message: message.into(), details: Vec::new(), blockers: Vec::new(), run: None }
     }
@@ -70,7 +70,7 @@ impl Failure {
         Self::new(USAGE, "usage", message)
     }
 
-    /// A try of `job` that found something in the way.
+    /// Creates the failure of a try of `job` that was blocked.
     pub(crate) fn blocked(job: &JobName, blocked: &Blocked) -> Self {
         let exists = blocked.by.iter().any(|blocker| blocker.kind == BlockerKind::OutputExists);
         let (code, outcome) = match () {
@@ -81,7 +81,7 @@ impl Failure {
         Self::new(code, outcome, format!("{job} was not started: {}", blocked.summary())).because(blocked)
     }
 
-    /// The same, with everything that was in the way.
+    /// Adds everything that was in the way.
     #[must_use]
     pub(crate) fn because(mut self, blocked: &Blocked) -> Self {
         self.details.extend(blocked.by.iter().skip(1).map(ToString::to_string));
@@ -89,12 +89,12 @@ impl Failure {
         self
     }
 
-    /// Something this program did not expect.
+    /// Creates the failure for something unexpected.
     pub(crate) fn internal(doing: &str, error: &dyn fmt::Display) -> Self {
         Self::new(INTERNAL, "internal", format!("cannot {doing}: {error}"))
     }
 
-    /// The same, saying which store was asked, in which namespace, by whom.
+    /// Adds which store was asked, in which namespace, by whom.
     #[must_use]
     pub(crate) fn at(mut self, place: &StoreAddress) -> Self {
         if !self.message.is_empty() {
@@ -143,13 +143,13 @@ impl From<Error> for Failure {
     }
 }
 
-/// As much of a cause as is said: whoever may write the store may have had a hand in it.
+/// Returns the beginning of a cause that is shown: users who may write the store may have influenced it.
 fn beginning(cause: &str) -> &str {
     const MOST: usize = 500;
     &cause[..cause.floor_char_boundary(MOST)]
 }
 
-/// An error's exit code, and its word for programs.
+/// Returns an error's exit code, and its word for programs.
 fn meaning(error: &Error) -> (u8, &'static str) {
     match error {
         Error::InvalidText(_) | Error::InvalidClaims(_) | Error::InvalidRequest { .. } => (USAGE, "usage"),
@@ -180,11 +180,11 @@ fn meaning(error: &Error) -> (u8, &'static str) {
     }
 }
 
-/// Whether an input had no live record when the wait was over.
+/// Returns whether an input had no live record when the wait ended.
 fn misses_input(blocked: &Blocked) -> bool {
     let missing = |blocker: &Blocker| match blocker.kind {
         BlockerKind::InputMissing | BlockerKind::InputIncomplete => true,
-        // It comes with the record's evidence if there is no live one.
+        // The record's evidence is there if it is not live.
         BlockerKind::InputBeingWritten => blocker.record.is_some(),
         _ => false,
     };
@@ -201,7 +201,7 @@ pub(crate) fn blocked(error: &Error) -> Option<&Blocked> {
     }
 }
 
-/// The inputs of which nothing was ever written: their names may be misspelt.
+/// Returns the inputs that were never written: their names may be misspelt.
 pub(crate) fn unknown_inputs(blocked: &Blocked) -> impl Iterator<Item = &str> {
     let unknown = |blocker: &&Blocker| {
         let never = blocker.record.as_ref().is_none_or(|record| record.state == RecordState::NeverWritten);
@@ -223,7 +223,7 @@ impl From<BadDate> for Failure {
 }
 
 impl From<io::Error> for Failure {
-    /// Of our own output: everything else says what it was doing.
+    /// For errors of our own output; all others say what they were doing.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(PIPE, "output_closed", ""),
@@ -233,7 +233,7 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
-    /// A command that could not be started.
+    /// Creates the failure of a command that could not be started.
     pub(crate) fn cannot_start(command: &std::ffi::OsStr, problem: &CannotStart) -> Self {
         let command = command.to_string_lossy();
         let shown = crate::terminal::shown(&flowlock::store::misplaced(&command));

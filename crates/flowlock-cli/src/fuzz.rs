@@ -1,6 +1,7 @@
-//! What users type, bent: dates in names, durations, slots, times. It is understood or refused in words; nothing panics.
+//! What users type, changed at random: dates in names, durations, slots, times. It is understood or
+//! refused with a message; nothing panics.
 //!
-//! See the library's fuzz tests for how they run for longer.
+//! The library's fuzz tests say how to run them for longer.
 
 use clap::builder::TypedValueParser as _;
 use flowlock_testkit::Bent;

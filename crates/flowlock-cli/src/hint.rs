@@ -1,4 +1,4 @@
-//! "Did you mean": a name that exists and is spelt almost like one that does not.
+//! "Did you mean": finds an existing name that is spelt almost like a missing one.
 
 use flowlock::Flowlock;
 use flowlock::store::{Content, NameSeen, View};
@@ -8,7 +8,7 @@ use crate::terminal::shown;
 /// How many names are compared.
 const MOST_COMPARED: usize = 1_000;
 
-/// `did you mean X?` Trouble with the store is no reason to say more.
+/// Returns `did you mean X?`; nothing if the store has an error.
 pub(crate) fn near(flowlock: &Flowlock, wrong: &str) -> Option<String> {
     let view = View::Records { prefix: String::new(), after: None, limit: MOST_COMPARED };
     let Content::Records(records, _) = flowlock.view(&view).ok()?.content else { return None };
@@ -16,17 +16,17 @@ pub(crate) fn near(flowlock: &Flowlock, wrong: &str) -> Option<String> {
     nearest(wrong, names).map(|name| format!("did you mean {name}?"))
 }
 
-/// `; did you mean X?` for a name that is not there.
+/// Returns `; did you mean X?` for a name that does not exist.
 pub(crate) fn of_name(flowlock: &Flowlock, seen: &NameSeen) -> String {
     let near = if seen.record.is_none() { near(flowlock, seen.name.as_str()) } else { None };
     near.map_or_else(String::new, |near| format!("; {}", shown(&near)))
 }
 
-/// The name with the fewest changes: at most one in four characters, and two at least.
+/// Returns the name with the fewest changes: at most one in four characters, or two.
 fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (wrong.chars().count() / 4).max(2);
     names
-        // Another day's name is no misspelling.
+        // The name of another day is not a misspelling.
         .filter(|name| without_digits(name) != without_digits(wrong))
         .map(|name| (strsim::osa_distance(wrong, name), name))
         .filter(|(changes, name)| *changes <= most && *changes < name.chars().count())

@@ -1,5 +1,5 @@
-//! The JSON of every command. Times are RFC 3339 in UTC; tokens and versions are strings, because they are
-//! larger than what many JSON readers hold exactly.
+//! The JSON of every command. Times are RFC 3339 in UTC; tokens and versions are strings, because they
+//! are larger than many JSON readers represent exactly.
 
 use flowlock::store::Seen;
 use flowlock::{
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::times::rfc3339;
 
-/// The version of these shapes.
+/// The version of these formats.
 pub(crate) const VERSION: u32 = 1;
 
 /// One reason why a run waits.
@@ -41,7 +41,7 @@ impl From<&Blocker> for BlockerJson {
     }
 }
 
-/// All reasons.
+/// Returns all reasons.
 pub(crate) fn blockers(blocked: Option<&Blocked>) -> Vec<BlockerJson> {
     blocked.iter().flat_map(|blocked| &blocked.by).map(BlockerJson::from).collect()
 }
@@ -62,7 +62,7 @@ impl From<&Actor> for ActorJson {
     }
 }
 
-/// What somebody did by hand to a run, in words: `unlocked by you@vm1 pid 123 at …`.
+/// Says what was done by hand to a run: `unlocked by you@vm1 pid 123 at …`.
 pub(crate) fn by_hand(run: &Run) -> Option<String> {
     let actor = run.actor.as_ref()?;
     let what = match run.state {
@@ -86,13 +86,13 @@ pub(crate) struct RunJson {
     token: Option<String>,
     since: String,
     deadline: Option<String>,
-    /// How long it is kept once it lapsed, if nobody needs its names.
+    /// How long it is kept once it lapsed, if no run needs its names.
     keep_lapsed_ms: u64,
     host: String,
     pid: u32,
     user: String,
     state: &'static str,
-    /// Since when the process of an absent run has not been heard from, at the latest.
+    /// Since when, at the latest, the process of an absent run has been silent.
     #[serde(skip_serializing_if = "Option::is_none")]
     silent_since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,7 +103,7 @@ pub(crate) struct RunJson {
 }
 
 impl RunJson {
-    /// A run as it was seen, by the store's clock.
+    /// Describes a run as it was seen, by the store's clock.
     pub(crate) fn new(seen: &Seen) -> Self {
         let run = &seen.run;
         let names = |wanted: fn(&Claim) -> bool| -> Vec<String> {
@@ -135,7 +135,7 @@ impl RunJson {
     }
 }
 
-/// `NAME:N/CAP`, as it is typed.
+/// Formats a slot as it is typed: `NAME:N/CAP`.
 pub(crate) fn slot(claim: &Claim) -> Option<String> {
     match claim.mode {
         Mode::Units { units, capacity } => Some(format!("{}:{units}/{capacity}", claim.name.as_str())),
@@ -143,7 +143,8 @@ pub(crate) fn slot(claim: &Claim) -> Option<String> {
     }
 }
 
-/// The word for where a run stands, with what its lease and the silence of its process add to it.
+/// Returns the word for a run's state, including what its lease and the silence of its process add to
+/// it.
 pub(crate) fn state(seen: &Seen) -> &'static str {
     match seen.lease_left_ms {
         _ if seen.run.revoked && seen.run.state.is_holding() => "revoked",
@@ -205,16 +206,16 @@ impl<'a> From<&'a Input> for InputJson<'a> {
     }
 }
 
-/// What `--json-result` says.
+/// The content of `--json-result`.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ResultJson {
-    /// Version of the shape.
+    /// The version of the format.
     pub(crate) version: u32,
     /// One word: `committed`, `failed`, `lost`, `busy`, `input_missing`, `output_exists`, `deadlock` …
     pub(crate) outcome: &'static str,
-    /// What this process exits with.
+    /// The exit code of this process.
     pub(crate) exit_code: u8,
-    /// What the command exited with, if it ran.
+    /// The exit code of the command, if it ran.
     pub(crate) command_exit_code: Option<u8>,
     /// The run.
     pub(crate) run: Option<String>,
@@ -228,13 +229,13 @@ pub(crate) struct ResultJson {
     pub(crate) namespace: Option<String>,
     /// How long it waited for its names.
     pub(crate) waited_ms: u64,
-    /// What was said, if something was.
+    /// The message, if there was one.
     pub(crate) message: Option<String>,
     /// What was in the way, if it did not start.
     pub(crate) blockers: Vec<BlockerJson>,
 }
 
-/// A token as JSON has it.
+/// Formats a token for JSON.
 pub(crate) fn token(token: Token) -> String {
     token.to_string()
 }

@@ -1,9 +1,9 @@
-//! How far a store had come when a command of this user last used it, kept in the state directory: so that a store
-//! that went back in between, or another one in its place, is noticed by the next command.
+//! How far a store had come when a command of this user last used it. It is kept in the state directory,
+//! so that the next command notices if the store went back or was replaced in between.
 //!
-//! One small file for each store and namespace. It is a memory, not a lock: two commands that end at the same moment
-//! may keep the older of two states, which costs a little of the memory and nothing else. Nothing that goes wrong here
-//! stops a job.
+//! There is one small file for each store and namespace. It is a memory, not a lock: two commands that
+//! end at the same moment may keep the older of two states, which only loses a little of the memory. No
+//! error here stops a job.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
@@ -20,54 +20,56 @@ use sha1::Digest as _;
 
 use crate::exit::StoreAddress;
 
-/// What one file says.
+/// The content of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     version: u32,
     store: String,
     namespace: String,
-    /// The boot of this machine in which `newest` was seen: a power loss takes back what was not synced.
+    /// The boot of this machine in which `newest` was seen: a power loss may take back what was not
+    /// synced.
     boot: String,
-    /// None if nothing is there.
+    /// `None` if the namespace was empty.
     newest: Option<Watermark>,
     durable: Option<Watermark>,
-    /// What the store's clock was, and this machine's boot clock then, in milliseconds.
+    /// The store's clock, and this machine's boot clock at that time, in milliseconds.
     #[serde(default)]
     clock: Option<(i64, i64)>,
-    /// That the store went back, until somebody accepts it.
+    /// Set if the store went back, until that is accepted.
     #[serde(default)]
     loss: Option<Loss>,
 }
 
-/// Two machines' clocks may drift apart by a twentieth of a percent, as much as NTP slews, and a moment.
+/// How far two machines' clocks may drift apart: a twentieth of a percent, as much as NTP slews, and a
+/// moment.
 const DRIFT: i64 = 2_000;
 const MOMENT_MS: u64 = 2_000;
 
 const VERSION: u32 = 1;
-/// More than any file of this kind has.
+/// Larger than any file of this kind.
 const LARGEST: u64 = 64 * 1024;
-/// A lock alone changes nothing that could get lost, so most commands that only lock leave the file as it is: it is
-/// written if it is older than this, or this many steps behind.
+/// A lock alone changes nothing that could get lost, so most commands that only lock do not write the
+/// file. It is written if it is older than this, or this many steps behind.
 const OLD: Duration = Duration::from_mins(1);
 const BEHIND: u64 = 1_000;
 
-/// What is remembered of one namespace of one store.
+/// What is remembered about one namespace of one store.
 #[derive(Debug)]
 pub(crate) struct LastSeen {
     place: StoreAddress,
-    /// None for a store that no other process sees, and for a user without a home.
+    /// `None` for a store that no other process sees, and for a user without a home directory.
     path: Option<PathBuf>,
     kept: Option<Kept>,
-    /// Whether that was written long ago.
+    /// Whether it was written long ago.
     old: bool,
-    /// What it is now was accepted in this command.
+    /// Whether the present state was accepted in this command.
     is_accepted: bool,
-    /// Names this boot of this machine.
+    /// The id of this boot of this machine.
     boot: String,
 }
 
 impl LastSeen {
-    /// Reads what is kept below `state` about a place; nothing is kept without one.
+    /// Reads what is kept below `state` about a place; nothing is kept without `state`.
     pub(crate) fn of(state: Option<&Path>, place: &StoreAddress) -> Self {
         let path = state.map(|state| file(state, place));
         let mut seen =
@@ -75,7 +77,7 @@ impl LastSeen {
         if let Some(path) = &seen.path {
             match read(path) {
                 Ok((kept, old)) if kept.is_of(place) => (seen.kept, seen.old) = (Some(kept), old),
-                Ok(_) => tracing::debug!(path = %path.display(), "tells of another store"),
+                Ok(_) => tracing::debug!(path = %path.display(), "is about another store"),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => tracing::debug!(path = %path.display(), %error, "cannot be read"),
             }
@@ -83,25 +85,26 @@ impl LastSeen {
         seen
     }
 
-    /// What the store must have come to at least.
+    /// Returns the state that the store must at least have.
     pub(crate) fn expected(&self) -> Option<Watermark> {
         let kept = self.kept.as_ref()?;
         if kept.boot == self.boot { kept.newest } else { kept.durable }
     }
 
-    /// From now on the store must have come to that.
+    /// Tells the store the state that it must at least have.
     pub(crate) fn tell(&self, flowlock: &Flowlock) {
         if let Some(watermark) = self.expected() {
             flowlock.store().expect(flowlock.namespace(), watermark);
         }
     }
 
-    /// Keeps what this command saw, if that is worth a write.
+    /// Saves what this command saw, if that is worth a write.
     pub(crate) fn keep(&mut self, flowlock: &Flowlock) {
         if !self.is_accepted && flowlock.store().loss(flowlock.namespace()).is_some() {
-            // The store said so and went on from there: that is what the next command may expect.
+            // The store reported that and continued from there, so the next command may expect that
+            // state.
             if let Err(error) = self.remember(flowlock, self.loss(flowlock)) {
-                tracing::debug!(%error, "what the store went back to cannot be remembered");
+                tracing::debug!(%error, "cannot save what the store went back to");
             }
             return;
         }
@@ -110,8 +113,8 @@ impl LastSeen {
             return;
         }
         let Some(path) = &self.path else { return };
-        // Another command may have written meanwhile. The later state counts; if it is of another life of the store than
-        // it was when this command began, somebody acknowledged that.
+        // Another command may have written meanwhile. The later state counts. If it has another epoch
+        // than when this command began, somebody accepted that.
         let life = self.kept.as_ref().unwrap_or(&now).life();
         let now = match read(path) {
             Ok((other, _)) if other.life() != life => return,
@@ -124,20 +127,20 @@ impl LastSeen {
         }
     }
 
-    /// That the store went back, now or earlier, if nobody accepted it.
+    /// Returns that the store went back, now or earlier, if that was not accepted.
     pub(crate) fn loss(&self, flowlock: &Flowlock) -> Option<Loss> {
         let earlier = self.kept.as_ref().and_then(|kept| kept.loss);
         earlier.or_else(|| flowlock.store().loss(flowlock.namespace()))
     }
 
-    /// What the store is now is as it should be.
+    /// Accepts the present state of the store.
     pub(crate) fn accept(&mut self, flowlock: &Flowlock) -> io::Result<()> {
         self.remember(flowlock, None)?;
         self.is_accepted = true;
         Ok(())
     }
 
-    /// From now on this is what is remembered, however far back it is.
+    /// Remembers the present state, even if it is older.
     fn remember(&mut self, flowlock: &Flowlock, loss: Option<Loss>) -> io::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let newest = flowlock.store().seen(flowlock.namespace());
@@ -147,7 +150,8 @@ impl LastSeen {
         Ok(())
     }
 
-    /// By how many milliseconds the store's clock was set since a command last saw it, if it was: ahead, or back.
+    /// Returns by how many milliseconds the store's clock was set since a command last saw it, ahead or
+    /// back, if it was.
     pub(crate) fn clock_step(&self, flowlock: &Flowlock) -> Option<i64> {
         let kept = self.kept.as_ref().filter(|kept| kept.boot == self.boot)?;
         let ((store_ms, boot_ms), (store_now_ms, boot_now_ms)) = (kept.clock?, clock(flowlock)?);
@@ -162,7 +166,7 @@ impl LastSeen {
         Kept { version: VERSION, store, namespace, boot, newest, durable, clock, loss: None }
     }
 
-    /// What is known by now: from the store, and from before.
+    /// Combines what the store shows now with what was known before.
     fn found(&self, flowlock: &Flowlock) -> Option<Kept> {
         let (store, namespace) = (flowlock.store(), flowlock.namespace());
         let newest = Some(store.seen(namespace)?);
@@ -192,7 +196,7 @@ impl Kept {
         self.newest.map(|newest| newest.epoch)
     }
 
-    /// The later of two states of one life; of two lives, this one. That it went back stays.
+    /// Returns the later of two states of one epoch; of two epochs, this state. A loss is kept.
     fn or_later(self, other: &Self) -> Self {
         let loss = other.loss.or(self.loss);
         if self.life() != other.life() {
@@ -202,7 +206,7 @@ impl Kept {
             (Some(theirs), Some(ours)) => Some(theirs.or_later(ours)),
             (theirs, ours) => ours.or(theirs),
         };
-        // What was seen in another boot may be gone, unless it was durable.
+        // What was seen in another boot may be lost, unless it was durable.
         let newest = match (other.newest, self.newest) {
             (Some(theirs), Some(ours)) if self.boot == other.boot => Some(theirs.or_later(ours)),
             (_, ours) => ours,
@@ -211,14 +215,14 @@ impl Kept {
     }
 }
 
-/// The name says nothing and fits into every file system; the content says it all.
+/// Returns the file. Its name is a digest, which fits every file system; the content has everything.
 fn file(state: &Path, place: &StoreAddress) -> PathBuf {
     let digest = sha1::Sha1::digest(format!("{}\0{}", place.store, place.namespace));
     let name = digest.iter().fold(String::new(), |name, byte| name + &format!("{byte:02x}"));
     state.join("seen").join(name + ".json")
 }
 
-/// The content, and whether it is an old one.
+/// Returns the content, and whether it is old.
 fn read(path: &Path) -> io::Result<(Kept, bool)> {
     open_private(directory_of(path)?, me())?;
     let file = open_itself(path)?;
@@ -229,12 +233,12 @@ fn read(path: &Path) -> io::Result<(Kept, bool)> {
     let age = meta.modified()?.elapsed();
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text)?;
-    // A time in the future says nothing.
+    // If the time is in the future, it is treated as old.
     Ok((serde_json::from_str(&text)?, age.map_or(true, |age| age > OLD)))
 }
 
-/// Whole or not at all, but not synced: what a power loss takes back of it is noticed a little later, if at all. The
-/// draft has a name that nobody can guess.
+/// Writes it whole or not at all, without a sync: if a power loss takes it back, a store that went back
+/// is noticed later or not at all. The draft has a name that cannot be guessed.
 fn write(path: &Path, kept: &Kept) -> io::Result<()> {
     let directory = directory_of(path)?;
     let opened = make_private(directory, me())?;
@@ -244,18 +248,18 @@ fn write(path: &Path, kept: &Kept) -> io::Result<()> {
     let mut draft = tempfile::Builder::new().prefix("draft-").tempfile_in(directory)?;
     draft.write_all(&serde_json::to_vec(kept)?)?;
     let draft = draft.into_temp_path();
-    // By the C library, where tests can refuse it.
+    // By the C library, where tests can make it fail.
     fs::rename(&draft, path)?;
     draft.keep().map(drop).map_err(io::Error::from)
 }
 
-/// Opens what is there itself: not what a link leads to, and without waiting for the other end of a FIFO.
+/// Opens a file itself: does not follow a link, and does not wait for the other end of a FIFO.
 fn open_itself(path: &Path) -> io::Result<File> {
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
     File::options().read(true).custom_flags(flags).open(path)
 }
 
-/// Whether this user, and nobody but this user and root, can have written it.
+/// Returns whether only this user and root can have written it.
 fn is_ones_own(meta: &Metadata) -> bool {
     (meta.uid() == me() || meta.uid() == 0) && meta.mode() & 0o022 == 0
 }
@@ -268,7 +272,8 @@ fn directory_of(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// The store's clock, and this machine's boot clock, in milliseconds. A command in a time namespace reads the same one.
+/// Returns the store's clock and this machine's boot clock, in milliseconds. A command in a time
+/// namespace reads the same.
 fn clock(flowlock: &Flowlock) -> Option<(i64, i64)> {
     let store_ms = flowlock.store().clock_ms(flowlock.namespace()).ok()?;
     Some((store_ms, HostClock::of_this_process().ok()?.boot_ms()))

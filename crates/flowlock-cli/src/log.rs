@@ -12,7 +12,7 @@ use crate::{outlet, terminal};
 static BEGUN: Once = Once::new();
 static LEVEL: std::sync::OnceLock<LevelFilter> = std::sync::OnceLock::new();
 
-/// Decides how much is logged: errors if quiet, else warnings; with `-vv` everything up to debug.
+/// Sets how much is logged: errors with `--quiet`, else warnings; with `-vv` everything up to debug.
 pub(crate) fn set_level(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => LevelFilter::ERROR,
@@ -22,11 +22,11 @@ pub(crate) fn set_level(global: &Global) {
     let _ = LEVEL.set(level);
 }
 
-/// Begins to log. Not done before a command was started: what was not logged until then is in the answer.
+/// Begins to log, only once a command has started: what would be logged before is in its answer.
 pub(crate) fn begin() {
     BEGUN.call_once(|| {
         let level = LEVEL.get().copied().unwrap_or(LevelFilter::WARN);
-        // What the store has to tell is passed on as a message: once is enough.
+        // The store's notices are printed as messages; once is enough.
         let filter = format!("{level},{}=off", flowlock::store::NOTICES);
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
@@ -37,7 +37,7 @@ pub(crate) fn begin() {
     });
 }
 
-/// Says what the standard library would say of a panic, but waits for nobody to read it.
+/// Prints what the standard library would print for a panic, but does not wait for a reader.
 pub(crate) fn panicked(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     terminal::add(&format!("thread '{}' {panic}", thread.name().unwrap_or("<unnamed>")));

@@ -1,10 +1,11 @@
-//! `SIGBUS`: the memory under a step was taken away.
+//! Handles `SIGBUS`: the memory under a step was taken away.
 //!
-//! SQLite maps its journal's index, and whoever may write that file can cut it off between two accesses. The kernel then
-//! kills the process, and with it a command that still holds its names. So while a command runs, the thread that met
-//! this stands still for ever: it can neither go on nor be unwound. What it kept from others is given back
-//! (`Store::abandon`), the lease is renewed no more, and the command is treated as under a store that does not answer.
-//! Without a command, and in the thread that would record its outputs, the process says what happened and ends.
+//! SQLite maps its journal's index, and a user who may write that file can truncate it between two
+//! accesses. The kernel then kills the process, and with it a command that still holds its names. So
+//! while a command runs, the thread that met the signal stands still for ever: it can neither go on nor
+//! be unwound. What it kept from others is given back (`Store::abandon`), the lease is not renewed any
+//! more, and the command is treated as if the store did not answer. Without a command, and in the thread
+//! that would record its outputs, the process prints what happened and ends.
 #![allow(unsafe_code, reason = "a handler for a signal that a memory access raises, and `_exit` in it")]
 
 use std::os::fd::BorrowedFd;
@@ -18,18 +19,19 @@ use nix::unistd::{getpid, gettid, pause};
 use crate::exit;
 
 const SAID: &[u8] =
-    b"flowlock: the index of the store's journal was cut off while it was used; what was begun may or may not count\n";
+    b"flowlock: the index of the store's journal was truncated while it was used; whether the step in progress took effect is unknown\n";
 
-// The handler runs on the thread that met the signal. Each of these decides by itself, so release and acquire are more than
-// enough: MAIN is stored before there is another thread, and WATCHING by the main thread, for the others alone.
+// The handler runs on the thread that met the signal. Each of these is a decision by itself, so release
+// and acquire are more than enough: MAIN is stored before there is another thread, and WATCHING by the
+// main thread, for the other threads only.
 
 /// The thread that records outputs.
 static MAIN: AtomicI32 = AtomicI32::new(0);
-/// Whether a command runs, which the main thread watches and nothing else.
+/// Whether a command runs; the main thread only watches it.
 static WATCHING: AtomicBool = AtomicBool::new(false);
 static LOST: AtomicBool = AtomicBool::new(false);
 
-/// Puts the handler in place. To be called by the main thread.
+/// Installs the handler. Call it from the main thread.
 pub(crate) fn install() -> nix::Result<()> {
     MAIN.store(gettid().as_raw(), Ordering::Release);
     let action = SigAction::new(SigHandler::Handler(on_bus_error), SaFlags::empty(), background_writes());
@@ -37,7 +39,7 @@ pub(crate) fn install() -> nix::Result<()> {
     unsafe { sigaction(Signal::SIGBUS, &action) }.map(drop)
 }
 
-/// What a write to a terminal that allows none from the background would raise.
+/// The signal of a write to a terminal that forbids writes from the background.
 fn background_writes() -> SigSet {
     SigSet::from_iter([Signal::SIGTTOU])
 }
@@ -59,21 +61,21 @@ impl Drop for Watching {
     }
 }
 
-/// Whether a thread stands still.
+/// Returns whether a thread stands still.
 pub(crate) fn happened() -> bool {
     LOST.load(Ordering::Acquire)
 }
 
-/// Only async-signal-safe calls: `gettid`, `poll`, `write`, `_exit`, `kill`, `pause`.
+/// Uses only async-signal-safe calls: `gettid`, `poll`, `write`, `_exit`, `kill`, `pause`.
 extern "C" fn on_bus_error(_: libc::c_int) {
     if !WATCHING.load(Ordering::Acquire) || gettid().as_raw() == MAIN.load(Ordering::Acquire) {
         // SAFETY: standard error is not closed by this program.
         let stderr = unsafe { BorrowedFd::borrow_raw(2) };
-        // What this process holds does not wait until somebody reads that.
+        // The names of this process must not wait until somebody reads that.
         if poll(&mut [PollFd::new(stderr, PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1) {
             let _ = nix::unistd::write(stderr, SAID);
         }
-        // SAFETY: ends the process without running anything of it.
+        // SAFETY: ends the process without running any of its code.
         unsafe { libc::_exit(exit::STORE.into()) }
     }
     LOST.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! flowlock on the command line: parse, carry out, report.
+//! The `flowlock` command: parse, carry out, report.
 
 mod alert;
 mod args;
@@ -49,7 +49,7 @@ fn carry_out() -> ExitCode {
     if let Err(error) = handled {
         return report(&exit::Failure::internal("handle signals", &error));
     }
-    // A panic has said what happened and failed the run by unwinding; what is left is the exit code.
+    // A panic has printed what happened and failed the run by unwinding; only the exit code is left.
     let carried_out =
         std::panic::catch_unwind(|| commands::carry_out(&cli.global, cli.command, cli::Cli::command()));
     match carried_out {

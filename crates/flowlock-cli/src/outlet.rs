@@ -1,12 +1,13 @@
-//! What is written for others to read: no promise of flowlock waits for them.
+//! Output that others read: nothing that flowlock promises waits for a reader.
 //!
-//! A reader may stand still: a full pipe, a terminal stopped with Ctrl-S or by the command, a log collector that hangs. So one
-//! thread writes what is said to standard error, and whoever says it waits only [`A_MOMENT`] for that, so that it stands before
-//! what follows from it. If a text does not get through in that time, those after it wait for nothing until one does;
-//! what has no room by then is counted, and the count is said when the reader goes on.
+//! A reader may stand still: a full pipe, a terminal stopped with Ctrl-S or by the command, a log
+//! collector that hangs. So one thread writes messages to standard error. A caller waits only
+//! [`A_MOMENT`] for its message, so that the message comes before what follows from it. If a message
+//! does not get through in that time, later ones do not wait until one does. Messages without room are
+//! counted, and the count is printed when the reader continues.
 //!
-//! The threads that write have all signals blocked: a write to a terminal that allows none from the background (`stty
-//! tostop`) is made all the same, and stops nobody.
+//! The threads that write have all signals blocked: a write to a terminal that forbids writes from the
+//! background (`stty tostop`) is made nevertheless, and stops no process.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,19 +21,19 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
-/// So long whoever says something waits until it is written.
+/// How long a caller waits until its message is written.
 const A_MOMENT: Duration = Duration::from_millis(100);
-/// So long the end of the process waits for what is not written yet.
+/// How long the end of the process waits for messages that are not written yet.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// So long a result may take to be written.
+/// How long a result may take to be written.
 const RESULT: Duration = Duration::from_secs(10);
-/// So long the end or a result is waited for once a signal asked to end.
+/// How long to wait for the end or a result once a signal asked to end.
 const AFTER_A_SIGNAL: Duration = Duration::from_millis(300);
-/// How often it is looked whether a signal came, while somebody waits.
+/// How often to check whether a signal came, while a caller waits.
 const LOOK: Duration = Duration::from_millis(20);
-/// So many bytes may wait to be written.
+/// How many bytes may wait to be written.
 const MOST_BYTES: usize = 256 * 1024;
-/// A pipe that has room takes so many bytes at once.
+/// How many bytes a pipe with room takes at once.
 const PIECE: usize = nix::libc::PIPE_BUF;
 
 static STDERR: Outlet = Outlet { queue: Mutex::new(Queue::EMPTY), changed: Condvar::new() };
@@ -46,19 +47,20 @@ pub(crate) fn hurry_when(asked: &Arc<AtomicBool>) {
     let _ = ASKED_TO_END.set(asked.clone());
 }
 
-/// Writes to standard error, after what was given before.
+/// Writes to standard error, after earlier messages.
 pub(crate) fn say(text: impl Into<Vec<u8>>) {
     STDERR.write(text.into());
 }
 
-/// The same for what the next text replaces: while anything else is not written yet, it is left out.
+/// The same for a text that the next one replaces: it is left out while earlier messages are not written
+/// yet.
 pub(crate) fn say_unless_behind(text: impl Into<Vec<u8>>) {
     if !STDERR.queue().is_behind() {
         say(text);
     }
 }
 
-/// Waits until all that was said is written, up to [`LAST_WORDS`].
+/// Waits up to [`LAST_WORDS`] until all messages are written.
 pub(crate) fn finish() {
     let patience = Patience::begin(LAST_WORDS);
     let mut queue = STDERR.queue();
@@ -67,8 +69,8 @@ pub(crate) fn finish() {
     }
 }
 
-/// Writes a result, and answers when it is written. Nothing more of it is written once this has failed, unless somebody else
-/// filled the same pipe at that moment.
+/// Writes a result, and returns when it is written. After an error nothing more of it is written, unless
+/// another process filled the same pipe at that moment.
 pub(crate) fn deliver(to: impl AsFd, bytes: Vec<u8>) -> io::Result<()> {
     let result = Arc::new((to.as_fd().try_clone_to_owned()?, bytes));
     let patience = Patience::begin(RESULT);
@@ -81,7 +83,7 @@ pub(crate) fn deliver(to: impl AsFd, bytes: Vec<u8>) -> io::Result<()> {
     if std::thread::Builder::new().name("flowlock-result".into()).spawn(write).is_err() {
         return stopped_by_no_terminal(|| write_patiently(&result.0, &result.1, patience));
     }
-    // The thread gives up by itself, except in a write that blocks after all.
+    // The thread gives up by itself, except in a write that blocks nevertheless.
     loop {
         match told.recv_timeout(A_MOMENT) {
             Ok(written) => return written,
@@ -91,7 +93,7 @@ pub(crate) fn deliver(to: impl AsFd, bytes: Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// For the library's log.
+/// Writes the library's log.
 #[derive(Debug)]
 pub(crate) struct Log;
 
@@ -106,24 +108,24 @@ impl io::Write for Log {
     }
 }
 
-/// What waits to be written, and the thread that does it.
+/// What waits to be written, and the thread that writes it.
 struct Outlet {
     queue: Mutex<Queue>,
-    /// Told when there is something to write, and when it was written.
+    /// Notified when there is something to write, and when it was written.
     changed: Condvar,
 }
 
 struct Queue {
     texts: VecDeque<Vec<u8>>,
-    /// Of all that is not written yet.
+    /// The size of everything that is not written yet.
     bytes: usize,
-    /// How many texts were ever taken in,
+    /// How many texts were ever accepted,
     given: u64,
-    /// and how many of them are dealt with.
+    /// and how many of them are done.
     written: u64,
-    /// Those that had no room, since the last one that had.
+    /// How many had no room since the last one that had.
     dropped: u64,
-    /// The reader stands still.
+    /// Whether the reader stands still.
     stalls: bool,
     has_thread: bool,
 }
@@ -143,7 +145,7 @@ impl Queue {
         self.written < self.given || self.dropped > 0
     }
 
-    /// Takes a text in if there is room, after the count of those that had none.
+    /// Accepts a text if there is room, after the count of those that had none.
     fn give(&mut self, text: Vec<u8>) {
         if self.bytes > 0 && self.bytes + text.len() > MOST_BYTES {
             self.dropped += 1;
@@ -156,8 +158,11 @@ impl Queue {
     fn tell_dropped(&mut self) {
         match std::mem::take(&mut self.dropped) {
             0 => {}
-            1 => self.push(b"flowlock: one message was left out here: nobody read them\n".to_vec()),
-            n => self.push(format!("flowlock: {n} messages were left out here: nobody read them\n").into()),
+            1 => self
+                .push(b"flowlock: one message was left out here, because nobody read the output\n".to_vec()),
+            n => self.push(
+                format!("flowlock: {n} messages were left out here, because nobody read the output\n").into(),
+            ),
         }
     }
 
@@ -169,7 +174,7 @@ impl Queue {
 }
 
 impl Outlet {
-    /// Nothing that is done with it can be left half done.
+    /// No operation on it can be left half done.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,11 +201,11 @@ impl Outlet {
     }
 
     fn write_what_comes(&self) {
-        // An error leaves this thread as others are.
+        // After an error this thread is like others.
         let _ = SigSet::all().thread_block();
         loop {
             let text = self.next();
-            // Standard error that is closed must not stop a run.
+            // A closed standard error must not stop a run.
             let _ = write_whole(&text);
             let mut queue = self.queue();
             queue.bytes -= text.len();
@@ -224,7 +229,7 @@ impl Outlet {
     }
 }
 
-/// However long that takes.
+/// Writes everything, however long that takes.
 fn write_whole(text: &[u8]) -> nix::Result<()> {
     let to = io::stderr();
     let mut rest = text;
@@ -241,7 +246,7 @@ fn write_whole(text: &[u8]) -> nix::Result<()> {
     Ok(())
 }
 
-/// As much as there is room for: there is no thread that could wait.
+/// Writes as much as there is room for, because no thread can wait.
 fn write_now(to: impl AsFd, text: &[u8]) {
     stopped_by_no_terminal(|| {
         for piece in text.chunks(PIECE) {
@@ -253,7 +258,7 @@ fn write_now(to: impl AsFd, text: &[u8]) {
     });
 }
 
-/// For writes in a thread that does other things too.
+/// For writes in a thread that also does other things.
 fn stopped_by_no_terminal<T>(write: impl FnOnce() -> T) -> T {
     let before = SigSet::from_iter([Signal::SIGTTOU]).thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let written = write();
@@ -263,7 +268,7 @@ fn stopped_by_no_terminal<T>(write: impl FnOnce() -> T) -> T {
     written
 }
 
-/// Never more than there is room for, so that it can be given up at any time.
+/// Never writes more than there is room for, so that it can be given up at any time.
 fn write_patiently(to: &OwnedFd, bytes: &[u8], patience: Patience) -> io::Result<()> {
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -271,7 +276,7 @@ fn write_patiently(to: &OwnedFd, bytes: &[u8], patience: Patience) -> io::Result
             match nix::unistd::write(to, &rest[..rest.len().min(PIECE)]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => rest = &rest[n..],
-                // A pipe with room for something has none for a piece.
+                // A pipe with a little room may not have room for a whole piece.
                 Err(Errno::EAGAIN) => std::thread::sleep(LOOK),
                 Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
@@ -284,7 +289,7 @@ fn write_patiently(to: &OwnedFd, bytes: &[u8], patience: Patience) -> io::Result
     Ok(())
 }
 
-/// Whether a write would answer at once, be it with an error.
+/// Returns whether a write would return at once, even with an error.
 fn is_ready(to: BorrowedFd<'_>, timeout: PollTimeout) -> nix::Result<bool> {
     match poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], timeout) {
         Ok(ready) => Ok(ready > 0),
@@ -293,7 +298,7 @@ fn is_ready(to: BorrowedFd<'_>, timeout: PollTimeout) -> nix::Result<bool> {
     }
 }
 
-/// How long a reader is waited for: less, once a signal asked to end.
+/// How long to wait for a reader: less once a signal asked to end.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
     begun: Instant,
@@ -319,7 +324,8 @@ impl Patience {
     }
 }
 
-/// Once it was seen it stays so, though what came may be forgotten where it is to end nothing else.
+/// Once seen, it is remembered, although the signal itself may be forgotten where it must not end
+/// anything else.
 fn is_asked_to_end() -> bool {
     if ASKED_TO_END.get().is_some_and(|asked| asked.load(Ordering::Acquire)) {
         HURRIES.store(true, Ordering::Release);
@@ -345,7 +351,7 @@ mod tests {
         queue.give(b"c".to_vec());
         let said = |text: &Vec<u8>| String::from_utf8(text.clone()).unwrap();
         let texts: Vec<_> = queue.texts.iter().map(said).collect();
-        assert_eq!(texts, ["flowlock: 3 messages were left out here: nobody read them\n", "c"]);
+        assert_eq!(texts, ["flowlock: 3 messages were left out here, because nobody read the output\n", "c"]);
         assert_eq!((queue.given, queue.bytes), (3, texts.concat().len()));
     }
 }

@@ -6,20 +6,20 @@ use flowlock::{Parent, RunId, State};
 use crate::context::Context;
 use crate::exit::Failure;
 
-/// Names the run that a command is part of.
+/// The id of the run that a command is part of.
 pub(crate) const RUN_ID: &str = "FLOWLOCK_RUN_ID";
-/// Proves it. Run ids can be read by everybody, so that a name alone makes nobody a child.
+/// The proof of it. Everybody can read run ids, so an id alone makes no process a child.
 pub(crate) const PROOF: &str = "FLOWLOCK_PARENT_PROOF";
 
-/// Returns the parent that the environment names and proves. A proof that is missing or mistyped makes no parent.
+/// Returns the parent that the environment names and proves. A missing or wrong proof makes no parent.
 pub(crate) fn from_environment() -> Result<Option<Parent>, Failure> {
     let Some(run) = named()? else { return Ok(None) };
     let proof = std::env::var(PROOF).ok();
     Ok(proof.and_then(|proof| Parent::with_proof(run, &proof).ok()))
 }
 
-/// Returns what to say to somebody who waits and may take himself for the child of a run that lives, but has no proof
-/// that holds: should that run be in his way, he would wait for ever.
+/// Returns the warning for a waiting command whose environment names a living run without a valid proof.
+/// If that run is in its way, the command would wait for ever.
 pub(crate) fn doubt(context: &Context) -> Option<String> {
     let run = named().ok()??;
     let Content::Run(Some(found)) = context.flowlock.view(&View::Run(run.clone())).ok()?.content else {
@@ -30,9 +30,7 @@ pub(crate) fn doubt(context: &Context) -> Option<String> {
         return None;
     }
     let proof = if std::env::var_os(PROOF).is_some() { "does not prove it" } else { "is missing" };
-    Some(format!(
-        "waits like anybody else, not as part of {run}: {RUN_ID} names that run, but {PROOF} {proof}"
-    ))
+    Some(format!("waits independently, not as part of {run}: {RUN_ID} names that run, but {PROOF} {proof}"))
 }
 
 fn named() -> Result<Option<RunId>, Failure> {

@@ -1,4 +1,4 @@
-//! What is said while a run waits: one live line on a terminal, log lines in a build, else nothing.
+//! What is printed while a run waits: one live line on a terminal, log lines in a build, else nothing.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use crate::args::Global;
 use crate::terminal::{self, LiveLine, Screen, shown};
 use crate::times::short;
 
-/// How the wait is told.
+/// How a wait is shown.
 #[derive(Debug)]
 pub(crate) enum WaitProgress {
-    /// Not at all; the refusal, if it comes to that, says everything.
+    /// Not at all; if the run is refused, the error says everything.
     Silent,
-    /// One line, rewritten in place.
+    /// One line that is rewritten in place.
     Live(LiveLine),
-    /// Lines with a time, when something changed and now and then.
+    /// Lines with a time, when something changes and at intervals.
     Log(Log),
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Log {
 }
 
 impl WaitProgress {
-    /// By what standard error is and where this runs.
+    /// Chooses by what standard error is and where this runs.
     pub(crate) fn for_wait(global: &Global, screen: Screen) -> Self {
         let build =
             ["CI", "JENKINS_URL"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()));
@@ -39,7 +39,7 @@ impl WaitProgress {
         }
     }
 
-    /// How soon [`tell`](Self::tell) wants to be called again.
+    /// Returns how soon [`tell`](Self::tell) must be called again.
     pub(crate) fn pause(&self) -> Duration {
         match self {
             Self::Silent => Duration::from_hours(1),
@@ -47,7 +47,7 @@ impl WaitProgress {
         }
     }
 
-    /// Says where a waiting run stands.
+    /// Shows where a waiting run stands.
     pub(crate) fn tell(&mut self, pending: &Pending, begun: Instant) {
         let elapsed = begun.elapsed();
         match self {
@@ -67,7 +67,7 @@ impl WaitProgress {
         }
     }
 
-    /// The wait is over.
+    /// Ends the display.
     pub(crate) fn end(&mut self) {
         if let Self::Live(line) = self {
             line.clear();
@@ -75,7 +75,7 @@ impl WaitProgress {
     }
 }
 
-/// 30 s, 1 min, then every 5 min.
+/// Returns when a reminder is printed: after 30 s, 1 min, then every 5 min.
 fn reminder(number: u32) -> Duration {
     match number {
         0 => Duration::from_secs(30),
@@ -88,7 +88,7 @@ fn timestamp() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What is in the way, without the numbers that change all the time.
+/// Returns what is in the way, without the numbers that change all the time.
 fn essence(blocked: &Blocked) -> String {
     let word = |blocker: &flowlock::Blocker| {
         let run = blocker.by.as_ref().map_or("", |by| by.run.as_str());
@@ -101,7 +101,7 @@ fn sentence(pending: &Pending, elapsed: Duration) -> String {
     let blocked = pending.blocked();
     let state = match pending.state() {
         State::AwaitingInput => "waiting for input",
-        _ => "waiting in line",
+        _ => "waiting in the queue",
     };
     let place = match blocked.ahead {
         0 => String::new(),

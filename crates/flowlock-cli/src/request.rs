@@ -1,4 +1,4 @@
-//! From flags to a request: names with their dates filled in, limits checked before any store is asked.
+//! Turns flags into a request: fills dates into names, and checks limits before any store is asked.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
@@ -12,7 +12,7 @@ use crate::dates::Dates;
 use crate::exit::Failure;
 use crate::parent;
 
-/// The names a request claims, filled in and checked.
+/// The names that a request claims, filled in and checked.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     inputs: Vec<String>,
@@ -23,7 +23,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// From flags. `job` is the lock of `--single`.
+    /// Takes them from the flags. `job` is the lock of `--single`.
     pub(crate) fn new(flags: &ClaimFlags, dates: &Dates, job: &JobName) -> Result<Self, Failure> {
         let mut inputs = fill(&flags.input, dates)?;
         if let Some(file) = &flags.inputs_from {
@@ -42,7 +42,7 @@ impl Names {
         Ok(Self { inputs, outputs, locks, shared_locks, slots })
     }
 
-    /// Whether nothing is claimed.
+    /// Returns whether nothing is claimed.
     pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
             && [&self.inputs, &self.outputs, &self.locks, &self.shared_locks]
@@ -60,7 +60,7 @@ impl Names {
     }
 }
 
-/// Refuses a note that no record could keep, before anything is done.
+/// Refuses a note that is too long, before anything is done.
 pub(crate) fn check_note(note: Option<&str>) -> Result<(), Failure> {
     match note.map(str::len) {
         Some(bytes) if bytes > LONGEST_NOTE => Err(Failure::usage(format!(
@@ -70,7 +70,7 @@ pub(crate) fn check_note(note: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// Names with their dates filled in, each of them checked.
+/// Returns names with their dates filled in, each of them checked.
 pub(crate) fn fill(texts: &[String], dates: &Dates) -> Result<Vec<String>, Failure> {
     let mut names = Vec::with_capacity(texts.len());
     for text in texts {
@@ -82,15 +82,15 @@ pub(crate) fn fill(texts: &[String], dates: &Dates) -> Result<Vec<String>, Failu
     Ok(names)
 }
 
-/// The names in a file, with their dates filled in.
+/// Returns the names in a file, with their dates filled in.
 fn listed(file: &Path, dates: &Dates) -> Result<Vec<String>, Failure> {
     let shown = crate::terminal::shown(&file.display().to_string());
     let names = read(file).and_then(|text| names_in(&text, dates));
     names.map_err(|problem| Failure::usage(format!("--inputs-from {shown}: {problem}")))
 }
 
-/// The names in such a text, or what is wrong with it: one on each line, without the blanks around it. Empty lines, and
-/// those that begin with `#`, are skipped.
+/// Returns the names in a text, or what is wrong with it: one on each line, without the blanks around
+/// it. Empty lines, and those that begin with `#`, are skipped.
 pub(crate) fn names_in(text: &str, dates: &Dates) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     for (line, number) in text.trim_start_matches('\u{feff}').lines().map(str::trim).zip(1..) {
@@ -115,7 +115,7 @@ pub(crate) fn names_in(text: &str, dates: &Dates) -> Result<Vec<String>, String>
     }
 }
 
-/// The whole of a file of names, or what is wrong with it.
+/// Reads a whole file of names, or returns what is wrong with it.
 fn read(file: &Path) -> Result<String, String> {
     let source: Box<dyn std::io::Read> = if file == Path::new("-") {
         Box::new(std::io::stdin())
@@ -166,7 +166,7 @@ pub(crate) fn job(
     Ok(job)
 }
 
-/// What a command is called if the user does not say: its base name, and the script if it is an interpreter.
+/// Returns a command's name by default: its base name, and the script if it is an interpreter.
 pub(crate) fn name_of(command: &[OsString]) -> Result<JobName, Failure> {
     let base = |text: &OsStr| Path::new(text).file_name().and_then(OsStr::to_str).map(str::to_owned);
     let name = command.first().and_then(|first| base(first)).and_then(|name| {
@@ -179,7 +179,7 @@ pub(crate) fn name_of(command: &[OsString]) -> Result<JobName, Failure> {
     });
     let job = name.and_then(|name| JobName::parse(&name).ok());
     job.ok_or_else(|| {
-        Failure::usage("the command's name cannot be a job's name; say what to call it with --name JOB")
+        Failure::usage("the command's name cannot be a job's name; name the job with --name JOB")
     })
 }
 

@@ -13,15 +13,15 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::child::is_ignored;
 
-/// What is passed on to the command.
+/// The signals that are passed on to the command.
 const FORWARDED: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// How long a signal that was noticed may take until it can be taken: its handler runs meanwhile.
+/// How long to wait, once a signal was noticed, until it can be taken: its handler runs meanwhile.
 const A_MOMENT_MS: u16 = 1_000;
 
-/// Turns the end by a limit on file sizes (`ulimit -f`) into an error of the write. The command gets the limit's usual
-/// consequence: handlers do not outlive an exec.
+/// Turns the end by a limit on file sizes (`ulimit -f`) into an error of the write. For the command, the
+/// limit has its usual effect: handlers do not outlive an exec.
 pub(crate) fn outlive_file_size_limits() -> io::Result<()> {
     if !is_ignored(Signal::SIGXFSZ) {
         signal_hook::flag::register(Signal::SIGXFSZ as i32, Arc::new(AtomicBool::new(false)))?;
@@ -29,18 +29,19 @@ pub(crate) fn outlive_file_size_limits() -> io::Result<()> {
     Ok(())
 }
 
-/// Handlers for what is forwarded, for the end of children, and for `fg` after a stop.
+/// Handlers for signals that are forwarded, for the end of children, and for `fg` after a stop.
 #[derive(Debug)]
 pub(crate) struct Signals {
     delivery: SignalDelivery<UnixStream, SignalOnly>,
-    /// Set by a handler before the same signal is put into the pipe of `delivery`, and read by whoever asks the store. It
-    /// says that a wait is to end and hands nothing over: which signal it was is in the pipe, a moment later.
+    /// Set by a handler before the same signal is put into the pipe of `delivery`, and read by threads
+    /// that ask the store. It only says that a wait must end and publishes nothing else: which signal it
+    /// was is in the pipe, a moment later.
     interrupted: Arc<AtomicBool>,
 }
 
 impl Signals {
-    /// Puts the handlers in place. A signal that was ignored stays ignored: `nohup` keeps its meaning. One that asks a
-    /// waiting process to end sets `interrupted`.
+    /// Installs the handlers. A signal that was ignored stays ignored, so `nohup` keeps its effect. A
+    /// signal that asks a waiting process to end sets `interrupted`.
     pub(crate) fn install(interrupted: &Arc<AtomicBool>) -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let heard: Vec<_> = FORWARDED.into_iter().filter(|s| !is_ignored(*s)).collect();
@@ -50,24 +51,26 @@ impl Signals {
         let handled: Vec<_> = heard.into_iter().chain([Signal::SIGCHLD, Signal::SIGCONT]).collect();
         let numbers = handled.iter().map(|signal| *signal as i32);
         let delivery = SignalDelivery::with_pipe(read, write, SignalOnly, numbers)?;
-        // Whoever started us may have blocked them, and that lasts over an exec: nothing would be heard, nor the command's
-        // end. The command itself begins with none blocked.
+        // The parent process may have blocked them, and that lasts over an exec: no signal would be
+        // noticed, nor the command's end. The command itself begins with none blocked.
         SigSet::from_iter(handled).thread_unblock()?;
         Ok(Self { delivery, interrupted: interrupted.clone() })
     }
 
-    /// What came so far was for the command, which has ended: it interrupts nothing any more.
+    /// Forgets the signals that came so far: they were for the command, which has ended, and must not
+    /// interrupt anything now.
     pub(crate) fn forget(&mut self) {
         self.take();
         self.interrupted.store(false, Ordering::Release);
     }
 
-    /// Those that arrived since the last call, each once.
+    /// Takes the signals that arrived since the last call, each once.
     pub(crate) fn take(&mut self) -> Vec<Signal> {
         self.delivery.pending().filter_map(|number| Signal::try_from(number).ok()).collect()
     }
 
-    /// The signal that ended a wait, if one did. What it set is seen a moment before it can be taken itself.
+    /// Takes the signal that ended a wait, if one did. Its flag is visible a moment before the signal
+    /// itself can be taken.
     pub(crate) fn take_what_interrupted(&mut self) -> Option<Signal> {
         let mut last = !self.interrupted.load(Ordering::Acquire);
         loop {
@@ -80,14 +83,14 @@ impl Signals {
         }
     }
 
-    /// Whether a signal asks a waiting process to end.
+    /// Returns whether a signal asks a waiting process to end.
     pub(crate) fn ends_a_wait(signal: Signal) -> bool {
         matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
     }
 }
 
 impl AsFd for Signals {
-    /// Readable while signals wait to be taken.
+    /// Readable while there are signals to take.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.delivery.get_read().as_fd()
     }

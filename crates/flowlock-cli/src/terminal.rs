@@ -1,7 +1,7 @@
 //! The terminal: what may be written to it, and how.
 //!
-//! Data goes to standard output, talk to standard error. All text that came from a user, a store or another
-//! program passes through [`shown`] first: no name can move the cursor or hide a part of itself.
+//! Data goes to standard output, messages to standard error. All text from a user, a store or another
+//! program passes through [`shown`] first, so no name can move the cursor or hide a part of itself.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -16,14 +16,15 @@ pub(crate) use flowlock::escape as shown;
 /// What the two streams can show.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Screen {
-    /// Whether standard error is a terminal that understands a line rewritten in place.
+    /// Whether standard error is a terminal on which a line can be rewritten in place.
     pub(crate) live: bool,
-    /// Whether standard output may have emphasis.
+    /// Whether standard output may have bold text.
     pub(crate) styled: bool,
 }
 
 impl Screen {
-    /// From the streams and the environment: `NO_COLOR`, `TERM=dumb` and pipes mean plain text.
+    /// Detects it from the streams and the environment: `NO_COLOR`, `TERM=dumb` and pipes mean plain
+    /// text.
     pub(crate) fn detect() -> Self {
         let capable = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -34,7 +35,8 @@ impl Screen {
     }
 }
 
-/// Prints one JSON value and a newline; indented and without hidden characters for people, on one line for programs.
+/// Prints one JSON value and a newline: indented and without hidden characters for people, on one line
+/// for programs.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     write_json(&mut out, value)?;
@@ -49,8 +51,8 @@ fn write_json(mut out: impl io::Write, value: &impl Serialize) -> io::Result<()>
     out.write_all(b"\n")
 }
 
-/// The same value, every character that could move the cursor or hide written as `\u202e`. They stand in its texts
-/// alone, where that means the same; the newline alone stands between them.
+/// Returns the same value with every character that could move the cursor or hide written as `\u202e`.
+/// Such characters occur only in its texts, where that means the same; only newlines occur between them.
 fn escaped_json(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -72,39 +74,40 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints a result that somebody waits for, while this process handles signals: [`outlet::deliver`] says for how long.
+/// Prints a result for which a caller waits, while this process handles signals; [`outlet::deliver`]
+/// says how long it tries.
 pub(crate) fn deliver(text: &str) -> io::Result<()> {
     outlet::deliver(io::stdout(), text.into())
 }
 
-/// The same of one JSON value.
+/// Prints one JSON value in the same way.
 pub(crate) fn deliver_json(value: &impl Serialize) -> io::Result<()> {
     let mut text = Vec::new();
     write_json(&mut text, value)?;
     outlet::deliver(io::stdout(), text)
 }
 
-/// Says something about what happens. Nobody waits for long until it is read: see [`outlet`].
+/// Prints a message. Does not wait long for a reader: see [`outlet`].
 pub(crate) fn say(text: &str) {
     outlet::say(format!("flowlock: {text}\n"));
 }
 
-/// Says that words about something that is done did not arrive: that changes nothing about it, and so not the exit code.
+/// Prints that a result was not delivered. What was done remains done, so the exit code does not change.
 pub(crate) fn say_not_told(what: &str, place: &str, error: &io::Error) {
     say(&format!("{what}; {place} could not be written: {error}"));
 }
 
-/// Says more about what was said before, on a line of its own.
+/// Prints a further line of a message.
 pub(crate) fn add(line: &str) {
     outlet::say(format!("{line}\n"));
 }
 
-/// Asks, in a line that goes on with the answer.
+/// Prints a question; the answer follows on the same line.
 pub(crate) fn ask(question: &str) {
     outlet::say(question);
 }
 
-/// Who reads what is printed.
+/// Who reads the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
     /// On a terminal.
@@ -114,17 +117,18 @@ pub(crate) enum Reader {
 }
 
 impl Reader {
-    /// Of standard output.
+    /// Detects the reader of standard output.
     pub(crate) fn detect() -> Self {
         if io::stdout().is_terminal() { Self::Person } else { Self::Program }
     }
 }
 
-/// A JSON object that ends with a list, which is written as it comes: as [`print_json`] would print the whole.
+/// A JSON object that ends with a list, which is written piece by piece, exactly as [`print_json`] would
+/// print the whole.
 #[derive(Debug)]
 pub(crate) struct JsonList<W> {
     out: W,
-    /// Whether it is indented, and hides nothing.
+    /// Whether it is indented, and has no hidden characters.
     reader: Reader,
     any: bool,
 }
@@ -171,9 +175,9 @@ impl<W: io::Write> JsonList<W> {
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
-    /// As wide as the columns are at least.
+    /// The minimum widths of the columns.
     widths: Vec<usize>,
-    /// The heading was printed.
+    /// Whether the heading was printed.
     has_begun: bool,
 }
 
@@ -187,17 +191,18 @@ impl Table {
         }
     }
 
-    /// Adds a row; its texts are made safe here.
+    /// Adds a row. Makes its texts safe.
     pub(crate) fn row(&mut self, cells: &[&str]) {
         self.rows.push(cells.iter().map(|cell| shown(cell)).collect());
     }
 
-    /// The whole, each line ended.
+    /// Returns the whole table, each line with its newline.
     pub(crate) fn text(mut self, screen: Screen) -> String {
         self.take(screen)
     }
 
-    /// What was added since the last time, under the heading if it is the first; columns grow no narrower.
+    /// Returns the rows that were added since the last call, with the heading the first time; columns
+    /// never get narrower.
     pub(crate) fn take(&mut self, screen: Screen) -> String {
         let rows = std::mem::take(&mut self.rows);
         for (column, width) in self.widths.iter_mut().enumerate() {
@@ -219,12 +224,12 @@ impl Table {
     }
 }
 
-/// Bold, where that is possible.
+/// Returns bold text, where that is possible.
 pub(crate) fn emphasized(text: &str, screen: Screen) -> String {
     if screen.styled { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// One line of standard error that is rewritten in place, and gone afterwards.
+/// One line of standard error that is rewritten in place, and removed afterwards.
 #[derive(Debug, Default)]
 pub(crate) struct LiveLine {
     drawn: bool,
@@ -253,7 +258,7 @@ impl Drop for LiveLine {
     }
 }
 
-/// At most `width` columns of `text`.
+/// Returns at most `width` columns of `text`.
 fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

@@ -1,4 +1,5 @@
-//! Ages and durations as people read them (moments: `flowlock::shown_time`), and moments as programs do.
+//! Ages and durations as people read them, and times as programs do. (Times for people:
+//! `flowlock::shown_time`.)
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,8 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// The zone of this machine, or what `TZ` says; UTC if that names something that is no file, such as a pipe that nobody
-/// writes into.
+/// Returns the zone of this machine, or the one in `TZ`; UTC if `TZ` names something that is not a
+/// regular file, such as a pipe that nobody writes to.
 pub(crate) fn system_zone() -> TimeZone {
     let set = std::env::var("TZ").unwrap_or_default();
     let path = Path::new(set.strip_prefix(':').unwrap_or(&set));
@@ -15,13 +16,13 @@ pub(crate) fn system_zone() -> TimeZone {
     if is_something_else { TimeZone::UTC } else { TimeZone::system() }
 }
 
-/// A moment as JSON has it: RFC 3339, UTC, milliseconds.
+/// Formats a time for JSON: RFC 3339, UTC, milliseconds.
 pub(crate) fn rfc3339(at_us: i64) -> String {
     let at = Timestamp::from_microsecond(at_us).unwrap_or(Timestamp::MAX);
     format!("{at:.3}")
 }
 
-/// How long ago a moment was, or how far ahead it is: `3m ago`, `in 2h`.
+/// Formats how long ago a time was, or how far ahead it is: `3m ago`, `in 2h`.
 pub(crate) fn relative(now_us: i64, at_us: i64) -> String {
     let distance = Duration::from_micros(now_us.abs_diff(at_us));
     match short(distance).as_str() {
@@ -31,7 +32,7 @@ pub(crate) fn relative(now_us: i64, at_us: i64) -> String {
     }
 }
 
-/// The two largest units that matter: `45s`, `3m 20s`, `2h 5m`, `4d 3h`.
+/// Formats the two largest units: `45s`, `3m 20s`, `2h 5m`, `4d 3h`.
 pub(crate) fn short(duration: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
     let seconds = duration.as_secs();

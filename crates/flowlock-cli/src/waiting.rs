@@ -1,4 +1,4 @@
-//! Waiting for names: until they are granted, the wait is over, or a signal ends it.
+//! Waits for names: until they are granted, the wait ends, or a signal ends it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::progress::WaitProgress;
 use crate::signals::Signals;
 use crate::terminal::{self, Screen};
 
-/// What is asked for. The run has its id beforehand: whoever gets no answer can name it.
+/// A request. Its run has an id beforehand, so that a caller without an answer can name the run.
 #[derive(Debug)]
 pub(crate) struct Wanted {
     /// The request.
@@ -34,7 +34,8 @@ pub(crate) struct Wanted {
     pub(crate) id: RunId,
 }
 
-/// Opens the store. Handlers stand before: a signal that asks to end ends that too, however long the store takes.
+/// Opens the store. The signal handlers are installed first, so that a signal ends this too, however
+/// long the store takes.
 pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Context, Signals), Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::internal("open the store", error);
     let interrupted = Arc::<AtomicBool>::default();
@@ -48,7 +49,7 @@ pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Context
     let (opened, tell) = std::io::pipe().map_err(|error| cannot(&error))?;
     let theirs = settings.clone();
     let opening = move || {
-        // Dropped at the end, however it comes: then the other side can be read.
+        // Dropped at the end, also after a panic: then the other side becomes readable.
         let _tell = tell;
         theirs.open_interruptibly(interrupted)
     };
@@ -66,13 +67,13 @@ pub(crate) fn open(settings: &Arc<Settings>, global: &Global) -> Result<(Context
             Err(error) => return Err(cannot(&error)),
         }
         if let Some(signal) = signals.take().into_iter().find(|signal| Signals::ends_a_wait(*signal)) {
-            let message = format!("not started after {signal}: interrupted while it opened the store");
+            let message = format!("not started after {signal}: interrupted while opening the store");
             return Err(Failure::new(code_of(signal), "cancelled", message).at(&settings.place()?));
         }
     }
 }
 
-/// Waits for the grant. A signal that asks to end leaves the line at once.
+/// Waits for the grant. A signal that asks to end leaves the queue at once.
 pub(crate) fn acquire(
     wanted: &Wanted,
     context: &Context,
@@ -136,8 +137,8 @@ pub(crate) fn once(
         .at(&context.place))
 }
 
-/// A signal that came while the store was opened is the reason: the store may have been the first to say that the wait was
-/// broken off.
+/// If a signal came while the store was opened, it is the reason, although the store may have been the
+/// first to report the interruption.
 fn not_opened(failure: Failure, signals: &mut Signals) -> Failure {
     match signals.take_what_interrupted() {
         Some(signal) => Failure {
@@ -150,7 +151,7 @@ fn not_opened(failure: Failure, signals: &mut Signals) -> Failure {
     }
 }
 
-/// A signal that came while the store was asked is the reason, whatever the store says.
+/// If a signal came while the store was asked, it is the reason, whatever the store says.
 pub(crate) fn not_begun(error: Error, run: &RunId, context: &Context, signals: &mut Signals) -> Failure {
     let is_unknown = matches!(&error, Error::Store(error) if error.kind() == StoreErrorKind::Unknown);
     let mut failure = not_answered(error, context, signals);
@@ -158,7 +159,7 @@ pub(crate) fn not_begun(error: Error, run: &RunId, context: &Context, signals: &
         failure.run = Some(Box::new(run.clone()));
         let by_id = shell_argument(&format!("run:{run}"));
         failure.details.push(format!(
-            "run {run} may hold its names, or not: once the store answers, `flowlock why {by_id}` says so, and `flowlock unlock {by_id}` frees them; if nobody does, they are free when its lease is over"
+            "run {run} may or may not hold its names: once the store answers, `flowlock why {by_id}` shows it, and `flowlock unlock {by_id}` frees them; otherwise they are free when its lease ends"
         ));
     }
     failure
@@ -174,7 +175,7 @@ fn not_answered(error: Error, context: &Context, signals: &mut Signals) -> Failu
     }
 }
 
-/// The code a shell would report.
+/// Returns the code that a shell would report.
 fn code_of(signal: Signal) -> u8 {
     128 + (signal as i32).to_le_bytes()[0]
 }
@@ -188,7 +189,7 @@ fn refused(error: Error, context: &Context) -> Failure {
     }
 }
 
-/// With names that exist and are spelt almost like the missing ones.
+/// Adds existing names that are spelt almost like the missing ones.
 fn hinted(mut failure: Failure, blocked: &Blocked, context: &Context) -> Failure {
     let near = exit::unknown_inputs(blocked).filter_map(|name| crate::hint::near(&context.flowlock, name));
     failure.details.extend(near);
@@ -231,16 +232,16 @@ fn wait(
 fn leave(pending: Pending, context: &Context, signal: Signal) -> Failure {
     let (run, blocked) = (pending.run_id().clone(), pending.blocked());
     let message = match pending.cancel() {
-        Ok(()) => format!("{run} left the line after {signal}: {}", blocked.summary()),
-        // Those behind it pass a run that is silent.
+        Ok(()) => format!("{run} left the queue after {signal}: {}", blocked.summary()),
+        // Runs behind it pass a run that is silent.
         Err(error) => {
-            format!("{run} waits no longer after {signal}, which the store could not be told: {error}")
+            format!("{run} stopped waiting after {signal}, but the store could not be told: {error}")
         }
     };
     Failure::new(code_of(signal), "cancelled", message).because(&blocked).at(&context.place)
 }
 
-/// One thread sleeps until a signal arrives, and gives the waiting one back.
+/// Starts a thread that sleeps until a signal arrives, and then ends the wait.
 fn interrupt_on_signals(pending: &Pending, signals: &Signals) -> Result<(), Failure> {
     let cannot = |error: &dyn std::fmt::Display| Failure::internal("wait for signals", error);
     let arrived: OwnedFd = signals.as_fd().try_clone_to_owned().map_err(|error| cannot(&error))?;

@@ -1,4 +1,5 @@
-//! The time between grant and commit: the command runs, watched over, while the library renews the lease.
+//! The time between grant and commit: the command runs and is watched, while the library renews the
+//! lease.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -23,20 +24,20 @@ use crate::terminal;
 pub(crate) struct Policy {
     /// When the names are lost.
     pub(crate) on_lost: OnTrouble,
-    /// When the store cannot be asked until the lease is over.
+    /// When the store cannot be asked until the lease ends.
     pub(crate) on_unreachable: OnTrouble,
     /// Between TERM and KILL.
     pub(crate) kill_after: Duration,
-    /// When the lease is not renewed any more, on purpose (boot clock).
+    /// When the lease is deliberately not renewed any more (boot clock).
     pub(crate) last_end: Option<Duration>,
 }
 
-/// Why a command did not come to its end.
+/// Why a command did not finish.
 #[derive(Debug)]
 pub(crate) enum Unfinished {
     /// It was never executed: nothing was done.
     NotBegun(Failure),
-    /// It began, and nobody knows how far it came.
+    /// It began, and it is unknown how far it came.
     Broken(Failure),
 }
 
@@ -48,15 +49,16 @@ pub(crate) struct Watched<'a> {
     policy: Policy,
     lost: PipeReader,
     deadline: Cell<Duration>,
-    /// The deadline about which something was done, and told.
+    /// The deadline for which a decision was made and reported.
     decided: Cell<Option<(Duration, Verdict)>>,
 }
 
-/// Two readings of a deadline that differ by less are one deadline: two clocks were read for each.
+/// Two readings of a deadline that differ by less are the same deadline: two clocks were read for each.
 const STILL_THE_SAME: Duration = Duration::from_millis(100);
 
-/// When the grant ends (boot clock), and how long that is from now. Two clocks are read for it: once more if this process
-/// had to wait for its turn on a processor in between, for it would take a later deadline for a renewed lease.
+/// Returns when the grant ends (boot clock), and how long that is from now. Two clocks are read; again
+/// if this process had to wait for a processor in between, because a later deadline would look like a
+/// renewed lease.
 fn deadline_of(grant: &Grant) -> (Duration, Duration) {
     const AT_ONCE: Duration = Duration::from_millis(10);
     const TRIES: usize = 10;
@@ -75,10 +77,10 @@ fn deadline_of(grant: &Grant) -> (Duration, Duration) {
 }
 
 impl<'a> Watched<'a> {
-    /// Listens for the loss of `grant`.
+    /// Starts to listen for the loss of `grant`.
     pub(crate) fn new(grant: &'a Grant, store: &'a dyn Store, policy: Policy) -> Result<Self, Failure> {
         let (lost, tell) = std::io::pipe().map_err(|error| Failure::internal("make a pipe", &error))?;
-        // Closing one side makes the other readable.
+        // Closing one side makes the other one readable.
         grant.on_lost(move |_| drop(tell));
         if policy.on_unreachable == OnTrouble::Warn {
             grant.insist();
@@ -106,7 +108,8 @@ impl<'a> Watched<'a> {
             .map_err(|error| Unfinished::Broken(Failure::internal("watch the command", &error)))
     }
 
-    /// What begins now would work beside whoever has the names, and be ended at once.
+    /// Refuses to start a process if the names are lost: it would work beside the run that has the
+    /// names, and be ended at once.
     fn refuse_if_lost(&self) -> Result<(), Unfinished> {
         let by = match self.grant.lost() {
             Some(Lost::Expired | Lost::Unreachable) if self.policy.on_unreachable == OnTrouble::Warn => None,
@@ -123,12 +126,12 @@ impl<'a> Watched<'a> {
         Err(Unfinished::NotBegun(Failure::new(exit::LOST, "lost", message)))
     }
 
-    /// What was decided about the deadline as it is now, if anything was.
+    /// Returns the decision about the present deadline, if there is one.
     fn decision(&self) -> Option<Verdict> {
         self.decided.get().filter(|(about, _)| *about == self.deadline.get()).map(|(_, verdict)| verdict)
     }
 
-    /// Whether the deadline was, or will be, the end of `--max-runtime`.
+    /// Returns whether the deadline was, or will be, the end of `--max-runtime`.
     fn ran_too_long(&self) -> bool {
         self.policy.last_end.is_some_and(|end| self.deadline.get() + STILL_THE_SAME >= end)
     }
@@ -137,13 +140,13 @@ impl<'a> Watched<'a> {
 impl Claims for Watched<'_> {
     fn deadline(&self) -> Option<Duration> {
         let (deadline, left) = deadline_of(self.grant);
-        // The store does not know how long the command may run: a claim is renewed for as long as something of it lives
-        // that cannot be ended.
+        // The store does not know how long the command may run: the claims are renewed as long as a
+        // process of it lives that cannot be ended.
         let deadline = self.policy.last_end.map_or(deadline, |end| deadline.min(end));
         if !left.is_zero() && deadline.abs_diff(self.deadline.get()) > STILL_THE_SAME {
             self.deadline.set(deadline);
         }
-        // The lease that was let pass is over; how long the run may be is decided all the same.
+        // The deadline of the lease was let pass; the longest run time still counts.
         if let Some(end) =
             self.policy.last_end.filter(|_| self.decision() == Some(Verdict::Spare) && left.is_zero())
         {
@@ -169,13 +172,13 @@ impl Claims for Watched<'_> {
     }
 
     fn on_deadline(&mut self) -> Verdict {
-        // The end of a lease that was seen coming is no second trouble.
+        // The expected end of a lease is not a second problem.
         if let Some(verdict) = self.decision() {
             return verdict;
         }
         let run = self.grant.run_id();
         let (reason, verdict) = if self.ran_too_long() {
-            ("ran as long as --max-runtime lets it".to_owned(), Verdict::Kill)
+            ("reached its --max-runtime".to_owned(), Verdict::Kill)
         } else {
             let trouble = self.grant.trouble().map_or_else(String::new, |trouble| format!(": {trouble}"));
             (format!("could not renew its lease in time{trouble}"), verdict(self.policy.on_unreachable))
@@ -189,9 +192,9 @@ impl Claims for Watched<'_> {
         self.grant.insist();
         let what_of_its_names = match self.grant.lost() {
             Some(Lost::Expired | Lost::Unreachable) | None => {
-                "its names are kept as long as the store lets it"
+                "its names are kept as long as the store allows"
             }
-            Some(_) => "its names may be another's by now",
+            Some(_) => "another run may have its names by now",
         };
         terminal::say(&format!(
             "{} could not be ended: {} may not be signalled by user {} and runs on; {what_of_its_names}. End it as that \
@@ -206,20 +209,21 @@ impl Claims for Watched<'_> {
         self.store.abandon();
         let run = self.grant.run_id();
         terminal::say(&format!(
-            "{run}: the index of the store's journal was cut off while it was used; its lease cannot be renewed, nothing \
+            "{run}: the index of the store's journal was truncated while it was used; its lease cannot be renewed, nothing \
              more can be recorded"
         ));
     }
 
     fn on_killed(&mut self) {
-        // A hung command must not keep its names for ever, even one that hangs in the kernel and does not die.
+        // A command that hangs must not keep its names for ever, even one that hangs in the kernel and
+        // does not die.
         if self.ran_too_long() {
             self.grant.stop_renewing();
         }
     }
 }
 
-/// How many processes are named.
+/// How many processes a message names.
 const NAMED: usize = 5;
 
 fn said_of(left: &[Member]) -> String {
@@ -240,6 +244,6 @@ fn verdict(on_trouble: OnTrouble) -> Verdict {
 fn what_follows(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Kill => "ending the command",
-        Verdict::Spare => "the command goes on, as it was told to",
+        Verdict::Spare => "the command continues, as requested",
     }
 }

@@ -81,7 +81,7 @@ fn a_store_whose_journal_another_program_took_away_is_refused_by_what_it_lacks()
     flowlock_testkit::sql(&store, "pragma journal_mode = delete");
     cli.run(["outputs"])
         .code(78)
-        .stderr_has("has no write-ahead journal, because another program took that away");
+        .stderr_has("has no write-ahead journal, because another program turned it off");
     flowlock_testkit::sql(&store, "pragma journal_mode = wal");
     assert!(cli.run(["outputs"]).code(0).out().contains("\na "));
 }

@@ -58,7 +58,7 @@ fn doctor_finds_a_directory_that_everybody_may_write() {
     let cli = cli();
     cli.run(["doctor"]).code(0);
     fs::set_permissions(cli.home().join("store"), fs::Permissions::from_mode(0o777)).unwrap();
-    cli.run(["doctor"]).code(1).stdout_has("everybody may write it; take that away with chmod o-w");
+    cli.run(["doctor"]).code(1).stdout_has("everybody may write it; fix it with chmod o-w");
 }
 
 /// Alone: a server has no directory of ours.
@@ -165,7 +165,7 @@ fn only_the_shared_store_is_prepared_and_it_is_what_is_examined() {
     cli.run(prepare.iter().chain(&other))
         .code(64)
         .stdout("")
-        .stderr_has("in /var/lib/flowlock, and no other");
+        .stderr_has("in /var/lib/flowlock; leave out --store");
     assert!(!cli.home().join("var").exists() && !cli.home().join("other.db").exists());
     let elsewhere = cli.home().join("elsewhere.db");
     let set = cli.with("FLOWLOCK_STORE", format!("sqlite:{}", elsewhere.display()));
@@ -377,7 +377,7 @@ fn deadlines_are_kept_where_the_time_since_boot_is_not_the_time_without_sleep() 
         (cli.run(line), begun.elapsed())
     };
     let (hung, took) = run(&["--duration", "1s", "--max-runtime", "2s", "--", "sleep", "60"]);
-    hung.code(79).stderr_has("ran as long as --max-runtime lets it; ending the command");
+    hung.code(79).stderr_has("reached its --max-runtime; ending the command");
     assert!(took < std::time::Duration::from_secs(6), "{took:?}");
     // Its lease of 1 s is renewed all the time.
     run(&["--duration", "1s", "--", "sleep", "2.5"]).0.code(0).stderr("");

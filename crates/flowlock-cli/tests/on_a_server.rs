@@ -24,7 +24,7 @@ fn a_commands_wrong_clock_neither_decides_nor_is_shown() {
     for hours in [7, -7] {
         faults.shift_wall_clock(hours * 3_600_000);
         let unlock = ["unlock", "x", "--yes", "--if-older", "6h"];
-        wrong.run(unlock).code(1).stderr_has("holds its names for ").stderr_has(" only; left alone");
+        wrong.run(unlock).code(1).stderr_has("has held its names for only ").stderr_has("; nothing was done");
         wrong.run(["check", "a", "--max-age", "1h"]).code(0).stdout("");
         for look in [&["status"][..], &["why", "x"], &["why", "job:holder"]] {
             let told = wrong.run(look);
@@ -56,7 +56,7 @@ fn a_signal_while_the_store_is_opened_ends_with_a_message_and_its_result() {
         if line[0] == "keep" {
             ended.code(0).stderr("");
         } else {
-            let said = "not started after SIGTERM: interrupted while it opened the store (store redis://";
+            let said = "not started after SIGTERM: interrupted while opening the store (store redis://";
             ended.code(143).stderr_has(said);
         }
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
@@ -166,7 +166,7 @@ fn a_command_that_is_to_go_on_is_recorded_when_the_server_is_back() {
     let cli = cli();
     let job = start(&cli, &["--on-unreachable", "warn"]);
     cli.server().stop();
-    job.warns("; the command goes on, as it was told to");
+    job.warns("; the command continues, as requested");
     is_done(&cli);
     job.says("finished");
     cli.server().cont();
@@ -192,7 +192,7 @@ fn a_server_that_comes_back_in_time_is_waited_for() {
     let cli = cli();
     cli.server().kill();
     let job = cli.start(["run", "-l", "x", "--", "echo", "ran"]);
-    job.warns("the store does not answer; it is tried for 29 s more (store redis://server/0");
+    job.warns("the store does not answer; trying for 29 s more (store redis://server/0");
     cli.server().restart();
     job.wait().code(0).stdout("ran\n");
 }
@@ -202,7 +202,7 @@ fn it_is_said_how_long_a_silent_server_is_still_tried_as_it_was_set() {
     let cli = cli().with("FLOWLOCK_STORE_TIMEOUT", "5m");
     cli.server().stop();
     let job = cli.start(["run", "-l", "x", "--", "echo", "ran"]);
-    job.warns("the store does not answer; it is tried for 299 s more (store redis://server/0");
+    job.warns("the store does not answer; trying for 299 s more (store redis://server/0");
     cli.server().cont();
     job.wait().code(0).stdout("ran\n");
 }
@@ -225,7 +225,7 @@ fn a_server_that_is_down_is_not_waited_for_after_an_interrupt() {
             ended
                 .code(130)
                 .stdout("")
-                .stderr_has("not started after SIGINT: interrupted while it opened the store");
+                .stderr_has("not started after SIGINT: interrupted while opening the store");
         }
         took(begun, 0.0, 3.0);
     }
@@ -272,7 +272,7 @@ fn a_command_that_went_on_may_end_with_its_outcome_unknown() {
     let cli = cli().with("FLOWLOCK_COMMIT_WAIT", "1s");
     let job = start(&cli, &["--on-unreachable", "warn"]);
     cli.server().stop();
-    job.warns("; the command goes on, as it was told to");
+    job.warns("; the command continues, as requested");
     is_done(&cli);
     job.wait().code(76).stderr_has("the outcome of writer.");
     assert_eq!(outcome(&cli), "unknown");
@@ -369,7 +369,7 @@ fn a_started_run_whose_id_was_not_printed_is_named_and_can_be_unlocked() {
     let ended = starts.wait();
     ended.code(69).stdout("");
     let (_, named) = ended.err().split_once("\n  run ").unwrap_or_else(|| panic!("{ended:?}"));
-    let (run, _) = named.split_once(" may hold its names").unwrap();
+    let (run, _) = named.split_once(" may or may not hold its names").unwrap();
     cli.run(["why", &format!("run:{run}")]).code(0);
     cli.run(["unlock", &format!("run:{run}"), "--now", "--yes"]).code(0);
     cli.run(["run", "-o", "package", "--wait", "0", "--", "true"]).code(0);

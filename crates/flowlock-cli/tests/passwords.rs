@@ -61,7 +61,7 @@ fn a_password_among_the_arguments_is_warned_of() {
     let warned = cli.run(["run", "--store", &url, "-l", "x", "--", "true"]);
     warned
         .code(0)
-        .stderr_has("flowlock: the password in --store can be read by everybody who lists the processes");
+        .stderr_has("flowlock: the password in --store is visible to everybody who lists the processes");
     assert_eq!(warned.err().lines().count(), 1, "{warned:?}");
     keeps_the_secret(&warned);
     cli.run(["run", "--quiet", "--store", &url, "-l", "x", "--", "true"]).code(0).stderr("");

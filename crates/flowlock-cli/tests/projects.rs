@@ -32,9 +32,9 @@ fn a_cloned_repository_sends_no_file_to_a_stranger() {
         [&["status"][..], &JOB, &["run", "-q", "-l", "x", "--", "true"], &["doctor"], &["config", "show"]]
     {
         cli.run(line).code(78).stdout("").stderr(
-            "flowlock: ~/clone/flowlock.toml:2: this store is not taken, because nobody trusts the file: by itself a \
-             project's file may only name a sqlite: file below its own directory that no link leads to; read the file \
-             and type: flowlock trust ~/clone/flowlock.toml\n",
+            "flowlock: ~/clone/flowlock.toml:2: this store is not used, because the file is not trusted: an \
+             untrusted project's file may only name a sqlite: file below its own directory, reached without \
+             symbolic links; to trust it, read it and run: flowlock trust ~/clone/flowlock.toml\n",
         );
     }
     assert_eq!(stranger.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "somebody called");
@@ -51,7 +51,7 @@ fn a_cloned_repository_leads_to_no_file_of_its_own_choice() {
     fs::create_dir(cli.home().join("clone/.cache")).unwrap();
     let wake = cli.home().join("clone/.cache/jobs.db-wake");
     symlink("../../victim", &wake).unwrap();
-    cli.run(JOB).code(78).stdout("").stderr_has("that no link leads to");
+    cli.run(JOB).code(78).stdout("").stderr_has("reached without symbolic links");
     fs::remove_file(wake).unwrap();
     cli.run(JOB).code(0).stdout("ran\n").stderr("");
     assert!(cli.home().join("clone/.cache/jobs.db").is_file());
@@ -69,11 +69,11 @@ fn a_later_link_in_a_trusted_project_sends_no_file_to_its_server() {
     fs::write(clone.join("pw"), "harmless").unwrap();
     fs::write(cli.home().join("key"), "PRIVATE").unwrap();
     cli.run(["trust"]).code(0).stderr_has(
-        "; what is in these files is trusted with it, also when that changes: password_file ~/clone/pw",
+        "; the content of these files is trusted with it, even when it changes: password_file ~/clone/pw",
     );
     fs::remove_file(clone.join("pw")).unwrap();
     symlink("../key", clone.join("pw")).unwrap();
-    let said = "cannot read password_file ~/clone/pw: ~/clone/pw is a symbolic link to ../key, and";
+    let said = "cannot read password_file ~/clone/pw: ~/clone/pw is a symbolic link to ../key, but";
     cli.run(["status"]).code(78).stdout("").stderr_has("~/clone/flowlock.toml:1: ").stderr_has(said);
     // A flowlock in the command of a run has the URL from its environment.
     let inherited = format!("redis://127.0.0.1:1/?password_file={}/./pw", clone.display());
@@ -98,7 +98,7 @@ fn a_relative_store_is_the_same_from_every_directory() {
         .run(JOB)
         .code(78)
         .stdout("")
-        .stderr_has("$FLOWLOCK_STORE: a relative path would mean another file");
+        .stderr_has("$FLOWLOCK_STORE: a relative path would mean a different file");
 }
 
 /// A flowlock in the command of a run has the store from its environment: it is as strict with it.
@@ -117,7 +117,7 @@ fn a_flowlock_inside_a_run_is_led_nowhere_else_by_a_link_in_a_project_that_nobod
         let ended = cli.run(["run", "--on-lost", "warn", "-l", "x", "--", "sh", "-c", &inner]);
         ended
             .stdout("")
-            .stderr_has("~/clone/cache is a symbolic link to ../victim, and a store that a project names");
+            .stderr_has("~/clone/cache is a symbolic link to ../victim, but a store that a project names");
         assert_eq!(fs::read_dir(cli.home().join("victim")).unwrap().count(), 0);
     }
 }
@@ -133,8 +133,8 @@ fn trust_is_said_listed_lost_with_a_change_and_taken_back() {
     fs::write(cli.home().join("clone/flowlock.toml"), "duration = '6m'\n").unwrap();
     let listed = cli.run(["trust", "--list", "--json"]);
     assert_eq!(listed.code(0).json()["trusted"][0]["state"], "changed");
-    let untrusted = "flowlock: ~/clone/flowlock.toml: duration is not taken, because nobody trusts the file; read it and \
-                     type: flowlock trust ~/clone/flowlock.toml\n";
+    let untrusted = "flowlock: ~/clone/flowlock.toml: duration is not used, because the file is not trusted; to \
+                     trust it, read it and run: flowlock trust ~/clone/flowlock.toml\n";
     // The quiet hear it too, and once.
     cli.run(["run", "-q", "-l", "x", "--", "echo", "ran"]).code(0).stdout("ran\n").stderr(untrusted);
     cli.run(["trust", "flowlock.toml"]).code(0);

@@ -46,7 +46,7 @@ fn an_older_state_is_told_of_once_and_used() {
         cli.server().command(&["SAVE"]);
         write(&cli, &["b", "b", "b"]);
         goes_back(&cli);
-        is_told_once(&cli, command, "the store went back: of namespace default step ");
+        is_told_once(&cli, command, "the store went back: in namespace default this process saw step ");
         cli.run(["check", "a"]).code(0);
         cli.run(["check", "b"]).code(1);
     }
@@ -63,7 +63,7 @@ fn an_empty_server_is_told_of_once_and_used() {
         // The new life is remembered as well as the old one was.
         write(&cli, &["b"]);
         goes_back(&cli);
-        is_told_once(&cli, &["status"], "the store lost namespace default: step ");
+        is_told_once(&cli, &["status"], "the store lost namespace default: this process saw step ");
     }
 }
 
@@ -85,7 +85,7 @@ fn what_is_there_now_is_accepted() {
         // What doctor finds besides is not the matter here.
         cli.run(["doctor", "--accept-restore"]).stderr_has(said);
     };
-    accept("flowlock: nothing is remembered of this store, so there is nothing to accept (store ");
+    accept("flowlock: flowlock remembers nothing about this store, so there is nothing to accept (store ");
     write(&cli, &["a"]);
     accept("flowlock: the store did not go back: it was at step ");
     goes_back(&cli);
@@ -108,7 +108,7 @@ fn a_command_whose_names_went_with_the_store_is_ended() {
     let ended = job.wait();
     ended.code(79).stderr_has("lost its names").stderr_has("; ending the command");
     ended.stderr_has("its outputs are not recorded as written");
-    assert!(ended.err().matches(" was seen there, now ").count() < 2, "said twice: {}", ended.err());
+    assert!(ended.err().matches(" this process saw ").count() < 2, "said twice: {}", ended.err());
     assert!(ended.err().contains("namespace default"), "{ended:?}");
     cli.run(["check", "a"]).code(1).stderr("");
     write(&cli, &["a"]);
@@ -146,7 +146,7 @@ fn a_command_whose_run_waits_again_in_an_older_state_is_not_recorded() {
     cli.server().restart();
     let ended = job.wait();
     ended.code(79).stderr_has(
-        "lost its names (another or an older store is in its place); its outputs are not recorded",
+        "lost its names (the store was replaced by another or an older one); its outputs are not recorded",
     );
     let result = std::fs::read_to_string(cli.home().join("result")).unwrap();
     let result: serde_json::Value = serde_json::from_str(&result).unwrap();

@@ -73,7 +73,7 @@ fn a_signal_is_heard_while_a_server_that_greeted_is_silent() {
                         ended.code(0).stderr("");
                     } else {
                         let said =
-                            format!("not started after {signal}: interrupted while it waited for the store");
+                            format!("not started after {signal}: interrupted while waiting for the store");
                         ended.code(code).stderr_has(&said);
                     }
                 });
@@ -99,10 +99,10 @@ fn a_run_that_may_be_there_is_named() {
                 let ended = cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s").run(line);
                 ended.code(69).stdout("");
                 let (_, named) = ended.err().split_once("\n  run ").unwrap_or_else(|| panic!("{ended:?}"));
-                let (run, _) = named.split_once(" may hold its names, or not: ").unwrap();
+                let (run, _) = named.split_once(" may or may not hold its names: ").unwrap();
                 assert!(run.starts_with("build.") || line.ends_with(&[run]), "{ended:?}");
                 ended.stderr_has(&format!(
-                    "`flowlock why run:{run}` says so, and `flowlock unlock run:{run}`"
+                    "`flowlock why run:{run}` shows it, and `flowlock unlock run:{run}`"
                 ));
                 if line[0] == "run" {
                     let result = std::fs::read(cli.home().join("result")).unwrap();
@@ -142,7 +142,7 @@ fn a_signal_is_heard_by_all_who_meet_a_frozen_server() {
     // Each is asking by now: a renewal every second, a heartbeat after five, and the commit.
     std::thread::sleep(Duration::from_secs(6));
     ends_at_once(keeper, Signal::SIGTERM).code(0);
-    ends_at_once(waiter, Signal::SIGINT).code(130).stdout("").stderr_has("which the store could not be told");
+    ends_at_once(waiter, Signal::SIGINT).code(130).stdout("").stderr_has("but the store could not be told");
     ends_at_once(committer, Signal::SIGTERM).code(76).stderr_has("the outcome of writer.");
     // The signal is the command's; telling the store of its end is the last word.
     ends_at_once(running, Signal::SIGTERM).code(143);

@@ -72,7 +72,7 @@ fn a_command_that_is_to_go_on_is_recorded_when_the_store_is_back() {
     let cli = cli();
     let job = start(&cli, &["--on-unreachable", "warn"]);
     let hog = Hog::new(&cli);
-    job.warns("; the command goes on, as it was told to");
+    job.warns("; the command continues, as requested");
     // It ends well while nobody can be told of it.
     std::fs::write(cli.home().join("done"), "").unwrap();
     job.says("finished");
@@ -91,7 +91,7 @@ fn a_command_that_went_on_has_its_names_again_when_the_store_is_back() {
     let cli = cli();
     let job = start(&cli, &["--on-unreachable", "warn"]);
     let hog = Hog::new(&cli);
-    job.warns("; the command goes on, as it was told to");
+    job.warns("; the command continues, as requested");
     std::thread::sleep(std::time::Duration::from_secs(4));
     hog.lets_go();
     let held = || {
@@ -108,14 +108,14 @@ fn a_command_that_went_on_has_its_names_again_when_the_store_is_back() {
 #[test]
 fn a_command_that_went_on_while_its_names_were_taken_is_not_recorded() {
     for (on_lost, said) in
-        [("kill", "; ending the command"), ("warn", "; the command goes on, as it was told to")]
+        [("kill", "; ending the command"), ("warn", "; the command continues, as requested")]
     {
         let cli = cli();
         let job = start(&cli, &["--on-unreachable", "warn", "--on-lost", on_lost]);
         job.signal(Signal::SIGSTOP);
         cli.run(["run", "--name", "heir", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
         job.signal(Signal::SIGCONT);
-        job.warns("lost its names (taken: its lease was over and another run needed its names)");
+        job.warns("lost its names (taken: its lease had ended and another run needed its names)");
         let ended = done(&cli, job);
         ended.code(79).stderr_has(said);
         assert_eq!(outcome(&cli), "lost");
@@ -128,9 +128,9 @@ fn a_command_that_went_on_still_runs_no_longer_than_it_may() {
     let cli = cli();
     let job = start(&cli, &["--on-unreachable", "warn", "--max-runtime", "6s"]);
     let hog = Hog::new(&cli);
-    job.warns("; the command goes on, as it was told to");
+    job.warns("; the command continues, as requested");
     let ended = job.wait();
-    ended.code(79).stdout("ready\n").stderr_has("ran as long as --max-runtime lets it; ending the command");
+    ended.code(79).stdout("ready\n").stderr_has("reached its --max-runtime; ending the command");
     hog.lets_go();
     cli.run(["check", "a"]).code(1);
 }

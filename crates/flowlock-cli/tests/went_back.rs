@@ -79,11 +79,11 @@ fn a_store_that_was_removed_and_made_anew_is_noticed_by_the_next_command() {
     let cli = cli();
     write(&cli, &["a"]);
     remove(&cli);
-    is_said_once(&cli, &["status"], "the store is not the one it was");
+    is_said_once(&cli, &["status"], "the store was replaced by another one");
     remove(&cli);
     let stranger = cli.clone().with("XDG_STATE_HOME", cli.home().join("somebody else's"));
     write(&stranger, &["a", "b", "c", "d"]);
-    is_said_once(&cli, &["outputs"], "the store is not the one it was");
+    is_said_once(&cli, &["outputs"], "the store was replaced by another one");
 }
 
 #[test]
@@ -91,15 +91,15 @@ fn a_lock_was_enough_to_know_a_store() {
     let cli = cli();
     cli.run(["run", "-l", "x", "--", "true"]).code(0);
     remove(&cli);
-    is_said_once(&cli, &["run", "-l", "x", "--", "true"], "the store is not the one it was");
+    is_said_once(&cli, &["run", "-l", "x", "--", "true"], "the store was replaced by another one");
 }
 
 #[test]
 fn a_doctor_accepts_what_was_put_back() {
     let cli = cli();
-    cli.run(["doctor", "--accept-restore"])
-        .code(0)
-        .stderr_has("flowlock: nothing is remembered of this store, so there is nothing to accept (store ");
+    cli.run(["doctor", "--accept-restore"]).code(0).stderr_has(
+        "flowlock: flowlock remembers nothing about this store, so there is nothing to accept (store ",
+    );
     write(&cli, &["a"]);
     cli.run(["doctor", "--accept-restore"])
         .code(0)

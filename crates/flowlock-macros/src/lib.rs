@@ -6,13 +6,13 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Expr, ExprArray, Ident, ItemFn, LitStr, ReturnType, Token, parse_macro_input};
 
-/// Runs a function while its claims are held: commits if it answers `Ok`, fails if it answers `Err` or
-/// panics. The function's first parameter must be a `&Flowlock`; it must return a `Result` whose error can
-/// be made from `flowlock::Error`.
+/// Runs a function while its claims are held: commits if it returns `Ok`, fails if it returns `Err` or
+/// panics. The function's first parameter must be a `&Flowlock`; it must return a `Result` whose error
+/// can be made from `flowlock::Error`.
 ///
-/// `#[flowlock::job(name = "…", inputs = […], outputs = […], locks = […], shared_locks = […])]`: names are
-/// expressions and may use the function's parameters; `name` is the function's name if it is not given.
-/// Inside the function `grant` is the grant.
+/// `#[flowlock::job(name = "…", inputs = […], outputs = […], locks = […], shared_locks = […])]`: names
+/// are expressions and may use the function's parameters; the default of `name` is the function's name.
+/// Inside the function, `grant` is the grant.
 #[proc_macro_attribute]
 pub fn job(arguments: TokenStream, function: TokenStream) -> TokenStream {
     let arguments = parse_macro_input!(arguments as Arguments);
@@ -23,7 +23,7 @@ pub fn job(arguments: TokenStream, function: TokenStream) -> TokenStream {
 /// The attribute's arguments.
 struct Arguments {
     name: Option<Expr>,
-    /// The builder's method and the names it is called with.
+    /// The builder's method, and the names it is called with.
     claims: Vec<(Ident, ExprArray)>,
 }
 

@@ -1,17 +1,17 @@
-//! Inputs for fuzzing that get past the first check of a parser: good ones, bent.
+//! Inputs for fuzzing that get past a parser's first check: good ones, changed at random.
 
 use std::ops::Range;
 
 use bolero::Driver;
 use bolero::ValueGenerator;
 
-/// How often one input is bent, at most.
+/// How often one input is changed, at most.
 const MOST_BENDS: usize = 8;
 /// How often a piece of the input is repeated, at most: enough to pass every limit of a few hundred.
 const MOST_REPEATS: usize = 600;
-/// No input grows beyond this, in bytes.
+/// The longest input, in bytes.
 const LONGEST: usize = 64 << 10;
-/// Numbers at the edges of what numbers can hold.
+/// Numbers at the limits of number types.
 const EDGES: [&str; 12] = [
     "0",
     "-1",
@@ -27,8 +27,8 @@ const EDGES: [&str; 12] = [
     "00000000000000000000001",
 ];
 
-/// Makes inputs out of seeds: bytes are changed, put in, taken out and repeated, numbers replaced by extreme ones, and
-/// parts of two seeds joined.
+/// Makes inputs out of seeds: changes, inserts, removes and repeats bytes, replaces numbers by extreme
+/// ones, and joins parts of two seeds.
 ///
 /// ```
 /// use flowlock_testkit::Bent;
@@ -44,7 +44,7 @@ pub struct Bent {
 }
 
 impl Bent {
-    /// Begins with one of `seeds` each time; `pieces` are what the language is made of.
+    /// Starts with one of `seeds` each time; `pieces` are the tokens of the language.
     pub fn new<S: AsRef<[u8]>, P: AsRef<[u8]>>(
         seeds: impl IntoIterator<Item = S>,
         pieces: impl IntoIterator<Item = P>,
@@ -106,7 +106,7 @@ impl ValueGenerator for Bent {
     }
 }
 
-/// A number below `count`.
+/// Draws a number below `count`.
 fn choice<D: Driver>(driver: &mut D, count: usize) -> Option<usize> {
     Some(driver.produce::<u32>()? as usize % count)
 }
@@ -120,7 +120,7 @@ fn insert(input: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     input.splice(at..at, bytes.iter().copied());
 }
 
-/// The first run of digits at or after `from`.
+/// Returns the first run of digits at or after `from`.
 fn some_number(input: &[u8], from: usize) -> Option<Range<usize>> {
     let begin = from + input.get(from..)?.iter().position(u8::is_ascii_digit)?;
     let length = input[begin..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// A generator that only ever gave its seeds would let every test with it pass.
+    /// A generator that only returned its seeds would let every test with it pass.
     #[test]
     fn seeds_come_out_whole_longer_shorter_joined_and_with_extreme_numbers() {
         let seen = Mutex::new(BTreeSet::new());
@@ -148,7 +148,7 @@ mod tests {
         for expected in ["abc=12", "xyz", "abc", "abc=9223372036854775807", "ab&c=12"] {
             assert!(seen.contains(expected.as_bytes()), "{expected} of {} inputs", seen.len());
         }
-        // One seed behind another, or behind a part of one: which of them is up to chance.
+        // One seed after another, or after a part of one; chance decides which.
         for joined in ["12abc", "cyz"] {
             let is_joined =
                 |input: &Vec<u8>| input.windows(joined.len()).any(|part| part == joined.as_bytes());

@@ -1,4 +1,4 @@
-//! The real binary in a home of its own.
+//! Runs the real binary in a home of its own.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -28,7 +28,7 @@ use crate::{Finished, Injected, Job, PATIENCE, RedisServer, Terminal, until};
 pub struct Cli {
     binary: PathBuf,
     home: Arc<TempDir>,
-    /// Where outputs are kept: not in the home, whose every write faults may count.
+    /// Where outputs are kept: not in the home, because faults may count every write there.
     talk: Arc<TempDir>,
     directory: PathBuf,
     server: Option<Arc<RedisServer>>,
@@ -36,13 +36,13 @@ pub struct Cli {
     stdin: Option<String>,
 }
 
-/// Becomes the program with no signal ignored. A shell that puts the tests into the background lets them
-/// ignore INT and QUIT, `nohup` HUP; programs inherit that, and flowlock rightly keeps to it.
+/// Starts the program with no signal ignored. A shell that runs the tests in the background makes them
+/// ignore INT and QUIT, `nohup` HUP; programs inherit that, and flowlock rightly keeps it.
 const ENV: &str = "/usr/bin/env";
 const DEFAULT_SIGNALS: &str = "--default-signal=HUP,INT,QUIT,TERM,USR1,USR2";
 
 impl Cli {
-    /// A fresh home for this binary. `FLOWLOCK_STORE` names a file in it that does not exist yet.
+    /// Creates a new home for this binary. `FLOWLOCK_STORE` names a file in it that does not exist yet.
     ///
     /// # Panics
     ///
@@ -69,7 +69,7 @@ impl Cli {
             .with("FLOWLOCK_STORE", format!("sqlite:{}", store.display()))
     }
 
-    /// Keeps the store on this server in place of the file. In what processes say, its address reads `server`.
+    /// Keeps the store on this server instead of in the file. In outputs, its address reads `server`.
     #[must_use]
     pub fn on(mut self, server: RedisServer) -> Self {
         let url = server.url();
@@ -84,52 +84,52 @@ impl Cli {
         self
     }
 
-    /// Unsets one; without `FLOWLOCK_STORE` the default store below the home is used.
+    /// Unsets a variable; without `FLOWLOCK_STORE` the default store below the home is used.
     #[must_use]
     pub fn without(mut self, variable: impl AsRef<OsStr>) -> Self {
         self.variables.remove(variable.as_ref());
         self
     }
 
-    /// Loads faults into every process started from here.
+    /// Loads faults into every process that is started from here.
     #[must_use]
     pub fn with_faults(mut self, faults: &Injected) -> Self {
         self.variables.extend(faults.variables().iter().cloned());
         self
     }
 
-    /// Another program in the same home, with the same store and the same surroundings.
+    /// Runs another program in the same home, with the same store and environment.
     #[must_use]
     pub fn with_program(mut self, program: impl Into<PathBuf>) -> Self {
         self.binary = program.into();
         self
     }
 
-    /// Starts processes in this directory in place of the home.
+    /// Starts processes in this directory instead of the home.
     #[must_use]
     pub fn in_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = directory.into();
         self
     }
 
-    /// What the next processes read from standard input, in place of nothing.
+    /// Sets what the next processes read from standard input; default: nothing.
     #[must_use]
     pub fn with_stdin(mut self, text: impl Into<String>) -> Self {
         self.stdin = Some(text.into());
         self
     }
 
-    /// The home directory, canonical.
+    /// Returns the home directory, canonical.
     pub fn home(&self) -> PathBuf {
         self.home.path().canonicalize().expect("the home lives as long as its owner")
     }
 
-    /// The store's file.
+    /// Returns the store's file.
     pub fn store(&self) -> PathBuf {
         self.home().join("store/flowlock.db")
     }
 
-    /// The store's server.
+    /// Returns the store's server.
     ///
     /// # Panics
     ///
@@ -159,7 +159,7 @@ impl Cli {
         Plain { home: self.home(), server: self.server.as_ref().map(address) }
     }
 
-    /// What [`ENV`] is called with.
+    /// Returns the arguments of [`ENV`].
     fn words<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Vec<OsString> {
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
         [DEFAULT_SIGNALS.into(), self.binary.clone().into()].into_iter().chain(arguments).collect()
@@ -173,8 +173,8 @@ impl Cli {
         Job::start(command, self.plain(), self.talk.clone(), self.stdin.as_deref())
     }
 
-    /// Stops a job's process (SIGSTOP) while it does not have the turn to write to the store's file: everybody else who writes
-    /// would wait for it until it goes on.
+    /// Stops a job's process (SIGSTOP) while it does not have the turn to write to the store's file;
+    /// else all other writers would wait for it until it continues.
     #[track_caller]
     pub fn stops(&self, job: &Job) {
         let turn = self.server.is_none().then(|| {

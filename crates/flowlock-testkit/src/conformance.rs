@@ -1,7 +1,7 @@
 //! What every store must do, case by case, in the words of the specification.
 //!
-//! [`conformance!`](crate::conformance!) turns all cases into tests of one store; there is no way to take some of
-//! them only. A case gets an empty store in a world whose time stands still.
+//! [`conformance!`](crate::conformance!) turns all cases into tests of one store; it is not possible to
+//! take only some of them. A case gets an empty store in a world whose time stands still.
 
 mod arriving;
 mod blocked;
@@ -32,8 +32,8 @@ use crate::Subject;
 pub use stage::{Actor, Request, Stage};
 pub use takeovers::a_pause_begins_with_the_first_step_that_might_grant;
 
-/// Lists the cases once: for the table, and for the macro that makes tests of them. A case that is missing here is
-/// dead code, and the compiler says so. `$d` is a dollar sign for the inner macro.
+/// Lists the cases once, for the table and for the macro that makes tests of them. A case that is
+/// missing here is dead code, which the compiler reports. `$d` is a dollar sign for the inner macro.
 macro_rules! cases {
     (($d:tt) $($chapter:ident: $($case:ident,)+;)+) => {
         const CASES: &[(&str, fn(&Stage))] = &[$($((stringify!($case), $chapter::$case as fn(&Stage)),)+)+];
@@ -321,15 +321,15 @@ cases! { ($)
     ;
 }
 
-/// How a store keeps a little of everything: a line for each row of a fixed history. Chance and the machine have no part
-/// in it, so the lines change only if the layout does, or the history.
+/// Returns a line for each row of a store after a fixed history with a little of everything. Randomness
+/// and the machine do not matter, so the lines change only if the layout or the history does.
 pub fn layout(make: impl Fn(Arc<TestWorld>) -> Subject) -> Vec<String> {
     let stage = Stage::new(make(Arc::new(TestWorld::default())));
     layout::play(&stage);
     stage.rows()
 }
 
-/// Performs one case on an empty store, which is to keep nothing but records once everything is over.
+/// Performs one case on an empty store. Once everything is over, the store must contain only records.
 pub fn perform(case: &str, make: impl Fn(Arc<TestWorld>) -> Subject) {
     let (_, body) = CASES.iter().find(|(name, _)| *name == case).expect("the case is in the table");
     let stage = Stage::new(make(Arc::new(TestWorld::default()))).with_own_processes();

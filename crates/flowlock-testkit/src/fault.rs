@@ -16,14 +16,14 @@ use crate::shim;
 
 pub use journal::{Journal, Luck};
 
-/// A kind of call that can be counted, refused or made fatal. The numbers are those of `shim/fault.c`.
+/// A kind of call that can be counted, refused or made fatal. `shim/fault.c` uses the same numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     /// `write`, `pwrite`, `writev`.
     Write = 1,
     /// `fsync`, `fdatasync`, of files and directories.
     Sync = 2,
-    /// `send`, `sendto`, `sendmsg`, on any socket: messages have no path.
+    /// `send`, `sendto`, `sendmsg`, on any socket, because messages have no path.
     Send = 4,
     /// `ftruncate`.
     Truncate = 8,
@@ -53,7 +53,7 @@ impl Call {
     ];
 }
 
-/// What `statfs` answers in place of the truth.
+/// What `statfs` returns instead of the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum FileSystem {
@@ -71,7 +71,8 @@ pub enum FileSystem {
     Ceph = 0x00c3_6400,
 }
 
-/// A plan of faults for the processes it is given to. Without any, the calls below the directory are only counted.
+/// A plan of faults for the processes that load it. Without faults, the calls below the directory are
+/// only counted.
 #[derive(Debug, Clone)]
 pub struct Fault {
     below: PathBuf,
@@ -97,7 +98,8 @@ enum Act {
 }
 
 impl Fault {
-    /// Faults for calls on paths at or below `directory` (and for messages, wherever they go). Counts [`Call::EFFECTS`].
+    /// Plans faults for calls on paths at or below `directory` (and for messages to anywhere). Counts
+    /// [`Call::EFFECTS`].
     ///
     /// # Panics
     ///
@@ -117,42 +119,42 @@ impl Fault {
         }
     }
 
-    /// Only these kinds of calls count.
+    /// Counts only these kinds of calls.
     #[must_use]
     pub fn calls(mut self, calls: &[Call]) -> Self {
         self.calls = calls.to_vec();
         self
     }
 
-    /// The process that makes the `n`th counted call (from 1) is killed just before it.
+    /// Kills the process that makes the `n`th counted call (from 1) just before it.
     #[must_use]
     pub fn kill_before(mut self, n: u64) -> Self {
         (self.act, self.at) = (Act::KillBefore, n);
         self
     }
 
-    /// The process that makes the `n`th counted call (from 1) is killed just after it.
+    /// Kills the process that makes the `n`th counted call (from 1) just after it.
     #[must_use]
     pub fn kill_after(mut self, n: u64) -> Self {
         (self.act, self.at) = (Act::KillAfter, n);
         self
     }
 
-    /// The process that makes the `n`th counted call (from 1) is stopped (SIGSTOP) just before it.
+    /// Stops (SIGSTOP) the process that makes the `n`th counted call (from 1) just before it.
     #[must_use]
     pub fn stop_before(mut self, n: u64) -> Self {
         (self.act, self.at) = (Act::StopBefore, n);
         self
     }
 
-    /// The `n`th counted call is refused with this error, the next one works again.
+    /// Refuses the `n`th counted call with this error; the next one works again.
     #[must_use]
     pub fn refuse_once(mut self, n: u64, errno: Errno) -> Self {
         (self.act, self.at, self.errno) = (Act::RefuseOnce, n, errno);
         self
     }
 
-    /// The `n`th counted call and every later one are refused with this error.
+    /// Refuses the `n`th counted call and every later one with this error.
     #[must_use]
     pub fn refuse_from(mut self, n: u64, errno: Errno) -> Self {
         (self.act, self.at, self.errno) = (Act::RefuseForEver, n, errno);
@@ -166,28 +168,28 @@ impl Fault {
         self
     }
 
-    /// `path` and what is below it claims to lie on another kind of file system.
+    /// Makes `path` and what is below it appear to be on another kind of file system.
     #[must_use]
     pub fn file_system(mut self, path: impl AsRef<Path>, kind: FileSystem) -> Self {
         self.file_system = Some((path.as_ref().to_owned(), kind));
         self
     }
 
-    /// The process reads this as the id of the running boot.
+    /// Makes the process read this as the id of the running boot.
     #[must_use]
     pub fn boot(mut self, id: &str) -> Self {
         self.boot = Some(id.to_owned());
         self
     }
 
-    /// The process's first thread looks so much later at what it waits for.
+    /// Delays the process's first thread by this time whenever it looks at what it waits for.
     #[must_use]
     pub fn late(mut self, by: Duration) -> Self {
         self.late = by;
         self
     }
 
-    /// Neither counts nor acts until [`Injected::arm`].
+    /// Makes it neither count nor act until [`Injected::arm`].
     #[must_use]
     pub fn disarmed(mut self) -> Self {
         self.armed = false;
@@ -198,7 +200,7 @@ impl Fault {
     ///
     /// # Panics
     ///
-    /// If there is no C compiler (`$CC` or `cc`), saying so.
+    /// If there is no C compiler (`$CC` or `cc`); the message says so.
     pub fn inject(&self) -> Injected {
         let dir = TempDir::with_prefix("fault-").expect("a temporary directory");
         let control = File::options()
@@ -246,8 +248,8 @@ impl Fault {
     }
 }
 
-/// The remote control of a plan. Processes started with its [`variables`](Injected::variables), and their children,
-/// share one count.
+/// The remote control of a plan. Processes that are started with its [`variables`](Injected::variables),
+/// and their children, share one count.
 #[derive(Debug)]
 pub struct Injected {
     variables: Vec<(OsString, OsString)>,
@@ -255,7 +257,7 @@ pub struct Injected {
     dir: TempDir,
 }
 
-/// Places in the control block, in 8-byte words.
+/// Positions in the control block, in 8-byte words.
 mod word {
     pub(super) const WALL: u64 = 0;
     pub(super) const BOOT: u64 = 1;
@@ -265,7 +267,7 @@ mod word {
 }
 
 impl Injected {
-    /// The environment that loads the faults into a process.
+    /// Returns the environment that loads the faults into a process.
     pub fn variables(&self) -> &[(OsString, OsString)] {
         &self.variables
     }
@@ -285,27 +287,30 @@ impl Injected {
         self.set(word::ARMED, 0);
     }
 
-    /// How many counted calls the processes have made.
+    /// Returns how many counted calls the processes have made.
     pub fn seen(&self) -> u64 {
         self.get(word::SEEN) as u64
     }
 
-    /// How many calls were refused or fatal. A test that expects a fault asserts that it happened.
+    /// Returns how many calls were refused or fatal. A test that expects a fault must assert that it
+    /// happened.
     pub fn fired(&self) -> u64 {
         self.get(word::FIRED) as u64
     }
 
-    /// Moves the wall clock of the processes, running ones too, to this distance from the true one.
+    /// Sets the difference between the processes' wall clock and the true one, also for running
+    /// processes.
     pub fn shift_wall_clock(&self, milliseconds: i64) {
         self.set(word::WALL, milliseconds * 1_000_000);
     }
 
-    /// Moves the boot-time clock, as a suspended machine does on waking. Sleeping threads do not wake earlier.
+    /// Moves the boot-time clock, as a suspended machine does when it wakes up. Sleeping threads do not
+    /// wake earlier.
     pub fn shift_boot_clock(&self, milliseconds: i64) {
         self.set(word::BOOT, milliseconds * 1_000_000);
     }
 
-    /// What was changed so far.
+    /// Returns what was changed so far.
     ///
     /// # Panics
     ///

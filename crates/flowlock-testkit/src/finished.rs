@@ -1,4 +1,4 @@
-//! What a process came to, and said.
+//! The result of a process, and its output.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::process::ExitStatus;
 
 use nix::sys::signal::Signal;
 
-/// A process that has ended, with what it said. Paths below its home read `~` and the address of its server `server`, so
-/// that texts can be compared whole.
+/// A process that has ended, with its output. Paths below its home read `~` and the address of its
+/// server reads `server`, so that texts can be compared whole.
 #[derive(Debug, Clone)]
 pub struct Finished {
     status: ExitStatus,
@@ -41,8 +41,9 @@ impl Finished {
         self
     }
 
-    /// Asserts the whole of standard error, but for what is said of a store that takes more than a second to answer. On a
-    /// machine with much to do any store does, and then it is true. The tests of that line look for it by itself.
+    /// Asserts the whole of standard error, except the message about a store that takes more than a
+    /// second to answer: on a loaded machine any store does. The tests of that message look for it
+    /// themselves.
     #[track_caller]
     pub fn stderr(&self, expected: &str) -> &Self {
         assert_eq!(without_slow_store(&self.stderr), expected, "stderr of {self:#?}");
@@ -56,7 +57,7 @@ impl Finished {
         self
     }
 
-    /// Standard output read as one JSON value.
+    /// Returns standard output as one JSON value.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in stdout of {self:#?}"))
@@ -79,11 +80,11 @@ impl Finished {
 }
 
 fn without_slow_store(text: &str) -> String {
-    const SAID: &str = "flowlock: the store does not answer; it is tried for ";
+    const SAID: &str = "flowlock: the store does not answer; trying for ";
     text.split_inclusive('\n').filter(|line| !line.starts_with(SAID)).collect()
 }
 
-/// What differs from test to test in what processes say.
+/// What differs from test to test in outputs.
 #[derive(Debug, Clone)]
 pub(crate) struct Plain {
     pub(crate) home: PathBuf,
@@ -91,7 +92,7 @@ pub(crate) struct Plain {
 }
 
 impl Plain {
-    /// The text without it: the home's path reads `~`, the server's address `server`.
+    /// Returns the text without that: the home's path reads `~`, the server's address `server`.
     pub(crate) fn text(&self, bytes: &[u8]) -> String {
         let home = self.home.to_str().expect("a temporary home has a plain path");
         let text = String::from_utf8_lossy(bytes).replace(home, "~");

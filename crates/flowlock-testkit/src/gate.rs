@@ -10,26 +10,26 @@ use nix::unistd::mkfifo;
 
 use crate::{PATIENCE, until};
 
-/// A named pipe that a shell command waits at. No clock is involved.
+/// A named pipe at which a shell command waits. No clock is involved.
 #[derive(Debug)]
 pub struct Gate {
     path: PathBuf,
 }
 
 impl Gate {
-    /// A shut gate at `path`, which must not exist yet and has no quotes in it.
+    /// Creates a closed gate at `path`, which must not exist yet and must not contain quotes.
     pub fn new(path: impl AsRef<Path>) -> Self {
         let path = path.as_ref().to_owned();
         mkfifo(&path, Mode::from_bits_truncate(0o600)).expect("room for a named pipe");
         Gate { path }
     }
 
-    /// The shell command that waits: for as long as the gate is shut.
+    /// Returns the shell command that waits as long as the gate is closed.
     pub fn wait(&self) -> String {
         format!("read -r _ <'{}'", self.path.display())
     }
 
-    /// Lets the one worker out that waits, or will in a moment.
+    /// Lets out the one worker that waits, or will wait in a moment.
     #[track_caller]
     pub fn open(&self) {
         until("a worker at the gate", PATIENCE, || {

@@ -1,7 +1,7 @@
 //! Random histories: everything that can happen to a store, played on several stores at once.
 //!
-//! At every step all stores must give the same answer and hold the same runs and records, and a second opinion
-//! (`oracle.rs`) must find every promise kept. Once the faults stop, everything must end.
+//! At every step all stores must give the same answer and hold the same runs and records, and a second
+//! opinion (`oracle.rs`) must find every promise kept. Once the faults stop, everything must end.
 
 mod book;
 mod check;
@@ -31,13 +31,14 @@ macro_rules! promise {
 }
 use promise;
 
-/// A set of this many histories that never lapses, hands over or loses is badly drawn.
+/// A set of this many histories without any lapse, hand-over or loss is badly drawn.
 const ENOUGH_TO_SEE_EVERYTHING: u32 = 150;
 
-/// How long a history that fails is made smaller.
+/// How long a failing history is made smaller.
 const LONGEST_SHRINKING_MS: u32 = 60_000;
 
-/// On how many threads histories are played. Where servers take over from each other all see it, and one history follows the other.
+/// Returns on how many threads histories are played. With takeovers there is one thread, because all
+/// subjects see them.
 fn threads(takeovers: Takeovers) -> u32 {
     match takeovers {
         Takeovers::Never => 2,
@@ -45,10 +46,11 @@ fn threads(takeovers: Takeovers) -> u32 {
     }
 }
 
-/// Plays random histories of up to `longest` events and panics with the smallest one that breaks a promise.
+/// Plays random histories of up to `longest` events, and panics with the smallest one that breaks a
+/// promise.
 ///
-/// `FLOWLOCK_HISTORIES` sets how many in place of `cases`, `FLOWLOCK_SEED` (a number) which ones; without it they
-/// differ each time, and the seed that was drawn is printed.
+/// `FLOWLOCK_HISTORIES` sets how many are played instead of `cases`, `FLOWLOCK_SEED` (a number) which
+/// ones; without it they differ each time, and the drawn seed is printed.
 pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Takeovers) {
     let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse::<u64>().ok());
     let cases = number("FLOWLOCK_HISTORIES").map_or(cases, |n| n as u32);
@@ -72,7 +74,7 @@ pub fn histories_keep_their_promises(cases: u32, longest: usize, takeovers: Take
     }
 }
 
-/// A part of the histories, on one thread.
+/// Plays a part of the histories, on one thread.
 fn play_all(cases: u32, longest: usize, takeovers: Takeovers, seed: u64, part: u32) {
     let config = Config {
         cases,
@@ -87,7 +89,7 @@ fn play_all(cases: u32, longest: usize, takeovers: Takeovers, seed: u64, part: u
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let (played, failed) = (Cell::new(0_u32), Cell::new(false));
     let result = runner.run(&scripts(longest, takeovers), |script| {
-        // Those played after the first that fails are smaller forms of it.
+        // Those played after the first failure are smaller forms of it.
         played.set(played.get() + u32::from(!failed.get()));
         play(&script, takeovers).map_err(|it| {
             failed.set(true);

@@ -33,7 +33,7 @@ impl Job {
     pub(crate) fn start(mut command: Command, plain: Plain, talk: Arc<TempDir>, stdin: Option<&str>) -> Self {
         let mark = new_mark();
         let directory = talk.path();
-        // Files, not pipes: a grandchild that outlives the process cannot keep the reader waiting.
+        // Files, not pipes: a grandchild that outlives the process cannot make the reader wait.
         let outputs = ["stdout", "stderr"].map(|stream| directory.join(format!("{mark}.{stream}")));
         let [stdout, stderr] = outputs
             .each_ref()
@@ -44,43 +44,43 @@ impl Job {
         Job { child, mark, plain, outputs, _talk: talk }
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    /// Sends it (only it, not what it started) a signal.
+    /// Sends a signal to it, and not to what it started.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
     }
 
-    /// Whether every thread of its process is stopped.
+    /// Returns whether every thread of its process is stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its process is there");
         tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok()).all(|stat| {
-            // The state stands behind the name, which is in brackets.
+            // The state is after the name, which is in brackets.
             stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
         })
     }
 
-    /// What it said so far on standard output.
+    /// Returns its standard output so far.
     pub fn stdout(&self) -> String {
         self.plain.text(&self.output(0))
     }
 
-    /// What it said so far on standard error.
+    /// Returns its standard error so far.
     pub fn stderr(&self) -> String {
         self.plain.text(&self.output(1))
     }
 
-    /// Waits until it has said `part` on standard output.
+    /// Waits until it has printed `part` on standard output.
     #[track_caller]
     pub fn says(&self, part: &str) {
         self.speaks(part, "stdout", Self::stdout);
     }
 
-    /// Waits until it has said `part` on standard error.
+    /// Waits until it has printed `part` on standard error.
     #[track_caller]
     pub fn warns(&self, part: &str) {
         self.speaks(part, "stderr", Self::stderr);
@@ -97,25 +97,26 @@ impl Job {
         });
     }
 
-    /// Whether it and all that it started have ended, so that nothing more will be said.
+    /// Returns whether it and all that it started have ended, so that there will be no more output.
     fn is_over(&self) -> bool {
         let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         let ended = waitid(Id::Pid(self.pid()), look) != Ok(WaitStatus::StillAlive);
         ended && marked(&self.mark).is_empty()
     }
 
-    /// Whether it has not ended yet.
+    /// Returns whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our own child can be waited for").is_none()
     }
 
-    /// Waits for its end, for at most [`PATIENCE`].
+    /// Waits for its end, for up to [`PATIENCE`].
     #[track_caller]
     pub fn wait(self) -> Finished {
         self.wait_at_most(PATIENCE)
     }
 
-    /// Waits for its end, for at most `patience`; what it started may go on until then and is killed after.
+    /// Waits for its end, for up to `patience`; what it started may go on until then and is killed
+    /// afterwards.
     #[track_caller]
     pub fn wait_at_most(mut self, patience: Duration) -> Finished {
         let status = until(&format!("the end of {}", self.mark), patience, || {
@@ -175,12 +176,12 @@ pub(crate) fn end_all(mark: &str, child: &mut Child) {
     }
 }
 
-/// How often it is looked for processes with a mark, if there are none: one that is being started has no environment for a
-/// moment.
+/// How often to look for processes with a mark if there are none: a process that is being started has no
+/// environment for a moment.
 const LOOKS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Live processes whose environment carries the mark. A zombie's is empty, so it does not count.
+/// Returns live processes whose environment has the mark. A zombie's is empty, so it does not count.
 fn marked(mark: &str) -> Vec<Pid> {
     for _ in 1..LOOKS {
         let (pids, is_all) = marked_now(mark);
@@ -192,7 +193,7 @@ fn marked(mark: &str) -> Vec<Pid> {
     marked_now(mark).0
 }
 
-/// Those that are seen, and whether no other process can be one of them.
+/// Returns those that are visible, and whether it is certain that there are no others.
 fn marked_now(mark: &str) -> (Vec<Pid>, bool) {
     let wanted = format!("{MARK}={mark}");
     let (mut found, mut is_all) = (Vec::new(), true);
@@ -207,7 +208,8 @@ fn marked_now(mark: &str) -> (Vec<Pid>, bool) {
     (found, is_all)
 }
 
-/// Whether a process without an environment is neither a zombie nor one of the kernel's own, whose parent is process 2.
+/// Returns whether a process without an environment is neither a zombie nor one of the kernel's own,
+/// whose parent is process 2.
 fn may_be_starting(pid: i32) -> bool {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     let stat = String::from_utf8_lossy(&stat);

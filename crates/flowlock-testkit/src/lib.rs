@@ -1,19 +1,21 @@
-//! What the tests of flowlock share. Not published, Linux only.
+//! Shared tools for the tests of flowlock. Not published, Linux only.
 //!
-//! * [`Cli`] runs the real `flowlock` binary in a home of its own, in the foreground, in the background or on a
-//!   pseudo-terminal, and leaves no process behind.
-//! * [`Fault`] preloads a hostile machine into such a process: it dies or is refused at its Nth write, loses power,
-//!   has its clock moved, stands on another file system or after a reboot.
-//! * [`Witness`] watches from outside whether two workers were ever where only one may be.
-//! * [`conformance!`] makes a test of every promise a store gives.
-//! * [`history`] plays random histories on several stores at once and asks a second opinion at every step.
+//! * [`Cli`] runs the real `flowlock` binary in a home of its own, in the foreground, in the background
+//!   or on a pseudo-terminal, and leaves no process behind.
+//! * [`Fault`] preloads a hostile machine into such a process: it dies or is refused at its Nth write,
+//!   loses power, has its clock moved, sees another file system or a reboot.
+//! * [`Witness`] checks from outside whether two workers were ever where only one may be.
+//! * [`conformance!`] makes a test of every promise that a store gives.
+//! * [`history`] plays random histories on several stores at once and asks a second opinion at every
+//!   step.
 //! * [`Gate`] keeps a worker inside until the test lets it out.
-//! * [`RedisServer`] is a Redis or Valkey server of a test's own; [`Clock`] moves its time of day.
-//! * [`Proxy`] is a bad line to it; [`Sentinels`] and [`Cluster`] are several of them that replace each other.
-//! * [`Bent`] makes inputs for fuzzing out of good ones.
-//! * [`until`] waits for a condition with a deadline, in place of a sleep and a hope.
+//! * [`RedisServer`] is a Redis or Valkey server for one test; [`Clock`] moves its time of day.
+//! * [`Proxy`] is a bad connection to it; [`Sentinels`] and [`Cluster`] are several servers that replace
+//!   each other.
+//! * [`Bent`] makes inputs for fuzzing from good ones.
+//! * [`until`] waits for a condition with a deadline, instead of a sleep.
 
-// Everything here asserts: a panic is how a test learns of it, and `# Panics` on each item would say nothing.
+// Everything here asserts: a panic fails the test, and `# Panics` on each item would add nothing.
 #![allow(clippy::missing_panics_doc)]
 
 mod bent;

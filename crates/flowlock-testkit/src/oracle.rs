@@ -1,7 +1,7 @@
-//! A second opinion on who may run, computed from nothing but the list of runs and records.
+//! A second opinion on who may run, computed only from the list of runs and records.
 //!
-//! It is slow and plain on purpose and shares no code with the engine or its rule: no indexes, no parking, no
-//! remembered answers. Where the two differ, one of them is wrong.
+//! It is deliberately slow and simple, and shares no code with the engine or its rule: no indexes, no
+//! parking, no remembered answers. If the two differ, one of them is wrong.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,13 +9,13 @@ use flowlock::{
     Attempt, Claim, Claims, ClientId, IfWritten, Mode, Name, Now, Record, RecordState, Run, State, Ticket,
 };
 
-/// How long a waiter may be silent, in milliseconds.
+/// How long a waiting run's process may be silent, in milliseconds.
 pub(crate) const SILENCE_MS: i64 = 10_000;
 
-/// How long a run is kept that nobody speaks for, in milliseconds.
+/// How long a run without a sign of life is kept, in milliseconds.
 const ABANDONED_AFTER_MS: i64 = 600_000;
 
-/// What a namespace holds at one moment.
+/// The content of a namespace at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Snapshot {
     /// Every run that has not ended, by ticket.
@@ -24,7 +24,8 @@ pub(crate) struct Snapshot {
     pub(crate) records: BTreeMap<Name, Record>,
 }
 
-/// What a test knows without asking the store: when each client spoke last, and how long each run may wait.
+/// What a test knows without asking the store: when each client was last heard, and how long each run
+/// may wait.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Knowledge {
     pub(crate) heard: HashMap<ClientId, i64>,
@@ -38,7 +39,7 @@ pub(crate) struct Patience {
     pub(crate) place_end: Option<i64>,
 }
 
-/// A namespace at a moment, to be judged.
+/// A namespace at one moment, to be judged.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scene<'s> {
     pub(crate) snapshot: &'s Snapshot,
@@ -51,7 +52,7 @@ impl<'s> Scene<'s> {
         self.snapshot.runs.iter().find(|run| run.ticket == ticket)
     }
 
-    /// Whether the name has a record that lets readers in, its life not over.
+    /// Returns whether the name has a live record that has not expired.
     pub(crate) fn is_live(&self, name: &Name) -> bool {
         self.snapshot.records.get(name).is_some_and(|record| {
             record.state == RecordState::Live && record.expires_at_us.is_none_or(|end| end > self.now.wall_us)
@@ -72,12 +73,12 @@ impl<'s> Scene<'s> {
         self.snapshot.runs.iter().filter(|run| holds(run))
     }
 
-    /// Whether its deadline passed, whatever the store has noticed.
+    /// Returns whether its deadline has passed, whether or not the store has noticed.
     pub(crate) fn is_lapsed(&self, run: &Run) -> bool {
         run.deadline_ms.is_some_and(|deadline| deadline <= self.now.boot_ms)
     }
 
-    /// Holders that stand in somebody's way.
+    /// Returns the holders that can be in another's way.
     fn in_force(&self) -> impl Iterator<Item = &'s Run> + use<'s, '_> {
         self.holders().filter(|run| !self.is_lapsed(run))
     }
@@ -91,20 +92,22 @@ impl<'s> Scene<'s> {
         [patience.wait_end, patience.place_end].into_iter().flatten().any(|end| end <= self.now.boot_ms)
     }
 
-    /// Whether nobody has asked for it for so long that it is given up; one with a limit is awaited until then.
+    /// Returns whether no process has asked for it for so long that it is given up; a run with a limit
+    /// is kept until then.
     pub(crate) fn is_abandoned(&self, run: &Run) -> bool {
         self.patience(run).wait_end.is_none()
             && run.absent_since_ms.is_some_and(|since| since + ABANDONED_AFTER_MS <= self.now.boot_ms)
     }
 
-    /// Whether its process was silent too long. A held place is there to its end.
+    /// Returns whether its process was silent for too long. A held place is kept until its end.
     pub(crate) fn is_silent(&self, run: &Run) -> bool {
         let heard = self.knowledge.heard.get(&run.holder.client);
         self.patience(run).place_end.is_none()
             && heard.is_none_or(|heard| heard + SILENCE_MS <= self.now.boot_ms)
     }
 
-    /// Runs that are queued by definition: they wait, are there, may wait on, and only others are in the way.
+    /// Returns the runs that are queued by definition: they wait, are present, may go on waiting, and
+    /// only other runs are in the way.
     pub(crate) fn truly_queued(&self) -> Vec<&'s Run> {
         let queued = |run: &&Run| {
             waits(run)
@@ -117,7 +120,7 @@ impl<'s> Scene<'s> {
         self.snapshot.runs.iter().filter(queued).collect()
     }
 
-    /// Whether an ancestor holds the claimed name shared, and the claim is shared too.
+    /// Returns whether an ancestor holds the claimed name shared, and the claim is shared too.
     pub(crate) fn is_exempt(&self, ancestors: &[Ticket], claim: &Claim) -> bool {
         let shares = |ticket: &Ticket| {
             self.run(*ticket).is_some_and(|ancestor| {
@@ -129,7 +132,7 @@ impl<'s> Scene<'s> {
         claim.mode == Mode::Shared && ancestors.iter().any(shares)
     }
 
-    /// A claim that holders stand in the way of.
+    /// Returns a claim that holders block.
     pub(crate) fn blocked_by_holders(&self, asker: &Asker<'_>) -> Option<&'s Claim> {
         asker.claims.iter().find_map(|claim| {
             let held: Vec<&'s Claim> = self
@@ -145,7 +148,7 @@ impl<'s> Scene<'s> {
         })
     }
 
-    /// A claim of a truly queued run ahead that stands in the way.
+    /// Returns a claim that a queued run ahead blocks.
     pub(crate) fn blocked_by_queue(&self, asker: &Asker<'_>, queued: &[&'s Run]) -> Option<&'s Claim> {
         asker.claims.iter().find_map(|claim| {
             let ahead: Vec<&'s Claim> = queued
@@ -167,7 +170,7 @@ impl<'s> Scene<'s> {
         })
     }
 
-    /// Queued runs that nothing stands in the way of: L1 says there are none once a step is done.
+    /// Returns the queued runs with nothing in the way: by L1 there are none once a step is done.
     pub(crate) fn eligible(&self) -> Vec<&'s Run> {
         let queued = self.truly_queued();
         let free = |run: &&&Run| {
@@ -177,8 +180,9 @@ impl<'s> Scene<'s> {
         queued.iter().filter(free).copied().collect()
     }
 
-    /// Whether a newcomer's wait would be a wait for its own ancestors: they are to write a missing input, or their
-    /// claims, all of them together, refuse one of its own; with those of the runs ahead whom they refuse as well.
+    /// Returns whether a new request would wait for its own ancestors: they must write a missing input,
+    /// or their claims together exclude one of its own, alone or with those of the runs ahead that they
+    /// also exclude.
     pub(crate) fn is_deadlock(&self, asker: &Asker<'_>) -> bool {
         let holding =
             || asker.ancestors.iter().filter_map(|ticket| self.run(*ticket)).filter(|run| holds(run));
@@ -203,7 +207,7 @@ impl<'s> Scene<'s> {
     }
 }
 
-/// Who asks: a waiting run, or a newcomer behind everybody.
+/// A run that asks: a waiting run, or a new request behind all others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asker<'a> {
     pub(crate) ticket: Ticket,
@@ -229,13 +233,13 @@ pub(crate) fn on_same_name<'r>(run: &'r Run, claim: &Claim) -> impl Iterator<Ite
     on_name_of(&run.spec.claims, claim)
 }
 
-/// Those of the claims that are on the same name as another one.
+/// Returns the claims on the same name as another one.
 pub(crate) fn on_name_of<'c>(claims: &'c Claims, claim: &Claim) -> impl Iterator<Item = &'c Claim> + use<'c> {
     let (space, name) = (claim.space, claim.name.clone());
     claims.iter().filter(move |other| other.space == space && other.name == name)
 }
 
-/// Two claims on one name that cannot stand together. Units are counted elsewhere.
+/// Returns whether two claims on one name exclude each other. Units are counted elsewhere.
 pub(crate) fn clash(a: Mode, b: Mode) -> bool {
     match (a, b) {
         (Mode::Units { .. }, Mode::Units { .. }) => false,
@@ -243,7 +247,7 @@ pub(crate) fn clash(a: Mode, b: Mode) -> bool {
     }
 }
 
-/// Whether the wanted units fit beside all the others, by the smallest capacity anybody states.
+/// Returns whether the wanted units fit beside all the others, with the smallest stated capacity.
 pub(crate) fn fits(wanted: &Claim, others: &[&Claim]) -> bool {
     let claims = others.iter().copied().chain([wanted]);
     let (units, capacity) = claims.fold((0_u64, u64::MAX), |(sum, least), claim| match claim.mode {
@@ -253,7 +257,7 @@ pub(crate) fn fits(wanted: &Claim, others: &[&Claim]) -> bool {
     units <= capacity
 }
 
-/// Whether what these runs hold, and those ahead want, is by itself in the way of what is wanted.
+/// Returns whether what these runs hold, and those ahead want, is enough to block what is wanted.
 fn refuses(holders: &[&Run], ahead: &[&Run], wanted: &Claim) -> bool {
     let all: Vec<&Claim> = holders.iter().chain(ahead).flat_map(|run| on_same_name(run, wanted)).collect();
     !fits(wanted, &all) || all.iter().any(|other| clash(other.mode, wanted.mode))

@@ -37,9 +37,10 @@ pub use self::proxy::{Direction, Proxy, Then};
 pub use self::sentinels::{Sentinels, SentinelsSetup};
 pub use self::setup::{Persistence, RedisSetup};
 
-/// A server of one's own, with its files in a directory of its own. Dropping it kills it and removes the directory.
+/// A server for one test, with its files in a directory of its own. Dropping it kills it and removes the
+/// directory.
 ///
-/// It is called over its unix socket; what it is asked here costs no TCP connection and no command but the one given.
+/// The kit uses its Unix socket: a question costs no TCP connection, and no command besides itself.
 ///
 /// ```no_run
 /// # use flowlock_testkit::RedisServer;
@@ -64,18 +65,19 @@ impl std::fmt::Debug for RedisServer {
 }
 
 impl RedisServer {
-    /// A plain server without persistence.
+    /// Starts a plain server without persistence.
     #[track_caller]
     pub fn start() -> Self {
         Self::setup().start()
     }
 
-    /// A server as one likes it.
+    /// Begins to set up a server.
     pub fn setup() -> RedisSetup {
         RedisSetup::new()
     }
 
-    /// One plain server for all tests of this process that do not disturb it. It ends with the process.
+    /// Returns one plain server for all tests of this process that do not disturb it. It ends with the
+    /// process.
     ///
     /// Give each test a namespace of its own: [`fresh_namespace`].
     #[track_caller]
@@ -136,7 +138,7 @@ impl RedisServer {
     ///
     /// # Errors
     ///
-    /// What the server answered, or that it did not answer; a stopped one is not waited for.
+    /// What the server answered, or that it did not answer; a stopped server is not waited for.
     pub fn try_command(&self, words: &[&str]) -> RedisResult<Value> {
         if self.process().is_stopped() {
             return Err((ErrorKind::Io, "the server is stopped").into());
@@ -145,7 +147,7 @@ impl RedisServer {
         let had_line = line.is_some();
         let answer = self.ask(&mut line, words);
         match answer {
-            // The line of an earlier command may have been cut since.
+            // The connection of an earlier command may have been cut since.
             Err(error) if had_line && error.is_connection_dropped() => self.ask(&mut line, words),
             answer => answer,
         }
@@ -167,7 +169,7 @@ impl RedisServer {
         answer
     }
 
-    /// A connection of one's own over the unix socket, as the user who may do everything.
+    /// Makes a separate connection over the Unix socket, as the user who may do everything.
     ///
     /// # Errors
     ///
@@ -194,13 +196,13 @@ impl RedisServer {
         Duration::from_secs(seconds.expect("the server says how long it has been up"))
     }
 
-    /// Freezes it (SIGSTOP). Its sockets stay open and nobody answers.
+    /// Freezes it (SIGSTOP). Its sockets stay open, and it does not answer.
     #[track_caller]
     pub fn stop(&self) {
         self.process().stop();
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Lets it continue (SIGCONT).
     #[track_caller]
     pub fn cont(&self) {
         self.process().signal(Signal::SIGCONT);
@@ -221,7 +223,7 @@ impl RedisServer {
         process.wait();
     }
 
-    /// Starts it again, on the same ports and with the files it left; kills it before if it still runs.
+    /// Starts it again, on the same ports and with the files it left; kills it first if it still runs.
     #[track_caller]
     pub fn restart(&self) {
         self.kill();
@@ -231,21 +233,21 @@ impl RedisServer {
         });
     }
 
-    /// Waits until it answers, having loaded what it keeps.
+    /// Waits until it answers, after loading its data.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         assert!(self.comes_up(), "the server has ended: {}", self.log());
     }
 
-    /// Cuts its replicas off and keeps them off: what it is told from now on only it knows.
+    /// Cuts its replicas off and keeps them off: from now on only this server has new data.
     #[track_caller]
     pub fn cut_replication(&self) {
         self.command(&["ACL", "SETUSER", "default", "-psync", "-sync"]);
         self.command(&["CLIENT", "KILL", "TYPE", "replica"]);
     }
 
-    /// Lets the replicas come back. SYNC stays forbidden: a replica that was refused PSYNC just before tries it next, and
-    /// one that came back by it acknowledges nothing.
+    /// Lets the replicas reconnect. SYNC stays forbidden: a replica that was refused PSYNC just before
+    /// tries it next, and one that reconnects by it acknowledges nothing.
     #[track_caller]
     pub fn mend_replication(&self) {
         self.command(&["ACL", "SETUSER", "default", "+psync"]);
@@ -256,7 +258,7 @@ impl RedisServer {
         self.process().pid()
     }
 
-    /// Whether it answers in the end; if not, it has ended.
+    /// Returns whether it answers in the end; if not, it has ended.
     #[track_caller]
     fn comes_up(&self) -> bool {
         until("an answer of a server", PATIENCE, || {

@@ -1,11 +1,11 @@
-//! Building a preloaded library, once per version of its source.
+//! Builds a library to preload, once per version of its source.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// A small C library to preload into a real process.
+/// A small C library that is preloaded into a real process.
 #[derive(Debug)]
 pub(crate) struct Shim {
     name: &'static str,
@@ -13,10 +13,10 @@ pub(crate) struct Shim {
     built: OnceLock<PathBuf>,
 }
 
-/// Faults: see [`Fault`](crate::Fault).
+/// Injects faults: see [`Fault`](crate::Fault).
 pub(crate) static FAULT: Shim = Shim::new("fault", include_str!("../shim/fault.c"));
 
-/// Another time of day: see [`Clock`](crate::Clock).
+/// Shows another time of day: see [`Clock`](crate::Clock).
 pub(crate) static CLOCK: Shim = Shim::new("clock", include_str!("../shim/clock.c"));
 
 impl Shim {
@@ -24,7 +24,7 @@ impl Shim {
         Shim { name, source, built: OnceLock::new() }
     }
 
-    /// The library's path, after building it beside the test binaries if it is not there.
+    /// Returns the library's path. Builds it next to the test binaries first if it is not there.
     pub(crate) fn library(&self) -> &Path {
         self.built.get_or_init(|| {
             let mut hasher = DefaultHasher::new();
@@ -38,7 +38,8 @@ impl Shim {
         })
     }
 
-    /// Compiles to a name of this process and renames, so that two test binaries may build at once.
+    /// Compiles to a file name of this process's own and then renames it, so that two test binaries can build at
+    /// once.
     fn build(&self, library: &Path) {
         let own = library.with_extension(format!("{}.so", std::process::id()));
         let source = own.with_extension("c");

@@ -1,4 +1,4 @@
-//! A look into an SQLite file from outside, or a hand laid on it.
+//! Reads or changes an SQLite file from outside.
 
 use std::path::Path;
 
@@ -9,8 +9,8 @@ pub fn sql(file: impl AsRef<Path>, statements: &str) {
     file.execute_batch(statements).expect("the statements are good");
 }
 
-/// All rows of the file, which no process may have open: a line for each, with the names of its columns. What chance decides
-/// is masked.
+/// Returns all rows of the file, which no process may have open: a line for each, with the names of its
+/// columns. Random values are masked.
 pub(crate) fn rows(file: impl AsRef<Path>) -> Vec<String> {
     let file = rusqlite::Connection::open(file).expect("the file opens");
     let schema: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a schema");

@@ -19,16 +19,16 @@ use crate::RedisServer;
 /// How many stores one process can have on its server.
 const DATABASES: u32 = 65_536;
 
-/// Answers with the counts of a server's scripts that are wrong.
+/// Returns the counts of a server's scripts that are wrong.
 const COUNTS: &str = include_str!("subject/counts.lua");
 
-/// Answers with all rows of a server's database.
+/// Returns all rows of a server's database.
 const ROWS: &str = include_str!("subject/rows.lua");
 
 /// How long nothing is granted after another server took over, where that happens.
 pub(crate) const FAILOVER_PAUSE: Duration = Duration::from_secs(3);
 
-/// A fresh, empty store in a world whose time stands still until it is moved, and how to open it again.
+/// A new, empty store in a world whose time stands still until it is moved, and how to open it again.
 pub struct Subject {
     name: &'static str,
     world: Arc<TestWorld>,
@@ -46,15 +46,15 @@ impl fmt::Debug for Subject {
     }
 }
 
-/// A number before those of some processes that nobody else in this test program has: a server tells the processes of all its
-/// databases by their numbers alone.
+/// Returns a first number for processes that no other subject in this test program has: a server
+/// distinguishes the processes of all its databases only by their numbers.
 pub(crate) fn first_client_of_its_own() -> u128 {
     static TAKEN: AtomicU32 = AtomicU32::new(1);
     u128::from(TAKEN.fetch_add(1, Ordering::Relaxed)) << 64
 }
 
 impl Subject {
-    /// A store of any kind. `open` opens the same store each time, with its data.
+    /// Creates a store of any kind. `open` opens the same store each time, with its data.
     pub fn new(
         name: &'static str,
         world: Arc<TestWorld>,
@@ -73,13 +73,13 @@ impl Subject {
         }
     }
 
-    /// The memory store. It cannot be closed: reopening keeps it.
+    /// Creates a memory store. It cannot be closed: reopening keeps it.
     pub fn memory(world: Arc<TestWorld>) -> Self {
         let store = Arc::new(MemoryStore::with_world(world.clone()));
         Self::new("memory", world, move || store.clone())
     }
 
-    /// The embedded store, in memory-backed files where the machine has them.
+    /// Creates an embedded store, in memory-backed files where the machine has them.
     pub fn sqlite(world: Arc<TestWorld>) -> Self {
         let shared_memory = Path::new("/dev/shm");
         let directory = if shared_memory.is_dir() { TempDir::new_in(shared_memory) } else { TempDir::new() };
@@ -90,17 +90,19 @@ impl Subject {
             let store = SqliteStore::open_with_world(&path, Duration::from_secs(10), its_world.clone());
             Arc::new(store.expect("the store opens"))
         });
-        // The directory goes away with the subject.
+        // The directory is removed with the subject.
         let rows = move || crate::sql::rows(directory.path().join("flowlock.db"));
         Subject { rows: Box::new(rows), ..subject }
     }
 
-    /// The Redis store, in a database of its own on a server that all subjects of this process share.
+    /// Creates a Redis store, in a database of its own on a server that all subjects of this process
+    /// share.
     pub fn redis(world: Arc<TestWorld>) -> Self {
         Self::redis_taking(Ways::Short, world)
     }
 
-    /// The same, with scripts that take these ways: on a server for each, since all databases of one share their messages.
+    /// The same with scripts that take these paths: each on a server of its own, because all databases
+    /// of one share their messages.
     pub fn redis_taking(ways: Ways, world: Arc<TestWorld>) -> Self {
         fn short() -> &'static RedisServer {
             static SERVER: OnceLock<RedisServer> = OnceLock::new();
@@ -117,7 +119,8 @@ impl Subject {
         Subject { forget, ..Self::on(server, Duration::ZERO, ways, world) }
     }
 
-    /// The Redis store on a server of which every subject of its kind sees the takeovers, with a pause after each.
+    /// Creates a Redis store on a server whose takeovers all subjects of its kind see, with a pause
+    /// after each.
     pub fn redis_with_takeovers(ways: Ways, world: Arc<TestWorld>) -> Self {
         fn server() -> &'static RedisServer {
             static SERVER: OnceLock<RedisServer> = OnceLock::new();
@@ -174,7 +177,7 @@ impl Subject {
         }
     }
 
-    /// Its name in messages.
+    /// Returns its name in messages.
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -189,23 +192,24 @@ impl Subject {
         self.store.as_deref().expect("a subject is open between calls")
     }
 
-    /// Lets its server forget what it need not keep: scripts. Nothing may come of it.
+    /// Makes its server forget what it need not keep: scripts. This must have no effect.
     pub fn forget(&self) {
         (self.forget)();
     }
 
-    /// Another server takes over from its own, with everything the old one had; nothing on stores that have none.
+    /// Replaces its server by another one with the same data; nothing for stores without a server.
     pub fn take_over(&self) {
         (self.take_over)();
     }
 
-    /// What the store counts beside its rows, and counts wrongly; nothing on stores that count when they are asked.
+    /// Returns what the store counts separately and counts wrongly; empty for stores that count when
+    /// asked.
     pub fn miscounts(&self) -> Vec<String> {
         (self.miscounts)()
     }
 
-    /// All that the store keeps, a line for each row; empty for one that keeps nothing outside of its process. The store is
-    /// closed meanwhile, and what chance decides is masked.
+    /// Returns everything that the store keeps, a line for each row; empty for one that keeps nothing
+    /// outside of its process. The store is closed meanwhile, and random values are masked.
     pub fn rows(&mut self) -> Vec<String> {
         self.store = None;
         let rows = (self.rows)();
@@ -213,7 +217,7 @@ impl Subject {
         rows
     }
 
-    /// Closes the store without a word, as a crash would, and opens it again.
+    /// Closes the store without notice, as a crash would, and opens it again.
     pub fn reopen(&mut self) {
         self.store = None;
         self.store = Some((self.open)());

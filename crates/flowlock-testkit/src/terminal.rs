@@ -14,7 +14,8 @@ use crate::finished::Plain;
 use crate::job::{end_all, mark_variable, new_mark};
 use crate::{Finished, PATIENCE, until};
 
-/// A process whose controlling terminal we hold the other end of. Dropping it kills it and everything it started.
+/// A process whose controlling terminal the test controls. Dropping it kills it and everything it
+/// started.
 pub struct Terminal {
     child: Child,
     mark: String,
@@ -35,7 +36,7 @@ impl std::fmt::Debug for Terminal {
 
 const LINES: u16 = 24;
 const COLUMNS: u16 = 80;
-/// How long the last words may take if something still has the terminal open.
+/// How long the last output may take if something still has the terminal open.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Terminal {
@@ -59,19 +60,19 @@ impl Terminal {
         Terminal { child, mark, plain, keyboard, shown, reader }
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    /// What the terminal shows now, without trailing blanks; the home's path reads `~`.
+    /// Returns what the terminal shows now, without trailing blanks; the home's path reads `~`.
     pub fn screen(&self) -> String {
         let mut terminal = vt100::Parser::new(LINES, COLUMNS, 0);
         terminal.process(&self.raw());
         self.plain.text(terminal.screen().contents().trim_end().as_bytes())
     }
 
-    /// Every byte sent to the terminal so far, to look for escapes that must not be there.
+    /// Returns every byte sent to the terminal so far, to look for escapes that must not be there.
     pub fn raw(&self) -> Vec<u8> {
         self.shown.lock().expect("no reader panics").clone()
     }
@@ -96,20 +97,20 @@ impl Terminal {
         (&*self.keyboard).write_all(keys.as_bytes()).expect("the terminal takes input");
     }
 
-    /// Sends it (only it) a signal.
+    /// Sends a signal to it, and not to what it started.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
     }
 
-    /// Waits for its end, for at most [`PATIENCE`]. All that was shown counts as standard output.
+    /// Waits for its end, for up to [`PATIENCE`]. Everything that was shown counts as standard output.
     #[track_caller]
     pub fn wait(mut self) -> Finished {
         let status = until("the end of the process on the terminal", PATIENCE, || {
             self.child.try_wait().expect("our own child can be waited for")
         });
-        // The last words may still be on their way. The reader ends when nobody has the terminal open any more; what the
-        // process left running may have it, and is not waited for for long.
+        // The last output may still be on its way. The reader ends when no process has the terminal open
+        // any more; what the process left running may have it, so the wait is short.
         let ended = Instant::now();
         while !self.reader.is_finished() && ended.elapsed() < LAST_WORDS {
             std::thread::sleep(Duration::from_millis(3));

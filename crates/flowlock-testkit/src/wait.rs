@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what should take milliseconds: long enough for a loaded machine, short enough to notice.
+/// How long a test waits for what should take milliseconds: long enough for a loaded machine, short
+/// enough to notice.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Calls `ready` every few milliseconds until it answers `Some`, and returns what it found.
+/// Calls `ready` every few milliseconds until it returns `Some`, and returns what it found.
 ///
 /// # Panics
 ///
@@ -38,13 +39,13 @@ pub fn until_or<T>(
     }
 }
 
-/// Tells the threads of a scope that it is over, when it is dropped: by a panic too, else the scope would wait for them
-/// for ever, and nobody would see the message.
+/// Tells the threads of a scope that it is over when it is dropped, also by a panic; otherwise the scope
+/// would wait for them for ever, and the message would not be seen.
 #[derive(Debug, Default)]
 pub struct Over(AtomicBool);
 
 impl Over {
-    /// To be made inside the scope, and dropped when its threads are to end.
+    /// Returns a guard, to be made inside the scope and dropped when its threads must end.
     #[must_use = "the threads end when it is dropped"]
     pub fn when_dropped(&self) -> impl Drop + '_ {
         struct Sets<'o>(&'o AtomicBool);
@@ -56,14 +57,14 @@ impl Over {
         Sets(&self.0)
     }
 
-    /// Whether it is over.
+    /// Returns whether it is over.
     pub fn is_over(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-/// How many times as long and as often tests try as they do by themselves: `FLOWLOCK_FAULTS_EFFORT`, 1 if not set.
-/// `cargo xtask torture` raises it.
+/// Returns how many times as long and as often tests try as they do by default:
+/// `FLOWLOCK_FAULTS_EFFORT`, 1 if not set. `cargo xtask torture` raises it.
 ///
 /// # Panics
 ///

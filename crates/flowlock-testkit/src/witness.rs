@@ -1,9 +1,9 @@
-//! An independent witness: workers write into a file of their own when they begin and end, and the file is judged
-//! afterwards. It shares nothing with flowlock but the operating system's promise that appends do not mix.
+//! An independent witness: workers write into a separate file when they begin and end, and the file is
+//! judged afterwards. It relies only on the operating system's promise that appends do not mix.
 //!
-//! A worker's first line is written when it is already inside, its last one while it is still inside. So two stays
-//! that overlap in the file overlapped in the world: the witness never accuses wrongly. What it can miss is the few
-//! microseconds between starting and writing.
+//! A worker's first line is written when it is already inside, its last one while it is still inside. So
+//! two stays that overlap in the file really overlapped: the witness never reports wrongly. It can only
+//! miss the few microseconds between starting and writing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,21 +15,21 @@ use nix::time::{ClockId, clock_gettime};
 /// How a worker may share the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// With nobody.
+    /// Alone.
     Exclusive,
-    /// With other shared ones.
+    /// Together with other shared ones.
     Shared,
-    /// With others in units, while all of them fit into the smallest capacity stated.
+    /// Together with others in units, while all of them fit into the smallest stated capacity.
     Units {
         /// How many it takes.
         taken: u32,
-        /// What it believes the capacity to be.
+        /// The capacity that it assumes.
         capacity: u32,
     },
 }
 
-/// One worker's time inside. Times are seconds of the boot clock, to 10 ms in shell workers; order in the file is
-/// what counts.
+/// One worker's time inside. Times are seconds of the boot clock, with a precision of 10 ms in shell
+/// workers; the order in the file counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stay {
     /// The worker's label.
@@ -40,16 +40,16 @@ pub struct Stay {
     pub mode: Mode,
     /// When it wrote its first line.
     pub entered: f64,
-    /// When it wrote its last one; none if it never did.
+    /// When it wrote its last line; `None` if it never did.
     pub left: Option<f64>,
 }
 
 /// Workers that were inside together and must not have been.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Overlap {
-    /// Who was inside.
+    /// The workers inside.
     pub inside: Vec<Stay>,
-    /// Who came in.
+    /// The worker that came in.
     pub intruder: Stay,
 }
 
@@ -60,13 +60,13 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Writes to `log`, which need not exist; its path has no quotes in it.
+    /// Writes to `log`, which need not exist; its path must not contain quotes.
     pub fn new(log: impl Into<PathBuf>) -> Self {
         Witness { log: log.into() }
     }
 
-    /// A command (`sh -c …`) that enters, does `work` (a shell command) and leaves, with the exit code of the work.
-    /// It needs nothing but a POSIX shell and starts no process of its own.
+    /// Returns a command (`sh -c …`) that enters, does `work` (a shell command) and leaves, with the
+    /// exit code of the work. It needs only a POSIX shell and starts no process of its own.
     pub fn worker(&self, who: &str, mode: Mode, work: &str) -> Vec<String> {
         let log = self.log.display();
         let script = format!(
@@ -88,22 +88,24 @@ impl Witness {
         Inside { witness: self, key }
     }
 
-    /// Says that everybody labelled `who` is about to be killed and need not say goodbye. Call it before killing.
+    /// Notes that all workers labelled `who` are about to be killed and need not write a last line. Call
+    /// it before killing.
     pub fn doomed(&self, who: &str) {
         self.append(&format!("doomed {who} {}\n", now()));
     }
 
-    /// Every stay, in order of entering.
+    /// Returns every stay, in order of entering.
     pub fn stays(&self) -> Vec<Stay> {
         self.judge().0
     }
 
-    /// Every wrong meeting.
+    /// Returns every forbidden overlap.
     pub fn overlaps(&self) -> Vec<Overlap> {
         self.judge().1
     }
 
-    /// Asserts that nobody met wrongly, and that at least `stays` stays were seen, so that silence is no alibi.
+    /// Asserts that there was no forbidden overlap, and that at least `stays` stays were seen, so that
+    /// an empty file is not a success.
     ///
     /// # Panics
     ///
@@ -115,7 +117,7 @@ impl Witness {
         assert!(seen.len() >= stays, "the witness saw {} stays, expected at least {stays}", seen.len());
     }
 
-    /// How often each worker was inside.
+    /// Returns how often each worker was inside.
     pub fn stays_by_worker(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for stay in self.stays() {

@@ -1,7 +1,8 @@
-//! Access control lists: who may write a file besides those whom its mode names.
+//! Access control lists: who may write a file besides those that its mode names.
 //!
-//! The mode of a file with a list shows in its group's bits what the list lets anybody do at most. So the list matters
-//! only where the group may write, and to take that bit away is to take it from everybody in the list.
+//! For a file with a list, the group bits of its mode show the most that the list allows anybody. So the
+//! list matters only if the group may write; removing that bit removes the right from everybody in the
+//! list.
 
 #[cfg(feature = "config")]
 use std::fs::File;
@@ -13,7 +14,7 @@ use rustix::io::Errno;
 
 /// The attribute in which the kernel keeps the list of a file.
 pub(crate) const OF_FILE: &str = "system.posix_acl_access";
-/// The same for the list that what is made in a directory begins with.
+/// The same for the list that new files in a directory begin with.
 #[cfg(feature = "sqlite")]
 pub(crate) const OF_NEW_FILES: &str = "system.posix_acl_default";
 
@@ -24,7 +25,7 @@ const LONGEST: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Acl(Vec<u8>);
 
-/// Whom a list lets in.
+/// An entry of a list: whom it is for.
 #[cfg(feature = "config")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -34,12 +35,12 @@ pub(crate) enum Who {
 }
 
 impl Acl {
-    /// Reads a list of the file that a path leads to; none if it has none.
+    /// Reads a list of the file at a path; `None` if it has none.
     pub(crate) fn of(path: &Path, attribute: &str) -> io::Result<Option<Self>> {
         Self::read(|into| getxattr(path, attribute, into))
     }
 
-    /// Reads the list of an open file; none if it has none.
+    /// Reads the list of an open file; `None` if it has none.
     #[cfg(feature = "config")]
     pub(crate) fn of_open(file: &File) -> io::Result<Option<Self>> {
         Self::read(|into| rustix::fs::fgetxattr(file, OF_FILE, into))
@@ -52,13 +53,13 @@ impl Acl {
                 bytes.truncate(length);
                 Ok(Some(Self(bytes)))
             }
-            // The second: the file system keeps no lists.
+            // `OPNOTSUPP`: the file system keeps no lists.
             Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Gives the file that a path leads to this list.
+    /// Gives this list to the file at a path.
     #[cfg(feature = "sqlite")]
     pub(crate) fn put_back(&self, path: &Path, attribute: &str) -> io::Result<()> {
         Ok(rustix::fs::setxattr(path, attribute, &self.0, rustix::fs::XattrFlags::empty())?)
@@ -80,8 +81,8 @@ impl Acl {
         self.entries().filter_map(who).collect()
     }
 
-    /// Its entries: a tag, what it permits, and a user's or group's number. All of it little-endian, after a version of four
-    /// bytes.
+    /// Returns its entries: a tag, the permissions, and a user's or group's number. All of it is
+    /// little-endian, after a version of four bytes.
     #[cfg(feature = "config")]
     fn entries(&self) -> impl Iterator<Item = (u16, u16, u32)> {
         let entries = self.0.get(4..).unwrap_or_default().as_chunks::<8>().0;
@@ -92,7 +93,7 @@ impl Acl {
     }
 }
 
-/// Takes a list away from the file that a path leads to, if it has one.
+/// Removes the list from the file at a path, if it has one.
 #[cfg(feature = "sqlite")]
 pub(crate) fn take_away(path: &Path, attribute: &str) -> io::Result<()> {
     match rustix::fs::removexattr(path, attribute) {
@@ -101,12 +102,13 @@ pub(crate) fn take_away(path: &Path, attribute: &str) -> io::Result<()> {
     }
 }
 
-/// Makes lists for tests, as `setfacl` would.
+/// Creates lists for tests, as `setfacl` would.
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    /// Gives a file a list: what its owner's group may, and what a user may. False, with a line, where no lists are kept.
+    /// Gives a file a list: what its owner's group may do, and what a user may do. Returns false, and
+    /// prints a line, if the file system keeps no lists.
     pub(crate) fn give(path: &Path, attribute: &str, own_group: u16, user: (u32, u16)) -> bool {
         let mask = own_group | user.1;
         let nobody = u32::MAX;

@@ -1,10 +1,12 @@
-//! The async twins (feature `async`, tokio): the same steps, without a thread per waiter.
+//! The async variants of the methods (feature `async`, tokio): the same steps, without a thread per
+//! waiting run.
 //!
-//! A future that is dropped before its request was sent sends none; one that is dropped while it waits leaves the line; a
-//! grant that comes back to nobody is given back, which is no failure. A commit goes on once it was polled, even if its future is dropped.
+//! A future that is dropped before its request was sent sends none. One that is dropped while it waits
+//! leaves the queue. A grant that arrives after the drop is given back, which is not a failure. A commit
+//! continues once it was polled, even if its future is dropped.
 //!
-//! The store is asked on threads of the connection, not of the runtime: a runtime that shuts down waits for nothing here,
-//! and none need have a timer or anything else switched on.
+//! Threads of the connection ask the store, not threads of the runtime. So a runtime that shuts down
+//! does not wait for anything here, and needs neither its timer nor any other feature.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,16 +31,17 @@ use crate::wait::{Begun, Pending};
 use crate::world::later;
 
 impl Job {
-    /// Asks once; see [`try_acquire`](Self::try_acquire). If the future is dropped before the request was sent, none is; a
-    /// grant that comes back later is given back.
+    /// Asks once; see [`try_acquire`](Self::try_acquire). If the future is dropped before the request
+    /// was sent, none is sent; a grant that arrives later is given back.
     pub async fn try_acquire_async(&self) -> Result<Acquired, Error> {
         self.ask_aside(Self::try_acquire).await
     }
 
     /// Waits until all claims are held; see [`acquire`](Self::acquire). Holds no thread while it waits.
     ///
-    /// If the future is dropped, as in `select!`, a request that was not sent yet is not sent, the run leaves the line, and a
-    /// grant that comes back is given back: that is no failure, also with [`OnFail::Incomplete`](crate::OnFail::Incomplete).
+    /// If the future is dropped, as in `select!`, a request that was not sent yet is not sent, the run
+    /// leaves the queue, and a grant that arrives is given back: that is not a failure, also with
+    /// [`OnFail::Incomplete`](crate::OnFail::Incomplete).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
@@ -67,7 +70,7 @@ impl Job {
         }
     }
 
-    /// Asks on a worker, for as long as this future is there.
+    /// Asks on a worker, as long as this future exists.
     async fn ask_aside<T: Delivered>(
         &self,
         ask: impl FnOnce(&Job) -> Result<T, Error> + Send + 'static,
@@ -81,7 +84,7 @@ impl Job {
     }
 }
 
-/// A future that asks something. When it is dropped the question is given up.
+/// A future that asks something. Dropping it gives up the question.
 #[derive(Default)]
 struct Asking {
     given_up: Arc<AtomicBool>,
@@ -89,7 +92,8 @@ struct Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        // Nothing else is told by it: whoever sees it later sends the request, as if the drop had been later.
+        // The flag publishes nothing else. A thread that sees it late sends the request, as if the drop
+        // had come later.
         self.given_up.store(true, Ordering::Release);
     }
 }
@@ -100,7 +104,7 @@ enum News {
     Over,
 }
 
-/// A waiting run. It is with a worker while the store is asked.
+/// A waiting run. A worker has it while the store is asked.
 struct Waits {
     connection: Arc<Connection>,
     pending: Option<Pending>,
@@ -125,7 +129,7 @@ impl Waits {
         poll_fn(told).await
     }
 
-    /// Rests while the store is away, and then asks again.
+    /// Pauses while the store is unreachable, and then asks again.
     async fn rest(&self) {
         let Some(pending) = &self.pending else { return };
         let rest = pending.rest();
@@ -158,15 +162,15 @@ impl Waits {
 impl Grant {
     /// Marks all outputs as written, or none; see [`commit`](Self::commit).
     ///
-    /// Once polled it goes on, on a thread of the connection, whatever becomes of the future. A runtime that shuts down
-    /// meanwhile does not wait for it and never hears how it ended: it is carried out if the store answers in time and the
-    /// process lives so long (its normal end waits for up to 2 s); else the run ends with its lease. The records of its
-    /// outputs say which.
+    /// Once polled, it continues on a thread of the connection, even if the future is dropped. A runtime
+    /// that shuts down meanwhile does not wait for it and does not learn the outcome. The commit is made
+    /// if the store answers in time and the process lives that long (its normal end waits up to 2 s);
+    /// else the run ends with its lease. The records of its outputs tell which.
     pub async fn commit_async(self) -> Result<Committed, Error> {
         self.commit_aside(None).await
     }
 
-    /// The same with a note; see [`commit_with`](Self::commit_with).
+    /// Commits with a note; see [`commit_with`](Self::commit_with).
     pub async fn commit_with_async(self, note: String) -> Result<Committed, Error> {
         if let Err(error) = check_note(&note) {
             self.fail_async().await;
@@ -175,7 +179,8 @@ impl Grant {
         self.commit_aside(Some(note)).await
     }
 
-    /// Asks on a worker once, and then, for as long as it takes, where nobody else waits for that.
+    /// Asks once on a worker, and then repeats the commit on a thread where no other caller waits for
+    /// it.
     async fn commit_aside(self, note: Option<String>) -> Result<Committed, Error> {
         let (give, take) = oneshot::channel();
         let (connection, version) = (self.connection().clone(), self.token());
@@ -184,7 +189,7 @@ impl Grant {
             let commit = self.begin_commit(note);
             let patient = Box::new(PatientCommit { connection: theirs.clone(), commit, give, _left: left });
             let unanswered = match theirs.limits_of_call(called) {
-                // A panic is reported by its hook; whoever waits is told that it broke off.
+                // The panic hook reports the panic; the caller learns that there is no answer.
                 Ok(limits) => catch_unwind(AssertUnwindSafe(|| patient.ask(limits))).unwrap_or(None),
                 Err(_) => Some(patient as Box<dyn Patient>),
             };
@@ -222,7 +227,7 @@ impl Grant {
     }
 }
 
-/// A commit, and who is told how it ends.
+/// A commit, and the channel for its outcome.
 struct PatientCommit {
     connection: Arc<Connection>,
     commit: Committing,
@@ -238,13 +243,13 @@ impl Patient for PatientCommit {
     fn ask(self: Box<Self>, limits: Limits) -> Option<Box<dyn Patient>> {
         let Some(answer) = self.commit.ask(limits) else { return Some(self) };
         self.connection.workers.note_answer(&answer);
-        // Whoever waited may be gone.
+        // The receiver may be gone.
         let _ = self.give.send(answer);
         None
     }
 }
 
-/// A registration for the news of a loss, taken back when it is dropped.
+/// A registration for the news of a loss, removed when it is dropped.
 struct Listening<'g> {
     held: &'g Lease,
     number: u64,
@@ -256,19 +261,19 @@ impl Drop for Listening<'_> {
     }
 }
 
-/// What becomes of work whose future was dropped before a worker came to it.
+/// What happens to work whose future is dropped before a worker begins it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum IfDropped {
-    /// Nobody wants it any more.
+    /// It is not done.
     NotDone,
-    /// It was decided when the future was polled first.
+    /// It is done nevertheless: the decision was made when the future was first polled.
     DoneAllTheSame,
 }
 
-/// The limits of a call, once it is its turn; an error if that came too late.
+/// The limits of a call when its turn comes; an error if that was too late.
 type InTurn = Result<Limits, StoreError>;
 
-/// Has `work` done by a worker of the connection.
+/// Has a worker of the connection do `work`.
 async fn aside<T: Delivered>(
     connection: &Arc<Connection>,
     if_dropped: IfDropped,
@@ -286,7 +291,7 @@ async fn aside<T: Delivered>(
         {
             theirs.workers.note_answer(answer);
         }
-        // Whoever waited may be gone, now or before it looks.
+        // The receiver may be gone, now or before it looks.
         let _ = give.send(done.map(|answer| answer.map(|it| Parcel(Some(it)))));
     }));
     match take.await {
@@ -296,7 +301,7 @@ async fn aside<T: Delivered>(
     }
 }
 
-/// Something on its way from a worker to a future that may be dropped.
+/// A value on its way from a worker to a future that may be dropped.
 struct Parcel<T: Delivered>(Option<T>);
 
 impl<T: Delivered> Parcel<T> {
@@ -315,11 +320,11 @@ impl<T: Delivered> Drop for Parcel<T> {
 
 /// What a worker hands to a future.
 trait Delivered: Send + 'static {
-    /// It comes from the store.
+    /// Whether it is the store's answer.
     fn is_answer(&self) -> bool {
         true
     }
-    /// The future is gone.
+    /// Called if the future is gone.
     fn nobody_takes(self);
 }
 
@@ -361,7 +366,7 @@ impl Delivered for (Pending, Result<Option<Grant>, Error>) {
 }
 
 fn broken_off() -> Error {
-    StoreError::new(StoreErrorKind::Unknown, "the thread that asked the store broke off").into()
+    StoreError::new(StoreErrorKind::Unknown, "the thread that asked the store ended without an answer").into()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What is left to be said to a store when the process ends: it is waited for, but not for long.
+//! The end of the process waits, for a short time, for what the store must still be told.
 #![allow(unsafe_code, reason = "the end of the process is told by C's atexit alone")]
 
 use std::sync::{Condvar, Mutex, Once, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::sync::lock;
 
-/// How long the end of the process waits for what is left.
+/// How long the end of the process waits.
 pub(crate) const LAST_WAIT: Duration = Duration::from_secs(2);
 
 static ALL: All = All { count: Mutex::new(Count { process: 0, left: 0 }), changed: Condvar::new() };
@@ -16,7 +16,7 @@ struct All {
     changed: Condvar,
 }
 
-/// How much is left in a process: a forked one has none of its parent's threads.
+/// How much is left to do in a process. A forked process has none of its parent's threads.
 struct Count {
     process: u32,
     left: usize,
@@ -32,7 +32,8 @@ impl Count {
     }
 }
 
-/// One thing that is under way. While it lives, the process's normal end (a return from `main`, `exit`) waits for it.
+/// One thing in progress. While it exists, the process's normal end (a return from `main`, `exit`) waits
+/// for it.
 #[derive(Debug)]
 pub(crate) struct Left(());
 
@@ -40,8 +41,8 @@ impl Left {
     pub(crate) fn new() -> Self {
         static AT_EXIT: Once = Once::new();
         AT_EXIT.call_once(|| {
-            // SAFETY: the handler takes nothing and does not unwind: it locks, and waits for a limited time. Should
-            // there be no room for it, the end of the process waits for nothing.
+            // SAFETY: the handler takes no arguments and does not unwind: it locks, and waits for a
+            // limited time. If there is no room for it, the end of the process waits for nothing.
             let _ = unsafe { nix::libc::atexit(wait_for_the_rest) };
         });
         *lock(&ALL.count).here() += 1;

@@ -4,17 +4,17 @@ use crate::name::{JobName, Name, RunId};
 use crate::origin::{Actor, Origin};
 use crate::record::{Failure, RecordState};
 
-/// One reason why a run cannot start, and who is behind it.
+/// One reason why a run cannot start, and the run behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Blocker {
     /// What kind of reason.
     pub kind: BlockerKind,
-    /// The name in contention.
+    /// The name that both runs want.
     pub name: Name,
-    /// The run behind it, if one is.
+    /// The run behind it, if there is one.
     pub by: Option<By>,
-    /// What is known of the name's record (only where a record is the reason).
+    /// What is known about the name's record, if a record is the reason.
     pub record: Option<RecordEvidence>,
 }
 
@@ -24,26 +24,26 @@ pub struct Blocker {
 pub enum BlockerKind {
     /// The input was never written, or its record expired or was removed.
     InputMissing,
-    /// Somebody is writing the input.
+    /// Another run is writing the input.
     InputBeingWritten,
     /// The input's record was marked incomplete by a rewrite that did not commit.
     InputIncomplete,
-    /// Somebody else is writing the output.
+    /// Another run is writing the output.
     OutputBeingWritten,
-    /// Somebody is reading the output.
+    /// Another run is reading the output.
     OutputBeingRead,
     /// The output is written already and may not be overwritten.
     OutputExists,
-    /// Somebody holds the lock.
+    /// Another run holds the lock.
     LockHeld,
-    /// The slot has no units left.
+    /// The slot has too few units left.
     SlotsTaken,
-    /// Somebody came first.
+    /// An earlier run waits for one of the same names.
     QueuedBehind,
 }
 
 impl BlockerKind {
-    /// All kinds, with the word each has in JSON, messages and scripts.
+    /// All kinds, with the word for each in JSON, messages and scripts.
     const WORDS: [(Self, &'static str); 9] = [
         (Self::InputMissing, "input_missing"),
         (Self::InputBeingWritten, "input_being_written"),
@@ -56,12 +56,12 @@ impl BlockerKind {
         (Self::QueuedBehind, "queued_behind"),
     ];
 
-    /// The word for it in JSON and messages, e.g. `input_missing`.
+    /// Returns the word for it in JSON and messages, such as `input_missing`.
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
     }
 
-    /// The kind a word stands for.
+    /// Returns the kind that a word stands for.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, w)| *w == word).map(|(kind, _)| *kind)
     }
@@ -76,18 +76,19 @@ pub struct By {
     pub job: JobName,
     /// Where it was started.
     pub origin: Origin,
-    /// Since when it is in its state, in microseconds since 1970.
+    /// Since when it has been in its state, in microseconds since 1970.
     pub since_us: i64,
-    /// What is left of its lease in milliseconds; negative once it is over. None for a run that waits.
+    /// What is left of its lease in milliseconds; negative once it has ended. `None` for a run that
+    /// waits.
     pub lease_left_ms: Option<i64>,
-    /// Its process was found dead: whoever wants the names gets them, and nobody has yet.
+    /// Whether its process was found dead. A run that needs the names gets them; none has yet.
     pub process_gone: bool,
 }
 
-/// What a store remembers of a name's record.
+/// What a store remembers about a name's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordEvidence {
-    /// In which state it is; [`RecordState::NeverWritten`] also if nothing is remembered.
+    /// The state of the record; [`RecordState::NeverWritten`] also if nothing is remembered.
     pub state: RecordState,
     /// Who wrote it last, and when (microseconds since 1970).
     pub last_written: Option<(RunId, JobName, i64)>,
@@ -102,18 +103,19 @@ pub struct RecordEvidence {
 pub struct Blocked {
     /// The reasons, at most ten.
     pub by: Vec<Blocker>,
-    /// Whether there are more than `by` names.
+    /// Whether there are more reasons than `by` has.
     pub more: bool,
-    /// How many runs stand ahead of it at the name it waits at, counted up to 11.
+    /// How many runs are ahead of it at the name it waits at, counted up to 11.
     pub ahead: u32,
-    /// When a new try makes sense, in milliseconds: at the first end that is foreseen of what is in the way, at most in 30 s,
-    /// less up to a tenth of it by chance. None if the answer is final as things stand.
+    /// When to try again, in milliseconds: when the first run in the way is expected to end, at most 30
+    /// s, minus a random part of up to a tenth. `None` if the answer is final as things stand.
     pub retry_after_ms: Option<u64>,
 }
 
 impl Blocked {
-    /// Brings the time to come back nearer by up to a tenth, by `random`: not all who were refused because of the same run are
-    /// to come back at once. What is said of older work, or of a pause, is left as it is.
+    /// Shortens the time to come back by up to a tenth, using `random`, so that not all callers that
+    /// were refused because of the same run come back at once. Leaves the time as it is if the reason is
+    /// older work or a pause.
     pub(crate) fn spread(mut self, random: u64) -> Self {
         if !self.by.is_empty() {
             self.retry_after_ms = self.retry_after_ms.map(|ms| ms - random % (ms / 10 + 1));
@@ -121,7 +123,7 @@ impl Blocked {
         self
     }
 
-    /// One line for people: the first blocker as a sentence, and how many more there are.
+    /// Returns one line for people: the first blocker as a sentence, and how many more there are.
     pub fn summary(&self) -> String {
         let Some(first) = self.by.first() else {
             return match self.retry_after_ms {
@@ -129,7 +131,7 @@ impl Blocked {
                     "the store was restarted or another server took over: nothing new is granted for {} s, so that holders whose grants were lost hear of it first",
                     ms.div_ceil(1_000)
                 ),
-                _ => "its turn comes once older work is done".into(),
+                _ => "the store finishes older work first".into(),
             };
         };
         match (self.by.len() - 1, self.more) {
@@ -141,7 +143,7 @@ impl Blocked {
 }
 
 impl std::fmt::Display for Blocker {
-    /// The blocker as a sentence: the same words everywhere.
+    /// Formats the blocker as a sentence; the same words are used everywhere.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = &self.name;
         match self.kind {

@@ -2,50 +2,53 @@
 
 use serde::Serialize;
 
-/// How many blockers an answer names; the rest is "10+".
+/// How many blockers an answer names; more are shown as "10+".
 pub const MOST_BLOCKERS: usize = 10;
-/// How many input versions a record names before it keeps a digest of them instead.
+/// How many input versions a record names; for more it keeps a digest instead.
 pub const MOST_MADE_FROM: usize = 64;
 /// How many running parents count as a run's ancestors.
 pub(crate) const MOST_ANCESTORS: usize = 64;
-/// Of how many waiting runs the answer to a heartbeat says what is in the way.
+/// For how many waiting runs the answer to a heartbeat says what is in the way.
 pub(crate) const MOST_EXPLAINED: usize = 16;
 
-/// How much one step does, and how much its answer says, at most. What is left over, later steps continue.
+/// Limits of how much one step does, and of how much its answer says. Later steps continue with what is
+/// left.
 ///
-/// The one home of these numbers: the scripts of the Redis store take them from here. They are the same on every
-/// store; tests draw tiny ones, so that the other side of each is tried too.
+/// These numbers have their home here: the scripts of the Redis store take them from here. They are the
+/// same on every store; tests use tiny random ones, to test both sides of each limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bounds {
     /// How many waiting runs a step looks at.
     pub looks: u32,
-    /// How many claims the runs of one kind may have together, beyond the first run: those looked at, those whose deadlines
-    /// are handled, those ended, those shown in an answer.
+    /// How many claims the runs of one kind may have together, beyond the first run: those that are
+    /// looked at, those whose deadlines are handled, those that are ended, those shown in an answer.
     pub claims: usize,
     /// How many due deadlines a step handles.
     pub due: usize,
-    /// How many entries of what is left over a step drops because they are true no more.
+    /// How many outdated entries of the backlog a step drops.
     pub hints: usize,
-    /// How many holders a step ends because others need their names.
+    /// How many holders a step ends because other runs need their names.
     pub ends: usize,
-    /// How many old outcomes a step forgets: more than deadlines, for forgetting one decides nothing, and a rush leaves many.
+    /// How many old outcomes a step forgets: more than deadlines, because forgetting decides nothing,
+    /// and a burst of runs leaves many.
     pub forgets: usize,
-    /// How many blockers an answer shows; one more is looked for, to say whether there are more.
+    /// How many blockers an answer shows; one more is looked for, to know whether there are more.
     pub blockers: usize,
-    /// Of how many runs in the way an answer says whom to probe and when the first of them is due; if it speaks of several
-    /// waiting runs, of all together, but of each at least its share.
+    /// For how many runs in the way an answer says which processes to probe and when the first run is
+    /// due. If the answer is about several waiting runs, this is the limit for all together, but each
+    /// gets at least its share.
     pub probes: usize,
-    /// How many runs in line are examined for a deadlock.
+    /// How many queued runs are examined for a deadlock.
     pub examined: usize,
-    /// How many running parents count as a run's ancestors, the nearest ones.
+    /// How many running parents count as a run's ancestors: the nearest ones.
     pub ancestors: usize,
-    /// Of how many waiting runs a heartbeat's answer says why they wait.
+    /// For how many waiting runs a heartbeat's answer says why they wait.
     pub explained: usize,
-    /// Of how many runs a heartbeat's answer speaks.
+    /// How many runs a heartbeat's answer lists.
     pub heard: usize,
-    /// How many input versions a record names; of more it keeps a digest.
+    /// How many input versions a record names; for more it keeps a digest.
     pub made_from: usize,
-    /// How many rows are read at a time where all of them are gone through.
+    /// How many rows are read at a time where all of them are read.
     pub page: usize,
 }
 

@@ -13,7 +13,7 @@ pub const LARGEST_REQUEST: usize = 256 * 1024;
 /// The largest capacity of a slot.
 pub const LARGEST_CAPACITY: u32 = 10_000;
 
-/// The space a name lives in. The same word in two spaces is two things.
+/// The space that a name belongs to. The same word in two spaces means two different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Space {
@@ -29,20 +29,20 @@ pub enum Space {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// With other shared claims.
+    /// Together with other shared claims.
     Shared,
     /// Alone.
     Exclusive,
-    /// So many of so many units.
+    /// Some units of a counted name.
     Units {
         /// Units wanted, 1 to `capacity`.
         units: u32,
-        /// Units there are, as this request states it.
+        /// Units that exist, as this request states it.
         capacity: u32,
     },
 }
 
-/// One name of a request and what it is wanted for.
+/// One name of a request, and how the request claims it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// The space of the name.
@@ -51,26 +51,26 @@ pub struct Claim {
     pub name: Name,
     /// How it is held.
     pub mode: Mode,
-    /// Whether its record must exist: true for inputs, and for a name that is input *and* output.
+    /// Whether its record must exist: true for inputs, and for a name that is both input and output.
     #[serde(default)]
     pub must_exist: bool,
 }
 
 impl Claim {
-    /// Whether a commit writes this name's record.
+    /// Returns whether a commit writes this name's record.
     pub fn is_output(&self) -> bool {
         self.space == Space::Data && self.mode == Mode::Exclusive
     }
-    /// Whether its record must exist.
+    /// Returns whether its record must exist.
     pub fn is_input(&self) -> bool {
         self.must_exist
     }
 }
 
-/// A request's claims: each name once per space, at most 1,000 of them and 256 KiB.
+/// A request's claims: each name once per space, at most 1,000 claims and 256 KiB.
 ///
-/// A name that is input and output is held exclusive and must exist (read, modify, write);
-/// a lock asked for shared and exclusive is exclusive.
+/// A name that is both input and output is held exclusively and must exist (read, modify, write). A lock
+/// that is requested both shared and exclusive is exclusive.
 ///
 /// ```
 /// use flowlock::{Claims, Mode, Name};
@@ -88,23 +88,23 @@ impl Claims {
     pub fn builder() -> ClaimsBuilder {
         ClaimsBuilder::default()
     }
-    /// All claims, ordered by space and name.
+    /// Iterates over all claims, ordered by space and name.
     pub fn iter(&self) -> std::slice::Iter<'_, Claim> {
         self.0.iter()
     }
-    /// The claims whose records must exist.
+    /// Iterates over the claims whose records must exist.
     pub fn inputs(&self) -> impl Iterator<Item = &Claim> {
         self.0.iter().filter(|c| c.is_input())
     }
-    /// The claims a commit writes.
+    /// Iterates over the claims whose records a commit writes.
     pub fn outputs(&self) -> impl Iterator<Item = &Claim> {
         self.0.iter().filter(|c| c.is_output())
     }
-    /// How many there are.
+    /// Returns how many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
-    /// Whether some name is in both, in the same space, and cannot be held together by both.
+    /// Returns whether both have a name in the same space that they cannot hold together.
     pub(crate) fn touch(&self, other: &Self) -> bool {
         let (few, many) = if self.len() <= other.len() { (self, other) } else { (other, self) };
         few.iter().any(|claim| {
@@ -112,7 +112,7 @@ impl Claims {
             at.is_ok_and(|at| (claim.mode, many.0[at].mode) != (Mode::Shared, Mode::Shared))
         })
     }
-    /// Whether there are none; such a request is granted at once.
+    /// Returns whether there are none; such a request is granted at once.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -153,7 +153,7 @@ impl ClaimsBuilder {
     pub fn lock_shared(self, name: Name) -> Self {
         self.with(Space::Lock, name, Mode::Shared)
     }
-    /// Adds `units` of `capacity` units of a counted name.
+    /// Adds `units` of the `capacity` units of a counted name.
     #[must_use]
     pub fn slot(self, name: Name, units: u32, capacity: u32) -> Self {
         self.with(Space::Slot, name, Mode::Units { units, capacity })
@@ -163,7 +163,7 @@ impl ClaimsBuilder {
         self.claim(Claim { space, name, mode, must_exist: false })
     }
 
-    /// Adds a claim as it stands in a store.
+    /// Adds a claim as it is stored.
     #[must_use]
     pub(crate) fn claim(mut self, claim: Claim) -> Self {
         self.wanted.push(claim);

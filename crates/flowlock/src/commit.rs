@@ -1,4 +1,4 @@
-//! Commits: asked for until the store answers.
+//! Commits: repeated until the store answers.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,26 +14,27 @@ use crate::step::{Answer, Finished, Step, Who};
 use crate::store::{Content, Limits, StoreError, StoreErrorKind, View};
 use crate::world::later;
 
-/// Said of a commit whose first try may have counted, once the store has forgotten the run.
-const FORGOTTEN: &str = "the store knows nothing of the run any more (it remembers an outcome for 10 minutes), and no \
-                         record says that an earlier try counted";
+/// The error for a commit whose first attempt may have taken effect, once the store has forgotten the
+/// run.
+const FORGOTTEN: &str = "the store does not remember the run (it keeps an outcome for 10 minutes), and no record \
+                         shows that an earlier attempt took effect";
 
-/// A commit that is under way.
+/// A commit in progress.
 pub(crate) struct Committing {
     connection: Arc<Connection>,
     who: Who,
     step: Step,
     known: Option<Known>,
     begin: Instant,
-    /// It ends without an answer then: at the run's deadline and `commit_wait` beyond it.
+    /// When it ends without an answer: `commit_wait` after the run's deadline.
     until: Instant,
-    /// Its deadline had passed when it began.
+    /// Whether its deadline had passed when it began.
     is_late: bool,
-    /// An earlier try may have counted.
+    /// Whether an earlier attempt may have taken effect.
     unsure: Cell<bool>,
 }
 
-/// What is known of a run whose commit is asked for.
+/// What is known of a run that commits.
 pub(crate) struct Known {
     pub(crate) held: Arc<Lease>,
     pub(crate) spec: Arc<Spec>,
@@ -61,12 +62,13 @@ impl Committing {
         }
     }
 
-    /// Asks until the store answers; answers whether it was late.
+    /// Asks until the store answers; returns whether the commit was late.
     pub(crate) fn finish(&self) -> Result<bool, Error> {
         self.ask_now(&self.connection.callers_limits(self.until))
     }
 
-    /// Asks within these limits. None if the store did not answer and there is time left to ask again.
+    /// Asks within these limits. Returns `None` if the store did not answer and there is time left to
+    /// ask again.
     #[cfg(feature = "async")]
     pub(crate) fn ask(&self, limits: Limits) -> Option<Result<bool, Error>> {
         let goes_on = !self.connection.is_interrupted();
@@ -74,14 +76,14 @@ impl Committing {
             Err(Error::Unknown { source, .. } | Error::Store(source))
                 if source.is_transient() && goes_on && self.until > Instant::now() =>
             {
-                tracing::debug!(run = %self.who.run, error = %source, "the store did not answer; the commit is asked for again");
+                tracing::debug!(run = %self.who.run, error = %source, "the store did not answer; repeating the commit");
                 None
             }
             answer => Some(answer),
         }
     }
 
-    /// When it ends without an answer.
+    /// Returns when it ends without an answer.
     #[cfg(feature = "async")]
     pub(crate) fn until(&self) -> Instant {
         self.until
@@ -110,7 +112,7 @@ impl Committing {
         }
     }
 
-    /// Whether a record says that a run committed of which the store remembers nothing else.
+    /// Returns whether a record shows that the run committed, if the store remembers nothing else of it.
     fn was_recorded(&self) -> Result<bool, StoreError> {
         let outputs = |known: &Known| known.spec.claims.outputs().next().map(|claim| claim.name.clone());
         let Some((known, output)) = self.known.as_ref().and_then(|known| Some((known, outputs(known)?)))
@@ -126,7 +128,7 @@ impl Committing {
 
     fn unknown(&self, source: StoreError) -> Error {
         let source = if self.unsure.get() && source.is_transient() { source.into_unknown() } else { source };
-        // A full disk refuses plainly: the commit had no effect, and the caller can make room.
+        // A full disk is a clear refusal: the commit had no effect, and the caller can make room.
         if !source.is_transient() || source.kind() == StoreErrorKind::Full {
             return Error::Store(source);
         }
@@ -134,7 +136,7 @@ impl Committing {
     }
 }
 
-/// Why a run that should end did not end so.
+/// Returns why a run did not end as requested.
 pub(crate) fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -> Error {
     let run = who.run.clone();
     let was_held = who.nonce.is_some();
@@ -144,7 +146,7 @@ pub(crate) fn not_committed(who: &Who, finished: Finished, if_not_found: Lost) -
             Error::Lost { run, by: Lost::WithTheStore }
         }
         Finished::Ended { outcome, .. } => Error::Over { run, outcome: outcome.as_str() },
-        // What was held waits again: only an older store says so.
+        // A run that held its names waits again: only an older store says so.
         Finished::NotAccepted if was_held => Error::Lost { run, by: Lost::WithTheStore },
         Finished::NotFound if was_held => Error::Lost { run, by: if_not_found },
         _ => Error::NoSuchRun { run },

@@ -1,13 +1,13 @@
-//! Endings: what a drop leaves to be said to the store.
+//! Endings: tell the store about what was dropped.
 //!
-//! A drop never waits for the store. The run of a dropped grant, or of a dropped wait, is handed over to a thread of its
-//! connection, which asks until the store answers or the lease is over. What is left when the process ends is waited
-//! for, for [`LAST_WAIT`] at most.
+//! A drop never waits for the store. The run of a dropped grant or a dropped wait is handed over to a
+//! thread of its connection, which asks until the store answers or the lease ends. The end of the
+//! process waits for what is left, up to [`LAST_WAIT`].
 //!
-//! One mutex (`state`) protects the queue, what is under way, and whether the thread runs; nothing else is locked under it, and
-//! it is not held while the store is asked. The thread ends in the critical section in which it finds the queue empty, so an
-//! ending handed over before that is carried out, and one after that starts another thread. It keeps the store handle alive
-//! until then.
+//! One mutex (`state`) protects the queue, the current ending, and whether the thread runs. Nothing else
+//! is locked under it, and it is not held while the store is asked. The thread ends in the critical
+//! section in which it finds the queue empty; so it carries out every ending that was handed over
+//! before, and a later one starts another thread. It keeps the store handle alive until then.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -26,10 +26,10 @@ use crate::world::later;
 
 /// The pause before a store that did not answer is told again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Whoever waits for endings looks so often whether the caller still wants to wait.
+/// How often a thread that waits for endings checks whether its caller still wants to wait.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The runs of a connection that are still to be ended, by a thread that lives for as long as there are some.
+/// The runs of a connection that must still be ended. Its thread lives as long as there are some.
 #[derive(Debug, Default)]
 pub(crate) struct Endings {
     shared: Arc<Shared>,
@@ -44,15 +44,15 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Numbered>,
-    /// What the thread tells the store at the moment.
+    /// What the thread is telling the store now.
     under_way: Option<Dropped>,
     /// How many were handed over.
     count: u64,
-    /// How many the store was told of.
+    /// How many the store knows of.
     told: u64,
-    /// There is a thread.
+    /// Whether there is a thread.
     running: bool,
-    /// The store did not answer the last time.
+    /// Whether the store did not answer the last time.
     away: bool,
 }
 
@@ -62,7 +62,7 @@ struct Numbered {
     ending: Ending,
 }
 
-/// What others need to know of a run that is to be ended.
+/// What other threads need to know about a run that must be ended.
 #[derive(Debug, Clone)]
 struct Dropped {
     number: u64,
@@ -70,18 +70,18 @@ struct Dropped {
     spec: Arc<Spec>,
 }
 
-/// A run that is to be ended.
+/// A run that must be ended.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    /// Whose.
+    /// The attempt.
     pub(crate) attempt: Attempt,
-    /// What it holds, or wants.
+    /// What it holds or asks for.
     pub(crate) spec: Arc<Spec>,
     /// How.
     pub(crate) how: How,
-    /// Until when that is tried; once in any case.
+    /// When to stop trying; it is tried at least once.
     pub(crate) until: Instant,
-    /// Held as long as the end of the process is to wait for it.
+    /// Held as long as the end of the process must wait for it.
     pub(crate) _left: Option<Left>,
 }
 
@@ -90,18 +90,18 @@ pub(crate) struct Ending {
 pub(crate) enum How {
     /// The work failed.
     Fail,
-    /// The caller never had the grant: no failure.
+    /// The caller never had the grant: this is not a failure.
     #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only a future can be dropped meanwhile"))]
     GiveBack,
-    /// It leaves the line. What was sent anew may arrive until then (0: nothing was).
+    /// It leaves the queue. A repeated request may arrive until this time (0: none was sent).
     Withdraw {
-        /// By the store's lease clock.
+        /// Measured by the store's lease clock.
         sent_ms: i64,
     },
 }
 
 impl Endings {
-    /// Takes a run over. Waits for nothing, unless no thread can be started.
+    /// Takes over a run. Does not wait, unless no thread can be started.
     pub(crate) fn hand_over(&self, handle: &Arc<StoreHandle>, ending: Ending) {
         let mut state = lock(&self.shared.state);
         let number = state.count;
@@ -117,14 +117,15 @@ impl Endings {
             .name("flowlock-ending".into())
             .spawn(move || carry_out_all(&shared, &theirs));
         if let Err(error) = spawned {
-            tracing::warn!(%error, "cannot start the thread that ends dropped runs; they are ended here");
+            tracing::warn!(%error, "cannot start the thread that ends dropped runs; the thread that drops them ends them");
             carry_out_all(&self.shared, handle);
         }
     }
 
-    /// Waits until the store was told of those that were handed over before and are of concern: what one caller does is
-    /// done in order. They come before the others. Waits no longer than `limits` allow, for a store that answers nothing no
-    /// longer than `silence`, and not at all while the store is away.
+    /// Waits until the store knows of the earlier drops that are of concern, so that the acts of one
+    /// caller take effect in order. They are done before others. Waits no longer than `limits` allow, no
+    /// longer than `silence` while the store does not answer, and not at all while it is known to be
+    /// unreachable.
     pub(crate) fn settle(&self, of_concern: &Concern<'_>, limits: &Limits, silence: Duration) -> Settled {
         let mut state = lock(&self.shared.state);
         let awaited = state.bring_forward(of_concern);
@@ -149,13 +150,13 @@ fn is_waited_for(limits: &Limits) -> bool {
 /// How far a caller's own drops are settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settled {
-    /// Nothing of concern is left.
+    /// Whether nothing of concern is left.
     pub(crate) is_whole: bool,
-    /// The store took some in meanwhile.
+    /// Whether the store took in some of them meanwhile.
     pub(crate) has_answered: bool,
 }
 
-/// The dropped runs that a caller has to do with.
+/// The dropped runs that concern a caller.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Concern<'c> {
     /// All.
@@ -171,7 +172,8 @@ pub(crate) enum Concern<'c> {
 }
 
 impl<'c> Concern<'c> {
-    /// Those that a view would show, in which they are over. The later pages of a listing go on where the first one began.
+    /// Those that a view would show, so that they are over in it. For later pages of a listing, those of
+    /// the first page are already settled.
     pub(crate) fn of_view(view: &'c View) -> Self {
         match view {
             View::Runs { from, .. } if *from > Ticket(0) => Self::None,
@@ -197,7 +199,7 @@ impl<'c> Concern<'c> {
 }
 
 impl State {
-    /// Puts those of concern before the others, in their order; answers their numbers, in order.
+    /// Puts those of concern before the others, in their order; returns their numbers, in order.
     fn bring_forward(&mut self, of_concern: &Concern<'_>) -> Vec<u64> {
         let mut awaited: Vec<u64> = Vec::new();
         if let Some(under_way) = &self.under_way
@@ -255,7 +257,7 @@ impl Shared {
     }
 }
 
-/// However the thread ends, by a panic too, the next ending gets another one.
+/// However the thread ends, also by a panic, the next ending starts a new one.
 struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
@@ -283,11 +285,11 @@ fn carry_out(shared: &Shared, handle: &StoreHandle, ending: &Ending) {
             return shared.note_told();
         };
         if !error.is_transient() || later(Instant::now(), PAUSE) >= ending.until {
-            tracing::warn!(%run, %error, "could not end the run; its lease, or its silence, will");
+            tracing::warn!(%run, %error, "could not end the run; the store ends it when its lease ends or its process is silent");
             return;
         }
         if !std::mem::replace(&mut is_said, true) {
-            tracing::warn!(%run, %error, "could not end the run yet; trying again until its lease is over");
+            tracing::warn!(%run, %error, "could not end the run yet; trying again until its lease ends");
         }
         shared.note_away();
         std::thread::sleep(PAUSE);

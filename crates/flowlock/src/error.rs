@@ -1,4 +1,4 @@
-//! What can go wrong for a caller, by what the caller can do about it.
+//! What can go wrong for a caller, grouped by what the caller can do about it.
 
 use std::time::Duration;
 
@@ -12,17 +12,18 @@ use crate::step::InUse;
 use crate::store::StoreError;
 use crate::text::show;
 
-/// Everything that can go wrong. Busy is not among it: that is an answer, [`Acquired::Blocked`](crate::Acquired).
+/// Everything that can go wrong. Busy is not an error but an answer:
+/// [`Acquired::Blocked`](crate::Acquired).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name, job, run id or namespace is not one.
+    /// A text is not a valid name, job, run id or namespace.
     #[error(transparent)]
     InvalidText(#[from] InvalidText),
-    /// The claims do not make one request.
+    /// The claims cannot be one request.
     #[error(transparent)]
     InvalidClaims(#[from] InvalidClaims),
-    /// Another part of the request is out of its limits.
+    /// Another part of the request is outside its limits.
     #[error("invalid {what}: {problem}")]
     InvalidRequest {
         /// Which part.
@@ -33,20 +34,20 @@ pub enum Error {
     /// The store's URL, or the configuration that names it, cannot be used.
     #[error("{0}")]
     Configuration(String),
-    /// The wait was over before all claims were free.
+    /// The wait ended before all claims were free.
     #[error("{job} did not start within {}: {}", show(waited), blocked.summary())]
     TimedOut {
         /// The job.
         job: JobName,
         /// How long it waited.
         waited: Duration,
-        /// What was in the way at the end.
+        /// What was in the way when the wait ended.
         blocked: Box<Blocked>,
     },
-    /// The place that the run held was over before it came back, and its id and secret with it: a try with a new secret
-    /// may follow at once, and begins at the end of the line.
+    /// The place that the run held had ended before the run came back, and its id and secret with it. A
+    /// try with a new secret may follow at once; it begins at the end of the queue.
     #[error(
-        "{job} lost its place in line: run {run} came back after the place it held had ended; try again at once with a new secret, for a new place"
+        "{job} lost its place in the queue: run {run} came back after its place had ended; try again with a new secret to get a new place"
     )]
     PlaceEnded {
         /// The job.
@@ -62,7 +63,7 @@ pub enum Error {
         /// Which outputs, written by whom.
         blocked: Box<Blocked>,
     },
-    /// It would have waited for its own ancestor, which waits for it.
+    /// The run would have waited for its own ancestor, which waits for it.
     #[error("{job} would wait for ever, because it is part of the run it waits for (deadlock): {}", blocked.summary())]
     Deadlock {
         /// The job.
@@ -76,7 +77,7 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
-    /// The run does not hold its names any more, as far as can be told; nothing it did was recorded yet.
+    /// The run does not hold its names any more, as far as is known; nothing of it was recorded yet.
     #[error("{run} lost its names ({}); {}", by.as_str(), by.what_of_its_outputs())]
     Lost {
         /// The run.
@@ -84,10 +85,10 @@ pub enum Error {
         /// How.
         by: Lost,
     },
-    /// The run's lease is over, and nobody has needed its names so far. Until somebody does, a refresh renews it and a
-    /// commit succeeds.
+    /// The run's lease has ended, but no other run has needed its names yet. Until one does, a refresh
+    /// renews the lease and a commit succeeds.
     #[error(
-        "the lease of {run} is over, and nobody has needed its names so far; until somebody does, a commit succeeds, and so does a refresh unless it ran as long as it may"
+        "the lease of {run} has ended, but no other run has needed its names yet; until one does, a commit succeeds, and so does a refresh unless the run reached its longest run time"
     )]
     Lapsed {
         /// The run.
@@ -101,7 +102,7 @@ pub enum Error {
         /// Where it stands.
         state: &'static str,
     },
-    /// Another attempt lives under the same run id.
+    /// Another attempt with the same run id is alive.
     #[error(
         "run id {run} is in use by another attempt that is still alive; wait for its end or choose another id"
     )]
@@ -109,7 +110,7 @@ pub enum Error {
         /// The run id.
         run: RunId,
     },
-    /// No such run can be operated.
+    /// There is no such run that can be operated.
     #[error(
         "no run {run} that can be operated by its id alone: it is unknown, forgotten, or not detached (`flowlock start`)"
     )]
@@ -117,7 +118,7 @@ pub enum Error {
         /// The run id.
         run: RunId,
     },
-    /// The run is over already, in another way than asked for.
+    /// The run has already ended, in another way than requested.
     #[error("{run} is over: {outcome}")]
     Over {
         /// The run.
@@ -125,21 +126,21 @@ pub enum Error {
         /// How it ended.
         outcome: &'static str,
     },
-    /// Somebody holds the names.
+    /// Another run holds the names.
     #[error("{}", blocked.summary())]
     Held {
-        /// Who.
+        /// Which one.
         blocked: Box<Blocked>,
     },
-    /// Something is in the namespace that was to be removed.
+    /// The namespace that was to be removed is not empty.
     #[error("namespace {namespace} is not empty: {why}")]
     NamespaceInUse {
         /// The namespace.
         namespace: Namespace,
-        /// What.
+        /// What is in it.
         why: InUse,
     },
-    /// Whether the outputs are written is not known: the store did not answer in time.
+    /// It is unknown whether the outputs are written: the store did not answer in time.
     #[error("the outcome of {run} is unknown: the store did not answer within {}", show(waited))]
     Unknown {
         /// The run.
@@ -150,7 +151,7 @@ pub enum Error {
         #[source]
         source: StoreError,
     },
-    /// The store cannot do its part.
+    /// The store could not do its part.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -165,27 +166,28 @@ impl From<InvalidProof> for Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
-    /// Its own clock says that the lease is over, or it ran as long as it may.
+    /// The process's own clock says that the lease has ended, or the run reached its longest run time.
     Expired,
-    /// The same, because the store was asked to renew it and did not answer: nobody knows whether the claims are gone.
+    /// The lease ended because the store did not answer the renewal: it is unknown whether the claims
+    /// are lost.
     Unreachable,
-    /// The store says that its claims are gone.
+    /// The store says that the claims are lost.
     By(LostBy),
-    /// Another or an older store lies in the place of the one that granted it.
+    /// Another or an older store is in the place of the one that granted the claims.
     WithTheStore,
-    /// Somebody else with its id ended the run: committed, failed or gave it back.
+    /// Another process committed, failed or gave back the run, by its id.
     Ended,
 }
 
 impl Lost {
-    /// The word for it.
+    /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
             Self::Unreachable => "expired: the store did not answer in time",
-            Self::WithTheStore => "another or an older store is in its place",
-            Self::Ended => "ended: somebody else with its id committed or failed it",
-            Self::By(LostBy::Taken) => "taken: its lease was over and another run needed its names",
+            Self::WithTheStore => "the store was replaced by another or an older one",
+            Self::Ended => "ended: another process committed or failed it by its id",
+            Self::By(LostBy::Taken) => "taken: its lease had ended and another run needed its names",
             Self::By(LostBy::Died) => {
                 "died: its process was gone, or it did not come back in time after its lease"
             }
@@ -195,19 +197,20 @@ impl Lost {
 }
 
 impl Lost {
-    /// What is known of the outputs. That a lease is over says nothing yet: a commit asks whether anybody needed the names.
+    /// Says what is known of the outputs. The end of a lease alone says nothing yet: a commit asks
+    /// whether another run needed the names.
     fn what_of_its_outputs(self) -> &'static str {
         match self {
             Self::Expired | Self::Unreachable => {
-                "others may have its names by now; a commit succeeds only if nobody needed them"
+                "others may have its names by now; a commit succeeds only if no other run needed them"
             }
             Self::By(_) | Self::WithTheStore => "its outputs are not recorded as written",
-            Self::Ended => "its outputs are as that left them",
+            Self::Ended => "its outputs are as that process left them",
         }
     }
 }
 
-/// A run that ended before it began, and after it waited so long, as an error.
+/// Returns the error for a run that ended before it began, after it waited for some time.
 pub(crate) fn refusal(
     job: &JobName,
     run: &RunId,

@@ -1,4 +1,4 @@
-//! [`Flowlock`]: the one front door.
+//! [`Flowlock`]: the entry point of the library.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -16,11 +16,11 @@ use crate::store::{self, Limits, LivenessLock, Store};
 use crate::sync::lock;
 use crate::world::later;
 
-/// How long the store is asked before an error is reported, if nothing else is said.
+/// How long a store that does not answer is asked before an error is reported, by default.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a commit is repeated after the run's deadline, if nothing else is said.
+/// How long a commit is repeated after the run's deadline, by default.
 pub const COMMIT_WAIT: Duration = Duration::from_mins(10);
-/// A connection to one namespace of one store. Cheap to clone; all clones share it.
+/// A connection to one namespace of one store. It is cheap to clone; all clones share the connection.
 ///
 /// ```
 /// use flowlock::Flowlock;
@@ -41,8 +41,9 @@ pub struct Flowlock {
 }
 
 impl Flowlock {
-    /// Opens the store at a URL: `sqlite:PATH` for a file, `redis://HOST:PORT/DB` (or `rediss`, `redis+unix`,
-    /// `redis+sentinel`, `redis+cluster`, each with `valkey` too) for a server, `memory:` for this process alone.
+    /// Opens the store at a URL: `sqlite:PATH` for a file, `redis://HOST:PORT/DB` for a server (also
+    /// `rediss`, `redis+unix`, `redis+sentinel`, `redis+cluster`, and each of them with `valkey`),
+    /// `memory:` for this process alone.
     ///
     /// # Errors
     /// [`Error::Configuration`] if the URL is invalid, [`Error::Store`] if the store cannot be used.
@@ -58,12 +59,12 @@ impl Flowlock {
         Self::builder().open(url)
     }
 
-    /// A connection to a store that is open already, with default settings.
+    /// Connects to a store that is already open, with default settings.
     pub fn with_store(store: Arc<dyn Store>) -> Self {
         Self::builder().with_store(store)
     }
 
-    /// Settings before opening.
+    /// Returns a builder, to change settings before opening a store.
     pub fn builder() -> Builder {
         Builder::default()
     }
@@ -73,36 +74,40 @@ impl Flowlock {
         Job::new(self.connection.clone(), name.as_ref())
     }
 
-    /// The store.
+    /// Returns the store.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.connection.store
     }
 
-    /// The namespace.
+    /// Returns the namespace.
     pub fn namespace(&self) -> &Namespace {
         &self.connection.namespace
     }
 
-    /// How long the store is asked before an error is reported, apart from any wait.
+    /// Returns how long a store that does not answer is asked before an error is reported. Waits for
+    /// names do not count.
     pub fn store_timeout(&self) -> Duration {
         self.connection.store_timeout
     }
 
-    /// Listens for wake-ups no more, and waits up to `at_most` until nothing of that is left in the store's directory. For a
-    /// process that is about to end: its threads may not come to that by themselves.
+    /// Stops listening for wake-ups. Waits up to `at_most` until nothing of that is left in the store's
+    /// directory. Call it when the process is about to end, because its threads may not get to do it by
+    /// themselves.
     pub fn stop_listening(&self, at_most: Duration) {
         if let Some(waiters) = self.connection.waiters() {
             waiters.close(at_most);
         }
     }
 
-    /// Waits up to `at_most` until the store was told of every grant and every wait of this connection that was dropped.
-    /// Returns whether nothing is left to tell, or `false` at once while the store does not answer.
+    /// Waits up to `at_most` until the store knows of every grant and every wait of this connection that
+    /// was dropped. Returns whether it knows of all; returns `false` at once while the store does not
+    /// answer.
     ///
-    /// A drop does not wait for the store: a thread tells it, and tries again until the lease is over. Requests and looks of
-    /// the same connection that have to do with the same names come after that by themselves; a listing comes after all of
-    /// it. They wait for that up to `store_timeout`, and then ask. The normal end of the process waits for it, for up to 2 s; this is for
-    /// one that ends otherwise, or that must know.
+    /// A drop does not wait for the store: a thread tells the store, and tries again until the lease
+    /// ends. Later requests and reads of the same connection that concern the same names wait for that
+    /// by themselves, and a listing waits for all of it: up to `store_timeout`, after which they go on.
+    /// The normal end of the process also waits for it, up to 2 s. Call `flush` if the process ends in
+    /// another way, or if you must know.
     ///
     /// ```
     /// use std::time::Duration;
@@ -116,7 +121,8 @@ impl Flowlock {
         self.connection.flush(at_most)
     }
 
-    /// The liveness lock of this process's runs, once one was acquired: for handing on to a child process.
+    /// Returns the liveness lock of this process's runs, once one was acquired, to pass it on to a child
+    /// process.
     pub fn liveness_lock(&self) -> Option<Arc<LivenessLock>> {
         lock(&self.connection.liveness_lock).clone()
     }
@@ -175,40 +181,43 @@ impl Builder {
         self
     }
 
-    /// Sets how long a lapsed run is kept (1 s to 30 d), of jobs that say nothing themselves. Default: a day. See
-    /// [`Job::keep_lapsed`].
+    /// Sets how long a lapsed run is kept (1 s to 30 d), for jobs that do not set it themselves.
+    /// Default: a day. See [`Job::keep_lapsed`].
     #[must_use]
     pub fn keep_lapsed(mut self, time: Duration) -> Self {
         self.keep_lapsed = time;
         self
     }
 
-    /// Sets how long the store is asked before an error is reported, apart from any wait. Default: 2 s.
+    /// Sets how long a store that does not answer is asked before an error is reported. Waits for names
+    /// do not count. Default: 2 s.
     #[must_use]
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.store_timeout = timeout;
         self
     }
 
-    /// Sets how long a commit is repeated after the deadline while the store does not answer. Default: 10 min. A late commit
-    /// is valid as long as nobody took the names, so a long time costs nothing but the wait.
+    /// Sets how long a commit is repeated after the deadline while the store does not answer. Default:
+    /// 10 min. A late commit is valid as long as no other run took the names, so a long time costs
+    /// nothing but the wait.
     #[must_use]
     pub fn commit_wait(mut self, wait: Duration) -> Self {
         self.commit_wait = wait;
         self
     }
 
-    /// Sets what blocked runs are told about this process. Default: host, process id and user. Host and user are cut to 512
-    /// bytes; a link longer than 2 KiB is left out.
+    /// Sets what blocked runs are told about this process. Default: host, process id and user. Host and
+    /// user are cut to 512 bytes; a link longer than 2 KiB is left out.
     #[must_use]
     pub fn origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self
     }
 
-    /// Sets a flag that ends waiting for the store, set by a signal handler for example. While it is set, every call (opening,
-    /// requests, commits, reads) ends within a tenth of a second, with the store's error or with [`Error::Store`] saying that it
-    /// was interrupted. A run that ends then has up to 1 s to tell the store. Renewals go on.
+    /// Sets a flag that ends all waiting for the store; a signal handler can set it, for example. While
+    /// it is set, every call (opening, requests, commits, reads) ends within a tenth of a second, with
+    /// the store's error or with an [`Error::Store`] that says it was interrupted. A run that ends then
+    /// has up to 1 s to tell the store. Renewals continue.
     #[must_use]
     pub fn interrupted_by(mut self, interrupted: Arc<AtomicBool>) -> Self {
         self.interrupted = Some(interrupted);
@@ -226,7 +235,7 @@ impl Builder {
         Ok(self.with_store(store))
     }
 
-    /// Takes a store that is open already.
+    /// Uses a store that is already open.
     pub fn with_store(self, store: Arc<dyn Store>) -> Flowlock {
         let handle = StoreHandle {
             store,

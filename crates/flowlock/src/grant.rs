@@ -1,4 +1,4 @@
-//! [`Grant`]: the held thing.
+//! [`Grant`]: a run that holds its names.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,9 @@ use crate::step::{Answer, Finished, Refreshed, Running, Step, Who};
 use crate::store::{Content, Limits, Seen, View};
 use crate::world::later;
 
-/// A run that holds all its claims. Ends by [`commit`](Self::commit) or [`fail`](Self::fail); dropped, it
-/// fails. The drop does not wait for the store: see [`Flowlock::flush`](crate::Flowlock::flush).
+/// A run that holds all its claims. End it with [`commit`](Self::commit) or [`fail`](Self::fail); if it
+/// is dropped, it fails. The drop does not wait for the store: see
+/// [`Flowlock::flush`](crate::Flowlock::flush).
 ///
 /// ```
 /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -46,30 +47,32 @@ pub struct Grant {
 /// A run that committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
-    /// The version its outputs have now: the grant's token.
+    /// The version that its outputs have now: the grant's token.
     pub version: Token,
-    /// The deadline had passed; it succeeded because nobody had needed its names.
+    /// Whether the deadline had passed. The commit succeeded because no other run had needed the names.
     pub late: bool,
 }
 
-/// A lease that was renewed by hand.
+/// The result of a renewal by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewed {
-    /// What is left of it.
+    /// What is left of the lease.
     pub lease_left: Duration,
-    /// It was over; it began anew because nobody had needed the run's names.
+    /// Whether the lease had ended. It began again because no other run had needed the names.
     pub late: bool,
 }
 
 impl Grant {
-    /// Takes up a run that the store says is running, after a request that was sent at `sent_ms`.
+    /// Makes a grant of a run that the store says is running, after a request that was sent at
+    /// `sent_ms`.
     ///
-    /// The request may have been long on its way, waiting for a turn to write or for a slow server, and the lease counts from
-    /// before it was sent. Work that begins under what little is left of it may be ended at once, or run beside another's. So
-    /// a lease of which most is gone is renewed first.
+    /// The lease counts from before the request was sent, and the request may have taken long: it waited
+    /// for a turn to write, or the server was slow. If only a little of the lease is left, work that
+    /// begins now may be ended at once, or run beside another run's work. So a lease of which most is
+    /// gone is renewed first.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it is over and cannot be renewed. The run is given back.
+    /// [`Error::Lost`] if the lease has ended and cannot be renewed. The run is given back.
     pub(crate) fn begin(
         connection: &Arc<Connection>,
         attempt: &Attempt,
@@ -80,7 +83,7 @@ impl Grant {
         limits: &Limits,
     ) -> Result<Self, Error> {
         let enough = Duration::from_millis(running.lease_left_ms.max(0) as u64 / 2);
-        // The lease counts from before the request was sent: the holder gives up no later than the store.
+        // Counted from before the request was sent, so the holder gives up no later than the store.
         let deadline_ms = sent_ms + running.lease_left_ms;
         let held = Arc::new(Lease::new(attempt, running.token, spec.lease_ms, deadline_ms, renewal));
         connection.keep(&held);
@@ -89,62 +92,63 @@ impl Grant {
         if grant.time_left() >= enough {
             return Ok(grant);
         }
-        tracing::debug!(run = %grant.run_id(), "the request took most of the lease; it is renewed before anything begins");
+        tracing::debug!(run = %grant.run_id(), "the request took most of the lease; renewing it before the work begins");
         let renewed = grant.refresh_within(limits);
         match grant.lost() {
             None => Ok(grant),
             Some(by) => {
                 grant.end_within(&Step::GiveBack(grant.held.attempt.clone()), limits);
-                // A store that cannot be asked is the reason, and the one to tell.
+                // If the store cannot be asked, that is the reason to report.
                 renewed.and_then(|()| Err(grant.lost_error(by)))
             }
         }
     }
 
-    /// The run.
+    /// Returns the run's id.
     pub fn run_id(&self) -> &RunId {
         &self.held.attempt.id
     }
 
-    /// Returns what makes another run part of this one: see [`Job::parent`](crate::Job::parent).
+    /// Returns what makes another run a child of this one: see [`Job::parent`](crate::Job::parent).
     pub fn as_parent(&self) -> Parent {
         Parent::from(&self.held.attempt)
     }
 
-    /// What it asked for.
+    /// Returns what the run asked for.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// The fencing token.
+    /// Returns the fencing token.
     pub fn token(&self) -> Token {
         self.held.token
     }
 
-    /// The inputs, with the versions and notes they had when all claims were granted.
+    /// Returns the inputs, with the versions and notes that they had when all claims were granted.
     pub fn inputs(&self) -> &[Input] {
         &self.inputs
     }
 
-    /// What is left until this process must assume that it lost its names, by its own clock.
+    /// Returns the time, by this process's clock, after which it must assume that it lost its names.
     pub fn time_left(&self) -> Duration {
         self.held.time_left()
     }
 
-    /// Whether the claims are lost, and how; no later than at the deadline. Once lost, always lost, unless the holder
-    /// [insists](Self::insist), or [renews](Self::refresh) what only time had ended.
+    /// Returns how the claims were lost, if they were; at the deadline at the latest. A loss is final,
+    /// unless the holder [insists](Self::insist), or [renews](Self::refresh) a lease that had merely
+    /// ended.
     pub fn lost(&self) -> Option<Lost> {
         self.held.notice_loss()
     }
 
-    /// From now on the end of the lease alone does not end this grant, if it renews itself: while the store does not
-    /// answer it is asked again and again, and if it still has the grant, because nobody else needed the names, the
-    /// lease begins anew. For work that should rather be finished than stopped when the store is away; at its end
-    /// [`commit`](Self::commit) says what became of it.
+    /// Keeps the grant alive, from now on, when only its lease ends. Needs automatic renewal. While the
+    /// store does not answer, it is asked again and again; if it still has the grant, because no other
+    /// run needed the names, the lease begins again. Use it for work that should rather be finished than
+    /// stopped while the store is unreachable; at the end, [`commit`](Self::commit) reports the outcome.
     ///
-    /// [`lost`](Self::lost) says [`Lost::Unreachable`] or [`Lost::Expired`] while the deadline has passed, and may take
-    /// that back; those who asked to be [told](Self::on_lost) are told only what the store says, or that the run was as
-    /// long as it may be.
+    /// [`lost`](Self::lost) returns [`Lost::Unreachable`] or [`Lost::Expired`] while the deadline has
+    /// passed, and may return `None` again later. Callbacks of [`on_lost`](Self::on_lost) are only
+    /// called if the store reports a loss, or if the run reached its longest run time.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -158,18 +162,18 @@ impl Grant {
         self.held.insist();
     }
 
-    /// Renews no more: the claims are held until the lease is over, and everything else stays as it is. For work that
-    /// was given up but cannot be seen to have ended.
+    /// Stops renewing: the claims are held until the lease ends, and everything else stays as it is. Use
+    /// it for work that was given up but may still be going on.
     pub fn stop_renewing(&self) {
         self.held.stop_renewing();
     }
 
-    /// Why the last renewal got no answer, if the store could not be asked since.
+    /// Returns why the last renewal got no answer, if the store could not be asked since then.
     pub fn trouble(&self) -> Option<String> {
         self.held.trouble()
     }
 
-    /// Calls `told` once, from another thread, when the claims are lost; at once if they are.
+    /// Calls `told` once, from another thread, when the claims are lost; at once if they already are.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -182,10 +186,10 @@ impl Grant {
         self.held.on_lost(Box::new(told));
     }
 
-    /// Renews the lease by hand. More often than once a second it only repeats the last answer.
+    /// Renews the lease by hand. A second call within a second only repeats the last answer.
     ///
-    /// A lease that had ended begins anew if nobody has needed the names since (`late`); then the claims are not
-    /// [lost](Self::lost), though those who asked to be [told](Self::on_lost) were told that they are.
+    /// A lease that had ended begins again if no other run has needed the names (`late`). Then the
+    /// claims are not [lost](Self::lost), although callbacks of [`on_lost`](Self::on_lost) were called.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -216,8 +220,8 @@ impl Grant {
         Ok(())
     }
 
-    /// Asks the store whether the claims are still held: to be called just before something that cannot be
-    /// taken back, such as a rename.
+    /// Asks the store whether the claims are still held. Call it just before a change that cannot be
+    /// undone, such as a rename.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -240,14 +244,14 @@ impl Grant {
         stands(&seen).map(drop)
     }
 
-    /// Marks all outputs as written, or none. A handle that thinks it is expired asks the store all the same:
-    /// if nobody needed its names the commit succeeds, late.
+    /// Marks all outputs as written, or none. Asks the store even if the deadline has passed: if no
+    /// other run needed the names, the commit succeeds, late.
     pub fn commit(self) -> Result<Committed, Error> {
         self.finish(None)
     }
 
-    /// The same with a note of at most 4 KiB for readers, e.g. the path of the file that was written. With a longer one
-    /// the run fails.
+    /// Commits like [`commit`](Self::commit), with a note for readers of up to 4 KiB, such as the path
+    /// of the file that was written. With a longer note the run fails.
     pub fn commit_with(mut self, note: &str) -> Result<Committed, Error> {
         if let Err(error) = check_note(note) {
             self.end_badly();
@@ -262,7 +266,7 @@ impl Grant {
         Ok(Committed { version, late })
     }
 
-    /// From now on the run is over for this process, whatever the store says.
+    /// Ends the run for this process, whatever the store answers.
     pub(crate) fn begin_commit(mut self, note: Option<String>) -> Committing {
         self.ended = true;
         self.connection.release(&self.held);
@@ -270,12 +274,13 @@ impl Grant {
         Committing::begin(&self.connection, Who::from(&self.held.attempt), note, Some(known))
     }
 
-    /// Ends the run without writing anything. Trouble with the store is logged: the lease then ends it.
+    /// Ends the run without writing anything. If the store cannot be told, that is logged, and the run
+    /// ends with its lease.
     pub fn fail(mut self) {
         self.end_badly();
     }
 
-    /// The same within these limits; without any it is left to the thread that ends what was dropped.
+    /// Fails the run within these limits; without any, the thread that ends dropped runs does it.
     #[cfg(feature = "async")]
     pub(crate) fn fail_within(mut self, limits: Option<&Limits>) {
         match limits {
@@ -284,8 +289,9 @@ impl Grant {
         }
     }
 
-    /// Ends a run whose work did not begin: it is withdrawn, which is no failure, and what it would have written is as it
-    /// was before. Trouble with the store is logged: the lease then ends it.
+    /// Gives back a run whose work did not begin. It is withdrawn, which is not a failure, and its
+    /// outputs are as they were before. If the store cannot be told, that is logged, and the run ends
+    /// with its lease.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -316,11 +322,12 @@ impl Grant {
         }
         self.connection.release(&self.held);
         if let Err(error) = self.connection.last_step(step, limits) {
-            tracing::warn!(run = %self.run_id(), %error, "could not end the run; its lease will");
+            tracing::warn!(run = %self.run_id(), %error, "could not end the run; it ends with its lease");
         }
     }
 
-    /// Separates the run from this process: from now on it is operated by its id alone and lives by its lease.
+    /// Detaches the run from this process: from now on it is operated by its id alone, and lives until
+    /// its lease ends.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -343,10 +350,10 @@ impl Grant {
         Ok(self.run_id().clone())
     }
 
-    /// Nobody took the grant: its run never began.
+    /// Gives back a grant that no caller took: its work never began.
     #[cfg(feature = "async")]
     pub(crate) fn hand_back(mut self) {
-        tracing::debug!(run = %self.run_id(), "nobody waits for the grant any more; it is given back");
+        tracing::debug!(run = %self.run_id(), "no caller waits for the grant any more; giving it back");
         self.hand_over(How::GiveBack);
     }
 
@@ -392,7 +399,7 @@ pub(crate) fn check_note(note: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Ends a run badly, by its id.
+/// Fails a run, by its id.
 pub(crate) fn fail(connection: &Connection, who: &Who) -> Result<(), Error> {
     let run = who.run.clone();
     match connection.step_for_caller(&Step::Fail(who.clone()))? {
@@ -447,7 +454,7 @@ fn look(connection: &Connection, view: &View) -> Result<Option<Box<Seen>>, Error
     })
 }
 
-/// Whether a run holds its claims; its token if it does.
+/// Returns the token of a run if it holds its claims, else why not.
 fn stands(seen: &Seen) -> Result<Token, Error> {
     let run = &seen.run.attempt.id;
     let lost = |by| Err(Error::Lost { run: run.clone(), by });

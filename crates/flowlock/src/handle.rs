@@ -122,7 +122,7 @@ impl StoreHandle {
         let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms };
         match self.step_within(&cancel, &limits)? {
             Answer::Cancelled(Cancelled::TooLate(State::Running)) => {
-                tracing::warn!(run = %attempt.id, "granted without an answer; ended again");
+                tracing::warn!(run = %attempt.id, "the request was granted, but its answer was lost; giving the names back");
                 self.step_within(&Step::GiveBack(attempt.clone()), &limits).map(drop)
             }
             _ => Ok(()),

@@ -1,8 +1,9 @@
-//! The boot clock that all processes of a machine share, whatever time namespace each of them is in.
+//! The boot clock that all processes of a machine share, whatever time namespace they are in.
 //!
-//! A time namespace (`unshare --time`, some containers) shifts `CLOCK_BOOTTIME` for the processes in it. What processes
-//! compare with each other, leases above all, is told by the clock of the machine's own namespace instead. The kernel
-//! says by how much a namespace is shifted, to everybody and exactly, and lets nobody change it once a process is inside.
+//! A time namespace (`unshare --time`, some containers) shifts `CLOCK_BOOTTIME` for its processes. Times
+//! that processes compare with each other, above all leases, use the clock of the machine's own
+//! namespace instead. The kernel tells every process by how much its namespace is shifted, exactly, and
+//! does not allow a change once a process is inside.
 
 use std::io;
 use std::path::Path;
@@ -11,15 +12,15 @@ use crate::world::boot_time;
 #[cfg(feature = "sqlite")]
 use crate::world::{Now, wall_us};
 
-/// What the machine's own time namespace is called on every kernel (`TIME_NS_INIT_INO`).
+/// The name of the machine's own time namespace on every kernel (`TIME_NS_INIT_INO`).
 const OF_THE_MACHINE: &str = "time:[4026531834]";
-/// The clock's name in `timens_offsets`; its number in the first kernels that had the file.
+/// The clock's name in `timens_offsets`, or its number in the first kernels that had the file.
 const NAMES: [&str; 2] = ["boottime", "7"];
 
 /// The boot clock of the machine's own time namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostClock {
-    /// What this process's boot clock is ahead of it, in seconds and nanoseconds.
+    /// How far this process's boot clock is ahead of it, in seconds and nanoseconds.
     ahead: (i64, i64),
 }
 
@@ -37,7 +38,7 @@ impl HostClock {
         let namespaces = own.join("ns");
         let ours = match namespaces.join("time").read_link() {
             Ok(ours) => ours,
-            // A kernel without time namespaces shifts nobody's clock.
+            // A kernel without time namespaces does not shift clocks.
             Err(error) if error.kind() == io::ErrorKind::NotFound && namespaces.is_dir() => {
                 return Ok(Self::true_one());
             }
@@ -46,16 +47,16 @@ impl HostClock {
         if ours == Path::new(OF_THE_MACHINE) {
             return Ok(Self::true_one());
         }
-        // The file tells of the namespace that children get.
+        // The file describes the namespace that children get.
         if namespaces.join("time_for_children").read_link()? != ours {
             return Err(io::Error::other(
-                "its children will be in another time namespace, and the kernel tells of that one only; start flowlock as \
+                "its children will be in another time namespace, and the kernel shows only that one; start flowlock as \
                  such a child (`unshare --fork`)",
             ));
         }
         let offsets = std::fs::read_to_string(own.join("timens_offsets"))?;
         let ahead = boot_offset(&offsets)
-            .ok_or_else(|| io::Error::other("its timens_offsets tells of no boot clock"))?;
+            .ok_or_else(|| io::Error::other("its timens_offsets does not mention the boot clock"))?;
         Ok(Self { ahead })
     }
 
@@ -63,7 +64,7 @@ impl HostClock {
         Self { ahead: (0, 0) }
     }
 
-    /// Returns milliseconds since the machine booted, suspended time included.
+    /// Returns the milliseconds since the machine booted, including suspended time.
     pub fn boot_ms(self) -> i64 {
         let (seconds, nanoseconds) = boot_time();
         (seconds - self.ahead.0) * 1_000 + (nanoseconds - self.ahead.1).div_euclid(1_000_000)
@@ -75,7 +76,7 @@ impl HostClock {
     }
 }
 
-/// The line of the boot clock: its name, seconds and nanoseconds.
+/// Returns the values in the line of the boot clock: its name, seconds and nanoseconds.
 fn boot_offset(offsets: &str) -> Option<(i64, i64)> {
     let mut lines = offsets.lines().map(str::split_ascii_whitespace);
     let mut words =
@@ -90,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// A `/proc` that says so of a process; an empty link is none.
+    /// Makes a `/proc` with these contents; an empty link does not exist.
     fn clock(time: &str, time_for_children: &str, offsets: &str) -> io::Result<HostClock> {
         let proc = tempfile::tempdir().unwrap();
         let own = proc.path().join("self");

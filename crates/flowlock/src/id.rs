@@ -1,4 +1,4 @@
-//! What runs, processes and grants are known by.
+//! Numbers that identify runs, processes and grants.
 
 use std::fmt;
 
@@ -27,21 +27,21 @@ macro_rules! number {
 }
 
 number!(
-    /// A run's place in the order of arrival within its namespace, never used twice.
+    /// A run's number in the order of arrival within its namespace; never used twice.
     Ticket
 );
 number!(
-    /// The fencing token of a grant: larger for every later grant of a namespace. At least the store's
-    /// wall clock in microseconds, so it also rises after the store lost recent writes.
+    /// The fencing token of a grant: larger for every later grant of a namespace. It is at least the
+    /// store's wall clock in microseconds, so it also rises after the store lost recent writes.
     Token
 );
 
-/// The secret half of an [`Attempt`]: who knows it owns the run.
+/// The secret half of an [`Attempt`]: a process that knows it owns the run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(pub u128);
 
 impl Nonce {
-    /// A fresh random nonce.
+    /// Returns a new random nonce.
     pub(crate) fn fresh() -> Self {
         Self(crate::world::random_u128())
     }
@@ -53,21 +53,21 @@ impl fmt::Debug for Nonce {
     }
 }
 
-/// One try to run something: an id that everybody may see and a nonce that proves ownership.
+/// One attempt to run something: an id that everybody may see, and a nonce that proves ownership.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
     /// The run's id.
     pub id: RunId,
-    /// The proof.
+    /// The secret that proves ownership.
     pub nonce: Nonce,
 }
 
-/// A process (or one connection of it) as the store knows it: where wake-ups go and who must stay heard.
+/// A process (or one connection of it) as the store knows it: it gets wake-ups and must send heartbeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u128);
 
 impl ClientId {
-    /// A fresh random client id.
+    /// Returns a new random client id.
     pub(crate) fn fresh() -> Self {
         Self(Nonce::fresh().0)
     }

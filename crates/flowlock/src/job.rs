@@ -1,6 +1,7 @@
-//! [`Job`]: what a piece of work wants.
+//! [`Job`]: a request, described step by step.
 //!
-//! How it is got is in `acquiring.rs`; whose closure a thread is inside of, and so whose child a request is, in `inside.rs`.
+//! `acquiring.rs` sends it; `inside.rs` knows whose closure a thread is in, and so which run is the
+//! parent of a request.
 
 mod acquiring;
 mod inside;
@@ -24,15 +25,15 @@ use crate::world::millis;
 
 /// The shortest and the longest lease that can be set.
 pub const LEASES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(7 * 24);
-/// The shortest and the longest time that a lapsed run is kept.
+/// The shortest and the longest time for which a lapsed run is kept.
 pub const KEEP_LAPSED: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_hours(30 * 24);
-/// The longest a place can be held between two tries.
+/// The longest time for which a place in the queue can be held between two tries.
 pub const LONGEST_PLACE: Duration = Duration::from_mins(1);
 
-/// A request under construction, and afterwards the thing to start, stop and start again.
+/// A description of a job: its names and its settings. It can be acquired any number of times.
 ///
-/// Nothing is checked before it is used: the first wrong name or number is reported then.
+/// Names and numbers are checked when the job is used; the first invalid one is reported then.
 ///
 /// ```
 /// use flowlock::{Acquired, Flowlock};
@@ -63,7 +64,7 @@ pub struct Job {
     max_runtime: Option<Duration>,
     keep_lapsed: Option<Duration>,
     renewal: Renewal,
-    /// What it asks is asked within these limits, not within a caller's who asks now.
+    /// The time limits of its requests, if they are not those of the calling thread.
     limits: Option<Limits>,
 }
 
@@ -82,7 +83,7 @@ enum Wanted {
 pub enum Acquired {
     /// All claims are held.
     Granted(Grant),
-    /// Something is in the way; nothing is held.
+    /// Another run is in the way; nothing is held.
     Blocked(Blocked),
 }
 
@@ -106,35 +107,35 @@ impl Job {
         }
     }
 
-    /// Adds a name it reads. It must have been written before, and nobody may be writing it.
+    /// Adds a name that the job reads. It must have been written before, and nobody may be writing it.
     #[must_use]
     pub fn input(mut self, name: impl Into<String>) -> Self {
         self.claims.push(Wanted::Input(name.into()));
         self
     }
 
-    /// Adds a name it writes. Nobody else may be reading or writing it.
+    /// Adds a name that the job writes. Nobody else may be reading or writing it.
     #[must_use]
     pub fn output(mut self, name: impl Into<String>) -> Self {
         self.claims.push(Wanted::Output(name.into()));
         self
     }
 
-    /// Adds a lock: a name held alone that is not data.
+    /// Adds a lock: a name that is held exclusively and is not data.
     #[must_use]
     pub fn lock(mut self, name: impl Into<String>) -> Self {
         self.claims.push(Wanted::Lock(name.into()));
         self
     }
 
-    /// Adds a lock held together with others who hold it shared.
+    /// Adds a shared lock: other runs may hold the same lock shared at the same time.
     #[must_use]
     pub fn lock_shared(mut self, name: impl Into<String>) -> Self {
         self.claims.push(Wanted::LockShared(name.into()));
         self
     }
 
-    /// Adds `units` of the `capacity` units of a slot.
+    /// Adds `units` of the `capacity` units of a slot, such as one of two GPUs.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -150,14 +151,16 @@ impl Job {
         self
     }
 
-    /// Sets the lease: how long the claims stand without a renewal (1 s to 7 d). Default: the connection's, else the store's.
+    /// Sets the lease: how long the claims are held without a renewal (1 s to 7 d). Default: the
+    /// connection's, else the store's.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Leaves renewing to the caller: the claims stand for one lease, or one more after each [`Grant::refresh`].
+    /// Turns off automatic renewal: the claims are held for one lease, and for another one after each
+    /// [`Grant::refresh`].
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -179,7 +182,7 @@ impl Job {
         self
     }
 
-    /// Sets what to do if an output is written already. Default: overwrite it.
+    /// Sets what to do if an output is already written. Default: overwrite it.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -196,7 +199,7 @@ impl Job {
         self
     }
 
-    /// Sets what happens to the old records of its outputs if it fails. Default: they stay.
+    /// Sets what happens to the old records of the outputs if the run fails. Default: they stay.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -213,39 +216,43 @@ impl Job {
         self
     }
 
-    /// Sets the run this one is part of: [`Grant::as_parent`]. Default: the run inside whose [`with`](Self::with) the request
-    /// is sent, if that is on the same store and namespace; where the job was made does not matter.
+    /// Sets the parent: the run that this one is part of, from [`Grant::as_parent`]. Default: the run in
+    /// whose [`with`](Self::with) the request is sent, if that run is on the same store and namespace.
+    /// Where the job was created does not matter.
     #[must_use]
     pub fn parent(mut self, parent: Parent) -> Self {
         self.parent = Some(parent);
         self
     }
 
-    /// Sets the id of its runs. Default: a fresh one each time. An id can be used again once its run is over.
+    /// Sets the id of the runs. Default: a new one each time. An id can be used again once its run has
+    /// ended.
     #[must_use]
     pub fn run_id(mut self, id: impl Into<String>) -> Self {
         self.run_id = Some(id.into());
         self
     }
 
-    /// Sets how long its records live. Default: for ever.
+    /// Sets how long the records of its outputs live. Default: for ever.
     #[must_use]
     pub fn record_life(mut self, liveness: Duration) -> Self {
         self.record_life = Some(liveness);
         self
     }
 
-    /// Sets how long the lease is renewed at most, so that a hung job frees its names. Default: no limit.
+    /// Sets for how long the lease is renewed at most, so that a job that hangs frees its names.
+    /// Default: no limit.
     #[must_use]
     pub fn max_runtime(mut self, most: Duration) -> Self {
         self.max_runtime = Some(most);
         self
     }
 
-    /// Sets how long the run is kept once it lapsed (1 s to 30 d). Default: the connection's, else a day.
+    /// Sets how long the run is kept after it lapsed (1 s to 30 d). Default: the connection's, else a
+    /// day.
     ///
-    /// A run lapses when its lease ends. Until somebody needs its names it can still renew or commit; after this time it
-    /// is lost.
+    /// A run lapses when its lease ends. Until another run needs its names it can still renew or commit;
+    /// after this time it is lost.
     #[must_use]
     pub fn keep_lapsed(mut self, time: Duration) -> Self {
         self.keep_lapsed = Some(time);
@@ -292,19 +299,19 @@ impl Job {
         }))
     }
 
-    /// The run that a request sent now is part of: the one that was set, or else the innermost one of the same store and
-    /// namespace whose closure this thread is inside of.
+    /// Returns the parent of a request that is sent now: the one that was set, else the innermost run of
+    /// the same store and namespace in whose closure this thread is.
     fn parent_now(&self) -> Option<Parent> {
         self.parent.clone().or_else(|| inside::innermost(&self.connection))
     }
 
-    /// The same job for another thread, with the parent that it has on this one.
+    /// Returns the same job for another thread, with the parent that it has on this one.
     #[cfg(feature = "async")]
     pub(crate) fn as_here(&self) -> Self {
         Self { parent: self.parent_now(), ..self.clone() }
     }
 
-    /// The same job, which asks within these limits.
+    /// Returns the same job with these time limits.
     #[cfg(feature = "async")]
     pub(crate) fn within(self, limits: Limits) -> Self {
         Self { limits: Some(limits), ..self }

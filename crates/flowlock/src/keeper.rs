@@ -1,11 +1,12 @@
 //! The keeper: one thread that watches the deadlines of all grants of a connection, and one that renews
 //! them, so that a store that hangs cannot delay the news of a loss.
 //!
-//! One mutex (`state`) protects which grants are kept and when the watching thread looks next; what is in a lease may be locked
-//! under it, never the other way round. The watching thread sleeps on its condition variable and holds it while it looks, but
-//! not while it tells of a loss or listens; so an alarm is seen in this round or wakes the next one. The renewing thread has
-//! none of it: it gets its grants through a channel with room for one batch, so the watching thread never waits for it.
-//! There are no atomics here; those in a lease are explained in `lease.rs`.
+//! One mutex (`state`) protects which grants are kept and when the watching thread looks next. The
+//! mutexes of a lease may be locked under it, never the other way round. The watching thread sleeps on
+//! its condition variable and holds it while it looks, but not while it reports a loss or starts to
+//! listen; so an alarm is either seen in this round or wakes the next one. The renewing thread does not
+//! use the mutex: it gets its grants through a channel with room for one batch, so the watching thread
+//! never waits for it. There are no atomics here; `lease.rs` explains those of a lease.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak, mpsc};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::name::RunId;
 use crate::store::StoreErrorKind;
 use crate::sync::lock;
 
-/// The longest sleep: after a suspended machine wakes up a deadline is noticed within it.
+/// The longest sleep. After a suspended machine wakes up, a deadline is noticed within this time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// All grants of a connection, and the threads that look after them.
@@ -37,7 +38,7 @@ struct State {
     grants: Vec<Arc<Lease>>,
     watching: bool,
     closed: bool,
-    /// When the watching thread looks again by itself (boot clock).
+    /// When the watching thread looks again without an alarm (boot clock).
     next_look_ms: i64,
 }
 
@@ -49,7 +50,7 @@ impl Drop for Keeper {
 }
 
 impl Keeper {
-    /// Looks after a grant from now on. Once the first one has lasted for a second, `listen` is called.
+    /// Looks after a grant from now on. Calls `listen` once the first one has lasted for a second.
     pub(crate) fn keep(
         &self,
         handle: &Arc<StoreHandle>,
@@ -70,17 +71,17 @@ impl Keeper {
                 .spawn(move || watch(&rounds, &handle, listen));
             if let Err(error) = spawned {
                 state.watching = false;
-                tracing::error!(%error, "cannot start the thread that renews leases; they end when they are over");
+                tracing::error!(%error, "cannot start the thread that renews leases; they end without a renewal");
             }
         }
     }
 
-    /// For telling it that something happened.
+    /// Returns a handle to tell the keeper that something happened.
     pub(crate) fn alarm(&self) -> Alarm {
         Alarm { rounds: self.rounds.clone() }
     }
 
-    /// Looks after a grant no more, and says nothing more about it.
+    /// Stops looking after a grant, and reports nothing more about it.
     pub(crate) fn release(&self, held: &Arc<Lease>) {
         held.end();
         lock(&self.rounds.state).grants.retain(|kept| !Arc::ptr_eq(kept, held));
@@ -94,12 +95,12 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Whether a run is kept here.
+    /// Returns whether a run is kept here.
     pub(crate) fn keeps(&self, run: &RunId) -> bool {
         lock(&self.rounds.state).grants.iter().any(|held| held.attempt.id == *run)
     }
 
-    /// There is news about a run: if it is kept here, the store is asked about it now.
+    /// Reports news about a run: if it is kept here, the store is asked about it now.
     pub(crate) fn look_at(&self, run: &RunId) {
         let state = lock(&self.rounds.state);
         if let Some(held) = state.grants.iter().find(|held| held.attempt.id == *run) {
@@ -108,7 +109,7 @@ impl Alarm {
         }
     }
 
-    /// Something may have happened to any run: the store is asked about all of them now.
+    /// Reports that something may have happened to any run: the store is asked about all of them now.
     pub(crate) fn look_at_all(&self) {
         let state = lock(&self.rounds.state);
         state.grants.iter().for_each(|held| held.set_news());
@@ -116,7 +117,7 @@ impl Alarm {
     }
 }
 
-/// What the watching thread finds to do in one round.
+/// What the watching thread has to do in one round.
 #[derive(Default)]
 struct Round {
     expired: Vec<Arc<Lease>>,
@@ -143,7 +144,8 @@ impl State {
     }
 }
 
-/// Fires expired grants and hands the ones to renew to the renewing thread, until the connection closes.
+/// Fires expired grants and hands those that need renewal to the renewing thread, until the connection
+/// closes.
 fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
     let mut renewer: Option<mpsc::SyncSender<Vec<Arc<Lease>>>> = None;
     let listen_ms = now_ms() + LONGEST_SLEEP.as_millis() as i64;
@@ -165,7 +167,7 @@ fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
         }
         let sleep = Duration::from_millis((round.next_look_ms - now_ms()).clamp(1, 1_000) as u64);
         state = rounds.changed.wait_timeout(state, sleep).unwrap_or_else(PoisonError::into_inner).0;
-        // A run that lasts wants to hear at once that it was unlocked; a short one need not pay for that.
+        // A run that lasts must hear of an unlock at once; a short one need not pay for that.
         if listen.is_some() && !state.closed && !state.grants.is_empty() && now_ms() >= listen_ms {
             drop(state);
             listen.take().into_iter().for_each(|listen| listen());
@@ -174,7 +176,7 @@ fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
     }
 }
 
-/// Renews grants, and says so if that does not work: once, for it may be tried for long.
+/// Renews grants. Logs the first failure only, because it may be tried many times.
 fn renew_now(handle: &StoreHandle, grants: &[Arc<Lease>]) {
     let known = grants.iter().all(|held| held.trouble().is_some());
     let run = grants.first().map(|held| held.attempt.id.to_string());
@@ -193,7 +195,8 @@ fn renew_now(handle: &StoreHandle, grants: &[Arc<Lease>]) {
     }
 }
 
-/// Gives grants to the renewing thread. If it is still busy with the last ones they come again next round.
+/// Gives grants to the renewing thread. If that is still busy with the last ones, these come again in
+/// the next round.
 fn hand_over(
     renewer: &mut Option<mpsc::SyncSender<Vec<Arc<Lease>>>>,
     handle: &Weak<StoreHandle>,
@@ -225,7 +228,7 @@ fn hand_over(
             due
         }
     };
-    // What is due for its time comes again by itself; news would not.
+    // A renewal that is due comes again by itself; news would not.
     for held in &refused {
         held.set_news();
     }

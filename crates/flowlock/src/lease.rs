@@ -1,15 +1,18 @@
 //! A grant as the keeper knows it: its deadline by this process's own clock, and whether it is lost.
 //!
-//! Used by the keeper's two threads and by every thread of the user that has the grant. Two mutexes matter: `told` (who wants
-//! to hear of a loss) before `lost` (whether there is one), so that nobody registers between a loss and its telling; `trouble`
-//! is alone. User code is called, and dropped, under none of them.
+//! The keeper's two threads and every thread of the user that has the grant use it. The order of two
+//! mutexes matters: `told` (the callbacks) is locked before `lost` (whether it is lost), so that no
+//! callback is registered between a loss and its report. `trouble` is independent. The user's code is
+//! called and dropped under none of them.
 //!
-//! The atomics are single facts. No two are read as a pair that must fit together: each is read by one who decides anew in the
-//! next round, 1 s later at most, and a mix of old and new costs one question to the store. Release and acquire make what was
-//! written before a fact (an answer's deadline before `renewed_late`, say) seen by who sees the fact. The one decision that
-//! nobody takes again, a loss by time, is made under `lost` (`lapse`): who renews stores the deadline first and takes that
-//! lock afterwards (`reinstate`), so one of the two sees the other. `deadline_ms` and `last_refresh_ms` only grow
-//! (`fetch_max`), whichever answer comes first; `news` is swapped, so that none set meanwhile is lost.
+//! Each atomic is a fact on its own; no two of them must fit together. Each is read by a thread that
+//! decides again in the next round, at most 1 s later, and a mix of old and new values costs one
+//! question to the store. With release and acquire, a thread that sees a fact also sees what was written
+//! before it (for example an answer's deadline before `renewed_late`). One decision is final, a loss by
+//! time, and it is made under `lost` (`lapse`): a renewal stores the deadline first and takes that lock
+//! afterwards (`reinstate`), so one of the two sees the other. `deadline_ms` and `last_refresh_ms` only
+//! grow (`fetch_max`), whichever answer comes first. `news` is swapped, so that news set meanwhile is
+//! not lost.
 
 mod loss;
 mod renewing;
@@ -26,22 +29,22 @@ use crate::run::LostBy;
 use crate::store::StoreError;
 use crate::sync::lock;
 
-/// So long at least a store remembers how a run ended.
+/// A store remembers how a run ended for at least this long.
 const REMEMBERED_MS: i64 = 600_000;
 /// A refresh by hand takes effect at most this often.
 const BY_HAND_MS: i64 = 1_000;
 /// Refreshes due within this time of each other go into one call.
 const TOGETHER_MS: i64 = 50;
-/// Pause after a refresh that failed, before the next one.
+/// The pause after a failed refresh.
 const RETRY_MS: i64 = 500;
 
-/// What became of claims that nothing is known of any more.
+/// How claims were lost if the store does not know the run any more.
 pub(crate) const TAKEN: Lost = Lost::By(LostBy::Taken);
 
 /// Who renews a grant's lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// The keeper, at a third of the lease.
+    /// The keeper, when a third of the lease has passed.
     Automatic,
     /// The caller.
     ByHand,
@@ -56,21 +59,21 @@ pub(crate) struct Lease {
     /// When this process must assume the loss (boot clock).
     deadline_ms: AtomicI64,
     next_refresh_ms: AtomicI64,
-    /// Somebody said that something happened to it: the store is asked, whoever renews it.
+    /// Whether the store must be asked because something happened to the run, whoever renews it.
     news: AtomicBool,
     last_refresh_ms: AtomicI64,
-    /// A renewal was due, and the store has answered none since.
+    /// Whether a renewal was due and the store has not answered one since.
     unanswered: AtomicBool,
     /// Why the last renewal failed, if it did.
     trouble: Mutex<Option<String>>,
-    /// The end of the lease alone does not end it: the store is asked until it answers.
+    /// Whether the end of the lease alone does not end the grant: the store is asked until it answers.
     insists: AtomicBool,
-    /// It runs as long as it may, and is not renewed any more.
+    /// Whether it reached its longest run time, and is not renewed any more.
     capped: AtomicBool,
-    /// The store's last renewal found that the deadline had passed.
+    /// Whether the store's last renewal found that the deadline had passed.
     renewed_late: AtomicBool,
     lost: Mutex<Option<Lost>>,
-    /// The caller has ended the run: what the store says of it is no news any more.
+    /// Whether the caller has ended the run: the store's news about it is not reported any more.
     ended: AtomicBool,
     told: Arc<Mutex<Listeners>>,
 }
@@ -82,7 +85,7 @@ pub(crate) enum Attention {
     Gone,
     /// Its deadline has passed.
     Expired,
-    /// The store is to be asked.
+    /// The store must be asked.
     Due,
     /// Nothing yet.
     Later,
@@ -97,7 +100,7 @@ impl std::fmt::Debug for Lease {
     }
 }
 
-/// This process's own clock, which also runs while the machine is suspended.
+/// Reads this process's own clock, which also runs while the machine is suspended.
 pub(crate) fn now_ms() -> i64 {
     crate::world::boot_now_ms()
 }
@@ -132,7 +135,7 @@ impl Lease {
         }
     }
 
-    /// When it first needs attention: a refresh, or its deadline.
+    /// Returns when it first needs attention: a refresh, or its deadline.
     pub(crate) fn first_event_ms(&self) -> i64 {
         let refresh = self.next_refresh_ms.load(Ordering::Acquire);
         if self.is_unsettled() {
@@ -145,7 +148,7 @@ impl Lease {
         }
     }
 
-    /// Takes what is to be done about it: news, and a renewal that is due, count as asked for from now on.
+    /// Takes what must be done about it: news and a due renewal count as asked for from now on.
     pub(crate) fn take_attention(&self, now: i64) -> Attention {
         if lock(&self.lost).is_some() {
             return Attention::Gone;
@@ -163,12 +166,12 @@ impl Lease {
         Attention::Due
     }
 
-    /// Something happened to it: the store is to be asked.
+    /// Notes that something happened to it, so that the store is asked.
     pub(crate) fn set_news(&self) {
         self.news.store(true, Ordering::Release);
     }
 
-    /// Nothing is to be said of it any more.
+    /// Notes that nothing more is to be reported about it.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
@@ -178,7 +181,7 @@ impl Lease {
         Duration::from_millis(left.max(0) as u64)
     }
 
-    /// The loss, if it is lost; the end of its lease is noticed here as well.
+    /// Returns the loss, if it is lost. Also notices the end of its lease.
     pub(crate) fn notice_loss(&self) -> Option<Lost> {
         self.lapse();
         let lost = *lock(&self.lost);
@@ -189,13 +192,13 @@ impl Lease {
         self.deadline_ms.load(Ordering::Acquire) <= now_ms()
     }
 
-    /// What the end of its lease means.
+    /// Returns what the end of its lease means.
     fn expiry(&self) -> Lost {
         let unanswered = self.unanswered.load(Ordering::Acquire) && !self.capped.load(Ordering::Acquire);
         if unanswered { Lost::Unreachable } else { Lost::Expired }
     }
 
-    /// Whether only the store can say that it is over.
+    /// Returns whether only the store can say that it is over.
     fn is_unsettled(&self) -> bool {
         self.renewal == Renewal::Automatic
             && self.insists.load(Ordering::Acquire)
@@ -211,7 +214,7 @@ impl Lease {
         self.insists.store(true, Ordering::Release);
     }
 
-    /// Why the last renewal failed, since none was answered.
+    /// Returns why the last renewal failed, if none was answered since.
     pub(crate) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
@@ -229,8 +232,8 @@ impl Lease {
         now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < BY_HAND_MS
     }
 
-    /// What it means that the store does not know the run. Outcomes are remembered for ten minutes: one that was heard
-    /// of since can only be unknown to another, or an older, store.
+    /// Returns what it means if the store does not know the run. Outcomes are remembered for ten
+    /// minutes, so only another or an older store does not know a run that was heard of more recently.
     pub(crate) fn if_not_found(&self) -> Lost {
         if now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < REMEMBERED_MS {
             Lost::WithTheStore

@@ -1,8 +1,8 @@
-//! Locks what a job reads and writes, all of it in one atomic step before it starts.
+//! Locks the names that a job reads and writes, all in one atomic step, before the job starts.
 //!
-//! * every **input** exists (some job wrote it as an output earlier) and nobody is writing it,
-//! * every **output** is the job's alone,
-//! * outputs count as written only if the job succeeded and still owned them.
+//! * Every **input** has been written by an earlier job, and nobody is writing it now.
+//! * Every **output** belongs to this job alone: it has no other reader and no other writer.
+//! * Outputs are recorded as written only if the job succeeds and still holds its names.
 //!
 //! ```
 //! use flowlock::{Error, Flowlock};
@@ -17,10 +17,10 @@
 //! # Ok::<(), Error>(())
 //! ```
 //!
-//! # Where things are
-//! [`Flowlock`] opens a store; [`Job`] says what a piece of work wants; [`Grant`] is the held thing;
-//! [`Pending`] a run that waits in line. [`store`] has the stores and their contract, [`step`] the language
-//! spoken with them.
+//! # Overview
+//! Open a store with [`Flowlock`]; describe a request with a [`Job`]; work while you hold a [`Grant`].
+//! [`Pending`] is a run that waits in the queue. [`store`] has the stores and their contract, [`step`]
+//! the changes that a store can make.
 
 #[cfg(any(feature = "config", feature = "sqlite"))]
 mod acl;
@@ -101,9 +101,10 @@ pub use crate::text::shell_argument;
 pub use crate::wait::{Begun, Interrupter, Pending, Progress};
 pub use crate::world::{LivenessId, Now, World};
 
-/// Runs a function while its claims are held; the thin form of [`Job::with`].
+/// Runs a function while its claims are held: a thin form of [`Job::with`].
 ///
-/// Ok commits, an error or a panic fails. The first parameter must be a `&Flowlock`; `grant` is in scope.
+/// `Ok` commits; an error or a panic fails the run. The first parameter must be a `&Flowlock`; the
+/// variable `grant` is in scope.
 ///
 /// ```
 /// use flowlock::{Error, Flowlock};

@@ -1,4 +1,4 @@
-//! Moments as people read them: one spelling for every sentence and every table.
+//! Points in time as people read them: the same format in every sentence and table.
 
 use std::sync::OnceLock;
 
@@ -7,12 +7,13 @@ use jiff::tz::TimeZone;
 
 static ZONE: OnceLock<fn() -> TimeZone> = OnceLock::new();
 
-/// From now on all texts of this process show moments in this zone, which is asked for once, when it is needed. Default: UTC.
+/// Makes all texts of this process show times in this zone. The zone is asked for once, when it is first
+/// needed. Default: UTC.
 pub fn show_time_in(zone: fn() -> TimeZone) {
     let _ = ZONE.set(zone);
 }
 
-/// Shows a moment, given in microseconds since 1970, as in `2026-11-24 03:15:30 +01:00`.
+/// Formats a time, given in microseconds since 1970, as in `2026-11-24 03:15:30 +01:00`.
 ///
 /// ```
 /// assert_eq!(flowlock::shown_time(1_795_351_200_000_000), "2026-11-22 12:40:00 +00:00");

@@ -1,5 +1,5 @@
-//! The four kinds of text that identify things, [`Name`], [`JobName`], [`RunId`] and [`Namespace`]; and [`NameBuilder`],
-//! which puts names together.
+//! The four kinds of text that identify things: [`Name`], [`JobName`], [`RunId`] and [`Namespace`]. Also
+//! [`NameBuilder`], which joins parts to a name.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ macro_rules! identifier {
                 spelling::check($what, text)?;
                 Ok(Self(text.into()))
             }
-            /// The text, byte for byte as it was given.
+            /// Returns the text, byte for byte as it was given.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -57,8 +57,8 @@ macro_rules! identifier {
 
 identifier!(
     /// A resource's name: case-sensitive UTF-8 of 1 to 512 bytes in normal form C, compared byte by
-    /// byte. Dots are a convention; slashes, colons, braces and spaces are ordinary characters, but a space is
-    /// neither the first character nor the last.
+    /// byte. Dots are a convention; slashes, colons, braces and spaces are ordinary characters, but a
+    /// space is neither the first nor the last character.
     ///
     /// ```
     /// use flowlock::Name;
@@ -69,7 +69,7 @@ identifier!(
     Name, "name"
 );
 identifier!(
-    /// What the user calls the work, e.g. `reporting.daily`; the same rule as [`Name`].
+    /// The user's name for the work, such as `reporting.daily`; the same rule as [`Name`].
     ///
     /// ```
     /// assert_eq!(flowlock::JobName::parse("reporting.daily").unwrap().to_string(), "reporting.daily");
@@ -77,7 +77,8 @@ identifier!(
     JobName, "job"
 );
 identifier!(
-    /// One try of a job: `<job>.<48-bit random decimal>`, or whatever was given; the same rule as [`Name`].
+    /// The id of one execution of a job: `<job>.<48-bit random decimal>`, or any given text; the same
+    /// rule as [`Name`].
     ///
     /// ```
     /// assert_eq!(flowlock::RunId::parse("nightly.17").unwrap().as_str(), "nightly.17");
@@ -85,7 +86,7 @@ identifier!(
     RunId, "run id"
 );
 identifier!(
-    /// A separate world of names, runs and history, such as `prod`; the same rule as [`Name`].
+    /// A separate set of names, runs and history, such as `prod`; the same rule as [`Name`].
     ///
     /// ```
     /// assert_eq!(flowlock::Namespace::default().as_str(), "default");
@@ -94,7 +95,7 @@ identifier!(
     Namespace, "namespace"
 );
 
-/// Puts names together from parts, with dots between them: a stem that many names share.
+/// Joins parts to names, with dots between them: for many names with a common stem.
 ///
 /// ```
 /// use flowlock::{Flowlock, NameBuilder};
@@ -117,12 +118,13 @@ impl NameBuilder {
         Self(first.to_string())
     }
 
-    /// The same and one part more; this one stays as it is, for other names with the same stem.
+    /// Returns a builder with one more part. This one stays as it is, for other names with the same
+    /// stem.
     pub fn part(&self, part: impl fmt::Display) -> Self {
         Self(format!("{}.{part}", self.0))
     }
 
-    /// Checks the whole and makes it a name.
+    /// Checks the text and makes it a name.
     pub fn build(&self) -> Result<Name, InvalidText> {
         Name::parse(&self.0)
     }
@@ -147,7 +149,7 @@ impl From<&NameBuilder> for String {
 }
 
 impl RunId {
-    /// A fresh id for a run of `job`: its name, a dot and a random decimal below 2^48.
+    /// Returns a new id for a run of `job`: its name, a dot and a random decimal below 2^48.
     ///
     /// ```
     /// use flowlock::{JobName, RunId};

@@ -1,8 +1,8 @@
-//! Files that a user or a command names: read whole, but only if they are files, and no larger than they may be; written only
-//! if nobody else chose what is written.
+//! Files that a user or a command names. They are read whole, but only if they are regular files and not
+//! too large; they are written only if no other user chose what is overwritten.
 //!
-//! A FIFO never ends, `/dev/zero` has no end, and a file of some gigabytes would be read into memory before anybody
-//! sees that it is no password.
+//! A FIFO or `/dev/zero` has no end, and a file of some gigabytes would be read into memory before it
+//! turns out not to be a password.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,44 +11,46 @@ use std::path::Path;
 
 use nix::libc;
 
-/// In a path in a store's URL: what follows was a relative path in a project's file, or lies below a project that nobody
-/// trusts, and is reached through no link.
-/// It stands in the path itself, so that it is kept wherever the URL goes: to a new connection hours later, and to a
-/// flowlock in the command of a run.
+/// A mark in a path of a store's URL: what follows was a relative path in a project's file, or is below
+/// a project that is not trusted, and must be reached without links. The mark is part of the path, so
+/// that it is kept wherever the URL goes: to a new connection hours later, or to a flowlock in the
+/// command of a run.
 pub(crate) const PROJECT: &str = "/./";
 
-/// Opens a regular file for reading: without waiting for the other end of a FIFO, and without taking a terminal.
+/// Opens a regular file for reading. Does not wait for the other end of a FIFO, and does not take a
+/// terminal as the controlling one.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
-/// Opens a file for writing that is there or is made, be it a pipe or a terminal; what is in it stays. Not by a link of
-/// somebody else's, or one that they may have moved there, nor what they may have put there: they chose what is written over.
+/// Opens a file for writing, also a pipe or a terminal; creates it if it is missing, and keeps its
+/// content. Follows no link that another user made or may have moved there, and opens no file that
+/// another user may have put there: otherwise that user would choose what is overwritten.
 #[cfg(any(feature = "redis", feature = "sqlite", feature = "config"))]
 pub fn open_to_write(path: &Path) -> io::Result<File> {
     crate::store::path_walk::open_to_write(path)
 }
 
-/// Opens a regular file for reading, or what this process holds open, be it a pipe. Not by a link of somebody else's, or one
-/// that they may have moved there: they chose what is read.
+/// Opens for reading a regular file, or what this process holds open, which may be a pipe. Follows no
+/// link that another user made or may have moved there: otherwise that user would choose what is read.
 #[cfg(any(feature = "redis", feature = "sqlite", feature = "config"))]
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     crate::store::path_walk::open_to_read(path)
 }
 
-/// Makes a directory and those above it, where they are missing, by way of no such link.
+/// Creates a directory and the missing ones above it. Follows no such link.
 #[cfg(any(feature = "redis", feature = "sqlite", feature = "config"))]
 pub fn make_directory(path: &Path) -> io::Result<()> {
     crate::store::path_walk::make_directory(path)
 }
 
-/// Reads a regular file of `most` bytes at most.
+/// Reads a regular file of up to `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     read_whole(open(path)?, most)
 }
 
-/// Reads an open file of `most` bytes at most.
+/// Reads an open file of up to `most` bytes.
 pub fn read_whole(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! Looking at a namespace and operating it by hand: status, records, runs by id, unlock.
+//! Reading a namespace and operating it by hand: status, records, runs by id, unlock.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -18,12 +18,14 @@ use crate::step::{Answer, Holders, Sent, Step, Unlock, Who};
 use crate::store::{Content, NameSeen, NamespaceSeen, Page, Seen, StoreError, StoreErrorKind, View, pages};
 use crate::world::later;
 
-/// How much memory all runs of a namespace may take at once: a server may invent ever new ones.
+/// How much memory all runs of a namespace may take at once: a faulty server may invent more and more
+/// runs.
 const MOST_BYTES_OF_RUNS: usize = 128 << 20;
-/// How many times `store_timeout` all questions about a store's namespaces take together at most: a server may list what it
-/// likes, and answer each of them slowly.
+/// How many times `store_timeout` all questions about a store's namespaces may take together: a faulty
+/// server may list any number of them, and answer each question slowly.
 const MOST_TIME: u32 = 10;
-/// How long a short administrative step waits for the end of a pause after a failover, whatever a server says.
+/// How long a short administrative step waits for the end of a pause after a failover, whatever the
+/// server says.
 const LONGEST_FAILOVER_PAUSE: Duration = Duration::from_mins(10);
 
 impl Flowlock {
@@ -32,7 +34,7 @@ impl Flowlock {
         grant::refresh_one(&self.connection, &self.detached(run))
     }
 
-    /// Commits a detached run; answers whether its deadline had passed.
+    /// Commits a detached run; returns whether its deadline had passed.
     pub fn commit(&self, run: &RunId, note: Option<&str>) -> Result<bool, Error> {
         note.map_or(Ok(()), grant::check_note)?;
         Committing::begin(&self.connection, self.detached(run), note.map(str::to_owned), None).finish()
@@ -43,11 +45,11 @@ impl Flowlock {
         grant::fail(&self.connection, &self.detached(run))
     }
 
-    /// Whether a run holds its claims now; its token if it does.
+    /// Returns the token of a run that holds its claims now.
     ///
     /// # Errors
-    /// [`Error::Lapsed`] if its lease is over and nobody has needed its names, [`Error::Lost`] once somebody has them,
-    /// [`Error::NotBegun`] while it waits.
+    /// [`Error::Lapsed`] if its lease has ended and no other run has needed its names, [`Error::Lost`]
+    /// once another run has them, [`Error::NotBegun`] while it waits.
     pub fn verify(&self, run: &RunId) -> Result<Token, Error> {
         grant::verify(&self.connection, run)
     }
@@ -67,10 +69,11 @@ impl Flowlock {
         Ok(self.connection.view(view)?)
     }
 
-    /// Runs that wait or hold, by arrival, in pages.
+    /// Returns the runs that wait or hold their claims, in the order of arrival.
     ///
     /// # Errors
-    /// [`Error::Store`] if they would take more than 128 MiB here; [`view`](Self::view) reads them page by page.
+    /// [`Error::Store`] if they would take more than 128 MiB here; [`view`](Self::view) reads them page
+    /// by page.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -100,7 +103,7 @@ impl Flowlock {
         }
     }
 
-    /// The latest run with this id, ended ones too as long as they are remembered.
+    /// Returns the latest run with this id, also an ended one while it is remembered.
     pub fn run(&self, id: &RunId) -> Result<Option<Seen>, Error> {
         match self.view(&View::Run(id.clone()))?.content {
             Content::Run(seen) => Ok(seen.map(|seen| *seen)),
@@ -108,7 +111,7 @@ impl Flowlock {
         }
     }
 
-    /// Everything about some names: record, holders, line.
+    /// Returns everything about some names: record, holders, queue.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -134,7 +137,7 @@ impl Flowlock {
     /// Marks names as written, by hand. Runs that waited for them may start.
     ///
     /// # Errors
-    /// [`Error::Held`] if somebody holds one of them and `settings` say to respect that.
+    /// [`Error::Held`] if a run holds one of them and `settings` say to respect that.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -167,7 +170,8 @@ impl Flowlock {
         self.change_records(&names, step, &Cell::default()).map(drop)
     }
 
-    /// Removes records by hand; answers whether there was one. Runs that queue to read them wait again.
+    /// Removes records by hand; returns whether there was one. Runs that are queued to read them wait
+    /// for them again.
     pub fn remove(&self, names: &[&str], holders: Holders) -> Result<bool, Error> {
         let by = self.connection.origin.clone();
         let step =
@@ -177,7 +181,7 @@ impl Flowlock {
         Ok(answer == Answer::Done || unsure.get())
     }
 
-    /// Revokes exactly one grant: this run with this token; answers whether it was still there.
+    /// Revokes exactly one grant: this run with this token. Returns whether it still existed.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -191,7 +195,8 @@ impl Flowlock {
         self.took_effect(&step, &Concern::Run(run))
     }
 
-    /// All namespaces of the store, by name, each with how much is in it; none of one that this user may not read.
+    /// Returns all namespaces of the store, by name, each with how much is in it; `None` for one that
+    /// this user may not read.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -225,11 +230,12 @@ impl Flowlock {
         Ok(all)
     }
 
-    /// Removes this connection's namespace, with the outcomes that are not remembered any more; answers whether it was
-    /// there. If it is used again its tokens go on from where they were.
+    /// Removes this connection's namespace, with the outcomes that are not remembered any more. Returns
+    /// whether it existed. If it is used again, its tokens continue from where they were.
     ///
     /// # Errors
-    /// [`Error::NamespaceInUse`] if runs or records are in it, or if a run ended in it less than ten minutes ago.
+    /// [`Error::NamespaceInUse`] if runs or records are in it, or if a run ended in it less than ten
+    /// minutes ago.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -248,8 +254,8 @@ impl Flowlock {
         Who { run: run.clone(), nonce: None, by: Some(self.connection.origin.clone()) }
     }
 
-    /// Writes or removes records by hand. After a sending whose answer was lost only those are touched that nobody wrote
-    /// since: a job that committed meanwhile was told so.
+    /// Writes or removes records by hand. After a lost answer, only records are touched that were not
+    /// written since: a job that committed meanwhile was told that it did.
     fn change_records(
         &self,
         names: &[Name],
@@ -264,15 +270,16 @@ impl Flowlock {
         self.administer(|| if unsure.get() { &again } else { &first }, &Concern::Names(names), unsure)
     }
 
-    /// Whether there was something to act on; if an answer was lost, what that try acted on is gone by now.
+    /// Returns whether there was something to act on. If an answer was lost, the lost step may already
+    /// have acted on it.
     fn took_effect(&self, step: &Step, of_concern: &Concern<'_>) -> Result<bool, Error> {
         let unsure = Cell::default();
         let answer = self.administer(|| step, of_concern, &unsure)?;
         Ok(answer == Answer::Done || unsure.get())
     }
 
-    /// Carries out a short administrative step: repeated while older work is served first, as long as the store is asked.
-    /// A pause after a failover is waited for besides, once.
+    /// Carries out a short administrative step. Repeats it while older work comes first, as long as the
+    /// store may be asked. Also waits once for the end of a pause after a failover.
     fn administer<'s>(
         &self,
         step: impl Fn() -> &'s Step,
@@ -307,7 +314,7 @@ impl Flowlock {
 /// How [`Flowlock::create`] writes records.
 #[derive(Debug, Clone)]
 pub struct Creation {
-    /// How long they live; for ever if none.
+    /// How long they live; for ever if `None`.
     pub record_life: Option<Duration>,
     /// Their note.
     pub note: Option<String>,
@@ -323,7 +330,7 @@ impl Default for Creation {
 
 fn looked_too_long(asked: usize, all: usize, time: Duration) -> StoreError {
     let message = format!(
-        "{asked} of {all} namespaces were looked at within {} s; a larger store_timeout gives them more time",
+        "{asked} of {all} namespaces were read within {} s; set a larger store_timeout to give them more time",
         time.as_secs()
     );
     StoreError::new(StoreErrorKind::Unreachable, message).out_of_time()

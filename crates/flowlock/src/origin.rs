@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::id::ClientId;
 use crate::world::LivenessId;
 
-/// Who a run belongs to. It changes when another process comes back for a held place.
+/// The process that a run belongs to. It changes when another process comes back for a held place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// The client that is told about it.
+    /// The client that gets its wake-ups.
     pub client: ClientId,
-    /// The liveness lock that ends it when its process dies; none for a run that lives by its lease alone.
+    /// The liveness lock of its process, whose death ends the run; `None` for a run that lives only by
+    /// its lease.
     pub liveness: Option<LivenessId>,
-    /// What people want to know.
+    /// What people want to know about it.
     pub origin: Arc<Origin>,
 }
 
@@ -39,7 +40,8 @@ pub(crate) const LONGEST_ORIGIN: usize = 512;
 pub(crate) const LONGEST_LINK: usize = 2_048;
 
 impl Origin {
-    /// The same, no longer than others take it: host and user cut off, a longer link left out.
+    /// Returns the same within the limits that stores accept: host and user are cut, a link that is too
+    /// long is left out.
     pub(crate) fn within_its_limits(mut self) -> Self {
         for text in [&mut self.host, &mut self.user] {
             text.truncate(text.floor_char_boundary(LONGEST_ORIGIN));
@@ -49,7 +51,7 @@ impl Origin {
     }
 }
 
-/// Who did something by hand to a run, a record or a namespace, and when: evidence for people.
+/// Who changed a run, a record or a namespace by hand, and when: evidence for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Actor {
     /// The process that did it.
@@ -68,7 +70,7 @@ impl fmt::Display for Actor {
 }
 
 impl Origin {
-    /// Host, process id and user of this process.
+    /// Returns host, process id and user of this process.
     pub fn of_this_process() -> Self {
         let host =
             nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! [`Parent`]: the run on whose behalf another one asks, and the proof that it may.
+//! [`Parent`]: the run on whose behalf another run asks, and the proof of it.
 
 use std::fmt::{self, Write as _};
 
@@ -8,17 +8,18 @@ use sha1::Digest as _;
 use crate::id::Attempt;
 use crate::name::RunId;
 
-/// What a proof is made from, in front of the nonce and the id of the run. The store on a server does not know it: it
-/// has the same words in its script.
+/// The text in front of the nonce and the id of the run, from which a proof is made. The script of a
+/// server's store has the same text.
 const PROOF_OF: &str = "flowlock parent ";
-/// How long a proof is: the hexadecimal digits of a SHA-1.
+/// The length of a proof: the hexadecimal digits of a SHA-1.
 pub(crate) const PROOF_LENGTH: usize = 40;
 
-/// A run on whose behalf another one asks.
+/// A run on whose behalf another run asks.
 ///
-/// A child passes writers in line for a name that its parent shares, so it is not enough to name a parent: everybody
-/// can read run ids. The proof is made from the parent's secret, one way: whoever knows it can be a child of the run,
-/// and can neither renew nor end it. A request with a wrong proof is an ordinary one, without a parent.
+/// A child may pass writers that are queued for a name that its parent shares. So it is not enough to
+/// name a parent: everybody can read run ids. The proof is derived from the parent's secret by a one-way
+/// function. A process that has it can be a child of the run, but can neither renew nor end the run. A
+/// request with a wrong proof is an ordinary one, without a parent.
 ///
 /// ```
 /// use flowlock::{Acquired, Flowlock, Parent};
@@ -39,7 +40,7 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Takes the proof that the parent's process handed on.
+    /// Takes the proof that the parent's process passed on.
     ///
     /// # Errors
     /// If the proof is not 40 hexadecimal digits.
@@ -56,18 +57,18 @@ impl Parent {
         &self.run
     }
 
-    /// Returns the proof, to be handed to those who may ask on the run's behalf.
+    /// Returns the proof, to pass on to processes that may ask on the run's behalf.
     pub fn proof(&self) -> &str {
         &self.proof
     }
 
-    /// Whether this is the attempt the parent says it is.
+    /// Returns whether this is the attempt that the parent names and proves.
     pub(crate) fn is(&self, attempt: &Attempt) -> bool {
         self.run == attempt.id && self.proof == proof_of(attempt)
     }
 }
 
-/// What is not the proof of a parent.
+/// A text that is not the proof of a parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not {PROOF_LENGTH} hexadecimal digits")]
 pub struct InvalidProof;

@@ -1,9 +1,10 @@
-//! Who a file belongs to, seen from this process.
+//! Whom a file belongs to, as seen from this process.
 
 use std::fs;
 
-/// Whether that is root, or cannot be told from root: in a user namespace all users of the machine that it does not know
-/// have one number, root mostly among them. There every directory from `/` on would be a stranger's.
+/// Returns whether that is root or cannot be told from root. In a user namespace, all users of the
+/// machine that it does not know share one number, and root is usually one of them. Without this, every
+/// directory from `/` on would belong to a stranger there.
 pub(crate) fn is_root(uid: u32) -> bool {
     const NOBODY_KNOWN: u32 = 65_534;
     let is_a_users =
@@ -11,8 +12,8 @@ pub(crate) fn is_root(uid: u32) -> bool {
     uid == 0 || (uid == NOBODY_KNOWN && !is_a_users())
 }
 
-/// Whether a user of this namespace has the number: an account like any other, be it called nobody. By the map each line is
-/// the first number here, the first outside, and how many.
+/// Returns whether a user of this namespace has the number: an account like any other, even if it is
+/// called nobody. Each line of the map has the first number here, the first outside, and how many.
 fn is_mapped(map: &str, uid: u32) -> bool {
     map.lines().any(|line| {
         let mut numbers = line.split_whitespace().map(str::parse::<u64>);
@@ -25,7 +26,7 @@ fn is_mapped(map: &str, uid: u32) -> bool {
     })
 }
 
-/// Whether this process may do what members of a group may.
+/// Returns whether this process has the rights of a member of a group.
 #[cfg(feature = "sqlite")]
 pub(crate) fn is_member(gid: u32) -> bool {
     let groups = nix::unistd::getgroups().unwrap_or_default();

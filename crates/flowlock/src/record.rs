@@ -16,15 +16,15 @@ pub const LONGEST_NOTE: usize = 4_096;
 /// Whether a record lets readers start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecordState {
-    /// Yes.
+    /// It does.
     Live,
-    /// A run that promised to replace it (`on_fail = incomplete`) has begun and not committed.
+    /// A run that rewrites it (with `on_fail = incomplete`) has begun and not committed.
     Incomplete,
-    /// Its life ended; kept a while as evidence.
+    /// It expired; kept for a while as evidence.
     Expired,
-    /// Somebody removed it; kept a while as evidence.
+    /// It was removed by hand; kept for a while as evidence.
     Removed,
-    /// It was never written; kept a while as evidence of a failed attempt.
+    /// It was never written; kept for a while as evidence of a failed attempt.
     NeverWritten,
 }
 
@@ -37,30 +37,31 @@ impl RecordState {
         (Self::NeverWritten, "never_written"),
     ];
 
-    /// The word for it.
+    /// Returns the word for it.
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(s, _)| *s == self).map_or("", |(_, w)| w)
     }
 
-    /// The state a word stands for.
+    /// Returns the state that a word stands for.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(_, w)| *w == word).map(|(s, _)| *s)
     }
 
-    /// Whether something is written there, complete or not.
+    /// Returns whether something is written there, complete or not.
     pub fn is_written(self) -> bool {
         matches!(self, Self::Live | Self::Incomplete)
     }
 }
 
-/// What says that a name is written, or what is left of that.
+/// The statement that a name is written, or evidence that it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The name.
     pub name: Name,
-    /// Whether it counts.
+    /// Whether it is live.
     pub state: RecordState,
-    /// Whether it is incomplete only since its present holder began; that one may still give it back as it was.
+    /// Whether it is incomplete only since its present holder began, which may still give it back as it
+    /// was.
     pub was_live: bool,
     /// The token of the run that wrote it.
     pub version: Token,
@@ -70,9 +71,9 @@ pub struct Record {
     pub job: JobName,
     /// When it was written, in microseconds since 1970.
     pub written_at_us: i64,
-    /// When its life ends, or when evidence of it is dropped, in microseconds since 1970.
+    /// When it expires, or when the evidence of it is dropped, in microseconds since 1970.
     pub expires_at_us: Option<i64>,
-    /// What its writer wanted readers to know, e.g. the path of the file.
+    /// What its writer wanted readers to know, such as the path of the file.
     pub note: Option<String>,
     /// What it was made from.
     pub made_from: MadeFrom,
@@ -92,14 +93,14 @@ pub enum MadeFrom {
     Digest {
         /// How many inputs there were.
         inputs: usize,
-        /// Hexadecimal SHA-1 over `name NUL version NUL` of each, in claim order: to compare two sets of inputs with,
-        /// not a protection.
+        /// Hexadecimal SHA-1 over `name NUL version NUL` of each, in claim order: to compare two sets of
+        /// inputs, not for protection.
         sha1: String,
     },
 }
 
 impl MadeFrom {
-    /// From names and versions in claim order; a digest of more than `most`.
+    /// Creates it from names and versions in claim order; a digest if there are more than `most`.
     pub(crate) fn new(inputs: Vec<(Name, Token)>, most: usize) -> Self {
         if inputs.len() <= most {
             return Self::Inputs(inputs);
@@ -156,9 +157,9 @@ pub struct Input {
     pub name: Name,
     /// The version it reads.
     pub version: Token,
-    /// The run that wrote that.
+    /// The run that wrote that version.
     pub run: RunId,
-    /// When, in microseconds since 1970.
+    /// When it was written, in microseconds since 1970.
     pub written_at_us: i64,
     /// The writer's note.
     pub note: Option<String>,

@@ -1,11 +1,12 @@
 //! Repeats: commits of async callers that the store has not answered yet.
 //!
-//! A commit is asked for much longer than anything else. While a store is away it is one thread of the connection that
-//! asks, for one commit after the other, however many there are: the workers are for those who want an answer soon.
+//! A commit is repeated for much longer than anything else. While a store is unreachable, one thread of
+//! the connection asks for one commit after the other, however many there are: the workers are for calls
+//! that need an answer soon.
 //!
-//! One mutex protects the queue and whether the thread runs; nothing else is locked under it, and it is not held while the
-//! store is asked or anybody is told. The thread ends in the critical section in which it finds the queue empty. It keeps the
-//! store handle alive until then.
+//! One mutex protects the queue and whether the thread runs. Nothing else is locked under it, and it is
+//! not held while the store is asked or a caller is told. The thread ends in the critical section in
+//! which it finds the queue empty. It keeps the store handle alive until then.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +19,7 @@ use crate::store::limits::{FIRST_PAUSE, LONGEST_PAUSE};
 use crate::sync::lock;
 use crate::world::later;
 
-/// The commits of a connection that are asked for again, by a thread that lives for as long as there are some.
+/// The commits of a connection that are being repeated. Its thread lives as long as there are some.
 #[derive(Default)]
 pub(crate) struct Repeats {
     shared: Arc<Mutex<Shared>>,
@@ -27,16 +28,16 @@ pub(crate) struct Repeats {
 #[derive(Default)]
 struct Shared {
     queue: VecDeque<Box<dyn Patient>>,
-    /// There is a thread.
+    /// Whether there is a thread.
     running: bool,
 }
 
-/// What is asked for until the store answers.
+/// Something that is repeated until the store answers.
 pub(crate) trait Patient: Send {
-    /// When it ends without an answer.
+    /// Returns when it ends without an answer.
     fn until(&self) -> Instant;
-    /// Asks within these limits, and tells whoever waits for it. It is given back if the store did not answer and there is
-    /// time left.
+    /// Asks within these limits, and tells its caller the answer. Returns itself if the store did not
+    /// answer and there is time left.
     fn ask(self: Box<Self>, limits: Limits) -> Option<Box<dyn Patient>>;
 }
 
@@ -47,7 +48,7 @@ impl std::fmt::Debug for Repeats {
 }
 
 impl Repeats {
-    /// Takes something over. Waits for nothing, unless no thread can be started.
+    /// Takes something over. Does not wait, unless no thread can be started.
     pub(crate) fn take_over(&self, handle: &Arc<StoreHandle>, patient: Box<dyn Patient>) {
         let mut shared = lock(&self.shared);
         shared.queue.push_back(patient);
@@ -60,14 +61,15 @@ impl Repeats {
             .name("flowlock-repeat".into())
             .spawn(move || ask_for_all(&theirs, &their_handle));
         if let Err(error) = spawned {
-            tracing::warn!(%error, "cannot start the thread that asks for commits again; they are asked for here");
+            tracing::warn!(%error, "cannot start the thread that repeats commits; the thread that asked repeats them");
             ask_for_all(&self.shared, handle);
         }
     }
 }
 
 impl Shared {
-    /// The next one: whose time is over, or else whose turn it is. With it, when the time of another one is over.
+    /// Takes the next one: one whose time has ended, else the one whose turn it is. Also returns when
+    /// the time of another one ends.
     fn take_next(&mut self) -> Option<(Box<dyn Patient>, Option<Instant>)> {
         let first = self.queue.iter().enumerate().min_by_key(|(_, it)| it.until());
         let at = first.filter(|(_, it)| it.until() <= Instant::now()).map_or(0, |(at, _)| at);
@@ -83,7 +85,7 @@ fn ask_for_all(shared: &Mutex<Shared>, handle: &StoreHandle) {
         let Some((next, another_ends)) = lock(shared).take_next() else { return };
         let limits = handle.limits_of_caller();
         let limits = another_ends.map_or(limits.clone(), |end| limits.no_later_than(end));
-        // A panic was reported by its hook; whoever waits for this one is told that it broke off.
+        // The panic hook reports the panic; the caller learns that there is no answer.
         let Ok(Some(unanswered)) = catch_unwind(AssertUnwindSafe(|| next.ask(limits))) else {
             pause = FIRST_PAUSE;
             continue;

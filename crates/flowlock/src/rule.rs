@@ -1,7 +1,7 @@
-//! ★ Who may run, and what stands in the way: the one place where this is decided.
+//! ★ Decides who may run and what is in the way. This is the only place where that is decided.
 //!
 //! Everything here is pure: no clock, no I/O, no store. A store shows two [`Crowd`]s per claim, the
-//! holders of the name and the runs queued ahead on it; the rule says whether the claim fits.
+//! holders of the name and the runs queued ahead for it; the rule says whether the claim fits.
 //!
 //! | wanted | holders in the way | queued ahead in the way |
 //! |---|---|---|
@@ -9,23 +9,23 @@
 //! | exclusive | any | any |
 //! | *n* of *c* units | units in use + *n* > smallest capacity | if anyone is ahead: units in use + units ahead + *n* > smallest capacity |
 //!
-//! The smallest capacity is the least of those stated by the request, the holders and the runs ahead.
+//! The smallest capacity is the smallest one stated by the request, the holders and the runs ahead.
 
 use crate::claim::{Claim, Mode};
 use crate::name::Name;
 use crate::run::Resource;
 use crate::spec::{IfWritten, Spec};
 
-/// Those who hold a name, or stand ahead on it, seen as one.
+/// All holders of a name, or all runs ahead for it, combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Crowd {
-    /// Somebody has or wants it shared.
+    /// Whether one of them holds or wants it shared.
     pub(crate) shared: bool,
-    /// Somebody has or wants it exclusive.
+    /// Whether one of them holds or wants it exclusive.
     pub(crate) exclusive: bool,
     /// Units in use or wanted.
     pub(crate) units: u64,
-    /// The smallest capacity anybody stated.
+    /// The smallest capacity that one of them stated.
     pub(crate) capacity: u32,
 }
 
@@ -33,7 +33,7 @@ impl Crowd {
     /// Nobody.
     pub(crate) const NOBODY: Self = Self { shared: false, exclusive: false, units: 0, capacity: u32::MAX };
 
-    /// With one more in it.
+    /// Returns the crowd with one more in it.
     #[must_use]
     pub(crate) fn with(mut self, mode: Mode) -> Self {
         match mode {
@@ -47,7 +47,7 @@ impl Crowd {
         self
     }
 
-    /// Both crowds as one.
+    /// Combines two crowds.
     #[must_use]
     pub(crate) fn and(self, other: Self) -> Self {
         Self {
@@ -59,12 +59,12 @@ impl Crowd {
     }
 }
 
-/// Whether two claims on one name can be held together, slots aside: those are counted.
+/// Returns whether two claims on one name exclude each other. Two slots do not: their units are counted.
 pub(crate) fn conflicts(a: Mode, b: Mode) -> bool {
     !matches!((a, b), (Mode::Shared, Mode::Shared) | (Mode::Units { .. }, Mode::Units { .. }))
 }
 
-/// Whether the holders of a name are in the way of `wanted`.
+/// Returns whether the holders of a name are in the way of `wanted`.
 pub(crate) fn holders_block(wanted: Mode, held: Crowd) -> bool {
     match wanted {
         Mode::Shared => held.exclusive,
@@ -75,7 +75,7 @@ pub(crate) fn holders_block(wanted: Mode, held: Crowd) -> bool {
     }
 }
 
-/// Whether the runs queued ahead on a name are in the way of `wanted`.
+/// Returns whether the runs queued ahead for a name are in the way of `wanted`.
 pub(crate) fn queue_blocks(wanted: Mode, held: Crowd, ahead: Crowd, kinship: Kinship) -> bool {
     match wanted {
         Mode::Shared => ahead.exclusive && kinship == Kinship::None,
@@ -88,33 +88,34 @@ pub(crate) fn queue_blocks(wanted: Mode, held: Crowd, ahead: Crowd, kinship: Kin
     }
 }
 
-/// Whether a claim never fits as long as the run's ancestors hold what they hold: not even beside them alone, and those in line ahead
-/// who wait for them. Whoever else holds or is ahead may leave, and does not count.
+/// Returns whether a claim can never fit while the run's ancestors hold what they hold: not even beside
+/// the ancestors alone and the runs ahead that wait for them. All other holders and runs ahead may
+/// leave, and do not count.
 pub(crate) fn never_fits(wanted: Mode, ancestors: Crowd, stuck_ahead: Crowd, kinship: Kinship) -> bool {
     holders_block(wanted, ancestors) || queue_blocks(wanted, ancestors, stuck_ahead, kinship)
 }
 
-/// Whether an ancestor of the run holds the same name shared. Such a run passes writers in line for it:
-/// they wait for the ancestor, which waits for this run.
+/// Whether an ancestor of the run holds the same name shared. Such a run may pass writers that are
+/// queued for it: they wait for the ancestor, which waits for this run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kinship {
     /// No.
     None,
-    /// Yes; lapsed or not, until it is taken, ended or revoked.
+    /// Yes, lapsed or not, until its claim is taken, ended or revoked.
     AncestorShares,
 }
 
-/// What the rule needs to know of a namespace, from the point of view of one run.
+/// What the rule needs to know about a namespace, from the point of view of one run.
 pub(crate) trait View {
-    /// Why a look into the namespace failed.
+    /// Why reading the namespace failed.
     type Error;
-    /// Whether the name has a live record.
+    /// Returns whether the name has a live record.
     fn is_live(&mut self, name: &Name) -> Result<bool, Self::Error>;
-    /// Those who hold the name and have not lapsed.
+    /// Returns the holders of the name that have not lapsed.
     fn held(&mut self, claim: &Claim) -> Result<Crowd, Self::Error>;
-    /// Those who stand in line for the name ahead of the run.
+    /// Returns the runs that are queued for the name ahead of the run.
     fn ahead(&mut self, claim: &Claim) -> Result<Crowd, Self::Error>;
-    /// Whether an ancestor of the run holds the claim's name shared.
+    /// Returns whether an ancestor of the run holds the claim's name shared.
     fn kinship(&mut self, claim: &Claim) -> Result<Kinship, Self::Error>;
 }
 
@@ -125,13 +126,13 @@ pub(crate) enum Obstacle {
     Missing(Resource),
     /// This output has a live record and may not be overwritten.
     Exists,
-    /// Holders of this name, or runs ahead on it.
+    /// Holders of this name, or runs ahead for it, are in the way.
     Taken(Resource),
 }
 
-/// The first obstacle in the way of a run, or none: then it may run now.
+/// Returns the first thing in the way of a run; `None` if it may run now.
 pub(crate) fn first_obstacle<V: View>(view: &mut V, spec: &Spec) -> Result<Option<Obstacle>, V::Error> {
-    // First, because it is final: a run that may not overwrite does not wait for its inputs either.
+    // First, because this is final: a run that may not overwrite does not wait for its inputs either.
     if spec.if_written != IfWritten::Overwrite {
         for output in spec.claims.outputs() {
             if view.is_live(&output.name)? {
@@ -193,7 +194,7 @@ mod tests {
             (units(1, 4), &[units(3, 4)], false),
             (units(2, 4), &[units(3, 4)], true),
             (units(1, 4), &[units(1, 4), units(1, 4), units(2, 4)], true),
-            // The smallest capacity anybody stated counts.
+            // The smallest stated capacity counts.
             (units(1, 9), &[units(3, 3)], true),
             (units(1, 2), &[units(2, 9)], true),
             (units(1, 3), &[units(2, 9)], false),
@@ -203,7 +204,8 @@ mod tests {
         }
     }
 
-    /// What is wanted, who holds, who is ahead, whether an ancestor shares; and whether that blocks.
+    /// What is wanted, who holds, who is ahead, whether an ancestor shares; and whether the claim is
+    /// blocked.
     type Row<'a> = (Mode, &'a [Mode], &'a [Mode], Kinship, bool);
 
     #[test]
@@ -217,11 +219,11 @@ mod tests {
             (X, &[], &[S], Kinship::None, true),
             (X, &[], &[X], Kinship::None, true),
             (X, &[], &[X], Kinship::AncestorShares, true),
-            // A big request ahead is not starved by small ones (units ahead count).
+            // Small requests do not starve a big one ahead (units ahead count).
             (units(1, 4), &[units(1, 4), units(1, 4), units(1, 4)], &[units(2, 4)], Kinship::None, true),
             (units(1, 4), &[units(1, 4)], &[units(2, 4)], Kinship::None, false),
             (units(1, 4), &[], &[], Kinship::None, false),
-            // Where nobody is ahead only the holders are in the way.
+            // If no run is ahead, only the holders are in the way.
             (units(2, 4), &[units(3, 4)], &[], Kinship::None, false),
             (units(1, 9), &[], &[units(2, 2)], Kinship::None, true),
             (units(1, 9), &[units(1, 3)], &[units(1, 9)], Kinship::None, false),
@@ -250,13 +252,13 @@ mod tests {
             (S, &[S], &[X], Kinship::AncestorShares, false),
             (S, &[], &[X], Kinship::None, true),
             (X, &[], &[S], Kinship::None, true),
-            // All ancestors together, by the smallest capacity that one of them or the request states.
+            // All ancestors together, with the smallest capacity that one of them or the request states.
             (units(1, 9), &[units(4, 4)], &[], Kinship::None, true),
             (units(1, 4), &[units(2, 4), units(2, 4)], &[], Kinship::None, true),
             (units(1, 4), &[units(2, 4), units(1, 4)], &[], Kinship::None, false),
             (units(2, 9), &[units(1, 3), units(1, 9)], &[], Kinship::None, true),
             (units(2, 3), &[units(1, 9), units(1, 9)], &[], Kinship::None, true),
-            // Units that those ahead want count only if they can never have them either.
+            // Units that runs ahead want count only if those runs can never have them either.
             (units(2, 5), &[units(2, 5)], &[units(1, 5)], Kinship::None, false),
             (units(2, 5), &[units(2, 5)], &[units(2, 5)], Kinship::None, true),
             (units(1, 9), &[], &[units(2, 2)], Kinship::None, true),

@@ -6,7 +6,7 @@ use crate::claim::Claims;
 use crate::name::JobName;
 use crate::parent::Parent;
 
-/// What to do when an output has a live record already.
+/// What to do if an output already has a live record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IfWritten {
@@ -15,11 +15,11 @@ pub enum IfWritten {
     Overwrite,
     /// Refuse to start; the caller treats that as a failure.
     Fail,
-    /// Refuse to start; the caller treats that as done.
+    /// Refuse to start; the caller treats that as success.
     Skip,
 }
 
-/// What becomes of an old record when a run that was to rewrite it fails or is lost.
+/// What happens to an old record if a run that was to rewrite it fails or is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFail {
@@ -34,33 +34,33 @@ pub enum OnFail {
 /// have equal bodies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// What the user calls the work.
+    /// The user's name for the work.
     pub job: JobName,
     /// What it reads, writes and locks.
     pub claims: Claims,
-    /// How long its claims stand without a sign of life, in milliseconds.
+    /// How long its claims are held without a renewal, in milliseconds.
     pub lease_ms: u64,
     /// What to do about live records of outputs.
     #[serde(default)]
     pub if_written: IfWritten,
-    /// What becomes of old records after a failure.
+    /// What happens to old records after a failure.
     #[serde(default)]
     pub on_fail: OnFail,
-    /// The run on whose behalf it was asked for. It counts only if its proof holds.
+    /// The run on whose behalf it asks. It counts only if its proof is right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
-    /// How long records written by it live, in milliseconds; for ever if none.
+    /// How long the records that it writes live, in milliseconds; for ever if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_life_ms: Option<u64>,
-    /// The longest it may renew its lease, in milliseconds since it began.
+    /// For how long it may renew its lease, in milliseconds since it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runtime_ms: Option<u64>,
-    /// How long it is kept once it lapsed, if nobody needs its names, in milliseconds.
+    /// How long it is kept after it lapsed, if no run needs its names, in milliseconds.
     #[serde(default = "default_keep_lapsed_ms")]
     pub keep_lapsed_ms: u64,
 }
 
-/// How long a lapsed run is kept if nothing else is said, in milliseconds: a day.
+/// How long a lapsed run is kept by default, in milliseconds: a day.
 pub(crate) const KEEP_LAPSED_MS: u64 = 86_400_000;
 
 fn default_keep_lapsed_ms() -> u64 {

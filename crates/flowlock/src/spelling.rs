@@ -10,10 +10,10 @@ pub const LONGEST_NAME: usize = 512;
 
 /// Why a text cannot be a name, a job, a run id or a namespace.
 ///
-/// The message names what was given (escaped, cut to 80 characters), the problem and the limit.
+/// The message has the text (escaped, cut to 80 characters), the problem and the limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid {what} \"{shown}\": {problem}; use 1 to {LONGEST_NAME} bytes of UTF-8 without control or invisible characters, and no blank but the space, which is neither the first character nor the last"
+    "invalid {what} \"{shown}\": {problem}; use 1 to {LONGEST_NAME} bytes of UTF-8 without control or invisible characters; the only blank allowed is the space, and not as the first or last character"
 )]
 pub struct InvalidText {
     /// What it should have been: `name`, `job`, `run id` or `namespace`.
@@ -42,7 +42,7 @@ fn problem(text: &str) -> Option<String> {
     if text.len() > LONGEST_NAME {
         return Some(format!("it has {} bytes", text.len()));
     }
-    // Most names are plain ASCII, about which all else is known.
+    // Most names are plain ASCII, for which everything else is known to be right.
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The language between a client and a store: one [`Step`] in, one [`Answer`] out.
+//! What a client asks a store and what it answers: one [`Step`] in, one [`Answer`] out.
 
 use std::sync::Arc;
 
@@ -14,63 +14,64 @@ use crate::world::LivenessId;
 /// One atomic change of a namespace.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Asks for claims. Repeated with the same attempt it answers the attempt's current state.
+    /// Requests claims. Repeated with the same attempt, it answers the attempt's current state.
     Acquire(Acquire),
-    /// Takes over a grant that was handed to a waiting run, or brings a silent run back to its ticket.
+    /// Accepts a grant that was handed to a waiting run, or brings a silent run back to its ticket.
     Accept {
         /// The run.
         attempt: Attempt,
         /// Its process.
         holder: Holder,
     },
-    /// Restarts the leases of running runs, at most [`MOST_REFRESHED`] of them. Never revives one that lost its names.
+    /// Restarts the leases of running runs, at most [`MOST_REFRESHED`]. Never revives a run that lost
+    /// its names.
     Refresh(Vec<Who>),
-    /// Ends a run well: writes all its outputs or none.
+    /// Ends a run successfully: writes all its outputs or none.
     Commit {
         /// The run.
         who: Who,
         /// A note for the records, at most 4 KiB.
         note: Option<String>,
     },
-    /// Ends a run badly: nothing is written.
+    /// Ends a run as failed: nothing is written.
     Fail(Who),
-    /// Withdraws a run that has not begun. An attempt the store has not seen leaves a tombstone.
+    /// Withdraws a run that has not begun. If the store has not seen the attempt, it keeps a tombstone.
     Cancel {
         /// The attempt.
         attempt: Attempt,
-        /// The latest arrival of any acquire of it that was sent (boot clock).
+        /// The latest arrival of any acquire of this attempt that was sent (boot clock).
         latest_ms: i64,
     },
-    /// Ends a run whose work has not begun, even if it holds its claims: it is withdrawn, no failure, and a record that
-    /// it made incomplete is live again.
+    /// Ends a run whose work has not begun, even if it holds its claims. It is withdrawn, which is not a
+    /// failure, and a record that it made incomplete is live again.
     GiveBack(Attempt),
-    /// A sign of life of a process that waits, and what there is to know of its runs: at most 1,000 of them.
+    /// A sign of life of a process that waits. The answer says where its runs stand: at most 1,000 of
+    /// them.
     Heartbeat {
         /// The process.
         client: ClientId,
-        /// From this ticket on: the continuation of an earlier answer; 0 for the first.
+        /// The ticket to continue from, of an earlier answer; 0 for the first.
         from: Ticket,
-        /// The waiting runs of which the answer also says what is in the way: at most
-        /// 16 of them.
+        /// The waiting runs for which the answer also says what is in the way: at most 16.
         explain: Vec<RunId>,
     },
-    /// Ends runs whose processes were found dead. The store looks for itself before it believes it.
+    /// Ends runs whose processes were found dead. The store checks that itself.
     Bury(Vec<Ticket>),
-    /// Separates a running run from its process.
+    /// Detaches a running run from its process.
     Detach(Attempt),
     /// Marks names written by hand.
     Create {
         /// The names.
         names: Vec<Name>,
-        /// What the records shall say of their origin.
+        /// What the records say about their origin.
         spec: Arc<Spec>,
-        /// The run id the records shall name.
+        /// The run id that the records name.
         run: RunId,
         /// A note for the records.
         note: Option<String>,
         /// What to do about holders.
         holders: Holders,
-        /// Whether it is sent again.
+        /// Whether it is a repetition.
         sent: Sent,
         /// Who does it.
         by: Arc<Origin>,
@@ -81,7 +82,7 @@ pub enum Step {
         names: Vec<Name>,
         /// What to do about holders.
         holders: Holders,
-        /// Whether it is sent again.
+        /// Whether it is a repetition.
         sent: Sent,
         /// Who does it.
         by: Arc<Origin>,
@@ -90,14 +91,14 @@ pub enum Step {
     Unlock {
         /// The run.
         run: RunId,
-        /// Its token, so that a later grant of the same run is not hit.
+        /// Its token, so that a later grant of the same run is not affected.
         token: Token,
         /// Whether to wait for its acknowledgement.
         how: Unlock,
         /// Who does it.
         by: Arc<Origin>,
     },
-    /// Removes the namespace, if nothing is in it.
+    /// Removes the namespace, if it is empty.
     RemoveNamespace {
         /// Who does it.
         by: Arc<Origin>,
@@ -105,7 +106,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// Who acts, where that is recorded: by hand, on runs and records that are not their own.
+    /// Returns who acts by hand, on runs and records that are not their own; this is recorded.
     pub(crate) fn actor(&self) -> Option<&Arc<Origin>> {
         match self {
             Self::Commit { who, .. } | Self::Fail(who) => who.by.as_ref(),
@@ -117,7 +118,7 @@ impl Step {
         }
     }
 
-    /// The waiting client that this step is a sign of life of.
+    /// Returns the waiting client for which this step is a sign of life.
     pub(crate) fn client(&self) -> Option<ClientId> {
         match self {
             Self::Acquire(request) => Some(request.holder.client),
@@ -128,7 +129,7 @@ impl Step {
     }
 }
 
-/// How many runs one step refreshes; a process that has more sends more steps.
+/// How many runs one step refreshes; a process with more runs sends several steps.
 pub const MOST_REFRESHED: usize = 500;
 
 /// A request for claims.
@@ -136,24 +137,25 @@ pub const MOST_REFRESHED: usize = 500;
 pub struct Acquire {
     /// Which attempt this is.
     pub attempt: Attempt,
-    /// What it wants.
+    /// What it asks for.
     pub spec: Arc<Spec>,
-    /// Whose it is.
+    /// The process it belongs to.
     pub holder: Holder,
-    /// What to do if the way is not free.
+    /// What to do if another run is in the way.
     pub patience: Patience,
-    /// When this sending stops being valid (boot clock of the store), at most five minutes ahead.
+    /// The latest time at which the store may accept it (boot clock of the store), at most five minutes
+    /// ahead.
     pub latest_ms: i64,
 }
 
-/// What to do if the way is not free.
+/// What to do if another run is in the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
-    /// Nothing: answer.
+    /// Refuse.
     Try,
-    /// Answer, and keep the place in line for so many milliseconds, at most 60,000.
+    /// Refuse, and keep the place in the queue for this many milliseconds, at most 60,000.
     HoldPlace(u64),
-    /// Wait, at most so many milliseconds; for ever if none.
+    /// Wait up to this many milliseconds; for ever if `None`.
     Wait(Option<u64>),
 }
 
@@ -164,7 +166,7 @@ pub struct Who {
     pub run: RunId,
     /// The proof of ownership.
     pub nonce: Option<Nonce>,
-    /// Who operates it by its id alone: recorded if that ends it.
+    /// Who operates it by its id alone: recorded if that ends the run.
     pub by: Option<Arc<Origin>>,
 }
 
@@ -174,15 +176,15 @@ impl From<&Attempt> for Who {
     }
 }
 
-/// Whether [`Step::Create`] or [`Step::Remove`] is sent once more after a sending whose answer was lost. That one may have
-/// counted, and others may have written the records since: theirs must stay.
+/// Whether [`Step::Create`] or [`Step::Remove`] is repeated because an answer was lost. The lost one may
+/// have taken effect, and others may have written the records since then: theirs must stay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Sent {
-    /// No sending of it can have counted.
+    /// No earlier one can have taken effect.
     #[default]
     First,
-    /// One may have. For each name the version of its record as it was before the first sending, 0 if there was none: a name
-    /// whose record has another version by now is left as it is.
+    /// An earlier one may have taken effect. Has, for each name, the version of its record before the
+    /// first one, 0 if there was none. A name whose record has another version now is left as it is.
     Again(Vec<Token>),
 }
 
@@ -198,24 +200,25 @@ pub enum Holders {
 /// How [`Step::Unlock`] ends a running run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unlock {
-    /// It may neither refresh nor commit; its names are free when it says so, or at its lease end.
+    /// It may neither refresh nor commit; its names are free when it acknowledges, or when its lease
+    /// ends.
     WhenAcknowledged,
-    /// Its names are free now, whatever its process still does.
+    /// Its names are free now, even if its process still works.
     Now,
 }
 
-/// What a step answers.
+/// The answer to a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// Where the run stands: to acquire and claim.
+    /// Where the run stands: the answer to acquire and accept.
     Standing(Standing),
-    /// To refresh, in the order asked.
+    /// The answer to refresh, in the order asked.
     Refreshed(Vec<Refreshed>),
-    /// To commit and fail.
+    /// The answer to commit and fail.
     Finished(Finished),
-    /// To cancel and give back.
+    /// The answer to cancel and give back.
     Cancelled(Cancelled),
-    /// To a heartbeat: the client's waiting and granted runs, by ticket.
+    /// The answer to a heartbeat: the client's waiting and granted runs, by ticket.
     Heard {
         /// Where each stands.
         runs: Vec<(RunId, Standing)>,
@@ -224,13 +227,14 @@ pub enum Answer {
     },
     /// The step was carried out: bury, detach, create, remove, unlock, remove the namespace.
     Done,
-    /// It was not: somebody holds the names, or older work is left over (`retry_after_ms` 0).
+    /// The step was not carried out: a run holds the names, or older work comes first (`retry_after_ms`
+    /// 0).
     Refused(Blocked),
-    /// Something is in the namespace that was to be removed.
+    /// The namespace that was to be removed is not empty.
     InUse(InUse),
-    /// No such run is alive under that id and nonce; no such record or namespace.
+    /// No such run is alive with that id and nonce; no such record or namespace.
     NotFound,
-    /// The request cannot be taken as it is.
+    /// The request is invalid.
     Invalid(Invalid),
 }
 
@@ -243,7 +247,7 @@ pub enum InUse {
     Records,
     /// Runs that ended a short while ago.
     Outcomes {
-        /// How much longer the last of them is remembered, in milliseconds.
+        /// How much longer the last of them is kept, in milliseconds.
         remembered_ms: u64,
     },
 }
@@ -255,19 +259,19 @@ impl std::fmt::Display for InUse {
             Self::Records => f.write_str("it has written records"),
             Self::Outcomes { remembered_ms } => {
                 let left = crate::text::show(&std::time::Duration::from_millis(*remembered_ms));
-                write!(f, "how its last runs ended is remembered for {left} more")
+                write!(f, "the outcomes of its last runs are kept for {left} more")
             }
         }
     }
 }
 
-/// Why a request cannot be taken as it is.
+/// Why a request is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Invalid {
-    /// Another attempt lives under the same run id.
+    /// Another attempt with the same run id is alive.
     RunIdInUse,
-    /// The same attempt was sent with another body.
+    /// The same attempt was sent with a different body.
     RunIdReused,
     /// It arrived after its latest arrival.
     ArrivedTooLate,
@@ -280,28 +284,28 @@ pub enum Invalid {
 pub enum Standing {
     /// It waits.
     Waiting(Waiting),
-    /// It waits. The heartbeat did not ask what is in the way: what was known of that stands.
+    /// It waits. The heartbeat did not ask what is in the way: what was known of that remains valid.
     StillWaiting {
         /// [`State::AwaitingInput`] or [`State::Queued`].
         state: State,
         /// As in [`Waiting::present`].
         present: bool,
     },
-    /// It was handed its claims and must say [`Step::Accept`] before it begins.
+    /// It was handed its claims and must send [`Step::Accept`] before it begins.
     Granted {
         /// The grant's token.
         token: Token,
     },
     /// It holds its claims.
     Running(Running),
-    /// It is over, or was refused.
+    /// It has ended, or was refused.
     Ended {
         /// How.
         outcome: Outcome,
         /// Why, if it was refused.
         blocked: Option<Blocked>,
     },
-    /// Older work is left over that comes first: ask again at once.
+    /// Older work comes first: ask again at once.
     AskAgain,
 }
 
@@ -310,13 +314,13 @@ pub enum Standing {
 pub struct Waiting {
     /// [`State::AwaitingInput`] or [`State::Queued`].
     pub state: State,
-    /// False while it reserves nothing, because its process was silent: acquire or claim revives it.
+    /// False while it reserves nothing because its process was silent; acquire or accept revives it.
     pub present: bool,
     /// What is in the way.
     pub blocked: Blocked,
-    /// The processes whose death would let it move up, for whoever can probe them.
+    /// The processes whose death would let it move up, for processes that can probe them.
     pub probe: Vec<(Ticket, LivenessId)>,
-    /// In how many milliseconds to look again, if nothing is heard: only for the oldest waiter of a name.
+    /// In how many milliseconds to look again if nothing is heard: only for the oldest waiter of a name.
     pub look_again_ms: Option<u64>,
 }
 
@@ -334,23 +338,23 @@ pub struct Running {
 /// One run's part of an answer to refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refreshed {
-    /// Its lease stands for so many milliseconds more.
+    /// Its lease is held for this many more milliseconds.
     Held {
-        /// From now on.
+        /// What is left of it.
         lease_left_ms: i64,
-        /// Whether the deadline had passed: it succeeded because nobody needed its names.
+        /// Whether the deadline had passed; it succeeded because no other run needed its names.
         late: bool,
     },
-    /// It ran as long as it may; the lease is not renewed any more.
+    /// It reached its longest run time; the lease is not renewed any more.
     MaxRuntime {
         /// What is left of it.
         lease_left_ms: i64,
     },
-    /// Older work is left over that comes first: ask again at once.
+    /// Older work comes first: ask again at once.
     AskAgain,
     /// It does not hold its claims (any more).
     Over(Outcome),
-    /// It was handed its claims but has not claimed them, or waits.
+    /// It was handed its claims but has not accepted them, or it waits.
     NotRunning,
     /// No such run is known.
     NotFound,
@@ -359,16 +363,16 @@ pub enum Refreshed {
 /// The answer to commit and fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
-    /// It is over in this way, now or since an earlier, equal step.
+    /// It has ended in this way, now or by an earlier, equal step.
     Ended {
         /// How.
         outcome: Outcome,
         /// Whether its deadline had passed before.
         late: bool,
     },
-    /// Older work is left over that comes first: ask again at once.
+    /// Older work comes first: ask again at once.
     AskAgain,
-    /// It waits, or was handed its claims and has not claimed them.
+    /// It waits, or was handed its claims and has not accepted them.
     NotAccepted,
     /// No such run is known.
     NotFound,
@@ -379,11 +383,11 @@ pub enum Finished {
 pub enum Cancelled {
     /// It never ran and never will.
     Withdrawn,
-    /// It had begun, or was over: that is where it stands.
+    /// It had begun or ended; this is its state.
     TooLate(State),
 }
 
-/// A wake-up for a client: hints, the store's state is what counts.
+/// A wake-up for a client. It is only a hint: the store's state counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Wake {
     /// Whom to tell.
@@ -393,7 +397,7 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// A wake-up for the client of `run`.
+    /// Creates a wake-up for the client of `run`.
     pub(crate) fn for_run(run: &Run) -> Self {
         Self { client: run.holder.client, run: run.attempt.id.clone() }
     }

@@ -1,16 +1,17 @@
-//! How user text is shown.
+//! How text from users is shown.
 
 use std::fmt::Write as _;
 
 use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, NoncharacterCodePoint};
 use icu_properties::{CodePointMapData, CodePointSetData};
 
-/// Names the kind of a character that changes how the text around it looks, or that cannot be seen or told from a space.
+/// Names the kind of a character that changes how the text around it looks, or that is invisible or
+/// looks like a space.
 ///
-/// Unicode's own tables decide, so that none is forgotten. Characters for private use and those that Unicode has not
-/// assigned yet are shown by a terminal as something, and stay.
+/// Unicode's own tables decide, so that no such character is missed. Private-use characters and
+/// unassigned ones are displayed by a terminal in some way, and are kept.
 pub(crate) fn hidden(c: char) -> Option<&'static str> {
-    /// A pattern without a dot, which Unicode counts among the symbols: it looks like a space.
+    /// A pattern without a dot. Unicode counts it as a symbol, but it looks like a space.
     const BLANK_BRAILLE: char = '\u{2800}';
     if c.is_ascii() {
         return c.is_ascii_control().then_some("control character");
@@ -30,8 +31,8 @@ pub(crate) fn hidden(c: char) -> Option<&'static str> {
     }
 }
 
-/// Makes user text safe for a terminal or a log line: hidden characters, and every blank but the space, become `\x1b` or
-/// `\u{202e}`.
+/// Makes user text safe for a terminal or a log line: hidden characters, and every blank except the
+/// space, become `\x1b` or `\u{202e}`.
 ///
 /// ```
 /// assert_eq!(flowlock::escape("a\u{1b}[2Jb"), r"a\x1b[2Jb");
@@ -55,8 +56,8 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// An argument of a command that a message suggests, to be pasted into a shell: whatever it is, it stays one argument, and
-/// one that begins with a dash is no option.
+/// Returns an argument of a command that a message suggests, so that it can be pasted into a shell: any
+/// text stays one argument, and a text that begins with a dash is not taken for an option.
 ///
 /// ```
 /// assert_eq!(flowlock::shell_argument("etl.7"), "etl.7");
@@ -64,7 +65,7 @@ pub fn escape(text: &str) -> String {
 /// assert_eq!(flowlock::shell_argument("-rf"), "-- -rf");
 /// ```
 pub fn shell_argument(text: &str) -> String {
-    // `=` at the beginning means something to zsh, `~` to all shells.
+    // `=` at the beginning has a meaning in zsh, `~` in all shells.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,@%:".contains(c);
     let options_end = if text.starts_with('-') { "-- " } else { "" };
     if !text.is_empty() && text.chars().all(is_plain) {
@@ -73,18 +74,18 @@ pub fn shell_argument(text: &str) -> String {
     format!("{options_end}'{}'", escape(text).replace('\'', r"'\''"))
 }
 
-/// The beginning of any text, as it can stand in a message: at most 80 characters.
+/// Returns the beginning of any text for a message: at most 80 characters.
 #[cfg(feature = "sqlite")]
 pub(crate) fn excerpt(text: &str) -> String {
-    // Of what may be megabytes no more is escaped than is shown.
+    // The text may be megabytes long; only what is shown is escaped.
     let beginning = text.char_indices().nth(LONGEST_SHOWN + 1).map_or(text, |(end, _)| &text[..end]);
     cut(&escape(beginning))
 }
 
-/// How much of a text stands in a message, in characters.
+/// How much of a text is shown in a message, in characters.
 const LONGEST_SHOWN: usize = 80;
 
-/// At most 80 characters of an already escaped text.
+/// Returns at most 80 characters of a text that is already escaped.
 pub(crate) fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST_SHOWN) {
         None => text.to_owned(),
@@ -92,7 +93,7 @@ pub(crate) fn cut(text: &str) -> String {
     }
 }
 
-/// A duration as a message says it.
+/// Formats a duration for a message.
 pub(crate) fn show(duration: &std::time::Duration) -> String {
     if duration.as_millis() < 10_000 {
         return format!("{} ms", duration.as_millis());

@@ -1,9 +1,10 @@
-//! Timer: wakes async tasks at their times. A runtime need not have one of its own switched on.
+//! Timer: wakes async tasks at given times. It does not need the runtime's own timer.
 //!
-//! One mutex (`state`) protects which wakers are due when, and whether the thread runs; nothing else is locked under it. A
-//! waker is woken and dropped outside of it: its executor may poll the task on this thread, and it may hold the last handle
-//! of a task, with other sleeps in it. Whether the thread runs changes in the same critical section in which it finds
-//! nothing more to do, so an alarm set before that is seen and one set after that starts another thread.
+//! One mutex (`state`) protects which wakers are due when, and whether the thread runs. Nothing else is
+//! locked under it. A waker is woken and dropped outside of it: its executor may poll the task on this
+//! thread, and it may hold the last handle of a task, with other sleeps in it. Whether the thread runs
+//! changes in the same critical section in which it finds nothing more to do, so an alarm that was set
+//! before is seen, and one that is set afterwards starts another thread.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -16,7 +17,7 @@ use crate::world::later;
 
 /// How long the thread waits for more to do before it ends.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long a task naps at a time if no thread can be started.
+/// How long a task sleeps at a time if no thread can be started.
 const NAP: Duration = Duration::from_millis(10);
 
 /// The timer of a connection. There is no thread until there is something to wait for.
@@ -54,7 +55,7 @@ impl Timer {
         Sleep { timer: self, key: (at, state.count) }
     }
 
-    /// Has the task woken at its time. `false` if there is no thread that could.
+    /// Wakes the task at its time. Returns `false` if no thread can do that.
     fn set_alarm(&self, key: (Instant, u64), waker: Waker) -> bool {
         let mut state = lock(&self.shared.state);
         let is_first = state.alarms.first_key_value().is_none_or(|(first, _)| key < *first);
@@ -79,7 +80,7 @@ impl Timer {
     }
 }
 
-/// A wait for a moment. Dropped, it is forgotten.
+/// A wait until a point in time. Dropping it cancels it.
 #[derive(Debug)]
 pub(crate) struct Sleep<'t> {
     timer: &'t Timer,
@@ -119,7 +120,7 @@ impl Shared {
                 Some((&key, _)) if key.0 <= now => {
                     let waker = state.alarms.remove(&key);
                     drop(state);
-                    // A panic of one executor is reported by its hook; the others are woken all the same.
+                    // The executor's panic hook reports the panic; the others are woken nevertheless.
                     let wake = || waker.into_iter().for_each(Waker::wake);
                     let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wake));
                     state = lock(&self.state);
@@ -154,7 +155,7 @@ mod tests {
         }
     }
 
-    /// A task that waits for another moment, and is dropped with its last waker.
+    /// A task that waits for another point in time, and is dropped with its last waker.
     struct Task(#[allow(dead_code, reason = "it is there to be dropped")] Sleep<'static>);
 
     impl Wake for Task {

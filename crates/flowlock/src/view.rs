@@ -10,11 +10,11 @@ use crate::run::Run;
 
 /// How many records a page has at most.
 pub(crate) const MOST_RECORDS: usize = 1_000;
-/// How many runs, if they do not have more claims than a step may look at: of each that waits everything in its way is
-/// looked up.
+/// How many runs a page has at most. It has fewer if they have more claims than a step may look at: for
+/// each that waits, everything in its way is looked up.
 pub(crate) const MOST_RUNS: usize = 250;
-/// Of how many names a page says everything, if they do not have more holders and waiting runs to show than a step may
-/// look at claims.
+/// How many names a page describes at most. It describes fewer if they have more holders and waiting
+/// runs to show than a step may look at claims.
 pub(crate) const MOST_NAMES: usize = 250;
 
 /// What to read.
@@ -22,9 +22,9 @@ pub(crate) const MOST_NAMES: usize = 250;
 pub enum View {
     /// Runs that wait or hold, by ticket.
     Runs {
-        /// Only of this job.
+        /// Only runs of this job.
         job: Option<JobName>,
-        /// From this ticket on: the continuation of an earlier page.
+        /// The ticket to continue from, of an earlier page.
         from: Ticket,
         /// How many at most; never more than 250.
         limit: usize,
@@ -35,14 +35,14 @@ pub enum View {
     Attempt(Attempt),
     /// Written records by name.
     Records {
-        /// Names beginning so.
+        /// Only names that begin with this.
         prefix: String,
-        /// Behind this name: the continuation of an earlier page.
+        /// The name after which to continue, of an earlier page.
         after: Option<Name>,
         /// How many at most; never more than 1,000.
         limit: usize,
     },
-    /// Everything about some names: about the first 250 of them.
+    /// Everything about some names: the first 250 of them.
     Names(Vec<Name>),
     /// How much is in the namespace.
     Namespace,
@@ -64,11 +64,11 @@ pub enum Content {
     Runs(Vec<Seen>, Option<Ticket>),
     /// One run.
     Run(Option<Box<Seen>>),
-    /// Records; and behind which name the next page begins, if there is one.
+    /// Records; and the name after which the next page begins, if there is one.
     Records(Vec<Record>, Option<Name>),
-    /// Names: as many of those asked for as fit into a page.
+    /// Names: as many of the requested ones as fit into a page.
     Names(Vec<NameSeen>),
-    /// The namespace; none if nobody ever used it.
+    /// The namespace; `None` if it was never used.
     Namespace(Option<NamespaceSeen>),
 }
 
@@ -77,14 +77,17 @@ pub enum Content {
 pub struct Seen {
     /// The run.
     pub run: Run,
-    /// What is left of its lease in milliseconds, negative once it is over; none unless it holds.
+    /// What is left of its lease in milliseconds, negative once it has ended; `None` unless it holds its
+    /// claims.
     pub lease_left_ms: Option<i64>,
-    /// What is in its way; none unless it waits.
+    /// What is in its way; `None` unless it waits.
     pub blocked: Option<Blocked>,
-    /// Since when its process has not been heard from, at the latest, in microseconds since 1970; none unless the run waits
-    /// and is absent: it reserves nothing, and goes on from its ticket when it asks again.
+    /// Since when, at the latest, its process has been silent, in microseconds since 1970; `None` unless
+    /// the run waits and is absent. An absent run reserves nothing, and continues from its ticket when
+    /// it asks again.
     pub silent_since_us: Option<i64>,
-    /// What the store's wall clock said then, in microseconds since 1970: ages are told from it, not from a reader's clock.
+    /// The store's wall clock at that time, in microseconds since 1970. Ages are counted from it, not
+    /// from a reader's clock.
     pub seen_us: i64,
 }
 
@@ -94,7 +97,7 @@ impl Seen {
         since(self.run.since_us, self.seen_us)
     }
 
-    /// Why it does not run yet, as one line for people; none unless it waits.
+    /// Returns why it does not run yet, as one line for people; `None` unless it waits.
     pub fn reason(&self) -> Option<String> {
         let blocked = self.blocked.as_ref()?;
         let Some(since_us) = self.silent_since_us else {
@@ -102,33 +105,34 @@ impl Seen {
         };
         let since = crate::shown_time(since_us);
         Some(format!(
-            "absent: not heard from since {since}; it reserves nothing, and goes on from its place when it asks again"
+            "absent: not heard from since {since}; it reserves nothing, and continues from its place when it asks again"
         ))
     }
 }
 
-/// A name, its record and who holds or waits for it.
+/// A name, its record, and the runs that hold it or wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameSeen {
     /// The name.
     pub name: Name,
     /// Its record, if one is written.
     pub record: Option<Record>,
-    /// The version that it was last written with, also of a record that is no more; 0 if nothing is remembered.
+    /// The version of its last record, also if that is gone; 0 if nothing is remembered.
     pub version: Token,
     /// What is remembered of its record, written or not.
     pub evidence: RecordEvidence,
-    /// Who holds it, in any space, with its token; at most 11 per space.
+    /// The runs that hold it, in any space, with their tokens; at most 11 per space.
     pub holders: Vec<(Space, By, Token)>,
-    /// Who stands in line for it, in any space; at most 11 per space.
+    /// The runs that are queued for it, in any space; at most 11 per space.
     pub line: Vec<(Space, By)>,
-    /// Who asks for it, in any space, and waits without standing in line: an input of theirs is not written, or their process
-    /// is not heard; at most 11.
+    /// The runs that ask for it, in any space, and wait outside of the queue: an input of theirs is not
+    /// written, or their process is silent; at most 11.
     pub beside_line: Vec<(Space, By)>,
-    /// Whether there may be more of those: a page looks at the first 2,000 runs of the namespace, and at no more than 250 of
-    /// those that wait without standing in line.
+    /// Whether there may be more of those: a page looks at the first 2,000 runs of the namespace, and at
+    /// most at 250 that wait outside of the queue.
     pub more_beside_line: bool,
-    /// What the store's wall clock said then, in microseconds since 1970: ages are told from it, not from a reader's clock.
+    /// The store's wall clock at that time, in microseconds since 1970. Ages are counted from it, not
+    /// from a reader's clock.
     pub seen_us: i64,
 }
 
@@ -139,7 +143,7 @@ impl NameSeen {
     }
 }
 
-/// How long before the other moment one was, both in microseconds.
+/// Returns how long before `now_us` the other moment was, both in microseconds.
 pub(crate) fn since(then_us: i64, now_us: i64) -> std::time::Duration {
     std::time::Duration::from_micros(now_us.saturating_sub(then_us).max(0).unsigned_abs())
 }
@@ -153,18 +157,18 @@ pub struct NamespaceSeen {
     pub waiting: u64,
     /// Written records.
     pub records: u64,
-    /// Runs that ended and are remembered.
+    /// Runs that ended and are still remembered.
     pub outcomes: u64,
     /// When it was used last, in microseconds since 1970.
     pub last_used_us: i64,
-    /// Who removed it, and when; none unless it was removed and nobody has used it since.
+    /// Who removed it, and when; `None` unless it was removed and not used since.
     pub removed: Option<Actor>,
-    /// What the store's wall clock said then, in microseconds since 1970.
+    /// The store's wall clock at that time, in microseconds since 1970.
     pub seen_us: i64,
 }
 
 impl NamespaceSeen {
-    /// Whether nothing is in it that keeps it from being removed, but perhaps outcomes of the last ten minutes.
+    /// Returns whether it can be removed, apart from outcomes of the last ten minutes.
     pub fn is_empty(&self) -> bool {
         (self.running, self.waiting, self.records) == (0, 0, 0)
     }

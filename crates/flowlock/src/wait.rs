@@ -1,5 +1,5 @@
-//! [`Pending`], a run that waits for its grant: beginning to wait, waiting, and leaving the line; with what is answered to
-//! each ([`Begun`], [`Progress`]) and what ends a wait from another thread ([`Interrupter`]).
+//! [`Pending`]: a run that waits for its grant. Also the answers ([`Begun`], [`Progress`]), and
+//! [`Interrupter`], which ends a wait from another thread.
 
 mod asking;
 mod interrupter;
@@ -27,17 +27,17 @@ use crate::sync::lock;
 use crate::waiter::{Waiter, WaiterState};
 use crate::world::later;
 
-/// "Still waiting" is logged after this time, and then at the longer one.
+/// "Still waiting" is logged after `FIRST_LOG`, and then every `NEXT_LOGS`.
 const FIRST_LOG: Duration = Duration::from_secs(1);
 const NEXT_LOGS: Duration = Duration::from_secs(30);
 
 /// The answer to [`Job::begin`](crate::Job::begin).
 #[derive(Debug)]
-#[must_use = "a grant that is dropped fails its run, and a waiting run leaves the line"]
+#[must_use = "a grant that is dropped fails its run, and a waiting run leaves the queue"]
 pub enum Begun {
     /// All claims are held.
     Granted(Grant),
-    /// The run waits in line.
+    /// The run waits in the queue.
     Waiting(Pending),
 }
 
@@ -51,7 +51,8 @@ pub enum Progress {
     Waiting,
 }
 
-/// A run that waits in line; dropped, it leaves. The drop does not wait for the store: see [`Flowlock::flush`](crate::Flowlock::flush).
+/// A run that waits in the queue. If it is dropped, it leaves the queue. The drop does not wait for the
+/// store: see [`Flowlock::flush`](crate::Flowlock::flush).
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,12 +76,12 @@ pub struct Pending {
     begun: Instant,
     until: Option<Instant>,
     next_log: Instant,
-    /// When the store was last asked by this run itself.
+    /// When this run itself last asked the store.
     asked: Instant,
-    /// The store did not answer the last question.
+    /// Whether the store did not answer the last question.
     away: bool,
     over: bool,
-    /// The latest arrival of what was sent anew; 0 if nothing was.
+    /// The latest arrival time of the request, if it was sent again; else 0.
     sent_ms: i64,
 }
 
@@ -123,41 +124,41 @@ impl Pending {
         }
     }
 
-    /// The run.
+    /// Returns the run's id.
     pub fn run_id(&self) -> &RunId {
         &self.attempt.id
     }
 
-    /// What is in the way, as last heard. Every 5 s the store is asked anew about 16 of this process's waiting runs, in
-    /// turn.
+    /// Returns what is in the way, as last heard. Every 5 s the store is asked again about up to 16 of
+    /// this process's waiting runs, in turn.
     pub fn blocked(&self) -> Blocked {
         lock(&self.waiter.state).waiting.blocked.clone()
     }
 
-    /// Whether it waits for an input, or in line.
+    /// Returns whether it waits for an input or in the queue.
     pub fn state(&self) -> State {
         lock(&self.waiter.state).waiting.state
     }
 
-    /// When its wait ends; none if it waits for ever.
+    /// Returns when its wait ends; `None` if it waits for ever.
     pub fn until(&self) -> Option<Instant> {
         self.until
     }
 
-    /// A handle that ends [`wait`](Self::wait) early, from another thread.
+    /// Returns a handle that ends [`wait`](Self::wait) early, from another thread.
     pub fn interrupter(&self) -> Interrupter {
         Interrupter { waiter: self.waiter.clone() }
     }
 
-    /// Waits for the grant, at most so long.
+    /// Waits up to `at_most` for the grant.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] when the job's own wait is over; [`Error::OutputExists`] when somebody wrote an
-    /// output that may not be overwritten.
+    /// [`Error::TimedOut`] when the job's own wait has ended; [`Error::OutputExists`] when another run
+    /// wrote an output that may not be overwritten.
     pub fn wait(&mut self, at_most: Duration) -> Result<Progress, Error> {
         if self.over {
             let problem =
-                format!("{} does not wait any more; its grant, or its end, was told before", self.attempt.id);
+                format!("{} no longer waits; its grant or its end was returned before", self.attempt.id);
             return Err(Error::InvalidRequest { what: "wait", problem });
         }
         let end = later(Instant::now(), at_most);
@@ -170,7 +171,8 @@ impl Pending {
                     std::thread::sleep(self.rest());
                     self.waiter.tell();
                 }
-                // A store that is away is news without end; the caller may want its thread back all the same.
+                // While the store is unreachable, news comes without end; the caller may want its thread
+                // back nevertheless.
                 if self.take_interruption() || end <= Instant::now() && !self.is_over() {
                     return Ok(Progress::Waiting);
                 }
@@ -194,7 +196,8 @@ impl Pending {
         self.give_up(&limits?).map(Some)
     }
 
-    /// Sleeps until there is news, the caller is interrupted, or a time is up. Takes the news; returns whether there was any.
+    /// Sleeps until there is news, the caller is interrupted, or a deadline has passed. Takes the news;
+    /// returns whether there was any.
     fn wait_for_news(&mut self, end: Instant) -> bool {
         loop {
             let now = Instant::now();
@@ -242,7 +245,7 @@ impl Pending {
         Error::TimedOut { job: self.spec.job.clone(), waited: self.begun.elapsed(), blocked }
     }
 
-    /// The wait is over: a grant that came just before is still taken, else the run leaves the line.
+    /// Ends the wait: a grant that came just before is still taken, else the run leaves the queue.
     pub(crate) fn give_up(&mut self, limits: &Limits) -> Result<Grant, Error> {
         if let Some(grant) = self.ask(limits)? {
             Ok(grant)
@@ -252,7 +255,7 @@ impl Pending {
         }
     }
 
-    /// Leaves the line.
+    /// Leaves the queue.
     pub fn cancel(mut self) -> Result<(), Error> {
         self.withdraw()
     }
@@ -264,7 +267,7 @@ impl Pending {
         self.leave_waiters();
         let patience = match () {
             () if self.connection.is_interrupted() => self.connection.last_word(),
-            // A store that just took all the time there was is not waited for once more.
+            // The store has just used up all the time; do not wait for it once more.
             () if self.away => Duration::ZERO,
             () => self.connection.store_timeout,
         };
@@ -278,13 +281,14 @@ impl Pending {
         }
     }
 
-    /// Makes it ask.
+    /// Makes the run ask the store.
     #[cfg(feature = "async")]
     pub(crate) fn tell(&self) {
         self.waiter.tell();
     }
 
-    /// Takes the news, or registers an async task to be woken by the next one. Returns whether there was any.
+    /// Takes the news, or registers an async task to be woken by the next news. Returns whether there
+    /// was any.
     #[cfg(feature = "async")]
     pub(crate) fn take_news_or_register(&self, waker: &Waker) -> bool {
         let waker = waker.clone();
@@ -293,7 +297,7 @@ impl Pending {
             return true;
         }
         let replaced = state.waker.replace(waker);
-        // Not under the lock: it may hold the last handle of a task.
+        // Not under the lock: this may drop the last handle of a task.
         drop(state);
         drop(replaced);
         false
@@ -308,7 +312,7 @@ impl Drop for Pending {
         self.leave_waiters();
         let until = later(Instant::now(), Duration::from_millis(self.spec.lease_ms));
         let (attempt, how) = (self.attempt.clone(), How::Withdraw { sent_ms: self.sent_ms });
-        // The process does not wait at its end for a store that is away already.
+        // At its end, the process does not wait for a store that is already unreachable.
         let left = (!self.away).then(Left::new);
         self.connection.end_later(Ending { attempt, spec: self.spec.clone(), how, until, _left: left });
     }

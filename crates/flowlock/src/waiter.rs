@@ -1,8 +1,10 @@
-//! [`Waiter`]: a waiting run as its process knows it. The waiters' thread writes it, and whoever waits reads it.
+//! [`Waiter`]: a waiting run as its process knows it. The waiters' thread writes it; the thread that
+//! waits reads it.
 //!
-//! One mutex (`state`) protects all of it; nothing else is locked under it. News are set under it and the condition variable is
-//! notified after it, so whoever sleeps misses none; an async task leaves its waker there in the same critical section in
-//! which it found no news. Wakers are woken and dropped outside: what they do is the executor's.
+//! One mutex (`state`) protects everything; nothing else is locked under it. News is set under it and
+//! the condition variable is notified afterwards, so a sleeping thread misses no news. An async task
+//! leaves its waker in the same critical section in which it found no news. Wakers are woken and dropped
+//! outside of the mutex, because they run the executor's code.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex};
@@ -16,42 +18,43 @@ use crate::step::Waiting;
 use crate::sync::lock;
 use crate::world::later;
 
-/// How long an explanation is shown at most before it is asked for again: leases are renewed meanwhile, and a run that wants
-/// several names may have become the oldest waiter of another one. A little less than three heartbeats.
+/// How long an explanation may be shown before it is asked for again: leases are renewed meanwhile, and
+/// a run that wants several names may have become the oldest waiter of another one. A little less than
+/// three heartbeats.
 const EXPLAINED_FOR: Duration = Duration::from_secs(14);
 
-/// A waiting run, shared by whoever waits and the waiters' thread.
+/// A waiting run, shared by the thread that waits for it and the waiters' thread.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) state: Mutex<WaiterState>,
     pub(crate) changed: Condvar,
 }
 
-/// What is known of a waiting run.
+/// What is known about a waiting run.
 #[derive(Debug)]
 pub(crate) struct WaiterState {
     /// Something happened to the run: ask the store.
     pub(crate) news: bool,
     /// The caller wants its thread back.
     pub(crate) interrupted: bool,
-    /// What the store said last. Much later it may be true no more.
+    /// What the store said last. It may be out of date.
     pub(crate) waiting: Waiting,
     /// When that was.
     pub(crate) explained: Instant,
-    /// How good it still is.
+    /// How reliable that still is.
     pub(crate) known: Known,
     pub(crate) look_again: Option<Instant>,
     pub(crate) waker: Option<Waker>,
 }
 
-/// How good what the store said last of a waiting run still is.
+/// How reliable the store's last answer about a waiting run still is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Known {
-    /// Nothing speaks against it.
+    /// Nothing suggests a change.
     Sound,
-    /// Messages were missed since: it may be true no more.
+    /// Messages were missed since then: it may be out of date.
     Doubtful,
-    /// It is true no more: the next heartbeat asks anew.
+    /// It is out of date: the next heartbeat asks again.
     Stale,
 }
 
@@ -76,9 +79,9 @@ impl Waiter {
         if (state.news || state.interrupted)
             && let Some(waker) = state.waker.take()
         {
-            // Not under the lock: some executors look at the task at once, on this thread.
+            // Not under the lock: some executors run the task at once, on this thread.
             drop(state);
-            // A panic of one executor is reported by its hook; the other runs are told all the same.
+            // The executor's panic hook reports the panic; the other runs are told nevertheless.
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
         } else {
             drop(state);
@@ -94,7 +97,7 @@ impl Waiter {
     pub(crate) fn set_waiting(&self, waiting: Waiting) {
         self.update(|state| {
             state.look_again = look_again(&waiting);
-            // A run that reserves nothing comes back by asking for itself.
+            // A run that reserves nothing must ask for itself to come back.
             state.news |= !waiting.present;
             state.waiting = waiting;
             state.explained = Instant::now();
@@ -102,10 +105,11 @@ impl Waiter {
         });
     }
 
-    /// Takes in that it waits, which says nothing of why: what is known stays.
+    /// Takes in that it still waits, without a reason: the known reason remains.
     pub(crate) fn set_still_waiting(&self, now: State, present: bool) {
         self.update(|state| {
-            // From awaiting an input to the line, or back: another reason, to be asked for.
+            // From awaiting an input to the queue, or back: there is another reason, which must be asked
+            // for.
             if state.waiting.state != now {
                 state.known = Known::Stale;
             }
@@ -115,7 +119,8 @@ impl Waiter {
         });
     }
 
-    /// Notes that what is known is old, if it is time to look again or one of the `dead` was in the way. Returns whether it is.
+    /// Notes that what is known is out of date, if it is time to look again or one of the `dead` was in
+    /// the way. Returns whether it is.
     pub(crate) fn mark_stale_if_due(&self, now: Instant, dead: &[Ticket]) -> bool {
         let mut state = lock(&self.state);
         let is_time = state.look_again.is_some_and(|at| at <= now);
@@ -129,7 +134,7 @@ impl Waiter {
         is_time || is_freed
     }
 
-    /// Messages were missed: the next heartbeats ask about the run in its turn.
+    /// Notes that messages were missed: the next heartbeats ask about the run in its turn.
     pub(crate) fn mark_doubtful(&self) {
         let known = &mut lock(&self.state).known;
         *known = (*known).max(Known::Doubtful);
@@ -139,9 +144,10 @@ impl Waiter {
         lock(&self.state).known == Known::Stale
     }
 
-    /// Whether nothing need be asked about the run yet. Who was told when to look again and has nobody ahead is the oldest
-    /// waiter of its names: until then only its own grant changes who holds them. Processes to probe do change meanwhile, and
-    /// so does what becomes of those ahead; whoever has some asks.
+    /// Returns whether nothing need be asked about the run yet. A run that was told when to look again
+    /// and has no run ahead is the oldest waiter of its names: until then only its own grant changes who
+    /// holds them. If there are processes to probe or runs ahead, those can change meanwhile, and it
+    /// must ask.
     pub(crate) fn knows_enough(&self, now: Instant) -> bool {
         let state = lock(&self.state);
         let is_recent = now.saturating_duration_since(state.explained) < EXPLAINED_FOR;
@@ -154,8 +160,8 @@ impl Waiter {
             && is_recent
     }
 
-    /// Notes that no heartbeat need ask for it first: it waits no more, or was asked about. Only an answer makes it sound.
-    /// Returns whether one had to.
+    /// Notes that no heartbeat need ask for it first, because it does not wait any more or was asked
+    /// about. Only an answer makes what is known reliable again. Returns whether one had to ask.
     pub(crate) fn take_stale(&self) -> bool {
         let known = &mut lock(&self.state).known;
         let was_stale = *known == Known::Stale;
@@ -163,14 +169,15 @@ impl Waiter {
         was_stale
     }
 
-    /// Has the next heartbeat ask for it first: the answer of the last one had no room for it.
+    /// Makes the next heartbeat ask about it first, because the last answer had no room for it.
     pub(crate) fn mark_stale(&self) {
         lock(&self.state).known = Known::Stale;
     }
 }
 
 fn look_again(waiting: &Waiting) -> Option<Instant> {
-    // A little late, and not all at once. At once is said to one run alone, with which the next step goes on.
+    // A little late, and spread out. "At once" is only told to one run, with which the next step
+    // continues.
     let late = |ms| if ms == 0 { 0 } else { 5 + crate::world::random_u64() % 50 };
     waiting.look_again_ms.map(|ms| later(Instant::now(), Duration::from_millis(ms.saturating_add(late(ms)))))
 }

@@ -1,13 +1,13 @@
 //! [`Waiters`]: all waiting runs of a connection, and the one thread that listens for them.
 //!
-//! One mutex (`waiters`) protects which runs wait, whether the thread listens, and how its wait is interrupted. The
-//! interrupter, which never waits, is called under it; a waiting run is told outside of it, for its waker is the user's. `left`
-//! is its condition variable.
+//! One mutex (`waiters`) protects which runs wait, whether the thread listens, and how its wait is
+//! interrupted. The interrupter never waits, and is called under it. A waiting run is told outside of
+//! it, because its waker is the user's. `left` is its condition variable.
 //!
-//! `closed` is set before that mutex is taken to interrupt the thread, and read by the thread after it took the mutex to
-//! leave its interrupter there: so the thread sees that it is closed, or is interrupted. Release and acquire alone would do
-//! for what they publish, which is nothing but the flag. `is_said` decides which of several threads logs, and orders nothing:
-//! it is relaxed.
+//! `closed` is set before that mutex is taken to interrupt the thread. The thread reads it after it took
+//! the mutex to store its interrupter. So the thread either sees that it is closed or is interrupted.
+//! Release and acquire would be enough, because nothing is published but the flag. `is_said` only
+//! decides which of several threads logs, so it is relaxed.
 
 mod hints;
 mod thread;
@@ -25,7 +25,7 @@ use crate::store::InboxInterrupter;
 use crate::sync::lock;
 use crate::waiter::Waiter;
 
-/// How often a process with waiting runs tells the store that it lives.
+/// How often a process with waiting runs tells the store that it is alive.
 pub(crate) const HEARTBEAT: Duration = Duration::from_millis(crate::engine::HEARTBEAT_MS.unsigned_abs());
 
 /// Listens for all waiting runs of a connection, on one thread: wake-ups, heartbeats, probes.
@@ -38,9 +38,9 @@ pub(crate) struct Waiters {
 struct Shared {
     waiters: Mutex<Registered>,
     closed: AtomicBool,
-    /// The thread has ended, and its inbox with it.
+    /// Notified when the thread and its inbox have ended.
     left: Condvar,
-    /// That there is no thread was logged.
+    /// Whether it was logged that there is no thread.
     is_said: AtomicBool,
 }
 
@@ -54,10 +54,11 @@ struct Registered {
 /// Whether the thread listens.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Listening {
-    /// There is none: it was not needed yet, could not be started, or broke off.
+    /// There is no thread: it was not needed yet, could not be started, or panicked.
     #[default]
     No,
-    /// It opens the inbox, which may take as long as the store takes to answer. Then it tells every waiter.
+    /// It is opening the inbox, which may take as long as the store takes to answer. Then it tells every
+    /// waiter.
     Soon,
     /// It does.
     Yes,
@@ -71,7 +72,7 @@ impl Drop for Waiters {
 }
 
 impl Waiters {
-    /// Listens, now or soon. Never waits.
+    /// Starts to listen, now or soon. Never waits.
     pub(crate) fn open(&self, handle: &Arc<StoreHandle>, keeper: &Keeper) {
         {
             let mut waiters = lock(&self.shared.waiters);
@@ -81,17 +82,17 @@ impl Waiters {
             waiters.listening = Listening::Soon;
         }
         let thread = WaitersThread::new(self.shared.clone(), handle, keeper.alarm());
-        // Should this fail, the thread is dropped with the closure.
+        // If this fails, the thread's state is dropped with the closure.
         let spawned = std::thread::Builder::new().name("flowlock-waiter".into()).spawn(move || thread.run());
         if let Err(error) = spawned
             && !self.shared.is_said.swap(true, Ordering::Relaxed)
         {
             tracing::error!(%error,
-                "cannot start the thread that listens for wake-ups; each waiting run looks for itself every 5 s");
+                "cannot start the thread that listens for wake-ups; each waiting run asks the store every 5 s");
         }
     }
 
-    /// Listens for a run. What happened before that is learnt by asking once.
+    /// Listens for a run. To learn what happened before, the run asks the store once.
     pub(crate) fn register(&self, run: &RunId, waiter: &Arc<Waiter>) {
         let mut waiters = lock(&self.shared.waiters);
         waiters.by_run.insert(run.clone(), waiter.clone());
@@ -100,12 +101,12 @@ impl Waiters {
         if !will_be_told {
             waiter.tell();
         }
-        // The thread may be asleep for a minute; from now on there are heartbeats to send.
+        // The thread may be asleep for a minute, but now there are heartbeats to send.
         self.hurry();
     }
 
-    /// Whether there is a thread that listens; if not, or not yet, each waiting run must look for itself. One that is about
-    /// to be may not come to be.
+    /// Returns whether a thread listens. If not, or not yet, each waiting run must ask for itself,
+    /// because a thread that is being started may fail to start.
     pub(crate) fn is_listening(&self) -> bool {
         lock(&self.shared.waiters).listening == Listening::Yes
     }
@@ -114,7 +115,7 @@ impl Waiters {
         lock(&self.shared.waiters).by_run.remove(run);
     }
 
-    /// Listens no more; waits up to `at_most` until nothing of the inbox is left outside this process.
+    /// Stops listening. Waits up to `at_most` until nothing of the inbox is left outside this process.
     pub(crate) fn close(&self, at_most: Duration) {
         self.shared.closed.store(true, Ordering::Release);
         self.hurry();
@@ -140,7 +141,7 @@ impl Shared {
         lock(&self.waiters).by_run.iter().map(|(run, waiter)| (run.clone(), waiter.clone())).collect()
     }
 
-    /// Says whether there is a thread, and lets every run ask where it stands.
+    /// Sets whether there is a thread, and makes every run ask where it stands.
     fn set_listening(&self, listening: Listening, interrupter: Option<Box<dyn InboxInterrupter>>) {
         let mut waiters = lock(&self.waiters);
         waiters.listening = listening;
@@ -159,8 +160,8 @@ mod tests {
     use super::*;
     use crate::step::Waiting;
 
-    /// Two runs of a process begin to wait at once, and the thread that the first one starts cannot be had: nobody tells the
-    /// second one.
+    /// Two runs of a process begin to wait at once, and the thread that the first one starts cannot be
+    /// started: nobody tells the second one.
     #[test]
     fn nobody_relies_on_a_thread_that_is_only_about_to_be() {
         let waiters = Waiters::default();

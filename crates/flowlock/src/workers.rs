@@ -1,14 +1,16 @@
-//! Workers: threads on which the async twins ask the store.
+//! Workers: threads on which the async API asks the store.
 //!
-//! They are for what is asked within `store_timeout`, counted from the call: nothing occupies one for longer, so each call
-//! comes to one in time. What takes longer is asked for elsewhere: commits by [`Repeats`](crate::repeats::Repeats).
+//! They are for calls that take up to `store_timeout`. No call occupies one for longer, so each call
+//! gets its turn in time. Calls that take longer are made elsewhere: commits by
+//! [`Repeats`](crate::repeats::Repeats).
 //!
-//! They are a connection's own. A runtime that shuts down waits for the blocking work it was given, which may last as
-//! long as a store does not answer; it does not wait for these.
+//! They belong to the connection. A runtime that shuts down waits for its blocking tasks, and these
+//! could last as long as a store does not answer; it does not wait for these threads.
 //!
-//! One mutex (`state`) protects the queue and how many workers there are and rest; nothing else is locked under it, and work is
-//! done outside of it. A worker looks at the queue once more in the critical section in which it leaves, so no work stays
-//! behind. One that was notified counts as idle until it took its work: then more work than idle workers starts another.
+//! One mutex (`state`) protects the queue, and how many workers exist and are idle. Nothing else is
+//! locked under it, and work is done outside of it. A worker looks at the queue once more in the
+//! critical section in which it leaves, so no work is left behind. A notified worker counts as idle
+//! until it has taken its work; if there is more work than idle workers, another one is started.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -19,12 +21,12 @@ use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::lock;
 use crate::world::later;
 
-/// How many there are at most; what is more waits for its turn.
+/// How many there are at most; more work waits for its turn.
 const MOST: usize = 64;
 /// How long one waits for more work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A call that comes to a worker so soon is made, however short its time is.
+/// A call that reaches a worker within this time is made, however short its limit is.
 const SOON: Duration = Duration::from_millis(100);
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -65,11 +67,11 @@ impl Drop for Workers {
 }
 
 impl Workers {
-    /// Until when the store is asked for a call: for `patience` from when it was made. While the store answers the calls
-    /// before it, it is not the store that lets it wait.
+    /// Returns until when the store is asked for a call: for `patience` from when the call was made. If
+    /// the store answered other calls meanwhile, the wait for a worker does not count.
     ///
     /// # Errors
-    /// If it came to a worker too late.
+    /// If the call reached a worker too late.
     pub(crate) fn until(&self, called: Instant, patience: Duration) -> Result<Instant, StoreError> {
         let answered = lock(&self.shared.state).answered;
         let until = later(answered.map_or(called, |at| at.max(called)), patience);
@@ -78,7 +80,7 @@ impl Workers {
             return Ok(until);
         }
         let message = format!(
-            "the store does not answer; this was not sent, because others of this process waited for it all of {:.1} s",
+            "the store does not answer; this request was not sent, because other requests of this process waited for the store all of {:.1} s",
             waited.as_secs_f64()
         );
         Err(StoreError::new(StoreErrorKind::Unreachable, message).out_of_time())
@@ -91,7 +93,7 @@ impl Workers {
         }
     }
 
-    /// Has `work`, which must not panic, done by a worker. If none can be started it is done here.
+    /// Has a worker do `work`, which must not panic. If no worker can be started, it is done here.
     pub(crate) fn carry_out(&self, work: Work) {
         let mut state = lock(&self.shared.state);
         state.queue.push_back(work);
@@ -109,7 +111,7 @@ impl Workers {
         if state.workers > 0 {
             return;
         }
-        tracing::warn!(%error, "cannot start a thread that asks the store; it is asked here");
+        tracing::warn!(%error, "cannot start a worker thread; the caller's thread asks the store");
         while let Some(work) = state.queue.pop_front() {
             drop(state);
             work();

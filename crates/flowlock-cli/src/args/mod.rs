@@ -14,13 +14,13 @@ pub(crate) struct Global {
     /// Where runs and records are kept, as in sqlite:/srv/flow.db [default: from FLOWLOCK_STORE or configuration]
     #[arg(long, global = true, value_name = "URL", value_parser = values::text(), help_heading = "Store")]
     pub(crate) store: Option<String>,
-    /// A separate world of names, such as prod [default: from FLOWLOCK_NAMESPACE or configuration, else default]
+    /// A separate set of names, such as prod [default: from FLOWLOCK_NAMESPACE or configuration, else default]
     #[arg(long, global = true, value_name = "NS", value_parser = values::text(), help_heading = "Store")]
     pub(crate) namespace: Option<String>,
-    /// Say only what went wrong
+    /// Print only what went wrong
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Reporting")]
     pub(crate) quiet: bool,
-    /// Say more: log lines while waiting; twice, the library's log
+    /// Print more: log lines while waiting; twice, the library's log
     #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Reporting")]
     pub(crate) verbose: u8,
 }

@@ -17,7 +17,7 @@ pub(crate) struct ClaimFlags {
     /// A name to write, alone; with -i of the same name: read, change, write
     #[arg(short, long, value_name = "NAME", value_parser = values::text())]
     pub(crate) output: Vec<String>,
-    /// A plain lock, held alone
+    /// A plain lock, held exclusively
     #[arg(short, long, value_name = "NAME", value_parser = values::text())]
     pub(crate) lock: Vec<String>,
     /// A plain lock, held together with other shared ones
@@ -47,7 +47,7 @@ pub(crate) struct RequestFlags {
     /// What becomes of an old record if this run fails to rewrite it
     #[arg(long, value_enum, default_value_t, value_name = "keep|incomplete")]
     pub(crate) on_fail: OnFail,
-    /// How long what it writes counts as written [default: for ever]
+    /// How long its outputs count as written [default: for ever]
     #[arg(long, value_name = "D", value_parser = values::age)]
     pub(crate) output_duration: Option<Duration>,
     /// Stop renewing the lease after this time, so that a hung job frees its names
@@ -95,7 +95,7 @@ pub(crate) enum OnFail {
     /// It stays readable
     #[default]
     Keep,
-    /// It does not count until somebody writes it
+    /// It counts as incomplete until it is written again
     Incomplete,
 }
 
@@ -105,6 +105,6 @@ pub(crate) enum OnTrouble {
     /// End it: TERM, then KILL
     #[default]
     Kill,
-    /// Say so and let it run; its outputs are not marked as written if the names were lost
+    /// Print a message and let it run; its outputs are not marked as written if the names were lost
     Warn,
 }

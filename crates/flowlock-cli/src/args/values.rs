@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// How long to wait for a run's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// At most so long; zero is a single try.
+    /// Up to this time; zero means a single try.
     For(Duration),
     /// As long as it takes.
     Forever,
@@ -25,7 +25,7 @@ pub(crate) struct Slot {
     pub(crate) name: String,
     /// Units wanted.
     pub(crate) units: u32,
-    /// Units there are.
+    /// Units that exist.
     pub(crate) capacity: u32,
 }
 
@@ -43,9 +43,9 @@ fn utf8(given: OsString) -> Result<String, String> {
     given.into_string().map_err(|bytes| {
         let bytes = bytes.into_encoded_bytes();
         let at = std::str::from_utf8(&bytes).map_or_else(|e| e.valid_up_to(), str::len);
-        // What follows it may be a part of a password.
+        // The rest may be a part of a password.
         let byte = bytes.get(at).copied().unwrap_or_default();
-        format!("not UTF-8: \\x{byte:02x} at byte {at}; names are UTF-8 texts")
+        format!("not UTF-8: \\x{byte:02x} at byte {at}; names must be UTF-8")
     })
 }
 
@@ -87,7 +87,7 @@ fn within(text: &str, least: Duration, most: Duration, limits: &str) -> Result<D
     duration_within(text, &(least..=most), limits)
 }
 
-/// `NAME:CAP` or `NAME:N/CAP`, split at the last colon, since names may contain colons.
+/// Parses `NAME:CAP` or `NAME:N/CAP`, split at the last colon, because names may contain colons.
 fn slot(text: &str) -> Result<Slot, String> {
     const SHAPE: &str = "write NAME:CAP or NAME:N/CAP, as in gpu:4 or gpu:2/4, with 1 <= N <= CAP <= 10000";
     let (name, amount) = text.rsplit_once(':').ok_or(SHAPE)?;
@@ -158,6 +158,6 @@ mod tests {
     fn bytes_that_are_no_text_are_never_turned_into_another_name() {
         use std::os::unix::ffi::OsStringExt as _;
         let said = utf8(OsString::from_vec(b"ab\xff\xfe".to_vec())).unwrap_err();
-        assert_eq!(said, r"not UTF-8: \xff at byte 2; names are UTF-8 texts");
+        assert_eq!(said, r"not UTF-8: \xff at byte 2; names must be UTF-8");
     }
 }

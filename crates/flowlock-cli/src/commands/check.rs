@@ -21,10 +21,10 @@ use crate::times;
     after_help = "Example:\n  flowlock check sales.{date-1d} --max-age 26h\n\nExits 0 if all are written (and young enough), 1 if one is not, 69 if the store cannot be asked."
 )]
 pub(crate) struct CheckArgs {
-    /// The names; {date} and its kin are filled in
+    /// The names; {date} and the like are filled in
     #[arg(required = true, value_name = "NAME", value_parser = values::text())]
     pub(crate) names: Vec<String>,
-    /// How long ago they may have been written
+    /// The longest time since they were written
     #[arg(long, value_name = "D", value_parser = values::age)]
     pub(crate) max_age: Option<Duration>,
     #[command(flatten)]
@@ -75,7 +75,8 @@ pub(crate) fn check(global: &Global, args: &CheckArgs) -> Result<u8, Failure> {
     Ok(if ok { exit::OK } else { exit::NO })
 }
 
-/// A monitor knows three answers: whatever is wrong with the store, it could not be asked.
+/// Maps every error to "unreachable": a monitor knows three answers, and whatever is wrong with the
+/// store, it could not be asked.
 fn unreachable(failure: Failure) -> Failure {
     match failure.code {
         exit::USAGE => failure,
@@ -83,7 +84,7 @@ fn unreachable(failure: Failure) -> Failure {
     }
 }
 
-/// Why a name does not count as written, if it does not.
+/// Returns why a name does not count as written, if it does not.
 pub(super) fn problem(seen: &NameSeen, max_age: Option<Duration>) -> Option<String> {
     let Some(record) = &seen.record else {
         return Some(format!("not written{}", seen.evidence));

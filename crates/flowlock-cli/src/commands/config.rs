@@ -23,7 +23,7 @@ pub(crate) struct ConfigArgs {
 enum Subcommands {
     /// Print the settings in force
     Show {
-        /// Say where each comes from
+        /// Show where each comes from
         #[arg(long)]
         origin: bool,
         /// Print JSON

@@ -1,4 +1,4 @@
-//! `flowlock demo`: a small show in a throw-away store.
+//! `flowlock demo`: a demonstration in a throw-away store.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,8 @@ use crate::terminal;
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {}
 
-/// What the scenes make: a store, and what each of them remembers of it. Nothing else is removed at the end.
+/// What the scenes create: a store, and what each of them remembers about it. Nothing else is removed at
+/// the end.
 const FILES: [&str; 6] = [
     "flowlock.db",
     "flowlock.db-wal",
@@ -28,7 +29,7 @@ const DIRECTORIES: [&str; 3] = ["flowlock.db-wake", "flowlock/seen", "flowlock"]
 /// How long any scene may take.
 const LONGEST_SCENE: Duration = Duration::from_secs(20);
 
-/// Plays the show; everything in it is a real `flowlock` process.
+/// Plays the demonstration with real `flowlock` processes.
 pub(crate) fn demo() -> Result<u8, Failure> {
     let files = Files::of_our_own(&FILES, &DIRECTORIES);
     let files = files.map_err(|error| Failure::internal("make a directory for the demo", &error))?;
@@ -51,7 +52,7 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Shows a command line and prepares it.
+    /// Prints a command line and prepares it.
     fn command(&self, line: &[&str], behind: &str) -> Result<Command, Failure> {
         let quoted =
             line.iter().map(|word| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() });
@@ -79,7 +80,8 @@ impl Stage<'_> {
         Ok(status.code().unwrap_or(i32::from(exit::INTERNAL)).to_le_bytes()[0])
     }
 
-    /// Looks at the status until it shows `text`: scenes follow each other without guessing at times.
+    /// Looks at the status until it shows `text`, so that scenes follow each other without guessing at
+    /// times.
     fn until(&self, text: &str) -> Result<(), Failure> {
         let begun = Instant::now();
         while begun.elapsed() < LONGEST_SCENE {

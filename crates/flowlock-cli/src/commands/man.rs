@@ -22,7 +22,7 @@ pub(crate) struct ManArgs {
 
 /// Prints one page, or writes all of them into a directory.
 pub(crate) fn man(mut root: clap::Command, args: &ManArgs) -> Result<u8, Failure> {
-    // Gives every command its whole name, as in flowlock-outputs-rm.
+    // Gives every command its full name, such as flowlock-outputs-rm.
     root.build();
     if let Some(directory) = &args.dir {
         return write_all(root, directory);
@@ -59,8 +59,8 @@ fn write_all(root: clap::Command, directory: &Path) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Writes a page into a file, through no link: whoever may write the directory chose where that leads. Nor does it wait for
-/// the reader of a pipe.
+/// Writes a page into a file. Follows no link, because a user who may write the directory chose its
+/// target. Does not wait for the reader of a pipe.
 fn write(path: &Path, page: &str) -> std::io::Result<()> {
     if std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return Err(std::io::Error::other(format!(

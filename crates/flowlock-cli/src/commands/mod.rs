@@ -1,5 +1,5 @@
-//! One file for each command: what it takes, and what it does. A new one is a file here, and a line in [`Command`] and in
-//! [`carry_out`].
+//! One file for each command: its arguments, and what it does. A new command is a file here, and a line
+//! in [`Command`] and in [`carry_out`].
 #![allow(clippy::doc_markdown, reason = "the comments of arguments are the help texts, shown without markup")]
 
 mod check;
@@ -35,16 +35,16 @@ pub(crate) enum Command {
     Keep(operate::KeepArgs),
     /// Renew a started run once
     Refresh(operate::OneRunArgs),
-    /// End a started run well: mark its outputs as written
+    /// End a started run successfully: mark its outputs as written
     #[command(alias = "stop")]
     Commit(operate::CommitArgs),
-    /// End a started run badly: nothing is marked as written
+    /// End a started run as failed: nothing is marked as written
     Fail(operate::OneRunArgs),
     /// Ask whether a run still holds its names
     Verify(operate::VerifyArgs),
     /// Show what runs and what waits, and why
     Status(status::StatusArgs),
-    /// Say why a run waits or a name is not there
+    /// Explain why a run waits or a name is not written
     Why(why::WhyArgs),
     /// List what is written; create or remove records by hand
     Outputs(outputs::OutputsArgs),
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
 }
 
-/// Carries out a command; answers the exit code. The parser is for those that print it.
+/// Carries out a command; returns the exit code. The parser is for commands that print it.
 pub(crate) fn carry_out(global: &Global, command: Command, parser: clap::Command) -> Result<u8, Failure> {
     match command {
         Command::Run(args) => run::run(global, &args),

@@ -1,4 +1,4 @@
-//! `flowlock namespaces`: the namespaces of a store listed, and empty ones removed.
+//! `flowlock namespaces`: lists the namespaces of a store, and removes empty ones.
 
 use clap::{Args, Subcommand};
 use flowlock::store::{Content, NamespaceSeen, View};
@@ -33,7 +33,7 @@ Examples:
 enum Subcommands {
     /// List all namespaces of the store
     List(ListArgs),
-    /// Remove namespaces in which nothing is left
+    /// Remove empty namespaces
     Rm(RmArgs),
 }
 
@@ -48,8 +48,8 @@ struct ListArgs {
 /// Removes namespaces.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exits 75 if one has runs or records, or if a run ended in it within the last ten minutes: what became of
-it is remembered for so long, so that a repeated commit gets its answer. Records: flowlock outputs rm.")]
+Exits 75 if one has runs or records, or if a run ended in it within the last ten minutes: outcomes are
+kept that long, so that a repeated commit gets its answer. To remove records: flowlock outputs rm.")]
 struct RmArgs {
     /// The namespaces
     #[arg(required = true, value_name = "NAME", value_parser = values::text())]
@@ -59,7 +59,7 @@ struct RmArgs {
     yes: bool,
 }
 
-/// Lists, or does what the command within says.
+/// Lists namespaces, or carries out the subcommand.
 pub(crate) fn namespaces(global: &Global, args: &NamespacesArgs) -> Result<u8, Failure> {
     match &args.command {
         None => list(global, &args.list),
@@ -75,7 +75,7 @@ struct NamespacesJson {
     namespaces: Vec<NamespaceJson>,
 }
 
-/// What cannot be read by this user is null.
+/// A field that this user may not read is null.
 #[derive(Serialize)]
 struct NamespaceJson {
     namespace: String,
@@ -95,7 +95,7 @@ fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
         let store = context.place.store.clone();
         terminal::print_json(&NamespacesJson { version: json::VERSION, store, namespaces })?;
     } else if all.is_empty() {
-        terminal::say(&format!("nothing is in store {}", shown(&context.place.store)));
+        terminal::say(&format!("store {} is empty", shown(&context.place.store)));
     } else {
         terminal::print(&table(&all).text(Screen::detect()))?;
     }
@@ -130,7 +130,8 @@ fn table(all: &[(Namespace, Option<NamespaceSeen>)]) -> Table {
     table
 }
 
-/// Removes namespaces that are empty, one after the other. That one is not there is worth a word, and no failure.
+/// Removes empty namespaces, one after the other. If one does not exist, that is reported, but is not a
+/// failure.
 fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
     for name in &args.names {
         Namespace::parse(name).map_err(Error::from)?;

@@ -54,7 +54,7 @@ pub(crate) struct KeepArgs {
     /// The run id that `flowlock start` printed
     #[arg(value_name = "RUN", value_parser = values::text())]
     pub(crate) run: String,
-    /// How often to renew: more often than the lease is long [default: a third of it]
+    /// How often to renew; must be shorter than the lease [default: a third of it]
     #[arg(long, value_name = "D", value_parser = values::lease)]
     pub(crate) every: Option<Duration>,
 }
@@ -73,9 +73,9 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
-/// `keep` asks again so soon while the store is in trouble.
+/// How soon `keep` asks again after an error of the store.
 const AFTER_TROUBLE: Duration = Duration::from_secs(1);
-/// After a suspended machine wakes up the time is noticed within it.
+/// The longest sleep: after a suspended machine wakes up, the time is noticed within this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
@@ -85,7 +85,7 @@ struct Answer<'a> {
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     lease_left_ms: Option<u64>,
-    /// Its lease was over, and began anew.
+    /// Whether its lease had ended, and began again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     late: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +104,8 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Success is silent, unless JSON is wanted. Whether it arrives changes nothing about the run, and so not the exit code.
+    /// Prints the outcome if JSON is wanted; success is silent otherwise. Whether the output arrives
+    /// changes nothing about the run, and so not the exit code.
     fn give(&self, wanted: bool) -> u8 {
         if wanted && let Err(error) = terminal::print_json(self) {
             let is = self.outcome.replace('_', " ");
@@ -128,7 +129,7 @@ pub(crate) fn refresh(global: &Global, args: &OneRunArgs) -> Result<u8, Failure>
     Ok(Answer { lease_left_ms: left, late, ..Answer::new(&run, "running") }.give(args.json))
 }
 
-/// Ends a run well. Repeated, it answers the same.
+/// Commits a run. Repeated, it answers the same.
 pub(crate) fn commit(global: &Global, args: &CommitArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     request::check_note(args.note.as_deref())?;
@@ -144,12 +145,14 @@ pub(crate) fn commit(global: &Global, args: &CommitArgs) -> Result<u8, Failure> 
     Ok(Answer::new(&run, if late { "committed_late" } else { "committed" }).give(args.json))
 }
 
-/// That it went well is silent, but not that it could have gone wrong.
+/// Reports a late success; other successes are silent.
 fn tell_late(run: &RunId, so: &str) {
-    terminal::say(&format!("{run} was late: its lease was over, and nobody had needed its names; {so}"));
+    terminal::say(&format!(
+        "{run} was late: its lease had ended, but no other run had needed its names; {so}"
+    ));
 }
 
-/// Ends a run badly.
+/// Fails a run.
 pub(crate) fn fail(global: &Global, args: &OneRunArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let context = Context::open(global)?;
@@ -174,17 +177,18 @@ pub(crate) fn verify(global: &Global, args: &VerifyArgs) -> Result<u8, Failure> 
     }
 }
 
-/// Renews until a signal comes, or the run is over.
+/// Renews until a signal comes, or the run has ended.
 pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
     let run = RunId::parse(&args.run)?;
     let (context, mut signals) = match waiting::open(&Arc::new(Settings::read(global)?), global) {
-        // It renews until a signal comes, and one came: a step of a build may be over before the store is open.
+        // It renews until a signal comes, and one came: a step of a build may end before the store is
+        // open.
         Err(failure) if failure.outcome == "cancelled" => return Ok(exit::OK),
         opened => opened?,
     };
     crate::log::begin();
     let seen = match context.flowlock.run(&run) {
-        // Nobody waits for the answer any more.
+        // No caller waits for the answer any more.
         Err(_) if signals.take_what_interrupted().is_some() => return Ok(exit::OK),
         seen => seen.map_err(|error| context.failure(error))?,
     };
@@ -193,7 +197,7 @@ pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
     let every = args.every.unwrap_or(lease / 3);
     if every >= lease {
         return Err(Failure::usage(format!(
-            "--every {every:?} is not shorter than the lease of {run}, {lease:?}: it would end in between; nothing was renewed"
+            "--every {every:?} is not shorter than the lease of {run}, {lease:?}: the lease would end in between; nothing was renewed"
         )));
     }
     let left = Duration::from_millis(seen.lease_left_ms.unwrap_or_default().max(0).cast_unsigned());
@@ -206,7 +210,7 @@ pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
             Err(Error::Store(_)) if signals.take_what_interrupted().is_some() => return Ok(exit::OK),
             Err(Error::Store(error)) if error.is_transient() && boot_clock() < deadline => {
                 pause = every.min(AFTER_TROUBLE);
-                tracing::warn!(%error, "could not renew; trying again until the lease is over");
+                tracing::warn!(%error, "could not renew; trying again until the lease ends");
             }
             Err(error) => return Err(context.failure(error)),
         }
@@ -216,7 +220,8 @@ pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
     }
 }
 
-/// Sleeps; true if a signal asked to end. Time goes on while the machine is suspended, as leases do.
+/// Sleeps; returns true if a signal asked to end. The time also runs while the machine is suspended, as
+/// leases do.
 fn sleep(signals: &mut Signals, time: Duration) -> Result<bool, Failure> {
     let until = boot_clock() + time;
     loop {

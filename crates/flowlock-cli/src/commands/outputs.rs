@@ -1,4 +1,4 @@
-//! `flowlock outputs`: records listed, created and removed.
+//! `flowlock outputs`: lists, creates and removes records.
 
 use std::io::Write;
 use std::time::Duration;
@@ -57,7 +57,7 @@ struct ListArgs {
 /// Creates records.
 #[derive(Debug, Args)]
 struct CreateArgs {
-    /// The names; {date} and its kin are filled in
+    /// The names; {date} and the like are filled in
     #[arg(required = true, value_name = "NAME", value_parser = values::text())]
     names: Vec<String>,
     /// A note for readers, such as the path
@@ -76,7 +76,7 @@ struct CreateArgs {
 /// Removes records.
 #[derive(Debug, Args)]
 struct RmArgs {
-    /// The names; {date} and its kin are filled in
+    /// The names; {date} and the like are filled in
     #[arg(required = true, value_name = "NAME", value_parser = values::text())]
     names: Vec<String>,
     /// Take the names away from runs that hold them first
@@ -86,7 +86,7 @@ struct RmArgs {
     dates: DateFlags,
 }
 
-/// Lists, or does what the command within says.
+/// Lists records, or carries out the subcommand.
 pub(crate) fn outputs(global: &Global, args: &OutputsArgs) -> Result<u8, Failure> {
     match &args.command {
         None => list(global, &args.list),
@@ -96,10 +96,10 @@ pub(crate) fn outputs(global: &Global, args: &OutputsArgs) -> Result<u8, Failure
     }
 }
 
-/// Records read at a time.
+/// How many records are read at a time.
 const PAGE: usize = 1_000;
 
-/// How to learn what became of a step that got no answer.
+/// How to find out what became of a step that got no answer.
 const HOW_TO_LOOK: &str = "`flowlock outputs` shows what is recorded";
 
 /// Lists the records that match.
@@ -118,7 +118,7 @@ fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// The records that match a pattern, by pages: a store may have more of them than fit into memory.
+/// The records that match a pattern, by pages: a store may have more than fit into memory.
 struct Matching<'a> {
     context: &'a Context,
     pattern: &'a str,
@@ -151,7 +151,7 @@ impl Iterator for Matching<'_> {
     }
 }
 
-/// Prints each page before the next is asked for; answers whether there was a record.
+/// Prints each page before the next is read; returns whether there was a record.
 fn print_json(
     pages: impl Iterator<Item = Result<Vec<Record>, Failure>>,
     out: impl Write,
@@ -161,7 +161,7 @@ fn print_json(
     let mut out = Some(out);
     for page in pages {
         let page = page?;
-        // A store that does not answer at all leaves nothing behind that looks like JSON.
+        // If the store does not answer at all, nothing that looks like JSON is printed.
         if let Some(out) = out.take() {
             list = Some(JsonList::begin(out, reader, json::VERSION, "records")?);
         }
@@ -172,7 +172,7 @@ fn print_json(
     Ok(any)
 }
 
-/// The same as a table, whose columns grow with what comes.
+/// The same as a table, whose columns grow as needed.
 fn print_table(
     pages: impl Iterator<Item = Result<Vec<Record>, Failure>>,
     mut out: impl Write,
@@ -194,11 +194,11 @@ fn print_table(
     Ok(any)
 }
 
-/// Whether `text` fits `pattern`, in which `*` stands for any text and `?` for one character.
+/// Returns whether `text` matches `pattern`, in which `*` stands for any text and `?` for one character.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
-    // Behind the last star, and how much of the text it covers so far.
+    // After the last star, and how much of the text it covers so far.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -249,7 +249,7 @@ fn create(global: &Global, args: &CreateArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Forgets that names were written. That one was not is worth a word, and no failure.
+/// Forgets that names were written. If one was not, that is reported, but is not a failure.
 fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
     let (context, names) = opened(global, &args.names, &args.dates)?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -265,7 +265,7 @@ fn holders(break_them: bool) -> Holders {
     if break_them { Holders::Break } else { Holders::Respect }
 }
 
-/// The store, and the names with their dates filled in.
+/// Opens the store, and fills the dates into the names.
 pub(super) fn opened(
     global: &Global,
     names: &[String],
@@ -284,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written is not kept, only counted.
+    /// Only counts what is written.
     struct Counted<'a>(&'a Cell<usize>);
 
     impl Write for Counted<'_> {

@@ -19,7 +19,7 @@ use crate::waiting::{self, Wanted};
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StartArgs {
-    /// What to call the work
+    /// The name of the job
     #[arg(value_name = "JOB", value_parser = values::text())]
     pub(crate) job: String,
     /// The run's id [default: JOB and a random number]
@@ -45,7 +45,7 @@ Examples:
   flowlock refresh \"$RUN\"      on any agent, before 30 minutes are over
   flowlock commit \"$RUN\"       or: flowlock fail \"$RUN\"
 
-Whoever knows the run id can refresh, commit and fail the run. It lives by its lease, not by a process.";
+Anyone who knows the run id can refresh, commit and fail the run. It belongs to no process: it lives until its lease ends.";
 
 #[derive(Serialize)]
 struct Started<'a> {
@@ -58,7 +58,8 @@ struct Started<'a> {
     lease_ms: u64,
 }
 
-/// Acquires, detaches as the last step, and prints the run id: before that the run dies with this process.
+/// Acquires a run, detaches it as the last step, and prints its id. Before it is detached, the run dies
+/// with this process.
 pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     let settings = Arc::new(Settings::read(global)?);
     let dates = settings.dates(&args.dates)?;
@@ -103,13 +104,13 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         terminal::deliver(&format!("{run}\n"))
     };
     if let Err(error) = printed {
-        // Whoever started it did not learn its id, and so could not end it. What asked this process to end ended the wait for a
-        // reader; it is not to end this too.
+        // The caller did not get the id, and could not end the run. The signal that ended the wait for a
+        // reader must not end this too.
         signals.forget();
         let failed = context.flowlock.fail(&run);
         let advice = format!("end it with `flowlock fail {}`", shell_argument(run.as_str()));
         failed.map_err(|error| context.unknown(error, &format!("{run} was started; {advice}")))?;
-        terminal::say_not_told(&format!("{run} was ended again"), "its id", &error);
+        terminal::say_not_told(&format!("{run} was ended"), "its id", &error);
         return Err(Failure { message: String::new(), ..error.into() });
     }
     Ok(exit::OK)

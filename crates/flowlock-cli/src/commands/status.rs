@@ -26,7 +26,7 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
 }
 
-/// How many running and how many waiting runs are listed, if nobody asks for all.
+/// How many running and how many waiting runs are listed without `--all`.
 const MOST_SHOWN: usize = 50;
 
 #[derive(Serialize)]
@@ -77,7 +77,7 @@ fn text(context: &Context, running: &[Seen], waiting: &[Seen], most: usize) -> S
     text
 }
 
-/// The oldest of them: whoever is in the way of others is among these.
+/// Returns the oldest of them: runs that are in the way of others are among these.
 fn shown(runs: &[Seen], most: usize) -> &[Seen] {
     &runs[..runs.len().min(most)]
 }
@@ -128,7 +128,7 @@ fn waiting_table(waiting: &[Seen]) -> Table {
     table
 }
 
-/// A run's claims in the words of the flags, the first few of them.
+/// Formats a run's claims as flags, the first few of them.
 pub(crate) fn wanted(run: &Run) -> String {
     const MOST: usize = 4;
     let all = run.spec.claims.iter().map(|claim| {

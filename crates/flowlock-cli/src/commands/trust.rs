@@ -19,10 +19,10 @@ pub(crate) struct TrustArgs {
     /// The project's flowlock.toml, or its directory [default: the file that counts here]
     #[arg(value_name = "FILE", conflicts_with = "list")]
     pub(crate) file: Option<PathBuf>,
-    /// Trust it no longer
+    /// Stop trusting it
     #[arg(long, conflicts_with = "list")]
     pub(crate) remove: bool,
-    /// List what is trusted, and what was changed since
+    /// List the trusted files, and which of them have changed since
     #[arg(long)]
     pub(crate) list: bool,
     /// Print the list as JSON
@@ -36,8 +36,8 @@ Examples:
   flowlock trust /srv/etl --remove
 
 By itself a project's flowlock.toml may set a namespace, the time zone of names and a sqlite:
-store below its own directory. Trusted, all its settings count, until its content changes. Read it
-first: with it, its author decides which server is asked, and which files are read for that.";
+store below its own directory. Once trusted, all its settings apply until its content changes. Read
+it first: its author decides which server is used and which files are read for it.";
 
 #[derive(Serialize)]
 struct Report {
@@ -51,11 +51,12 @@ struct TrustedJson {
     state: &'static str,
 }
 
-/// Trusts a file, no longer trusts it, or lists all. Settings are not read: they may be what is wrong.
+/// Trusts a file, stops trusting it, or lists all. Does not read settings, because they may be the
+/// problem.
 pub(crate) fn trust(global: &Global, args: &TrustArgs) -> Result<u8, Failure> {
     let surroundings = Surroundings::of_this_process();
     let Some(trust) = Trust::of(&surroundings)? else {
-        let message = "there is no home directory to keep that in; set HOME or XDG_STATE_HOME";
+        let message = "there is no home directory to save that in; set HOME or XDG_STATE_HOME";
         return Err(Failure::new(exit::CONFIG, "configuration", message));
     };
     if args.list {
@@ -84,7 +85,7 @@ pub(crate) fn trust(global: &Global, args: &TrustArgs) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-/// Which files are a part of what is trusted, although nobody remembers what is in them.
+/// Returns the files that are trusted with it although their content is not remembered.
 fn files(set: &[(&'static str, Setting)]) -> String {
     let files = set.iter().flat_map(|(_, setting)| setting.files());
     let files: Vec<_> =
@@ -92,7 +93,7 @@ fn files(set: &[(&'static str, Setting)]) -> String {
     if files.is_empty() {
         return String::new();
     }
-    format!("; what is in these files is trusted with it, also when that changes: {}", files.join(", "))
+    format!("; the content of these files is trusted with it, even when it changes: {}", files.join(", "))
 }
 
 fn nearest(surroundings: &Surroundings) -> Result<PathBuf, Failure> {

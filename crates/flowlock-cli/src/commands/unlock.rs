@@ -1,4 +1,4 @@
-//! `flowlock unlock`: names taken away from a run that will not give them back.
+//! `flowlock unlock`: takes names away from a run that does not give them back.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ use crate::times;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UnlockArgs {
-    /// A run id, or a name somebody holds; run: or name: in front says which
+    /// A run id, or a name that is held; write run: or name: in front if it could be both
     #[arg(value_name = "NAME|RUN", value_parser = values::text())]
     pub(crate) what: String,
-    /// Free the names at once, whatever the run's processes still do
+    /// Free the names at once, even if the run's processes still work
     #[arg(long)]
     pub(crate) now: bool,
     /// Do not ask
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Only if the run holds its names for longer than this
+    /// Only if the run has held its names for longer than this
     #[arg(long, value_name = "D", value_parser = values::age)]
     pub(crate) if_older: Option<Duration>,
 }
@@ -51,8 +51,11 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
     if let Some(least) = args.if_older {
         let age = seen.age();
         if age <= least {
-            let message =
-                format!("{} holds its names for {} only; left alone", seen.run.attempt.id, times::short(age));
+            let message = format!(
+                "{} has held its names for only {}; nothing was done",
+                seen.run.attempt.id,
+                times::short(age)
+            );
             return Err(Failure::new(exit::NO, "too_young", message).at(&context.place));
         }
     }
@@ -74,7 +77,8 @@ pub(crate) fn unlock(global: &Global, args: &UnlockArgs) -> Result<u8, Failure> 
     Ok(exit::OK)
 }
 
-/// The one run that holds `what`: a run id, or a name in any space. If it could be either, the user has to say which.
+/// Returns the one run that holds `what`: a run id, or a name in any space. If it could be both, the
+/// user has to say which.
 fn holder(context: &Context, what: &str) -> Result<Option<(Seen, Token)>, Failure> {
     let (run, name) = match what.split_once(':') {
         Some(("run", run)) => (Some(run), None),
@@ -97,7 +101,7 @@ fn holder(context: &Context, what: &str) -> Result<Option<(Seen, Token)>, Failur
         (run, []) => return Ok(run),
         (Some(run), [one]) if run.0.run.attempt.id == *one => return Ok(Some(run)),
         (None, [one]) => return holding(context, one),
-        // Whoever starts a run chooses its id, another's name among them.
+        // The user who starts a run chooses its id, which may be the name of something else.
         (Some(_), _) => {
             let (run, name) = (named("run"), named("name"));
             format!("{} is a run, and a name held by {}; say which: {run} or {name}", shown(what), list())
@@ -115,7 +119,7 @@ fn holding(context: &Context, run: &RunId) -> Result<Option<(Seen, Token)>, Fail
     Ok(seen.filter(|seen| seen.run.state.is_holding()).and_then(|seen| Some((seen.clone(), seen.run.token?))))
 }
 
-/// Whose names they are, and the question.
+/// Shows whose names they are, and asks the question.
 fn asked(seen: &Seen, how: Unlock) -> Result<bool, Failure> {
     let (run, origin) = (&seen.run, &seen.run.holder.origin);
     let about = [
@@ -147,7 +151,7 @@ fn what_follows(seen: &Seen, how: Unlock) -> String {
         );
     }
     let still = if run.detached {
-        "whatever was started for it may still run".to_owned()
+        "processes that were started for it may still run".to_owned()
     } else {
         format!("pid {} on {} and its children may still run", origin.pid, shown(&origin.host))
     };

@@ -23,7 +23,7 @@ use crate::times;
     after_help = "Examples:\n  flowlock why                   every run that waits\n  flowlock why reporting.daily   a job, a run or a name\n  flowlock why name:sales.clean  only the name"
 )]
 pub(crate) struct WhyArgs {
-    /// A job, a run id or a name; job:, run: or name: in front says which
+    /// A job, a run id or a name; write job:, run: or name: in front if it could be several
     #[arg(value_name = "X", value_parser = values::text())]
     pub(crate) what: Option<String>,
     /// Print JSON
@@ -48,13 +48,13 @@ struct NameJson {
     evidence: String,
     held_by: Vec<String>,
     waited_for_by: Vec<String>,
-    /// Those of them that stand in no line: an input is missing, or their process is silent.
+    /// Those that are not in a queue: an input is missing, or their process is silent.
     in_no_line: Vec<String>,
     /// Whether there may be more of these.
     more_in_no_line: bool,
 }
 
-/// How many runs one below the other are told of: `flowlock why` of the last one tells how it goes on.
+/// How many runs are shown below each other; `flowlock why` of the last one shows how it goes on.
 const DEEPEST: usize = 10;
 
 /// What the user asks about.
@@ -78,7 +78,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Explains. A subject that nobody knows exits 1.
+/// Explains. If a subject is unknown, the exit code is 1.
 pub(crate) fn why(global: &Global, args: &WhyArgs) -> Result<u8, Failure> {
     let context = Context::open(global)?;
     let alive = context.flowlock.runs().map_err(|error| context.failure(error))?;
@@ -136,7 +136,7 @@ fn one_run(context: &Context, id: &str) -> Result<Vec<Seen>, Failure> {
     Ok(seen.into_iter().collect())
 }
 
-/// Whether anything is remembered of a name, or any run that lives or waits asks for it.
+/// Returns whether anything is remembered about a name, or a running or waiting run asks for it.
 fn is_known(seen: &NameSeen, alive: &[Seen]) -> bool {
     let asks = |run: &Seen| run.run.spec.claims.iter().any(|claim| claim.name == seen.name);
     seen.evidence.state != RecordState::NeverWritten
@@ -151,8 +151,9 @@ fn name_seen(context: &Context, name: &str) -> Result<NameSeen, Failure> {
     seen.into_iter().next().ok_or_else(|| Failure::internal("read a name", &"the store answered nothing"))
 }
 
-/// Tells of runs, their blockers, and below each of them of that one's own, down to what does not wait: of each run's
-/// blockers once, and so far down as people read. Any number of runs may wait for each other in a chain.
+/// Shows runs, their blockers, and below each blocker its own blockers, down to runs that do not wait.
+/// Each run's blockers are shown once, and only as deep as people read. Any number of runs may wait for
+/// each other in a chain.
 struct Teller<'a> {
     text: String,
     waiting: HashMap<&'a str, &'a Seen>,
@@ -176,7 +177,7 @@ impl<'a> Teller<'a> {
         }
         let Some(blocked) = &seen.blocked else { return };
         if self.told.contains(run.attempt.id.as_str()) {
-            return self.line(depth + 1, format_args!("… as told above"));
+            return self.line(depth + 1, format_args!("… as shown above"));
         }
         if depth >= 2 * DEEPEST {
             let by_id = shell_argument(&format!("run:{}", run.attempt.id));
@@ -242,14 +243,14 @@ fn tell_name(text: &mut String, context: &Context, seen: &NameSeen) {
     for (space, by) in &seen.beside_line {
         let _ = writeln!(
             text,
-            "  {} waited for by {by}, since {}; it stands in no line: flowlock why {}",
+            "  {} waited for by {by}, since {}; it is in no queue: flowlock why {}",
             word(*space),
             times::relative(seen.seen_us, by.since_us),
             shell_argument(&format!("run:{}", by.run))
         );
     }
     if seen.more_beside_line {
-        text.push_str("  … and maybe by more that stand in no line: flowlock why\n");
+        text.push_str("  … and maybe by more that are in no queue: flowlock why\n");
     } else if seen.holders.is_empty() && seen.line.is_empty() && seen.beside_line.is_empty() {
         text.push_str("  nobody holds it and nobody waits for it\n");
     }

@@ -1,7 +1,7 @@
 //! Dates in names: `{date}`, `{date-7d..date-1d}`, `{hour-1h}`, `{month-1m:YYYYMM}`.
 //!
-//! Names without braces are never touched. `{{` and `}}` are braces. A range stands for several names.
-//! All templates of one command are filled in from one moment, so midnight cannot fall between two names.
+//! Names without braces are never changed. `{{` and `}}` are braces. A range stands for several names.
+//! All templates of one command use the same moment, so midnight cannot fall between two names.
 
 mod template;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use template::Piece;
 
 use crate::times;
 
-/// The most names one text may stand for: as many as one request may claim.
+/// The most names that one text may stand for: as many as one request may claim.
 const MOST_NAMES: usize = 1_000;
 
 /// Why a date, a time zone or a template cannot be used.
@@ -39,12 +39,12 @@ impl Dates {
         Ok(Self { moment })
     }
 
-    /// The day, as the command sees it in `FLOWLOCK_DATE`.
+    /// Returns the day, as the command sees it in `FLOWLOCK_DATE`.
     pub(crate) fn day(&self) -> String {
         self.moment.date().to_string()
     }
 
-    /// The names that `text` stands for: one, or several if it has a range.
+    /// Returns the names that `text` stands for: one, or several if it has a range.
     pub(crate) fn fill(&self, text: &str) -> Result<Vec<String>, BadDate> {
         if !text.contains(['{', '}']) {
             return Ok(vec![text.to_owned()]);
@@ -71,7 +71,7 @@ impl Dates {
     }
 }
 
-/// The zone of that name.
+/// Returns the zone with that name.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
     match name {
         "" | "UTC" | "Z" => Ok(TimeZone::UTC),
@@ -83,7 +83,7 @@ pub(crate) fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
     }
 }
 
-/// A date, a date and time, or Unix seconds; in `zone` unless it has an offset.
+/// Parses a date, a date and time, or Unix seconds; in `zone` unless it has an offset.
 fn moment(text: &str, zone: TimeZone) -> Result<ZonedDateTime, BadDate> {
     let bad = || {
         let shown = crate::terminal::shown(&flowlock::store::misplaced(text));
@@ -92,7 +92,7 @@ fn moment(text: &str, zone: TimeZone) -> Result<ZonedDateTime, BadDate> {
         ))
     };
     if text.bytes().all(|b| b.is_ascii_digit()) {
-        // Eight digits are a date somebody forgot to punctuate, not a second of 1970.
+        // Eight digits are a date without punctuation, not a second of 1970.
         let seconds = text.parse().ok().filter(|_| text.len() >= 9).ok_or_else(bad)?;
         return Ok(Timestamp::from_second(seconds).map_err(|_| bad())?.to_zoned_datetime(zone));
     }

@@ -35,7 +35,7 @@ struct Offset {
 
 const KNOWN: &str = "known are {date}, {hour} and {month}, as in {date-1d}, {date-7d..date-1d} or {date:YYYYMMDD}; {{ is a brace";
 
-/// Cuts `text` at its braces.
+/// Splits `text` at its braces.
 pub(super) fn parse(text: &str) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut plain = String::new();
@@ -72,7 +72,7 @@ fn stretch(inside: &str) -> Result<Stretch, String> {
     Ok(Stretch { word, from, to, format })
 }
 
-/// `date`, `date-1d`, `month+2m`.
+/// Parses `date`, `date-1d`, `month+2m`.
 fn point(text: &str) -> Result<(Word, Offset), String> {
     let end = text.find(['-', '+']).unwrap_or(text.len());
     let (word, offset) = text.split_at(end);
@@ -87,7 +87,7 @@ fn point(text: &str) -> Result<(Word, Offset), String> {
     }
     let bad = || {
         let shown = crate::terminal::shown(offset);
-        format!("\"{shown}\" is no offset; write -1 or +1 and h, d, w, m (month) or y, as in {{date-1d}}")
+        format!("\"{shown}\" is not an offset; write -1 or +1 and h, d, w, m (month) or y, as in {{date-1d}}")
     };
     let unit = offset.chars().last().filter(|unit| "hdwmy".contains(*unit)).ok_or_else(bad)?;
     let digits = &offset[1..offset.len() - 1];
@@ -100,13 +100,16 @@ fn point(text: &str) -> Result<(Word, Offset), String> {
     Ok((word, Offset { amount, unit: Some(unit) }))
 }
 
-/// Letters must be YYYY, YY, MM, DD or HH, no finer than the word; anything else stands for itself.
+/// Checks a format: letters must be YYYY, YY, MM, DD or HH, no finer than the word; anything else stands
+/// for itself.
 fn checked_format(word: Word, format: &str) -> Result<String, String> {
     let left =
         ["YYYY", "YY", "MM", "DD", "HH"].iter().fold(format.to_owned(), |text, part| text.replace(part, ""));
     if format.is_empty() || left.contains(|c: char| c.is_alphabetic() || c == '{') {
         let shown = crate::terminal::shown(format);
-        return Err(format!("\"{shown}\" is no format; it is made of YYYY, YY, MM, DD, HH and punctuation"));
+        return Err(format!(
+            "\"{shown}\" is not a format; it is made of YYYY, YY, MM, DD, HH and punctuation"
+        ));
     }
     match word {
         Word::Month if format.contains("DD") => Err("a month has no DD; write {date:…}".to_owned()),
@@ -116,7 +119,7 @@ fn checked_format(word: Word, format: &str) -> Result<String, String> {
 }
 
 impl Stretch {
-    /// One text for each moment from the first to the last, at most `limit`.
+    /// Returns one text for each moment from the first to the last, at most `limit`.
     pub(super) fn texts(&self, moment: &ZonedDateTime, limit: usize) -> Result<Vec<String>, String> {
         let far = |_| "it reaches beyond the calendar".to_owned();
         let first = self.word.start(&moment.checked_add(self.from.span()).map_err(far)?).map_err(far)?;
@@ -129,8 +132,8 @@ impl Stretch {
         }
         let mut texts = Vec::new();
         for step in 0.. {
-            // A day whose first hour was skipped begins at one, and a change of clocks by half an hour moves all later
-            // hours: what counts is the beginning of each.
+            // A day whose first hour was skipped begins at one o'clock, and a change of clocks by half
+            // an hour moves all later hours: so the beginning of each counts.
             let at = first
                 .checked_add(self.word.step() * step)
                 .and_then(|at| self.word.start(&at))
@@ -142,7 +145,7 @@ impl Stretch {
                 return Err(format!("it stands for more than {limit} names"));
             }
             let text = self.text(&at);
-            // The hour that a change of clocks repeats is one name, and a day that was skipped is none.
+            // An hour that a change of clocks repeats is one name, and a skipped day has no name.
             if texts.last() != Some(&text) {
                 texts.push(text);
             }
@@ -167,7 +170,7 @@ impl Stretch {
 }
 
 impl Word {
-    /// The beginning of the day, hour or month that a moment lies in.
+    /// Returns the beginning of the day, hour or month that contains a moment.
     fn start(self, at: &ZonedDateTime) -> Result<ZonedDateTime, jiff::Error> {
         match self {
             Self::Date => at.start_of_day(),

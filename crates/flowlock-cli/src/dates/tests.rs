@@ -93,7 +93,7 @@ fn what_cannot_be_filled_in_is_named() {
     assert_eq!(problem("{date-9999y}"), "\"{date-9999y}\": it reaches beyond the calendar");
     assert_eq!(
         problem("{date:YYYYx}"),
-        "\"{date:YYYYx}\": \"YYYYx\" is no format; it is made of YYYY, YY, MM, DD, HH and punctuation"
+        "\"{date:YYYYx}\": \"YYYYx\" is not a format; it is made of YYYY, YY, MM, DD, HH and punctuation"
     );
     assert_eq!(problem("{date:HH}"), "\"{date:HH}\": only {hour:…} has HH");
     assert_eq!(problem("{month:DD}"), "\"{month:DD}\": a month has no DD; write {date:…}");
@@ -115,7 +115,7 @@ fn a_bad_offset_is_named() {
     for bad in ["-", "-1", "-d", "-1x", "--1d", "-+1d", "-1.5d", "-1000000d", "+é", "-1d-1d"] {
         let said = problem(&format!("{{date{bad}}}"));
         assert!(
-            said.contains(&format!("\"{bad}\" is no offset; write -1 or +1 and h, d, w, m (month) or y")),
+            said.contains(&format!("\"{bad}\" is not an offset; write -1 or +1 and h, d, w, m (month) or y")),
             "{said}"
         );
     }

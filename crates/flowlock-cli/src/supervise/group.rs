@@ -1,4 +1,4 @@
-//! Who is in a process group.
+//! The members of a process group.
 
 use std::fmt;
 use std::fs;
@@ -8,17 +8,17 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-/// A process, and whose it is.
+/// A process, and its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// Its number.
+    /// Its process id.
     pub(crate) pid: i32,
-    /// Its user.
+    /// Its user id.
     pub(crate) uid: u32,
 }
 
 impl Member {
-    /// Whether it is another user's, so that it can be neither signalled nor ended.
+    /// Returns whether it belongs to another user, so that it can be neither signalled nor ended.
     pub(super) fn is_out_of_reach(self) -> bool {
         kill(Pid::from_raw(self.pid), None) == Err(Errno::EPERM)
     }
@@ -30,14 +30,15 @@ impl fmt::Display for Member {
     }
 }
 
-/// The living members of a group, as far as they can be seen.
+/// Returns the living members of a group, as far as they can be seen.
 pub(super) fn members(group: Pid) -> Vec<Member> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|process| {
             let pid = process.file_name().to_str()?.parse().ok()?;
             let stat = fs::read(process.path().join("stat")).ok()?;
-            // After the command's name, which may hold anything, half a letter too: state, parent, group.
+            // After the command's name, which may contain anything, also half a character: state,
+            // parent, group.
             let name_ends = stat.windows(2).rposition(|bytes| bytes == b") ")?;
             let mut words = std::str::from_utf8(&stat[name_ends + 2..]).ok()?.split_whitespace();
             let (dead, its) = (words.next()? == "Z", words.nth(1)?);
@@ -55,7 +56,7 @@ mod tests {
 
     use super::*;
 
-    /// The kernel cuts a name after 15 bytes, in the middle of a letter if it comes to that.
+    /// The kernel cuts a name after 15 bytes, possibly in the middle of a character.
     #[test]
     fn a_process_whose_name_is_no_text_is_seen() {
         let mut command = Command::new("sh");

@@ -1,8 +1,8 @@
-//! Watching over COMMAND: one loop over its end, signals, the loss of its names, and its own deadline.
+//! Watches COMMAND: one loop over its end, signals, the loss of its names, and its own deadline.
 //!
-//! Nothing here polls by the clock: the loop sleeps until a descriptor is readable. Only after a deadline was let pass
-//! it looks now and then whether there is a new one. Deadlines are told on the boot clock, which also runs while the
-//! machine is suspended.
+//! The loop sleeps until a descriptor is readable; it does not poll. Only after a deadline was let pass
+//! does it look at intervals whether there is a new one. Deadlines use the boot clock, which also runs
+//! while the machine is suspended.
 
 mod group;
 
@@ -28,19 +28,21 @@ const NEXT_LOOK: Duration = Duration::from_secs(1);
 
 /// What the loop needs to know about the run.
 pub(crate) trait Claims {
-    /// When the names may be somebody else's (boot clock), unless renewed; none: never.
+    /// Returns when another run may get the names (boot clock), unless they are renewed; `None` for
+    /// never.
     fn deadline(&self) -> Option<Duration>;
-    /// Becomes readable when the names are lost.
+    /// Returns a descriptor that becomes readable when the names are lost.
     fn lost(&self) -> Option<BorrowedFd<'_>>;
-    /// Called once when they are; answers what to do with the command.
+    /// Called once when they are lost; returns what to do with the command.
     fn on_lost(&mut self) -> Verdict;
-    /// Called when the deadline is near and was not renewed; answers what to do with the command.
+    /// Called when the deadline is near and was not renewed; returns what to do with the command.
     fn on_deadline(&mut self) -> Verdict;
-    /// Called once if this process may not end what runs on: its names should not become another's if that can be helped.
+    /// Called once if this process may not end a process of the command: its names should be kept if
+    /// possible.
     fn on_unstoppable(&mut self, left: &[Member]);
     /// Called once if no step can be carried out any more.
     fn on_store_gone(&mut self);
-    /// Called when KILL was sent: whatever does not die of that has no claim on its names.
+    /// Called after KILL was sent: a process that survives it has no claim on the names.
     fn on_killed(&mut self);
 }
 
@@ -58,16 +60,16 @@ pub(crate) enum Verdict {
 pub(crate) struct Ended {
     /// Its own exit code, or 128 + the number of the signal that ended it.
     pub(crate) code: u8,
-    /// Whether we ended it, because its names were lost or about to be.
+    /// Whether flowlock ended it, because its names were lost or about to be lost.
     pub(crate) killed: bool,
 }
 
-/// The clock deadlines are told on: since boot, suspended time included.
+/// Reads the clock of deadlines: time since boot, including suspended time.
 pub(crate) fn boot_clock() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Stays until the command has ended.
+/// Watches until the command has ended.
 pub(crate) fn supervise(
     child: &Child,
     signals: &mut Signals,
@@ -99,11 +101,11 @@ struct Supervisor<'a> {
     kill_at: Option<Duration>,
     /// Whether the command is being ended because of its names.
     killing: bool,
-    /// Whether its names were reported lost.
+    /// Whether the loss of its names was reported.
     lost: bool,
     /// The deadline that was let pass.
     spared: Option<Duration>,
-    /// Something of the command runs on that this process may not signal.
+    /// Whether a process of the command runs on that this process may not signal.
     unstoppable: bool,
 }
 
@@ -114,9 +116,10 @@ impl Supervisor<'_> {
         let mut armed = None;
         let (mut lost, mut store_gone) = (false, false);
         loop {
-            // Taken before looking: a SIGCHLD that comes between the look and the sleep must end the sleep.
+            // Taken before the look: a SIGCHLD that comes between the look and the sleep must end the
+            // sleep.
             let arrived = signals.take();
-            // A command that has ended is not judged by what came at the same time.
+            // If the command has ended, what came at the same time does not matter.
             if let Some(status) = self.ended()? {
                 return Ok(Ended { code: exit_code(status), killed: self.killing });
             }
@@ -137,14 +140,14 @@ impl Supervisor<'_> {
                 armed = next;
             }
             lost = self.sleep(signals, &timer)?;
-            // Reading it makes it quiet; it is armed again if there is more to wait for.
+            // Reading it clears it; it is armed again if there is more to wait for.
             if timer.wait().is_ok() {
                 armed = None;
             }
         }
     }
 
-    /// Sleeps until something happens; true if the names were lost.
+    /// Sleeps until something happens; returns true if the names were lost.
     fn sleep(&self, signals: &Signals, timer: &TimerFd) -> io::Result<bool> {
         let mut wake_ups = vec![
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -167,7 +170,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// TERM now, KILL then.
+    /// Sends TERM now; KILL follows at `kill_at`.
     fn end_it(&mut self, kill_at: Duration) {
         self.killing = true;
         if self.signal(Signal::SIGTERM) == Err(Errno::EPERM) {
@@ -183,12 +186,12 @@ impl Supervisor<'_> {
         [self.kill_at, term_at, look_at].into_iter().flatten().min()
     }
 
-    /// Whether a deadline was let pass and its names are not lost: it may be renewed yet.
+    /// Returns whether a deadline was let pass and the names are not lost: it may still be renewed.
     fn waits_for_a_deadline(&self) -> bool {
         self.spared.is_some() && !self.lost && !self.killing
     }
 
-    /// The deadline, as long as it still decides something.
+    /// Returns the deadline, as long as it still matters.
     fn own_deadline(&self) -> Option<Duration> {
         let open = !self.lost && !self.killing;
         self.claims.deadline().filter(|deadline| open && Some(*deadline) > self.spared)
@@ -228,7 +231,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// To the whole group. As long as it has a member its number cannot be another group's.
+    /// Sends a signal to the whole group. As long as it has a member, its number cannot belong to
+    /// another group.
     fn signal(&self, signal: Signal) -> nix::Result<()> {
         killpg(self.child.pid, signal)
     }
@@ -245,14 +249,15 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Says so, once: a command that became another user, as under `sudo`, is not ours to end.
+    /// Reports, once, that a command became another user, as under `sudo`, so that it cannot be ended.
     fn cannot_stop(&mut self) {
         if !std::mem::replace(&mut self.unstoppable, true) {
             self.claims.on_unstoppable(&group::members(self.child.pid));
         }
     }
 
-    /// The child's last status, once it has one. A stopped child stops us as well, if it has our terminal.
+    /// Returns the child's last status, once it has one. If the child is stopped and has our terminal,
+    /// flowlock stops too.
     fn ended(&mut self) -> io::Result<Option<WaitStatus>> {
         let seen = WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::WEXITED;
         match waitid(Id::Pid(self.child.pid), seen) {
@@ -270,9 +275,9 @@ impl Supervisor<'_> {
         }
     }
 
-    /// If the command was being ended, what is left of its group gets the same time, and then KILL. Nobody
-    /// tells when a group is empty, hence the short naps; they end with `kill_after`, unless what is left may not be
-    /// signalled: then they end with it, for the names are kept so long.
+    /// If the command was being ended, gives the rest of its group the same time, and then sends KILL.
+    /// No event says when a group is empty, so it sleeps for short times. It stops after `kill_after`,
+    /// or, if the rest may not be signalled, only when that ends: the names are kept that long.
     fn end_the_rest(&mut self) {
         let Some(kill_at) = self.kill_at.or(self.unstoppable.then(boot_clock)) else { return };
         let mut nap = Duration::from_millis(10);
@@ -295,7 +300,8 @@ impl Supervisor<'_> {
         }
     }
 
-    /// A command stopped at the terminal stops us and our job too, so that the shell gets its prompt back.
+    /// Stops flowlock and its job when a command is stopped at the terminal, so that the shell gets its
+    /// prompt back.
     fn follow_stop(&self) -> io::Result<()> {
         if !self.child.at_terminal {
             return Ok(());
@@ -303,14 +309,14 @@ impl Supervisor<'_> {
         let stopped = waitid(Id::Pid(self.child.pid), WaitPidFlag::WNOHANG | WaitPidFlag::WSTOPPED);
         if matches!(stopped, Ok(WaitStatus::Stopped(..))) {
             self.take_terminal_back();
-            // Stops here until the shell continues us.
+            // Stops here until the shell continues this process.
             killpg(getpgrp(), Signal::SIGTSTP)?;
             self.resume();
         }
         Ok(())
     }
 
-    /// The shell continued us: the command goes on, in the foreground if that is where we are.
+    /// Continues the command after the shell continued flowlock: in the foreground if flowlock is there.
     fn resume(&self) {
         if self.child.at_terminal && child::foreground() == Some(getpgrp()) {
             let _ = child::take_terminal(self.child.pid);
@@ -320,7 +326,7 @@ impl Supervisor<'_> {
 
     fn take_terminal_back(&self) {
         if self.child.at_terminal && child::foreground() == Some(self.child.pid) {
-            // A terminal that is gone needs no restoring.
+            // If the terminal is gone, it need not be restored.
             let _ = child::take_terminal(getpgrp());
         }
     }
@@ -338,7 +344,7 @@ fn arm(timer: &TimerFd, next: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-/// The code a shell would report.
+/// Returns the code that a shell would report.
 fn exit_code(status: WaitStatus) -> u8 {
     match status {
         WaitStatus::Exited(_, code) => code.to_le_bytes()[0],

@@ -1,4 +1,4 @@
-//! Commands whose names are in danger. Real processes; the claims are played by the test.
+//! Commands whose names are in danger: real processes, with claims that the test controls.
 
 use std::ffi::OsString;
 use std::io::{PipeReader, Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use super::*;
 use crate::child::Launch;
 
-/// Claims that end as the test says.
+/// Claims that end when the test says so.
 struct Played {
     deadline: Option<Duration>,
     lost: Option<PipeReader>,

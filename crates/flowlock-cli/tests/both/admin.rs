@@ -11,12 +11,12 @@ fn unlock_asks_only_on_a_terminal() {
     let run = cli.run(["start", "build", "--duration", "1m", "-l", "x"]).out().trim_end().to_owned();
     cli.run(["unlock", "x"])
         .code(64)
-        .stderr("flowlock: unlock asks before it acts, and standard input is not a terminal; give --yes\n");
+        .stderr("flowlock: unlock asks before it acts, but standard input is not a terminal; add --yes\n");
     cli.run(["unlock", "x", "--yes", "--if-older", "1h"])
         .code(1)
-        .stderr_has(&format!("flowlock: {run} holds its names for "));
+        .stderr_has(&format!("flowlock: {run} has held its names for only "));
     cli.run(["unlock", &run, "--yes", "--now"]).code(0).stderr(&format!(
-        "flowlock: the names of {run} are free; whatever was started for it may still run\n"
+        "flowlock: the names of {run} are free; processes that were started for it may still run\n"
     ));
     cli.run(["unlock", "x", "--yes"]).code(1).stderr(&format!("flowlock: nobody holds x {}", place()));
     cli.run(["commit", &run]).code(79).stderr_has("lost its names (unlocked by hand)");

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::{cli, was_asked};
 
-const RULE: &str = "; use 1 to 512 bytes of UTF-8 without control or invisible characters, and no blank but the space, which is neither the first character nor the last\n";
+const RULE: &str = "; use 1 to 512 bytes of UTF-8 without control or invisible characters; the only blank allowed is the space, and not as the first or last character\n";
 
 #[test]
 fn names_that_are_none_are_refused_with_the_character() {
@@ -56,7 +56,7 @@ fn bytes_that_are_no_text_are_refused() {
     cli()
         .run([OsStr::new("run"), OsStr::new("-o"), name, OsStr::new("--"), OsStr::new("true")])
         .code(64)
-        .stderr_has(r"not UTF-8: \xff at byte 1; names are UTF-8 texts");
+        .stderr_has(r"not UTF-8: \xff at byte 1; names must be UTF-8");
 }
 
 #[test]
@@ -132,11 +132,15 @@ fn durations_name_their_limits() {
         ("--duration", "87600h", "out of range; give 1s to 7d"),
         ("--duration", "nan", "not a duration; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
         ("--duration", "1e308", "not a duration; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
-        ("--duration=-1", "", "a duration has no sign; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
+        (
+            "--duration=-1",
+            "",
+            "a duration cannot have a sign; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d",
+        ),
         (
             "--wait=-1",
             "",
-            "a duration has no sign; give 0s to 366d, or forever, as in 90, 90s, 15m, 1h30m or 7d",
+            "a duration cannot have a sign; give 0s to 366d, or forever, as in 90, 90s, 15m, 1h30m or 7d",
         ),
         ("--wait", "soon", "not a duration; give 0s to 366d, or forever, as in 90, 90s, 15m, 1h30m or 7d"),
         (
@@ -169,7 +173,7 @@ fn kill_after_leaves_time_for_the_command() {
     let short = ["run", "-l", "x", "--max-runtime", "3s", "--", "sh", "-c", "sleep 1; echo done"];
     cli().run(short).code(0).stdout("done\n").stderr("");
     cli().run(["run", "-l", "x", "--max-runtime", "3s", "--kill-after", "4s", "--", "true"]).code(64).stderr(
-        "flowlock: --kill-after 4s is all of --max-runtime 3s: the command would be ended as it begins\n",
+        "flowlock: --kill-after 4s is not shorter than --max-runtime 3s: the command would be ended as soon as it begins\n",
     );
 }
 
@@ -181,7 +185,7 @@ fn a_pipe_that_nobody_reads_or_writes_is_waited_for_by_nobody() {
     let pipe = pipe.to_str().unwrap();
     cli.run(["run", "-l", "x", "--json-result", pipe, "--", "true"])
         .code(64)
-        .stderr_has("--json-result ~/pipe: No such device or address (os error 6); nobody reads it");
+        .stderr_has("--json-result ~/pipe: No such device or address (os error 6); no process reads it");
     let there = cli.clone().with("TZ", pipe);
     there.run(["outputs", "create", "a"]).code(0);
     there.run(["outputs"]).code(0);

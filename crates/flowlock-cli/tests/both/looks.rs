@@ -56,7 +56,7 @@ fn long_lists_are_cut_and_say_how_many_more_there_are() {
     let all = cli.run(["status", "--all"]);
     assert!(all.out().contains("sales.52 ") && !all.out().contains("more; all of them"), "{}", all.out());
     let doctor = cli.run(["doctor"]);
-    doctor.stdout_has("53 late or revoked; each ends when somebody needs its names, or by itself");
+    doctor.stdout_has("53 late or revoked; each ends when another run needs its names, or by itself");
     doctor.stdout_has("sales.9 and 43 more\n");
 }
 
@@ -351,7 +351,7 @@ fn why_tells_what_is_known_of_a_name() {
     waiting.warns("input awaited was never written");
     let told = cli.run(["why", "name:awaited"]);
     told.code(0).stdout_has("as data, waited for by true (run true.");
-    told.stdout_has("; it stands in no line: flowlock why run:true.");
+    told.stdout_has("; it is in no queue: flowlock why run:true.");
     let seen = cli.run(["why", "--json", "name:awaited"]).json()["name"].clone();
     assert_eq!(seen["in_no_line"].as_array().expect("a list").len(), 1, "{seen}");
     assert_eq!((&seen["waited_for_by"], &seen["more_in_no_line"]), (&seen["in_no_line"], &false.into()));

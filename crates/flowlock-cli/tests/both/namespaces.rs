@@ -34,10 +34,7 @@ fn keys(value: &serde_json::Value) -> Vec<&str> {
 #[test]
 fn namespaces_are_listed_with_what_is_in_them() {
     let cli = cli();
-    cli.run(["namespaces"])
-        .code(0)
-        .stdout("")
-        .stderr(&format!("flowlock: nothing is in store {}\n", shown()));
+    cli.run(["namespaces"]).code(0).stdout("").stderr(&format!("flowlock: store {} is empty\n", shown()));
     cli.run(["outputs", "create", "a", "b", "--namespace", "team a/prod"]).code(0);
     cli.run(["run", "--namespace", "ci", "-l", "x", "--", "true"]).code(0);
     cli.run(["start", "build", "--duration", "1m", "-l", "x", "--namespace", "ci"]).code(0);
@@ -67,12 +64,12 @@ fn an_empty_namespace_is_removed_and_may_be_used_again() {
     ));
     in_ci(&["outputs", "rm", "a"]).code(0);
     cli.run(["namespaces", "rm", "ci"]).code(64).stderr(
-        "flowlock: namespaces rm asks before it acts, and standard input is not a terminal; give --yes\n",
+        "flowlock: namespaces rm asks before it acts, but standard input is not a terminal; add --yes\n",
     );
     cli.run(["run", "--namespace", "ci", "-l", "x", "--", "true"]).code(0);
-    cli.run(["namespaces", "rm", "ci", "--yes"])
-        .code(75)
-        .stderr_has("flowlock: namespace ci is not empty: how its last runs ended is remembered for 9 min 5");
+    cli.run(["namespaces", "rm", "ci", "--yes"]).code(75).stderr_has(
+        "flowlock: namespace ci is not empty: the outcomes of its last runs are kept for 9 min 5",
+    );
     cli.run(["outputs", "create", "a", "--namespace", "other"]).code(0);
     cli.run(["outputs", "rm", "a", "--namespace", "other"]).code(0);
     cli.run(["namespaces", "rm", "other", "--yes"]).code(0).stdout("").stderr("");

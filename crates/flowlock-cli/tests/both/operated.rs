@@ -104,7 +104,7 @@ fn a_lapsed_run_loses_its_names_when_somebody_needs_them() {
     let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
     cli.run(["run", "--name", "heir", "--wait", "10s", "-o", "a", "--", "true"]).code(0);
     let lost = format!(
-        "flowlock: {run} lost its names (taken: its lease was over and another run needed its names); its outputs are not recorded as written {}",
+        "flowlock: {run} lost its names (taken: its lease had ended and another run needed its names); its outputs are not recorded as written {}",
         place()
     );
     cli.run(["commit", &run]).code(79).stderr(&lost);
@@ -118,11 +118,12 @@ fn a_lapsed_run_that_nobody_minds_commits_late() {
     let run = started(&cli, &["build", "--duration", "1s", "-o", "a"]);
     std::thread::sleep(Duration::from_millis(1_200));
     let lapsed = format!(
-        "flowlock: the lease of {run} is over, and nobody has needed its names so far; until somebody does, a commit succeeds, and so does a refresh unless it ran as long as it may {}",
+        "flowlock: the lease of {run} has ended, but no other run has needed its names yet; until one does, a commit succeeds, and so does a refresh unless the run reached its longest run time {}",
         place()
     );
     assert_eq!(cli.run(["verify", &run, "--json"]).code(79).stderr(&lapsed).json()["outcome"], "lapsed");
-    let late = format!("flowlock: {run} was late: its lease was over, and nobody had needed its names; ");
+    let late =
+        format!("flowlock: {run} was late: its lease had ended, but no other run had needed its names; ");
     cli.run(["refresh", &run]).code(0).stderr(&format!("{late}it holds them again\n"));
     cli.run(["verify", &run]).code(0).stderr("");
     cli.run(["refresh", &run, "--json"]).code(0).stderr("");
@@ -254,11 +255,9 @@ fn an_answer_that_cannot_be_written_changes_no_exit_code() {
     ended.stdout("code 0\n").stderr_has(&format!("flowlock: {run} is committed; standard output could not"));
     // Nobody could end a run whose id nobody learnt, so it is not there.
     for line in ["start build --duration 1m -o d", "start build --duration 1m -o d --json"] {
-        onto_a_full_disk(line)
-            .code(125)
-            .stderr_has("was ended again; its id could not be written: No space left");
+        onto_a_full_disk(line).code(125).stderr_has("was ended; its id could not be written: No space left");
         let closed = into_a_pipe_without_a_reader(line);
-        closed.stdout("code 141\n").stderr_has("was ended again; its id could not be written: Broken pipe");
+        closed.stdout("code 141\n").stderr_has("was ended; its id could not be written: Broken pipe");
         assert_eq!(cli.run(["status", "--json"]).json()["running"].as_array().unwrap().len(), 0);
     }
 }

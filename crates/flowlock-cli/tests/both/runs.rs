@@ -243,7 +243,7 @@ fn naming_a_run_does_not_let_a_stranger_pass_a_waiting_writer() {
     let named = stranger.run(reads);
     named.code(75).stdout("").stderr_has("stranger did not start within");
     named.stderr_has(&format!(
-        "flowlock: waits like anybody else, not as part of {run}: FLOWLOCK_RUN_ID names that run, but \
+        "flowlock: waits independently, not as part of {run}: FLOWLOCK_RUN_ID names that run, but \
          FLOWLOCK_PARENT_PROOF is missing\n"
     ));
     let guessed = stranger.clone().with("FLOWLOCK_PARENT_PROOF", "0".repeat(40)).run(reads);

@@ -165,7 +165,7 @@ fn a_signal_while_waiting_leaves_the_line_at_once() {
             .wait()
             .code(code)
             .stdout("")
-            .stderr_has(&format!("left the line after {signal}: lock x is held by sh"));
+            .stderr_has(&format!("left the queue after {signal}: lock x is held by sh"));
         assert!(asked.elapsed() < Duration::from_secs(2));
         assert!(!cli.run(["status"]).out().contains("waiting"));
     }
@@ -220,7 +220,7 @@ fn on_lost_warn_lets_the_command_finish_and_records_nothing() {
     let job = cli.start(line);
     job.says("ready");
     cli.run(["unlock", "a", "--yes", "--now"]).code(0).stderr_has("the names of victim.");
-    job.warns("lost its names (unlocked by hand); the command goes on, as it was told to");
+    job.warns("lost its names (unlocked by hand); the command continues, as requested");
     std::fs::write(cli.home().join("done"), "").unwrap();
     job.wait().code(79);
     cli.run(["check", "a"]).code(1);
@@ -232,7 +232,7 @@ fn max_runtime_ends_a_hung_command() {
     let line =
         ["run", "--name", "hung", "--duration", "1s", "--max-runtime", "2s", "-o", "a", "--", "sleep", "60"];
     let begun = Instant::now();
-    cli.run(line).code(79).stderr_has("ran as long as --max-runtime lets it; ending the command");
+    cli.run(line).code(79).stderr_has("reached its --max-runtime; ending the command");
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     cli.run(["run", "--wait", "0", "-o", "a", "--", "true"]).code(0);
 }

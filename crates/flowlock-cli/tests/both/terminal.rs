@@ -36,7 +36,7 @@ fn a_wait_shows_one_line_that_is_gone_afterwards() {
     ]);
     holder.says("held");
     let waiter = cli.terminal(["run", "--wait", "1m", "-l", "x", "--", "echo", "my turn"]);
-    waiter.shows("waiting in line for ");
+    waiter.shows("waiting in the queue for ");
     waiter.shows("gives up in ");
     assert_eq!(waiter.screen().lines().count(), 1);
     std::fs::write(cli.home().join("done"), "").unwrap();

@@ -87,7 +87,7 @@ fn in_a_build_a_wait_is_logged_with_its_time() {
     let holder = cli.start(["run", "--name", "holder", "-l", "x", "--", "sh", "-c", "echo held; sleep 60"]);
     holder.says("held");
     let waiter = cli.start(["run", "--wait", "1m", "-l", "x", "--", "true"]);
-    waiter.warns("waiting in line for ");
+    waiter.warns("waiting in the queue for ");
     waiter.warns("gives up in ");
     waiter.warns(": lock x is held by holder (run holder.");
     let said = waiter.stderr();
@@ -143,7 +143,7 @@ fn is_shown_as_absent(cli: &Cli) {
         let (_, reason) = said.split_once("absent: not heard from since ").expect("that it is absent");
         let (at, rest) = reason.split_once("; ").expect("since when");
         assert_eq!(at.len(), "2026-11-26 16:27:18 +01:00".len(), "{at}");
-        assert!(rest.starts_with("it reserves nothing, and goes on from its place when it asks again\n"));
+        assert!(rest.starts_with("it reserves nothing, and continues from its place when it asks again\n"));
     };
     let status = cli.run(["status"]);
     is_told(status.code(0).out());
@@ -161,7 +161,7 @@ fn a_wait_that_looks_like_a_mistake_is_told_of_after_five_seconds() {
     cli.run(["outputs", "create", "sales"]).code(0);
     let lost = cli.start(["run", "--name", "report", "-i", "salse", "--", "true"]);
     lost.warns(
-        " waits: input salse was never written, and no run that lives or waits would write it; did you mean sales?\n",
+        " waits: input salse was never written, and no running or waiting run will write it; did you mean sales?\n",
     );
     // Somebody waits who would write it: no mistake.
     let _maker = cli.start(["run", "--name", "maker", "-i", "raw", "-o", "made", "--", "true"]);
@@ -169,9 +169,9 @@ fn a_wait_that_looks_like_a_mistake_is_told_of_after_five_seconds() {
     let fine = cli.start(["run", "--name", "consumer", "-i", "made", "--wait", "7s", "--", "true"]);
     let told = fine.wait();
     told.code(66);
-    assert!(!told.err().contains("no run that lives or waits"), "{told:?}");
+    assert!(!told.err().contains("no running or waiting run"), "{told:?}");
     let quiet = cli.run(["run", "-q", "-i", "salse", "--wait", "7s", "--", "true"]);
-    assert!(!quiet.code(66).err().contains("no run that lives or waits"), "{quiet:?}");
+    assert!(!quiet.code(66).err().contains("no running or waiting run"), "{quiet:?}");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_store_that_does_not_answer_is_told_of_while_it_is_tried() {
     let hung = hangs(&cli);
     let waits = cli.start(["run", "-l", "x", "--", "echo", "begun"]);
     let left = if BACKING == Backing::Embedded { 25 } else { 29 };
-    waits.warns(&format!("the store does not answer; it is tried for {left} s more (store "));
+    waits.warns(&format!("the store does not answer; trying for {left} s more (store "));
     hung.goes_on();
     waits.wait().code(0).stdout("begun\n");
 }

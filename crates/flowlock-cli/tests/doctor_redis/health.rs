@@ -84,7 +84,7 @@ fn a_server_that_may_forget_is_found_out() {
     server.command(&["CONFIG", "SET", "save", "3600 1"]);
     let report = Report::of(&cli);
     report.good("eviction", "volatile-lru: keys that expire can vanish; flowlock's never expire");
-    report.bad("persistence", "snapshots only (save 3600 1): a crash takes the records written since");
+    report.bad("persistence", "snapshots only (save 3600 1): a crash loses the records written since");
 }
 
 #[test]
@@ -127,19 +127,18 @@ fn replicas_are_told_with_how_far_behind_they_are() {
     until("an online replica", PATIENCE, || primary.info("slave0").contains("state=online").then_some(()));
     let report = Report::of(&cli_at(primary.url()));
     report.only_bad(&[]).good("replicas", &format!("1 replica: 127.0.0.1:{} online, ", replica.port()));
-    report.good("min-replicas", "0: a primary that is cut off from its replicas goes on");
+    report.good("min-replicas", "0: a primary that is cut off from its replicas continues");
     primary.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let one = primary.url_with("failover_pause=0s&durability=replicas(1,1000)");
-    Report::of(&cli_at(&one)).only_bad(&[]).good("min-replicas", "1, heard of within 10 s");
+    Report::of(&cli_at(&one)).only_bad(&[]).good("min-replicas", "1, heard within 10 s");
     let two = primary.url_with("failover_pause=0s&durability=replicas(2,100)");
     let report = Report::of(&cli_at(&two));
     report.only_bad(&["replicas", "works"]).code(1);
-    report
-        .bad("replicas", "the URL's durability wants 2 in step: grants are given back until they are there");
+    report.bad("replicas", "the URL's durability needs 2 in sync: until then grants are given back");
     report.bad("works", "the grant was given back: 1 of 2 replicas had it within 100 ms");
     primary.command(&["CONFIG", "SET", "min-replicas-to-write", "2"]);
     let report = Report::of(&cli_at(primary.url()));
-    report.code(69).bad("min-replicas", "2 wanted and fewer are in step: every step is refused");
+    report.code(69).bad("min-replicas", "2 wanted and fewer are in sync: every step is refused");
 }
 
 #[test]

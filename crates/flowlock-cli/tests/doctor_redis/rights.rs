@@ -34,7 +34,7 @@ fn the_documented_access_rule_is_enough_and_no_word_of_it_is_idle() {
     report.good("namespace", "about ").good("min-replicas", "0, and there is no replica");
     report.good(
         "persistence",
-        "how often it is synced is not for this user to see (CONFIG GET, which shows passwords too)",
+        "this user may not read how often it is synced (CONFIG GET, which shows passwords too)",
     );
     assert!(!rule.contains("config"), "whoever may ask for settings may ask for passwords: {rule}");
     let commands: Vec<&str> = rule.split_whitespace().filter(|word| word.starts_with('+')).collect();
@@ -98,7 +98,7 @@ fn whoever_may_not_list_namespaces_or_not_see_one_is_told() {
 
 #[test]
 fn a_password_among_the_arguments_is_warned_of_by_every_command() {
-    const WARNING: &str = "flowlock: the password in --store can be read by everybody who lists the processes of this machine; put it into a file and write ?password_file=PATH, or set FLOWLOCK_STORE\n";
+    const WARNING: &str = "flowlock: the password in --store is visible to everybody who lists the processes of this machine; put it into a file and write ?password_file=PATH, or set FLOWLOCK_STORE\n";
     let server = RedisServer::setup().password("secret").start();
     let cli = cli_with_a_file().on(server);
     let url = cli.server().url();

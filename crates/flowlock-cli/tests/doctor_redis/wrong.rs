@@ -14,9 +14,9 @@ fn tls_is_told_and_hints_lead_from_one_port_to_the_other() {
     report.only_bad(&[]).code(0).good("TLS", "on, trusting the authority in ca=, with a client certificate");
     let ca = server.certificates().ca.display().to_string();
     let port = server.port();
-    opens(&format!("rediss://127.0.0.1:{port}/?ca={ca}"), 78, "it does not speak TLS there; use redis://");
+    opens(&format!("rediss://127.0.0.1:{port}/?ca={ca}"), 78, "it does not use TLS; use redis://");
     let port = server.tls_port();
-    opens(&format!("redis://127.0.0.1:{port}"), 78, "this is a port for TLS; use rediss://");
+    opens(&format!("redis://127.0.0.1:{port}"), 78, "this is a TLS port; use rediss://");
     opens(
         &format!("rediss://127.0.0.1:{port}/?ca={ca}"),
         78,
@@ -78,7 +78,7 @@ fn a_sentinel_and_a_node_of_a_cluster_are_not_taken_for_plain_servers() {
     opens(
         &format!("redis+sentinel://127.0.0.1:{sentinel}/another"),
         78,
-        "watches no such primary; see SENTINEL MASTERS for the names it knows",
+        "does not watch such a primary; see SENTINEL MASTERS for the names it knows",
     );
     let plain = watched.primary().port();
     opens(

@@ -161,9 +161,9 @@ fn what_a_dead_maker_left_beside_a_store_is_named_by_doctor() {
             fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
         }
         let [left] = &*left else { panic!("{left:?}") };
-        let shown = format!("can be removed: ~/store/{}\n", left.file_name().unwrap().display());
+        let shown = format!("you can remove them: ~/store/{}\n", left.file_name().unwrap().display());
         let doctor = cli.run(["doctor"]);
-        let named = "ok  leftover files  of processes that died while making a store; ";
+        let named = "ok  leftover files  left by processes that died while making a store; ";
         assert!(doctor.code(0).out().contains(&format!("{named}{shown}")), "{doctor:#?}");
         fs::remove_file(left).unwrap();
         assert!(!cli.run(["doctor"]).code(0).out().contains("leftover"));

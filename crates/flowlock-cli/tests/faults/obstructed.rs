@@ -54,7 +54,7 @@ fn a_try_that_gets_no_turn_is_answered_within_the_stores_time_once() {
     for wait in ["--wait 0", "--wait 1h"] {
         let begun = Instant::now();
         cli.run(run(&format!("-l x {wait}"), "echo ran")).code(69).stdout("").stderr(&format!(
-            "flowlock: the store is busy: no turn to write within 1 s; process {} keeps it {}\n",
+            "flowlock: the store is busy: no turn to write within 1 s; process {} has it {}\n",
             std::process::id(),
             place()
         ));
@@ -152,7 +152,7 @@ fn a_signal_ends_a_wait_also_if_the_store_cannot_be_told_of_it() {
         ended
             .code(code)
             .stdout("")
-            .stderr_has(&format!("waits no longer after {signal}, which the store could not"));
+            .stderr_has(&format!("stopped waiting after {signal}, but the store could not"));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         drop(still);
     }
@@ -197,7 +197,7 @@ fn keep_outlasts_a_store_that_does_not_answer_for_a_while() {
     let file = File::options().write(true).open(beside(&cli, "-lock")).unwrap();
     let still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
     let keeper = cli.start(["keep", &run, "--every", "1s"]);
-    keeper.warns("could not renew; trying again until the lease is over");
+    keeper.warns("could not renew; trying again until the lease ends");
     let left = || {
         let status = cli.run(["status", "--json"]).json();
         status["running"][0]["deadline"].as_str().unwrap().to_owned()
@@ -223,7 +223,7 @@ fn a_signal_ends_the_wait_for_a_turn_at_once() {
             .wait()
             .code(143)
             .stdout("")
-            .stderr_has("not started after SIGTERM: interrupted while it waited");
+            .stderr_has("not started after SIGTERM: interrupted while waiting");
         assert!(told.elapsed() < Duration::from_secs(1), "{wait}: {:?}", told.elapsed());
     }
     drop(still);
@@ -283,7 +283,7 @@ fn doctor_asks_a_store_with_a_locked_queue_for_as_long_as_any_command_does() {
     let _still = Flock::lock(file, FlockArg::LockExclusive).unwrap();
     let doctor = cli.run(["doctor"]);
     doctor.code(1);
-    let named = format!("process {} keeps it", std::process::id());
+    let named = format!("process {} has it", std::process::id());
     let told: Vec<_> = doctor.out().lines().filter(|line| line.contains("no turn to write")).collect();
     assert!(!told.is_empty(), "{doctor:#?}");
     assert!(told.iter().all(|line| line.contains("within 1 s") && line.contains(&named)), "{doctor:#?}");
@@ -475,7 +475,7 @@ fn an_index_cut_off_in_the_middle_of_a_renewal_ends_no_command() {
         (0..2_000).for_each(|_| index.set_len(0).unwrap());
         holder
             .stderr()
-            .contains("the index of the store's journal was cut off while it was used")
+            .contains("the index of the store's journal was truncated while it was used")
             .then_some(())
     });
     // Whoever wants a turn gets it, and the names are still held.

@@ -147,7 +147,7 @@ fn without_a_home_there_is_no_store_and_no_guess() {
     ended
         .code(78)
         .stdout("")
-        .stderr_has("cannot make the store's directory /dev/null/.local/state/flowlock: ");
+        .stderr_has("cannot create the store's directory /dev/null/.local/state/flowlock: ");
     assert_eq!(files(&person.cli.home()), Vec::<String>::new());
 }
 

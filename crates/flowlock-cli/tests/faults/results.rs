@@ -55,9 +55,9 @@ fn no_file_that_somebody_else_chose_is_written_or_read() {
     set(&planted, EVE, 0o666);
     let said = [
         ("link", "is a symbolic link made by user 23456"),
-        ("moved", "is a symbolic link that may have been moved there"),
-        ("second", "has 3 hard links, one of which may have been made by anybody"),
-        ("planted", "belongs to user 23456, and may have been put there by anybody"),
+        ("moved", "is a symbolic link that somebody other than you and root may have moved there"),
+        ("second", "has 3 hard links, and anybody may have made one of them"),
+        ("planted", "belongs to user 23456, and anybody may have put it there"),
     ];
     for place in [&everybodys, &eves] {
         for (name, said) in said.iter().filter(|(name, _)| place.join(name).symlink_metadata().is_ok()) {
@@ -73,7 +73,7 @@ fn no_file_that_somebody_else_chose_is_written_or_read() {
     for pages in pages.iter().flat_map(|pages| [pages.clone(), pages.join("deep")]) {
         let pages = pages.display().to_string();
         let ended = alice.run(&alice.cli, &["man".to_owned(), "--dir".to_owned(), pages]);
-        ended.code(64).stderr_has("may have been moved there");
+        ended.code(64).stderr_has("may have moved there");
     }
     assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
     assert_eq!(fs::read_dir(&hers).unwrap().count(), 1, "no page was written, and no directory made");

@@ -51,7 +51,10 @@ fn a_servers_own_socket_is_used_and_one_that_a_stranger_put_there_gets_no_passwo
     let good = at(&alice, &socket);
     once(&alice, &good).code(0).stdout("ran\n").stderr("");
     let seen = alice.run(&good, &doctor);
-    assert!(seen.out().contains(&format!("of user {REDIS}; nobody may write its directory")), "{seen:?}");
+    assert!(
+        seen.out().contains(&format!("of user {REDIS}; not everybody may write its directory")),
+        "{seen:?}"
+    );
 
     // A directory that everybody may write, as /tmp is.
     let everybodys = tempfile::tempdir().unwrap();
@@ -70,7 +73,8 @@ fn a_servers_own_socket_is_used_and_one_that_a_stranger_put_there_gets_no_passwo
     // A link of root's, which whoever owns the directory that it was made in moved here.
     let moved = everybodys.path().join("moved.sock");
     symlink(directory.join("s"), &moved).unwrap();
-    let not_followed = "moved.sock is a symbolic link that may have been moved there".to_owned();
+    let not_followed =
+        "moved.sock is a symbolic link that somebody other than you and root may have moved there".to_owned();
     let puts = format!("belongs to user {EVE}, and everybody may write {}", everybodys.path().display());
     let links = format!("is a symbolic link made by user {EVE}");
     for (path, said) in

@@ -54,7 +54,7 @@ fn a_command_that_ended_well_while_its_wrapper_slept_is_not_recorded_over_somebo
     sleeper
         .wait()
         .code(79)
-        .stderr_has(" lost its names (taken: its lease was over and another run needed its names)");
+        .stderr_has(" lost its names (taken: its lease had ended and another run needed its names)");
     assert_eq!(records(&cli), written);
 }
 
@@ -101,7 +101,7 @@ fn a_writer_stopped_in_the_middle_of_a_step_is_named_to_whoever_wants_to_write()
     let place =
         format!("(store sqlite:~/store/flowlock.db, namespace default, user id {})", nix::unistd::getuid());
     other.code(69).stdout("").stderr(&format!(
-        "flowlock: the store is busy: no turn to write within 1 s; process {} keeps it {place}\n",
+        "flowlock: the store is busy: no turn to write within 1 s; process {} has it {place}\n",
         stopped.pid()
     ));
     assert!(took < Duration::from_secs(5), "answered after {took:?}");

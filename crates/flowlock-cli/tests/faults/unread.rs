@@ -188,7 +188,7 @@ fn a_started_run_whose_id_nobody_reads_is_ended_again() {
         };
         let begun = Instant::now();
         job.wait().code(125).stderr(&format!(
-            "flowlock: build.1 was ended again; its id could not be written: nobody read it {why}\n"
+            "flowlock: build.1 was ended; its id could not be written: nobody read it {why}\n"
         ));
         assert!(begun.elapsed() < if signal.is_some() { SOON } else { SOON * 5 }, "{:?}", begun.elapsed());
         assert!(states(&cli).is_empty());
@@ -244,6 +244,6 @@ fn a_terminal_that_stops_whoever_writes_from_the_background_does_not_stop_flowlo
     terminal.shows("READY>");
     let line = "run -o a --max-runtime 2s --kill-after 500ms";
     terminal.types(&format!("{FLOWLOCK} {line} -- sh -c 'stty tostop; exec sleep 1000'; echo code $?\n"));
-    terminal.shows("ran as long as --max-runtime");
+    terminal.shows("reached its --max-runtime");
     terminal.shows("code 79");
 }

@@ -180,7 +180,7 @@ fn a_store_that_a_stranger_put_there_is_not_used() {
     // Root uses every user's, but not where anybody can have been there before it.
     let roots = eve.cli.clone().with("FLOWLOCK_STORE", &store);
     let ended = roots.run(run("-l x", "echo ran"));
-    ended.code(78).stdout("").stderr_has("they may have put it there to be used by root");
+    ended.code(78).stdout("").stderr_has("that user may have put it there for root to use");
     fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o755)).unwrap();
     eve.shell(&eve.cli, "chmod 600 ~/everybodys/s.db*; chmod 700 ~/everybodys/s.db-wake").code(0);
     roots.run(run("-l x", "echo ran")).code(0).stdout("ran\n");

@@ -1,4 +1,5 @@
-//! A tiny process for the faults to strike: does the operations it is given in order, and says how each went.
+//! A tiny process for the faults to hit: carries out the given operations in order, and prints the
+//! result of each.
 //!
 //! `probe create F · write F TEXT · append F TEXT · sync F · truncate F LEN · rename A B · link A B · unlink F · send ·
 //! statfs P · boot · clock · server · pause · hang ·
@@ -63,7 +64,7 @@ fn append(path: &str, text: &str) -> io::Result<()> {
     OpenOptions::new().append(true).open(path)?.write_all(text.as_bytes())
 }
 
-/// Starts a throw-away server that nobody will drop.
+/// Starts a throw-away server that is never dropped.
 fn server() {
     let server = flowlock_testkit::RedisServer::shared();
     println!("{} {}", server.pid(), server.directory().display());
@@ -87,7 +88,7 @@ fn clocks() -> io::Result<()> {
     Ok(())
 }
 
-/// Inserts rows one transaction at a time, saying each number once it is durable.
+/// Inserts rows one transaction at a time, and prints each number once it is durable.
 fn rows(path: &str, count: u64) -> io::Result<()> {
     let insert = || -> rusqlite::Result<()> {
         let db = rusqlite::Connection::open(path)?;

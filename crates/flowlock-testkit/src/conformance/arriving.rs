@@ -1,4 +1,4 @@
-//! 3.1 and 3.2: who is granted, who waits, who is refused.
+//! 3.1 and 3.2: which requests are granted, wait, or are refused.
 
 use flowlock::LostBy;
 
@@ -82,7 +82,7 @@ pub(super) fn all_names_are_granted_or_none(stage: &Stage) {
     let holder = stage.run("holder").locks("a").tries();
     let both = stage.run("both").locks("a").locks("b").waits();
     assert_eq!(both.is("queued").blockers(), ["lock_held a by holder"]);
-    // It holds neither name, but stands in line for both.
+    // It holds neither name, but is queued for both.
     let bystander = stage.run("bystander").locks("b").waits();
     assert_eq!(bystander.is("queued").blockers(), ["queued_behind b by both"]);
     assert_eq!(holder.commits(), "committed");
@@ -207,12 +207,13 @@ pub(super) fn a_wait_ends_when_its_time_is_over(stage: &Stage) {
     short.is("queued");
     stage.pass_hearing(1, &[]);
     short.is("timed_out");
-    // Its process may go by another clock, or not have been scheduled.
+    // Its process may use another clock, or not have been scheduled.
     assert_eq!(inbox.wait(crate::PATIENCE).runs, std::slice::from_ref(&short.attempt.id));
     assert_eq!(holder.fails(), "failed");
     long.is("granted");
     assert_eq!(short.again(), flowlock::Outcome::TimedOut.as_str());
-    // The answer to its request may have been lost, and its wait over before it was sent again.
+    // The answer to its request may have been lost, and its wait may have ended before it was sent
+    // again.
     let told = |actor: &super::Actor<'_>| {
         actor.blocked_again().by.iter().map(super::word::blocker).collect::<Vec<_>>()
     };

@@ -77,7 +77,7 @@ pub(super) fn the_oldest_waiter_alone_is_told_when_to_look_again(stage: &Stage) 
     assert_eq!(waiting(&second).look_again_ms, None);
 }
 
-/// How a run is shown, and for how many seconds its process has been silent.
+/// Returns how a run is shown, and for how many seconds its process has been silent.
 fn shown(actor: &Actor<'_>, stage: &Stage) -> (String, Option<i64>) {
     let Content::Run(Some(seen)) = stage.view(&View::Run(actor.attempt.id.clone())) else { panic!("no run") };
     let now_us = stage.world(|world| world.now().wall_us);
@@ -116,7 +116,7 @@ pub(super) fn who_holds_a_place_is_told_when_to_come_back(stage: &Stage) {
     assert_eq!(stage.run("d").locks("l").waits().first_blocked().retry_after_ms, None, "it is woken");
 }
 
-/// A slot that still has room is no obstacle, whoever holds units of it and whoever is ahead.
+/// A slot with enough room is no obstacle, whichever runs hold units of it or are ahead.
 pub(super) fn who_is_ahead_at_a_slot_with_room_is_no_blocker(stage: &Stage) {
     let gate = stage.run("gate").locks("l").lease(600).tries();
     let other = stage.run("other").locks("m").lease(600).tries();
@@ -145,7 +145,7 @@ pub(super) fn a_blocker_whose_process_is_gone_is_shown_as_gone(stage: &Stage) {
     assert_eq!(gone(), [false, true]);
 }
 
-/// Whoever may pass the writers in line for a name is not behind them.
+/// A run that may pass the writers queued for a name is not behind them.
 pub(super) fn whom_a_child_may_pass_is_no_blocker_of_it(stage: &Stage) {
     let parent = stage.run("parent").shares("x").lease(600).tries();
     stage.run("other").locks("l").lease(600).tries().is("running");
@@ -156,7 +156,7 @@ pub(super) fn whom_a_child_may_pass_is_no_blocker_of_it(stage: &Stage) {
     assert_eq!(stranger.blockers(), ["queued_behind x by writer"]);
 }
 
-/// Who waits for a name without standing in line: the space, the run.
+/// Returns the runs that wait for a name outside of its queue: the space, the run.
 fn beside_line(seen: &NameSeen) -> Vec<(Space, &str)> {
     assert_eq!((&seen.line, seen.more_beside_line), (&Vec::new(), false), "{}", seen.name);
     seen.beside_line.iter().map(|(space, by)| (*space, by.run.as_str())).collect()

@@ -9,7 +9,7 @@ use flowlock::{RunId, Ticket};
 use super::Request;
 use super::{Actor, Stage};
 
-/// Runs that all wait for one input, each with a lock of its own.
+/// Makes runs that all wait for one input, each with a lock of its own.
 fn crowd(stage: &Stage, count: usize) -> Vec<Actor<'_>> {
     let waits = |at| stage.run(&format!("{at:04}")).reads("x").locks(&format!("lock {at}")).waits();
     (0..count).map(waits).collect()
@@ -50,7 +50,7 @@ pub(super) fn a_step_handles_sixty_four_due_deadlines(stage: &Stage) {
     }
 }
 
-/// A rush leaves its outcomes behind; they are gone soon, and no step pays for all of them.
+/// A burst of runs leaves its outcomes behind; they are gone soon, and no step pays for all of them.
 pub(super) fn a_step_forgets_two_hundred_and_fifty_six_outcomes(stage: &Stage) {
     let runs: Vec<_> =
         (0..300).map(|at| stage.run(&format!("{at:03}")).locks(&format!("{at}")).tries()).collect();
@@ -100,8 +100,8 @@ pub(super) fn later_steps_of_any_kind_continue_what_is_left_over(stage: &Stage) 
     assert_eq!(count(&runs, "granted"), 256);
 }
 
-/// A holder of one lock, and so many others that all of them are due before anything of the fifth second, and more
-/// than one step handles. The holder's lapse is among the oldest.
+/// Makes a holder of one lock, and so many others that all of them are due before anything of the fifth
+/// second, and more than one step handles. The holder's lapse is among the oldest.
 fn due_before_the_fifth_second(stage: &Stage) {
     stage.run("holder").locks("l").lease(3).tries();
     for at in 0..100 {
@@ -160,7 +160,7 @@ pub(super) fn a_late_holder_asks_again_while_older_deadlines_are_left_over(stage
     waiter.is("granted");
 }
 
-/// So many runs under short leases that lapse, each with what `claims` adds to its request.
+/// Makes this many runs with short leases that lapse, each with what `claims` adds to its request.
 fn lapsed<'s>(
     stage: &'s Stage,
     count: usize,
@@ -175,7 +175,8 @@ fn lapsed<'s>(
     runs
 }
 
-/// How many are over. To ask one how it ended is a step, which goes on with what is left over.
+/// Returns how many have ended. Asking one how it ended is a step, which continues with what is left
+/// over.
 fn over(runs: &[Actor<'_>]) -> usize {
     runs.iter().filter(|run| run.seen().is_none()).count()
 }
@@ -270,7 +271,7 @@ pub(super) fn a_step_takes_sixty_four_runs_of_a_silent_process_out_of_line(stage
         stage.tick();
         assert_eq!(count(&runs, "queued, absent"), absent);
     }
-    // Who is absent already costs the next silence nothing.
+    // A run that is already absent costs the next silence nothing.
     assert_eq!(runs[99].again(), "queued");
     stage.world(|world| world.advance(Duration::from_secs(11)));
     stage.tick();

@@ -1,4 +1,5 @@
-//! What comes by time alone is known to whoever is next: it looks again at that time, and begins.
+//! The next run in the queue knows of what time alone will change: it looks again at that time, and
+//! begins.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use flowlock::step::{Answer, Patience, Standing, Step, Unlock};
 
 use super::{Actor, Stage};
 
-/// In how many milliseconds a waiting run's process is told to look again, when it asks.
+/// Returns in how many milliseconds a waiting run's process is told to look again, when it asks.
 fn looks_again(actor: &Actor<'_>) -> Option<u64> {
     let explain = vec![actor.attempt.id.clone()];
     let heartbeat = Step::Heartbeat { client: actor.holder.client, from: Ticket(0), explain };
@@ -20,13 +21,14 @@ fn looks_again(actor: &Actor<'_>) -> Option<u64> {
     }
 }
 
-/// The time comes of which the run's process was told, and it alone looks again.
+/// Lets the time pass that the run's process was told; only this process looks again.
 fn looks_in(actor: &Actor<'_>, ms: u64) {
     actor.stage.world(|world| world.advance(Duration::from_millis(ms)));
     actor.beats();
 }
 
-/// One that waits for lock `free` and for another that somebody holds for long; and one who waits for `free` alone.
+/// One run that waits for lock `free` and for another lock that is held for long; and one that waits
+/// only for `free`.
 fn ahead_and_behind(stage: &Stage, patience: Patience) -> [Actor<'_>; 2] {
     stage.run("elsewhere").locks("held").lease(600).tries().is("running");
     let ahead = stage.run("ahead").locks("free").locks("held").unsent(patience);
@@ -77,7 +79,7 @@ pub(super) fn a_process_sees_to_the_ends_of_its_own_waits(stage: &Stage) {
     assert_eq!(looks_again_of(&behind), None);
 }
 
-/// The same of one run among others of its process.
+/// The same for one run among others of its process.
 fn looks_again_of(actor: &Actor<'_>) -> Option<u64> {
     let explain = vec![actor.attempt.id.clone()];
     let heartbeat = Step::Heartbeat { client: actor.holder.client, from: Ticket(0), explain };

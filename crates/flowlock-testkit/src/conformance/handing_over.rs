@@ -1,4 +1,4 @@
-//! 3.4: hand-over, claim, silence, held places.
+//! 3.4: hand-over, accepting, silence, held places.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ pub(super) fn a_heartbeat_explains_the_sixteen_runs_it_asks_about_and_no_other(s
     assert_eq!(explained(&beat(vec![id(19), id(3), id(3)])), [id(3), id(19)]);
     let asked: Vec<_> = (0..20).rev().map(id).collect();
     assert_eq!(explained(&beat(asked)), (4..20).map(id).collect::<Vec<_>>());
-    // A grant is told whoever is asked about.
+    // A grant is always in the answer, whichever runs it was asked about.
     assert_eq!(holder.commits(), "committed");
     assert!(matches!(beat(Vec::new())[0].1, Standing::Granted { .. }));
 }
@@ -161,7 +161,7 @@ pub(super) fn a_silent_run_without_a_limit_is_given_up_after_ten_minutes_and_one
     assert_eq!(whole.again(), "queued");
     assert_eq!(holder.commits(), "committed");
     whole.is("granted");
-    // Whoever asks for the same again, as another attempt, waits as any other.
+    // A new attempt with the same request waits like any other.
     let anew = stage.run("for-ever").beside(&for_ever).locks("l").waits();
     anew.is("queued");
 }
@@ -285,7 +285,7 @@ pub(super) fn a_held_place_ends_by_itself(stage: &Stage) {
     assert_eq!(super::word::word(&placed.sends(Patience::HoldPlace(5_000))), "timed_out");
 }
 
-/// As where somebody kept the liveness file locked when the run was sent first.
+/// As if another process had kept the liveness file locked when the run was first sent.
 pub(super) fn a_process_that_has_its_liveness_lock_later_is_found_dead_all_the_same(stage: &Stage) {
     stage.run("holder").locks("l").tries();
     let mut waiter = stage.run("waiter").locks("l").unsent(Patience::Wait(None));

@@ -1,10 +1,10 @@
-//! A little of everything that a store keeps, so that a change of how it is kept can be seen.
+//! A little of everything that a store keeps, so that a change of the layout is noticed.
 
 use flowlock::Bounds;
 
 use super::stage::Stage;
 
-/// What happens is fixed to the last number: time stands still, and chance has no part in it.
+/// Everything that happens is fixed: time stands still, and there is no randomness.
 pub(super) fn play(stage: &Stage) {
     a_removed_namespace(stage);
     records(stage);
@@ -37,7 +37,7 @@ fn records(stage: &Stage) {
     assert!(stage.written().contains("made live"), "{}", stage.written());
 }
 
-/// A waiting run of a silent process, and a grant that nobody accepted in time.
+/// A waiting run of a silent process, and a grant that was not accepted in time.
 fn absent(stage: &Stage) {
     let gate = stage.run("gate").locks("p").tries();
     let slow = stage.run("slow").locks("p").waits_for(3_600);
@@ -64,7 +64,8 @@ fn holders(stage: &Stage) {
     assert_eq!(known.tries().is_unlocked(flowlock::step::Unlock::WhenAcknowledged), "done");
 }
 
-/// In line, at each kind of obstacle; awaiting an input; holding a place; not to overwrite; granted.
+/// Queued, at each kind of obstacle; awaiting an input; holding a place; not allowed to overwrite;
+/// granted.
 fn waiting(stage: &Stage) {
     stage.run("awaiting").reads("none").writes("out.of.none").once().waits();
     stage.run("queued").locks("l.standing").shares("s.standing").waits_for(500);
@@ -86,7 +87,7 @@ fn outcomes(stage: &Stage) {
     stage.run("last").writes("last").lease(600).tries().is("running");
 }
 
-/// More is to be done than one step may.
+/// There is more to do than one step may.
 fn left_over(stage: &Stage) {
     let readers: Vec<_> = (0..3).map(|at| stage.run(&format!("reader.{at}")).reads("late").waits()).collect();
     stage.world(|world| world.bound_steps(Bounds { looks: 1, ..Bounds::default() }));

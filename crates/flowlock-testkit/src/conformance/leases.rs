@@ -47,7 +47,7 @@ pub(super) fn who_unlocks_or_ends_a_run_by_hand_is_written_down(stage: &Stage) {
     // What the holder does afterwards is its own.
     assert_eq!(revoked.fails(), "lost(broken)");
     assert_eq!(revoked.acted_on_by(), ann(2_000));
-    // Who unlocked a run stays the one who did, whoever unlocks it again, commits it or ends it.
+    // The person who unlocked a run stays recorded, whoever unlocks it again, commits it or ends it.
     let bob = || {
         Some(std::sync::Arc::new(flowlock::Origin { user: "bob".to_owned(), ..(*crate::by_hand()).clone() }))
     };
@@ -83,7 +83,7 @@ pub(super) fn who_makes_and_removes_records_by_hand_is_written_down(stage: &Stag
     assert_eq!(stage.run("1").writes("rewritten").tries().commits(), "committed");
     assert_eq!(stage.remove_by_force(&["gone"]), "done");
     stage.pass(1);
-    // A failed attempt and a commit by the run itself change nothing about that, or all of it.
+    // A failed attempt, and a commit by the run itself, change nothing or everything about that.
     assert_eq!(stage.written_or_removed_by("made"), ann(2_000));
     assert_eq!(stage.written_or_removed_by("rewritten"), None);
     assert_eq!(stage.written_or_removed_by("gone"), ann(1_000));
@@ -99,7 +99,7 @@ pub(super) fn a_lapsed_run_that_nobody_needs_ends_by_itself_after_a_day(stage: &
     a.is("running, lapsed");
     stage.pass(DAY - 1);
     a.is("running, lapsed");
-    // Whoever comes back late begins anew.
+    // A holder that comes back late begins a new lease.
     assert_eq!(a.refreshes(), "held late");
     stage.pass(10);
     stage.pass(DAY - 1);
@@ -124,7 +124,7 @@ pub(super) fn each_run_is_kept_for_as_long_as_it_said_itself(stage: &Stage) {
     }
     waiter.is("granted, lapsed");
     stage.pass(59);
-    // Whoever comes back in time begins anew, and again has as long.
+    // A holder that comes back in time begins a new lease of the same length.
     assert_eq!(short.refreshes(), "held late");
     stage.pass(1);
     without_names.is("lost(died)");
@@ -308,7 +308,7 @@ pub(super) fn one_refresh_serves_many_runs(stage: &Stage) {
         held(10_000),
         Refreshed::NotRunning,
     ];
-    // The second time more than a store asks about in one go.
+    // The second time, more than a store asks about at once.
     for times in [1, 201] {
         let all = std::iter::repeat_n(&asked, times).flatten().cloned().collect();
         let answer = stage.step(&Step::Refresh(all));
@@ -341,7 +341,7 @@ pub(super) fn a_revoked_run_blocks_until_it_acknowledges(stage: &Stage) {
         let answer = match id {
             "fail" => a.fails(),
             "claim" => a.claims(),
-            // Its work is over, whatever it hoped for.
+            // Its work is over, whatever it asked for.
             "commit" => a.commits(),
             _ => a.again(),
         };
@@ -372,7 +372,7 @@ pub(super) fn a_revoked_run_ends_at_its_lease_end(stage: &Stage) {
     stage.pass(1);
     b.is("granted");
     a.is("lost(broken)");
-    // It is never late, though nobody needs its name.
+    // It is never late, although no run needs its name.
     alone.is("lost(broken)");
     assert_eq!(alone.commits(), "lost(broken)");
 }
@@ -412,7 +412,7 @@ pub(super) fn a_dead_process_frees_its_names_when_it_is_found(stage: &Stage) {
     dead.is("lost(died)");
     waiter.is("granted");
     assert_eq!(dead.commits(), "lost(died)");
-    // A newcomer finds the dead by itself.
+    // A new request finds the dead process by itself.
     assert_eq!(waiter.claims(), "running");
     waiter.dies();
     stage.run("newcomer").writes("x").tries().is("running");

@@ -1,4 +1,5 @@
-//! At the limit itself: the last moment, the last one that is shown, the last one that a step may handle.
+//! Exactly at the limit: the last moment, the last item that is shown, the last one that a step may
+//! handle.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ fn bound(stage: &Stage, bounds: Bounds) {
     stage.world(|world| world.bound_steps(bounds));
 }
 
-/// Time passes, and nobody makes a step.
+/// Lets time pass without a step.
 fn time(stage: &Stage, seconds: u64) {
     stage.world(|world| world.advance(Duration::from_secs(seconds)));
 }
@@ -61,7 +62,7 @@ pub(super) fn whether_there_are_more_blockers_is_said_whatever_they_are(stage: &
             (0..count).fold(stage.run(&format!("{id} inputs")), |run, at| run.reads(&format!("i{at}")));
         assert_eq!(shows(&inputs.tries().first_blocked()), shown, "inputs");
     }
-    // Only those ahead in line are in the way of a reader beside readers.
+    // Beside readers, only the runs ahead in the queue are in the way of a reader.
     stage.run("reader").shares("x").lease(600).tries();
     for at in 0..11 {
         stage.run(&format!("writer {at}")).locks("x").waits().is("queued");
@@ -123,7 +124,8 @@ pub(super) fn what_is_due_is_handled_oldest_first_whatever_it_is(stage: &Stage) 
     assert_eq!(seen(), ["awaiting_input", "awaiting_input"]);
 }
 
-/// About names that many hold or wait for, a page says only so much: of each at most eleven, and no more names than fit.
+/// A page about names that many runs hold or wait for is limited: at most eleven for each, and no more
+/// names than fit.
 pub(super) fn a_page_of_names_is_cut_before_it_shows_too_much(stage: &Stage) {
     for of in ["a", "b", "c"] {
         for at in 0..2 {

@@ -21,11 +21,12 @@ pub(super) fn an_empty_namespace_is_removed_and_goes_on_where_it_was(stage: &Sta
     assert_eq!(stage.remove_namespace(), "done");
     assert_eq!(stage.listed(), [""; 0]);
     assert_eq!(stage.counted(), "removed by ann@desk pid 7, 0 ms ago");
-    // A repeat changes nothing, not even who it was.
+    // A repetition changes nothing, not even who did it.
     stage.world(|world| world.advance(Duration::from_secs(5)));
     assert_eq!(stage.remove_namespace(), "not_found");
     assert_eq!(stage.counted(), "removed by ann@desk pid 7, 5000 ms ago");
-    // Neither a process that begins now nor a clock that was set back can tell what was there; what stays does.
+    // Neither a new process nor a clock that was set back can know what was there; the remaining row
+    // does.
     stage.reopen();
     stage.world(|world| world.shift_wall_clock(-3_600_000_000));
     assert_eq!(stage.counted(), "removed by ann@desk pid 7, -3595000 ms ago");

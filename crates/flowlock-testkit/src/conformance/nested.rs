@@ -1,4 +1,4 @@
-//! Parents and children: deadlock by ancestry, and the one exception from the order of arrival.
+//! Parents and children: deadlock by ancestry, and the one exception to the order of arrival.
 
 use std::time::Duration;
 
@@ -33,13 +33,13 @@ pub(super) fn a_child_that_awaits_what_its_lapsed_parent_will_write_is_refused_t
     parent.is("running, lapsed");
     // The parent may still commit late, once its child is done, so the child would wait for ever.
     stage.run("reader").child_of(&parent).reads("x").waits().is("refused(deadlock)");
-    // The same if what is there already became incomplete when the parent began.
+    // The same if the existing record became incomplete when the parent began.
     assert_eq!(stage.create(&["y"]), "done");
     let spoiler = stage.run("spoiler").writes("y").spoiling().lease(5).tries();
     stage.pass(5);
     spoiler.is("running, lapsed");
     stage.run("reader of it").child_of(&spoiler).reads("y").waits().is("refused(deadlock)");
-    // Its lock is in nobody's way any more.
+    // Its lock is in no run's way any more.
     stage.run("taker").child_of(&parent).locks("l").waits().is("running");
     parent.is("lost(taken)");
 }
@@ -63,7 +63,7 @@ pub(super) fn a_try_is_busy_not_deadlocked(stage: &Stage) {
 
 pub(super) fn an_unrelated_run_waits_where_a_child_would_be_refused(stage: &Stage) {
     let parent = stage.run("parent").locks("l").tries();
-    // From the same process, but not its child: sharing a process means nothing.
+    // From the same process, but not its child: sharing a process has no meaning.
     stage.run("sibling").beside(&parent).locks("l").waits().is("queued");
 }
 
@@ -79,10 +79,10 @@ pub(super) fn naming_a_parent_without_its_proof_makes_nobody_its_child(stage: &S
     stage.create(&["x"]);
     let reader = stage.run("reader").reads("x").locks("l").tries();
     stage.run("writer").writes("x").waits().is("queued");
-    // It passes no writer in line, and it waits for the lock like anybody else.
+    // It passes no queued writer, and it waits for the lock like any other run.
     stage.run("1").pretends_to_be_child_of(&reader).reads("x").tries().is("refused(busy)");
     stage.run("2").pretends_to_be_child_of(&reader).locks("l").waits().is("queued");
-    // The right proof of another run of the same name is none.
+    // The right proof of another run with the same name is wrong.
     let elsewhere = stage.run("reader").locks("elsewhere").unsent(Patience::Try);
     stage.run("3").child_of(&elsewhere).reads("x").tries().is("refused(busy)");
     stage.run("4").child_of(&reader).reads("x").tries().is("running");
@@ -125,7 +125,7 @@ pub(super) fn units_of_all_ancestors_count_together(stage: &Stage) {
     parent.is("running");
     stage.run("fits").child_of(&parent).slot("s", 1, 4).tries().is("running");
     stage.run("fits later").child_of(&parent).slot("s", 1, 4).waits().is("queued");
-    // Neither of them is in its way alone.
+    // Neither of them alone is in its way.
     stage.run("never fits").child_of(&parent).slot("s", 2, 4).waits().is("refused(deadlock)");
     stage.run("beside one").child_of(&grandparent).slot("s", 2, 4).waits().is("queued");
 }
@@ -134,7 +134,7 @@ pub(super) fn the_smallest_capacity_that_an_ancestor_states_counts_for_a_deadloc
     let grandparent = stage.run("grandparent").slot("s", 1, 3).tries();
     let parent = stage.run("parent").child_of(&grandparent).slot("s", 1, 9).tries();
     stage.run("never fits").child_of(&parent).slot("s", 2, 9).waits().is("refused(deadlock)");
-    // Somebody else states less, and may leave.
+    // Another run states less, and may leave.
     stage.run("other").slot("s", 1, 3).tries().is("running");
     stage.run("fits later").child_of(&parent).slot("s", 1, 3).waits().is("queued");
 }
@@ -144,7 +144,7 @@ pub(super) fn whoever_may_leave_makes_no_deadlock_on_slots(stage: &Stage) {
     let other = stage.run("other").slot("s", 2, 5).tries();
     let ahead = stage.run("ahead").locks("l").slot("s", 1, 5).waits();
     ahead.is("queued");
-    // The one ahead waits for the parent, but once the other one has left there is room beside both.
+    // The one ahead waits for the parent, but once the other one has left there is room for both.
     let child = stage.run("child").child_of(&parent).slot("s", 2, 5).waits();
     child.is("queued");
     stage.run("never fits").child_of(&parent).slot("s", 3, 5).waits().is("refused(deadlock)");
@@ -160,7 +160,7 @@ pub(super) fn a_lapsed_ancestor_makes_no_deadlock_on_slots(stage: &Stage) {
     grandparent.is("lost(taken)");
 }
 
-/// The store has not come to the end of its lease yet, and is to answer as if it had.
+/// The store has not handled the end of its lease yet, and must answer as if it had.
 pub(super) fn an_ancestor_whose_lapse_is_left_over_makes_no_deadlock_on_slots(stage: &Stage) {
     stage.world(|world| world.bound_steps(Bounds { due: 1, ..Bounds::default() }));
     stage.run("due.first").locks("l").lease(4).tries();
@@ -194,7 +194,7 @@ pub(super) fn a_deadlock_that_arises_later_ends_by_its_time(stage: &Stage) {
     child.is("queued");
     assert_eq!(writer.commits(), "committed");
     assert_eq!(holder.fails(), "failed");
-    // The parent waits for its child, the child behind the queuer, the queuer for the parent.
+    // The parent waits for its child, the child behind the queued run, the queued run for the parent.
     queuer.is("queued");
     child.is("queued");
     stage.pass_hearing(9, &[&queuer, &child]);

@@ -1,5 +1,5 @@
-//! Whom a waiting run's process is to look at, and when it is told that they are others now: a dead process is found by
-//! somebody who knows that it is in the way.
+//! Which processes a waiting run's process must probe, and when it is told that they have changed: a
+//! dead process is found by a process that knows that it is in the way.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use flowlock::{Bounds, LivenessId, Ticket};
 
 use super::{Actor, Stage};
 
-/// The processes that a waiting run's process is told to look at, when it asks.
+/// Returns the processes that a waiting run's process is told to probe, when it asks.
 fn probed(actor: &Actor<'_>) -> Vec<LivenessId> {
     let explain = vec![actor.attempt.id.clone()];
     let heartbeat = Step::Heartbeat { client: actor.holder.client, from: Ticket(0), explain };
@@ -124,7 +124,7 @@ pub(super) fn a_dead_process_ahead_is_found_when_a_run_behind_it_is_looked_at(st
     let between = stage.run("between").shares("x").locks("z").waits();
     let waiter = stage.run("waiter").locks("x").waits();
     dead.dies();
-    // It looks at the one ahead of it, which does not look at the dead: they do not exclude each other.
+    // It probes the one ahead of it, which does not probe the dead one: they do not exclude each other.
     assert_eq!(probed(&waiter), lives(&[&between]));
     assert_eq!(holder.commits(), "committed");
     between.claims();

@@ -100,7 +100,7 @@ pub(super) fn a_record_written_anew_for_ever_outlives_the_time_of_the_old_one(st
     assert_eq!(stage.run("B").writes("x").tries().commits(), "committed");
     stage.create_for(&["y"], 60);
     stage.create(&["y"]);
-    // Past the old time, and then past the seven days for which a record that is no more is remembered.
+    // Past the old time, and then past the seven days for which a record that is gone is remembered.
     for days in [1, 7, 7, 30] {
         stage.world(|world| world.advance(std::time::Duration::from_hours(24 * days)));
         stage.tick();
@@ -203,7 +203,7 @@ pub(super) fn a_removal_takes_only_the_names_that_it_removes(stage: &Stage) {
     broken.is("lost(broken)");
 }
 
-/// Readers of one name, the first `dead` of them killed.
+/// Makes readers of one name, the first `dead` of them killed.
 fn readers(stage: &Stage, all: usize, dead: usize) -> Vec<super::Actor<'_>> {
     let readers: Vec<_> = (0..all).map(|at| stage.run(&format!("{at:03}")).reads("x").tries()).collect();
     readers[..dead].iter().for_each(super::Actor::dies);
@@ -291,7 +291,8 @@ pub(super) fn a_run_given_back_is_no_failure_and_leaves_the_record_as_it_was(sta
     assert_eq!(reader.is("granted").cancels(), "withdrawn");
     assert_eq!(run.gives_back(), "withdrawn");
     assert_eq!(run.commits(), "cancelled");
-    // What somebody else left incomplete stays so, and so does what is revoked before it is given back.
+    // A record that another run left incomplete stays so, and so does one of a run that is revoked
+    // before it is given back.
     assert_eq!(stage.run("B").writes("x").spoiling().tries().fails(), "failed");
     let third = stage.run("C").writes("x").spoiling().tries();
     assert_eq!(third.gives_back(), "withdrawn");

@@ -1,4 +1,5 @@
-//! What is left of a namespace once everything in it is over: its records, and nothing that nobody asks about any more.
+//! What is left of a namespace once everything in it is over: its records, and nothing that is not
+//! needed any more.
 
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use flowlock::store::StoreErrorKind;
 
 use super::stage::Stage;
 
-/// How many days pass, one time after the other: waits and leases end, lapsed runs are given up, outcomes are forgotten,
-/// and at last the evidence of records.
+/// How many days pass, one step after the other: waits and leases end, lapsed runs are given up,
+/// outcomes are forgotten, and at last the evidence of records.
 const DAYS: [u64; 4] = [1, 2, 1, 8];
-/// More steps than it takes to go on with what a case leaves over.
+/// More steps than needed to finish what a case leaves over.
 const MOST_STEPS: usize = 200;
 
-/// Lets time pass until nothing more happens, and looks at what the store still keeps.
+/// Lets time pass until nothing more happens, and checks what the store still has.
 #[track_caller]
 pub(super) fn are_records_alone(stage: &Stage) {
     stage.world(|world| world.bound_steps(Bounds::default()));
@@ -38,7 +39,7 @@ pub(super) fn are_records_alone(stage: &Stage) {
     assert_eq!(stage.miscounts(), [""; 0]);
 }
 
-/// Makes steps until nothing is left over; answers whether the store lets anybody.
+/// Makes steps until nothing is left over; returns whether the store allows it.
 fn settles(stage: &Stage) -> bool {
     let step = crate::nothing_by_hand();
     for _ in 0..MOST_STEPS {
@@ -52,8 +53,9 @@ fn settles(stage: &Stage) -> bool {
     panic!("work is still left over after {MOST_STEPS} steps");
 }
 
-/// The rows that are neither records nor about a namespace as a whole, and those of namespaces that count something. Rows
-/// are indented below what they are in: a table of the embedded store, or a key on a server.
+/// Returns the rows that are neither records nor about a namespace as a whole, and those of namespaces
+/// that count something. Rows are indented below what contains them: a table of the embedded store, or a
+/// key on a server.
 fn traces(rows: &[String]) -> Vec<&str> {
     let mut place = "";
     let mut traces = Vec::new();

@@ -1,11 +1,11 @@
-//! S8: repeats are harmless, late arrivals are nobody's grant, outcomes are remembered.
+//! S8: repetitions are harmless, late arrivals are never granted, outcomes are remembered.
 
 use flowlock::step::{Answer, Invalid, Patience, Standing, Unlock};
 
 use super::stage::ByHand;
 use super::{Actor, Stage};
 
-/// Another process that comes for a run.
+/// Makes another process that comes for a run.
 fn comes_for<'s>(run: &Actor<'s>, process: &str) -> Actor<'s> {
     let mut comer = run.stage.run(process).unsent(Patience::HoldPlace(60_000));
     (comer.attempt, comer.spec) = (run.attempt.clone(), run.spec.clone());
@@ -167,7 +167,7 @@ pub(super) fn outcomes_are_remembered_for_ten_minutes(stage: &Stage) {
     stage.pass(5);
     assert_eq!(lost.commits(), "lost(taken)");
     stage.pass(600);
-    // Forgotten, and still never a grant: its sendings are too old.
+    // Forgotten, and still never a grant: its requests are too old.
     assert_eq!(committed.commits(), "not_found");
     assert_eq!(committed.again(), "arrived_too_late");
 }
@@ -202,7 +202,7 @@ pub(super) fn what_is_done_by_hand_again_is_done_if_nothing_was_written_since(st
     assert_eq!(stage.by_hand_again(ByHand::Remove, "x", stage.version("x")), "done");
     assert_eq!(stage.record("x"), None);
     assert_eq!(stage.by_hand_again(ByHand::Create, "x", stage.version("x")), "done");
-    // Evidence that was forgotten since is no sign that somebody wrote it.
+    // Evidence that was forgotten meanwhile does not mean that the record was written.
     let forgotten = stage.version("x");
     stage.pass(8 * 86_400);
     assert!(stage.record("x").is_some());

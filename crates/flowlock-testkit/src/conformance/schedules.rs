@@ -1,4 +1,5 @@
-//! Schedules that broke earlier wordings of the rules. Each was a bug on paper; none may become one in code.
+//! Schedules that broke earlier versions of the rules. Each was a bug on paper; none may become one in
+//! code.
 
 use flowlock::step::{Patience, Step, Who};
 
@@ -23,7 +24,7 @@ pub(super) fn a_committed_input_activates_everybody_before_a_newcomer_decides(st
         .map(|at| stage.run(&format!("{at}")).reads("x").writes(&format!("out {at}")).waits())
         .collect();
     assert_eq!(stage.create(&["x"]), "done");
-    // Neither the last one's output nor a name that nobody wants is given to a newcomer now.
+    // Neither the last one's output nor an unwanted name is given to a new request now.
     let last = format!("out {}", CROWD - 1);
     let newcomer = stage.run("newcomer").writes(&last).waits();
     newcomer.is("queued");
@@ -47,7 +48,7 @@ pub(super) fn a_late_holder_asks_again_while_older_work_is_left_over(stage: &Sta
     assert_eq!(first.refreshes(), "ask_again");
     assert_eq!(first.commits(), "ask_again");
     assert_eq!(first.refreshes(), "ask_again");
-    // The work in between came to its end: the crowd first, then those who wait for these two.
+    // The work in between is done: first the crowd, then the runs that wait for these two.
     assert_eq!(first.refreshes(), "lost(taken)");
     waits_for_a.is("granted");
     waits_for_b.is("granted");
@@ -128,7 +129,7 @@ pub(super) fn a_run_granted_but_never_claimed_spoils_nothing(stage: &Stage) {
 }
 
 pub(super) fn a_delayed_duplicate_is_no_zombie_grant(stage: &Stage) {
-    // Waits for ever, was withdrawn, and the network delivers the request once more, much later.
+    // It waits for ever and was withdrawn, and the network delivers its request again much later.
     let a = stage.run("A").locks("l").latest(5_000).waits();
     assert_eq!(a.fails(), "failed");
     for _ in 0..3 {

@@ -21,7 +21,7 @@ pub(super) fn the_smallest_capacity_anybody_states_counts(stage: &Stage) {
     stage.run("3").slot("s", 1, 4).tries().is("refused(busy)");
     assert_eq!(strict.commits(), "committed");
     stage.run("4").slot("s", 3, 4).tries().is("running");
-    // Its own words count as well.
+    // The capacity that it states counts as well.
     stage.run("5").slot("s", 1, 2).tries().is("refused(busy)");
 }
 
@@ -40,7 +40,8 @@ pub(super) fn units_queued_ahead_count_so_that_a_big_request_is_not_starved(stag
 pub(super) fn the_capacity_stated_by_those_ahead_counts(stage: &Stage) {
     let holder = stage.run("holder").locks("l").tries();
     stage.run("ahead").slot("s", 2, 2).locks("l").waits().is("queued");
-    // By its own words it would fit beside the one ahead; by those of the one ahead nobody does.
+    // By its own stated capacity it would fit beside the one ahead; by that of the one ahead, it does
+    // not.
     let behind = stage.run("behind").slot("s", 1, 9).waits();
     assert_eq!(behind.is("queued").blockers(), ["queued_behind s by ahead"]);
     assert_eq!(holder.commits(), "committed");
@@ -60,7 +61,7 @@ pub(super) fn lapsed_units_are_taken_oldest_first_and_only_until_it_fits(stage: 
     assert_eq!(third.refreshes(), "held late");
 }
 
-/// A slot with all its units taken, each by a run of its own; the last one has the shortest lease.
+/// Makes a slot with all its units taken, each by a run of its own; the last one has the shortest lease.
 fn full_slot(stage: &Stage, capacity: u32) -> Vec<Actor<'_>> {
     let lease = |at| if at == capacity { 5 } else { 60 };
     (1..=capacity)

@@ -25,11 +25,11 @@ pub struct Stage {
     subject: RefCell<Subject>,
     namespace: RefCell<Namespace>,
     made: Cell<u64>,
-    /// Which number the numbers of its processes begin with.
+    /// The first number of its processes.
     clients: u128,
 }
 
-/// What is done to records by hand.
+/// A change of records by hand.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ByHand {
     Create,
@@ -50,7 +50,7 @@ impl Stage {
         }
     }
 
-    /// With processes that no other stage has.
+    /// Uses processes that no other stage has.
     pub(super) fn with_own_processes(self) -> Self {
         Stage { clients: first_client_of_its_own(), ..self }
     }
@@ -88,7 +88,7 @@ impl Stage {
         self.made.get()
     }
 
-    /// Carries out one step, which must work.
+    /// Carries out one step, which must succeed.
     #[track_caller]
     pub(super) fn step(&self, step: &Step) -> Answer {
         self.attempt(step).unwrap_or_else(|error| panic!("{step:?}: {error}"))
@@ -112,13 +112,13 @@ impl Stage {
         (page.sequence, page.content)
     }
 
-    /// Time passes, in seconds, and nobody says a word; then a stranger's heartbeat makes one step.
+    /// Lets time pass, in seconds, without any request; then a stranger's heartbeat makes one step.
     pub(super) fn pass(&self, seconds: u64) {
         self.world(|world| world.advance(Duration::from_secs(seconds)));
         self.tick();
     }
 
-    /// Time passes, and these send a heartbeat every five seconds.
+    /// Lets time pass while these send a heartbeat every five seconds.
     pub(super) fn pass_hearing(&self, seconds: u64, actors: &[&Actor<'_>]) {
         for second in 1..=seconds {
             self.world(|world| world.advance(Duration::from_secs(1)));
@@ -129,13 +129,13 @@ impl Stage {
         self.tick();
     }
 
-    /// A stranger's heartbeat: a step that wants nothing.
+    /// Sends a stranger's heartbeat: a step that changes nothing by itself.
     pub(super) fn tick(&self) {
         let client = ClientId(u128::MAX);
         self.step(&Step::Heartbeat { client, from: Ticket(0), explain: Vec::new() });
     }
 
-    /// Does something to the world.
+    /// Changes the world.
     pub(super) fn world<T>(&self, act: impl FnOnce(&flowlock::store::memory::TestWorld) -> T) -> T {
         act(self.subject.borrow().world())
     }
@@ -144,22 +144,22 @@ impl Stage {
         self.world(|world| world.now().boot_ms)
     }
 
-    /// Another server takes over, with all that the old one had.
+    /// Replaces the server by another one with the same data.
     pub(super) fn take_over(&self) {
         self.subject.borrow().take_over();
     }
 
-    /// The store is closed without a word and opened again.
+    /// The store is closed without notice and opened again.
     pub(super) fn reopen(&self) {
         self.subject.borrow_mut().reopen();
     }
 
-    /// All rows of the store, a line each.
+    /// Returns all rows of the store, a line each.
     pub(super) fn rows(&self) -> Vec<String> {
         self.subject.borrow_mut().rows()
     }
 
-    /// What the store counts wrongly.
+    /// Returns what the store counts wrongly.
     pub(super) fn miscounts(&self) -> Vec<String> {
         self.subject.borrow().miscounts()
     }
@@ -173,7 +173,7 @@ impl Stage {
             .expect("an inbox opens")
     }
 
-    /// Marks names written by hand; the answer as a word.
+    /// Marks names as written by hand; returns the answer as a word.
     pub(super) fn create(&self, names: &[&str]) -> String {
         self.by_hand(names, Holders::Respect, None)
     }
@@ -182,12 +182,12 @@ impl Stage {
         self.by_hand(names, Holders::Break, None)
     }
 
-    /// Marks names written by hand, for so many seconds.
+    /// Marks names as written by hand, for this many seconds.
     pub(super) fn create_for(&self, names: &[&str], seconds: u64) -> String {
         self.by_hand(names, Holders::Respect, Some(seconds * 1_000))
     }
 
-    /// The same as [`Self::create`]; the whole answer.
+    /// The same as [`Self::create`]; returns the whole answer.
     pub(super) fn creates(&self, names: &[&str]) -> Answer {
         self.make_by_hand(names, Holders::Respect, None)
     }
@@ -231,8 +231,8 @@ impl Stage {
         }))
     }
 
-    /// Sends once more what marks a name written, or what removes its record: the first sending may have counted, and
-    /// before it the record had this version.
+    /// Repeats a change by hand. The first one may have taken effect, and before it the record had this
+    /// version.
     pub(super) fn by_hand_again(&self, what: ByHand, text: &str, version: Token) -> String {
         let (names, holders, by) = (vec![name(text)], Holders::Respect, crate::by_hand());
         let sent = Sent::Again(vec![version]);
@@ -246,7 +246,7 @@ impl Stage {
         }))
     }
 
-    /// The version that a name was last written with, also if its record is no more.
+    /// Returns the version of a name's last record, also if that record is gone.
     pub(super) fn version(&self, text: &str) -> Token {
         match self.view(&View::Names(vec![name(text)])) {
             Content::Names(seen) => seen[0].version,
@@ -254,13 +254,13 @@ impl Stage {
         }
     }
 
-    /// Removes the namespace, in as many steps as it takes.
+    /// Removes the namespace, in as many steps as needed.
     #[track_caller]
     pub(super) fn remove_namespace(&self) -> String {
         self.remove_namespace_in_steps().0
     }
 
-    /// The same, and in how many steps.
+    /// The same; also returns the number of steps.
     #[track_caller]
     pub(super) fn remove_namespace_in_steps(&self) -> (String, usize) {
         for steps in 1..1_000 {
@@ -272,7 +272,8 @@ impl Stage {
         panic!("removing the namespace has no end");
     }
 
-    /// How much is in the namespace: `"1 running, 0 waiting, 2 records, 3 outcomes"`; or that it is not there.
+    /// Returns how much is in the namespace: `"1 running, 0 waiting, 2 records, 3 outcomes"`; or that it
+    /// does not exist.
     pub(super) fn counted(&self) -> String {
         match self.view(&View::Namespace) {
             Content::Namespace(None) => "never used".into(),
@@ -287,7 +288,7 @@ impl Stage {
         }
     }
 
-    /// The namespaces that the store lists and that are there.
+    /// Returns the namespaces that the store lists and that exist.
     pub(super) fn listed(&self) -> Vec<String> {
         let subject = self.subject.borrow();
         let all = subject.store().namespaces().expect("namespaces are listed");
@@ -298,7 +299,7 @@ impl Stage {
         all.into_iter().filter(is_there).map(|namespace| namespace.as_str().to_owned()).collect()
     }
 
-    /// The record of a name, if one is written.
+    /// Returns the record of a name, if it is written.
     pub(super) fn record(&self, text: &str) -> Option<Record> {
         match self.view(&View::Names(vec![name(text)])) {
             Content::Names(mut seen) => seen.remove(0).record,
@@ -306,7 +307,7 @@ impl Stage {
         }
     }
 
-    /// Who wrote or removed the record of a name by hand, and how many milliseconds ago.
+    /// Returns who wrote or removed the record of a name by hand, and how many milliseconds ago.
     pub(super) fn written_or_removed_by(&self, text: &str) -> Option<(String, i64)> {
         match self.view(&View::Names(vec![name(text)])) {
             Content::Names(mut seen) => seen.remove(0).evidence.actor.map(|actor| self.told(&actor)),
@@ -321,7 +322,7 @@ impl Stage {
         (who.to_owned(), (now_us - actor.at_us) / 1_000)
     }
 
-    /// Names with records, in order, with the state of each: `"a live, b incomplete"`.
+    /// Returns the names with records, in order, with the state of each: `"a live, b incomplete"`.
     pub(super) fn written(&self) -> String {
         match self.view(&View::Records { prefix: String::new(), after: None, limit: 1_000 }) {
             Content::Records(records, None) => {

@@ -1,4 +1,4 @@
-//! When a takeover is noticed, which every way of the scripts must do in the same step.
+//! When a takeover is noticed; both the fast paths and the engine must notice it in the same step.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use super::Stage;
 use crate::Subject;
 use crate::subject::FAILOVER_PAUSE;
 
-/// The pause begins with the first step that might grant something, not with one that leaves nothing to grant.
+/// The pause begins with the first step that might grant something, not with one that leaves nothing to
+/// grant.
 pub fn a_pause_begins_with_the_first_step_that_might_grant(ways: Ways) {
     let pause = FAILOVER_PAUSE.as_millis() as u64;
     assert_eq!(left_of_the_pause(ways, |_| ()), pause, "nobody waits for what was written");
@@ -20,7 +21,8 @@ pub fn a_pause_begins_with_the_first_step_that_might_grant(ways: Ways) {
     assert_eq!(left_of_the_pause(ways, may_not_overwrite), pause - 1_000, "somebody may not overwrite it");
 }
 
-/// Somebody commits `x` after a takeover, and somebody asks for something else a second later: what that one is told.
+/// A run commits `x` after a takeover, and another request comes a second later; returns the answer to
+/// that request.
 fn left_of_the_pause(ways: Ways, before: impl FnOnce(&Stage)) -> u64 {
     let subject = Subject::redis_with_takeovers(ways, Arc::new(TestWorld::default()));
     let stage = Stage::new(subject).with_own_processes();

@@ -1,4 +1,4 @@
-//! Answers and blockers in a word, so that a case can compare them whole.
+//! Answers and blockers as words, so that a case can compare them whole.
 
 use flowlock::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Standing};
 use flowlock::{Blocker, Outcome};
@@ -8,7 +8,7 @@ pub(super) fn blocker(blocker: &Blocker) -> String {
     format!("{} {}{by}", blocker.kind.as_str(), blocker.name)
 }
 
-/// An answer in one word.
+/// Returns an answer in one word.
 pub(super) fn word(answer: &Answer) -> String {
     match answer {
         Answer::Standing(Standing::Waiting(waiting)) if waiting.present => waiting.state.as_str().into(),

@@ -9,7 +9,7 @@ use flowlock::{Ticket, World as _};
 use super::Stage;
 
 pub(super) fn namespaces_do_not_touch(stage: &Stage) {
-    // Names that could meet if a store glued namespace and name together.
+    // Names that would be equal if a store simply joined namespace and name.
     for (namespace, name) in
         [("a", "b:c"), ("a:b", "c"), ("a/b", "c"), ("a b", "c"), ("A", "b:c"), ("{a}", "b:c")]
     {
@@ -81,7 +81,7 @@ pub(super) fn a_reboot_voids_every_grant_and_keeps_every_record(stage: &Stage) {
     assert_eq!(stage.written(), "x live");
     let again = stage.run("again").reads("x").writes("z").locks("l").tries();
     assert_eq!(again.is("running").commits(), "committed");
-    // What was remembered over it is so for its time, and no longer.
+    // What was remembered is kept for its time, and no longer.
     stage.world(|world| world.advance(Duration::from_secs(599)));
     stage.tick();
     assert!(over.is_remembered());
@@ -147,7 +147,8 @@ pub(super) fn two_hosts_are_not_taken_for_a_reboot(stage: &Stage) {
     assert!(stage.attempt(&Step::Fail(here.who())).is_err(), "and nothing is done for it");
 }
 
-/// Under such a clock one token would be larger than any store can read, and none could ever be smaller again.
+/// Under such a clock one token would be larger than any store can read, and none could ever be smaller
+/// again.
 pub(super) fn a_step_under_a_clock_that_no_machine_can_have_changes_nothing(stage: &Stage) {
     const YEAR_US: i64 = 365 * 86_400_000_000;
     let before = stage.run("before").writes("x").tries();

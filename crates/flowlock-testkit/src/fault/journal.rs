@@ -1,9 +1,11 @@
-//! What a disk holds after a power loss, told from a journal of everything a process asked of it.
+//! Computes what a disk holds after a power loss, from a journal of everything that a process asked of
+//! it.
 //!
-//! The model is the one POSIX promises, no kinder: bytes and lengths survive if their file was synced after they were
-//! written; a new file's name survives if the file or its directory was synced; a rename, link or removal survives
-//! if its directory was. A sync that fails is as on Linux: what it was for is gone, though a later sync says that all is
-//! well, unless it is written anew. What was not synced may survive too, in any combination of 512-byte sectors ([`Luck`]).
+//! The model is exactly what POSIX promises: bytes and lengths survive if their file was synced after
+//! they were written; a new file's name survives if the file or its directory was synced; a rename, link
+//! or removal survives if its directory was. A failed sync is as on Linux: its data is lost, although a
+//! later sync reports success, unless it is written again. What was not synced may survive too, in any
+//! combination of 512-byte sectors ([`Luck`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -11,12 +13,12 @@ use std::path::{Path, PathBuf};
 const MAGIC: u32 = 0x464c_4a31;
 const SECTOR: usize = 512;
 
-/// What becomes of changes that were never synced.
+/// What happens to changes that were never synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Luck {
     /// All of them are gone.
     None,
-    /// Each is tossed for, reproducibly.
+    /// Each survives or not, at random but reproducibly.
     Seed(u64),
 }
 
@@ -28,7 +30,7 @@ pub struct Journal {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    /// Where the entry begins in the journal file: syncs name what came before them by it.
+    /// Where the entry begins in the journal file: a sync refers to what came before it by this.
     start: u64,
     path: PathBuf,
     event: Event,
@@ -47,7 +49,7 @@ enum Event {
 }
 
 impl Journal {
-    /// Reads a journal file; none yet means nothing was changed.
+    /// Reads a journal file; a missing file means that nothing was changed.
     pub(super) fn read(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_default();
         let mut entries = Vec::new();
@@ -59,23 +61,24 @@ impl Journal {
         Journal { entries }
     }
 
-    /// How many changes there are: the power can go out after 0 to `len` of them.
+    /// Returns how many changes there are: the power can fail after 0 to `len` of them.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether nothing was changed.
+    /// Returns whether nothing was changed.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The numbers of changes right after each sync: the moments that matter most.
+    /// Returns the numbers of changes right after each sync: the moments that matter most.
     pub fn syncs(&self) -> Vec<usize> {
         let is_sync = |entry: &Entry| matches!(entry.event, Event::Sync { .. });
         (1..=self.len()).filter(|n| is_sync(&self.entries[n - 1])).collect()
     }
 
-    /// Every new file, with the number of changes after which it stood there: marks that a test's own commands leave.
+    /// Returns every new file, with the number of changes after which it existed: marks that a test's
+    /// own commands leave.
     pub fn births(&self) -> impl Iterator<Item = (usize, &Path)> {
         let numbered = self.entries.iter().enumerate();
         numbered.filter_map(|(index, entry)| match entry.event {
@@ -84,8 +87,9 @@ impl Journal {
         })
     }
 
-    /// Builds in `into` (an empty directory) what stands in `below` when the power goes out after `changes` changes.
-    /// `below` is the canonical path of the directory the journal was kept for, empty when the journal began.
+    /// Builds in `into` (an empty directory) what is in `below` if the power fails after `changes`
+    /// changes. `below` is the canonical path of the directory for which the journal was kept, empty
+    /// when the journal began.
     ///
     /// # Panics
     ///
@@ -152,9 +156,9 @@ struct Disk {
 #[derive(Debug, Default)]
 struct FileState {
     changes: Vec<(usize, Event)>,
-    /// Changes with a smaller index are on the disk.
+    /// Changes with a smaller index are on disk.
     safe_before: usize,
-    /// Changes that a sync failed to bring there: no later one does.
+    /// Changes that a sync failed to write: no later sync writes them.
     dropped: BTreeSet<usize>,
 }
 
@@ -162,7 +166,7 @@ struct FileState {
 struct NameChange {
     index: usize,
     path: PathBuf,
-    /// The file the name stands for from now on.
+    /// The file that has the name from now on.
     file: Option<usize>,
     safe: bool,
 }
@@ -182,7 +186,7 @@ impl Disk {
             Event::SyncFailed { began } => {
                 self.drop_unsynced(&entry.path, all.partition_point(|e| e.start < *began));
             }
-            // A directory: the journal knows files only, and a directory that is missing is made again.
+            // A directory: the journal knows only files, and a missing directory is created again.
             Event::Rename { .. } if !self.names_now.contains_key(&entry.path) => {}
             Event::Rename { to } => {
                 let file = self.file(index, &entry.path);
@@ -205,7 +209,8 @@ impl Disk {
         self.name_changes.push(NameChange { index, path: path.to_owned(), file, safe: false });
     }
 
-    /// The file of this name. Writes can reach a file whose name is gone; they go to one nobody will find.
+    /// Returns the file with this name. Writes can reach a file whose name is gone; they go to a file
+    /// that nobody will find.
     fn file(&mut self, index: usize, path: &Path) -> usize {
         if let Some(file) = self.names_now.get(path) {
             return *file;
@@ -238,7 +243,7 @@ impl Disk {
         let mut names = BTreeMap::new();
         let mut fates: HashMap<usize, bool> = HashMap::new();
         for change in &self.name_changes {
-            // Both halves of a rename share an index, and so one toss.
+            // Both halves of a rename share an index, and so one decision.
             if !change.safe && !*fates.entry(change.index).or_insert_with(|| toss.lucky()) {
                 continue;
             }
@@ -272,7 +277,7 @@ impl Disk {
     }
 }
 
-/// Cuts a write where the disk may tear it.
+/// Splits a write where the disk may tear it.
 fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let head = bytes.len().min((SECTOR - offset % SECTOR) % SECTOR);
     let (first, rest) = bytes.split_at(head);
@@ -280,7 +285,7 @@ fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> 
     std::iter::once((offset, first)).filter(|(_, piece)| !piece.is_empty()).chain(rest)
 }
 
-/// A reproducible coin (splitmix64).
+/// A reproducible random coin (splitmix64).
 #[derive(Debug)]
 struct Toss {
     state: Option<u64>,

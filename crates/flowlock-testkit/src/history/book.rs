@@ -1,4 +1,4 @@
-//! What a test writes down about one namespace while a history is played.
+//! What a test records about one namespace while a history is played.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use super::{Verdict, promise};
 use crate::oracle::{Knowledge, Patience, Scene, Snapshot, holds};
 use crate::subject::FAILOVER_PAUSE;
 
-/// A request somebody made.
+/// A request that was made.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) attempt: Attempt,
     pub(super) spec: Arc<Spec>,
     /// The index of the process it belongs to.
     pub(super) client: usize,
-    /// The latest arrival of its last sending.
+    /// The latest arrival of its last repetition.
     pub(super) latest_ms: i64,
     pub(super) patience: Patience,
     /// How it ended, once an answer said so; final.
     pub(super) ended: Option<Outcome>,
 }
 
-/// A grant that was made, for as long as a later one could contradict it.
+/// A grant that was made, while a later one could contradict it.
 #[derive(Debug, Clone)]
 pub(super) struct GrantMade {
     pub(super) token: Token,
@@ -46,13 +46,13 @@ pub(super) struct Book {
     pub(super) grants: Vec<GrantMade>,
     /// The clocks at the last step, if that step left nothing over.
     pub(super) settled_at: Option<Now>,
-    /// A step was made.
+    /// Whether a step was made.
     pub(super) has_begun: bool,
     /// The last takeover.
     pub(super) takeover: Option<Takeover>,
-    /// Another server took over, and not everything has gone on since.
+    /// Whether another server took over, and not everything has continued since.
     pub(super) is_taken_over: bool,
-    /// The machine restarted since the last step.
+    /// Whether the machine restarted since the last step.
     pub(super) rebooted: bool,
 }
 
@@ -74,7 +74,7 @@ impl Book {
         }
     }
 
-    /// The lease clock began anew; tokens and versions must go on rising.
+    /// Notes that the lease clock began again; tokens and versions must still grow.
     pub(super) fn after_reboot(&mut self) {
         self.rebooted = true;
         self.takeover = None;
@@ -90,12 +90,12 @@ impl Book {
         Scene { snapshot: &self.snapshot, knowledge: &self.knowledge, now }
     }
 
-    /// The request behind a living run.
+    /// Returns the request of a living run.
     pub(super) fn find(&self, attempt: &Attempt) -> Option<usize> {
         self.known.iter().rposition(|known| known.attempt == *attempt)
     }
 
-    /// The living run of a request.
+    /// Returns the living run of a request.
     pub(super) fn run_of(&self, known: usize) -> Option<&Run> {
         let attempt = &self.known[known].attempt;
         self.snapshot.runs.iter().find(|run| run.attempt == *attempt)
@@ -107,10 +107,10 @@ impl Book {
     }
 }
 
-/// A page that has room for everything in a history.
+/// The size of a page with room for everything in a history.
 pub(super) const WHOLE: usize = 10_000;
 
-/// Everything a store says about a namespace, read in pages of this many.
+/// Reads everything that a store says about a namespace, in pages of this size.
 pub(super) fn snapshot(store: &dyn Store, namespace: &Namespace, page: usize) -> Result<Snapshot, String> {
     let reader = Reader { store, namespace, page };
     let runs = reader.runs(None)?;
@@ -182,7 +182,7 @@ impl Takeover {
         Self { at_ms: now.boot_ms }
     }
 
-    /// No step grants anything before the pause is over.
+    /// Checks that no step grants anything before the pause is over.
     pub(super) fn nothing_is_granted(self, now: Now, before: &Snapshot, after: &Snapshot) -> Verdict {
         if now.boot_ms >= self.at_ms + FAILOVER_PAUSE.as_millis() as i64 || before.runs.is_empty() {
             return Ok(());

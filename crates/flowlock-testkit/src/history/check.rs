@@ -1,4 +1,4 @@
-//! What must be true of every single step, judged from what stood before and after it.
+//! What must be true of every single step, judged by the states before and after it.
 
 mod endings;
 mod grants;
@@ -19,9 +19,9 @@ pub(super) struct Moment<'m> {
     pub(super) step: &'m Step,
     pub(super) answer: &'m Answer,
     pub(super) now: Now,
-    /// Nothing was left over, and nothing due, before it.
+    /// Whether nothing was left over or due before it.
     pub(super) settled: bool,
-    /// Another server took over, and not everything has gone on since.
+    /// Whether another server took over, and not everything has continued since.
     pub(super) was_taken_over: bool,
     /// How much a step may do.
     pub(super) bounds: Bounds,
@@ -38,7 +38,7 @@ impl Moment<'_> {
         run.holder.liveness.is_some_and(|liveness| self.dead.contains(&liveness))
     }
 
-    /// Whether the step itself is an order to end this run.
+    /// Returns whether the step itself is an order to end this run.
     pub(super) fn ends(&self, run: &Run) -> bool {
         let id = &run.attempt.id;
         let is_named = match self.step {
@@ -59,7 +59,7 @@ impl Moment<'_> {
         is_named && self.took_effect()
     }
 
-    /// Whether the answer says that the step did something: one that did nothing ends nobody.
+    /// Returns whether the answer says that the step did something: one that did nothing ends no run.
     fn took_effect(&self) -> bool {
         !matches!(
             self.answer,
@@ -70,8 +70,9 @@ impl Moment<'_> {
         )
     }
 
-    /// Whether records made or removed by hand need the run's names: those of a lapsed one only if anything is made or
-    /// removed, or will be by the same step asked again, for a step ends only so many.
+    /// Returns whether records made or removed by hand need the run's names. Those of a lapsed run are
+    /// needed only if anything is made or removed, or will be when the same step is repeated, because a
+    /// step ends only so many.
     fn clears(&self, run: &Run, holders: Holders, needs: impl Fn(&Name) -> bool) -> bool {
         let is_late = run.lapsed || run.deadline_ms.is_some_and(|end| end <= self.now.boot_ms);
         let goes_on = match self.answer {
@@ -84,7 +85,7 @@ impl Moment<'_> {
     }
 }
 
-/// Judges one step. The book holds what stands after it.
+/// Judges one step. The book has the state after it.
 pub(super) fn step(book: &mut Book, moment: &Moment<'_>) -> Verdict {
     if std::mem::take(&mut book.rebooted) {
         promise!(book.snapshot.runs.is_empty(), "a reboot left runs: {:?}", book.snapshot.runs);
@@ -115,7 +116,7 @@ fn exclusion(scene: &Scene<'_>) -> Verdict {
     Ok(())
 }
 
-/// The state an acquire or claim answers is the state the run is in.
+/// Checks that the state in the answer to an acquire or accept is the run's state.
 fn answer_tells_the_truth(book: &Book, moment: &Moment<'_>) -> Verdict {
     let attempt = match moment.step {
         Step::Acquire(request) => &request.attempt,
@@ -137,7 +138,8 @@ fn answer_tells_the_truth(book: &Book, moment: &Moment<'_>) -> Verdict {
         (Answer::Standing(Standing::Ended { .. }) | Answer::NotFound, None) | (Answer::Invalid(_), _) => true,
         _ => false,
     };
-    // A run may be handed its claims, or end, after the answer was made: the drain at a step's end.
+    // A run may be handed its claims, or end, after the answer was made: by the drain at the end of a
+    // step.
     let moved_on = run.is_none_or(|run| matches!(run.state, flowlock::State::Granted))
         && matches!(moment.answer, Answer::Standing(Standing::Waiting(_)));
     promise!(agrees || moved_on, "the answer {:?} is not where the run stands: {run:?}", moment.answer);

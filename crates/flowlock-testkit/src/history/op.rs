@@ -3,32 +3,33 @@
 use flowlock::Bounds;
 use proptest::prelude::*;
 
-/// One event. Numbers pick among whatever there is at that moment.
+/// One event. Numbers choose among what exists at that moment.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Somebody asks for claims.
+    /// A process asks for claims.
     Arrive(Arrival),
-    /// Many ask at once for what one name stands in the way of; then that name is written.
+    /// Many ask at once for what one missing name blocks; then that name is written.
     Crowd(Vec<Arrival>),
     /// Readers of a name die, all but one; then the name is written or removed by hand.
     Graveyard(Vec<u8>, bool, bool),
     /// Another server takes over, with everything the old one had.
     Takeover,
-    /// A parent shares a name that somebody waits to write, and its child wants to share it too.
+    /// A parent shares a name that another run waits to write, and its child wants to share it too.
     Family(u8, bool, Fate),
-    /// A chain of nested runs, each of them wants units of the slot, of a capacity of its own.
+    /// A chain of nested runs; each wants units of the slot, and states its own capacity.
     Nest(u8, bool, Vec<(u32, u32)>),
     /// Time passes until just after a running run's deadline, and its own step (refresh or commit) comes first.
     Late(u16, bool),
-    /// Somebody cancels a request that the store has not seen; it arrives so much later.
+    /// A request is cancelled before the store has seen it; it arrives this much later.
     CancelFirst(Arrival, u16),
-    /// A living run does what a run in its state may do: claim, refresh, commit, fail, cancel, come back.
+    /// A living run does what a run in its state may do: accept, refresh, commit, fail, cancel, come
+    /// back.
     Act(u16, u8),
-    /// A run that is over is operated once more, or its id is used again.
+    /// An ended run is operated again, or its id is used again.
     Disturb(u16, u8),
     /// Time passes, in milliseconds; clients that are awake send their heartbeats.
     Pass(u32),
-    /// The machine sleeps so many milliseconds: time passes and nobody can say a word.
+    /// The machine sleeps for this many milliseconds: time passes without any request.
     Sleep(u32),
     /// Names are marked written by hand.
     Create(Names, bool),
@@ -38,21 +39,21 @@ pub enum Op {
     Leave(bool, bool),
     /// A holder is unlocked; at once if the flag is set.
     Unlock(u16, bool),
-    /// A running run is separated from its process.
+    /// A running run is detached from its process.
     Detach(u16),
-    /// A process stops (or goes on).
+    /// A process stops (or continues).
     Pause(u8, bool),
     /// A process dies; another takes its place.
     Kill(u8),
-    /// Somebody finds the dead.
+    /// The dead are reported.
     Bury,
-    /// The store is closed without a word and opened again.
+    /// The store is closed without notice and opened again.
     Reopen,
     /// The server forgets its scripts.
     Forget,
     /// The machine restarts.
     Reboot,
-    /// Steps are made until nothing is left over; then all must be in order.
+    /// Steps are made until nothing is left over; then everything must be in order.
     Settle,
 }
 
@@ -171,8 +172,8 @@ pub enum Takeovers {
     Happen,
 }
 
-/// Those of every day, or some of them so small that a few runs are enough to leave work over, to fill pages and to be
-/// cut short in an answer.
+/// The usual limits, or some of them so small that a few runs are enough to leave work over, to fill
+/// pages and to be cut in an answer.
 fn bounds() -> impl Strategy<Value = Bounds> {
     let usual = Bounds::default();
     let work = prop_oneof![

@@ -36,15 +36,15 @@ pub struct Failed {
     pub trace: String,
 }
 
-/// Plays a script: on the memory store, the embedded store and the Redis store, or, if servers take over from each other,
-/// on the Redis store alone. The scripts of the latter take the short ways and, in a store of their own, the long ones.
+/// Plays a script: on the memory store, the embedded store and the Redis store; with takeovers, only on
+/// the Redis store. There, one store takes the fast paths and another one the full engine.
 pub fn play(script: &Script, takeovers: Takeovers) -> Result<(), Failed> {
     let mut play = Play::new(script, takeovers);
     let verdict = play.all(script);
     verdict.map_err(|verdict| Failed { verdict, trace: play.trace.join("\n") })
 }
 
-/// Answers are compared at every step; all runs and records, which takes longer, at every so many.
+/// Answers are compared at every step; all runs and records, which takes longer, at every eighth.
 const COMPARED_EVERY: u64 = 8;
 
 #[derive(Debug)]
@@ -53,10 +53,11 @@ pub(super) struct Play {
     pub(super) subjects: Vec<Subject>,
     pub(super) books: [Book; 2],
     pub(super) clients: Vec<Client>,
-    /// Every process that died.
+    /// All processes that died.
     pub(super) dead: Vec<LivenessId>,
     pub(super) made: u64,
-    /// Before the number of each process: those of another play on the same server are others.
+    /// Added to the number of each process, so that those of another play on the same server are
+    /// different.
     pub(super) first_client: u128,
     pub(super) steps: u64,
     /// Of every process, in every store.
@@ -196,7 +197,7 @@ impl Play {
         Ok(answer)
     }
 
-    /// What the first store holds; now and then, what all of them hold, which must be the same.
+    /// Returns what the first store holds; at intervals checks that all hold the same.
     fn snapshot_of(&self, namespace: &Namespace) -> Result<Snapshot, String> {
         if self.steps.is_multiple_of(COMPARED_EVERY) {
             let page = self.world.bounds().page;
@@ -209,7 +210,7 @@ impl Play {
         snapshot(self.subjects[0].store(), namespace, WHOLE)
     }
 
-    /// The same answer from every store, or an account of the difference.
+    /// Returns the answer if it is the same from every store, else a description of the difference.
     pub(super) fn on_all<T: PartialEq + Debug>(
         &self,
         ask: impl Fn(&Subject) -> Result<T, String>,
@@ -225,7 +226,7 @@ impl Play {
         Ok(expected)
     }
 
-    /// Nothing changed in any namespace but the given one; only the time of a record may be up.
+    /// Checks that nothing changed in any other namespace, except that a record may have expired.
     fn unchanged(&self, but: Option<usize>) -> Verdict {
         let now_us = self.world.now().wall_us;
         for (at, book) in self.books.iter().enumerate().filter(|(at, _)| Some(*at) != but) {
@@ -248,7 +249,7 @@ impl Play {
         self.world.now()
     }
 
-    /// The index of a process that was drawn.
+    /// Returns the index of the drawn process.
     pub(super) fn client(&self, drawn: u8) -> usize {
         usize::from(drawn) % self.clients.len()
     }
@@ -259,7 +260,7 @@ impl Play {
     }
 }
 
-/// Who speaks is heard.
+/// Notes that the process that sent the step was heard.
 fn heard(book: &mut Book, step: &Step, now: Now) {
     let client = match step {
         Step::Acquire(request) => request.holder.client,

@@ -1,4 +1,4 @@
-//! What the histories were about: a run of them that never lapses, hands over or loses proves nothing.
+//! Counts what happened in the histories: histories without any lapse, hand-over or loss prove nothing.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use flowlock::{LostBy, Outcome, State};
 use super::check::Moment;
 use crate::oracle::{Scene, holds, waits};
 
-/// What happened how often, over all histories of this process.
+/// How often each thing happened, over all histories of this process.
 static TALLY: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
-/// What the shortest sensible set of histories must have seen.
+/// What the smallest sensible set of histories must have seen.
 const EXPECTED: [&str; 12] = [
     "granted at once",
     "handed over",
@@ -96,7 +96,7 @@ fn outcome_was(outcome: Outcome, add: &mut impl FnMut(&'static str)) {
     }
 }
 
-/// Panics if the histories never came to something they are there to try.
+/// Panics if the histories never reached something that they are meant to test.
 pub(super) fn must_have_seen_everything() {
     let tally = TALLY.lock().unwrap_or_else(PoisonError::into_inner);
     println!("{tally:#?}");

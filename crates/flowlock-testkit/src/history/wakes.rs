@@ -1,4 +1,5 @@
-//! Wake-ups: whoever is handed a grant is told so, on every store, and nobody is told of what is not his.
+//! Wake-ups: a process that is handed a grant is told, on every store, and is not told about other
+//! processes' runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -27,13 +28,13 @@ impl Inboxes {
         self.of.insert(client, subjects.iter().map(listener).collect());
     }
 
-    /// Whoever is handed a grant is told so; nobody has to find out by asking. What the first store tells a process is
-    /// what all others tell it, and nothing else.
+    /// Checks that a process that is handed a grant is told, so that it need not ask. All stores must
+    /// tell a process exactly what the first one tells it.
     pub(super) fn wakes_are_sent(&mut self, at: usize, before: &Snapshot, after: &Snapshot) -> Verdict {
         for listeners in self.of.values_mut() {
             let (first, others) = listeners.split_first_mut().expect("there are stores");
             let news = first.listen(Duration::ZERO);
-            // With takeovers all stores are on one server, which tells everybody of all of them.
+            // With takeovers all stores are on one server, which tells all processes about all of them.
             let compared = !first.is_redis();
             for other in others.iter_mut().filter(|other| compared && (at == 0 || !other.is_redis())) {
                 other.is_told(&news)?;
@@ -48,7 +49,8 @@ impl Inboxes {
         Ok(())
     }
 
-    /// Whether the first store told one of the processes of the run; the Redis store is given a moment.
+    /// Returns whether the first store told one of the processes of the run; the Redis store is given a
+    /// moment.
     fn is_told(&mut self, at: usize, clients: [ClientId; 2], run: &RunId) -> bool {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -71,7 +73,8 @@ impl Inboxes {
         }
     }
 
-    /// Whether the first store tells its processes in the step itself: then there is nothing to wait for.
+    /// Returns whether the first store tells its processes within the step itself: then there is no need
+    /// to wait.
     fn is_in_this_process(&self, client: ClientId) -> bool {
         self.of.get(&client).is_some_and(|listeners| !listeners[0].is_redis())
     }
@@ -82,23 +85,23 @@ impl Inboxes {
 struct Listener {
     store: &'static str,
     inbox: Box<dyn Inbox>,
-    /// What it was told of since the last step.
+    /// What it was told since the last step.
     told: BTreeSet<RunId>,
 }
 
 impl Listener {
-    /// Whether it hears of one namespace alone, and a moment later.
+    /// Returns whether it hears about only one namespace, and a moment later.
     fn is_redis(&self) -> bool {
         self.store.starts_with("redis")
     }
 
-    /// Takes in what has arrived; waits for so long for news if there is none.
+    /// Takes in what has arrived; waits up to `at_most` for news if there is none.
     fn listen(&mut self, at_most: Duration) -> BTreeSet<RunId> {
         self.told = self.inbox.wait(at_most).runs.into_iter().collect();
         self.told.clone()
     }
 
-    /// Waits until it is told of what the first store told, and sees that it is told of nothing else.
+    /// Waits until it is told what the first store told, and checks that it is told nothing else.
     fn is_told(&mut self, news: &BTreeSet<RunId>) -> Verdict {
         let until = Instant::now() + PATIENCE;
         let mut heard = self.listen(Duration::ZERO);
@@ -112,7 +115,7 @@ impl Listener {
     }
 }
 
-/// Runs that were granted in a step, and what they were before.
+/// Returns the runs that were granted in a step, and their state before.
 fn handed_over<'s>(before: &'s Snapshot, after: &'s Snapshot) -> impl Iterator<Item = (&'s Run, &'s Run)> {
     after.runs.iter().filter(|run| run.state == State::Granted).filter_map(|run| {
         let old = before.runs.iter().find(|old| old.ticket == run.ticket)?;

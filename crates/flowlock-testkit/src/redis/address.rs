@@ -1,24 +1,24 @@
-//! Where a store is: URLs and namespaces.
+//! URLs and namespaces of stores.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Certificates, RedisServer};
 
-/// What a URL ends with: a pause after a change of primary would only make tests slow.
+/// The end of every URL: a pause after a failover would only make the tests slow.
 pub(super) const NO_PAUSE: &str = "failover_pause=0s";
 
 impl RedisServer {
-    /// The store's URL: over TCP, with the password if there is one, without a pause after a change of primary.
+    /// The store's URL over TCP, with the password if there is one and without a pause after a failover.
     pub fn url(&self) -> String {
         self.url_through(self.port)
     }
 
-    /// The same URL with other parameters than `failover_pause=0s`.
+    /// The same URL with these parameters instead of `failover_pause=0s`.
     pub fn url_with(&self, parameters: &str) -> String {
         self.url().replace(NO_PAUSE, parameters)
     }
 
-    /// The same URL with another port, behind which something passes everything on.
+    /// The same URL with the port of something that forwards everything to this server.
     pub(super) fn url_through(&self, port: u16) -> String {
         format!("redis://{}127.0.0.1:{port}/0?{NO_PAUSE}", self.password())
     }
@@ -37,7 +37,7 @@ impl RedisServer {
     ///
     /// # Panics
     ///
-    /// If it was not set up with [`tls`](super::RedisSetup::tls).
+    /// If the server was not set up with [`tls`](super::RedisSetup::tls).
     pub fn tls_url(&self) -> String {
         let Certificates { ca, client, client_key, .. } = self.certificates();
         format!(
@@ -55,18 +55,19 @@ impl RedisServer {
     }
 }
 
-/// A namespace that no other test has, on whatever server.
+/// A namespace that no other test uses, on any server.
 pub fn fresh_namespace() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The access rule that `docs/redis.md` shows, without the user's name: all that flowlock needs, whatever it is asked to do.
+/// The access rule that `docs/redis.md` shows, without the user's name: it permits everything that flowlock ever
+/// needs.
 /// The password is `secret`.
 ///
 /// # Panics
 ///
-/// If the page does not have exactly one.
+/// If the page does not contain exactly one rule.
 pub fn documented_rule() -> String {
     let page = include_str!("../../../../docs/redis.md");
     let mut rules = page.lines().filter_map(|line| line.strip_prefix("ACL SETUSER flowlock "));

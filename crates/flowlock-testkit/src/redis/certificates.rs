@@ -1,4 +1,4 @@
-//! An authority, a server's certificate and a client's, valid for the loopback address.
+//! Certificates for tests: an authority, a server's certificate and a client's, valid for the loopback address.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 
-/// Paths of PEM files in a server's directory.
+/// The paths of the PEM files in a server's directory.
 #[derive(Debug, Clone)]
 pub struct Certificates {
     /// The authority's certificate, which both sides trust.
@@ -17,12 +17,12 @@ pub struct Certificates {
     pub server_key: PathBuf,
     /// A client's certificate.
     pub client: PathBuf,
-    /// That client's key.
+    /// The client's key.
     pub client_key: PathBuf,
 }
 
 impl Certificates {
-    /// Makes fresh ones.
+    /// Creates new certificates and keys.
     pub(super) fn write_into(directory: &Path) -> Self {
         let mut authority = named("flowlock test authority", &[]);
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

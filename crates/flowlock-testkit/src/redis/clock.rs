@@ -1,4 +1,4 @@
-//! A wall clock of a server's own, moved while it runs.
+//! A wall clock of its own for a server; a test can move it while the server runs.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,9 +10,10 @@ use tempfile::TempDir;
 
 use crate::shim;
 
-/// The wall clock of the servers it is given to, at first the true one. Clones move together.
+/// The wall clock of the servers that are given it. It shows the true time until it is moved; clones move together.
 ///
-/// Only the time of day moves: timers, sleeps and everything a server measures by its counting clocks go on truly.
+/// Only the time of day moves: timers, sleeps and whatever a server measures with its monotonic clock are not
+/// affected.
 #[derive(Debug, Clone)]
 pub struct Clock {
     shared: Arc<Shared>,
@@ -20,7 +21,7 @@ pub struct Clock {
 
 #[derive(Debug)]
 struct Shared {
-    /// Nanoseconds from the true time.
+    /// The difference from the true time, in nanoseconds.
     offset: Mutex<i64>,
     file: File,
     directory: TempDir,
@@ -29,11 +30,11 @@ struct Shared {
 const FILE: &str = "offset";
 
 impl Clock {
-    /// The true time, until it is moved.
+    /// Creates a clock that shows the true time until it is moved.
     ///
     /// # Panics
     ///
-    /// If there is no room for its file.
+    /// If its file cannot be written.
     #[expect(clippy::new_without_default, reason = "it makes a file")]
     pub fn new() -> Self {
         let directory = TempDir::with_prefix("clock-").expect("room for a clock");
@@ -42,12 +43,12 @@ impl Clock {
         Clock { shared: Arc::new(Shared { offset: Mutex::new(0), file, directory }) }
     }
 
-    /// Steps forward.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         self.step(by.as_nanos() as i64);
     }
 
-    /// Steps back.
+    /// Moves the clock back.
     pub fn shift_back(&self, by: Duration) {
         self.step(-(by.as_nanos() as i64));
     }
@@ -58,7 +59,7 @@ impl Clock {
         self.shared.file.write_all_at(&offset.to_ne_bytes(), 0).expect("the clock's file is writable");
     }
 
-    /// Makes this the wall clock of a process.
+    /// Makes this the wall clock of the process that the command starts.
     pub(super) fn load_into(&self, command: &mut Command) {
         command.env("LD_PRELOAD", shim::CLOCK.library());
         command.env("FLOWLOCK_CLOCK_FILE", self.shared.directory.path().join(FILE));

@@ -14,37 +14,38 @@ use crate::{until, until_or};
 /// How long elections and gossip may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 const NODES: usize = 6;
-/// How long a node counts the votes it once got. Asked to replace its primary again before that is over, it may take
-/// over by them at once, believe itself the primary, and be put right by the others: what it took meanwhile is lost.
+/// How long a node counts the votes that it once received. If it is asked to replace its primary again before that
+/// time is over, it may take over at once with those old votes and believe that it is the primary until the others
+/// correct it; what was written to it in between is lost.
 const VOTES_COUNT: Duration = Duration::from_secs(7);
 
-/// Three primaries with a replica each, which notice a dead node after a second and a half.
+/// Three primaries with one replica each. They notice a dead node after a second and a half.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<RedisServer>,
-    /// When each node, by its port, was last made a primary.
+    /// When each node, named by its port, last became a primary.
     elected: Mutex<BTreeMap<u16, Instant>>,
 }
 
 /// How a replica becomes a primary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promotion {
-    /// In agreement with its primary, losing nothing.
+    /// In agreement with its primary; nothing is lost.
     Agreed,
-    /// Without its primary, by a vote of the others.
+    /// Without its primary, by a vote of the other primaries.
     Forced,
-    /// Without asking anybody.
+    /// Without asking any other node.
     TakenOver,
 }
 
 impl Cluster {
-    /// The usual one.
+    /// Starts a cluster with the default configuration.
     #[track_caller]
     pub fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// One with these lines in every node's configuration.
+    /// Starts a cluster with these lines in every node's configuration.
     #[track_caller]
     pub fn start_with(lines: &[&str]) -> Self {
         let node = RedisServer::setup()
@@ -72,17 +73,17 @@ impl Cluster {
         self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect()
     }
 
-    /// The store's URL, with all nodes and without a pause after a change of primary.
+    /// The store's URL, with all nodes and without a pause after a failover.
     pub fn url(&self) -> String {
         self.url_with(NO_PAUSE)
     }
 
-    /// The same URL with other parameters than `failover_pause=0s`.
+    /// The same URL with these parameters instead of `failover_pause=0s`.
     pub fn url_with(&self, parameters: &str) -> String {
         format!("redis+cluster://{}?{parameters}", self.hosts().join(","))
     }
 
-    /// All nodes, first those that were primaries at the start.
+    /// All nodes. The nodes that were primaries at the start come first.
     pub fn nodes(&self) -> &[RedisServer] {
         &self.nodes
     }
@@ -95,7 +96,7 @@ impl Cluster {
         redis::from_redis_value(answer).expect("a slot")
     }
 
-    /// The primary of a slot, in the eyes of the first node that answers.
+    /// The primary of a slot, according to the first node that answers.
     #[track_caller]
     pub fn owner_of_slot(&self, slot: u16) -> &RedisServer {
         until("an owner of the slot", PATIENCE, || {
@@ -118,11 +119,11 @@ impl Cluster {
         until("a replica of the primary", PATIENCE, || self.nodes.iter().find(replica))
     }
 
-    /// Makes this replica a primary in place of its own, and waits until every node that answers knows. A replica
-    /// whose last election is too fresh is first left in peace for some seconds.
+    /// Makes this replica a primary in place of its own primary, and waits until every node that answers knows it.
+    /// If the replica's last election was too recent, it first waits some seconds.
     ///
-    /// Nodes remember an election for six seconds and may win by its votes again: leave a pair that long in peace
-    /// before its primary is to die.
+    /// Nodes remember an election for six seconds and may win with its votes again: wait that long before you kill
+    /// the primary of the same pair.
     #[track_caller]
     pub fn failover(&self, replica: &RedisServer, how: Promotion) {
         let words: &[&str] = match how {
@@ -131,7 +132,8 @@ impl Cluster {
             Promotion::TakenOver => &["CLUSTER", "FAILOVER", "TAKEOVER"],
         };
         self.let_votes_fade(replica);
-        // A vote can be denied, for one because the last one is too fresh; the replica then gives up after a while.
+        // A vote can be denied, for example because the last one is too recent; the replica then gives up after a
+        // while.
         let mut asked: Option<Instant> = None;
         let knows = |node: &RedisServer| View::of(node).map_or(true, |view| view.owns(replica.port()));
         let promoted = || {
@@ -154,7 +156,8 @@ impl Cluster {
         std::thread::sleep(fresh.unwrap_or_default());
     }
 
-    /// Begins to move a slot: its owner asks for keys it has not (`ASK`), the other takes what it is asked for.
+    /// Begins to move a slot: from now on its owner answers `ASK` for keys that it does not have, and the new owner
+    /// accepts requests for them.
     #[track_caller]
     pub fn begin_migration(&self, slot: u16, to: &RedisServer) {
         let from = self.owner_of_slot(slot);
@@ -163,7 +166,7 @@ impl Cluster {
         from.command(&["CLUSTER", "SETSLOT", &number, "MIGRATING", &id(to)]);
     }
 
-    /// Moves the slot's keys that there are now.
+    /// Moves the keys that the slot has now.
     #[track_caller]
     pub fn move_keys(&self, slot: u16, to: &RedisServer) {
         let from = self.owner_of_slot(slot);
@@ -174,11 +177,11 @@ impl Cluster {
         }
     }
 
-    /// Ends the move: the slot is the other's. All its keys must have moved.
+    /// Ends the move: the slot now belongs to the new owner. All its keys must have been moved before.
     #[track_caller]
     pub fn finish_migration(&self, slot: u16, to: &RedisServer) {
         let (number, id) = (slot.to_string(), id(to));
-        // First the new owner, so that at no moment nobody has the slot; a node that is down learns it later.
+        // The new owner is told first, so that the slot always has an owner; a node that is down learns it later.
         to.command(&["CLUSTER", "SETSLOT", &number, "NODE", &id]);
         for node in &self.nodes {
             let _ = node.try_command(&["CLUSTER", "SETSLOT", &number, "NODE", &id]);
@@ -190,7 +193,7 @@ impl Cluster {
         });
     }
 
-    /// Waits until every node sees a whole cluster and every replica is in step.
+    /// Waits until every node sees a complete cluster and every replica is in sync.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         for node in &self.nodes {
@@ -202,7 +205,7 @@ impl Cluster {
         }
     }
 
-    /// What each node thinks of the others, for who waits in vain.
+    /// How each node sees the others, for the message when a wait times out.
     fn views(&self) -> String {
         let view = |node: &RedisServer| match node.try_command(&["CLUSTER", "NODES"]) {
             Ok(answer) => redis::from_redis_value(answer).unwrap_or_else(|error| format!("{error}\n")),
@@ -226,11 +229,11 @@ fn id(node: &RedisServer) -> String {
     node.text(&["CLUSTER", "MYID"])
 }
 
-/// What a node thinks of the cluster.
+/// How a node sees the cluster.
 struct View {
     is_whole: bool,
     nodes: usize,
-    /// First slot, last slot, port of the primary.
+    /// The first slot, the last slot and the port of their primary.
     ranges: Vec<(u16, u16, u16)>,
 }
 
@@ -267,6 +270,6 @@ fn ranges(line: &str) -> Vec<(u16, u16, u16)> {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         Some((first.parse().ok()?, last.parse().ok()?, port))
     };
-    // A slot on its way stands as `[slot->-id]`, which is no range.
+    // A slot that is being moved is written as `[slot->-id]`, which is not a range.
     words.skip(6).filter_map(range).collect()
 }

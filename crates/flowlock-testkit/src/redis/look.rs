@@ -1,4 +1,4 @@
-//! What a server tells of itself.
+//! Reads what a server reports about itself.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,27 +8,28 @@ use redis::{Value, from_redis_value};
 
 use super::RedisServer;
 
-/// How often a command was called, and what that took.
+/// How often a command was called and how much time the calls took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CommandCount {
-    /// Calls, the failed ones too.
+    /// The calls, including those that failed.
     pub calls: u64,
-    /// The server's time for them.
+    /// The time that the server spent on them.
     pub microseconds: u64,
-    /// Calls that were refused before they ran, as while the server loads; not among the others.
+    /// Calls that were refused before they ran, for example while the server loads its data. They are not counted in
+    /// `calls`.
     pub refused: u64,
 }
 
 /// An entry of the slow log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowCommand {
-    /// What the server needed for it.
+    /// The time that the server spent on it.
     pub microseconds: u64,
-    /// The command's words; long lists and long words are cut by the server.
+    /// The command's words. The server shortens long lists and long words.
     pub words: Vec<String>,
 }
 
-/// What flowlock's scripts call, and the kit. Of these a client itself sends INFO alone, when it connects.
+/// Commands that flowlock's scripts and the kit call. A client itself sends only one of them: INFO, when it connects.
 const IN_SCRIPTS: [&str; 25] = [
     "config|get",
     "config|resetstat",
@@ -57,7 +58,7 @@ const IN_SCRIPTS: [&str; 25] = [
     "zscore",
 ];
 
-/// A key's content, the fields of a hash in order: a hash that is spread anew is dumped in another one.
+/// A key's content, with the fields of a hash sorted: after a rehash, DUMP returns them in another order.
 const SORTED: &str = "
     if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then return redis.call('DUMP', KEYS[1]) end
     local all, fields = redis.call('HGETALL', KEYS[1]), {}
@@ -66,11 +67,11 @@ const SORTED: &str = "
     return table.concat(fields, '\\n')";
 
 impl RedisServer {
-    /// A field of `INFO`, as in `role`.
+    /// A field of `INFO`, such as `role`.
     ///
     /// # Panics
     ///
-    /// If there is none of this name.
+    /// If there is no field with this name.
     #[track_caller]
     pub fn info(&self, field: &str) -> String {
         let text = self.text(&["INFO", "everything"]);
@@ -78,13 +79,13 @@ impl RedisServer {
         value.unwrap_or_else(|| panic!("no {field:?} in {text}")).to_owned()
     }
 
-    /// How many keys its first database has.
+    /// How many keys the server's first database has.
     #[track_caller]
     pub fn keys(&self) -> u64 {
         self.read(&["DBSIZE"])
     }
 
-    /// The names of the keys that match a pattern, in order.
+    /// The names of the keys that match a pattern, sorted.
     #[track_caller]
     pub fn key_names(&self, pattern: &str) -> Vec<String> {
         let mut names: Vec<String> = self.read(&["KEYS", pattern]);
@@ -92,14 +93,14 @@ impl RedisServer {
         names
     }
 
-    /// Every key with all that is in it, as the server would write it into a snapshot.
+    /// Every key with its whole content, as the server would write it into a snapshot.
     #[track_caller]
     pub fn dump(&self) -> BTreeMap<String, Vec<u8>> {
         let dumped = |name: String| (name.clone(), self.read(&["EVAL", SORTED, "1", &name]));
         self.key_names("*").into_iter().map(dumped).collect()
     }
 
-    /// How often an error of this kind, as in `NOREPLICAS`, was answered since the start or `CONFIG RESETSTAT`.
+    /// How often the server answered with this error, such as `NOREPLICAS`, since its start or `CONFIG RESETSTAT`.
     #[track_caller]
     pub fn errors(&self, kind: &str) -> u64 {
         let text = self.text(&["INFO", "errorstats"]);
@@ -109,7 +110,7 @@ impl RedisServer {
         text.lines().find_map(count).unwrap_or(0)
     }
 
-    /// Every command that was called since the start or `CONFIG RESETSTAT`, in small letters (`config|set`).
+    /// Every command that was called since the start or `CONFIG RESETSTAT`, in lower case (`config|set`).
     #[track_caller]
     pub fn command_counts(&self) -> BTreeMap<String, CommandCount> {
         let text = self.text(&["INFO", "commandstats"]);
@@ -124,42 +125,44 @@ impl RedisServer {
         text.lines().filter_map(line).collect()
     }
 
-    /// One command's count; never called is zero.
+    /// The count of one command; zero if it was never called.
     #[track_caller]
     pub fn command_count(&self, name: &str) -> CommandCount {
         self.command_counts().get(name).copied().unwrap_or_default()
     }
 
-    /// How many commands clients sent since the start or `CONFIG RESETSTAT`: not the kit, and not what scripts did.
+    /// How many commands clients sent since the start or `CONFIG RESETSTAT`, without the kit's own commands and those
+    /// that scripts called.
     #[track_caller]
     pub fn commands_sent(&self) -> u64 {
         let counts = self.command_counts().into_iter();
         counts.filter(|(name, _)| !IN_SCRIPTS.contains(&name.as_str())).map(|(_, count)| count.calls).sum()
     }
 
-    /// The memory that a key takes up, with all its elements.
+    /// The memory that a key occupies, including all its elements.
     #[track_caller]
     pub fn memory_of(&self, key: &str) -> u64 {
         self.read(&["MEMORY", "USAGE", key, "SAMPLES", "0"])
     }
 
-    /// The processor time it has taken: unlike its slow log, it says nothing of others on the same machine.
+    /// The processor time that the server has used. Unlike the slow log, it is not affected by other processes on the
+    /// machine.
     ///
     /// # Panics
     ///
-    /// If its process has ended.
+    /// If the server's process has ended.
     pub fn cpu_time(&self) -> Duration {
         let clock = clock_getcpuclockid(self.pid()).expect("it runs");
         clock.now().expect("a clock that can be read").into()
     }
 
-    /// How many commands were processed since the start or `CONFIG RESETSTAT`, with those that the kit sent.
+    /// How many commands were processed since the start or `CONFIG RESETSTAT`, including those that the kit sent.
     #[track_caller]
     pub fn commands_processed(&self) -> u64 {
         self.info("total_commands_processed").parse().expect("a number")
     }
 
-    /// The slow log, the newest first. What is slow is set with `slowlog-log-slower-than`.
+    /// The slow log, newest entry first. `slowlog-log-slower-than` sets what counts as slow.
     #[track_caller]
     pub fn slow_log(&self) -> Vec<SlowCommand> {
         type Entry = (u64, u64, u64, Vec<String>, String, String);
@@ -180,7 +183,7 @@ impl RedisServer {
         self.read(words)
     }
 
-    /// Carries out a command whose answer has a known shape.
+    /// Runs a command whose answer has a known type.
     #[track_caller]
     pub(super) fn read<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let answer: Value = self.command(words);

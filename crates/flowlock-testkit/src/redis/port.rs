@@ -1,18 +1,19 @@
-//! Ports that nobody uses.
+//! Free ports.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 
-/// Below the range from which the kernel takes the near end of outgoing connections: there, a client that calls a
-/// server which is down could be given the server's own port, and be connected to itself.
+/// The ports handed out lie below the range from which the kernel takes the local port of outgoing connections.
+/// Within that range, a client that connects to a server which is down could get the server's own port as its local
+/// port, and be connected to itself.
 const FIRST: u64 = 10_000;
 const COUNT: u64 = 20_000;
 
-/// A loopback port that was free a moment ago and was never handed out in this process before.
+/// Returns a loopback port that was free a moment ago and that this process has not handed out before.
 ///
-/// Another process may take it first: whoever binds it tries again.
+/// Another process may take the port first: if binding it fails, try again with another.
 pub(super) fn free() -> u16 {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().expect("no draw panics");

@@ -1,4 +1,4 @@
-//! Processes that die with the tests, however the tests die, and take their directories with them.
+//! Server processes that end when the tests end, however those end, and whose directories are removed then.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -18,7 +18,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts it in `directory`, where it also writes its log.
+    /// Starts the server in `directory`, where it also writes its log.
     pub(super) fn start(
         program: &Path,
         arguments: &[&str],
@@ -40,19 +40,19 @@ impl Process {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    /// Whether it has ended by itself or was killed.
+    /// Whether the process has ended, by itself or because it was killed.
     pub(super) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("our own child can be waited for").is_some()
     }
 
-    /// Freezes it; returns when it stands still.
+    /// Freezes the process; returns when it has stopped.
     #[track_caller]
     pub(super) fn stop(&self) {
         self.signal(Signal::SIGSTOP);
         until("a stopped process", PATIENCE, || self.is_stopped().then_some(()));
     }
 
-    /// Whether it is frozen.
+    /// Whether the process is frozen.
     pub(super) fn is_stopped(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
         stat.is_ok_and(|stat| stat.contains(") T "))
@@ -63,13 +63,13 @@ impl Process {
         kill(self.pid(), signal).unwrap_or_else(|error| panic!("cannot send {signal}: {error}"));
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended.
     #[track_caller]
     pub(super) fn wait(&mut self) {
         until("the end of a server", PATIENCE, || self.has_ended().then_some(()));
     }
 
-    /// Ends it without a chance to tidy up, whatever state it is in.
+    /// Kills the process, in whatever state it is, without a chance to clean up.
     pub(super) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -82,17 +82,18 @@ impl Drop for Process {
     }
 }
 
-/// The log's name in a server's directory.
+/// The name of the log in a server's directory.
 const LOG: &str = "log";
 
-/// What the server in this directory has said.
+/// The log of the server in this directory.
 pub(super) fn log(directory: &Path) -> String {
     std::fs::read_to_string(directory.join(LOG)).unwrap_or_default()
 }
 
 type Order = (Command, mpsc::Sender<io::Result<Child>>);
 
-/// The kernel tells a child of its parent's death when the *thread* that started it ends, and a test is a thread.
+/// Starts the process from a thread that never ends: the kernel sends the child the signal of its parent's death when
+/// the *thread* that started it ends, and each test is a thread.
 fn spawn_from_a_lasting_thread(command: Command) -> io::Result<Child> {
     static NURSERY: OnceLock<Mutex<mpsc::Sender<Order>>> = OnceLock::new();
     let nursery = NURSERY.get_or_init(|| {
@@ -109,10 +110,11 @@ fn spawn_from_a_lasting_thread(command: Command) -> io::Result<Child> {
     child.recv().expect("the nursery answers")
 }
 
-/// Removes `directory` once this process is gone, even if it was killed.
+/// Removes `directory` after this process has ended, even if it was killed.
 pub(super) fn remove_after_our_death(directory: &Path) {
     static GUARDIAN: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
-    // Its input ends when we do. The servers get a moment to follow us, so that none writes a file again.
+    // Its input is closed when this process ends. It then waits a moment until the servers have ended too, so that none
+    // of them writes a file again.
     const SCRIPT: &str = "trap '' HUP INT QUIT TERM
         while IFS= read -r directory; do set -- \"$@\" \"$directory\"; done
         sleep 0.2; rm -rf -- \"$@\"";

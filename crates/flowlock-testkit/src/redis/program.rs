@@ -1,4 +1,4 @@
-//! Which server program the tests run.
+//! Chooses the server program that the tests run.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
@@ -10,11 +10,11 @@ const VARIABLE: &str = "FLOWLOCK_REDIS_SERVER";
 
 const SERVER: &str = "redis-server";
 
-/// Debian's name for the same program, which does what the name it was called by says. It is there without the
-/// package that also starts a service.
+/// Debian's name for the same program: it behaves according to the name under which it is called. It can be installed
+/// without the package that also starts a service.
 const CHECKER: &str = "redis-check-rdb";
 
-/// What `$FLOWLOCK_REDIS_SERVER` names, or the Redis on the path.
+/// The program that `$FLOWLOCK_REDIS_SERVER` names, or else the Redis on the path.
 pub fn redis_program() -> PathBuf {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(find).clone()
@@ -36,7 +36,7 @@ fn on_path(path: &OsStr, program: &str) -> Option<PathBuf> {
     std::env::split_paths(path).map(|directory| directory.join(program)).find(|program| program.is_file())
 }
 
-/// A link to the checker by the server's name, beside the test binaries.
+/// Creates, next to the test binaries, a link with the server's name to `redis-check-rdb`.
 fn called_server(checker: &Path) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it lies");
     let link = test.with_file_name(SERVER);

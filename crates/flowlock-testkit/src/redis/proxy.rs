@@ -1,4 +1,4 @@
-//! A bad line between a client and a server.
+//! A bad connection between a client and a server.
 
 mod plan;
 mod pump;
@@ -27,7 +27,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A line to the TCP port of a server.
+    /// Creates a connection to the TCP port of a server.
     #[track_caller]
     pub fn to(server: &RedisServer) -> Self {
         let mut proxy = Self::to_port(server.port());
@@ -35,7 +35,7 @@ impl Proxy {
         proxy
     }
 
-    /// A line to any loopback port, such as one for TLS.
+    /// Creates a connection to any loopback port, such as one for TLS.
     #[track_caller]
     pub fn to_port(server: u16) -> Self {
         let listener = loop {
@@ -50,12 +50,12 @@ impl Proxy {
         Proxy { url: format!("redis://127.0.0.1:{port}/0?failover_pause=0s"), port, plan }
     }
 
-    /// The store's URL through this line.
+    /// Returns the store's URL through this connection.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The line's own port.
+    /// Returns the connection's own port.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -65,8 +65,8 @@ impl Proxy {
         self.plan.change(|wishes| *wishes = plan::Wishes::default());
     }
 
-    /// Holds back what goes in this direction, without a word, as a network does whose packets get lost. What was
-    /// held arrives after [`pass`](Self::pass), as packets sent again do.
+    /// Holds back, silently, what goes in this direction, as a network does that loses packets. What was
+    /// held back arrives after [`pass`](Self::pass), as retransmitted packets do.
     pub fn black_hole(&self, direction: Direction) {
         self.plan.change(|wishes| wishes.toward(direction).held = true);
     }
@@ -76,7 +76,7 @@ impl Proxy {
         self.plan.change(|wishes| wishes.toward(direction).delay = by);
     }
 
-    /// Passes so many bytes in this direction and then resets the connection in the middle of them; once.
+    /// Passes this many bytes in this direction and then resets the connection; once.
     pub fn cut_after(&self, direction: Direction, bytes: usize) {
         self.plan.change(|wishes| wishes.toward(direction).cut = Some(bytes));
     }
@@ -91,7 +91,8 @@ impl Proxy {
         self.spoil_reply_to(part, Spoil::Swallow(then));
     }
 
-    /// Lets the next request through that contains `part`, and passes its reply twice, as a broken relay does.
+    /// Lets the next request through that contains `part`, and passes its reply twice, as a broken relay
+    /// does.
     pub fn double_reply_to(&self, part: &str) {
         self.spoil_reply_to(part, Spoil::Double);
     }
@@ -100,23 +101,23 @@ impl Proxy {
         self.plan.change(|wishes| wishes.trap = Some(plan::Trap { part: part.into(), spoil }));
     }
 
-    /// How many replies were swallowed. A test that expects one asserts that it happened.
+    /// Returns how many replies were swallowed. A test that expects one must assert that it happened.
     pub fn dropped_replies(&self) -> u64 {
         self.plan.dropped()
     }
 
-    /// Resets every connection that stands; new ones are welcome.
+    /// Resets every open connection; new ones are accepted.
     pub fn reset(&self) {
         self.plan.reset_all();
     }
 
-    /// Resets every connection that stands, and every new one at once.
+    /// Resets every open connection, and every new one at once.
     pub fn refuse(&self) {
         self.plan.change(|wishes| wishes.refused = true);
         self.plan.reset_all();
     }
 
-    /// How many connections were made so far.
+    /// Returns how many connections were made so far.
     pub fn connections(&self) -> u64 {
         self.plan.connections()
     }

@@ -11,10 +11,11 @@ use crate::until;
 /// The name by which the sentinels know the primary.
 const MASTER: &str = "mymaster";
 
-/// How long elections and the discovery of each other may take: sentinels greet every two seconds.
+/// How long elections, and the sentinels' discovery of each other, may take: they announce themselves every two
+/// seconds.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A primary, two replicas and three sentinels that notice a dead primary after half a second.
+/// A primary, two replicas, and three sentinels that notice a dead primary after half a second.
 ///
 /// ```no_run
 /// # use flowlock_testkit::Sentinels;
@@ -29,7 +30,7 @@ pub struct Sentinels {
     sentinels: Vec<RedisServer>,
 }
 
-/// Sentinels that are not started yet.
+/// The setup of [`Sentinels`] that are not started yet.
 #[derive(Debug, Clone)]
 pub struct SentinelsSetup {
     node: RedisSetup,
@@ -38,34 +39,34 @@ pub struct SentinelsSetup {
 }
 
 impl SentinelsSetup {
-    /// A primary with fewer replicas than this in reach refuses writes (`min-replicas-to-write`).
+    /// A primary that reaches fewer replicas than this refuses writes (`min-replicas-to-write`).
     #[must_use]
     pub fn min_replicas(self, count: u32) -> Self {
         self.node_line(format!("min-replicas-to-write {count}")).node_line("min-replicas-max-lag 2")
     }
 
-    /// Any other line in the configuration of the primary and the replicas.
+    /// Adds a line to the configuration of the primary and the replicas.
     #[must_use]
     pub fn node_line(mut self, line: impl Into<String>) -> Self {
         self.node = self.node.line(line);
         self
     }
 
-    /// The wall clock of the replicas, which is not the primary's.
+    /// Gives the replicas a wall clock that is not the primary's.
     #[must_use]
     pub fn replica_clock(mut self, clock: &Clock) -> Self {
         self.replica_clock = Some(clock.clone());
         self
     }
 
-    /// Any other line in the configuration of the sentinels, after those that name the primary.
+    /// Adds a line to the configuration of the sentinels, after those that name the primary.
     #[must_use]
     pub fn sentinel_line(mut self, line: impl Into<String>) -> Self {
         self.sentinel.push(line.into());
         self
     }
 
-    /// Starts everything and waits until everyone knows everyone.
+    /// Starts all nodes and waits until all of them know each other.
     #[track_caller]
     pub fn start(self) -> Sentinels {
         let primary = self.node.clone().start();
@@ -96,30 +97,30 @@ impl SentinelsSetup {
 }
 
 impl Sentinels {
-    /// The usual ones.
+    /// Starts them with the default setup.
     #[track_caller]
     pub fn start() -> Self {
         Self::setup().start()
     }
 
-    /// Sentinels as one likes them.
+    /// Creates a setup with which to change the defaults.
     pub fn setup() -> SentinelsSetup {
         SentinelsSetup { node: RedisServer::setup(), replica_clock: None, sentinel: Vec::new() }
     }
 
-    /// The store's URL, with all sentinels and without a pause after a change of primary.
+    /// The store's URL, with all sentinels and without a pause after a failover.
     pub fn url(&self) -> String {
         self.url_with(NO_PAUSE)
     }
 
-    /// The same URL with other parameters than `failover_pause=0s`.
+    /// The same URL with these parameters instead of `failover_pause=0s`.
     pub fn url_with(&self, parameters: &str) -> String {
         let hosts: Vec<_> =
             self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
         format!("redis+sentinel://{}/{MASTER}/0?{parameters}", hosts.join(","))
     }
 
-    /// The node that a majority of the sentinels call the primary.
+    /// The node that a majority of the sentinels calls the primary.
     #[track_caller]
     pub fn primary(&self) -> &RedisServer {
         until("sentinels of one mind", PATIENCE, || {
@@ -130,7 +131,7 @@ impl Sentinels {
         })
     }
 
-    /// The other nodes, whether they run or not.
+    /// The nodes other than the primary, whether they run or not.
     #[track_caller]
     pub fn replicas(&self) -> Vec<&RedisServer> {
         let primary = self.primary().port();
@@ -147,11 +148,11 @@ impl Sentinels {
         &self.sentinels
     }
 
-    /// Makes a replica the primary while all is well, and waits until everybody follows it. Answers the new primary.
+    /// Makes a replica the primary while all nodes work, and waits until all follow it. Returns the new primary.
     #[track_caller]
     pub fn failover(&self) -> &RedisServer {
         let before = self.primary().port();
-        // Refused while the sentinel does not trust a replica yet.
+        // The sentinel refuses as long as it does not trust a replica yet.
         until("a failover that begins", PATIENCE, || {
             self.sentinels[0].try_command(&["SENTINEL", "FAILOVER", MASTER]).ok()
         });
@@ -162,7 +163,8 @@ impl Sentinels {
         primary
     }
 
-    /// Waits until the sentinels have put another node in the place of this one, and it accepts to be the primary.
+    /// Waits until the sentinels have made another node the primary in place of this one, and that node says that it is
+    /// the primary.
     #[track_caller]
     pub fn wait_for_another_primary_than(&self, port: u16) -> &RedisServer {
         until("another primary", PATIENCE, || {
@@ -171,7 +173,7 @@ impl Sentinels {
         })
     }
 
-    /// Waits until the replicas are in step and every sentinel knows the other two and both replicas.
+    /// Waits until the replicas are in sync and every sentinel knows the other two and both replicas.
     #[track_caller]
     pub fn wait_until_ready(&self) {
         for sentinel in &self.sentinels {

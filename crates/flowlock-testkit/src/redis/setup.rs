@@ -1,4 +1,4 @@
-//! How a server is to be.
+//! The setup of a server: what it keeps, its users, TLS, replication.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,16 @@ use super::{RedisServer, port, program};
 pub enum Persistence {
     /// Nothing: it comes back empty.
     None,
-    /// Everything it acknowledged (`appendfsync always`).
+    /// Everything that it acknowledged (`appendfsync always`).
     AofAlways,
-    /// Everything after kill -9, all but the last second after a power loss (`appendfsync everysec`).
+    /// Everything after kill -9, and all but the last second after a power loss (`appendfsync everysec`).
     AofEverySecond,
-    /// What stood at the last `SAVE` or shutdown: it can come back older than it was.
+    /// The state at the last `SAVE` or shutdown: the server can come back older than it was.
     Snapshots,
 }
 
-/// A server that is not started yet: plain TCP on a free loopback port and a unix socket, and what is added here.
+/// The setup of a server that is not started yet. By default it has plain TCP on a free loopback port and a unix
+/// socket; the methods add to that.
 #[derive(Debug, Clone)]
 pub struct RedisSetup {
     program: PathBuf,
@@ -38,11 +39,11 @@ pub struct RedisSetup {
     clock: Option<Clock>,
 }
 
-/// The socket's name in a server's directory.
+/// The name of the socket in a server's directory.
 pub(super) const SOCKET: &str = "socket";
 const CONFIGURATION: &str = "server.conf";
 
-/// Who the kit is where the default user is off.
+/// The user name with which the kit connects when the default user is off.
 const KIT: (&str, &str) = ("testkit", "testkit");
 
 impl RedisSetup {
@@ -60,48 +61,50 @@ impl RedisSetup {
         }
     }
 
-    /// Another server program than `$FLOWLOCK_REDIS_SERVER`, or else `redis-server`.
+    /// Runs this program instead of `$FLOWLOCK_REDIS_SERVER` or `redis-server`.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
         self
     }
 
-    /// What it keeps.
+    /// Sets what the server keeps when its process ends.
     #[must_use]
     pub fn persistence(mut self, persistence: Persistence) -> Self {
         self.persistence = persistence;
         self
     }
 
-    /// How much it may hold, as in `2mb`, and what it does then: `noeviction`, `allkeys-lru`, …
+    /// Sets how much memory the server may use, such as `2mb`, and what it does when that is full: `noeviction`,
+    /// `allkeys-lru`, …
     #[must_use]
     pub fn max_memory(self, most: &str, policy: &str) -> Self {
         self.line(format!("maxmemory {most}")).line(format!("maxmemory-policy {policy}"))
     }
 
-    /// The default user's password.
+    /// Sets the default user's password.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         self.password = Some(password.to_owned());
         self
     }
 
-    /// A user with an access rule, as in `("flowlock", "on >secret ~fl:* &fl:* +@all")`. The default user is then off.
+    /// Adds a user with an access rule, such as `("flowlock", "on >secret ~fl:* &fl:* +@all")`, and turns the default
+    /// user off.
     #[must_use]
     pub fn user(mut self, name: &str, rule: &str) -> Self {
         self.users.push(format!("user {name} {rule}"));
         self
     }
 
-    /// A second port that speaks TLS and wants a client certificate.
+    /// Adds a second port that speaks TLS and requires a client certificate.
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
     }
 
-    /// A replica of this server.
+    /// Makes the server a replica of this one.
     #[must_use]
     pub fn replica_of(mut self, primary: &RedisServer) -> Self {
         if let Some((user, password)) = primary.setup.master_key() {
@@ -111,37 +114,37 @@ impl RedisSetup {
         self.line(format!("replicaof 127.0.0.1 {}", primary.port()))
     }
 
-    /// Its wall clock.
+    /// Gives the server this wall clock.
     #[must_use]
     pub fn clock(mut self, clock: &Clock) -> Self {
         self.clock = Some(clock.clone());
         self
     }
 
-    /// Any other line of its configuration.
+    /// Adds a line to the configuration.
     #[must_use]
     pub fn line(mut self, line: impl Into<String>) -> Self {
         self.lines.push(line.into());
         self
     }
 
-    /// A sentinel in place of a server of data.
+    /// Makes the server a sentinel, which holds no data.
     pub(super) fn sentinel(mut self) -> Self {
         self.arguments.push("--sentinel");
         self
     }
 
-    /// A node of a cluster, with a port for the others.
+    /// Makes the server a node of a cluster, with a port for the other nodes.
     pub(super) fn cluster_node(mut self) -> Self {
         self.bus = true;
         self
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts the server and waits until it answers.
     ///
     /// # Panics
     ///
-    /// If it does not start, with its log.
+    /// If the server does not start; the message contains its log.
     #[track_caller]
     pub fn start(self) -> RedisServer {
         for _ in 0..10 {
@@ -169,7 +172,7 @@ impl RedisSetup {
         RedisServer { setup: self, port, tls, line: Mutex::new(None), process, directory }
     }
 
-    /// Starts the process on the files in `directory`, which the server may have rewritten since.
+    /// Starts the process with the files in `directory`, which the server may have rewritten since.
     pub(super) fn spawn(&self, directory: &Path) -> Process {
         Process::start(&self.program, &self.arguments, directory, |command| {
             if let Some(clock) = &self.clock {
@@ -180,7 +183,7 @@ impl RedisSetup {
 
     fn configuration(&self, directory: &Path, port: u16, tls: Option<&(u16, Certificates)>) -> String {
         let at = directory.display();
-        // A replica's first copy goes out at once, and a shutdown waits a second for replicas, not ten.
+        // A replica gets its first copy at once, and a shutdown waits one second for replicas instead of ten.
         let mut text = format!(
             "port {port}\nbind 127.0.0.1\nunixsocket {at}/{SOCKET}\nunixsocketperm 700\ndir {at}\n\
              repl-diskless-sync-delay 0\nshutdown-timeout 1\n"
@@ -212,12 +215,12 @@ impl RedisSetup {
         text
     }
 
-    /// The password of [`password`](Self::password), if it is still good for anything.
+    /// The password that [`password`](Self::password) set, if the default user is not off.
     pub(super) fn default_password(&self) -> Option<&str> {
         self.password.as_deref().filter(|_| self.users.is_empty())
     }
 
-    /// Name and password of the user who may do everything, if the default user may not without.
+    /// The name and password of the user who may do everything, unless the default user may do that without a password.
     pub(super) fn master_key(&self) -> Option<(&str, &str)> {
         if self.users.is_empty() {
             return self.password.as_deref().map(|password| ("default", password));

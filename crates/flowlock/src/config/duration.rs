@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SpanRelativeTo;
 use jiff::fmt::friendly::SpanParser;
 
-/// Reads `90` (seconds), `90s`, `15m`, `1h30m` or `7d`; days are 24 hours and weeks 7 days.
+/// Parses `90` (seconds), `90s`, `15m`, `1h30m` or `7d`; a day is 24 hours and a week 7 days.
 ///
 /// # Errors
 /// What is wrong, in a few words.
@@ -14,16 +14,16 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         return text.parse().map(Duration::from_secs).map_err(|_| "out of range");
     }
     if text.trim_start().starts_with(['-', '+']) || text.ends_with("ago") {
-        return Err("a duration has no sign");
+        return Err("a duration cannot have a sign");
     }
     let span = SpanParser::new().parse_span(text).map_err(|_| "not a duration")?;
     let exact = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
         .map_err(|_| "months and years vary in length")?;
-    Duration::try_from(exact).map_err(|_| "a duration has no sign")
+    Duration::try_from(exact).map_err(|_| "a duration cannot have a sign")
 }
 
-/// The same within limits, which `limits` says for people.
+/// Parses a duration within limits; `limits` states them for people.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what to give.

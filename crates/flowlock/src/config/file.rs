@@ -1,4 +1,5 @@
-//! A file that only its user or root can change: found, judged and read without following anybody else's link.
+//! A file that only its user or root can change: found, judged and read without following any other
+//! user's link.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
@@ -12,32 +13,34 @@ use crate::people::is_root;
 use crate::store::path_walk::{self, Step, Way, way_to};
 use crate::text::escape;
 
-/// More than any file of settings has.
+/// Larger than any file of settings.
 const LARGEST: u64 = 64 * 1024;
 
-/// Whether the file may be a link.
+/// Whether the file may be reached through a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
-    /// If everybody on the way is the user or root: people keep such files in a place of their own.
+    /// Yes, if only the user and root control the way: people keep such files in a directory of their
+    /// own.
     Followed,
-    /// Not at all.
+    /// No.
     Refused,
 }
 
 /// A file that was read.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Where it really is, no link on the way.
+    /// Its real path, without links.
     pub(super) path: PathBuf,
     pub(super) text: String,
-    /// Who else could change it or put another one in its place, if somebody can.
+    /// Who else could change or replace it, if anybody can.
     pub(super) weakness: Option<String>,
-    /// Who else could have moved it to where it is, if somebody could: it may be the user's own and still of their choice.
+    /// Who else could have moved the file to where it is, if anybody could. Such a file may belong to the
+    /// user and still be another user's choice.
     pub(super) brought: Option<String>,
 }
 
-/// Reads a file; none if there is none. Everything else is an error, for a file that cannot be read is not the same as
-/// no file: its settings would be gone without a word.
+/// Reads a file; `None` if there is none. Everything else is an error, because a file that cannot be
+/// read is not the same as no file: its settings would be silently ignored.
 pub(super) fn read(path: &Path, uid: u32, links: Links) -> Result<Option<Found>, Error> {
     let shown = shown(path);
     let wrong = |problem: String| Error::Configuration(format!("{shown} {problem}"));
@@ -54,11 +57,13 @@ pub(super) fn read(path: &Path, uid: u32, links: Links) -> Result<Option<Found>,
     });
     if is_link && links == Links::Refused {
         return Err(wrong(
-            "is a link, which anybody may have pointed anywhere; put the file itself there".into(),
+            "is a symbolic link, which somebody else may have pointed anywhere; put the file itself there"
+                .into(),
         ));
     }
     let way = way.map_err(cannot)?;
-    // Not by its path again: what is read is what lies where the walk came to, and it is judged as it is read.
+    // The file is opened through the descriptors of the walk, not by its path again: what is read is the file
+    // to which the walk led, and that file is judged.
     let file = way.open().map_err(cannot)?;
     let meta = file.metadata().map_err(cannot)?;
     if !meta.is_file() {
@@ -80,7 +85,7 @@ fn text(file: File) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
-/// Whether nothing is there, rather than something that cannot be seen.
+/// Returns whether nothing exists there, rather than something that cannot be seen.
 pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -89,9 +94,10 @@ pub(super) fn shown(path: &Path) -> String {
     escape(&path.display().to_string())
 }
 
-/// Looks at each directory and link on the way to a file, and at the file: where that leads, and the first that somebody
-/// other than the user and root owns or may write, in words. Whoever may write a directory can put another file in the place
-/// of this one, unless the directory is sticky. What is not there is an error, but there may be something weak before it.
+/// Checks each directory and link on the way to a file, and the file. Returns where the path leads, and
+/// the first thing, in words, that somebody other than the user and root owns or may write. A user who
+/// may write a directory can replace this file, unless the directory is sticky. A file that does not
+/// exist is an error, but there may be a weakness before it on the way.
 pub(super) fn look(path: &Path, uid: u32) -> (io::Result<Way>, Option<String>) {
     let mut weakness = None;
     let way = path_walk::see(path, &mut |step| {
@@ -108,8 +114,9 @@ fn weakness_at(step: &Step<'_>, uid: u32) -> Option<String> {
     weakness_of(step.path, step.meta, || list_of(step.found), uid)
 }
 
-/// What is weak about a step that is a link: that somebody other than the user and root made it, or may have moved it to where
-/// it is. Whose it is does not say who moved it there, be the directory sticky or not.
+/// Returns what is weak about a step that is a link: somebody other than the user and root made it, or
+/// may have moved it there. The link's owner does not tell who moved it there, whether or not the
+/// directory is sticky.
 pub(super) fn weak_link(step: &Step<'_>, uid: u32) -> Option<String> {
     if !step.meta.is_symlink() {
         return None;
@@ -121,8 +128,9 @@ pub(super) fn weak_link(step: &Step<'_>, uid: u32) -> Option<String> {
     weakness_of(step.path, step.meta, || Ok(None), uid).or_else(moved)
 }
 
-/// Who may have moved a file to this directory, in words: whoever may write it, sticky or not. A directory cannot be
-/// moved like that: to give one a new parent, the kernel asks for the right to write the directory itself.
+/// Returns who may have moved a file to this directory, in words: anybody who may write it, whether or
+/// not it is sticky. A directory cannot be moved like that: to give a directory a new parent, the kernel
+/// requires the right to write that directory itself.
 pub(super) fn brought(directory: &Path, held: &File, meta: &Metadata, uid: u32) -> Option<String> {
     others_who_write(meta, || list_of(held), uid).map(|who| {
         format!(
@@ -133,12 +141,14 @@ pub(super) fn brought(directory: &Path, held: &File, meta: &Metadata, uid: u32) 
     })
 }
 
-/// The list of what was opened with `O_PATH`, by which the kernel tells of none: only by the way to it.
+/// Returns the access control list of a file opened with `O_PATH`. The kernel does not return it for such
+/// a descriptor, only for the descriptor's path in `/proc`.
 fn list_of(open: &File) -> io::Result<Option<Acl>> {
     Acl::of(&way_to(open), acl::OF_FILE)
 }
 
-/// What is weak about a file, a directory or a link. Its access control list is read where it matters.
+/// Returns what is weak about a file, a directory or a link. Reads its access control list only if it
+/// matters.
 pub(super) fn weakness_of(
     path: &Path,
     meta: &Metadata,
@@ -154,16 +164,16 @@ pub(super) fn weakness_of(
         return Some(format!("{what} belongs to user {}, neither you nor root", meta.uid()));
     }
     let mode = meta.mode();
-    // The mode of a link means nothing. What lies in a sticky directory only its owner can take away.
+    // The mode of a link has no effect. In a sticky directory, only its owner can remove a file.
     if meta.is_symlink() || (meta.is_dir() && mode & 0o1000 != 0) {
         return None;
     }
     others_who_write(meta, list, uid).map(|who| {
-        format!("{what} can be written by {who} (mode {:04o}, chmod go-w takes that away)", mode & 0o7777)
+        format!("{what} can be written by {who} (mode {:04o}; fix it with chmod go-w)", mode & 0o7777)
     })
 }
 
-/// Who may write it besides its owner and root, in words.
+/// Says who may write it besides its owner and root.
 fn others_who_write(
     meta: &Metadata,
     list: impl FnOnce() -> io::Result<Option<Acl>>,
@@ -183,9 +193,9 @@ fn others_who_write(
             Who::OwnGroup => own_group().map(|group| format!("group {group}")),
             Who::User(user) if user == uid || is_root(user) => None,
             Who::Group(group) if is_of_one_person(group, uid) => None,
-            Who::User(user) => Some(format!("user {user}, whom its access control list names")),
-            Who::Group(group) => Some(format!("group {group}, which its access control list names")),
+            Who::User(user) => Some(format!("user {user}, who is in its access control list")),
+            Who::Group(group) => Some(format!("group {group}, which is in its access control list")),
         }),
-        Err(error) => Some(format!("whom its access control list names, which cannot be read: {error}")),
+        Err(error) => Some(format!("others in its access control list, which cannot be read: {error}")),
     }
 }

@@ -1,5 +1,5 @@
-//! Groups that have one person in them: many systems give each person a group of the same name, and let it write by
-//! default.
+//! Groups with one person in them: many systems give each person a group of the same name, and let it
+//! write by default.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::named_file;
 
-/// The users and the groups of this machine, and the most that is read of each: 10,000 or more.
+/// The users and the groups of this machine, and how much of each file is read: 10,000 entries or more.
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 const LARGEST: u64 = 1 << 20;
-/// Users with a number below this one come with the system.
+/// Users with a lower number come with the system.
 const OF_THE_SYSTEM: u32 = 100;
 
-/// Whether a group has nobody in it but the user, or root.
+/// Returns whether the user, or root, is the only member of a group.
 pub(super) fn is_of_one_person(gid: u32, uid: u32) -> bool {
     let Ok(Some(group)) = Group::from_gid(Gid::from_raw(gid)) else { return false };
     let people = [uid, 0].into_iter().filter_map(|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten());
@@ -33,8 +33,9 @@ fn text_of(path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether a group has no other member by any line: several lines may have one number (`groupadd -o`), and who is asked
-/// for the group by its number tells of the first one only. A directory service is asked for that one.
+/// Returns whether no line of the file gives the group another member: several lines may have the same
+/// number (`groupadd -o`), and a lookup by number returns only the first of them. A directory service is
+/// asked only by that lookup.
 pub(super) fn has_no_other_member(gid: u32, name: &str, groups: &str) -> bool {
     let members = groups.lines().filter_map(group_of).filter(|(number, _)| *number == gid);
     members.flat_map(|(_, members)| members.split(',')).all(|member| {
@@ -43,16 +44,16 @@ pub(super) fn has_no_other_member(gid: u32, name: &str, groups: &str) -> bool {
     })
 }
 
-/// The number and the members of a group, by its line.
+/// Reads the number and the members of a group from its line.
 fn group_of(line: &str) -> Option<(u32, &str)> {
     let mut fields = line.split(':').skip(2);
     Some((fields.next()?.parse().ok()?, fields.next()?))
 }
 
-/// Whether a group is the first one of no other user: who has it so is in it without being among its members. A user of
-/// this machine has all others in one file. A directory service is not asked for all its users, which may be many and take
-/// long: a user whom it alone knows has a group of their own if it has their number, as those have it who give each
-/// person one.
+/// Returns whether a group is the first group of no other user: a user is in their first group without
+/// being listed as a member. All local users are in one file. A directory service is not asked for all
+/// its users, which may be many and take long: a user whom only it knows has a group of their own if the
+/// numbers are equal, as in systems that give each person one.
 pub(super) fn is_nobody_elses_first(gid: u32, name: &str, uid: u32, passwd: &str) -> bool {
     let users: Vec<_> = passwd.lines().filter_map(user_of).collect();
     let is_local = users.iter().any(|(local, number, _)| *local == name && *number == uid);
@@ -61,7 +62,7 @@ pub(super) fn is_nobody_elses_first(gid: u32, name: &str, uid: u32, passwd: &str
     (is_local || gid == uid) && users.iter().all(|(_, other, first)| *first != gid || is_harmless(*other))
 }
 
-/// The name, the number and the first group of a user, by their line.
+/// Parses a line: the name, the number and the first group of a user.
 fn user_of(line: &str) -> Option<(&str, u32, u32)> {
     let mut fields = line.split(':');
     let name = fields.next()?;

@@ -1,25 +1,26 @@
-//! The directories of `trusted_projects`: places in which every project's file counts.
+//! The directories of `trusted_projects`: every project's file below them is trusted.
 
 use std::path::{Path, PathBuf};
 
 use super::file;
 use crate::store::path_walk;
 
-/// What a list says of a file.
+/// What the list says about a file.
 #[derive(Debug)]
 pub(super) enum Listed {
-    /// It lies in a place of the list that only the user and root decide about.
+    /// The file is below a directory of the list, and only the user and root control what is there.
     Trusted,
-    /// It lies in no such place: why not, where the list names one.
+    /// The file is not below such a directory. Says why not for each directory of the list that contains the
+    /// file.
     Untrusted(Vec<String>),
 }
 
-/// Looks a project's file up, its path without links. That the file is the user's does not say who put it there, nor does
-/// the name of a directory say who made a link of it.
+/// Looks up a project's file, by its path without links. A file that belongs to the user may have been
+/// put there by somebody else, and a directory of the list may be a link that somebody else made.
 pub(super) fn look_up(path: &Path, list: &[PathBuf], uid: u32) -> Listed {
     let mut why_not = Vec::new();
     for entry in list {
-        // What is not there, or cannot be seen, is not where the file lies.
+        // A directory that does not exist, or cannot be seen, does not contain the file.
         let (Ok(way), weakness) = file::look(entry, uid) else { continue };
         let place = way.path();
         if !path.starts_with(&place) {
@@ -35,7 +36,8 @@ pub(super) fn look_up(path: &Path, list: &[PathBuf], uid: u32) -> Listed {
     Listed::Untrusted(why_not)
 }
 
-/// Refuses a file that others can have moved to one of the directories between a place and it, sticky or not.
+/// Refuses a file that others can have moved to one of the directories between a place and the file,
+/// sticky or not.
 fn brought_within(place: &Path, path: &Path, uid: u32) -> Result<(), String> {
     let mut brought = None;
     let walked = path_walk::see(path, &mut |step| {
@@ -45,7 +47,7 @@ fn brought_within(place: &Path, path: &Path, uid: u32) -> Result<(), String> {
     });
     match (brought, walked) {
         (Some(why), _) => Err(why),
-        (None, Err(error)) => Err(format!("{} cannot be looked at: {error}", file::shown(path))),
+        (None, Err(error)) => Err(format!("{} cannot be examined: {error}", file::shown(path))),
         (None, Ok(_)) => Ok(()),
     }
 }

@@ -1,15 +1,17 @@
-//! Configuration from the surroundings (feature `config`): the environment, `flowlock.toml` files, and the
-//! default place of the embedded store. Nothing else in this crate looks at them.
+//! Configuration (feature `config`): the environment, `flowlock.toml` files, and the default place of
+//! the embedded store. Nothing else in this crate reads them.
 //!
-//! The nearest wins: flags, `FLOWLOCK_*` variables, `flowlock.toml` in the current directory or one above it,
-//! `$XDG_CONFIG_HOME/flowlock/config.toml`, `/etc/flowlock/config.toml`, the default.
+//! The first of these that sets a value wins: flags, `FLOWLOCK_*` variables, `flowlock.toml` in the
+//! current directory or the nearest one above it, `$XDG_CONFIG_HOME/flowlock/config.toml`,
+//! `/etc/flowlock/config.toml`, the default.
 //!
-//! A project's `flowlock.toml` is not trusted by itself: it may set a namespace, a time zone and a `sqlite:` store
-//! below its own directory. Everything else needs [`Trust`], or `trusted_projects` in one of the other two files. Where
-//! `/etc` sets the store or the namespace, no project changes them.
+//! A project's `flowlock.toml` is not trusted by itself: it may set a namespace, a time zone, and a
+//! `sqlite:` store below its own directory. All other settings need [`Trust`], or `trusted_projects` in
+//! one of the other two files. If `/etc` sets the store or the namespace, no project can change it.
 //!
-//! What is misspelt, has the wrong type, or can be changed by others is an error that names file and line. A setting
-//! that is passed over in silence would be another store, and two jobs that do not meet.
+//! A setting that is misspelt, has the wrong type, or can be changed by others is an error that names
+//! file and line. If it were silently ignored, two jobs could use different stores and not exclude each
+//! other.
 
 mod duration;
 mod file;
@@ -49,11 +51,11 @@ use crate::name::Namespace;
 use crate::store::misplaced;
 use crate::text::escape;
 
-/// The settings there are, as they stand in files; the variable is `FLOWLOCK_` and the same in capitals.
+/// The settings, as they are spelled in files; the variable is `FLOWLOCK_` and the same in capitals.
 pub const KEYS: [&str; 7] =
     ["store", "namespace", "duration", "keep_lapsed", "tz", "store_timeout", "commit_wait"];
 
-/// How long a store may be asked, and a commit repeated.
+/// The limits of how long a store may be asked, and of how long a commit may be repeated.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
 
 fn variable_of(key: &str) -> String {
@@ -64,7 +66,7 @@ fn is_duration(key: &str) -> bool {
     limits_of(key).is_some()
 }
 
-/// The least and the most of a setting that is a duration, also in words.
+/// Returns the smallest and the largest value of a duration setting, also in words.
 fn limits_of(key: &str) -> Option<(RangeInclusive<Duration>, &'static str)> {
     match key {
         "duration" => Some((LEASES, "1s to 7d")),
@@ -89,7 +91,7 @@ pub enum Source {
         /// The line, counted from 1.
         line: usize,
     },
-    /// Nothing said otherwise.
+    /// The default.
     Default,
 }
 
@@ -136,7 +138,8 @@ impl fmt::Debug for Setting {
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     settings: BTreeMap<&'static str, Setting>,
-    /// What a project's file sets that does not count, and why: a sentence each, to be said to whoever runs the job.
+    /// What a project's file sets but does not take effect, and why: a sentence each, to be shown to the
+    /// user who runs the job.
     pub warnings: Vec<String>,
     default_store: Option<Result<PathBuf, String>>,
 }
@@ -145,7 +148,7 @@ impl Config {
     /// Reads the flags, the environment and all files.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for anything that cannot be taken as it is meant.
+    /// [`Error::Configuration`] for any setting that cannot be used as it was meant.
     pub fn read(surroundings: &Surroundings) -> Result<Self, Error> {
         surroundings.check()?;
         let given = given(surroundings)?;
@@ -165,17 +168,17 @@ impl Config {
         Ok(Self { settings, warnings, default_store: Some(default_store) })
     }
 
-    /// A setting, if something sets it.
+    /// Returns a setting, if it is set.
     pub fn get(&self, key: &str) -> Option<&Setting> {
         self.settings.get(key)
     }
 
-    /// A setting that is a duration, if something sets it.
+    /// Returns a duration setting, if it is set.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>, Error> {
         self.get(key).map(|setting| duration_of(key, setting)).transpose()
     }
 
-    /// The store's URL: as set, or the default place of the embedded store.
+    /// Returns the store's URL: as set, or the default place of the embedded store.
     pub fn store(&self) -> Result<Setting, Error> {
         if let Some(setting) = self.get("store") {
             return Ok(setting.clone());
@@ -189,7 +192,8 @@ impl Config {
         }
     }
 
-    /// The namespace. A store's URL with a password is none: everybody would see it.
+    /// Returns the namespace. A store's URL with a password is refused as a namespace, because everybody
+    /// would see it.
     pub fn namespace(&self) -> Result<Namespace, Error> {
         let Some(Setting { value, source }) = self.get("namespace") else { return Ok(Namespace::default()) };
         let shown = misplaced(value);
@@ -203,8 +207,8 @@ impl Config {
         Ok(Namespace::parse_or_default(value)?)
     }
 
-    /// Opens the store in force, with the lease and the time limits that are set; makes the directory of the default
-    /// store if it is not there yet.
+    /// Opens the store in force, with the lease and the time limits that are set. Creates the directory
+    /// of the default store if it does not exist.
     pub fn open(&self, mut builder: Builder) -> Result<Flowlock, Error> {
         let store = self.store()?;
         if let (Source::Default, Some(Ok(path))) = (&store.source, &self.default_store) {
@@ -223,7 +227,7 @@ impl Config {
             builder = builder.commit_wait(wait);
         }
         builder.namespace(self.namespace()?).open(&store.value).map_err(|error| match (error, store.source) {
-            // Little of a wrong URL is shown, so it is said where it stands.
+            // An error shows little of an invalid URL, so it must say where the URL is set.
             (Error::Configuration(problem), source @ (Source::Variable(_) | Source::File { .. })) => {
                 Error::Configuration(format!("{source}: {problem}"))
             }
@@ -232,7 +236,7 @@ impl Config {
     }
 }
 
-/// What flags and variables say.
+/// Returns what flags and variables set.
 fn given(surroundings: &Surroundings) -> Result<BTreeMap<&'static str, Setting>, Error> {
     let mut given = BTreeMap::new();
     for key in KEYS {
@@ -246,7 +250,8 @@ fn given(surroundings: &Surroundings) -> Result<BTreeMap<&'static str, Setting>,
         given.insert(key, Setting { value, source });
     }
     if let Some(store) = given.get_mut("store") {
-        // A flag means what it means where it is typed. A variable is there in every directory.
+        // A relative path in a flag is relative to the directory where it is typed. A variable has the
+        // same value in every directory.
         let base = match store.source {
             Source::Flag(_) => Base::Directory(&surroundings.directory),
             _ => Base::Nothing,
@@ -257,7 +262,7 @@ fn given(surroundings: &Surroundings) -> Result<BTreeMap<&'static str, Setting>,
     Ok(given)
 }
 
-/// The settings of the machine's or the user's file; nothing, if there is none.
+/// Returns the settings of the machine's or the user's file; none if there is no file.
 fn own_file(surroundings: &Surroundings, path: Option<PathBuf>) -> Result<Table, Error> {
     let Some(path) = path else { return Ok(Table::default()) };
     let Some(found) = file::read(&path, surroundings.uid, Links::Followed)? else {
@@ -266,7 +271,7 @@ fn own_file(surroundings: &Surroundings, path: Option<PathBuf>) -> Result<Table,
     // One's own file in a sticky directory may have been moved there out of a clone.
     match found.weakness.as_ref().or(found.brought.as_ref()) {
         Some(weakness) => {
-            Err(Error::Configuration(format!("{} is not taken: {weakness}", file::shown(&path))))
+            Err(Error::Configuration(format!("{} is not used: {weakness}", file::shown(&path))))
         }
         None => Table::parse(&found, Whose::Own),
     }
@@ -280,7 +285,7 @@ fn check(key: &str, setting: &Setting) -> Result<(), Error> {
         && let Err(error) = Namespace::parse_or_default(&setting.value)
     {
         return Err(match setting.source {
-            // As for every name that is typed.
+            // The same error as for every name that is typed.
             Source::Flag(_) => error.into(),
             _ => Error::Configuration(format!("{}: {error}", setting.source)),
         });

@@ -1,4 +1,5 @@
-//! Paths in a store's URL: each counts from where it was written, never from wherever a job happens to run.
+//! Paths in a store's URL: each is relative to where it was written, never to the directory in which a
+//! job runs.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -9,28 +10,28 @@ use crate::named_file::PROJECT;
 
 /// The parameters of a server's URL that name files.
 const FILES: [&str; 5] = ["password_file", "sentinel_password_file", "ca", "cert", "key"];
-/// What would end a parameter, or be taken for something encoded.
+/// Characters that would end a parameter, or look encoded.
 const SPECIAL: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'#').add(b'&').add(b'?').add(b'@');
 
-/// What a relative path counts from.
+/// What a relative path is relative to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Base<'d> {
     /// This directory.
     Directory(&'d Path),
-    /// This directory of a project, which it may not leave. Such a path is marked, so that it is reached through no link
-    /// whenever that is.
+    /// This directory of a project, which the path must not leave. Such a path is marked, so that it is
+    /// always reached through no link.
     Project(&'d Path),
-    /// Nothing: a variable stands nowhere, and would mean another file in every directory.
+    /// Nothing: a variable has no directory, and would mean a different file in every directory.
     Nothing,
 }
 
-/// The file of a `sqlite:` URL.
+/// Returns the file of a `sqlite:` URL.
 pub(super) fn file_of(url: &str) -> Option<&str> {
     let path = url.strip_prefix("sqlite:")?;
     Some(path.strip_prefix("//").unwrap_or(path))
 }
 
-/// The URL with every relative path in it made absolute; the error holds no secret.
+/// Returns the URL with every relative path in it made absolute; the error contains no secret.
 pub(super) fn absolute(url: &str, base: Base<'_>) -> Result<String, String> {
     if let Some(path) = file_of(url) {
         return if path.is_empty() {
@@ -58,27 +59,27 @@ pub(super) fn absolute(url: &str, base: Base<'_>) -> Result<String, String> {
     Ok(format!("{before}?{}", parameters.collect::<Result<Vec<_>, String>>()?.join("&")))
 }
 
-/// A file that is read; a project's lies below the project.
+/// Makes the path of a file absolute; a project's file must be below the project.
 fn file(path: &str, base: Base<'_>) -> Result<String, String> {
     if matches!(base, Base::Project(_))
         && Path::new(path).components().any(|part| part == Component::ParentDir)
     {
         return Err(
-            "a relative path in a project's file stays below the project; write the whole path of the file that you mean"
+            "a relative path in a project's file must stay below the project; write the absolute path of the file"
                 .into(),
         );
     }
     joined(path, base)
 }
 
-/// The URL of a file below a project's directory, with the mark of a project's.
+/// Returns the URL of a file below a project's directory, with the mark of a project.
 pub(super) fn of_project(url: &str, directory: &Path) -> String {
     let below = file_of(url).and_then(|file| Path::new(file).strip_prefix(directory).ok()?.to_str());
     let marked = below.and_then(|below| joined(below, Base::Project(directory)).ok());
     marked.map_or_else(|| url.to_owned(), |file| format!("sqlite:{file}"))
 }
 
-/// The URL without that.
+/// Returns the URL without that mark.
 pub(super) fn unmarked(url: &str) -> String {
     url.replace(PROJECT, "/")
 }
@@ -88,18 +89,23 @@ fn joined(path: &str, base: Base<'_>) -> Result<String, String> {
         return Ok(path.to_owned());
     }
     if path.starts_with("~/") {
-        return Err("\"~\" stands for nobody's home here; write the whole path".into());
+        return Err(
+            "\"~\" cannot be expanded because the home directory is not known here; write the absolute path"
+                .into(),
+        );
     }
     match base {
         Base::Directory(directory) | Base::Project(directory) => {
             let mark = if matches!(base, Base::Project(_)) { &PROJECT[1..] } else { "" };
             let path = directory.join(format!("{mark}{path}"));
-            let path =
-                path.to_str().ok_or("the directory it counts from is not UTF-8; write the whole path")?;
+            let path = path
+                .to_str()
+                .ok_or("the directory it is relative to is not UTF-8; write the absolute path")?;
             Ok(path.to_owned())
         }
         Base::Nothing => {
-            Err("a relative path would mean another file in every directory; write the whole path".into())
+            Err("a relative path would mean a different file in every directory; write the absolute path"
+                .into())
         }
     }
 }
@@ -113,7 +119,7 @@ impl Setting {
         let named = parameters.filter_map(|(name, value)| {
             let name = FILES.into_iter().find(|known| *known == name)?;
             let path = percent_decode_str(value).decode_utf8().ok()?;
-            // Without what marks a project's.
+            // Without the mark of a project.
             Some((name, Path::new(path.as_ref()).components().collect()))
         });
         named.collect()

@@ -1,4 +1,4 @@
-//! Where the embedded store lies if nothing else is said.
+//! Where the embedded store is by default.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::people::is_root;
 use crate::text::escape;
 
-/// Shared by all users if the machine has been prepared for that, else the user's own. Never one in place of the other.
+/// Returns the default store: the one shared by all users if the machine was prepared for that, else the
+/// user's own. Never falls back from one to the other.
 pub(super) fn default_store(surroundings: &Surroundings) -> Result<PathBuf, Error> {
     let shared = surroundings.root.join("var/lib/flowlock");
     if shared.is_dir() {
@@ -34,8 +35,8 @@ pub(super) fn default_store(surroundings: &Surroundings) -> Result<PathBuf, Erro
     }
 }
 
-/// Makes the directory of the user's own store, where nobody else could have a hand in that: a link of somebody else,
-/// further up, would decide where.
+/// Creates the directory of the user's own store, where no other user could interfere: another user's
+/// link higher up would decide where it is.
 pub(super) fn make_private(directory: &Path) -> Result<(), Error> {
     let me = nix::unistd::geteuid().as_raw();
     if let Ok(meta) = fs::metadata(directory) {
@@ -54,7 +55,7 @@ pub(super) fn make_private(directory: &Path) -> Result<(), Error> {
     private::make_private(directory, me).map(drop).map_err(|error| {
         let shown = escape(&directory.display().to_string());
         Error::Configuration(format!(
-            "cannot make the store's directory {shown}: {error}; name a store with --store"
+            "cannot create the store's directory {shown}: {error}; name a store with --store"
         ))
     })
 }

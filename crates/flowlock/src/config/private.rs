@@ -1,4 +1,4 @@
-//! Directories in which a user's programs keep what they remember.
+//! Directories in which a user's programs save what they remember.
 
 use std::fs::File;
 use std::io;
@@ -13,8 +13,9 @@ use nix::sys::stat::{Mode, mkdirat};
 use super::file;
 use crate::acl::Acl;
 
-/// Opens such a directory, itself no link. Nobody but the user and root owns or may write it, or anything on the way
-/// to it, links included: so nobody else can put another one in its place, and its path leads to it from now on.
+/// Opens such a directory, which must not be a link. Only the user and root may own or write it, or
+/// anything on its path, including links: so no other user can replace it, and its path leads to it from
+/// now on.
 #[doc(hidden)]
 pub fn open_private(path: &Path, uid: u32) -> io::Result<File> {
     let (way, weakness) = file::look(path, uid);
@@ -23,13 +24,13 @@ pub fn open_private(path: &Path, uid: u32) -> io::Result<File> {
     }
     way?;
     if path.is_symlink() {
-        return Err(io::Error::other("it is a link, through which nothing is kept"));
+        return Err(io::Error::other("it is a symbolic link, and flowlock saves nothing through a link"));
     }
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     File::options().read(true).custom_flags(flags).open(path)
 }
 
-/// The same; makes it if it is missing, where nobody else could have a hand in that.
+/// Opens the directory; creates it if it is missing, where no other user could interfere.
 #[doc(hidden)]
 pub fn make_private(path: &Path, uid: u32) -> io::Result<File> {
     open_private(path, uid).or_else(|error| match error.kind() {
@@ -38,15 +39,16 @@ pub fn make_private(path: &Path, uid: u32) -> io::Result<File> {
     })
 }
 
-/// Makes what is missing part by part, each in the directory that was made or judged before, and by its descriptor: a name
-/// that was missing may be that of somebody else's directory, with links in it, by the time it is used again.
+/// Creates what is missing part by part, each in the directory that was created or judged before,
+/// through its descriptor: by the time a missing name is used again, it may be another user's directory,
+/// with links in it.
 fn make(path: &Path, uid: u32) -> io::Result<File> {
     let (there, mut at) = deepest(path, uid)?;
     let missing = path.strip_prefix(there).map_err(io::Error::other)?;
     let mut done = there.to_owned();
     for part in missing.components() {
         let Component::Normal(name) = part else {
-            return Err(io::Error::other("it leads through a directory that is not there"));
+            return Err(io::Error::other("it leads through a directory that does not exist"));
         };
         done.push(name);
         match mkdirat(&at, name, Mode::S_IRWXU) {
@@ -62,7 +64,7 @@ fn make(path: &Path, uid: u32) -> io::Result<File> {
     Ok(at)
 }
 
-/// The deepest directory on the way that is there, opened; nobody but the user and root can exchange it.
+/// Returns the deepest existing directory on the path, opened; only the user and root can replace it.
 fn deepest(path: &Path, uid: u32) -> io::Result<(&Path, File)> {
     for there in path.ancestors() {
         match file::look(there, uid) {
@@ -96,7 +98,8 @@ mod tests {
         assert_eq!(make_private(&path, me).unwrap().metadata().unwrap().ino(), made.ino());
     }
 
-    /// Where everybody may make directories, one of somebody else appears in the place of a missing one, with a link in it.
+    /// If everybody may create directories, one of another user appears in place of a missing one, with
+    /// a link in it.
     #[test]
     fn nothing_is_made_by_way_of_a_link_that_appears_on_the_way() {
         let root = tempfile::tempdir().unwrap();
@@ -107,7 +110,7 @@ mod tests {
         fs::create_dir(&target).unwrap();
         symlink(&target, theirs.join("state")).unwrap();
         let me = nix::unistd::geteuid().as_raw();
-        // Theirs can be written by everybody, so that it counts as somebody else's for whoever runs this test.
+        // Everybody can write theirs, so that it counts as another user's, whoever runs this test.
         fs::set_permissions(&theirs, fs::Permissions::from_mode(0o777)).unwrap();
         let over = AtomicBool::new(false);
         let path = job.join("state").join("flowlock");

@@ -1,7 +1,8 @@
-//! A project's `flowlock.toml`: what it may set by itself, and what only if somebody trusts it.
+//! A project's `flowlock.toml`: what it may set by itself, and what only if the user trusts it.
 //!
-//! It came with the project, and the project may have come from anywhere: whoever runs a job in a clone must not be
-//! made to send a file to a stranger's server, or to lock in another place than they think.
+//! The file came with the project, and the project may have come from anywhere. A user who runs a job in
+//! a clone must not be made to send a file to a stranger's server, or to lock in another place than they
+//! think.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,12 +16,12 @@ use super::trust::Trust;
 use super::{Setting, paths};
 use crate::error::Error;
 
-/// Settings that decide where a lock is: with another one two jobs do not meet.
+/// Settings that decide where a lock is: two jobs with different values do not exclude each other.
 const PLACES: [&str; 2] = ["store", "namespace"];
 
 type Settings = BTreeMap<&'static str, Setting>;
 
-/// What is nearer than a project's file, and what is further away.
+/// The settings that take precedence over a project's file, and those that do not.
 #[derive(Debug)]
 pub(super) struct Around<'s> {
     /// Flags and variables.
@@ -31,7 +32,7 @@ pub(super) struct Around<'s> {
     pub(super) trusted: &'s [PathBuf],
 }
 
-/// The settings that count, and in a sentence each which do not.
+/// Returns the settings that take effect, and a sentence for each that does not.
 pub(super) fn settings(
     surroundings: &Surroundings,
     around: &Around<'_>,
@@ -43,7 +44,8 @@ pub(super) fn settings(
         Some(trust) => trust.knows(&found)?,
         None => false,
     };
-    // Whose content was trusted as it is may lie where others can change it: then it is not trusted any more.
+    // A file whose content was trusted may be where others can change it: then it is not trusted any
+    // more.
     if let Some(weakness) = found.weakness.as_ref().filter(|_| !known) {
         return Err(refused(&found, weakness));
     }
@@ -59,7 +61,7 @@ pub(super) fn settings(
 
 fn refused(found: &Found, weakness: &str) -> Error {
     Error::Configuration(format!(
-        "{} is not taken: {weakness}; mend that, or read the file and type: {}",
+        "{} is not used: {weakness}; fix that, or read the file and run: {}",
         file::shown(&found.path),
         command(&found.path)
     ))
@@ -69,7 +71,7 @@ struct Project<'f> {
     found: &'f Found,
     table: Table,
     is_trusted: bool,
-    /// Why a list that names its place does not count.
+    /// Why `trusted_projects` does not apply, for each of its entries that contains the file.
     why_not: Vec<String>,
 }
 
@@ -79,13 +81,13 @@ impl Project<'_> {
         for (key, setting) in &self.table.settings {
             let fixed = PLACES.contains(key).then(|| around.system.get(key)).flatten();
             match () {
-                // Somebody nearer decides.
+                // A setting with precedence decides.
                 () if around.given.contains_key(key) => {}
                 () if fixed.is_some() => {
                     let is_other =
                         |fixed: &&Setting| paths::unmarked(&fixed.value) != paths::unmarked(&setting.value);
                     said.extend(fixed.filter(is_other).map(|fixed| {
-                        format!("{}: {key} is not taken, because {} fixes it", setting.source, fixed.source)
+                        format!("{}: {key} is not used, because {} fixes it", setting.source, fixed.source)
                     }));
                 }
                 () if self.may_set(key, setting) => {
@@ -114,7 +116,8 @@ impl Project<'_> {
             }
     }
 
-    /// What nobody trusts is reached through no link later on either, by a flowlock in the command of a run for one.
+    /// Marks a path from an untrusted file, so that it is never reached through a link later either, for
+    /// example by a flowlock in the command of a run.
     fn marked(&self, key: &str, setting: &Setting) -> Setting {
         if self.is_trusted || key != "store" {
             return setting.clone();
@@ -125,7 +128,7 @@ impl Project<'_> {
 
     fn needs_trust(&self, key: &str, setting: &Setting) -> Error {
         Error::Configuration(format!(
-            "{}: this {key} is not taken, because {}: by itself a project's file may only name a sqlite: file below its own directory that no link leads to; read the file and type: {}",
+            "{}: this {key} is not used, because {}: an untrusted project's file may only name a sqlite: file below its own directory, reached without symbolic links; to trust it, read it and run: {}",
             setting.source,
             self.nobody(),
             command(&self.found.path)
@@ -134,14 +137,14 @@ impl Project<'_> {
 
     fn nobody(&self) -> String {
         match self.why_not.as_slice() {
-            [] => "nobody trusts the file".to_owned(),
-            why_not => format!("nobody trusts the file ({})", why_not.join("; ")),
+            [] => "the file is not trusted".to_owned(),
+            why_not => format!("the file is not trusted ({})", why_not.join("; ")),
         }
     }
 
     fn not_taken(&self, keys: &[&str]) -> String {
         format!(
-            "{}: {} {} not taken, because {}; read it and type: {}",
+            "{}: {} {} not used, because {}; to trust it, read it and run: {}",
             file::shown(&self.found.path),
             keys.join(", "),
             if keys.len() == 1 { "is" } else { "are" },

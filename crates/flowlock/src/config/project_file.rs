@@ -1,4 +1,5 @@
-//! A project's `flowlock.toml` as a file: where it is looked for, and how the store that it names may lie.
+//! A project's `flowlock.toml` as a file: where it is searched, and where the store that it names may
+//! be.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::text::shell_argument;
 /// The name of a project's file.
 pub(super) const NAME: &str = "flowlock.toml";
 
-/// The nearest file, in the directory or above it.
+/// Returns the nearest file, in the directory or above it.
 pub(super) fn find(from: &Path) -> Result<Option<PathBuf>, Error> {
     // Without a working directory there is no project.
     let Ok(from) = fs::canonicalize(from) else { return Ok(None) };
@@ -22,35 +23,36 @@ pub(super) fn find(from: &Path) -> Result<Option<PathBuf>, Error> {
         match fs::symlink_metadata(&path) {
             Ok(_) => return Ok(Some(path)),
             Err(error) if file::is_absence(&error) => {}
-            // What is in a directory that the user may not even enter was not meant for them.
+            // A file in a directory that the user may not even enter was not meant for them.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
             Err(error) => {
                 let shown = file::shown(&path);
-                return Err(Error::Configuration(format!("{shown} cannot be looked at: {error}")));
+                return Err(Error::Configuration(format!("{shown} cannot be examined: {error}")));
             }
         }
     }
     Ok(None)
 }
 
-/// What to type to trust a file.
+/// Returns the command that trusts a file.
 pub(super) fn command(path: &Path) -> String {
     format!("flowlock trust {}", shell_argument(&file::shown(path)))
 }
 
-/// Refuses a store that a relative path leads out of the project, or to a link: the path was trusted, not what a later
-/// state of the project makes of it. And one by way of `/proc`, where a whole path is as good as a relative one:
-/// `/proc/self/cwd/pw` is whatever `pw` is where a job is started.
+/// Refuses a store whose relative path leads out of the project, or through a link: the user trusted the
+/// path, not what a later state of the project makes of it. Also refuses every path through `/proc`,
+/// where an absolute path is no better than a relative one: `/proc/self/cwd/pw` is `pw` in the directory
+/// where a job is started.
 pub(super) fn judge(found: &Found, table: &Table, key: &str) -> Result<(), Error> {
     let Some(setting) = table.settings.get(key).filter(|_| key == "store") else { return Ok(()) };
     let not_taken = |why: String| {
-        Err(Error::Configuration(format!("{}: this store is not taken, because {why}", setting.source)))
+        Err(Error::Configuration(format!("{}: this store is not used, because {why}", setting.source)))
     };
     for (what, path) in setting.paths() {
         let path = path.as_path();
         if path.is_absolute() && (begins_in_proc(path) || is_through_proc(path)) {
             return not_taken(format!(
-                "{what} {} leads through /proc, where a path means another file for each process; write the path of \
+                "{what} {} leads through /proc, where the same path means a different file for each process; write the path of \
                  the file itself",
                 file::shown(path)
             ));
@@ -61,30 +63,32 @@ pub(super) fn judge(found: &Found, table: &Table, key: &str) -> Result<(), Error
     match below.and_then(|file| way_out(directory, file)) {
         None => Ok(()),
         Some(why) => not_taken(format!(
-            "{why}: a relative path in a project's file lies below the project and leads through no link, trusted or not, for the next pull may point a link anywhere; write the whole path of the store that you mean"
+            "{why}: even in a trusted project's file, a relative path must lie below the project and lead through no symbolic link, because the next pull could point a link anywhere; write the absolute path of the store"
         )),
     }
 }
 
-/// Whether it leads by way of what the kernel shows of processes, as far as it is there.
+/// Returns whether a path leads through `/proc`, as far as it exists.
 fn is_through_proc(path: &Path) -> bool {
     let mut is_through = false;
     let _ = path_walk::see(path, &mut |step| is_through |= step.is_in_proc());
     is_through
 }
 
-/// As it is written: what is not there yet, or not to be seen, may be there later.
+/// Returns whether a path, as written, begins in `/proc`: a file that does not exist yet, or cannot be
+/// seen, may exist later.
 fn begins_in_proc(path: &Path) -> bool {
     ["/proc", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"]
         .iter()
         .any(|place| path.starts_with(place))
 }
 
-/// Why a file is not below a directory, or is reached through a link: a directory on the way may be one, the file, or
-/// anything beside it whose name begins like its own, as `-wal` and `-wake` do.
+/// Returns why a file is not below a directory, or is reached through a link: a directory on the path
+/// may be one, or the file, or anything beside it whose name begins like its own, such as `-wal` and
+/// `-wake`.
 pub(super) fn way_out(directory: &Path, file: &str) -> Option<String> {
     let outside =
-        || Some(format!("{} is no file below {}", file::shown(Path::new(file)), file::shown(directory)));
+        || Some(format!("{} is not a file below {}", file::shown(Path::new(file)), file::shown(directory)));
     let Ok(below) = Path::new(file).strip_prefix(directory) else { return outside() };
     let parts: Vec<_> = below.components().collect();
     let plain = parts.iter().all(|part| matches!(part, Component::Normal(_)));

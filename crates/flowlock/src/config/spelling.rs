@@ -1,6 +1,6 @@
-//! "Did you mean": a word that exists and is spelt almost like one that does not.
+//! "Did you mean": finds an existing word that is spelt almost like an unknown one.
 
-/// The word with the fewest changes: at most one in four characters, and two at least.
+/// Returns the word with the fewest changes: at most one in four characters, or two.
 pub(super) fn nearest<'a>(wrong: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let most = (wrong.chars().count() / 4).max(2);
     words

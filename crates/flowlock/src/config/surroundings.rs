@@ -1,4 +1,4 @@
-//! What configuration is read from, and which variables mean something.
+//! What configuration is read from, and which variables have a meaning.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,8 +10,8 @@ use super::{KEYS, Source, variable_of};
 use crate::error::Error;
 use crate::text::escape;
 
-/// What a command that flowlock runs finds in its environment, apart from settings; and the root of the system.
-/// They are no settings, and no misspelt ones either.
+/// Variables that a command of a run finds in its environment, apart from settings; and the root of the
+/// system. They are neither settings nor misspelt.
 pub const OF_A_RUN: [&str; 11] = [
     "FLOWLOCK_RUN_ID",
     "FLOWLOCK_PARENT_PROOF",
@@ -30,23 +30,24 @@ const SYSTEM_ROOT: &str = "FLOWLOCK_SYSTEM_ROOT";
 /// What configuration is read from.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Settings that were typed, by their keys: nearer than everything else.
+    /// Settings from flags, by their keys: they take precedence over everything else.
     pub flags: BTreeMap<&'static str, String>,
     /// Environment variables.
     pub environment: BTreeMap<String, OsString>,
     /// Where the search for `flowlock.toml` begins.
     pub directory: PathBuf,
-    /// The user's home, if there is one: `$HOME`, or where that is not set the home of the user's account, as for `~` in a
-    /// shell. systemd starts root's services without `HOME`, and they share a store with root's other jobs.
+    /// The user's home, if there is one: `$HOME`, else the home of the user's account, as for `~` in a
+    /// shell. systemd starts root's services without `HOME`, and they share a store with root's other
+    /// jobs.
     pub home: Option<PathBuf>,
-    /// The user's number.
+    /// The user's id.
     pub uid: u32,
-    /// What `/etc` and `/var` lie below: `/`, or `$FLOWLOCK_SYSTEM_ROOT`.
+    /// The directory that contains `/etc` and `/var`: `/`, or `$FLOWLOCK_SYSTEM_ROOT`.
     pub root: PathBuf,
 }
 
 impl Surroundings {
-    /// Those of this process.
+    /// Reads those of this process.
     pub fn of_this_process() -> Self {
         let environment: BTreeMap<String, OsString> = std::env::vars_os()
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
@@ -66,27 +67,28 @@ impl Surroundings {
         Self { flags: BTreeMap::new(), environment, directory, home, uid: uid.as_raw(), root }
     }
 
-    /// Where this user's programs keep what they remember: `$XDG_STATE_HOME/flowlock`, else
-    /// `~/.local/state/flowlock`; none without a home.
+    /// Returns the directory in which this user's programs save what they remember:
+    /// `$XDG_STATE_HOME/flowlock`, else `~/.local/state/flowlock`; `None` without a home.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a relative path: it would be another one in every directory.
+    /// [`Error::Configuration`] for a relative path, which would mean a different place in every
+    /// directory.
     pub fn state_directory(&self) -> Result<Option<PathBuf>, Error> {
         Ok(self.below_home("XDG_STATE_HOME", ".local/state")?.map(|state| state.join("flowlock")))
     }
 
-    /// This user's configuration file; none without a home.
+    /// Returns this user's configuration file; `None` without a home.
     pub(super) fn user_file(&self) -> Result<Option<PathBuf>, Error> {
         let directory = self.below_home("XDG_CONFIG_HOME", ".config")?;
         Ok(directory.map(|directory| directory.join("flowlock/config.toml")))
     }
 
-    /// The machine's configuration file.
+    /// Returns the machine's configuration file.
     pub(super) fn system_file(&self) -> PathBuf {
         self.root.join("etc/flowlock/config.toml")
     }
 
-    /// The value of a setting's variable, with its name.
+    /// Returns the value of a setting's variable, with its name.
     pub(super) fn setting(&self, key: &str) -> Result<Option<(String, Source)>, Error> {
         let name = variable_of(key);
         let Some(value) = self.variable(&name) else { return Ok(None) };
@@ -96,7 +98,7 @@ impl Surroundings {
         }
     }
 
-    /// Refuses what would lead to another store without a word: variables that nothing reads, because they are
+    /// Refuses what would silently lead to another store: variables that are not read because they are
     /// misspelt, and a root that depends on the working directory.
     pub(super) fn check(&self) -> Result<(), Error> {
         if !self.root.is_absolute() {
@@ -132,7 +134,7 @@ impl Surroundings {
 }
 
 impl fmt::Debug for Surroundings {
-    /// Without values of variables and flags: a store's URL may have a password in it.
+    /// Without the values of variables and flags: a store's URL may have a password in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Surroundings")
             .field("flags", &self.flags.keys().collect::<Vec<_>>())
@@ -145,7 +147,8 @@ impl fmt::Debug for Surroundings {
     }
 }
 
-/// Whether Kubernetes makes such a variable: it tells every pod about every service, and one may be called flowlock.
+/// Returns whether Kubernetes makes such a variable: it tells every pod about every service, and one may
+/// be called flowlock.
 fn is_a_service(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")
@@ -155,7 +158,7 @@ fn is_a_service(name: &str) -> bool {
 
 fn relative(variable: &str, path: &Path) -> Error {
     Error::Configuration(format!(
-        "{variable} is \"{}\", a relative path: it would be another place in every directory; make it absolute",
+        "{variable} is \"{}\", a relative path, which would mean a different place in every directory; make it absolute",
         escape(&path.display().to_string())
     ))
 }
@@ -165,10 +168,10 @@ fn unknown_variable(name: &str) -> Error {
     let candidates = variables.iter().map(String::as_str).chain(OF_A_RUN);
     let tip = match spelling::nearest(name, candidates) {
         Some(near) => format!("did you mean {near}?"),
-        None => format!("there are {}", variables.join(", ")),
+        None => format!("the known ones are {}", variables.join(", ")),
     };
     Error::Configuration(format!(
-        "${} is set, and flowlock has no such variable; {tip} (unset it, or give it a name that does not begin with FLOWLOCK_)",
+        "${} is set, but flowlock has no such variable; {tip} (unset it, or give it a name that does not begin with FLOWLOCK_)",
         escape(name)
     ))
 }

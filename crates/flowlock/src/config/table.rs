@@ -1,4 +1,4 @@
-//! What one file says: its settings with their lines, and nothing that flowlock does not know.
+//! The content of one file: its settings with their lines, and nothing that flowlock does not know.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ use crate::error::Error;
 use crate::store::misplaced;
 use crate::text::escape;
 
-/// Directories whose projects are trusted; not for a project to say.
+/// Directories whose projects are trusted; a project's file cannot set it.
 const TRUSTED_PROJECTS: &str = "trusted_projects";
 
-/// Whose file it is.
+/// Whom the file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
     /// The machine's or the user's.
     Own,
-    /// Whoever made the project.
+    /// The author of the project.
     Project,
 }
 
@@ -31,17 +31,17 @@ pub(super) struct Table {
     pub(super) settings: BTreeMap<&'static str, Setting>,
     /// Whether the store is a `sqlite:` file whose path was relative.
     pub(super) is_store_relative: bool,
-    /// Absolute.
+    /// Absolute paths.
     pub(super) trusted_projects: Vec<PathBuf>,
 }
 
 impl Table {
-    /// Reads a file that was found; an error names file, line and key.
+    /// Parses a file that was found; an error names file, line and key.
     pub(super) fn parse(found: &Found, whose: Whose) -> Result<Self, Error> {
         let reader = Reader { found, whose };
         let table = DeTable::parse(&found.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            // The message alone: shown as a whole, the error has the line in it, and that may have a password in it.
+            // Only the message: the whole error has the line in it, which may contain a password.
             reader.wrong(at, &format!("not valid TOML: {}", error.message()))
         })?;
         let mut read = Self::default();
@@ -103,8 +103,9 @@ impl Reader<'_> {
     }
 
     fn directories(&self, at: usize, value: &DeValue<'_>) -> Result<Vec<PathBuf>, Error> {
-        let wrong =
-            || self.wrong(at, &format!("{TRUSTED_PROJECTS} is a list of directories, as in [\"/srv/etl\"]"));
+        let wrong = || {
+            self.wrong(at, &format!("{TRUSTED_PROJECTS} must be a list of directories, as in [\"/srv/etl\"]"))
+        };
         let list = value.as_array().ok_or_else(wrong)?;
         list.iter()
             .map(|entry| match entry.get_ref().as_str() {
@@ -130,13 +131,13 @@ impl Reader<'_> {
 fn unknown(key: &str, whose: Whose) -> String {
     if key == TRUSTED_PROJECTS {
         return format!(
-            "{TRUSTED_PROJECTS} is for the user's file or the one in /etc to say, not for a project's"
+            "{TRUSTED_PROJECTS} may be set in the user's file or the one in /etc, not in a project's"
         );
     }
     let own = (whose == Whose::Own).then_some(TRUSTED_PROJECTS);
     let tip = match spelling::nearest(key, KEYS.into_iter().chain(own)) {
         Some(near) => format!("did you mean {near}?"),
-        None => format!("there are {}", KEYS.into_iter().chain(own).collect::<Vec<_>>().join(", ")),
+        None => format!("the known ones are {}", KEYS.into_iter().chain(own).collect::<Vec<_>>().join(", ")),
     };
     format!("there is no setting \"{}\"; {tip}", escape(&misplaced(key)))
 }

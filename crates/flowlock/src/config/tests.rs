@@ -1,4 +1,4 @@
-//! Homes, projects and machines made of files, and what comes of them.
+//! Homes, projects and machines made of files, and the configuration that results.
 
 mod fuzz;
 mod layers;
@@ -45,7 +45,7 @@ impl House {
         self.surroundings.root.join(path)
     }
 
-    /// Writes a file that only its user may write, whatever the tests' own umask.
+    /// Writes a file that only its user may write, whatever the umask of the tests.
     fn file(self, path: &str, text: &str) -> Self {
         self.write(path, text);
         self
@@ -82,7 +82,7 @@ impl House {
         Config::read(&self.surroundings).unwrap()
     }
 
-    /// What a reading that must fail says, the machine's root as `/`.
+    /// Returns the error of a reading that must fail, with the machine's root as `/`.
     #[track_caller]
     fn refusal(&self) -> String {
         let error = Config::read(&self.surroundings).unwrap_err();
@@ -104,7 +104,7 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Gives a file to somebody else; whether that could be done.
+/// Gives a file to another user; returns whether that was possible.
 fn give_away(path: &Path) -> bool {
     let can = nix::unistd::getuid().is_root();
     if can {

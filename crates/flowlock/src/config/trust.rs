@@ -1,8 +1,8 @@
-//! Which projects' files a user trusts: each by its path and its content, so that one that changes is not trusted any
-//! more.
+//! Which projects' files a user trusts: each by its path and its content, so that a changed file is not
+//! trusted any more.
 //!
-//! A small file for each, as direnv keeps them, in the user's state directory: its name is the digest of path and
-//! content, its content the path.
+//! There is a small file for each, as direnv keeps them, in the user's state directory: its name is the
+//! digest of path and content, its content the path.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -23,7 +23,7 @@ use super::table::{Table, Whose};
 use crate::error::Error;
 use crate::store::path_walk;
 
-/// How many digits a digest has.
+/// The number of digits of a digest.
 const DIGITS: usize = 64;
 
 /// What a user trusts.
@@ -36,7 +36,7 @@ pub struct Trust {
 /// A project's file that was trusted once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trusted {
-    /// The file.
+    /// Returns the path of the file.
     pub path: PathBuf,
     /// What became of it.
     pub state: TrustState,
@@ -45,16 +45,16 @@ pub struct Trusted {
 /// What became of a file since it was trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrustState {
-    /// It is as it was, and its settings count.
+    /// It is unchanged, and its settings take effect.
     Unchanged,
-    /// It has another content, which nobody trusts.
+    /// It has another content, which is not trusted.
     Changed,
-    /// It is not there, or cannot be read.
+    /// It does not exist, or cannot be read.
     Gone,
 }
 
 impl Trust {
-    /// Where this user keeps it; none without a home.
+    /// Returns where this user's trust is saved; `None` without a home.
     ///
     /// # Errors
     /// [`Error::Configuration`] for a home that is a relative path.
@@ -63,25 +63,26 @@ impl Trust {
         Ok(state.map(|state| Self { directory: state.join("trusted"), uid: surroundings.uid }))
     }
 
-    /// The project's file that counts in a directory: the nearest, there or above it.
+    /// Returns the project's file that applies in a directory: the nearest, there or above it.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if that cannot be told.
+    /// [`Error::Configuration`] if it cannot be determined.
     pub fn nearest(directory: &Path) -> Result<Option<PathBuf>, Error> {
         project_file::find(directory)
     }
 
-    /// The project's file that a path means, links on the way to it followed: the file itself, or that in a directory.
+    /// Returns the project's file that a path means, following links: the file itself, or the one in a
+    /// directory.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if it is another file, or if somebody else made a link on the way, or may have moved it
-    /// there: they chose the file.
+    /// [`Error::Configuration`] if it is another file, or if somebody else made a link on the way, or may
+    /// have moved one there: that user would have chosen the file.
     pub fn file(&self, path: &Path) -> Result<PathBuf, Error> {
         let named = if path.is_dir() { path.join(project_file::NAME) } else { path.to_owned() };
         if named.file_name() != Some(OsStr::new(project_file::NAME)) {
             let (shown, name) = (file::shown(&named), project_file::NAME);
             return Err(Error::Configuration(format!(
-                "{shown} is not called {name}, so it is no project's file"
+                "{shown} is not called {name}, so it is not a project's file"
             )));
         }
         let mut weak = None;
@@ -95,18 +96,19 @@ impl Trust {
                 file::shown(path),
                 file::shown(&real)
             ))),
-            // A project that is gone can still be forgotten.
+            // A deleted project can still be forgotten.
             (Err(error), _) if file::is_absence(&error) => Ok(named),
             (Err(error), _) => {
-                Err(Error::Configuration(format!("{} cannot be looked at: {error}", file::shown(path))))
+                Err(Error::Configuration(format!("{} cannot be examined: {error}", file::shown(path))))
             }
         }
     }
 
-    /// Trusts a file as it is now, and answers what it sets.
+    /// Trusts a file as it is now, and returns what it sets.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for a file that could not be used anyway, or if that cannot be kept.
+    /// [`Error::Configuration`] for a file that could not be used anyway, or if the trust cannot be
+    /// saved.
     pub fn add(&self, path: &Path) -> Result<Vec<(&'static str, Setting)>, Error> {
         let path = self.file(path)?;
         let Some(found) = file::read(&path, self.uid, Links::Refused)? else {
@@ -123,12 +125,12 @@ impl Trust {
         self.forget(&found.path)?;
         self.keep(&found).map_err(|error| {
             let shown = file::shown(&self.directory);
-            Error::Configuration(format!("cannot keep that in {shown}: {error}"))
+            Error::Configuration(format!("cannot save that in {shown}: {error}"))
         })?;
         Ok(table.settings.into_iter().collect())
     }
 
-    /// Trusts a file no longer, whatever its content; answers whether it was trusted.
+    /// Stops trusting a file, whatever its content; returns whether it was trusted.
     ///
     /// # Errors
     /// [`Error::Configuration`] if that cannot be written.
@@ -136,10 +138,10 @@ impl Trust {
         self.forget(&self.file(path)?)
     }
 
-    /// Every file that was trusted, by its path.
+    /// Returns every file that was trusted, by its path.
     ///
     /// # Errors
-    /// [`Error::Configuration`] if what is kept cannot be read.
+    /// [`Error::Configuration`] if the saved trust cannot be read.
     pub fn list(&self) -> Result<Vec<Trusted>, Error> {
         let mut all = Vec::new();
         for (entry, path) in self.entries()? {
@@ -156,7 +158,7 @@ impl Trust {
         Ok(all)
     }
 
-    /// Whether a file is trusted with the content that was read.
+    /// Returns whether a file is trusted with the content that was read.
     pub(super) fn knows(&self, found: &Found) -> Result<bool, Error> {
         let entry = self.directory.join(digest(found));
         match file::read(&entry, self.uid, Links::Refused)? {
@@ -164,7 +166,7 @@ impl Trust {
                 None => Ok(true),
                 Some(weakness) => {
                     let shown = file::shown(&entry);
-                    Err(Error::Configuration(format!("{shown} does not count as trust: {weakness}")))
+                    Err(Error::Configuration(format!("{shown} is not accepted as trust: {weakness}")))
                 }
             },
             None => Ok(false),
@@ -189,7 +191,7 @@ impl Trust {
         Ok(was_there)
     }
 
-    /// What is kept: each file, and the path it is about. Whatever else is there is left alone.
+    /// Returns the saved entries: each file, and the path it is about. Leaves other files alone.
     fn entries(&self) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
         let opened = open_private(&self.directory, self.uid);
         let listed = match opened.and_then(|_| fs::read_dir(&self.directory)) {
@@ -216,7 +218,7 @@ impl Trust {
     }
 }
 
-/// The path that is kept in a file; none if it is longer than a path, or gone by now.
+/// Returns the path in an entry; `None` if it is longer than a path, or gone by now.
 fn about(entry: &Path) -> io::Result<Option<PathBuf>> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(entry) {

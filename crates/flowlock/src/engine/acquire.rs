@@ -1,4 +1,4 @@
-//! Arriving: a request becomes a grant, a waiting run, or a refusal; and comes back.
+//! A request arrives, or comes again: it becomes a grant, a waiting run, or a refusal.
 
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ impl<T: Tables> Engine<'_, T> {
         self.decide(run, request).map(Answer::Standing)
     }
 
-    /// The attempt's row, before anything is decided about it.
+    /// Makes the attempt's row, before anything is decided about it.
     pub(super) fn arrive(&mut self, request: &Acquire) -> Result<Run> {
         let run = Run {
             kind: RowKind::Run,
@@ -68,7 +68,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(run)
     }
 
-    /// The chain of running parents, as it is now, the nearest of them; nobody, if the parent is named without proof.
+    /// Returns the chain of running parents as it is now, the nearest ones; none if the proof of the
+    /// parent is wrong.
     fn ancestors(&mut self, spec: &Spec) -> Result<Arc<[Ticket]>> {
         let Some(parent) = &spec.parent else {
             return Ok(Arc::new([]));
@@ -85,7 +86,7 @@ impl<T: Tables> Engine<'_, T> {
 
     fn decide(&mut self, mut run: Run, request: &Acquire) -> Result<Standing> {
         let mut obstacle = self.obstacle(&run)?;
-        // A dead process in the way is found here and now, not by a later probe.
+        // A dead process in the way is found now, not by a later probe.
         while matches!(obstacle, Some(Obstacle::Taken(_))) {
             let way = self.in_the_way(&run, self.bounds.probes)?;
             if self.bury_the_dead(way)? != Buried::Some {
@@ -109,7 +110,8 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Stands a run in the queue; at its obstacle, or to be looked at if only older work is ahead of it.
+    /// Puts a run into the queue: parked at its obstacle, or to be looked at if only older work is ahead
+    /// of it.
     fn wait(&mut self, mut run: Run, request: &Acquire, obstacle: Option<Obstacle>) -> Result<Standing> {
         self.set_patience(&mut run, request.patience);
         self.tables.insert_run(&run)?;
@@ -137,14 +139,16 @@ impl<T: Tables> Engine<'_, T> {
             Patience::Try => {}
             Patience::HoldPlace(ms) => {
                 run.place_end_ms = Some(in_ms(ms.min(LONGEST_PLACE_MS)));
-                // It stands to its end, whether or not the process that asked for it does: another may come back.
+                // The place is kept until its end, whether or not the process that asked for it lives:
+                // another may come back.
                 run.holder.liveness = None;
             }
             Patience::Wait(ms) => run.wait_end_ms = ms.map(in_ms),
         }
     }
 
-    /// Refuses a request for good; remembered until no sending of it can arrive any more.
+    /// Refuses a request for good. The refusal is remembered until no repetition of the request can
+    /// arrive any more.
     fn refuse(&mut self, mut run: Run, request: &Acquire, outcome: Outcome) -> Result<Standing> {
         let mut blocked = self.blocked(&run)?;
         if outcome == Outcome::RefusedBusy {
@@ -157,7 +161,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Standing::Ended { outcome, blocked: Some(blocked) })
     }
 
-    /// The same attempt once more: its current state, and a sign of life.
+    /// Answers a repeated request: the attempt's current state. It is also a sign of life.
     fn acquire_again(&mut self, mut run: Run, request: &Acquire) -> Result<Answer> {
         if run.spec != request.spec && run.kind == RowKind::Run {
             return Ok(Answer::Invalid(Invalid::RunIdReused));
@@ -182,7 +186,7 @@ impl<T: Tables> Engine<'_, T> {
                             .into_iter()
                             .try_for_each(|claim| self.tell_next_in_line(run.ticket, claim))?;
                     }
-                    // No process looks at those in its way meanwhile.
+                    // No process probes those in its way between two tries.
                     if request.holder.liveness.is_some() {
                         self.backlog.add(run.ticket, Source::Alone);
                         self.drain()?;
@@ -198,7 +202,8 @@ impl<T: Tables> Engine<'_, T> {
         self.standing(&run).map(Answer::Standing)
     }
 
-    /// Who asks once more for a run that was unlocked is told so. That ends it, unless another process may work under it.
+    /// Answers a repeated request for a run that was unlocked. This ends the run, unless another process
+    /// may work under it.
     fn hear_of_unlock(&mut self, mut run: Run, holder: &Holder) -> Result<Answer> {
         let outcome = Outcome::Lost(LostBy::Broken);
         if run.holder == *holder || self.is_dead(run.ticket)? {
@@ -207,7 +212,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Answer::Standing(Standing::Ended { outcome, blocked: None }))
     }
 
-    /// A run belongs to the process that came for it last; a detached one to none.
+    /// Gives the run to the process that came for it last; a detached run belongs to none.
     fn adopt(&mut self, run: &mut Run, holder: &Holder) -> Result<()> {
         let unaccepted = run.state.is_waiting() || run.state == State::Granted;
         let is_continued = run.state == State::Running && !run.detached;
@@ -225,15 +230,15 @@ impl<T: Tables> Engine<'_, T> {
         self.save(run)
     }
 
-    /// The liveness lock of a running run that another process continues. Where the one before may still work, the end of
-    /// neither ends the run: its lease does.
+    /// Returns the liveness lock of a running run that another process continues. If the earlier process
+    /// may still work, the death of neither ends the run: only its lease does.
     fn liveness_beside(&self, run: &Run, comer: &Holder) -> Option<LivenessId> {
         let before = run.holder.liveness?;
         let replaces = comer.liveness == Some(before) || !self.world.is_alive(before);
         comer.liveness.filter(|_| replaces)
     }
 
-    /// The run's process says that it is there for its grant.
+    /// Accepts a grant, for the run's process.
     pub(super) fn accept(&mut self, attempt: &Attempt, holder: &Holder) -> Result<Answer> {
         let Some(mut run) = self.tables.by_attempt(attempt)? else {
             return Ok(Answer::NotFound);

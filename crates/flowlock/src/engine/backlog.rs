@@ -1,4 +1,4 @@
-//! What changed and who is to be looked at because of it, lowest ticket first.
+//! What changed, and which runs to look at because of it, lowest ticket first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,24 @@ use crate::rule::Obstacle;
 use crate::run::{Outcome, Resource, Run};
 use crate::step::Wake;
 
-/// What is left over: the runs to look at, and the places where something changed.
+/// What is left to do: the runs to look at, and the places where something changed.
 ///
-/// A hint may be out of date: the ticket may have left, or a lower one may have come to the place. `next_look`
-/// checks each against the tables, so that only places that are still dirty cost anything.
+/// A hint may be out of date: the run may have left, or a lower ticket may have come to the place.
+/// `next_look` checks each hint against the tables, so that only places that are still dirty cost
+/// anything.
 ///
-/// Of what earlier steps left in the tables only as much is read as this step comes to.
+/// From what earlier steps left in the tables, this step reads only as much as it gets to.
 #[derive(Debug)]
 pub(super) struct Backlog {
-    /// As they are by now: those read, and those of this step.
+    /// The current hints: those that were read, and those of this step.
     hints: BTreeSet<Hint>,
-    /// Those read, as the tables have them.
+    /// The hints that were read, as the tables have them.
     read: BTreeSet<Hint>,
-    /// Where reading goes on.
+    /// Where to continue reading.
     upto: Option<Hint>,
-    /// Whether the tables have none behind that.
+    /// Whether the tables have no hints after that.
     is_all: bool,
-    /// Whether a place is dirty by now, and was before the step.
+    /// Whether a place is dirty now, and whether it was before the step.
     dirty: BTreeMap<Resource, (bool, bool)>,
 }
 
@@ -79,7 +80,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Writes what this step changed of it; answers whether anything is left over.
+    /// Writes what this step changed; returns whether anything is left.
     pub(super) fn save_backlog(&mut self) -> Result<bool> {
         let Backlog { hints, read, is_all, dirty, .. } = &self.backlog;
         for gone in read.difference(hints) {
@@ -96,7 +97,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(!hints.is_empty() || !is_all)
     }
 
-    /// Something changed at a place: whoever is parked there is to be looked at.
+    /// Notes that something changed at a place: the runs parked there must be looked at.
     pub(super) fn mark_dirty(&mut self, place: &Resource) -> Result<()> {
         if self.meta.waiting == 0 || self.is_dirty(place)? {
             return Ok(());
@@ -108,12 +109,12 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// A record is live no more: those who queue to read it are to be looked at.
+    /// Notes that a record is not live any more: the runs that are queued to read it must be looked at.
     pub(super) fn mark_readers(&mut self, name: &Name) -> Result<()> {
         if self.meta.queued > 0 { self.mark_from(Source::Readers(name.clone())) } else { Ok(()) }
     }
 
-    /// A record is live now: those who await it, and those who may not overwrite it, are to be looked at.
+    /// Notes that a record is live now: the runs that await it, and those that may not overwrite it, must be looked at.
     pub(super) fn mark_written(&mut self, name: &Name) -> Result<()> {
         self.mark_dirty(&Resource::record(name))?;
         if self.meta.waiting > 0 {
@@ -122,8 +123,8 @@ impl<T: Tables> Engine<'_, T> {
         self.tell_a_reader(name)
     }
 
-    /// Adds a walk that begins with the first it finds. If there is nobody, nothing is left over: nothing would be granted,
-    /// so the step asks nobody whether it may.
+    /// Adds a walk that begins with the first ticket it finds. If there is none, nothing is left over:
+    /// nothing would be granted, so the step does not ask whether it may grant.
     fn mark_from(&mut self, source: Source) -> Result<()> {
         if let Some(first) = self.actual(Ticket(0), &source)? {
             self.backlog.add(first, source);
@@ -131,7 +132,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Looks at runs until nothing is left over or the step's budget is used.
+    /// Looks at runs until nothing is left or the step's budget is used up.
     pub(super) fn drain(&mut self) -> Result<()> {
         while !self.budget.looks.is_used_up() {
             let Some((ticket, source)) = self.next_look()? else {
@@ -147,8 +148,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// The lowest ticket to look at, and why. Drops hints that are no longer true on the way; if there are more than one
-    /// step drops, work is left over.
+    /// Returns the lowest ticket to look at, and why. Drops outdated hints on the way; if there are more than one step may
+    /// drop, work is left over.
     pub(super) fn next_look(&mut self) -> Result<Option<Hint>> {
         while let Some((ticket, source)) = self.first_hint()? {
             let actual = self.actual(ticket, &source)?;
@@ -170,7 +171,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(None)
     }
 
-    /// The ticket a hint stands for by now.
+    /// Returns the ticket that a hint now stands for.
     fn actual(&mut self, ticket: Ticket, source: &Source) -> Result<Option<Ticket>> {
         match source {
             Source::Parked(place) if self.is_dirty(place)? => self.tables.first_parked(place),
@@ -188,16 +189,16 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Grants, refuses, activates or sends back one run; or leaves it where it is.
+    /// Looks at one run: grants it, refuses it, queues it, sends it back to await an input, or leaves it where it is.
     fn look(&mut self, mut run: Run, source: &Source) -> Result<()> {
-        // A place goes on with the next parked there; a walk goes on behind this ticket.
+        // A place continues with the next run parked there; a walk continues after this ticket.
         let ticket = run.ticket;
         let is_waiting = run.state.is_waiting() && run.present;
         let was_parked_here = match source {
             Source::Parked(place) => {
                 self.backlog.add(ticket, source.clone());
                 if !is_waiting || run.parked.as_ref() != Some(place) {
-                    // Only a store that somebody altered has such an entry: it would be looked at for ever.
+                    // Only a store that was tampered with has such an entry. It would be looked at for ever.
                     self.tables.unpark(place, ticket)?;
                 }
                 Some(place)
@@ -227,13 +228,13 @@ impl<T: Tables> Engine<'_, T> {
         }
         self.backlog.add(ticket, Source::Alone);
         if ended == Buried::NotAll {
-            // Later steps go on with it, before anybody behind it is looked at.
+            // Later steps continue with it, before any run behind it is looked at.
             self.budget.looks.stop();
         }
         Ok(())
     }
 
-    /// Leaves a run that was looked at in line, or out of it, parked at what is in its way now.
+    /// Leaves a run that was looked at in the queue or outside of it, parked at its present obstacle.
     fn go_on_waiting(&mut self, mut run: Run, place: Resource, was_parked: Option<&Resource>) -> Result<()> {
         let was_in_line = run.in_line;
         self.wait_at(&mut run, &place)?;
@@ -241,7 +242,7 @@ impl<T: Tables> Engine<'_, T> {
             self.tell_of_others(&run, was_in_line.then_some(&place))?;
         }
         if was_parked == Some(&place) {
-            // Blocked at the dirty place itself: everyone parked there later is blocked too.
+            // Blocked at the dirty place itself, so all runs parked there later are blocked too.
             self.set_dirty(&place, false)?;
         } else if self.is_dirty(&place)? {
             self.backlog.add(run.ticket, Source::Parked(place));
@@ -249,8 +250,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Buries the dead in the way of a run that is looked at, here and now and not by a later probe: then it is to be looked
-    /// at once more.
+    /// Ends the dead runs in the way of a run that is looked at, now and not by a later probe. If there were any, the run
+    /// must be looked at again.
     fn bury_those_in_the_way(&mut self, run: &Run) -> Result<Buried> {
         if self.budget.probes == 0 {
             return Ok(Buried::Nobody);
@@ -260,8 +261,9 @@ impl<T: Tables> Engine<'_, T> {
         self.bury_the_dead(way)
     }
 
-    /// Tells the process of a run that stays in line if others are in its way than it was told, since it is to look whether
-    /// they live. `at` is the place in whose line the run stood before; none if it enters the line.
+    /// Tells the process of a run that stays in the queue if the runs in its way are not those that it was told of, because
+    /// it must probe whether they are alive. `at` is the place in whose queue the run was before; nothing if it enters the
+    /// queue.
     fn tell_of_others(&mut self, run: &Run, at: Option<&Resource>) -> Result<()> {
         let Some(place) = at else {
             self.wakes.insert(Wake::for_run(run));

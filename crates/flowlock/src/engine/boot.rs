@@ -1,4 +1,4 @@
-//! What a step may not do by this clock, and what a reboot voids.
+//! What a step may not do under this clock, and what a reboot voids.
 
 use super::tables::{Result, Tables};
 use super::{BOOT_TIME_SLACK_US, END_OF_TIME_US, Engine, OUTCOME_MEMORY_MS};
@@ -7,8 +7,9 @@ use crate::run::{LostBy, Outcome};
 use crate::store::StoreError;
 
 impl<T: Tables> Engine<'_, T> {
-    /// Tokens and records never go back, so one step under a clock that is far ahead would last for ever: nothing is
-    /// written under one that no machine can rightly have.
+    /// Refuses a clock that is far off. Tokens and records never go back, so one step under a clock that
+    /// is far ahead would have effects for ever: nothing is written under a time that no machine can
+    /// rightly have.
     pub(super) fn check_clock(&self) -> Result<()> {
         let wall_us = self.now.wall_us;
         if (0..END_OF_TIME_US).contains(&wall_us) {
@@ -17,7 +18,8 @@ impl<T: Tables> Engine<'_, T> {
         Err(StoreError::wrong_clock("this machine's", wall_us))
     }
 
-    /// After a reboot of this host every grant is void. Another host's boot is never taken for one.
+    /// Voids every grant after a reboot of this host. The boot of another host is never mistaken for a
+    /// reboot.
     pub(super) fn check_boot(&mut self) -> Result<()> {
         let boot_id = self.world.boot_id();
         if self.meta.boot_id == boot_id {
@@ -35,7 +37,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     fn void_everything(&mut self) -> Result<()> {
-        // The lease clock began anew: nothing that was measured with it means anything now.
+        // The lease clock began again: no time that was measured with it has a meaning now.
         self.meta.last_token = self.meta.last_token.max(self.meta.token_ceiling);
         let mut from = Ticket(0);
         loop {

@@ -1,9 +1,9 @@
-//! What one step may still look at; what is left over, later steps continue.
+//! What one step may still look at; later steps continue with the rest.
 
 use crate::bounds::Bounds;
 
-/// So many runs, and so many claims of theirs together. The first run is let through however many it has, or a step
-/// could not go on at all.
+/// A number of runs, and of their claims together. The first run is let through however many claims it
+/// has, because otherwise a step could not continue at all.
 #[derive(Debug)]
 pub(super) struct Allowance {
     runs: usize,
@@ -16,8 +16,8 @@ impl Allowance {
         Self { runs, claims, is_first: true }
     }
 
-    /// Counts a run with so many claims as looked at; `false` if it may not be any more. Then nobody is: whoever comes
-    /// later in the order must not pass it.
+    /// Counts a run with this many claims as looked at; returns `false` if it may not be looked at any
+    /// more. After that no run may be: runs that are later in the order must not pass it.
     pub(super) fn spend(&mut self, claims: usize) -> bool {
         if self.runs == 0 || !self.is_first && claims > self.claims {
             self.runs = 0;
@@ -33,7 +33,7 @@ impl Allowance {
         self.runs == 0
     }
 
-    /// Nobody is looked at any more in this step.
+    /// Stops looking at runs in this step.
     pub(super) fn stop(&mut self) {
         self.runs = 0;
     }
@@ -50,19 +50,19 @@ pub(super) struct Budget {
     pub(super) looks: Allowance,
     /// Deadlines that it handles.
     pub(super) due: Allowance,
-    /// Holders that it ends because others need their names, beyond the one that leaves of itself.
+    /// Holders that it ends because other runs need their names, beyond the one that leaves by itself.
     pub(super) ends: Allowance,
-    /// Late holders whose names it gives back to them.
+    /// Late holders to which it gives back their names.
     pub(super) returns: Allowance,
-    /// Runs of which its answer shows what is in their way.
+    /// Runs for which its answer shows what is in their way.
     pub(super) shown: Allowance,
-    /// Runs in line that it examines for a deadlock.
+    /// Queued runs that it examines for a deadlock.
     pub(super) examined: Allowance,
-    /// Waiting runs of which it finds out when they reserve nothing any more.
+    /// Waiting runs for which it finds out when they stop reserving.
     pub(super) foreseen: Allowance,
-    /// Of how many runs in the way it may still speak.
+    /// How many runs in the way it may still list.
     pub(super) probes: usize,
-    /// How many hints that are true no more it may still drop.
+    /// How many outdated hints it may still drop.
     pub(super) hints: usize,
 }
 
@@ -82,7 +82,7 @@ impl Budget {
         }
     }
 
-    /// For a step that only reads, of so many runs.
+    /// The budget of a step that only reads, for a page of this many runs.
     pub(super) fn of_a_page(bounds: Bounds, shown: usize) -> Self {
         let none = || Allowance::of(0, 0);
         Self {

@@ -1,4 +1,4 @@
-//! Processes that are dead, and holders that a step may end.
+//! Dead processes, and holders that a step may end.
 
 use super::Engine;
 use super::explain::InTheWay;
@@ -9,7 +9,7 @@ use crate::run::{LostBy, Outcome, Resource, Run, State};
 use crate::store::StoreError;
 
 impl<T: Tables> Engine<'_, T> {
-    /// Ends those of the runs whose processes are really dead; answers whether there was one.
+    /// Ends those of the runs whose processes are really dead; returns whether there was one.
     pub(super) fn bury(&mut self, tickets: &[Ticket]) -> Result<bool> {
         let mut any = false;
         for &ticket in tickets {
@@ -28,13 +28,13 @@ impl<T: Tables> Engine<'_, T> {
         Ok(any)
     }
 
-    /// Whether the run is not over although its process is.
+    /// Returns whether the run's process is dead and the run has not ended.
     pub(super) fn is_dead(&mut self, ticket: Ticket) -> Result<bool> {
         let run = self.tables.run(ticket)?.filter(|run| !matches!(run.state, State::Ended(_)));
         Ok(run.and_then(|run| run.holder.liveness).is_some_and(|liveness| !self.world.is_alive(liveness)))
     }
 
-    /// Buries the dead among those in the way of a run.
+    /// Ends the dead runs among those in the way of a run.
     pub(super) fn bury_the_dead(&mut self, way: InTheWay) -> Result<Buried> {
         let mut buried = Buried::Nobody;
         for (ticket, vitals) in way.runs {
@@ -51,14 +51,15 @@ impl<T: Tables> Engine<'_, T> {
         Ok(buried)
     }
 
-    /// Counts a holder that is in the way as ended; `false` if this step may end no more.
+    /// Counts a holder in the way as ended; returns `false` if this step may not end any more.
     pub(super) fn spend_end(&mut self, ticket: Ticket) -> Result<bool> {
         let claims = self.must_find(ticket)?.spec.claims.len();
         Ok(self.budget.ends.spend(claims))
     }
 
-    /// The run that holds `stake`, if it says so itself. Only a store that somebody altered has a stake of any other run:
-    /// ending that run would leave the stake where it is, to be met again for ever.
+    /// Returns the run that holds `stake`, if its row agrees. Only a store that was tampered with has a
+    /// stake of a run that does not: ending that run would leave the stake where it is, to be met again
+    /// for ever.
     pub(super) fn must_hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<Run> {
         let run = self.must_find(stake.ticket)?;
         let claims = |claim: &Claim| {
@@ -75,12 +76,12 @@ impl<T: Tables> Engine<'_, T> {
     }
 }
 
-/// What became of the dead in the way of a run.
+/// What became of the dead runs in the way of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Buried {
     /// There were none.
     Nobody,
-    /// All were buried.
+    /// All were ended.
     Some,
     /// There are more than one step may end.
     NotAll,

@@ -1,4 +1,4 @@
-//! Records made and removed by hand.
+//! Records that are created and removed by hand.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ impl<T: Tables> Engine<'_, T> {
         if !self.clear_the_way(names)? {
             return Ok(ask_again());
         }
-        // Also if nothing is left to write: an earlier try may have failed at the disk, and this one promises the same.
+        // Also if nothing is left to write: an earlier attempt may have failed at the disk, and this one
+        // promises the same.
         self.must_sync = true;
         if names.is_empty() {
             return Ok(Answer::Done);
@@ -51,7 +52,7 @@ impl<T: Tables> Engine<'_, T> {
             let record = self.record(name)?.filter(|record| record.state.is_written());
             written.extend(record.map(|record| record.name));
         }
-        // Where nothing is removed nobody's names are needed, unless they are to be broken anyway.
+        // If nothing is removed, no names are needed, unless holders must be ended anyway.
         if !self.clear_the_way(if holders == Holders::Break { names } else { &written })? {
             return Ok(ask_again());
         }
@@ -66,7 +67,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(if written.is_empty() { Answer::NotFound } else { Answer::Done })
     }
 
-    /// The names whose records nobody has written since the first sending of this step.
+    /// Returns the names whose records were not written since this step was first sent.
     pub(super) fn unchanged_since(&mut self, names: &[Name], sent: &Sent) -> Result<Vec<Name>> {
         let Sent::Again(versions) = sent else { return Ok(names.to_vec()) };
         let mut unchanged = Vec::with_capacity(names.len());
@@ -78,8 +79,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(unchanged)
     }
 
-    /// Refuses while older work is left over, or while somebody who is to be respected holds one of the names. Buries the
-    /// dead among them.
+    /// Refuses while older work is left over, or while a run that must be respected holds one of the
+    /// names. Ends the dead runs among the holders.
     fn refused_by_hand(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
         if self.has_leftover()? {
             return Ok(Some(ask_again()));
@@ -103,8 +104,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(None)
     }
 
-    /// Ends whoever still holds the names: only lapsed runs, unless those that stand are to be broken. Answers whether all
-    /// of them, for a step ends only so many.
+    /// Ends the runs that still hold the names: only lapsed ones, unless standing ones are to be broken.
+    /// Returns whether all were ended, because a step may end only so many.
     fn clear_the_way(&mut self, names: &[Name]) -> Result<bool> {
         for name in names {
             for which in [Which::Standing, Which::Lapsed] {
@@ -116,8 +117,9 @@ impl<T: Tables> Engine<'_, T> {
         Ok(true)
     }
 
-    /// The living holders of a name. It buries the dead and looks again until nobody more is dead: whoever was not
-    /// looked at may live. `None` if there are more dead than one step buries.
+    /// Returns the living holders of a name. Ends the dead ones and looks again until no more are dead,
+    /// because a holder that was not looked at may be alive. Returns `None` if more are dead than one
+    /// step may end.
     fn living_holders(&mut self, name: &Name) -> Result<Option<Vec<Blocker>>> {
         loop {
             let mut living = Vec::new();
@@ -148,7 +150,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Blocker { kind, name: name.clone(), by: Some(self.by(stake.ticket)?), record: None })
     }
 
-    /// Ends the holders of a name; answers whether all of them, for a step ends only so many.
+    /// Ends the holders of a name; returns whether all were ended, because a step may end only so many.
     fn break_off_all(&mut self, place: &Resource, which: Which) -> Result<bool> {
         loop {
             let stakes = self.tables.holders(place, which, self.bounds.page)?;
@@ -173,7 +175,8 @@ impl<T: Tables> Engine<'_, T> {
     }
 }
 
-/// Asks the caller to send an administrative step once more: older work, or more than one step may do, comes first.
+/// Asks the caller to send an administrative step again: older work comes first, or there is more to do
+/// than one step may.
 pub(super) fn ask_again() -> Answer {
     Answer::Refused(Blocked { by: Vec::new(), more: false, ahead: 0, retry_after_ms: Some(0) })
 }

@@ -1,7 +1,8 @@
-//! A wait for one's own ancestors never ends by itself: it is refused when it arrives.
+//! A wait for one's own ancestors never ends, so it is refused when the request arrives.
 //!
-//! The rule is asked about a smaller world: the ancestors alone hold, and of those in line only they are there who wait
-//! for an ancestor. What does not fit there fits in no world in which these ancestors hold, whoever else leaves.
+//! The rule is asked about a smaller world: only the ancestors hold names, and only the queued runs that
+//! wait for an ancestor are there. What does not fit in it does not fit in any world in which these
+//! ancestors hold their names, whichever other runs leave.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,15 +15,16 @@ use crate::record::RecordState;
 use crate::rule::{self, Crowd, Kinship, View as _};
 use crate::run::{Resource, Run};
 
-/// What a run's ancestors hold together, by place; of those that have not lapsed.
+/// What the ancestors of a run hold together, by place; only those that have not lapsed.
 type HeldByAncestors = BTreeMap<Resource, Crowd>;
 
-/// Of which runs in line it is known whether they wait for an ancestor.
+/// For the queued runs that were examined: whether they wait for an ancestor.
 type Examined = BTreeMap<Ticket, bool>;
 
 impl<T: Tables> Engine<'_, T> {
-    /// Whether the run would wait for its ancestors: one of them is to write a missing input, or what they hold
-    /// together does not leave room for a claim of the run, by itself or with those ahead who wait for an ancestor.
+    /// Returns whether the run would wait for its ancestors: one of them would have to write a missing
+    /// input, or what they hold together leaves no room for a claim of the run, alone or with the runs
+    /// ahead that wait for an ancestor.
     pub(super) fn is_deadlock(&mut self, run: &Run) -> Result<bool> {
         let mut held = HeldByAncestors::new();
         for &ancestor in run.ancestors.iter() {
@@ -74,7 +76,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(rule::never_fits(claim.mode, by_ancestors, ahead, kinship))
     }
 
-    /// Those in line ahead of the run for this name who wait for an ancestor themselves, as far as this step examines them.
+    /// Returns the runs ahead in the queue for this name that wait for an ancestor themselves, as far as
+    /// this step may examine them.
     fn ahead_for_an_ancestor(
         &mut self,
         run: &Run,

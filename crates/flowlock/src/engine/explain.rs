@@ -1,4 +1,4 @@
-//! Why a run cannot start, in evidence; and where a run stands, as an answer.
+//! Why a run cannot start, with evidence; and where a run stands, as an answer.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub(super) struct InTheWay {
 }
 
 impl<T: Tables> Engine<'_, T> {
-    /// Where a run stands, as its process is told.
+    /// Returns where a run stands, as its process is told.
     pub(super) fn standing(&mut self, run: &Run) -> Result<Standing> {
         Ok(match run.state {
             State::AwaitingInput | State::Queued => Standing::Waiting(self.waiting(run)?),
@@ -36,7 +36,7 @@ impl<T: Tables> Engine<'_, T> {
                 inputs: self.inputs(run)?,
             }),
             State::Ended(outcome) => {
-                // The answer in which it was told may have been lost.
+                // The answer that told it may have been lost.
                 let is_told = matches!(
                     outcome,
                     Outcome::RefusedOutputExists | Outcome::RefusedBusy | Outcome::TimedOut
@@ -77,13 +77,15 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Waiting { state: run.state, present: run.present, blocked, probe, look_again_ms })
     }
 
-    /// Whether a later step goes on with this very run: then its process asks for that step at once.
+    /// Returns whether a later step continues with this very run: then its process asks for that step at
+    /// once.
     fn is_next(&mut self, run: &Run) -> Result<bool> {
         Ok(self.next_look()?.is_some_and(|(ticket, _)| ticket == run.ticket))
     }
 
-    /// The runs whose end would let this one move up, at most `most`: per name its holders if it is the oldest waiter
-    /// there, else the next run ahead of it; of a slot both, if they do not fit together with it.
+    /// Returns the runs whose end would let this one move up, at most `most`. For each name: its
+    /// holders, if this run is the oldest waiter there, else the next run ahead. For a slot both, if it
+    /// does not fit together with them.
     pub(super) fn in_the_way(&mut self, run: &Run, most: usize) -> Result<InTheWay> {
         let mut way = InTheWay::default();
         let mut known = BTreeSet::new();
@@ -107,7 +109,7 @@ impl<T: Tables> Engine<'_, T> {
         let ahead = if self.meta.queued == 0 { None } else { self.tables.last_in_line(&place, part)? };
         let holders = match (ahead, claim.space) {
             (None, _) => self.holders_in_the_way(claim, most)?,
-            // Whoever is ahead may fit beside the holders, and this one not beside all of them.
+            // The run ahead may fit beside the holders, while this one does not fit beside all of them.
             (Some(_), Space::Slot) if self.is_behind(run, claim)? => {
                 self.tables.holders(&place, Which::Standing, most)?
             }
@@ -116,8 +118,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(ahead.into_iter().chain(holders.iter().map(|stake| stake.ticket)).collect())
     }
 
-    /// Whether somebody who came later holds the name that this run waits for: a relative of a holder passed it, so
-    /// nobody told its process of them.
+    /// Returns whether a run that came later holds the name that this run waits for. It is a relative of
+    /// a holder and passed this run, whose process was therefore not told of it.
     pub(super) fn was_passed(&mut self, run: &Run, place: &Resource) -> Result<bool> {
         let holders = self.tables.holders(place, Which::Standing, self.bounds.probes)?;
         Ok(holders.iter().any(|stake| stake.ticket > run.ticket))
@@ -134,8 +136,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(stakes)
     }
 
-    /// When a new try makes sense: at the first deadline in the way, at most in 30 s; at once if only older
-    /// work was left over.
+    /// Returns when to try again: at the first deadline in the way, in 30 s at the latest; at once if
+    /// only older work was left over.
     pub(super) fn retry_after(&mut self, run: &Run) -> Result<u64> {
         if self.has_leftover()? {
             return Ok(0);
@@ -150,13 +152,14 @@ impl<T: Tables> Engine<'_, T> {
         left.min(LONGEST_RETRY_MS) as u64
     }
 
-    /// When whoever holds a place is to come back: as after a refused try, but long before the place ends.
+    /// Returns when a run that holds a place should come back: as after a refused try, but well before
+    /// the place ends.
     fn come_back(&mut self, first_end_ms: Option<i64>, place_end_ms: i64) -> Result<u64> {
         let retry = if self.has_leftover()? { 0 } else { self.retry_at(first_end_ms) };
         Ok(retry.min((place_end_ms - self.now.boot_ms).max(0) as u64 / 2))
     }
 
-    /// Everything that is in the way of a run, as far as an answer shows it.
+    /// Returns everything that is in the way of a run, as far as an answer shows it.
     pub(super) fn blocked(&mut self, run: &Run) -> Result<Blocked> {
         let mut by = Vec::new();
         for claim in run.spec.claims.inputs() {
@@ -245,7 +248,8 @@ impl<T: Tables> Engine<'_, T> {
             && rule::queue_blocks(claim.mode, held, ahead, view.kinship(claim)?))
     }
 
-    /// How many runs stand ahead at the name the run waits at, counted to one more than an answer shows.
+    /// Returns how many runs are ahead at the name at which the run waits, counted to one more than an
+    /// answer shows.
     fn ahead_count(&mut self, run: &Run) -> Result<u32> {
         let Some(place) = run.parked.clone().filter(|place| place.space.is_some()) else {
             return Ok(0);
@@ -254,7 +258,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(self.tables.line(&place, part, self.bounds.blockers + 1)?.len() as u32)
     }
 
-    /// A run as evidence.
+    /// Returns a run as evidence.
     pub(super) fn by(&mut self, ticket: Ticket) -> Result<By> {
         let run = self.must_find(ticket)?;
         let left = run.deadline_ms.filter(|_| run.state.is_holding()).map(|at| at - self.now.boot_ms);
@@ -270,7 +274,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 }
 
-/// What a record, or its absence, says.
+/// Describes a record, or its absence, as evidence.
 pub(crate) fn evidence(record: Option<Record>) -> RecordEvidence {
     match record {
         None => RecordEvidence {

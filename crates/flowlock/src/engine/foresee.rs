@@ -1,7 +1,9 @@
-//! What time alone will change, and who is told of it: no server has a timer, so whoever is next looks again by itself.
+//! What time alone will change, and who is told of it. No server has a timer, so the next run in the
+//! queue looks again by itself.
 //!
-//! Whoever stands behind a run is told when that one is in its way no longer if nothing happens until then. A process asks
-//! about such runs at each heartbeat; an end that comes nearer than it was told in between is a message.
+//! A run behind another is told when the other stops being in its way if nothing happens before. A
+//! process asks about such runs at each heartbeat; if an end comes nearer than it was told, it gets a
+//! message.
 
 use super::explain::InTheWay;
 use super::tables::{Part, Result, Tables};
@@ -14,8 +16,8 @@ use crate::run::{Resource, Run};
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
-    /// When the first of those in the way of a run is there no longer, or an input of the run itself, which then leaves the
-    /// line: if nothing happens until then.
+    /// Returns when the first of the runs in the way ends, or an input of the run itself, which then
+    /// leaves the queue: if nothing happens before.
     pub(super) fn first_end(&mut self, run: &Run, way: &InTheWay) -> Result<Option<i64>> {
         let mut first = if run.in_line { self.first_expiry(run)? } else { None };
         for &(ticket, vitals) in &way.runs {
@@ -28,8 +30,9 @@ impl<T: Tables> Engine<'_, T> {
         Ok(first)
     }
 
-    /// When a run in line reserves nothing any more, for one behind it. A process is expected at each heartbeat: only once it
-    /// is overdue its silence is to be looked for. What becomes of its own runs it sees itself.
+    /// Returns when a queued run stops reserving, for a run behind it. Its process is expected at each
+    /// heartbeat, so its silence matters only once it is overdue. A process sees by itself what happens
+    /// to its own runs.
     fn end_of_reserving(&mut self, ticket: Ticket, behind: &Run) -> Result<Option<i64>> {
         let run = self.must_find(ticket)?;
         if !self.budget.foreseen.spend(run.spec.claims.len()) {
@@ -48,7 +51,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(ends.into_iter().flatten().min())
     }
 
-    /// When the first input of a run expires, by the clock of leases.
+    /// Returns when the first input of a run expires, by the clock of leases.
     fn first_expiry(&mut self, run: &Run) -> Result<Option<i64>> {
         let mut first: Option<i64> = None;
         for claim in run.spec.claims.inputs() {
@@ -64,7 +67,8 @@ impl<T: Tables> Engine<'_, T> {
         is_live.then(|| self.now.boot_ms.saturating_add(left_us.saturating_add(999) / 1_000))
     }
 
-    /// A holder ends sooner than those who wait for it were told: the oldest of each name is to ask anew.
+    /// Tells the oldest waiter of each name to ask again, because a holder ends sooner than the waiters
+    /// were told.
     pub(super) fn tell_of_nearer_end(&mut self, holder: &Run) -> Result<()> {
         if self.meta.queued == 0 {
             return Ok(());
@@ -80,7 +84,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// A record that expires was written: the first of those who queue to read it is to ask until when.
+    /// Tells the first run that is queued to read a name to ask until when it is live, because a record
+    /// that expires was written.
     pub(super) fn tell_a_reader(&mut self, name: &Name) -> Result<()> {
         if self.meta.queued == 0 || self.record(name)?.is_none_or(|record| record.expires_at_us.is_none()) {
             return Ok(());
@@ -88,7 +93,7 @@ impl<T: Tables> Engine<'_, T> {
         let place = Resource::of(Space::Data, name);
         for stake in self.tables.line(&place, Part::from(Ticket(0)), self.bounds.blockers + 1)? {
             let run = self.must_find(stake.ticket)?;
-            // Nobody asks for a held place.
+            // No process asks for a held place.
             if stake.mode == Mode::Shared && run.place_end_ms.is_none() {
                 self.wakes.insert(Wake::for_run(&run));
                 break;

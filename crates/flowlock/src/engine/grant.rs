@@ -1,4 +1,4 @@
-//! Granting: direct and by hand-over; and beginning.
+//! Granting, directly and by hand-over; and starting a run.
 
 use super::line::Wakes;
 use super::tables::{Result, Stake, Tables, Which};
@@ -10,13 +10,15 @@ use crate::spec::OnFail;
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
-    /// Gives a run all its claims in the acquire itself: it runs. What lapsed in its way is taken already.
+    /// Gives a run all its claims within its own request: it runs. Lapsed claims in its way were taken
+    /// before.
     pub(super) fn grant_directly(&mut self, run: &mut Run) -> Result<()> {
         self.give_claims(run)?;
         self.start(run)
     }
 
-    /// Gives a waiting run all its claims; it begins when its process says so. What lapsed in its way is taken already.
+    /// Gives a waiting run all its claims; it starts when its process accepts. Lapsed claims in its way
+    /// were taken before.
     pub(super) fn hand_over(&mut self, run: &mut Run) -> Result<()> {
         if run.in_line {
             self.remove_from_line(run, Wakes::Nobody)?;
@@ -52,7 +54,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// The run's process begins: its lease counts from now.
+    /// Starts a run: its lease counts from now.
     pub(super) fn start(&mut self, run: &mut Run) -> Result<()> {
         if run.state == State::Granted {
             self.remove_of_client(run)?;
@@ -76,7 +78,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Where a refresh moves a running run's deadline: a lease from now, but not past its longest run time.
+    /// Returns where a refresh moves the deadline of a running run: one lease from now, but not past its
+    /// longest run time.
     pub(super) fn lease_end(&self, run: &Run) -> i64 {
         let end = self.now.boot_ms.saturating_add_unsigned(run.spec.lease_ms);
         match (run.began_ms, run.spec.max_runtime_ms) {
@@ -85,7 +88,8 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Whether `ancestor` holds the place shared: lapsed or not, until it is taken, ended or revoked.
+    /// Returns whether `ancestor` holds the place shared, lapsed or not; false once its claim is taken,
+    /// ended or revoked.
     pub(super) fn shares(&mut self, ancestor: Ticket, place: &Resource) -> Result<bool> {
         let stake = Stake { ticket: ancestor, mode: Mode::Shared };
         let holds = self.tables.holds(place, stake, Which::Standing)?

@@ -1,4 +1,5 @@
-//! Holders whose deadline passed: their claims stand in nobody's way, and are taken over by who needs them.
+//! Holders whose deadline has passed: their claims are in no run's way, and a run that needs them takes
+//! them.
 
 use super::Engine;
 use super::tables::{Result, Stake, Tables, Which, one_less};
@@ -8,7 +9,7 @@ use crate::run::{LostBy, Outcome, Resource, Run, State};
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
-    /// The deadline passed: the run's claims stand in nobody's way from now on.
+    /// Lapses a run whose deadline has passed: from now on its claims are in no run's way.
     pub(super) fn lapse(&mut self, run: &mut Run) -> Result<()> {
         self.set_lapsed(run, Which::Lapsed)?;
         for claim in &run.spec.clone().claims {
@@ -17,7 +18,7 @@ impl<T: Tables> Engine<'_, T> {
         self.save(run)
     }
 
-    /// Moves a holder's claims between the standing and the lapsed.
+    /// Moves a holder's claims between the standing and the lapsed ones.
     pub(super) fn set_lapsed(&mut self, run: &mut Run, to: Which) -> Result<()> {
         let from = if run.lapsed { Which::Lapsed } else { Which::Standing };
         run.lapsed = to == Which::Lapsed;
@@ -36,8 +37,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Ends the lapsed holders that conflict with a run about to be granted: only here are they lost. Answers whether all
-    /// of them, for a step ends only so many; if not, work is left over.
+    /// Ends the lapsed holders that conflict with a run about to be granted; only here are they lost.
+    /// Returns whether all were ended, because a step may end only so many; if not, work is left over.
     pub(super) fn take_what_lapsed(&mut self, run: &Run) -> Result<bool> {
         if self.meta.lapsed == 0 {
             return Ok(true);
@@ -55,8 +56,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(true)
     }
 
-    /// The oldest lapsed holder that a claim cannot be held beside. Those of one name that is not counted all conflict with
-    /// a claim or none does; of units, they are taken until the wanted ones fit.
+    /// Returns the oldest lapsed holder that conflicts with a claim. The holders of an uncounted name
+    /// either all conflict with a claim or none does; units are taken until the wanted ones fit.
     fn lapsed_in_the_way(&mut self, claim: &Claim) -> Result<Option<(Resource, Stake)>> {
         let place = Resource::of(claim.space, &claim.name);
         let Some(oldest) = self.tables.holders(&place, Which::Lapsed, 1)?.pop() else {
@@ -72,7 +73,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(conflicts.then_some((place, oldest)))
     }
 
-    /// Somebody who needs a lapsed run's names is granted now.
+    /// Ends a lapsed run, because a run that needs its names is granted now.
     pub(super) fn lose(&mut self, mut holder: Run) -> Result<()> {
         match holder.state {
             _ if holder.revoked => self.finish(&mut holder, Outcome::Lost(LostBy::Broken)),
@@ -81,8 +82,8 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Takes back a grant that was never claimed; the run keeps its ticket and reserves nothing until it
-    /// is heard of again.
+    /// Takes back a grant that was never accepted. The run keeps its ticket and reserves nothing until
+    /// its process is heard again.
     fn pass_on(&mut self, mut run: Run) -> Result<()> {
         self.release(&mut run)?;
         run.lapsed = false;

@@ -1,4 +1,4 @@
-//! Leaving: how runs end and give back their names.
+//! How runs end and give back their names.
 
 use super::tables::{Result, Stake, Tables, Which, one_less};
 use super::{Engine, OUTCOME_MEMORY_MS};
@@ -6,7 +6,7 @@ use crate::run::{Outcome, Resource, Run, State};
 use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
-    /// Ends a run, whatever it was doing: it leaves its line, gives back its names, and its outcome is
+    /// Ends a run in any state: it leaves its queues and gives back its names; its outcome is
     /// remembered.
     pub(super) fn finish(&mut self, run: &mut Run, outcome: Outcome) -> Result<()> {
         let was = run.state;

@@ -1,4 +1,4 @@
-//! Waiting: standing in line, parked at an obstacle; and whether the process is heard.
+//! Waiting: being queued, being parked at an obstacle, and whether the process is heard.
 
 use super::Engine;
 use super::tables::{Part, Result, Source, Stake, Tables, one_less};
@@ -20,7 +20,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Leaves the line, if it stands in it; those behind are to be looked at.
+    /// Takes a run out of the queue, if it is in it; the runs behind must be looked at.
     pub(super) fn leave_line(&mut self, run: &mut Run) -> Result<()> {
         if run.in_line { self.remove_from_line(run, Wakes::ThoseBehind) } else { Ok(()) }
     }
@@ -34,7 +34,8 @@ impl<T: Tables> Engine<'_, T> {
             if wakes == Wakes::ThoseBehind {
                 self.mark_dirty(&place)?;
             }
-            // Whoever came to hold it alone is in the way of the next as before; beside others, these are as well.
+            // A run that now holds the name exclusively is in the way of the next run as before. If it holds
+            // the name beside others, those are in the way as well.
             if wakes == Wakes::ThoseBehind || claim.mode != Mode::Exclusive {
                 self.tell_next_in_line(run.ticket, claim)?;
             }
@@ -42,8 +43,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// The next in line behind one who enters it or leaves it: others are in its way than its process was told, which is to
-    /// look whether they live.
+    /// Wakes the next run in the queue behind one that enters or leaves it: other runs are in its way
+    /// than its process was told, and it must probe those.
     pub(super) fn tell_next_in_line(&mut self, ahead: Ticket, claim: &Claim) -> Result<()> {
         let place = Resource::of(claim.space, &claim.name);
         let behind = Part::from(Ticket(ahead.0.saturating_add(1)));
@@ -56,11 +57,12 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.
+    /// Parks a waiting run at its obstacle: in the queue if all its inputs exist, else outside of it.
     pub(super) fn wait_at(&mut self, run: &mut Run, place: &Resource) -> Result<()> {
         let state = if place.space.is_none() { State::AwaitingInput } else { State::Queued };
         if state == State::AwaitingInput {
-            // Nobody would look at it again if the record were live once more, after the clock was set back.
+            // If the clock were set back and the record were live again, no step would look at the run
+            // again.
             self.end_if_expired(&place.name)?;
         }
         match (state, run.in_line) {
@@ -86,7 +88,8 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Its process was silent too long: it keeps its ticket and reserves nothing.
+    /// Makes a run absent, whose process was silent for too long: it keeps its ticket and reserves
+    /// nothing.
     pub(super) fn make_absent(&mut self, run: &mut Run) -> Result<()> {
         self.leave_line(run)?;
         self.unpark(run)?;
@@ -95,7 +98,7 @@ impl<T: Tables> Engine<'_, T> {
         self.save(run)
     }
 
-    /// A silent run was heard of again: it takes up its ticket.
+    /// Brings an absent run back to its ticket, because its process was heard again.
     pub(super) fn revive(&mut self, run: &mut Run) -> Result<()> {
         run.present = true;
         run.absent_since_ms = None;
@@ -134,7 +137,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// The client was heard; worth a row only while it waits for something.
+    /// Notes that the client was heard. It has a row only while it waits for something.
     pub(super) fn hear(&mut self, client: crate::id::ClientId) -> Result<()> {
         if self.meta.waiting == 0 || self.tables.of_client(client, Ticket(0), 1)?.is_empty() {
             return Ok(());
@@ -145,10 +148,10 @@ impl<T: Tables> Engine<'_, T> {
     }
 }
 
-/// Whether those parked behind a leaving run are to be looked at.
+/// Whether the runs parked behind a leaving run must be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wakes {
-    /// No: it became a holder, which is no less in the way.
+    /// No: the leaving run became a holder, and is in the way as before.
     Nobody,
     /// Yes.
     ThoseBehind,

@@ -8,7 +8,7 @@ use crate::step::{Answer, InUse};
 use crate::view::NamespaceSeen;
 
 impl<T: Tables> Engine<'_, T> {
-    /// How much is in the namespace; none if nobody ever used it.
+    /// Returns how much is in the namespace; `None` if it was never used.
     pub(super) fn namespace_seen(&mut self) -> Result<Option<NamespaceSeen>> {
         if self.meta.sequence == 0 {
             return Ok(None);
@@ -25,8 +25,9 @@ impl<T: Tables> Engine<'_, T> {
         }))
     }
 
-    /// Removes the namespace if it is empty. What stays is its own row: its epoch, sequence number, tokens and tickets go
-    /// on from there if it is used again, so that it is not taken for a store that went back, and no token repeats.
+    /// Removes the namespace if it is empty. Its own row stays: its epoch, sequence number, tokens and
+    /// tickets continue from there if it is used again, so that it is not mistaken for a store that went
+    /// back, and no token repeats.
     pub(super) fn remove_namespace(&mut self) -> Result<Answer> {
         let is_new = self.meta.sequence == 0;
         if self.has_leftover()? {
@@ -39,7 +40,8 @@ impl<T: Tables> Engine<'_, T> {
             return Ok(Answer::InUse(InUse::Records));
         }
         let now = self.now.boot_ms;
-        // A repeated commit must get its answer, and a withdrawn request that is still on its way none.
+        // A repeated commit must get its answer, and a withdrawn request that still arrives must not be
+        // granted.
         if let Some(last) = self.tables.last_forget()?.filter(|last| *last > now) {
             return Ok(Answer::InUse(InUse::Outcomes { remembered_ms: last.abs_diff(now) }));
         }
@@ -54,7 +56,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(if is_new { Answer::NotFound } else { Answer::Done })
     }
 
-    /// Deletes outcomes, evidence of records and traces of clients, a page of each; answers whether there may be more.
+    /// Deletes outcomes, evidence of records and traces of clients, a page of each; returns whether
+    /// there may be more.
     fn clear_a_page(&mut self) -> Result<bool> {
         let page = self.bounds.forgets;
         let outcomes = self.tables.forgettable(i64::MAX, page)?;

@@ -12,7 +12,7 @@ use crate::run::{LostBy, Outcome, Run, State};
 use crate::step::{Answer, Finished, Refreshed, Standing, Unlock, Who};
 
 impl<T: Tables> Engine<'_, T> {
-    /// The run that `who` may operate: by its nonce, or by its id alone if it is detached.
+    /// Returns the run that `who` may operate: by its nonce, or by its id alone if it is detached.
     fn find(&mut self, who: &Who) -> Result<Option<Run>> {
         match who.nonce {
             Some(nonce) => self.tables.by_attempt(&Attempt { id: who.run.clone(), nonce }),
@@ -40,7 +40,7 @@ impl<T: Tables> Engine<'_, T> {
         }
         let end = self.lease_end(run);
         let capped = end < now.saturating_add_unsigned(run.spec.lease_ms);
-        // Past its end there is nothing to renew, even if its lease ended before that.
+        // After its longest run time there is nothing to renew, even if its lease ended before that.
         if capped && (run.deadline_ms >= Some(end) || end <= now) {
             let lease_left_ms = run.deadline_ms.unwrap_or(end) - now;
             return Ok(Refreshed::MaxRuntime { lease_left_ms });
@@ -62,7 +62,7 @@ impl<T: Tables> Engine<'_, T> {
         };
         match run.state {
             State::Ended(outcome) => {
-                // The first answer may have failed at the disk: this one promises the same.
+                // The first answer may have failed at the disk; this one promises the same.
                 self.must_sync |= run.spec.claims.outputs().next().is_some();
                 return Ok(Finished::Ended { outcome, late: run.lapsed });
             }
@@ -70,7 +70,7 @@ impl<T: Tables> Engine<'_, T> {
             _ => return Ok(Finished::NotAccepted),
         }
         if run.revoked {
-            // Its work is over: with this it gives its names up.
+            // Its work is over, so it gives up its names.
             return self.end_revoked(&mut run);
         }
         let late = run.is_late(self.now.boot_ms);
@@ -108,7 +108,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Finished::Ended { outcome: Outcome::Failed, late })
     }
 
-    /// An unlocked run says that it is over. Who unlocked it stays written down, whoever says so.
+    /// Ends an unlocked run that reports its end. The record of who unlocked it is kept, whoever
+    /// reports.
     fn end_revoked(&mut self, run: &mut Run) -> Result<Finished> {
         let outcome = Outcome::Lost(LostBy::Broken);
         self.look_ahead(&run.spec, Records::Untouched)?;
@@ -118,7 +119,7 @@ impl<T: Tables> Engine<'_, T> {
 
     pub(super) fn detach(&mut self, attempt: &Attempt) -> Result<Answer> {
         match self.tables.by_attempt(attempt)? {
-            // One that was unlocked is waited for: it learns of that, and gives its names up.
+            // An unlocked run is not detached: it will learn of the unlock and give up its names.
             Some(mut run) if run.state == State::Running && !run.revoked => {
                 run.detached = true;
                 run.holder.liveness = None;
@@ -129,7 +130,7 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Writes down who acts on a run by hand, if somebody does.
+    /// Records who acts on a run by hand, if somebody does.
     pub(super) fn sign(&self, run: &mut Run) {
         if self.actor.is_some() {
             run.actor.clone_from(&self.actor);
@@ -143,9 +144,9 @@ impl<T: Tables> Engine<'_, T> {
         if !run.state.is_holding() {
             return Ok(Answer::NotFound);
         }
-        // Only a process that runs under a standing lease can be waited for.
+        // Only a process that runs under a standing lease can acknowledge.
         let at_once = how == Unlock::Now || run.state == State::Granted || run.is_late(self.now.boot_ms);
-        // Who asks for it once more changes nothing: the one before unlocked it.
+        // A repeated unlock changes nothing: the first one counts.
         if at_once || !run.revoked {
             self.sign(&mut run);
         }
@@ -159,7 +160,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Answer::Done)
     }
 
-    /// A page of the waiting and granted runs of a client; the blockers only of those asked about.
+    /// Returns a page of a client's waiting and granted runs, with blockers only for those asked about.
     pub(super) fn heartbeat(&mut self, client: ClientId, from: Ticket, explain: &[RunId]) -> Result<Answer> {
         let heard = self.bounds.heard;
         let mut tickets = self.tables.of_client(client, from, heard + 1)?;
@@ -179,7 +180,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Answer::Heard { runs, next })
     }
 
-    /// Of which runs the answer says why they wait: of those asked about, the first few, or fewer if they have many claims.
+    /// Returns the runs for which the answer says why they wait: the first few of those asked about,
+    /// fewer if they have many claims.
     fn explained(&mut self, asked: &[RunId]) -> Result<BTreeSet<Ticket>> {
         let mut explain = BTreeSet::new();
         for id in asked.iter().take(self.bounds.explained) {
@@ -193,7 +195,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(explain)
     }
 
-    /// Ends those of the runs whose processes are dead, as many as this step may: who reported them probes again.
+    /// Ends those of the runs whose processes are dead, as many as this step may; the process that
+    /// reported them probes again.
     pub(super) fn bury_reported(&mut self, tickets: &[Ticket]) -> Result<Answer> {
         for &ticket in tickets.iter().take(self.bounds.probes) {
             if self.is_dead(ticket)? {

@@ -67,7 +67,8 @@ impl<T: Tables> Engine<'_, T> {
         self.put_record(record)
     }
 
-    /// A run with `on_fail = incomplete` begins: the old records of its outputs let nobody in until a commit.
+    /// Begins a run with `on_fail = incomplete`: the old records of its outputs let no reader start
+    /// until a commit.
     pub(super) fn mark_incomplete(&mut self, run: &Run) -> Result<()> {
         for output in run.spec.claims.outputs() {
             if let Some(mut record) = self.record_now(&output.name)?.filter(|r| r.state == RecordState::Live)
@@ -81,7 +82,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// A run is given back before its work began: the old records of its outputs are what they were before it.
+    /// Restores the old records of the outputs of a run that is given back before its work began.
     pub(super) fn restore_records(&mut self, run: &Run) -> Result<()> {
         for output in run.spec.claims.outputs() {
             if let Some(mut record) = self.record(&output.name)?.filter(|record| record.was_live) {
@@ -94,7 +95,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// A run ended without writing what it was to write.
+    /// Records that a run ended without writing its outputs.
     pub(super) fn note_failure(&mut self, run: &Run, outcome: Outcome) -> Result<()> {
         let failure = Failure {
             run: run.attempt.id.clone(),
@@ -125,7 +126,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// A record as it is now: one whose time is up has expired, whether a sweep came to it or not.
+    /// Returns a record in its current state: one whose time is over has expired, even if no sweep has
+    /// handled it yet.
     pub(super) fn record_now(&mut self, name: &Name) -> Result<Option<Record>> {
         Ok(self.record(name)?.map(|mut record| {
             if self.has_expired(&record) {
@@ -135,12 +137,13 @@ impl<T: Tables> Engine<'_, T> {
         }))
     }
 
-    /// Whether what was written counts no more, whether a sweep came to it or not.
+    /// Returns whether a written record has expired, even if no sweep has handled it yet.
     pub(super) fn has_expired(&self, record: &Record) -> bool {
         record.state.is_written() && record.expires_at_us.is_some_and(|end| end <= self.now.wall_us)
     }
 
-    /// Ends a record whose time is up, if no sweep came to it yet: what was decided by it stays so.
+    /// Ends a record whose time is over, if no sweep has handled it yet, so that a decision based on
+    /// that stays right.
     pub(super) fn end_if_expired(&mut self, name: &Name) -> Result<()> {
         match self.record(name)?.filter(|record| self.has_expired(record)) {
             Some(record) => self.end_record(record, RecordState::Expired),
@@ -148,7 +151,7 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// A record's time is up: what was written expires, and evidence is dropped.
+    /// Handles a record whose time is over: a written one expires, and evidence is dropped.
     pub(super) fn end_due_record(&mut self, name: &Name) -> Result<()> {
         match self.record(name)? {
             Some(record) if record.state.is_written() => self.end_record(record, RecordState::Expired),

@@ -17,7 +17,8 @@ pub(super) enum Records {
 }
 
 impl<T: Tables> Engine<'_, T> {
-    /// Says what the step will ask about a run's names, if anybody of the namespace waits or has lapsed.
+    /// Announces what the step will ask about a run's names, if any run of the namespace waits or has
+    /// lapsed.
     pub(super) fn look_ahead(&mut self, spec: &Spec, records: Records) -> Result<()> {
         if self.meta.waiting == 0 && self.meta.lapsed == 0 {
             return Ok(());
@@ -30,7 +31,7 @@ impl<T: Tables> Engine<'_, T> {
         self.tables.look_ahead(&places)
     }
 
-    /// The record of a name; read from the tables once in a step.
+    /// Returns the record of a name; reads it only once in a step.
     pub(super) fn record(&mut self, name: &Name) -> Result<Option<Record>> {
         if let Some(known) = self.records.get(name) {
             return Ok(known.clone());
@@ -64,7 +65,7 @@ impl<T: Tables> Engine<'_, T> {
         Ticket(self.meta.last_ticket)
     }
 
-    /// Writes a run's row and keeps the due times in sight.
+    /// Writes a run's row and updates the next due time.
     pub(super) fn save(&mut self, run: &Run) -> Result<()> {
         self.note_due(run);
         self.tables.update_run(run)

@@ -10,7 +10,7 @@ use crate::run::{Resource, Run};
 use crate::store::StoreError;
 
 impl<T: Tables> Engine<'_, T> {
-    /// The first thing in the way of a run, seen from its ticket.
+    /// Returns the first thing in the way of a run, as seen from its ticket.
     pub(super) fn obstacle(&mut self, run: &Run) -> Result<Option<Obstacle>> {
         let spec = run.spec.clone();
         rule::first_obstacle(&mut RulesView { engine: self, run }, &spec)

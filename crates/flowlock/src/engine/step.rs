@@ -14,12 +14,12 @@ use crate::world::World;
 #[derive(Debug)]
 pub(crate) struct Effect {
     pub(crate) answer: Answer,
-    /// Whom to tell, after the change is visible.
+    /// The clients to wake after the change is visible.
     pub(crate) wakes: Vec<Wake>,
-    /// Whether the step must be on disk before it is answered, whatever kind it is.
+    /// Whether the step must be on disk before it is answered, whatever kind of step it is.
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only the embedded store syncs"))]
     pub(crate) must_sync: bool,
-    /// A token ceiling that nobody is known to have synced yet.
+    /// A token ceiling that may not have been synced yet.
     #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "only the embedded store syncs"))]
     pub(crate) unsafe_ceiling: Option<u64>,
     /// The namespace's sequence number after the step.
@@ -32,7 +32,7 @@ pub(crate) fn step<T: Tables>(tables: &mut T, world: &dyn World, step: &Step) ->
     engine.check_clock()?;
     engine.check_boot()?;
     if let Some(client) = step.client() {
-        // Heard before time is looked at: who speaks now was not silent too long.
+        // Before due times are handled: a client that speaks now was not silent for too long.
         engine.hear(client)?;
     }
     engine.sweep()?;
@@ -109,7 +109,7 @@ impl<'a, T: Tables> Engine<'a, T> {
         Ok(Effect { answer, wakes, must_sync, unsafe_ceiling, sequence })
     }
 
-    /// Whether older work is left over: then nothing new may be decided.
+    /// Returns whether older work is left over: then nothing new may be decided.
     pub(super) fn has_leftover(&mut self) -> Result<bool> {
         Ok(self.next_look()?.is_some() || self.unswept)
     }

@@ -1,4 +1,5 @@
-//! What time does: leases end, waits end, silent waiters lose their reservation, records expire, outcomes are forgotten.
+//! What time changes: leases and waits end, silent clients stop reserving, records expire, outcomes are
+//! forgotten.
 
 use super::tables::{Result, Tables};
 use super::{Engine, SILENCE_MS};
@@ -6,7 +7,7 @@ use crate::id::{ClientId, Ticket};
 use crate::name::Name;
 use crate::run::{LostBy, Outcome, Run, State};
 
-/// Something whose time has come.
+/// Something that is due.
 enum Due {
     Run(Ticket),
     Client(ClientId),
@@ -37,7 +38,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// All that is due, the longest overdue first; one more of each kind than a step handles.
+    /// Returns everything that is due, the longest overdue first; one more of each kind than a step
+    /// handles.
     fn due(&mut self) -> Result<Vec<Due>> {
         let now = self.now;
         let limit = self.bounds.due + 1;
@@ -55,12 +57,12 @@ impl<T: Tables> Engine<'_, T> {
         Ok(due.into_iter().map(|(_, due)| due).collect())
     }
 
-    /// Handles one due thing, if this step still may.
+    /// Handles one due item, if this step still may.
     fn handle(&mut self, due: Due) -> Result<()> {
         match due {
             Due::Run(ticket) => {
                 let run = self.must_find(ticket)?;
-                // Handling one run may have ended another that was due as well.
+                // Handling one run may have ended another one that was due as well.
                 let is_due = run.due_ms().is_some_and(|at| at <= self.now.boot_ms);
                 if is_due && self.budget.due.spend(run.spec.claims.len()) {
                     self.handle_due_run(run)?;
@@ -86,7 +88,7 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// A late holder lapses. If its process is gone, or nobody needed its names for long, it ends.
+    /// Lapses a late holder. Ends it if its process is dead, or if no run needed its names for long.
     fn handle_due_holder(&mut self, mut run: Run) -> Result<()> {
         if self.bury(&[run.ticket])? {
             return Ok(());
@@ -98,7 +100,7 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Takes a silent client's waiting runs out of line, as many as this step still may.
+    /// Takes a silent client's waiting runs out of the queue, as many as this step still may.
     fn handle_silent_client(&mut self, client: ClientId) -> Result<()> {
         let tickets = self.tables.reserving(client, self.budget.due.runs() + 1)?;
         if tickets.is_empty() {

@@ -1,7 +1,7 @@
 //! The tables of a namespace, as the engine sees them.
 //!
-//! A store that can run a step inside one transaction implements [`Tables`] and gets every rule of the
-//! engine with it; it moves rows and decides nothing.
+//! A store that can run a step inside one transaction implements [`Tables`] and gets all rules of the
+//! engine; it only moves rows.
 
 use crate::claim::{Mode, Space};
 use crate::id::{Attempt, ClientId, Ticket};
@@ -15,37 +15,37 @@ use crate::world::LivenessId;
 
 pub(crate) type Result<T> = std::result::Result<T, StoreError>;
 
-/// The one row of a namespace.
+/// The namespace's own row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// The boot that wrote last; empty before the first step.
     pub(crate) boot_id: String,
     /// When it wrote last (wall clock).
     pub(crate) last_wall_us: i64,
-    /// Rises with every step that changed anything.
+    /// Grows with every step that changes anything.
     pub(crate) sequence: u64,
     pub(crate) last_ticket: u64,
     pub(crate) last_token: u64,
-    /// No token above it is issued before a higher ceiling is safe on disk.
+    /// No token above it is issued before a higher ceiling is on disk.
     pub(crate) token_ceiling: u64,
-    /// The last ceiling known to be on disk. As long as it is another one every answer waits for a sync: the process
-    /// that raised the ceiling may have died before its own.
+    /// The last ceiling known to be on disk. While it differs from `token_ceiling`, every answer waits
+    /// for a sync, because the process that raised the ceiling may have died before its own sync.
     pub(crate) safe_ceiling: u64,
-    /// Runs that wait, or were granted and have not claimed: rows of `of_client`.
+    /// Runs that wait, or were granted and have not accepted: the rows of `of_client`.
     pub(crate) waiting: u64,
-    /// Runs in line: nobody queues if it is 0.
+    /// Queued runs.
     pub(crate) queued: u64,
-    /// Holders whose deadline was found passed and whose names nobody has needed yet.
+    /// Holders that were found to be past their deadline, and whose names no run has needed yet.
     pub(crate) lapsed: u64,
     /// Whether `backlog` has rows.
     pub(crate) has_backlog: bool,
-    /// Not later than the first due run or silent client (boot clock).
+    /// At most the time of the first due run or silent client (boot clock).
     pub(crate) next_due_ms: i64,
-    /// Not later than the first record to expire (wall clock).
+    /// At most the time when the first record expires (wall clock).
     pub(crate) next_expiry_us: i64,
-    /// Not later than the first outcome to forget (boot clock).
+    /// At most the time when the first outcome may be forgotten (boot clock).
     pub(crate) next_forget_ms: i64,
-    /// Who removed the namespace, if nobody has used it since.
+    /// Who removed the namespace, if it was not used since.
     pub(crate) removed: Option<Actor>,
 }
 
@@ -71,7 +71,8 @@ impl Default for Meta {
     }
 }
 
-/// Takes one from a count of the namespace's row, which counts at least that one unless the row was altered.
+/// Decrements a count in the namespace's row. The count is at least one, unless the row was tampered
+/// with.
 pub(crate) fn one_less(count: &mut u64) -> Result<()> {
     let counted = count.checked_sub(1);
     *count = counted.ok_or_else(|| StoreError::damaged("a namespace's row counts fewer runs than it has"))?;
@@ -85,7 +86,7 @@ pub(crate) struct Stake {
     pub(crate) mode: Mode,
 }
 
-/// What tells whether a run may end soon, or has lost its rights.
+/// Shows whether a run may end soon, or has lost its rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Vitals {
     pub(crate) liveness: Option<LivenessId>,
@@ -96,106 +97,110 @@ pub(crate) struct Vitals {
 /// Which holders of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// Those whose deadline has not been found passed.
+    /// Those that were not found to be past their deadline.
     Standing,
     /// The others.
     Lapsed,
 }
 
-/// Why a run is to be looked at.
+/// Why a run must be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
-    /// Something changed at this place: whoever is parked there.
+    /// Something changed at this place: look at the runs parked there.
     Parked(Resource),
-    /// This run alone.
+    /// Only this run.
     Alone,
-    /// The record went: all who queue to read the name, from the given ticket on.
+    /// The record is gone: look at all runs that are queued to read the name, from the given ticket on.
     Readers(Name),
-    /// The record came: all waiting runs that may not overwrite it, from the given ticket on.
+    /// The record was written: look at all waiting runs that may not overwrite it, from the given ticket
+    /// on.
     Guards(Name),
 }
 
-/// Whom to look at, and why.
+/// A run to look at, and why.
 pub(crate) type Hint = (Ticket, Source);
 
-/// How much a namespace's tables have.
+/// How much the tables of a namespace contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Census {
     /// Runs that have not ended.
     pub(crate) living: u64,
-    /// Runs that have ended and are remembered.
+    /// Runs that have ended and are still remembered.
     pub(crate) outcomes: u64,
     /// Written records.
     pub(crate) records: u64,
 }
 
-/// Reading and writing the rows of one namespace, inside one transaction.
+/// Reads and writes the rows of one namespace, inside one transaction.
 pub(crate) trait Tables: RunRows + PlaceRows + BacklogRows + RecordRows + ClientRows {
     fn meta(&mut self) -> Result<Meta>;
     fn set_meta(&mut self, meta: &Meta) -> Result<()>;
-    /// When the first run is due, or the first client silent (`silence` after it was heard).
+    /// Returns when the first run is due, or when the first client is silent (`silence_ms` after it was
+    /// heard).
     fn next_due(&mut self, silence_ms: i64) -> Result<Option<i64>>;
     /// Counts everything: for people, not for steps.
     fn census(&mut self) -> Result<Census>;
 }
 
-/// Runs, those that have ended and are remembered among them.
+/// Runs, including those that have ended and are remembered.
 pub(crate) trait RunRows {
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>>;
-    /// A few fields of a run's row, for who looks at many.
+    /// Returns a few fields of a run's row, for callers that look at many runs.
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>>;
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>>;
-    /// The run with this id that has not ended; at most one.
+    /// Returns the run with this id that has not ended; there is at most one.
     fn living(&mut self, id: &RunId) -> Result<Option<Run>>;
     fn insert_run(&mut self, run: &Run) -> Result<()>;
     /// Writes everything that can change about a run.
     fn update_run(&mut self, run: &Run) -> Result<()>;
     fn delete_run(&mut self, ticket: Ticket) -> Result<()>;
-    /// Runs that have not ended, by ticket, from `from` on.
+    /// Returns the runs that have not ended, by ticket, from `from` on.
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>>;
-    /// The latest run with this id, ended ones too; no tombstone, which is an attempt that never came.
+    /// Returns the latest run with this id, also an ended one; not a tombstone, whose request never
+    /// arrived.
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>>;
-    /// Runs due at or before `upto`, earliest first.
+    /// Returns runs that are due at or before `upto_ms`, earliest first.
     fn due_runs(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>>;
-    /// Ended runs to forget at or before `upto`, earliest first.
+    /// Returns ended runs that may be forgotten at or before `upto_ms`, earliest first.
     fn forgettable(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, Ticket)>>;
     fn next_forget(&mut self) -> Result<Option<i64>>;
-    /// When the last outcome may be forgotten.
+    /// Returns when the last outcome may be forgotten.
     fn last_forget(&mut self) -> Result<Option<i64>>;
 }
 
-/// Who holds a name, who stands in line for it, and who is parked at it.
+/// The holders of a name, the runs queued for it, and the runs parked at it.
 pub(crate) trait PlaceRows {
-    /// The step is about to ask who waits at these places, or has lapsed there: a store may read all of that at once.
+    /// Announces that the step will ask who waits or has lapsed at these places; a store may read all of
+    /// that at once.
     fn look_ahead(&mut self, _places: &[Resource]) -> Result<()> {
         Ok(())
     }
     fn hold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()>;
     fn unhold(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<()>;
     fn holds(&mut self, place: &Resource, stake: Stake, which: Which) -> Result<bool>;
-    /// The holders of a name, as one.
+    /// Returns the holders of a name, combined.
     fn held(&mut self, space: Space, name: &Name, which: Which) -> Result<Crowd>;
-    /// The holders themselves: exclusive ones first, then by ticket.
+    /// Returns the holders of a name: exclusive ones first, then by ticket.
     fn holders(&mut self, place: &Resource, which: Which, limit: usize) -> Result<Vec<Stake>>;
     fn enqueue(&mut self, place: &Resource, stake: Stake) -> Result<()>;
     fn dequeue(&mut self, place: &Resource, stake: Stake) -> Result<()>;
-    /// Those in line for a name before `before`, as one. Units are counted only until they exceed
-    /// `enough`: the rule needs no more.
+    /// Returns the runs queued for a name before `before`, combined. Units are counted only until they
+    /// exceed `enough`: the rule needs no more.
     fn ahead(&mut self, space: Space, name: &Name, before: Ticket, enough: u64) -> Result<Crowd>;
-    /// Those in line for a name, by ticket.
+    /// Returns the runs queued for a name, by ticket.
     fn line(&mut self, place: &Resource, part: Part, limit: usize) -> Result<Vec<Stake>>;
-    /// The last in line for a name within `part`.
+    /// Returns the last run queued for a name within `part`.
     fn last_in_line(&mut self, place: &Resource, part: Part) -> Result<Option<Ticket>>;
     fn park(&mut self, place: &Resource, ticket: Ticket) -> Result<()>;
     fn unpark(&mut self, place: &Resource, ticket: Ticket) -> Result<()>;
     fn first_parked(&mut self, place: &Resource) -> Result<Option<Ticket>>;
 }
 
-/// Whom later steps look at, and where.
+/// The runs and places that later steps must look at.
 pub(crate) trait BacklogRows {
-    /// Hints behind `after`, in order.
+    /// Returns the hints after `after`, in order.
     fn hints(&mut self, after: Option<&Hint>, limit: usize) -> Result<Vec<Hint>>;
-    /// Adds a hint, which may be there already.
+    /// Adds a hint, which may already exist.
     fn add_hint(&mut self, hint: &Hint) -> Result<()>;
     fn remove_hint(&mut self, hint: &Hint) -> Result<()>;
     fn is_dirty(&mut self, place: &Resource) -> Result<bool>;
@@ -207,34 +212,35 @@ pub(crate) trait RecordRows {
     fn record(&mut self, name: &Name) -> Result<Option<Record>>;
     fn put_record(&mut self, record: &Record) -> Result<()>;
     fn delete_record(&mut self, name: &Name) -> Result<()>;
-    /// Records whose time is up at or before `upto`, earliest first.
+    /// Returns records whose time ends at or before `upto_us`, earliest first.
     fn due_records(&mut self, upto_us: i64, limit: usize) -> Result<Vec<(i64, Name)>>;
     fn next_expiry(&mut self) -> Result<Option<i64>>;
-    /// Written records after `after` in byte order whose names begin with `prefix`.
+    /// Returns written records after `after`, in byte order, whose names begin with `prefix`.
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>>;
     fn guard(&mut self, name: &Name, ticket: Ticket) -> Result<()>;
     fn unguard(&mut self, name: &Name, ticket: Ticket) -> Result<()>;
-    /// The first waiting run from `from` on that may not overwrite the name.
+    /// Returns the first waiting run, from `from` on, that may not overwrite the name.
     fn next_guard(&mut self, name: &Name, from: Ticket) -> Result<Option<Ticket>>;
 }
 
-/// The processes of waiting runs, and when each was heard.
+/// The processes of waiting runs, and when each was last heard.
 pub(crate) trait ClientRows {
-    /// When the client was heard last; none if it was silent too long or never waited.
+    /// Returns when the client was last heard; `None` if it was silent for too long or never waited.
     fn heard(&mut self, client: ClientId) -> Result<Option<i64>>;
     fn set_heard(&mut self, client: ClientId, at_ms: i64) -> Result<()>;
     fn forget_client(&mut self, client: ClientId) -> Result<()>;
-    /// Clients last heard at or before `upto`, earliest first.
+    /// Returns clients that were last heard at or before `upto_ms`, earliest first.
     fn silent_clients(&mut self, upto_ms: i64, limit: usize) -> Result<Vec<(i64, ClientId)>>;
     fn add_of_client(&mut self, client: ClientId, ticket: Ticket) -> Result<()>;
     fn remove_of_client(&mut self, client: ClientId, ticket: Ticket) -> Result<()>;
-    /// The client's waiting and granted runs, by ticket, from `from` on.
+    /// Returns the client's waiting and granted runs, by ticket, from `from` on.
     fn of_client(&mut self, client: ClientId, from: Ticket, limit: usize) -> Result<Vec<Ticket>>;
-    /// The client's waiting runs that leave the line when it is silent, by ticket: they are present and hold no place.
+    /// Returns the client's waiting runs that leave the queue when it is silent, by ticket: they are
+    /// present and hold no place.
     fn reserving(&mut self, client: ClientId, limit: usize) -> Result<Vec<Ticket>>;
 }
 
-/// A part of a line: from a ticket on, before another, all claims or only exclusive ones.
+/// A part of a queue: from one ticket on, before another, all claims or only exclusive ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) from: Ticket,
@@ -243,12 +249,12 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Everybody from `from` on.
+    /// Returns the part from `from` on.
     pub(crate) fn from(from: Ticket) -> Self {
         Self { from, before: Ticket(u64::MAX), exclusive_only: false }
     }
 
-    /// Those before `before` that conflict with a claim of mode `wanted`.
+    /// Returns the part before `before` that conflicts with a claim of mode `wanted`.
     pub(crate) fn in_the_way_of(wanted: Mode, before: Ticket) -> Self {
         Self { from: Ticket(0), before, exclusive_only: wanted == Mode::Shared }
     }

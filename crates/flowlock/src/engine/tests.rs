@@ -1,4 +1,4 @@
-//! How much a step looks at, counted: a bound, however much there is.
+//! How much a step looks at is counted, and is bounded however much there is.
 
 mod counted;
 mod crowd;
@@ -18,11 +18,12 @@ use crate::step::{Acquire, Answer, Patience, Refreshed, Step, Who};
 use crate::store::memory::{Rows, TestWorld};
 use crate::world::World as _;
 
-/// A step of the size of the largest: some rows for each of 2,000 claims of runs that are looked at, ended and swept.
+/// The size of the largest step: some rows for each of 2,000 claims of runs that are looked at, ended
+/// and swept.
 const A_STEP: u64 = 25_000;
-/// So many times what one step may do.
+/// Many times what one step may do.
 const MANY: usize = 1_500;
-/// So many times how many changes that are true no more it drops.
+/// Many times the number of outdated changes that a step drops.
 const MANY_CHANGES: usize = 2_500;
 
 #[test]
@@ -77,7 +78,7 @@ fn a_silent_process_costs_no_more_for_its_absent_runs() {
     crowd.pass(Duration::from_secs(11));
     crowd.settles(A_STEP);
     assert!(runs.iter().all(|run| !crowd.run(run).present));
-    // It speaks, and is silent again.
+    // It is heard, and is silent again.
     crowd.beat("silent", A_STEP);
     crowd.pass(Duration::from_secs(11));
     assert!(crowd.tick() < 1_000, "nobody is left to take out of line");
@@ -92,7 +93,7 @@ fn what_is_left_over_and_true_no_more_is_dropped_in_bounded_steps() {
             crowd.asks(&format!("waits {at}"), locks(1, &format!("{at}")), Patience::Wait(None))
         })
         .collect();
-    // Each place changes, faster than steps can look; then nobody is parked there any more.
+    // Each place changes, faster than steps can look; then no run is parked there any more.
     let places: Vec<String> = (0..MANY_CHANGES).map(|at| format!("{at}")).collect();
     crowd.leaves_over(&places);
     for run in &runs {
@@ -123,7 +124,7 @@ fn processes_in_the_way_of_many_runs_are_looked_for_in_bounded_steps() {
         let wants = reads(1, "gate").chain(locks(1, &format!("x{at}")));
         crowd.asks(&format!("writer {at}"), wants, Patience::Wait(None));
     }
-    // Now all of them come to where hundreds are in their way.
+    // Now all of them come to a place where hundreds of runs are in their way.
     let (_, looked) = crowd.step(&Step::Fail(Who::from(&gate)));
     assert!(looked <= A_STEP, "{looked}");
 }
@@ -139,7 +140,7 @@ fn an_answer_says_only_so_much() {
     assert!(crowd.page_of_runs(Ticket(0)) <= A_STEP);
 }
 
-/// A row of one run that writes `a`, and what its process sends.
+/// The tables with one run that writes `a`, and what its process sends.
 struct Writer {
     rows: Rows,
     world: TestWorld,
@@ -152,12 +153,12 @@ impl Writer {
         Self { rows: Rows::default(), world: TestWorld::default(), attempt }
     }
 
-    /// Whether a step must be on the disk before it is answered.
+    /// Returns whether a step must be on disk before it is answered.
     fn must_sync(&mut self, step: &Step) -> bool {
         super::step(&mut self.rows, &self.world, step).unwrap().must_sync
     }
 
-    /// The request, under another nonce each time.
+    /// The request, with another nonce each time.
     fn request(&mut self) -> Step {
         self.attempt.nonce.0 += 1;
         let spec = Spec {
@@ -190,7 +191,7 @@ impl Writer {
         self.rows.meta().unwrap()
     }
 
-    /// The ceiling of its tokens is on the disk by now.
+    /// Notes that the ceiling of its tokens is on disk.
     fn is_synced(&mut self) {
         let mut meta = self.meta();
         meta.safe_ceiling = meta.token_ceiling;
@@ -211,8 +212,8 @@ fn a_repeated_commit_of_outputs_is_on_the_disk_before_it_is_answered() {
     assert!(!writer.must_sync(&fail), "not every step");
 }
 
-/// After a loss of power tokens go on from the ceiling: one above it could be given twice. It is an hour ahead, so that few
-/// steps wait for the disk because of it.
+/// After a power loss, tokens continue from the ceiling: a token above it could be issued twice. The
+/// ceiling is an hour ahead, so that few steps wait for the disk because of it.
 #[test]
 fn no_token_is_above_the_ceiling_on_the_disk_and_the_ceiling_moves_once_an_hour() {
     let mut writer = Writer::new();
@@ -233,7 +234,7 @@ fn no_token_is_above_the_ceiling_on_the_disk_and_the_ceiling_moves_once_an_hour(
     assert_eq!(synced, [0, 61]);
 }
 
-/// Only who waits for something is remembered as heard.
+/// Only a client that waits for something is remembered as heard.
 #[test]
 fn who_waits_for_nothing_leaves_no_trace_of_having_been_heard() {
     let mut crowd = Crowd::new();

@@ -12,14 +12,15 @@ use crate::run::{Resource, Run};
 use crate::view::{Content, MOST_NAMES, MOST_RECORDS, MOST_RUNS, NameSeen, Page, Seen, View};
 use crate::world::{Now, World};
 
-/// Waiting runs that stand in no line, and whether there may be more.
+/// Waiting runs outside of any queue, and whether there may be more.
 #[derive(Debug, Default)]
 struct BesideLine {
     runs: Vec<Run>,
     more: bool,
 }
 
-/// Reads without changing anything. Deadlines that passed unswept show as negative time left.
+/// Reads without changing anything. A passed deadline that no sweep has handled shows as negative time
+/// left.
 pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) -> Result<Page> {
     let meta = tables.meta()?;
     let sequence = meta.sequence;
@@ -37,7 +38,7 @@ pub(crate) fn view<T: Tables>(tables: &mut T, world: &dyn World, view: &View) ->
         actor: None,
         records: std::collections::BTreeMap::new(),
     };
-    // A larger page is cut: whoever wants more asks for the next one.
+    // A larger page is cut: the reader asks for the next one.
     let content = match view {
         View::Runs { job, from, limit } => engine.runs(job.as_ref(), *from, (*limit).min(MOST_RUNS))?,
         View::Run(id) => {
@@ -72,7 +73,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Content::Runs(seen, None))
     }
 
-    /// As many of the names as fit into a page: the first one at least.
+    /// Reads as many of the names as fit into a page: at least the first one.
     fn names(&mut self, names: &[Name]) -> Result<Content> {
         let mut seen: Vec<NameSeen> = Vec::new();
         let mut shown = 0;
@@ -101,8 +102,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Seen { run, lease_left_ms, blocked, silent_since_us, seen_us })
     }
 
-    /// Since when the process of an absent waiting run has not been heard from, at the latest. It is absent before a sweep says
-    /// so; a held place reserves to its end, whoever is silent.
+    /// Returns since when, at the latest, the process of an absent waiting run has been silent. The run
+    /// is absent even before a sweep notes that; a held place is kept until its end, whoever is silent.
     fn silent_since(&mut self, run: &Run) -> Result<Option<i64>> {
         let Now { boot_ms, wall_us } = self.now;
         let heard = if !run.state.is_waiting() {
@@ -126,11 +127,12 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Content::Records(records, next))
     }
 
-    /// The waiting runs that stand in no line. No index has them by their names, or every step would have to keep it.
+    /// Returns the waiting runs outside of any queue. No index has them by name, because every step
+    /// would have to maintain it.
     fn beside_line(&mut self) -> Result<BesideLine> {
         let mut found = BesideLine::default();
         let (mut from, mut left) = (Ticket(0), self.bounds.claims);
-        // Those who were handed their claims are counted as waiting, too.
+        // Runs that were handed their claims are counted as waiting, too.
         while self.meta.waiting > self.meta.queued {
             let page = self.tables.living_runs(from, left.min(MOST_RUNS).saturating_add(1))?;
             let is_last = page.len() <= left.min(MOST_RUNS);

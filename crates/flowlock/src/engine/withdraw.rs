@@ -1,4 +1,4 @@
-//! Withdrawing a request, and giving back what has not begun.
+//! Withdrawing a request, and giving back a run that has not begun.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(has_begun(run.state))
     }
 
-    /// Ends a run whose work has not begun, even if it is running: it is no failure.
+    /// Ends a run whose work has not begun, even if it is running. This is not a failure.
     pub(super) fn give_back(&mut self, attempt: &Attempt) -> Result<Answer> {
         let Some(mut run) = self.tables.by_attempt(attempt)? else {
             return Ok(Answer::NotFound);
@@ -40,7 +40,7 @@ impl<T: Tables> Engine<'_, T> {
         Ok(Answer::Cancelled(has_begun(run.state)))
     }
 
-    /// An acquire of this attempt that is still on its way must not be granted when it arrives.
+    /// Leaves a tombstone: an acquire of this attempt that still arrives must not be granted.
     fn put_tombstone(&mut self, attempt: &Attempt, latest_ms: i64) -> Result<()> {
         let spec = Spec {
             job: JobName::parse("-").map_err(|e| crate::store::StoreError::damaged(e.to_string()))?,

@@ -1,4 +1,4 @@
-//! The ways to get what a job wants: a try, a wait, a closure.
+//! Ways to acquire what a job describes: a try, a wait, a closure.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,23 +19,26 @@ use crate::wait::{Begun, Pending, Progress};
 use crate::world::{later, millis};
 
 impl Job {
-    /// Asks once, without waiting and without a place in line. A refusal says when to come back
+    /// Asks once. Does not wait, and keeps no place in the queue. A refusal says when to try again
     /// ([`Blocked::retry_after_ms`]).
     pub fn try_acquire(&self) -> Result<Acquired, Error> {
         self.try_with(Patience::Try)
     }
 
-    /// Asks once, and keeps the place in line for up to 60 s: for a worker that comes back with the same
-    /// run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all tries.
+    /// Asks once, and keeps the place in the queue for up to 60 s. Made for a worker that comes back
+    /// with the same run id. Needs [`run_id`](Self::run_id) and a `secret` that stays the same over all
+    /// tries.
     ///
-    /// A refusal says when to come back ([`Blocked::retry_after_ms`]): at most half of what is left of the place.
+    /// A refusal says when to come back ([`Blocked::retry_after_ms`]): after at most half of the time
+    /// that is left of the place.
     ///
-    /// Who comes back with the same id and secret while the run has its names continues it, under the same
-    /// [`token`](Grant::token): a task that is delivered again after its worker died. If the first process may still live
-    /// both have the run: it then ends by its lease, not by the death of one of them.
+    /// A caller that comes back with the same id and secret while the run holds its names continues that
+    /// run, under the same [`token`](Grant::token): for a task that is delivered again after its worker
+    /// died. If the first process may still be alive, both have the run. It then ends by its lease, not
+    /// by the death of one of them.
     ///
     /// # Errors
-    /// [`Error::PlaceEnded`] if it came back too late: only a new secret gets a new place.
+    /// [`Error::PlaceEnded`] if it came back too late: a new secret is needed to get a new place.
     ///
     /// ```
     /// use std::time::Duration;
@@ -109,8 +112,8 @@ impl Job {
     /// Waits until all claims are held.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] if [`wait`](Self::wait) is over first, [`Error::OutputExists`] and
-    /// [`Error::Deadlock`] if waiting makes no sense.
+    /// [`Error::TimedOut`] if [`wait`](Self::wait) ends first; [`Error::OutputExists`] and
+    /// [`Error::Deadlock`] if waiting cannot help.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -133,7 +136,7 @@ impl Job {
         }
     }
 
-    /// Asks, and answers at once: with the grant, or with a run that waits in line.
+    /// Asks, and returns at once: with the grant, or with a run that waits in the queue.
     pub fn begin(&self) -> Result<Begun, Error> {
         let (attempt, spec) = (self.attempt()?, self.spec()?);
         let patience = Patience::Wait(self.wait.map(millis));
@@ -141,7 +144,8 @@ impl Job {
         match self.send(&attempt, &spec, patience)? {
             Standing::Running(running) => self.take_up(&attempt, spec, running, sent_ms).map(Begun::Granted),
             Standing::Ended { outcome, blocked } => {
-                // If it timed out it was sent more than once: the wait was over before the store answered.
+                // A time-out means that the request was sent more than once: the wait ended before the
+                // store answered.
                 Err(refusal(&spec.job, &attempt.id, outcome, blocked, begun.elapsed()))
             }
             Standing::Waiting(waiting) => Ok(Begun::Waiting(self.pending(attempt, spec, waiting))),
@@ -161,7 +165,7 @@ impl Job {
         Grant::begin(&self.connection, attempt, spec, running, self.renewal, sent_ms, &self.limits())
     }
 
-    /// Those it was given, or the caller's.
+    /// The job's own limits, or the caller's.
     fn limits(&self) -> Limits {
         self.limits.clone().unwrap_or_else(|| self.connection.limits_of_caller())
     }
@@ -173,7 +177,7 @@ impl Job {
     fn send(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Standing, Error> {
         let mut answer = self.send_once(attempt, spec, patience)?;
         if let Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) = answer {
-            // The store's clock may have been set: its answer has just told what it is now.
+            // The store's clock may have been set; its answer contained its current time.
             answer = self.send_once(attempt, spec, patience)?;
         }
         let run = || attempt.id.clone();
@@ -184,43 +188,45 @@ impl Job {
                 what: "run id",
                 problem: format!("{} was already sent with other claims or settings", run()),
             }),
-            _ => {
-                Err(StoreError::new(StoreErrorKind::Unreachable, "the request took too long on its way")
-                    .into())
-            }
+            _ => Err(StoreError::new(
+                StoreErrorKind::Unreachable,
+                "the request took too long to reach the store",
+            )
+            .into()),
         }
     }
 
     fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
         let connection = &self.connection;
-        // What this process dropped before is not in its way.
+        // What this process dropped before must not be in its way.
         let limits = connection.settle(&Concern::Request(&attempt.id, spec), self.limits());
         let (holder, latest_ms) = (connection.holder()?, connection.latest_ms(&limits)?);
         let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
         let asked = connection.step_within(&Step::Acquire(request), &limits);
         Ok(asked.inspect_err(|error| {
-            // Should it have arrived nevertheless, it must not become a grant nobody holds. A place that is
-            // held is not given up: the next try comes with the same secret.
+            // If the request arrived nevertheless, it must not become a grant that nobody holds. A place
+            // that is held is not given up: the next try uses the same secret.
             if error.is_unknown() && !matches!(patience, Patience::HoldPlace(_)) {
                 self.take_back(attempt, spec, latest_ms);
             }
         })?)
     }
 
-    /// Takes a request back whose answer did not arrive, and that may arrive until `sent_ms`.
+    /// Withdraws a request that got no answer, and that may arrive until `sent_ms`.
     fn take_back(&self, attempt: &Attempt, spec: &Arc<Spec>, sent_ms: i64) {
         if self.limits.is_some() {
-            // No caller's thread waits here, and others wait for this one.
+            // No caller's thread waits here, but other callers wait for this thread.
             let until = later(Instant::now(), Duration::from_millis(spec.lease_ms));
             let (attempt, spec, how) = (attempt.clone(), spec.clone(), How::Withdraw { sent_ms });
             self.connection.end_later(Ending { attempt, spec, how, until, _left: None });
         } else if let Err(error) = self.connection.withdraw(attempt, sent_ms, self.connection.last_word()) {
-            tracing::warn!(run = %attempt.id, %error, "could not take the request back");
+            tracing::warn!(run = %attempt.id, %error, "could not withdraw the request");
         }
     }
 
-    /// Runs `work` while all claims are held: commits if it answers `Ok`, fails if it answers `Err` or panics.
-    /// Requests that this thread sends inside, on the same store and namespace, belong to this run.
+    /// Runs `work` while all claims are held. Commits if it returns `Ok`; fails if it returns `Err` or
+    /// panics. Requests that this thread sends inside, on the same store and namespace, are children of
+    /// this run.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -248,7 +254,7 @@ impl Job {
     }
 }
 
-/// Why a try was refused, as it is told: each time with another time to come back.
+/// The refusal of a try. The time to come back is varied each time.
 fn blocked_by(blocked: Blocked) -> Acquired {
     Acquired::Blocked(blocked.spread(crate::world::random_u64()))
 }

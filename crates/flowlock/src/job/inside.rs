@@ -1,4 +1,4 @@
-//! The runs whose closures a thread is inside of: what it asks for in there belongs to them.
+//! The runs in whose closures a thread is: requests that it sends there are their children.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use crate::connection::Connection;
 use crate::parent::Parent;
 
 thread_local! {
-    /// The runs whose closures this thread is inside of, innermost last.
+    /// The runs in whose closures this thread is, innermost last.
     static INSIDE: RefCell<Vec<Around>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A run whose closure a thread is inside of.
+/// A run in whose closure a thread is.
 struct Around {
     connection: Arc<Connection>,
     run: Parent,
@@ -27,7 +27,7 @@ impl Inside {
     }
 }
 
-/// The innermost run of the same store and namespace whose closure this thread is inside of.
+/// Returns the innermost run of the same store and namespace in whose closure this thread is.
 pub(super) fn innermost(connection: &Connection) -> Option<Parent> {
     let of_it = |inside: &Vec<Around>| {
         let around = inside.iter().rev().find(|around| around.connection.is_same(connection));
@@ -38,7 +38,7 @@ pub(super) fn innermost(connection: &Connection) -> Option<Parent> {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        // Dropped outside of the borrow: a connection's end may log.
+        // Dropped after the borrow has ended, because the end of a connection may log.
         drop(INSIDE.with_borrow_mut(Vec::pop));
     }
 }

@@ -1,4 +1,4 @@
-//! Losing a grant, once, and telling those who want to hear of it.
+//! Losing a grant, once, and calling the callbacks.
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use crate::sync::lock;
 
 type Told = Box<dyn FnOnce(Lost) + Send>;
 
-/// Those who want to hear of a loss, by the number of their registration.
+/// The callbacks for a loss, by the number of their registration.
 #[derive(Default)]
 pub(super) struct Listeners {
     next: u64,
@@ -17,18 +17,18 @@ pub(super) struct Listeners {
 }
 
 impl Lease {
-    /// Latches the loss and tells everybody who wants to know, on a thread of its own: they may take their
-    /// time, panic, or ask for the very grant, and no other run's renewal must suffer from that.
+    /// Makes the loss final and calls the callbacks, on a separate thread: they may take long, panic, or
+    /// use this grant, and no other run's renewal may suffer from that.
     pub(crate) fn lose(&self, by: Lost) {
         self.lose_if(|| Some(by));
     }
 
-    /// Latches the loss that the end of the lease means, unless it was renewed since somebody looked.
+    /// Makes the loss by the end of the lease final, unless the lease was renewed meanwhile.
     pub(crate) fn lapse(&self) {
         self.lose_if(|| (!self.is_unsettled() && self.is_past_deadline()).then(|| self.expiry()));
     }
 
-    /// The same for what is found once nobody else can change whether it is lost.
+    /// The same for a loss that is determined under the lock, when no other thread can change it.
     fn lose_if(&self, found: impl FnOnce() -> Option<Lost>) {
         if self.ended.load(Ordering::Acquire) {
             return;
@@ -45,7 +45,7 @@ impl Lease {
         }
     }
 
-    /// The loss, if it was not lost before.
+    /// Stores the loss and returns it, if it was not lost before.
     fn latch(&self, found: impl FnOnce() -> Option<Lost>) -> Option<Lost> {
         let mut lost = lock(&self.lost);
         if lost.is_some() {
@@ -55,7 +55,8 @@ impl Lease {
         *lost
     }
 
-    /// The caller has asked for a renewal. If the store gave one, the end of the lease before it ended nothing.
+    /// Takes back the loss by the end of the lease, if the store gave a renewal that the caller asked
+    /// for.
     pub(crate) fn reinstate(&self) {
         let mut lost = lock(&self.lost);
         let by_time = matches!(*lost, Some(Lost::Expired | Lost::Unreachable));
@@ -64,7 +65,7 @@ impl Lease {
         }
     }
 
-    /// Calls `told` when it is lost, at once if it is; the number is for [`Self::forget`].
+    /// Calls `told` when it is lost, or at once if it is. Returns a number for [`Self::forget`].
     pub(crate) fn on_lost(&self, told: Told) -> u64 {
         let mut listeners = lock(&self.told);
         listeners.next += 1;
@@ -80,14 +81,14 @@ impl Lease {
         number
     }
 
-    /// Whoever registered with this number does not want to hear of it any more.
+    /// Removes the registration with this number.
     #[cfg(feature = "async")]
     pub(crate) fn forget(&self, number: u64) {
         let mut listeners = lock(&self.told);
         let at = listeners.waiting.iter().position(|(other, _)| *other == number);
         let forgotten = at.map(|at| listeners.waiting.remove(at));
         drop(listeners);
-        // Not under the lock: what it captured is the user's.
+        // Not under the lock: what it captured belongs to the user.
         drop(forgotten);
     }
 
@@ -100,7 +101,7 @@ impl Lease {
 fn tell_all(listeners: &Mutex<Listeners>, by: Lost) {
     let all = std::mem::take(&mut lock(listeners).waiting);
     for (_, told) in all {
-        // The panic was reported by its hook; the others are told all the same.
+        // The panic hook reports the panic; the other callbacks are called nevertheless.
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| told(by)));
     }
 }

@@ -1,4 +1,4 @@
-//! Asking the store about grants, and taking in what it says of them.
+//! Asks the store about grants, and takes in its answers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,8 @@ use crate::step::{Answer, MOST_REFRESHED, Refreshed, Step, Who};
 use crate::store::{Content, Limits, StoreError, View};
 use crate::sync::lock;
 
-/// Asks the store about grants: those that the keeper renews are renewed in one call, the others only looked at.
+/// Asks the store about grants: those that the keeper renews are renewed in one call, the others are
+/// only looked at.
 pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
     let (renewed, looked_at): (Vec<_>, Vec<_>) =
         grants.iter().cloned().partition(|held| held.renewal == Renewal::Automatic);
@@ -19,12 +20,12 @@ pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), Sto
     looked_at.iter().map(|held| look_at(handle, held)).fold(renewed, Result::and)
 }
 
-/// Whether a grant is still there. Its lease stays as it is.
+/// Asks whether a grant still exists. Does not change its lease.
 fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
     let view = View::Attempt(held.attempt.clone());
     let page = handle.store.view(&handle.namespace, &view).inspect_err(|error| {
         held.note_failure(error);
-        // No renewal will ask for it: the next round does.
+        // No renewal will ask for it; the next round does.
         held.set_news();
     })?;
     held.take_in_run(match page.content {
@@ -34,7 +35,7 @@ fn look_at(handle: &StoreHandle, held: &Lease) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refreshes one grant; what the store says of it.
+/// Refreshes one grant; returns the store's answer.
 pub(crate) fn refresh_one(
     handle: &StoreHandle,
     held: &Lease,
@@ -48,7 +49,7 @@ pub(crate) fn refresh_one(
         _ => None,
     };
     let answer =
-        answer.ok_or_else(|| StoreError::damaged("the store answered something else to a renewal"))?;
+        answer.ok_or_else(|| StoreError::damaged("the store answered a renewal with something else"))?;
     held.take_in_refresh(answer, sent_ms);
     Ok(answer)
 }
@@ -59,7 +60,7 @@ fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError
         let sent_ms = now_ms();
         let runs = part.iter().map(|held| Who::from(&held.attempt)).collect();
         let answer = handle.store.step(&handle.namespace, &Step::Refresh(runs)).inspect_err(|error| {
-            // Nor are those behind asked for: a store that is away would take its time for each part.
+            // Do not ask about the rest: an unreachable store would take its full time for each part.
             for held in &grants[at * MOST_REFRESHED..] {
                 held.note_failure(error);
             }
@@ -74,7 +75,7 @@ fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError
 }
 
 impl Lease {
-    /// Takes in how the run stands in the store, which was not asked to renew it.
+    /// Takes in the state of the run in the store, which was not asked to renew it.
     fn take_in_run(&self, run: Option<Run>) {
         self.note_answer();
         match run {
@@ -93,7 +94,7 @@ impl Lease {
         *lock(&self.trouble) = None;
     }
 
-    /// Takes in the store's answer to a refresh sent at `sent_ms`.
+    /// Takes in the store's answer to a refresh that was sent at `sent_ms`.
     pub(super) fn take_in_refresh(&self, answer: Refreshed, sent_ms: i64) {
         self.note_answer();
         match answer {
@@ -110,14 +111,14 @@ impl Lease {
             }
             Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
             Refreshed::Over(outcome) => self.lose(how_lost(outcome)),
-            // What was held waits again: only an older store says so.
+            // A run that held its names waits again: only an older store says so.
             Refreshed::NotRunning => self.lose(Lost::WithTheStore),
             Refreshed::NotFound => self.lose(self.if_not_found()),
         }
     }
 }
 
-/// What the end of a run means to who held its claims.
+/// Returns what the end of a run means to the holder of its claims.
 fn how_lost(outcome: Outcome) -> Lost {
     match outcome {
         Outcome::Lost(by) => Lost::By(by),

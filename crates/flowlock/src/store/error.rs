@@ -6,9 +6,9 @@
 pub struct StoreError {
     kind: StoreErrorKind,
     message: String,
-    /// All the time there was went into this try: another one would only begin anew.
+    /// Whether this try used up all the time, so that another one could only begin again.
     out_of_time: bool,
-    /// It is an answer that could not be read.
+    /// Whether an answer came that could not be read.
     is_garbled: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -20,40 +20,40 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// It could not be reached, or did not answer in time.
     Unreachable,
-    /// The step may or may not have taken effect; asking again tells.
+    /// The step may or may not have taken effect; ask again to find out.
     Unknown,
     /// No space is left, or writing failed.
     Full,
     /// Its content contradicts itself, or is not what it was.
     Damaged,
-    /// Another or an older content lies in its place than this process has seen: what was held is lost.
+    /// The store holds other or older content than this process has seen: what was held is lost.
     Replaced,
-    /// Fewer replicas had a grant in time than its durability asks for; it was given back.
+    /// Fewer replicas had a grant in time than the durability requires; it was given back.
     NotReplicated,
-    /// It is not a flowlock store, is of a newer kind, lies on a network file system, is shared by two
+    /// It is not a flowlock store, is of a newer kind, is on a network file system, is shared by two
     /// hosts, or may not be opened.
     Unusable,
 }
 
 impl StoreError {
-    /// An error of a kind, with a message that names the thing, the limit and what to do.
+    /// Creates an error of a kind, with a message that names the thing, the limit and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), out_of_time: false, is_garbled: false, source: None }
     }
 
-    /// The caller's time was up before anything was done.
+    /// Marks that the caller's time ended before anything was done.
     #[must_use]
     pub(crate) fn out_of_time(mut self) -> Self {
         self.out_of_time = true;
         self
     }
 
-    /// Whether the caller's time was up before anything was done.
+    /// Returns whether the caller's time ended before anything was done.
     pub(crate) fn is_out_of_time(&self) -> bool {
         self.out_of_time
     }
 
-    /// The answer could not be read.
+    /// Marks that the answer could not be read.
     #[must_use]
     #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other stores answer in this process"))]
     pub(crate) fn garbled(mut self) -> Self {
@@ -61,45 +61,46 @@ impl StoreError {
         self
     }
 
-    /// What it means for a step that was sent: the answer may be to another question, and whether the step counts is not
-    /// known.
+    /// For a step that was sent, turns an unreadable answer into an unknown outcome: it may have been
+    /// the answer to another question.
     #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other stores answer in this process"))]
     pub(crate) fn unknown_if_garbled(self) -> Self {
         if !self.is_garbled {
             return self;
         }
-        let message = format!("{self}; whether the step counts is unknown until the store is asked again");
+        let message =
+            format!("{self}; whether the step took effect is unknown until the store is asked again");
         Self::new(StoreErrorKind::Unknown, message).caused_by(self)
     }
 
-    /// With the error that caused it.
+    /// Adds the error that caused it.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// What kind of trouble it is.
+    /// Returns the kind of trouble.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// Whether the step may have taken effect nevertheless.
+    /// Returns whether the step may have taken effect nevertheless.
     pub fn is_unknown(&self) -> bool {
         self.kind == StoreErrorKind::Unknown
     }
 
-    /// Whether trying the same step again later can help.
+    /// Returns whether the same step may succeed if it is tried again later.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Unreachable | StoreErrorKind::Unknown | StoreErrorKind::Full)
     }
 
-    /// The same trouble after a try whose fate is not known.
+    /// Returns the same error for a step whose earlier try may have taken effect.
     pub(crate) fn into_unknown(self) -> Self {
         if self.is_unknown() {
             return self;
         }
-        let message = format!("{self}; whether an earlier try of the same step counts is unknown");
+        let message = format!("{self}; whether an earlier attempt of the same step took effect is unknown");
         Self::new(StoreErrorKind::Unknown, message).caused_by(self)
     }
 
@@ -111,11 +112,12 @@ impl StoreError {
         )
     }
 
-    /// Whose clock it is that says so: `the server's`, `this machine's`.
+    /// Returns the error for a clock that is out of range; `whose` is `the server's` or `this
+    /// machine's`.
     pub(crate) fn wrong_clock(whose: &str, wall_us: i64) -> Self {
         let said = crate::shown_time(wall_us);
         let message = format!(
-            "{whose} clock says {said}, and no time before 1970 or after 2199 is used; set it (NTP does) and try again; \
+            "{whose} clock says {said}, but only times from 1970 to 2199 are accepted; set it (NTP does) and try again; \
              nothing was changed"
         );
         Self::new(StoreErrorKind::Unusable, message)

@@ -11,23 +11,24 @@ use crate::world::later;
 pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The longest nap of a wait that can be interrupted from outside.
+/// The longest sleep of a wait that can be interrupted from outside.
 const NAP: Duration = Duration::from_millis(50);
 
-/// A pause that is made even if no time is left.
+/// The shortest pause, even if no time is left.
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// How long a caller waits for a store, and what ends its wait early.
 ///
-/// The flags only say that a wait is to end. Nothing else is handed over by them, so whoever sees one a moment late only
-/// waits a moment longer.
+/// The flags only say that a wait is to end, and publish nothing else. A thread that sees one a moment
+/// late only waits a moment longer.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// When the wait is over.
+    /// When the wait ends.
     pub until: Instant,
-    /// Set from outside, by a signal handler for example, when the caller will wait no longer.
+    /// Set from outside, for example by a signal handler, when the caller stops waiting.
     pub interrupted: Option<Arc<AtomicBool>>,
-    /// Set when nobody waits for the answer any more: what was not sent by then need not be. What was sent goes on.
+    /// Set when no caller waits for the answer any more: a request that was not sent need not be. One
+    /// that was sent continues.
     pub given_up: Option<Arc<AtomicBool>>,
 }
 
@@ -36,22 +37,23 @@ pub struct Limits {
 pub(crate) enum Slept {
     /// All of it.
     Whole,
-    /// The wait was over before its end.
+    /// The wait ended before the pause did.
     TooShort,
 }
 
 impl Limits {
-    /// Waits for `patience` from now on; nothing ends that early.
+    /// Waits for `patience` from now; nothing ends that early.
     pub fn within(patience: Duration) -> Self {
         Self::until(later(Instant::now(), patience))
     }
 
-    /// Waits until then; nothing ends that early.
+    /// Waits until `until`; nothing ends that early.
     pub fn until(until: Instant) -> Self {
         Self { until, interrupted: None, given_up: None }
     }
 
-    /// One of so many equal parts of what is left, for those that are asked one after the other.
+    /// Returns one of `parts` equal shares of the time that is left, to ask several servers one after
+    /// the other.
     #[must_use]
     #[cfg(feature = "redis")]
     pub(crate) fn share(&self, parts: usize) -> Self {
@@ -59,38 +61,38 @@ impl Limits {
         self.clone().no_later_than(later(Instant::now(), self.left() / parts))
     }
 
-    /// The same, but until `until` at the latest.
+    /// Returns the same limits, but ending no later than `until`.
     #[must_use]
     pub fn no_later_than(mut self, until: Instant) -> Self {
         self.until = self.until.min(until);
         self
     }
 
-    /// What is left of the wait.
+    /// Returns the time that is left.
     pub fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Whether the caller will wait no longer, whatever is left.
+    /// Returns whether the caller has stopped waiting, whatever time is left.
     pub fn is_interrupted(&self) -> bool {
         self.interrupted.as_ref().is_some_and(|interrupted| interrupted.load(Ordering::Acquire))
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Returns whether no caller waits for the answer any more.
     pub(crate) fn is_given_up(&self) -> bool {
         self.given_up.as_ref().is_some_and(|given_up| given_up.load(Ordering::Acquire))
     }
 
-    /// To be asked just before something is sent: an error if nobody waits for the answer any more.
+    /// Checks, just before something is sent, that a caller still waits for the answer.
     pub(crate) fn is_still_wanted(&self) -> Result<(), StoreError> {
         if !self.is_given_up() {
             return Ok(());
         }
-        let message = "not sent: nobody waits for the answer any more";
+        let message = "not sent: the caller no longer waits for the answer";
         Err(StoreError::new(StoreErrorKind::Unreachable, message).out_of_time())
     }
 
-    /// How long to sleep before looking at the limits again; `None` if the wait is over.
+    /// Returns how long to sleep before looking at the limits again; `None` if the wait has ended.
     pub(crate) fn nap(&self) -> Option<Duration> {
         let left = self.left();
         if left.is_zero() || self.is_interrupted() {
@@ -99,14 +101,14 @@ impl Limits {
         Some(if self.interrupted.is_some() { left.min(NAP) } else { left })
     }
 
-    /// Sleeps for `pause`, or until the wait is over: a moment in any case.
+    /// Sleeps for `pause`, or until the wait ends, but at least for a moment.
     pub(crate) fn sleep(&self, pause: Duration) {
         if self.sleep_while_waiting(pause) == Slept::TooShort {
             std::thread::sleep(MOMENT);
         }
     }
 
-    /// Sleeps for `pause`, or until the wait is over.
+    /// Sleeps for `pause`, or until the wait ends.
     pub(crate) fn sleep_while_waiting(&self, pause: Duration) -> Slept {
         let end = later(Instant::now(), pause);
         while let Some(nap) = self.nap() {
@@ -119,23 +121,22 @@ impl Limits {
         Slept::TooShort
     }
 
-    /// What to answer if the store says again and again that older work comes first, and the wait is over.
+    /// Returns an error if the store keeps saying that older work comes first, and the wait has ended.
     pub(crate) fn may_ask_again(&self) -> Result<(), StoreError> {
         self.check()?;
         if !self.left().is_zero() {
             return Ok(());
         }
-        let message =
-            "the store is busy with older work that comes first, and some of it is left; try again later";
+        let message = "the store is still busy with older work, which comes first; try again later";
         Err(StoreError::new(StoreErrorKind::Unreachable, message).out_of_time())
     }
 
-    /// What to answer if the caller will wait no longer.
+    /// Returns an error if the caller has stopped waiting.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if !self.is_interrupted() {
             return Ok(());
         }
-        Err(StoreError::new(StoreErrorKind::Unreachable, "interrupted while it waited for the store")
+        Err(StoreError::new(StoreErrorKind::Unreachable, "interrupted while waiting for the store")
             .out_of_time())
     }
 }

@@ -1,4 +1,4 @@
-//! The memory store: the reference for the others, and a store for users' own tests.
+//! The memory store: the reference for the other stores, and a store for users' own tests.
 
 mod rows;
 
@@ -17,9 +17,9 @@ use crate::step::{Answer, Step, Wake};
 use crate::sync::lock;
 use crate::world::{LivenessId, Now, World};
 
-/// A store in this process's memory, gone with it.
+/// A store in this process's memory; it ends with the process.
 ///
-/// With a [`TestWorld`] its clock moves only when told to:
+/// With a [`TestWorld`], its clock moves only when it is told to:
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -49,7 +49,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// A store whose time and processes are those of `world`.
+    /// Creates a store whose time and processes are those of `world`.
     pub fn with_world(world: Arc<dyn World>) -> Self {
         Self {
             world,
@@ -132,7 +132,7 @@ impl Store for MemoryStore {
         self.watermarks.newest(namespace)
     }
 
-    /// Nothing of it survives its process.
+    /// Nothing survives the process.
     fn durable(&self, _: &Namespace) -> Option<Watermark> {
         None
     }
@@ -150,7 +150,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// This machine's clocks; no process ever dies.
+/// This machine's clocks. No process ever dies.
 #[derive(Debug)]
 struct SystemWorld;
 
@@ -166,7 +166,7 @@ impl World for SystemWorld {
     }
 }
 
-/// A world for tests: time stands still until it is moved, and processes die when they are told to.
+/// A world for tests: time stands still until it is moved, and processes die when told to.
 ///
 /// ```
 /// use std::time::Duration;
@@ -191,7 +191,7 @@ struct TestState {
 }
 
 impl Default for TestWorld {
-    /// A second after boot, in the first hour of 2026.
+    /// Begins a second after boot, in the first hour of 2026.
     fn default() -> Self {
         let now = Now { boot_ms: 1_000, wall_us: 1_767_225_601_000_000 };
         Self { state: Mutex::new(TestState { now, boot: 1, dead: Vec::new(), bounds: Bounds::default() }) }
@@ -206,12 +206,12 @@ impl TestWorld {
         now.wall_us += by.as_micros() as i64;
     }
 
-    /// Moves the wall clock alone, as an administrator or a time server does.
+    /// Moves only the wall clock, as an administrator or a time server does.
     pub fn shift_wall_clock(&self, by_us: i64) {
         lock(&self.state).now.wall_us += by_us;
     }
 
-    /// Lets one step do less than usual, so that a few runs are enough to leave work over.
+    /// Makes one step do less than usual, so that a few runs are enough to leave work over.
     pub fn bound_steps(&self, bounds: Bounds) {
         lock(&self.state).bounds = bounds;
     }
@@ -221,13 +221,14 @@ impl TestWorld {
         lock(&self.state).dead.push(liveness);
     }
 
-    /// Who was killed.
+    /// Returns who was killed.
     #[cfg(feature = "redis")]
     pub(crate) fn dead(&self) -> Vec<LivenessId> {
         lock(&self.state).dead.clone()
     }
 
-    /// Restarts the machine: a new boot id, the lease clock begins anew, a minute of wall time is gone.
+    /// Restarts the machine: it has a new boot id, the lease clock begins again, and a minute of wall
+    /// time has passed.
     pub fn reboot(&self) {
         let mut state = lock(&self.state);
         state.boot += 1;
@@ -235,7 +236,7 @@ impl TestWorld {
         state.now.wall_us += 60_000_000;
     }
 
-    /// Pretends to be another machine that booted as long ago as this one.
+    /// Pretends to be another machine that booted at the same time as this one.
     pub fn become_another_host(&self) {
         lock(&self.state).boot += 1_000;
     }

@@ -36,88 +36,96 @@ use crate::step::{Answer, Step};
 pub use crate::view::{Content, NameSeen, NamespaceSeen, Page, Seen, View};
 use crate::world::LivenessId;
 
-/// The target under which the log has what [`Store::notices`] has to tell.
+/// The log target of the messages that [`Store::notices`] returns.
 pub const NOTICES: &str = "flowlock::notices";
 
-/// A place where namespaces live.
+/// Where namespaces are kept.
 ///
 /// # Contract
-/// * A step is atomic, and all steps of a namespace take effect in one order for all processes.
-/// * A step answers only after its effect is visible to every later step; an error means that it had no
-///   effect, or, if [`StoreError::is_unknown`], that asking again is the only way to know.
-/// * Repeating a step is harmless; what is done to records by hand is sent again as [`Sent::Again`](crate::step::Sent::Again).
-/// * Records written, created or removed survive kill -9 and power loss once the step is answered.
-/// * No step waits for another run, and no step's work grows with the number of runs in line.
+/// * A step is atomic, and all processes see the steps of a namespace take effect in the same order.
+/// * A step answers only after its effect is visible to every later step. An error means that it had no
+///   effect, or, if [`StoreError::is_unknown`], that only asking again can tell.
+/// * Repeating a step is harmless. Changes of records by hand are repeated as
+///   [`Sent::Again`](crate::step::Sent::Again).
+/// * Records that were written, created or removed survive kill -9 and power loss once the step is
+///   answered.
+/// * No step waits for another run, and no step's work grows with the number of waiting runs.
 /// * Time comes from the store's own clocks, never from the step.
-/// * Namespaces do not touch.
-/// * Wake-ups are hints: lost or doubled, they change nothing but the time at which somebody looks.
-/// * A process never goes on in a namespace that is older than what it has seen of it, or another one, as if nothing had
-///   happened: the store answers [`StoreErrorKind::Replaced`], or goes on and says so in [`notices`](Self::notices).
+/// * Namespaces do not affect each other.
+/// * Wake-ups are hints: if one is lost or repeated, only the time at which a process looks changes.
+/// * If a namespace is older than what a process has seen of it, or was replaced, the process does not
+///   silently continue: the store answers [`StoreErrorKind::Replaced`], or continues and reports it in
+///   [`notices`](Self::notices).
 pub trait Store: Debug + Send + Sync {
-    /// The store's URL, without any secret.
+    /// Returns the store's URL, without any secret.
     fn url(&self) -> String;
-    /// Which processes can use it. Default: those of every host that reaches it, by the clock of its server.
+    /// Returns which processes can use it. Default: those of every host that reaches it; it uses its
+    /// server's clock.
     fn reach(&self) -> Reach {
         Reach::Hosts
     }
-    /// The lease clock, in milliseconds: what `latest_ms` of a step is measured with.
+    /// Returns the time of the lease clock, in milliseconds. The `latest_ms` of a step is measured by
+    /// it.
     fn clock_ms(&self, namespace: &Namespace) -> Result<i64, StoreError>;
-    /// The same, within the limits of a caller, if it has to be asked for.
+    /// The same within the limits of a caller, if the store has to be asked.
     fn clock_within(&self, namespace: &Namespace, _: &Limits) -> Result<i64, StoreError> {
         self.clock_ms(namespace)
     }
     /// Carries out one step.
     fn step(&self, namespace: &Namespace, step: &Step) -> Result<Answer, StoreError>;
-    /// The same for a caller that does not wait for ever: a store that waits for others (for its turn, for a lock, for an
-    /// answer) keeps to the limits as well as to its own.
+    /// Carries out one step within the limits of a caller. A store that waits (for its turn, a lock, an
+    /// answer) keeps to these limits as well as to its own.
     fn step_within(&self, namespace: &Namespace, step: &Step, _: &Limits) -> Result<Answer, StoreError> {
         self.step(namespace, step)
     }
     /// Reads one snapshot.
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError>;
-    /// The same, within the limits of a caller.
+    /// Reads one snapshot within the limits of a caller.
     fn view_within(&self, namespace: &Namespace, view: &View, _: &Limits) -> Result<Page, StoreError> {
         self.view(namespace, view)
     }
-    /// The namespaces that somebody used, in the order of their names; some of them may have been removed since.
+    /// Returns the namespaces that were used, ordered by name; some of them may have been removed since.
     fn namespaces(&self) -> Result<Vec<Namespace>, StoreError>;
-    /// A lock that tells others that this process lives; none where leases alone must do.
+    /// Creates a lock that shows others that this process lives; `None` in stores where only leases show
+    /// it.
     fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError>;
-    /// Whether some process still holds the liveness lock.
+    /// Returns whether a process still holds the liveness lock.
     fn is_alive(&self, liveness: LivenessId) -> bool;
     /// Opens the client's inbox for wake-ups of a namespace.
     fn inbox(&self, namespace: &Namespace, client: ClientId) -> Result<Box<dyn Inbox>, StoreError>;
-    /// The lease that suits this store if the user names none.
+    /// Returns the lease of a job that sets none.
     fn default_lease(&self) -> Duration;
-    /// The newest state of the namespace that this process has seen, or was told of.
+    /// Returns the newest state of the namespace that this process has seen or was told of.
     fn seen(&self, _: &Namespace) -> Option<Watermark> {
         None
     }
-    /// The newest state that this process has seen and that no loss of power takes back: what may still be expected
-    /// after the store's machine was restarted.
+    /// Returns the newest state that this process has seen and that survives a power loss: what to
+    /// expect at least after the store's machine was restarted.
     fn durable(&self, namespace: &Namespace) -> Option<Watermark> {
         self.seen(namespace)
     }
-    /// What an earlier process saw. An older state, or another epoch, is noticed: if this process has seen nothing yet it
-    /// loses nothing, so the store goes on from what is there, and says so in [`notices`](Self::notices).
+    /// Tells the store what an earlier process saw, so that an older state or another epoch is noticed.
+    /// If this process has not seen anything yet, nothing of its own is lost; then the store continues
+    /// from what is there, and reports it in [`notices`](Self::notices).
     fn expect(&self, _: &Namespace, _: Watermark) {}
-    /// That the namespace went back, and this process went on from what was there.
+    /// Returns that the namespace went back, if this process continued from there.
     fn loss(&self, _: &Namespace) -> Option<Loss> {
         None
     }
-    /// A thread of this process stands still for ever in the middle of a step: gives back what it keeps from others. From
-    /// now on every step of this process is an error.
+    /// Gives back what a thread that stands still for ever in the middle of a step keeps from others.
+    /// From now on every step of this process is an error.
     fn abandon(&self) {}
-    /// Looks at all that the store depends on, for `flowlock doctor`: what it lies on or who serves it, who else may change
-    /// it, whether it keeps what it is told. Default: nothing. A finding says what to do if something is not as it should be.
+    /// Examines, for `flowlock doctor`, everything that the store depends on: its file system or server,
+    /// who else may change it, and whether it keeps its data. Default: nothing. A finding of a problem
+    /// says what to do.
     ///
-    /// It waits for others within the limits, or once more for as long as a step of the store may wait; that something did
-    /// not answer in time is a finding too.
+    /// Waits for others within the limits, or once more for as long as a step of the store may wait. A
+    /// missing answer is a finding too.
     fn examine(&self, _: &Namespace, _: &Limits) -> Vec<Finding> {
         Vec::new()
     }
-    /// Takes what the store has to tell people since the last call, a sentence each: that it went back, which recent
-    /// commits are missing.
+    /// Takes the messages for people since the last call, one sentence each: that the store went back,
+    /// or which recent commits are missing.
     fn notices(&self) -> Vec<String> {
         Vec::new()
     }
@@ -126,15 +134,15 @@ pub trait Store: Debug + Send + Sync {
 /// Which processes can use a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// This one alone: it is gone with it.
+    /// Only this one: the store ends with it.
     Process,
-    /// Those of one host, whose clock it goes by.
+    /// Those of one host; the store uses that host's clock.
     Host,
-    /// Those of many hosts: a server has it, which goes by its own clock.
+    /// Those of many hosts: it is on a server, and uses that server's clock.
     Hosts,
 }
 
-/// The directory a file lies in.
+/// Returns the directory that a file is in.
 #[cfg(any(feature = "config", feature = "sqlite"))]
 pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
     match path.parent() {
@@ -146,7 +154,7 @@ pub(crate) fn directory_of(path: &std::path::Path) -> &std::path::Path {
 /// What an inbox has for its client.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct News {
-    /// Runs of the client that something happened to.
+    /// The client's runs to which something happened.
     pub runs: Vec<RunId>,
     /// Whether something may have happened to any run.
     pub missed: Missed,
@@ -158,31 +166,32 @@ pub enum Missed {
     /// None.
     #[default]
     Nothing,
-    /// More were sent to this client than its inbox had room for.
+    /// More messages were sent to this client than its inbox had room for.
     Here,
-    /// All clients may have missed some: the server was away, or another one took over.
+    /// All clients may have missed some: the server was unreachable, or another server took over.
     Everywhere,
 }
 
 /// A client's inbox.
 pub trait Inbox: Debug + Send {
-    /// Waits for news, at most so long.
+    /// Waits up to `at_most` for news.
     fn wait(&mut self, at_most: Duration) -> News;
-    /// A handle that ends a wait from another thread.
+    /// Returns a handle that ends a wait from another thread.
     fn interrupter(&self) -> Box<dyn InboxInterrupter>;
 }
 
 /// Ends an inbox's wait.
 pub trait InboxInterrupter: Debug + Send + Sync {
-    /// Ends the wait that is under way, or the next one.
+    /// Ends the current wait, or the next one.
     fn interrupt(&self);
 }
 
-/// A liveness lock, held until it is dropped or every process that has the descriptor has ended.
+/// A liveness lock. It is held until it is dropped, or until every process that has the descriptor has
+/// ended.
 #[derive(Debug)]
 pub struct LivenessLock {
-    /// Its number, as it stands in the store.
+    /// Its number in the store.
     pub liveness: LivenessId,
-    /// The locked descriptor, close-on-exec; none in stores that keep liveness in memory.
+    /// The locked descriptor, close-on-exec; `None` in stores that keep liveness in memory.
     pub descriptor: Option<OwnedFd>,
 }

@@ -10,7 +10,7 @@ use super::memory::MemoryStore;
 use super::{Limits, Reach, Store};
 use crate::error::Error;
 
-/// Opens the store; `timeout` is for each attempt of its steps, the limits are for this call.
+/// Opens the store. `timeout` is for each attempt of its steps; the limits are for this call.
 pub(crate) fn open(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<dyn Store>, Error> {
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::default())),
@@ -22,7 +22,8 @@ pub(crate) fn open(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<
     }
 }
 
-/// Which processes could use the store that a URL names: what its [`reach`](Store::reach) will be once it is open.
+/// Returns which processes could use the store that a URL names: its [`reach`](Store::reach) once it is
+/// open.
 pub fn reach_of(url: &str) -> Reach {
     match url.split_once(':') {
         Some(("memory", "")) => Reach::Process,
@@ -46,7 +47,8 @@ fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
     Err(bad_url(url, "this build has no embedded store (feature `sqlite`)"))
 }
 
-/// A server that is away is tried again: it may be back, or another one elected, before the time is over.
+/// Tries a server that is unreachable again: it may be back, or another one elected, before the time
+/// ends.
 #[cfg(feature = "redis")]
 fn open_server(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<dyn Store>, Error> {
     let mut pause = FIRST_PAUSE;
@@ -68,7 +70,7 @@ fn open_server(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<dyn 
 
 #[cfg(not(feature = "redis"))]
 fn open_server(url: &str, _: Duration, _: &Limits) -> Result<Arc<dyn Store>, Error> {
-    Err(bad_url(url, "this build knows no Redis or Valkey (feature `redis`)"))
+    Err(bad_url(url, "this build does not support Redis or Valkey (feature `redis`)"))
 }
 
 fn bad_url(url: &str, problem: &str) -> Error {
@@ -90,7 +92,7 @@ mod tests {
     fn a_password_in_a_url_is_never_shown() {
         let said = opened("mysql://me:secret@host/db").unwrap_err().to_string();
         assert_eq!(said, r#"store URL "mysql://***@host": use sqlite:PATH, redis://HOST:PORT/DB or memory:"#);
-        // Not even where a password breaks the URL.
+        // The password must not be shown even where it breaks the URL.
         for url in
             ["redis://me:s/ecr@et@host/0", "redis://:s?ecret@host", "redis+unix://:s/ecr#et@/run/redis"]
         {

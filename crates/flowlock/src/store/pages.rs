@@ -1,5 +1,5 @@
-//! Whether what a store says of itself is an answer to what was asked. Whoever follows pages ends only if each of them
-//! begins behind the one before: a server that is not what it should be could otherwise be read for ever.
+//! Whether a page of a listing answers the question. A reader of pages only ends if each page begins
+//! after the one before: a faulty server could otherwise make it read for ever.
 
 use super::{Content, Page, Seen, StoreError, StoreErrorKind, View};
 use crate::blocker::{Blocked, By};
@@ -8,15 +8,15 @@ use crate::name::Name;
 use crate::origin::Origin;
 use crate::record::Record;
 
-/// The page, if it lies where the view says and its parts follow each other.
+/// Returns the page if it is where the view says and its parts are in order.
 ///
 /// # Errors
-/// [`Damaged`](super::StoreErrorKind::Damaged) if it does not.
+/// [`Damaged`](super::StoreErrorKind::Damaged) if not.
 pub(crate) fn checked(view: &View, page: Page) -> Result<Page, StoreError> {
     match (view, &page.content) {
         (View::Runs { from, limit, .. }, Content::Runs(runs, next)) => {
             let tickets = runs.iter().map(|seen| seen.run.ticket);
-            // A page of nothing goes on where it began.
+            // An empty page continues where it began.
             let behind = if *limit == 0 { None } else { next_ticket(*from, *next)? };
             if !ascend(tickets.clone().chain(behind)) || tickets.min().is_some_and(|first| first < *from) {
                 return Err(strange("runs"));
@@ -37,17 +37,18 @@ pub(crate) fn checked(view: &View, page: Page) -> Result<Page, StoreError> {
             }
         }
         (View::Run(_) | View::Attempt(_), Content::Run(_)) | (View::Namespace, Content::Namespace(_)) => {}
-        _ => return Err(StoreError::damaged("the answer is none to what was asked")),
+        _ => return Err(StoreError::damaged("the answer does not fit the question")),
     }
     Ok(page)
 }
 
-/// Where the next page of runs begins, if there is one: behind where this one began.
+/// Returns where the next page of runs begins, if there is one: it must be after the beginning of this
+/// one.
 pub(crate) fn next_ticket(from: Ticket, next: Option<Ticket>) -> Result<Option<Ticket>, StoreError> {
     if next.is_some_and(|next| next <= from) { Err(strange("runs")) } else { Ok(next) }
 }
 
-/// About how much memory a run takes, with what is in its way.
+/// Estimates how much memory a run takes, with what is in its way.
 pub(crate) fn size_of(seen: &Seen) -> usize {
     let Seen { run, blocked, .. } = seen;
     let claims = &run.spec.claims;
@@ -75,7 +76,7 @@ fn size_of_origin(origin: &Origin) -> usize {
     size_of_val(origin) + host.len() + user.len() + ci.as_ref().map_or(0, String::len)
 }
 
-/// An error about more runs than can be kept at once.
+/// Returns an error about more runs than can be kept at once.
 pub(crate) fn too_much(count: usize, most_bytes: usize) -> StoreError {
     let message = format!(
         "the namespace has more runs than can be listed at once: the first {count} take more than {} MiB",
@@ -90,7 +91,8 @@ fn lie_behind(after: Option<&Name>, prefix: &str, records: &[Record]) -> bool {
         && names.clone().all(|name| name.as_str().starts_with(prefix))
 }
 
-/// Whether the next page can go on behind this name: it is the last one here, or that of a record that counts no more.
+/// Returns whether the next page can continue after this name: it is the last name here, or the name of
+/// a record that does not count any more.
 fn ends_a_page(next: &Name, after: Option<&Name>, prefix: &str, records: &[Record]) -> bool {
     let is_behind = after.is_none_or(|after| next > after) && next.as_str().starts_with(prefix);
     is_behind && records.last().is_none_or(|last| last.name <= *next)

@@ -1,11 +1,13 @@
-//! A path, walked once: link by link and directory by directory, each opened and judged by its descriptor.
+//! Walks a path once: each link and each directory is opened and judged by its descriptor.
 //!
-//! A path leads to another place as soon as somebody who may write a directory on the way puts another directory or a
-//! link there, be it for a moment. What a walk has found stays what was judged.
+//! A path leads to another place as soon as somebody who may write a directory on the way puts another
+//! directory or a link there, if only for a moment. A walk keeps open what it has judged, so nothing can
+//! be exchanged afterwards.
 //!
-//! How a path is walked is one for all; whom it may lead by is not. What belongs to a store may be a group's ([`find`]), for
-//! that is what a shared store is. What decides which store it is may be nobody's but the user's and root's: configuration
-//! is shown each step ([`see`]), and judges by a stricter rule of its own.
+//! All paths are walked in the same way, but the rule about the users who may own the way differs. What
+//! belongs to a store may be a group's ([`find`]), because a store can be shared. What decides which
+//! store it is must belong to the user or root: the configuration is shown each step ([`see`]), and
+//! judges it by a stricter rule of its own.
 
 #![cfg_attr(
     not(all(feature = "redis", feature = "sqlite", feature = "config")),
@@ -38,16 +40,17 @@ use nix::unistd::geteuid;
 use crate::people::is_root;
 use crate::text::escape;
 
-/// As many links as the kernel follows.
+/// The same number of links as the kernel follows.
 const LINKS: usize = 40;
 
-/// Walks a path to the name at its end, whether that is there or not.
+/// Walks a path to the name at its end, whether or not that exists.
 pub(crate) fn find(path: &Path, missing: Missing, links: Links) -> Result<Way, Astray> {
     let path = std::path::absolute(path).map_err(|error| failed("find", path, error))?;
     Walk::begin(&path, missing, links, &mut |_| {})?.finish()
 }
 
-/// Walks a path to its end, be that a directory, by way of all links, and shows each step before it goes on from there.
+/// Walks a path to its end, which may be a directory, and follows all links. Shows each step before it
+/// goes on from there.
 pub(crate) fn see(path: &Path, show: &mut dyn FnMut(&Step<'_>)) -> io::Result<Way> {
     let path = std::path::absolute(path)?;
     Ok(Walk::begin(&path, Missing::Refused, Links::Shown, show)?.finish()?)
@@ -61,22 +64,22 @@ fn shown(path: &Path) -> String {
     escape(&path.display().to_string())
 }
 
-/// On the way.
+/// The state of a walk.
 struct Walk<'p, 's> {
-    /// As it was given.
+    /// The path, as it was given.
     path: &'p Path,
     missing: Missing,
     links: Links,
     show: &'s mut dyn FnMut(&Step<'_>),
-    /// The directory that it has come to, what it is, and its path.
+    /// The current directory, its metadata, and its path.
     at: File,
     here: Metadata,
     done: PathBuf,
     is_settled: bool,
-    /// The first directory so far in which a stranger could have put what is on the way.
+    /// The first directory so far in which another user could have put what is on the way.
     led: Option<PathBuf>,
     open: Open,
-    /// What is ahead, the next one last.
+    /// The names that are left, the next one last.
     rest: Vec<OsString>,
     followed: usize,
 }
@@ -110,7 +113,7 @@ impl<'p, 's> Walk<'p, 's> {
     fn finish(mut self) -> Result<Way, Astray> {
         if self.links == Links::None && self.rest.iter().any(|name| name == "..") {
             return Err(Astray::Refused(format!(
-                "{} has \"..\" in it, and a project's store lies below the project; write its whole path",
+                "{} has \"..\" in it, but a project's store must lie below the project; write its absolute path",
                 shown(self.path)
             )));
         }
@@ -163,13 +166,13 @@ impl<'p, 's> Walk<'p, 's> {
         openat(&self.at, name, flags, Mode::empty()).map(File::from)
     }
 
-    /// What the kernel's own link leads to.
+    /// Opens what the kernel's own link leads to.
     fn held(&self, name: &OsStr) -> Result<File, Astray> {
         let held = openat(&self.at, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
         held.map(File::from).map_err(|error| failed("look at", &self.done.join(name), error))
     }
 
-    /// Makes a directory on the way, if it may be made.
+    /// Creates a directory on the way, if that is allowed.
     fn make(&self, name: &OsStr) -> Result<File, Astray> {
         if self.missing == Missing::Refused {
             let rest = self.rest.iter().skip(1).rev();
@@ -183,7 +186,7 @@ impl<'p, 's> Walk<'p, 's> {
         made.map_err(|error| failed("make", &self.done.join(name), error))
     }
 
-    /// Whether anybody may have put this where it is, or could put something in its place.
+    /// Notes whether anybody may have put this where it is, or could replace it.
     fn judge(&mut self, name: &OsStr, meta: &Metadata) {
         if name == ".." || self.here.mode() & 0o002 == 0 {
             return;
@@ -192,7 +195,8 @@ impl<'p, 's> Walk<'p, 's> {
             let (path, directory) = (self.done.join(name), self.done.clone());
             self.open.planted.get_or_insert(Planted { path, owner: meta.uid(), directory });
         }
-        // In a sticky one what is there stays; but a socket is made anew, and then the name is free.
+        // In a sticky directory what exists stays; but a socket is created anew, and then the name is
+        // free.
         if self.here.mode() & 0o1000 == 0 || !meta.is_dir() {
             self.open.to_all.get_or_insert_with(|| self.done.clone());
         }
@@ -215,7 +219,8 @@ impl<'p, 's> Walk<'p, 's> {
         Ok(())
     }
 
-    /// Goes where a link leads to. Its maker and its target are asked of one descriptor: it cannot be replaced in between.
+    /// Follows a link. Its owner and its target are read from one descriptor, so the link cannot be
+    /// replaced in between.
     fn follow(&mut self, name: &OsStr, link: &File, meta: &Metadata) -> Result<(), Astray> {
         let path = self.done.join(name);
         self.followed += 1;
@@ -226,8 +231,8 @@ impl<'p, 's> Walk<'p, 's> {
         let target = PathBuf::from(target);
         if self.links == Links::None {
             return Err(Astray::Refused(format!(
-                "{} is a symbolic link to {}, and a store that a project names is reached through no link, for the next \
-                 pull may point it anywhere; name the store that you mean",
+                "{} is a symbolic link to {}, but a store that a project names must be reached without links, \
+                 because the next pull could point one anywhere; name the store itself",
                 shown(&path),
                 shown(&target)
             )));
@@ -245,7 +250,7 @@ impl<'p, 's> Walk<'p, 's> {
     fn may_follow(&self, path: &Path, meta: &Metadata, target: &Path) -> Result<(), Astray> {
         if !is_trusted(meta) && !is_root(meta.uid()) {
             return Err(Astray::Refused(format!(
-                "{} is a symbolic link made by user {}, neither you nor root, so it is not followed; if its target {} is what you mean, name that",
+                "{} is a symbolic link made by user {}, who is neither you nor root, so it is not followed; if you mean its target {}, name that",
                 shown(path),
                 meta.uid(),
                 shown(target)
@@ -254,14 +259,14 @@ impl<'p, 's> Walk<'p, 's> {
         self.is_where_it_was_made(path, target)
     }
 
-    /// Whose a link is does not say who put it where it is: it can be renamed by whoever may write the directory that it was
-    /// made in, also into another one.
+    /// The owner of a link does not tell who put it where it is: whoever may write the directory that
+    /// contains it can rename it, also into another directory.
     fn is_where_it_was_made(&self, path: &Path, target: &Path) -> Result<(), Astray> {
         let here = || is_strangers(&self.here).then_some(&self.done).filter(|_| !is_read_only(&self.at));
         let Some(directory) = self.led.as_ref().or_else(here) else { return Ok(()) };
         Err(Astray::Refused(format!(
-            "{} is a symbolic link that may have been moved there by somebody who is neither you nor root, since others may \
-             write {}, so it is not followed; if its target {} is what you mean, name that",
+            "{} is a symbolic link that somebody other than you and root may have moved there, because others \
+             may write {}, so it is not followed; if you mean its target {}, name that",
             shown(path),
             shown(directory),
             shown(target)
@@ -284,12 +289,13 @@ fn root() -> Result<(File, Metadata, PathBuf), Astray> {
 /// Where the kernel shows what this process holds open.
 pub(super) const HELD: &str = "/proc/self/fd/";
 
-/// The path of what is open, whatever has its name by now.
+/// Returns the path of an open file, whatever has its name by now.
 pub(crate) fn way_to(open: &File) -> PathBuf {
     Path::new(HELD).join(open.as_raw_fd().to_string())
 }
 
-/// What stands between the slashes, the last first; with `..`, which counts from where a link led to.
+/// Returns the names between the slashes, the last first; with `..`, which is relative to where a link
+/// led.
 fn names(path: &Path) -> Vec<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),
@@ -301,27 +307,28 @@ fn names(path: &Path) -> Vec<OsString> {
     names
 }
 
-/// Whether something lies in a directory which everybody may write, and belongs neither to this user, nor to root, nor to
-/// the directory's owner.
+/// Returns whether something is in a directory which everybody may write, and belongs neither to this
+/// user, nor to root, nor to the directory's owner.
 fn may_be_planted(here: &Metadata, meta: &Metadata) -> bool {
-    // Where an owner is not known to a user namespace, nor is who else is not.
+    // If the user namespace does not know an owner, equal numbers do not mean the same user.
     let is_the_directorys = meta.uid() == here.uid() && (meta.uid() == 0 || !is_root(meta.uid()));
     here.mode() & 0o002 != 0 && !is_trusted(meta) && !is_the_directorys
 }
 
-/// Whether the kernel shows processes there.
+/// Returns whether the directory is in `/proc`.
 fn is_in_proc(directory: &File) -> bool {
     fstatfs(directory).is_ok_and(|found| found.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
-/// Whether a directory belongs to somebody else, or everybody may write it. Members of a group that may write it are trusted
-/// with what is in it.
+/// Returns whether a directory belongs to another user, or everybody may write it. Members of a group
+/// that may write it are trusted with its content.
 fn is_strangers(meta: &Metadata) -> bool {
     let is_somebodys = !is_trusted(meta) && !is_root(meta.uid());
     is_somebodys || meta.mode() & 0o002 != 0
 }
 
-/// Whether nobody at all can move anything into a directory, whatever its mode: secrets are mounted into containers so.
+/// Returns whether nothing at all can be moved into a directory, whatever its mode: this is how secrets
+/// are mounted into containers.
 fn is_read_only(directory: &File) -> bool {
     fstatvfs(directory).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
 }
@@ -330,7 +337,7 @@ fn is_trusted(meta: &Metadata) -> bool {
     [0, geteuid().as_raw()].contains(&meta.uid())
 }
 
-/// Whether nobody but this user and root can exchange what lies in a directory.
+/// Returns whether only this user and root can replace what is in a directory.
 fn is_settled(meta: &Metadata) -> bool {
     is_trusted(meta) && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0)
 }

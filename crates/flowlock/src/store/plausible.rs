@@ -1,5 +1,5 @@
-//! Whether the values of a row can be flowlock's own. A store's content may have been altered by anybody who may write to
-//! it; sums of what is plausible never overflow.
+//! Whether the values of a row can have been written by flowlock. Anybody who may write to a store may
+//! have altered it. Sums of plausible values never overflow.
 
 use crate::bounds::{MOST_ANCESTORS, MOST_MADE_FROM};
 use crate::claim::{Claim, LARGEST_CAPACITY, MOST_CLAIMS, Mode};
@@ -12,11 +12,12 @@ use crate::record::Input;
 use crate::record::{LONGEST_NOTE, MadeFrom, Record};
 use crate::run::Run;
 
-/// The largest number that every store, and a script on a server, counts exactly with: 285,000 years in milliseconds,
-/// 285 years in microseconds.
+/// The largest number that every store, and a script on a server, counts exactly: 285,000 years in
+/// milliseconds, 285 years in microseconds.
 pub(crate) const LARGEST: u64 = (1 << 53) - 1;
 
-/// Whether all numbers of a run are plausible, and its lists and what it says of people no longer than they can be.
+/// Returns whether all numbers of a run are plausible, and its lists and its texts about people no
+/// longer than possible.
 pub(crate) fn run(run: &Run) -> bool {
     let past = [run.began_ms, run.absent_since_ms, Some(run.since_us)];
     let ends = [run.deadline_ms, run.wait_end_ms, run.place_end_ms, run.given_up_ms, run.forget_ms];
@@ -33,7 +34,7 @@ pub(crate) fn run(run: &Run) -> bool {
         && run.spec.claims.iter().all(is_claim)
 }
 
-/// Whether all numbers of a record are plausible, and its note no longer than one can be.
+/// Returns whether all numbers of a record are plausible, and its note is not too long.
 pub(crate) fn record(record: &Record) -> bool {
     is_token(record.version)
         && record.note.as_ref().is_none_or(|note| note.len() <= LONGEST_NOTE)
@@ -49,7 +50,7 @@ pub(crate) fn record(record: &Record) -> bool {
         }
 }
 
-/// Whether what a run is told of an input is plausible.
+/// Returns whether what a run is told about an input is plausible.
 #[cfg(feature = "redis")]
 pub(crate) fn input(input: &Input) -> bool {
     is_token(input.version)
@@ -57,7 +58,7 @@ pub(crate) fn input(input: &Input) -> bool {
         && input.note.as_ref().is_none_or(|note| note.len() <= LONGEST_NOTE)
 }
 
-/// Whether all numbers of a namespace's own row are plausible.
+/// Returns whether all numbers of a namespace's own row are plausible.
 #[cfg(feature = "sqlite")]
 pub(crate) fn meta(meta: &Meta) -> bool {
     let counts = [
@@ -81,7 +82,7 @@ fn is_actor(actor: &Actor) -> bool {
     is_time(actor.at_us) && is_origin(&actor.origin)
 }
 
-/// Whether it is no longer than a process says it: `Origin::within_its_limits`.
+/// Returns whether it is as short as a process makes it: `Origin::within_its_limits`.
 fn is_origin(origin: &Origin) -> bool {
     origin.host.len() <= LONGEST_ORIGIN
         && origin.user.len() <= LONGEST_ORIGIN
@@ -107,7 +108,8 @@ fn is_time(time: i64) -> bool {
     is_small(time.unsigned_abs())
 }
 
-/// What ends is compared and never added to. A length that is too long for a sum ends at the end of time.
+/// A point in time is compared and never added to. A sum with a length that is too long ends at the end
+/// of time.
 fn is_end(time: i64) -> bool {
     time >= 0 || is_time(time)
 }

@@ -1,8 +1,8 @@
-//! A store's URL as people may see it.
+//! How a store's URL is shown to people.
 
 use crate::named_file::PROJECT;
 
-/// The schemes that may be repeated: what stands before the first colon may be a password, if it is none of these.
+/// The schemes that may be shown. Any other text before the first colon may be a password.
 const SCHEMES: [&str; 11] = [
     "sqlite",
     "memory",
@@ -16,12 +16,13 @@ const SCHEMES: [&str; 11] = [
     "http",
     "https",
 ];
-/// What is shown in place of a text of which nothing can be told.
+/// Shown in place of a text that cannot be understood.
 const NOTHING: &str = "…";
 
-/// A store's URL without its password, and without what marks a file as a project's. One that is well-formed is shown whole but for that; of any other, scheme and
-/// host, or the scheme alone where it cannot be told what is the host: a `/`, `?` or `@` too many, and a part of the
-/// password stands where something else belongs.
+/// Returns a store's URL without its password, and without the mark of a project's file. A well-formed
+/// URL is otherwise shown whole. Of any other only scheme and host are shown, or the scheme alone if the
+/// host is unclear: with a `/`, `?` or `@` too many, a part of the password may be where something else
+/// belongs.
 ///
 /// ```
 /// use flowlock::store::without_password;
@@ -47,7 +48,8 @@ pub fn without_password(url: &str) -> String {
     }
 }
 
-/// Whether a store's URL has a password in it: in an argument, all can see it who see the arguments of a process.
+/// Returns whether a store's URL contains a password. Everybody who can see the arguments of a process
+/// would see it.
 ///
 /// ```
 /// use flowlock::store::has_password;
@@ -62,7 +64,8 @@ pub fn has_password(url: &str) -> bool {
     return without_password(url) != url;
 }
 
-/// What somebody wrote where something else belongs, as it may be shown: a store's URL among that loses its password.
+/// Returns a text that was written in the wrong place, as it may be shown: if it is a store's URL, it
+/// loses its password.
 ///
 /// ```
 /// use flowlock::store::misplaced;
@@ -74,7 +77,7 @@ pub fn misplaced(text: &str) -> String {
     if text.contains("://") && text.contains('@') { without_password(text) } else { text.to_owned() }
 }
 
-/// A path has no password, unless somebody put one URL into another.
+/// A path has no password, unless one URL was put into another.
 fn is_a_file(url: &str) -> bool {
     url.strip_prefix("sqlite:").is_some_and(|path| !path.contains("://"))
 }
@@ -95,7 +98,7 @@ fn is_known(scheme: &str) -> bool {
     SCHEMES.contains(&base.unwrap_or(&lower))
 }
 
-/// Host and port after the last `@`, if nothing before it can have been meant as the end of the password.
+/// Returns host and port after the last `@`, if nothing before it can be the end of the password.
 fn host(rest: &str) -> Option<&str> {
     let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (_, host) = authority.rsplit_once('@').filter(|_| !after.contains('@'))?;

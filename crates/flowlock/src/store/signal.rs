@@ -1,4 +1,4 @@
-//! News for one client inside this process: raised by whoever has it, waited for by the client's inbox.
+//! News for one client inside this process. Any thread raises it; the client's inbox waits for it.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,13 +7,14 @@ use super::{Inbox, InboxInterrupter, Missed, News};
 use crate::name::RunId;
 use crate::sync::lock;
 
-/// How many pieces are kept between two waits: whoever may wake the client could do so without end.
+/// How many news items are kept between two waits: processes that may wake the client could send them
+/// without end.
 const MOST: usize = 1_024;
 
-/// One piece of news.
+/// One news item.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Raised {
-    /// The interrupter: it only ends the wait.
+    /// From the interrupter: it only ends the wait.
     Interrupted,
     /// Something happened to this run.
     Run(RunId),
@@ -24,7 +25,7 @@ pub(super) enum Raised {
     TooMuch,
 }
 
-/// What one side raises and the other waits for.
+/// Raised by one side, waited for by the other.
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     /// News since the last wait.
@@ -33,11 +34,11 @@ pub(super) struct Signal {
 }
 
 impl Signal {
-    /// Ends the wait that is under way, or the next one.
+    /// Ends the current wait, or the next one.
     pub(super) fn raise(&self, news: Raised) {
         let mut raised = lock(&self.raised);
         if raised.len() >= MOST {
-            // All runs are asked about then, these among them.
+            // All runs are asked about then, including these.
             raised.clear();
             raised.push(Raised::TooMuch);
         }

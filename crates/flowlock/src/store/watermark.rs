@@ -1,4 +1,4 @@
-//! How far a namespace had come when it was last seen, so that a store that went backwards is noticed.
+//! How far a namespace had come when it was last seen, so that a store that went back is noticed.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,8 @@ use super::{StoreError, StoreErrorKind};
 use crate::name::Namespace;
 use crate::sync::lock;
 
-/// Names one life of a namespace in a store: made by chance when the namespace is made there.
+/// Identifies one life of a namespace in a store: a random number made when the namespace is created
+/// there.
 ///
 /// ```
 /// use flowlock::store::Epoch;
@@ -25,13 +26,13 @@ use crate::sync::lock;
 #[serde(try_from = "String", into = "String")]
 pub struct Epoch(pub u128);
 
-/// A text that is no [`Epoch`].
+/// A text that is not an [`Epoch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an epoch is 32 hexadecimal digits")]
 pub struct InvalidEpoch;
 
 impl Epoch {
-    /// A new one that nobody has seen.
+    /// Returns a new random epoch.
     pub(crate) fn fresh() -> Self {
         Self(crate::world::random_u128())
     }
@@ -68,17 +69,17 @@ impl From<Epoch> for String {
     }
 }
 
-/// A state of a namespace: which life of it, and how many steps that life had seen.
+/// A state of a namespace: its epoch, and how many steps that epoch had seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watermark {
-    /// Which life.
+    /// The epoch.
     pub epoch: Epoch,
     /// The namespace's sequence number, as in [`Page::sequence`](super::Page).
     pub sequence: u64,
 }
 
 impl Watermark {
-    /// The later state of the same life; of two lives, `other`'s.
+    /// Returns the later state of the same epoch; of two epochs, that of `other`.
     #[must_use]
     pub fn or_later(self, other: Self) -> Self {
         if self.epoch == other.epoch && self.sequence > other.sequence { self } else { other }
@@ -91,12 +92,12 @@ impl fmt::Display for Watermark {
     }
 }
 
-/// That a namespace went back, or was another one: how far it had come, and from where it went on.
+/// Evidence that a namespace went back or was replaced: how far it had come, and where it continued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loss {
     /// How far it had come.
     pub was: Watermark,
-    /// What was there then; none if nothing was.
+    /// The state that was found then; `None` if there was nothing.
     pub is: Option<Watermark>,
 }
 
@@ -112,9 +113,9 @@ struct Marks {
     newest: Option<Watermark>,
     #[cfg(feature = "sqlite")]
     durable: Option<Watermark>,
-    /// An earlier process saw that, this one has seen nothing yet.
+    /// An earlier process saw it; this one has not seen anything yet.
     is_hearsay: bool,
-    /// That it went back, and this process went on from there.
+    /// Set if it went back and this process continued from there.
     loss: Option<Loss>,
 }
 
@@ -125,7 +126,7 @@ impl Marks {
 }
 
 impl Watermarks {
-    /// An earlier process saw that.
+    /// Notes a state that an earlier process saw.
     pub(crate) fn expect(&self, namespace: &Namespace, watermark: Watermark) {
         let mut all = lock(&self.by_namespace);
         let marks = all.entry(namespace.clone()).or_default();
@@ -146,7 +147,7 @@ impl Watermarks {
         lock(&self.by_namespace).get(namespace)?.durable
     }
 
-    /// Takes in a state that was found good.
+    /// Notes a state that was found good.
     pub(crate) fn saw(&self, namespace: &Namespace, found: Watermark) {
         let mut all = lock(&self.by_namespace);
         let marks = all.entry(namespace.clone()).or_default();
@@ -154,12 +155,12 @@ impl Watermarks {
         marks.take_in(found);
     }
 
-    /// What there is to tell, once.
+    /// Takes the messages; each is returned once.
     pub(crate) fn notices(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.notices))
     }
 
-    /// The namespace went back to this state, and the store goes on from there.
+    /// Notes that the namespace went back to this state, and continues from there.
     #[cfg(feature = "redis")]
     pub(crate) fn go_back_to(&self, namespace: &Namespace, found: Watermark) {
         let mut all = lock(&self.by_namespace);
@@ -168,7 +169,7 @@ impl Watermarks {
         marks.newest = Some(found);
     }
 
-    /// Nothing of the namespace is left.
+    /// Notes that nothing of the namespace is left.
     #[cfg(feature = "redis")]
     pub(crate) fn forget(&self, namespace: &Namespace) {
         if let Some(marks) = lock(&self.by_namespace).get_mut(namespace) {
@@ -178,14 +179,14 @@ impl Watermarks {
     }
 
     #[cfg(feature = "sqlite")]
-    /// The same of a state that no loss of power takes back.
+    /// Notes a state that survives a power loss.
     pub(crate) fn saw_durable(&self, namespace: &Namespace, found: Watermark) {
         lock(&self.by_namespace).entry(namespace.clone()).or_default().durable = Some(found);
     }
 
-    /// Refuses a state that is older than one that this process saw, or another life. If only an earlier process saw it,
-    /// nothing of this one's is lost: it goes on from what is there, and says so. A namespace that was never given an epoch has
-    /// none.
+    /// Refuses a state that is older than one that this process saw, or has another epoch. If only an
+    /// earlier process saw it, nothing of this process is lost: it continues from what is there, and
+    /// reports that. A namespace that was never given an epoch has none.
     pub(crate) fn check(
         &self,
         namespace: &Namespace,
@@ -221,11 +222,11 @@ fn went_back(namespace: &Namespace, known: u64, found: u64) -> String {
 fn replaced(namespace: &Namespace, known: Watermark, epoch: Option<Epoch>, sequence: u64) -> String {
     let found = match epoch {
         Some(epoch) => Watermark { epoch, sequence }.to_string(),
-        None if sequence == 0 => "nothing of it".to_owned(),
+        None if sequence == 0 => "nothing".to_owned(),
         None => format!("step {sequence} without an epoch"),
     };
     format!(
-        "the store is not the one it was: of namespace {namespace} {known} was seen there, now there is {found}; what it \
-         held is lost; {REMEDY}"
+        "the store was replaced by another one: in namespace {namespace} there was {known}, now there is \
+         {found}; what it held is lost; {REMEDY}"
     )
 }

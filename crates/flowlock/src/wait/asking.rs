@@ -1,4 +1,4 @@
-//! Asking the store where a waiting run stands, and what each answer means to it.
+//! Asks the store where a waiting run stands, and handles each answer.
 
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,12 @@ use crate::store::{Limits, StoreError};
 use crate::waiters::{HEARTBEAT, Waiters};
 use crate::world::millis;
 
-/// The pause before a store that did not answer within its time is asked again.
+/// The pause before a store that did not answer in time is asked again.
 const STORE_AWAY: Duration = Duration::from_millis(200);
 
 impl Pending {
-    /// Asks where the run stands. A store that is away for a while ends no wait: it is asked again.
+    /// Asks where the run stands. A store that is unreachable for a while does not end the wait: it is
+    /// asked again.
     pub(crate) fn ask_patiently(&mut self, limits: &Limits) -> Result<Option<Grant>, Error> {
         let asked = self.ask(limits);
         self.bears(asked)
@@ -35,7 +36,7 @@ impl Pending {
         }
     }
 
-    /// A store that is away ends no wait.
+    /// Treats an unreachable store as "still waiting".
     fn bears(&self, asked: Result<Option<Grant>, Error>) -> Result<Option<Grant>, Error> {
         match asked {
             Err(Error::Store(error)) if error.is_transient() && !self.is_over() => {
@@ -46,15 +47,15 @@ impl Pending {
         }
     }
 
-    /// How long to rest before the store is asked again: not at all while it answers.
+    /// Returns how long to pause before the store is asked again: not at all while it answers.
     pub(crate) fn rest(&self) -> Duration {
         if self.away { STORE_AWAY } else { Duration::ZERO }
     }
 
-    /// Asks the store where the run stands, which claims the grant if there is one.
+    /// Asks the store where the run stands; that accepts the grant if there is one.
     pub(crate) fn ask(&mut self, limits: &Limits) -> Result<Option<Grant>, Error> {
         self.asked = Instant::now();
-        // Its thread may not have been there to begin with.
+        // The waiters' thread may not have been running so far.
         self.connection.listen();
         let asked = self.ask_now(limits);
         self.away = matches!(&asked, Err(Error::Store(error)) if error.is_transient());
@@ -68,7 +69,8 @@ impl Pending {
             let holder = self.connection.holder()?;
             let claim = Step::Accept { attempt: self.attempt.clone(), holder };
             let answer = match self.connection.step_within(&claim, limits)? {
-                // Another, or an older, store does not know it: it stands in line anew, at the end.
+                // The store was replaced or is older, and does not know the run: it queues again, at the
+                // end.
                 Answer::NotFound if !self.is_over() => {
                     let request = self.request(limits)?;
                     self.connection.step_within(&request, limits)?
@@ -98,11 +100,11 @@ impl Pending {
                     return Ok(None);
                 }
                 Answer::Standing(Standing::AskAgain | Standing::Granted { .. }) => limits.may_ask_again()?,
-                // It set itself no limit, so it waits on, as another attempt.
+                // It has no time limit, so it goes on waiting, as another attempt.
                 Answer::Standing(Standing::Ended { outcome: Outcome::TimedOut, .. })
                     if self.until.is_none() && !std::mem::replace(&mut given_up, true) =>
                 {
-                    tracing::warn!(run = %self.attempt.id, "the store gave up a run that it had not heard of for too long; it waits anew, at the end of the line");
+                    tracing::warn!(run = %self.attempt.id, "the store gave up a run that was silent for too long; it waits again, at the end of the queue");
                     self.attempt.nonce = Nonce::fresh();
                 }
                 Answer::Standing(Standing::Ended { outcome, blocked }) => {
@@ -112,7 +114,7 @@ impl Pending {
                     self.leave_waiters();
                     return Err(Error::RunIdInUse { run: self.attempt.id.clone() });
                 }
-                // The store's clock may have been set: its answer has just told what it is now.
+                // The store's clock may have been set; its answer contained its current time.
                 Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) if !self.is_over() => {
                     limits.may_ask_again()?;
                 }
@@ -121,7 +123,7 @@ impl Pending {
         }
     }
 
-    /// The same request once more, for what is left of the wait.
+    /// Returns the request again, for the rest of the wait.
     fn request(&mut self, limits: &Limits) -> Result<Step, StoreError> {
         self.sent_ms = self.connection.latest_ms(limits)?;
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -142,7 +144,8 @@ impl Pending {
         refusal(&self.spec.job, &self.attempt.id, outcome, blocked, self.begun.elapsed())
     }
 
-    /// When to ask the store although nothing was heard: never while the waiters' thread listens.
+    /// Returns when to ask the store although nothing was heard; `None` while the waiters' thread
+    /// listens.
     pub(crate) fn looks_for_itself(&self) -> Option<Instant> {
         let is_told = self.connection.waiters().is_some_and(Waiters::is_listening);
         (!is_told).then_some(self.asked + HEARTBEAT)

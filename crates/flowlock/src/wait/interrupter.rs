@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::waiter::Waiter;
 
-/// Gives a thread that waits in [`Pending::wait`] back to its caller.
+/// Makes a thread return from [`Pending::wait`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Interrupter {
 }
 
 impl Interrupter {
-    /// Ends the wait that is under way, or the next one, with [`Progress::Waiting`].
+    /// Ends the current wait, or the next one, with [`Progress::Waiting`].
     pub fn interrupt(&self) {
         self.waiter.update(|state| state.interrupted = true);
     }

@@ -8,13 +8,13 @@ fn a_run_that_was_silent_too_long_comes_back_by_itself() {
     comes_back_after_silence(0);
 }
 
-/// Of more runs than an answer explains, the last one hears no more than that it waits.
+/// An answer explains only some runs; the last of more runs than that only hears that it waits.
 #[test]
 fn a_run_that_was_silent_too_long_comes_back_though_nobody_explains_why_it_waits() {
     comes_back_after_silence(crate::bounds::MOST_EXPLAINED);
 }
 
-/// As a process that was stopped, and goes on while what it waits for is still held.
+/// Like a process that was stopped, and continues while the name that it waits for is still held.
 fn comes_back_after_silence(others: usize) {
     let world = Arc::new(TestWorld::default());
     let store = Arc::new(MemoryStore::with_world(world.clone()));
@@ -32,7 +32,7 @@ fn comes_back_after_silence(others: usize) {
     theirs.job("third").lock("b").acquire().unwrap().commit().unwrap();
     let is_present = || theirs.run(second.run_id()).unwrap().unwrap().run.present;
     assert!(!is_present());
-    // The next heartbeat, now; those of whom nothing was said for longest come first.
+    // Makes the next heartbeat due now. Those that were explained longest ago come first.
     lock(&second.waiter.state).explained = Instant::now();
     lock(&others.last().unwrap_or(&second).waiter.state).look_again = Some(Instant::now());
     ours.connection.waiters().unwrap().hurry();
@@ -82,7 +82,7 @@ fn a_waker_that_is_replaced_may_ask_for_the_run_when_it_is_dropped() {
     first.commit().unwrap();
 }
 
-/// As a process that was stopped for longer than a store keeps the place of one that it does not hear of.
+/// Like a process that was stopped for longer than a store keeps the place of a silent process.
 #[test]
 fn a_run_that_waits_for_ever_waits_on_though_it_was_given_up() {
     let world = Arc::new(TestWorld::default());
@@ -108,7 +108,7 @@ fn a_run_that_waits_for_ever_waits_on_though_it_was_given_up() {
         assert!(state(run.run_id()).is_waiting());
     }
     first.commit().unwrap();
-    // It lost its place: the other one is before it by now.
+    // It lost its place: the other run is ahead of it by now.
     let Progress::Granted(grant) = an_hour.wait(Duration::from_secs(4)).unwrap() else { panic!() };
     assert!(matches!(for_ever.wait(Duration::from_millis(100)).unwrap(), Progress::Waiting));
     grant.commit().unwrap();

@@ -1,9 +1,10 @@
-//! How often hints are acted on.
+//! Limits how often hints are acted on.
 //!
-//! A hint says that something happened to a run, and costs a step to look into. True ones are rare: a run is granted once.
-//! But whoever may write a store may send any, as fast as they like, and so make every process of the others ask the store
-//! without end. So the first hint about a run is passed on at once, and the next ones at growing distances, until it has
-//! been quiet for a while. None is thrown away: the last of a rush is passed on too.
+//! A hint says that something happened to a run; to check it costs a step. True hints are rare, because
+//! a run is granted once. But a process that may write to a store may send any number of them, and could
+//! make every other process ask the store without end. So the first hint about a run is passed on at
+//! once, and the next ones at growing intervals, until there were none for a while. No hint is thrown
+//! away: the last one of a burst is passed on too.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,13 +12,13 @@ use std::time::{Duration, Instant};
 use crate::name::RunId;
 use crate::store::{Missed, News};
 
-/// The distance of the first two hints about one run that are passed on, and of any two: it doubles in between.
+/// The shortest and the longest interval between two hints about one run; it doubles in between.
 const FIRST_GAP: Duration = Duration::from_millis(10);
 const LONGEST_GAP: Duration = Duration::from_secs(1);
-/// After so long without one, a hint is a first one.
+/// After this time without a hint, the next one counts as the first.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// What was passed on lately, and what is to be.
+/// What was passed on lately, and what is still to be passed on.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     /// At most as many as this process has runs.
@@ -27,7 +28,7 @@ pub(super) struct Hints {
     owed: Missed,
 }
 
-/// One kind of hint.
+/// The hints of one kind.
 #[derive(Debug)]
 struct Pace {
     passed: Instant,
@@ -36,7 +37,8 @@ struct Pace {
 }
 
 impl Hints {
-    /// Takes in what was heard, and returns what is to be acted on now. What `is_ours` does not know is nobody's.
+    /// Takes in what was heard, and returns what to act on now. Drops hints about runs that are not this
+    /// process's (`is_ours`).
     pub(super) fn pass_on(&mut self, heard: News, now: Instant, is_ours: impl Fn(&RunId) -> bool) -> News {
         self.runs.retain(|_, pace| pace.owes || !pace.is_quiet(now));
         let mut news = News::default();
@@ -70,7 +72,7 @@ impl Hints {
         news
     }
 
-    /// When something is to be passed on that was not yet.
+    /// Returns when the next held-back hint is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.runs.values().chain(&self.missed).filter(|pace| pace.owes).map(Pace::due).min()
     }
@@ -89,7 +91,7 @@ impl Pace {
         now.saturating_duration_since(self.passed) >= QUIET
     }
 
-    /// Pays what it owes, if it is time.
+    /// Passes on a held-back hint, if it is due.
     fn passes(&mut self, now: Instant) -> bool {
         if !self.owes || now < self.due() {
             return false;
@@ -138,7 +140,7 @@ mod tests {
             assert!(!is_acted_on(&hints.pass_on(News::default(), early, |_| true)));
             assert!(is_acted_on(&hints.pass_on(News::default(), due, |_| true)));
             assert_eq!(hints.next(), None);
-            // When it was quiet, the next is a first one.
+            // After a quiet time, the next one counts as the first.
             let later = due + QUIET;
             assert!(is_acted_on(&hints.pass_on(news.clone(), later, |_| true)));
             assert!(!is_acted_on(&hints.pass_on(news, later, |_| true)));

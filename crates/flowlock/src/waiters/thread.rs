@@ -1,9 +1,10 @@
 //! The thread that listens for all waiting runs of a connection.
 //!
-//! It owns its inbox. It takes the registry's mutex to copy what is in it, or a waiting run's to read or change that one, one
-//! after the other and never both; it holds none of them while it calls the store, probes, or tells anybody. It keeps neither
-//! the store handle nor the connection alive (`Weak`): it ends in the round in which it finds them gone, and `Waiters` wakes
-//! it for that. For `closed` see `waiters.rs`.
+//! It owns its inbox. It takes the registry's mutex to copy the registry, or the mutex of one waiting
+//! run to read or change that run, never both at once. It holds none of them while it calls the store,
+//! probes, or tells a waiting run. It keeps neither the store handle nor the connection alive (`Weak`):
+//! it ends in the round in which it finds them gone, and `Waiters` wakes it for that. `waiters.rs`
+//! explains `closed`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -23,31 +24,32 @@ use crate::sync::lock;
 use crate::waiter::{Known, Waiter};
 use crate::world::{LivenessId, random_u64};
 
-/// How often it probes whether the processes in its way live.
+/// How often it probes whether the processes in the way are alive.
 const PROBE: Duration = Duration::from_millis(500);
-/// A heartbeat that did not reach the store is sent again so soon: two in a row would be silence.
+/// How soon a heartbeat that did not reach the store is sent again: two lost ones in a row would count
+/// as silence.
 const SECOND_TRY: Duration = Duration::from_secs(1);
-/// How many pages of an answer it reads: a million runs, which no process has.
+/// How many pages of an answer it reads: enough for a million runs, more than any process has.
 const MOST_PAGES: usize = 1_000;
 
-/// Who listens.
+/// The thread's state.
 pub(super) struct WaitersThread {
     shared: Arc<Shared>,
     handle: Weak<StoreHandle>,
-    /// Tells who renews grants what happened to them.
+    /// Tells the keeper that something happened to its grants.
     keeper: Alarm,
     client: ClientId,
-    /// None while it could not be opened.
+    /// `None` while it could not be opened.
     inbox: Option<Box<dyn Inbox>>,
     hints: Hints,
-    /// Its thread was started.
+    /// Whether its thread was started.
     is_started: bool,
-    /// It was said that there is no inbox.
+    /// Whether it was logged that there is no inbox.
     has_no_inbox: bool,
 }
 
 impl Drop for WaitersThread {
-    /// However it ends, by a panic too, nobody relies on it any more.
+    /// However it ends, also by a panic, no run relies on it any more.
     fn drop(&mut self) {
         if !self.is_started {
             lock(&self.shared.waiters).listening = Listening::No;
@@ -55,7 +57,8 @@ impl Drop for WaitersThread {
         }
         self.inbox = None;
         if std::thread::panicking() {
-            // The runs begin another one when they are told; should that break off too, then not at once.
+            // The runs start another thread when they are told; if that panics too, it should not be at
+            // once.
             std::thread::sleep(PROBE);
         }
         self.shared.set_listening(Listening::No, None);
@@ -108,7 +111,7 @@ impl WaitersThread {
                 self.has_no_inbox = false;
                 self.shared.set_listening(Listening::Yes, Some(inbox.interrupter()));
                 self.inbox = Some(inbox);
-                // What was told before reached nobody: an unlock, or a store that another server took over.
+                // News that came before was missed: an unlock, or a takeover by another server.
                 self.keeper.look_at_all();
             }
             Err(error) if self.has_no_inbox => tracing::debug!(%error, "still no inbox for wake-ups"),
@@ -129,7 +132,7 @@ impl WaitersThread {
         News::default()
     }
 
-    /// Tells who is concerned; answers when to ask about all.
+    /// Tells the runs concerned; returns when to ask about all.
     fn spread(&mut self, heard: News, now: Instant) -> Instant {
         let is_ours = |run: &RunId| self.shared.waiter(run).is_some() || self.keeper.keeps(run);
         let news = self.hints.pass_on(heard, now, is_ours);
@@ -146,12 +149,12 @@ impl WaitersThread {
         match news.missed {
             Missed::Nothing => now + HEARTBEAT,
             Missed::Here => now,
-            // Everybody is told at once; not everybody need ask at once.
+            // All processes are told at once, but should not all ask at once.
             Missed::Everywhere => now + Duration::from_millis(random_u64() % 500),
         }
     }
 
-    /// Nobody waits: a long sleep. Else the next heartbeat, probe or look.
+    /// Returns when to look next: at the next heartbeat, probe or look; in a minute if no run waits.
     fn next_look(&self, heartbeat: Instant, probe: Instant) -> Instant {
         let waiters = self.shared.waiters();
         let hint = self.hints.next();
@@ -169,7 +172,8 @@ impl WaitersThread {
         next
     }
 
-    /// Probes the processes in the way of this one's runs, without reading the store; reports the dead.
+    /// Probes the processes in the way of this process's runs, without reading the store, and reports
+    /// the dead.
     fn bury_the_dead(&self, handle: &StoreHandle, now: Instant) -> bool {
         let mut suspects: Vec<(Ticket, LivenessId)> = Vec::new();
         let waiters = self.shared.waiters();
@@ -195,17 +199,18 @@ impl WaitersThread {
         true
     }
 
-    /// Tells the store that its process lives, and the runs what the store answers; says when to do so again.
+    /// Tells the store that the process is alive, and the runs what the store answers; returns when to
+    /// do so again.
     fn heartbeat(&self, handle: &StoreHandle, waiters: &[(RunId, Arc<Waiter>)], now: Instant) -> Instant {
         let explain = to_explain(waiters, now);
         if !self.hear(handle, &explain, waiters.iter().cloned().collect()) {
             return now + SECOND_TRY;
         }
-        // More may have to be asked about than one answer speaks of.
+        // There may be more to ask about than one answer explains.
         if waiters.iter().any(|(_, waiter)| waiter.is_stale()) { now } else { after(now) }
     }
 
-    /// Answers whether the store was reached.
+    /// Returns whether the store was reached.
     fn hear(
         &self,
         handle: &StoreHandle,
@@ -220,9 +225,7 @@ impl WaitersThread {
             && !self.shared.closed.load(Ordering::Acquire)
         {
             if pages_left == 0 {
-                tracing::warn!(
-                    "the store speaks of more runs of this process than there can be; trying again"
-                );
+                tracing::warn!("the store lists more runs of this process than there can be; trying again");
                 return false;
             }
             pages_left -= 1;
@@ -238,7 +241,8 @@ impl WaitersThread {
                     runs
                 }
                 Ok(None) => return true,
-                // There is nothing to wait for in another store: each asks for itself, and hears it.
+                // In another store there is nothing to wait for: each run asks for itself, and learns
+                // that.
                 Err(error) if error.kind() == StoreErrorKind::Replaced => break,
                 Err(error) => {
                     tracing::warn!(%error, "no heartbeat; trying again");
@@ -260,7 +264,7 @@ impl WaitersThread {
                 }
             }
         }
-        // No page speaks of them: they wait no longer.
+        // No page lists them: they do not wait any more.
         for waiter in waiters.values() {
             let_it_ask(waiter);
         }
@@ -268,14 +272,14 @@ impl WaitersThread {
     }
 }
 
-/// It was granted, or is over.
+/// The run was granted, or has ended.
 fn let_it_ask(waiter: &Waiter) {
     waiter.take_stale();
     waiter.tell();
 }
 
-/// The runs that a heartbeat asks about: those of which what is known is true no more, then those of which it is
-/// oldest; none of which what is known still holds.
+/// Returns the runs that a heartbeat asks about: first those whose state is known to be out of date,
+/// then those that were explained longest ago; not those whose state is still known.
 fn to_explain(waiters: &[(RunId, Arc<Waiter>)], now: Instant) -> Vec<RunId> {
     let key = |waiter: &Waiter| {
         let state = lock(&waiter.state);
@@ -287,7 +291,7 @@ fn to_explain(waiters: &[(RunId, Arc<Waiter>)], now: Instant) -> Vec<RunId> {
     all.into_iter().take(MOST_EXPLAINED).map(|(_, run)| run.clone()).collect()
 }
 
-/// The next heartbeat: the same distance from the last one, not from now, with a little disorder among processes.
+/// Returns when the next heartbeat is due: at the same interval, slightly varied between processes.
 fn after(now: Instant) -> Instant {
     now + HEARTBEAT.saturating_sub(Duration::from_millis(random_u64() % 200))
 }
@@ -304,7 +308,7 @@ mod tests {
             (run, Arc::new(Waiter::new(Waiting { look_again_ms: None, ..Waiting::unknown() })))
         };
         let waiters: Vec<_> = (0..2 * MOST_EXPLAINED).map(waiter).collect();
-        // The last one was explained last.
+        // The last one was explained most recently.
         let (last, its_waiter) = waiters.last().unwrap();
         its_waiter.set_waiting(Waiting { look_again_ms: Some(0), ..Waiting::unknown() });
         let now = Instant::now();

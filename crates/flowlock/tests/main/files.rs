@@ -267,7 +267,7 @@ fn a_writer_that_stands_still_costs_the_others_their_patience_and_nothing_more()
                 let said = write(&flowlock, "b").unwrap_err();
                 assert_eq!(kind(&said), Some(StoreErrorKind::Unreachable));
                 // Not its own process id: that would read as if somebody else kept it.
-                assert!(said.to_string().contains("other requests of this process were before"), "{said}");
+                assert!(said.to_string().contains("other requests of this process were ahead"), "{said}");
             });
         }
     });

@@ -407,7 +407,7 @@ fn a_link_that_somebody_else_made_is_not_followed_to_a_store() {
         let said = SqliteStore::open(&place.root.path().join(file), PATIENT).unwrap_err();
         assert_eq!(said.kind(), StoreErrorKind::Unusable);
         let named = format!(
-            "{} is a symbolic link made by user {STRANGER}, neither you nor root, so it is not followed; if its target {target} is what you mean, name that",
+            "{} is a symbolic link made by user {STRANGER}, who is neither you nor root, so it is not followed; if you mean its target {target}, name that",
             link.display()
         );
         assert_eq!(said.to_string(), named);

@@ -167,7 +167,7 @@ fn a_store_made_anew_is_noticed_by_the_next_process_that_was_told() {
     let told = place.open();
     expect(&told, last);
     read(&told, "b").unwrap();
-    is_told_once(&told, "the store is not the one it was");
+    is_told_once(&told, "the store was replaced by another one");
     assert_eq!(told.store().loss(told.namespace()).unwrap().is, None);
     write(&told, "b").unwrap();
     // From then on it is this process's own.

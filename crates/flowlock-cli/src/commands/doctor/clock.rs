@@ -1,4 +1,4 @@
-//! Clocks that were set: this machine's, and that of a server.
+//! Clocks that were set: this machine's, and a server's.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use flowlock::store::Finding;
 
 use crate::times;
 
-/// Tokens are at least the wall clock in microseconds: one ahead of it shows a clock that was set back.
+/// Reports a clock that was set back. Tokens are at least the wall clock in microseconds, so a token
+/// ahead of it shows that.
 pub(super) fn set_back(highest: Option<flowlock::Token>) -> Finding {
     const TOLERATED: Duration = Duration::from_mins(1);
     let now_us = jiff::Timestamp::now().as_microsecond().max(0) as u64;
@@ -20,12 +21,12 @@ pub(super) fn set_back(highest: Option<flowlock::Token>) -> Finding {
     Finding::bad("clock", problem)
 }
 
-/// That a server's clock was set since a command of this user saw it, by so many milliseconds.
+/// Reports that a server's clock was set by this many milliseconds since a command of this user saw it.
 pub(super) fn step(step_ms: i64) -> Finding {
     let (way, harm) = if step_ms > 0 {
         ("ahead", "leases that had less left are over, and two jobs may have run at once")
     } else {
-        ("back", "what dead jobs hold is free that much later")
+        ("back", "names that dead jobs hold are free that much later")
     };
     let seconds = (step_ms.unsigned_abs() + 500) / 1_000;
     let remedy = "let NTP slew it instead of setting it";

@@ -1,4 +1,4 @@
-//! `flowlock doctor`: the store and this machine, examined; and the shared store, prepared.
+//! `flowlock doctor`: examines the store and this machine, and prepares the shared store.
 
 mod clock;
 mod shared;
@@ -32,7 +32,7 @@ pub(crate) struct DoctorArgs {
     /// The group that may use the shared store
     #[arg(long, value_name = "G", requires = "init_shared", value_parser = values::text())]
     pub(crate) group: Option<String>,
-    /// Take the store as it is from now on, though it went back or is another one than it was
+    /// Accept the store as it is now, although it went back or was replaced
     #[arg(long)]
     pub(crate) accept_restore: bool,
     /// Print JSON
@@ -40,7 +40,8 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
-/// How long the lock is waited for: longer than a server that was restarted grants nothing, unless its URL says so.
+/// How long to wait for the lock: longer than the pause after a server's restart, unless the URL sets a
+/// longer one.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Serialize)]
@@ -50,7 +51,7 @@ struct Report<'f> {
     findings: Vec<FindingJson<'f>>,
 }
 
-/// A finding as JSON has it.
+/// A finding for JSON.
 #[derive(Serialize)]
 struct FindingJson<'f> {
     what: &'static str,
@@ -58,7 +59,7 @@ struct FindingJson<'f> {
     found: &'f str,
 }
 
-/// Examines, or prepares the shared store first.
+/// Examines the store; prepares the shared store first, if asked to.
 pub(crate) fn doctor(global: &Global, args: &DoctorArgs) -> Result<u8, Failure> {
     let settings = match (args.init_shared, &args.group) {
         (true, Some(group)) => prepare(global, group)?,
@@ -91,11 +92,12 @@ pub(crate) fn doctor(global: &Global, args: &DoctorArgs) -> Result<u8, Failure> 
     Ok(code)
 }
 
-/// Makes the shared store, and answers settings with which it is what is examined, whatever store this user has set.
+/// Prepares the shared store. Returns settings with which it is the store to examine, whatever store
+/// this user has set.
 fn prepare(global: &Global, group: &str) -> Result<Settings, Failure> {
     if global.store.is_some() {
         return Err(Failure::usage(
-            "--init-shared makes the store that all users of the machine have by default, in /var/lib/flowlock, and no other; leave out --store",
+            "--init-shared makes only the default store for all users of the machine, in /var/lib/flowlock; leave out --store",
         ));
     }
     let made = format!("sqlite:{}", shared::init_shared(group)?.display());
@@ -126,7 +128,7 @@ fn report(findings: &[Finding], ok: bool, json: bool) -> Result<(), Failure> {
     Ok(terminal::print(&table.text(Screen::detect()))?)
 }
 
-/// Everything about an open store; an error names what could not be looked at.
+/// Examines an open store; an error names what could not be examined.
 fn examine(context: &Context, findings: &mut Vec<Finding>) -> Result<(), (&'static str, Failure)> {
     let flowlock = &context.flowlock;
     let (store, limits) = (flowlock.store(), Limits::within(flowlock.store_timeout()));
@@ -151,7 +153,7 @@ fn examine(context: &Context, findings: &mut Vec<Finding>) -> Result<(), (&'stat
     Ok(())
 }
 
-/// How many runs live, and which of them should have ended.
+/// Reports how many runs are alive, and which of them should have ended.
 fn of_runs(context: &Context, runs: &[Seen]) -> Vec<Finding> {
     let found = format!("{} alive in namespace {}", runs.len(), context.place.namespace);
     let mut findings = vec![Finding::good("runs", found)];
@@ -159,7 +161,7 @@ fn of_runs(context: &Context, runs: &[Seen]) -> Vec<Finding> {
     let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
     if !stuck.is_empty() {
         let found = format!(
-            "{} late or revoked; each ends when somebody needs its names, or by itself, a day (or its --keep-lapsed) after its lease: {}",
+            "{} late or revoked; each ends when another run needs its names, or by itself a day (or its --keep-lapsed) after its lease: {}",
             stuck.len(),
             first_of(&stuck)
         );
@@ -168,10 +170,10 @@ fn of_runs(context: &Context, runs: &[Seen]) -> Vec<Finding> {
     findings
 }
 
-/// That the store went back since a command of this user used it.
+/// Reports that the store went back since a command of this user used it.
 fn loss(loss: Loss) -> Finding {
     let found = format!(
-        "it went back: it was at {}, and went on {}; what happened between is lost. Once that is as it should be: `flowlock doctor --accept-restore`",
+        "it went back: it was at {}, and continued {}; what happened in between is lost. If that was intended, run `flowlock doctor --accept-restore`",
         loss.was,
         at(loss.is)
     );
@@ -182,7 +184,7 @@ fn at(mark: Option<Watermark>) -> String {
     mark.map_or_else(|| "empty".to_owned(), |mark| format!("at {mark}"))
 }
 
-/// What namespaces there are, in short. That this user may not list them is not held against the store.
+/// Lists the namespaces, in short. If this user may not list them, that is not a problem of the store.
 fn namespaces(context: &Context) -> Finding {
     const WHAT: &str = "namespaces";
     let all = match context.flowlock.namespaces() {
@@ -205,7 +207,7 @@ fn namespaces(context: &Context) -> Finding {
     Finding::good(WHAT, found)
 }
 
-/// The first ten of a list, and how many more there are.
+/// Returns the first ten of a list, and how many more there are.
 fn first_of(ids: &[String]) -> String {
     const MOST: usize = 10;
     let shown = ids.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
@@ -215,7 +217,7 @@ fn first_of(ids: &[String]) -> String {
     }
 }
 
-/// A lock taken and given back: everything a run needs of the store.
+/// Takes a lock and gives it back: everything that a run needs of the store.
 fn works(context: &Context) -> Finding {
     let begun = std::time::Instant::now();
     let job = context.flowlock.job("flowlock doctor").lock("flowlock doctor").wait(PATIENCE);
@@ -228,21 +230,22 @@ fn works(context: &Context) -> Finding {
     }
 }
 
-/// Remembers the store as it is, in place of what it was, and says both.
+/// Remembers the present state of the store in place of the earlier one, and prints both.
 fn accept_restore(settings: &Settings) -> Result<(), Failure> {
     let mut context = settings.open()?;
     context.flowlock.view(&View::Names(Vec::new())).map_err(|error| context.failure(error))?;
     let is = context.flowlock.store().seen(context.flowlock.namespace());
     let Some(loss) = context.seen.loss(&context.flowlock) else {
         let why = match context.seen.expected() {
-            None => "nothing is remembered of this store, so there is nothing to accept".to_owned(),
+            None => "flowlock remembers nothing about this store, so there is nothing to accept".to_owned(),
             Some(was) => format!("the store did not go back: it was at {was} and is {}", at(is)),
         };
         terminal::say(&format!("{why} ({})", context.place));
         return Ok(());
     };
     terminal::say(&format!("accepted: the store was at {} and is {} ({})", loss.was, at(is), context.place));
-    context.seen.accept(&context.flowlock).map_err(|error| {
-        Failure::new(exit::CONFIG, "configuration", format!("cannot remember that: {error}"))
-    })
+    context
+        .seen
+        .accept(&context.flowlock)
+        .map_err(|error| Failure::new(exit::CONFIG, "configuration", format!("cannot save that: {error}")))
 }

@@ -1,4 +1,4 @@
-//! The shared store, prepared.
+//! Prepares the shared store.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use nix::unistd::Group;
 use crate::exit::{self, Failure};
 use crate::terminal::{self, shown};
 
-/// Makes the shared store: everything belongs to root and the group, members can write it and replace nothing.
-/// Answers its path.
+/// Creates the shared store: everything belongs to root and the group; members can write to it, but can
+/// replace nothing. Returns its path.
 pub(super) fn init_shared(group: &str) -> Result<PathBuf, Failure> {
     let root = std::env::var_os("FLOWLOCK_SYSTEM_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let directory = root.join("var/lib/flowlock");
@@ -18,7 +18,10 @@ pub(super) fn init_shared(group: &str) -> Result<PathBuf, Failure> {
     let gid = match Group::from_name(group) {
         Ok(Some(found)) => found.gid.as_raw(),
         Ok(None) => {
-            return Err(Failure::usage(format!("there is no group {}; make it with groupadd", shown(group))));
+            return Err(Failure::usage(format!(
+                "there is no group {}; create it with groupadd",
+                shown(group)
+            )));
         }
         Err(error) => return Err(not_shared(&format!("cannot look up the group: {error}"))),
     };

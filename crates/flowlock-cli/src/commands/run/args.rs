@@ -16,7 +16,7 @@ pub(crate) struct RunArgs {
     pub(crate) claims: ClaimFlags,
     #[command(flatten)]
     pub(crate) request: RequestFlags,
-    /// What to do if names are taken when the wait is over: exit 75, or say one line and exit 0
+    /// What to do if names are taken when the wait is over: exit 75, or print one line and exit 0
     #[arg(long, value_enum, default_value_t, value_name = "fail|skip", help_heading = "Request")]
     pub(crate) if_locked: IfLocked,
     #[command(flatten)]
@@ -24,7 +24,7 @@ pub(crate) struct RunArgs {
     /// Fill in dates in COMMAND and its arguments too
     #[arg(long, help_heading = "Dates in names")]
     pub(crate) expand: bool,
-    /// What to call the work [default: the command's base name and its script]
+    /// The name of the job [default: the command's base name and its script]
     #[arg(long, value_name = "JOB", value_parser = values::text(), help_heading = "Command")]
     pub(crate) name: Option<String>,
     /// How long the names stay taken if this machine falls silent [default: 60s, on a server 3m]
@@ -78,6 +78,6 @@ pub(crate) enum IfLocked {
     /// Exit 75
     #[default]
     Fail,
-    /// Say one line and exit 0
+    /// Print one line and exit 0
     Skip,
 }

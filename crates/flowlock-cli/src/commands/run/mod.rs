@@ -46,16 +46,18 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8, Failure> {
     ended
 }
 
-/// Opened first, so that a place that cannot be written is known before anything is done. It is emptied when it is known to
-/// be what is meant, and no later: what the last run left there must not be taken for the result of one that is killed.
+/// Opens the result file. It is opened first, so that a path that cannot be written is reported before
+/// anything is done. It is emptied only once it is known to be the right file: the result of the last
+/// run must not be taken for that of a run that is killed.
 fn result_file(path: &Path) -> Result<File, Failure> {
     let cannot = |error: std::io::Error| {
-        let hint = if error.raw_os_error() == Some(Errno::ENXIO as i32) { "; nobody reads it" } else { "" };
+        let hint =
+            if error.raw_os_error() == Some(Errno::ENXIO as i32) { "; no process reads it" } else { "" };
         Failure::usage(format!("--json-result {}: {error}{hint}", shown(&path.display().to_string())))
     };
-    // A pipe that nobody reads is an error, and nothing to wait for.
+    // A pipe without a reader is an error, and not waited for.
     let file = flowlock::named_file::open_to_write(path).map_err(cannot)?;
-    // The log that is standard output is not this run's alone.
+    // If standard output is a log, it does not belong to this run alone.
     let is_a_log =
         fcntl(&file, FcntlArg::F_GETFL).map_err(|error| cannot(error.into()))? & libc::O_APPEND != 0;
     if file.metadata().map_err(cannot)?.is_file() && !is_a_log {
@@ -90,7 +92,7 @@ fn begin(global: &Global, args: &RunArgs, story: &mut ResultJson) -> Result<u8, 
     Errand { global, args, context, signals, story }.carry_out(plan)
 }
 
-/// A run under way.
+/// A run in progress.
 struct Errand<'a> {
     global: &'a Global,
     args: &'a RunArgs,
@@ -130,7 +132,8 @@ impl Errand<'_> {
         self.work(grant, &plan.command, plan.day, Policy { last_end, ..policy })
     }
 
-    /// Not started: a failure, or just what `--if-locked skip` and `--if-written skip` are for.
+    /// The run was not started: a failure, or a success because of `--if-locked skip` or `--if-written
+    /// skip`.
     fn skip(self, failure: Failure) -> Result<u8, Failure> {
         let locked = failure.outcome == "busy" && self.args.if_locked == IfLocked::Skip;
         let written = failure.outcome == "output_exists" && self.args.request.if_written == IfWritten::Skip;
@@ -146,7 +149,7 @@ impl Errand<'_> {
         Ok(exit::OK)
     }
 
-    /// The command and its check, while the names are held.
+    /// Runs the command and its check, while the names are held.
     fn work(
         mut self,
         grant: Grant,
@@ -251,16 +254,15 @@ impl Errand<'_> {
     }
 }
 
-/// How to learn what became of a commit that got no answer. The run cannot be asked to commit again: its process is gone.
+/// Says how to find out what became of a commit that got no answer. The run cannot be asked to commit
+/// again: its process is gone.
 fn what_to_ask(grant: &Grant) -> String {
     match grant.spec().claims.outputs().next() {
         Some(output) => format!(
-            "`flowlock outputs {}` shows which run wrote it last, and for 10 minutes `flowlock why {}` what became of this one",
+            "`flowlock outputs {}` shows which run wrote it last, and for 10 minutes `flowlock why {}` shows how this run ended",
             shell_argument(output.name.as_str()),
             shell_argument(grant.run_id().as_str())
         ),
-        None => {
-            "it had nothing to record; its names are free when its lease is over, if not before".to_owned()
-        }
+        None => "it had nothing to record; its names are free when its lease ends, or before".to_owned(),
     }
 }

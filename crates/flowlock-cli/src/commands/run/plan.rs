@@ -1,4 +1,4 @@
-//! What `run` decides before the store is asked: everything that can be wrong with the line that was typed.
+//! What `run` decides before the store is asked: all errors in the command line.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use crate::dates::Dates;
 use crate::exit::Failure;
 use crate::request::{self, Names};
 
-/// The default time between TERM and KILL, where the lease is long enough.
+/// The default time between TERM and KILL, if the lease is long enough.
 const KILL_AFTER: Duration = Duration::from_secs(10);
 
-/// A checked request and the command it is for.
+/// A checked request, and its command.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// What the work is called.
+    /// The job's name.
     pub(super) job: JobName,
-    /// What it claims.
+    /// What the run claims.
     pub(super) names: Names,
-    /// The day it counts from.
+    /// The day from which its dates count.
     pub(super) day: String,
-    /// The command, dates filled in if that was asked for.
+    /// The command, with dates filled in if that was asked for.
     pub(super) command: Vec<OsString>,
     /// The lease, if one is set.
     pub(super) lease: Option<Duration>,
@@ -63,8 +63,9 @@ fn expanded(command: &[OsString], dates: &Dates) -> Result<Vec<OsString>, Failur
     Ok(full)
 }
 
-/// A third of the lease at most, so that there is time for renewing before anything must be ended; and less than the
-/// run may take, of which at most a third is given by default.
+/// Returns the time between TERM and KILL: at most a third of the lease, so that there is time to renew
+/// before anything must be ended, and less than the longest run time, of which it is at most a third by
+/// default.
 pub(super) fn kill_after(
     given: Option<Duration>,
     lease: Duration,
@@ -73,7 +74,7 @@ pub(super) fn kill_after(
     let most = lease / 3;
     match (given, max_runtime) {
         (Some(given), Some(runtime)) if given >= runtime => Err(Failure::usage(format!(
-            "--kill-after {given:?} is all of --max-runtime {runtime:?}: the command would be ended as it begins"
+            "--kill-after {given:?} is not shorter than --max-runtime {runtime:?}: the command would be ended as soon as it begins"
         ))),
         _ => within_the_lease(given, lease, most.min(max_runtime.map_or(most, |runtime| runtime / 3))),
     }

@@ -1,4 +1,4 @@
-//! A run, what its process does, and where it stands.
+//! A run, what its process does, and its state.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Actor<'s> {
 }
 
 impl Actor<'_> {
-    /// Sends the request; the whole answer.
+    /// Sends the request; returns the whole answer.
     #[track_caller]
     pub(in crate::conformance) fn sends(&self, patience: Patience) -> Answer {
         let request = Acquire {
@@ -36,28 +36,28 @@ impl Actor<'_> {
         self.stage.step(&Step::Acquire(request))
     }
 
-    /// Sends the same request again, as fresh as can be; the answer as a word.
+    /// Sends the same request again, valid from now; returns the answer as a word.
     #[track_caller]
     pub(in crate::conformance) fn again(&self) -> String {
         word(&self.sends(self.patience))
     }
 
-    /// The blockers that it is told of when it sends its request again.
+    /// Returns the blockers in the answer to its repeated request.
     pub(in crate::conformance) fn blocked_again(&self) -> Blocked {
         blocked_in(self.sends(self.patience))
     }
 
-    /// The answer to its first sending.
+    /// Returns the answer to its first request.
     pub(in crate::conformance) fn first(&self) -> Answer {
         self.first.borrow().clone().expect("the request was sent")
     }
 
-    /// The blockers that the first answer named.
+    /// Returns the blockers in the first answer.
     pub(in crate::conformance) fn first_blocked(&self) -> Blocked {
         blocked_in(self.first())
     }
 
-    /// What its process was told when it began.
+    /// Returns what its process was told when it began.
     pub(in crate::conformance) fn began(&self) -> Running {
         match self.first() {
             Answer::Standing(Standing::Running(running)) => running,
@@ -65,14 +65,14 @@ impl Actor<'_> {
         }
     }
 
-    /// Asserts where the run stands, without touching it.
+    /// Asserts the run's state, without changing it.
     #[track_caller]
     pub(in crate::conformance) fn is(&self, expected: &str) -> &Self {
         assert_eq!(self.state(), expected, "where {} stands", self.attempt.id);
         self
     }
 
-    /// Where the run stands: its state, and whether it is absent, lapsed or revoked.
+    /// Returns the run's state, and whether it is absent, lapsed or revoked.
     pub(in crate::conformance) fn state(&self) -> String {
         let Some(run) = self.seen() else { return self.ended() };
         let absent = run.state.is_waiting() && !run.present;
@@ -85,12 +85,12 @@ impl Actor<'_> {
         marks.iter().filter(|(set, _)| *set).map(|(_, mark)| *mark).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether the store knows the run, alive or over.
+    /// Returns whether the store knows the run, alive or ended.
     pub(in crate::conformance) fn is_remembered(&self) -> bool {
         matches!(self.stage.view(&View::Run(self.attempt.id.clone())), Content::Run(Some(_)))
     }
 
-    /// The run as the store shows it, while it lives.
+    /// Returns the run as the store shows it, while it is alive.
     pub(in crate::conformance) fn seen(&self) -> Option<Run> {
         let id = self.attempt.id.clone();
         match self.stage.view(&View::Run(id)) {
@@ -101,7 +101,7 @@ impl Actor<'_> {
         }
     }
 
-    /// How it ended, by asking: a refresh of a run that is over changes nothing.
+    /// Returns how it ended, by asking: a refresh of an ended run changes nothing.
     fn ended(&self) -> String {
         match self.first.borrow().as_ref() {
             Some(Answer::Standing(Standing::Ended { .. }) | Answer::Invalid(_)) => word(&self.first()),
@@ -109,7 +109,7 @@ impl Actor<'_> {
         }
     }
 
-    /// Who unlocked or ended it by hand, and how many milliseconds ago.
+    /// Returns who unlocked or ended it by hand, and how many milliseconds ago.
     pub(in crate::conformance) fn acted_on_by(&self) -> Option<(String, i64)> {
         match self.stage.view(&View::Run(self.attempt.id.clone())) {
             Content::Run(Some(seen)) => seen.run.actor.map(|actor| self.stage.told(&actor)),
@@ -121,7 +121,7 @@ impl Actor<'_> {
         self.seen().and_then(|run| run.token).expect("it holds a grant")
     }
 
-    /// What is in its way: `"lock_held l by A"`.
+    /// Returns what is in its way: `"lock_held l by A"`.
     pub(in crate::conformance) fn blockers(&self) -> Vec<String> {
         match self.stage.view(&View::Run(self.attempt.id.clone())) {
             Content::Run(Some(seen)) => {
@@ -166,7 +166,7 @@ impl Actor<'_> {
         word(&self.stage.step(&Step::GiveBack(self.attempt.clone())))
     }
 
-    /// A heartbeat of its process: the runs the answer speaks of, `"A queued"`.
+    /// Sends a heartbeat of its process; returns the runs in the answer, such as `"A queued"`.
     #[track_caller]
     pub(in crate::conformance) fn beats(&self) -> Vec<String> {
         let (heard, next) = self.beats_from(Ticket(0));
@@ -174,7 +174,7 @@ impl Actor<'_> {
         heard
     }
 
-    /// The same from a ticket on; and where the next page begins.
+    /// The same from a ticket on; also returns where the next page begins.
     #[track_caller]
     pub(in crate::conformance) fn beats_from(&self, from: Ticket) -> (Vec<String>, Option<Ticket>) {
         let explain = vec![self.attempt.id.clone()];
@@ -203,12 +203,12 @@ impl Actor<'_> {
         word(&self.stage.step(&Step::Detach(self.attempt.clone())))
     }
 
-    /// Its process dies.
+    /// Kills its process.
     pub(in crate::conformance) fn dies(&self) {
         self.stage.world(|world| world.kill(self.holder.liveness.expect("it has a liveness lock")));
     }
 
-    /// Somebody says that this run's process is dead.
+    /// Reports that this run's process is dead.
     #[track_caller]
     pub(in crate::conformance) fn is_buried(&self) -> String {
         let ticket = self.seen().expect("it lives in the store").ticket;

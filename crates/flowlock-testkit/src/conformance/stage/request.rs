@@ -1,4 +1,4 @@
-//! What a run asks for, said fluently.
+//! What a run asks for, in a fluent form.
 
 use std::cell::RefCell;
 
@@ -8,7 +8,7 @@ use flowlock::{Attempt, ClaimsBuilder, Holder, IfWritten, Nonce, OnFail, Parent,
 use super::actor::Actor;
 use super::{Stage, name};
 
-/// A request in the making.
+/// A request under construction.
 #[derive(Debug)]
 pub struct Request<'s> {
     pub(in crate::conformance) stage: &'s Stage,
@@ -55,20 +55,20 @@ impl<'s> Request<'s> {
         self
     }
 
-    /// It says that it is the child of a run whose secret it does not know.
+    /// Claims to be the child of a run without knowing its secret.
     pub(in crate::conformance) fn pretends_to_be_child_of(mut self, run: &Actor<'_>) -> Self {
         let guessed = Attempt { nonce: Nonce(run.attempt.nonce.0 + 1), ..run.attempt.clone() };
         self.spec.parent = Some(Parent::from(&guessed));
         self
     }
 
-    /// It may not overwrite.
+    /// Does not allow overwriting.
     pub(in crate::conformance) fn once(mut self) -> Self {
         self.spec.if_written = IfWritten::Fail;
         self
     }
 
-    /// Its failure leaves the old records incomplete.
+    /// Makes its failure leave the old records incomplete.
     pub(in crate::conformance) fn spoiling(mut self) -> Self {
         self.spec.on_fail = OnFail::Incomplete;
         self
@@ -79,7 +79,7 @@ impl<'s> Request<'s> {
         self
     }
 
-    /// How long it is kept once it lapsed.
+    /// Sets how long it is kept once it lapsed.
     pub(in crate::conformance) fn kept_for(mut self, seconds: u64) -> Self {
         self.spec.keep_lapsed_ms = seconds * 1_000;
         self
@@ -90,13 +90,13 @@ impl<'s> Request<'s> {
         self
     }
 
-    /// From the same process as another run.
+    /// Sends it from the same process as another run.
     pub(in crate::conformance) fn beside(mut self, other: &Actor<'_>) -> Self {
         self.holder = other.holder.clone();
         self
     }
 
-    /// Its sending is valid so many milliseconds.
+    /// Sets for how many milliseconds it is valid once sent.
     pub(in crate::conformance) fn latest(mut self, ms: i64) -> Self {
         self.latest_ms = ms;
         self
@@ -129,7 +129,7 @@ impl<'s> Request<'s> {
         actor
     }
 
-    /// The request, not sent.
+    /// Returns the request without sending it.
     pub(in crate::conformance) fn unsent(self, patience: Patience) -> Actor<'s> {
         let Request { stage, claims, mut spec, attempt, holder, latest_ms } = self;
         spec.claims = claims.build().expect("claims within their limits");

@@ -1,4 +1,4 @@
-//! Every run that left, and every grant that was taken back, had a reason.
+//! Checks that every run that ended, and every grant that was taken back, had a reason.
 
 use flowlock::step::{Answer, Standing, Step};
 use flowlock::{Claim, Claims, Mode, Outcome, Run, State};
@@ -55,7 +55,7 @@ pub(super) fn judge(book: &Book, moment: &Moment<'_>) -> Verdict {
     Ok(())
 }
 
-/// Whether the step is the run's own acquire or claim: nothing else brings a silent run back.
+/// Returns whether the step is the run's own acquire or accept: nothing else brings a silent run back.
 fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
     match moment.step {
         Step::Acquire(request) => request.attempt == run.attempt,
@@ -64,21 +64,21 @@ fn is_spoken_for(run: &Run, moment: &Moment<'_>) -> bool {
     }
 }
 
-/// Whether the holder was late for so long that it ends by itself.
+/// Returns whether the holder was late for so long that it ends by itself.
 fn was_unneeded(old: &Run, before: &Scene<'_>) -> bool {
     let kept_for_ms = old.deadline_ms.map_or(0, |deadline| before.now.boot_ms - deadline);
     let long_enough = kept_for_ms >= old.spec.keep_lapsed_ms as i64;
     before.is_lapsed(old) && long_enough && old.given_up_ms.is_some_and(|end| end <= before.now.boot_ms)
 }
 
-/// Whether the holder's deadline had passed and somebody who needs its names was granted, or will be by a later step, for
-/// a step ends only so many.
+/// Returns whether the holder's deadline had passed and a run that needs its names was granted, or will
+/// be by a later step, because a step ends only so many.
 fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> bool {
     let is_fresh = |run: &&Run| before.run(run.ticket).is_none_or(|earlier| earlier.token != run.token);
-    // Whoever was granted before the step's own order may have been ended by that order.
+    // A run that was granted before the step's own order may have been ended by that order.
     let is_ended = |run: &&Run| moment.ends(run) || moment.is_dead(run) || run.revoked;
     let came_and_went = moment.before.runs.iter().filter(|run| waits(run) && run.present).filter(is_ended);
-    // No sweep may have come to the end of its wait, or to its silence, yet.
+    // The end of its wait, or its silence, may not have been handled by a sweep yet.
     let is_next =
         |run: &&Run| waits(run) && run.present && after.blocked_by_holders(&Asker::of(run)).is_none();
     let to_be_granted: Vec<&Claims> = came_and_went
@@ -88,7 +88,7 @@ fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<
         .collect();
     let granted = after.holders().filter(is_fresh).map(|run| &run.spec.claims);
     let takers: Vec<&Claims> = granted.chain(to_be_granted.iter().copied()).collect();
-    // Lapsed units are taken in the order of their tickets, so those behind were still there.
+    // Lapsed units are taken in the order of their tickets, so later ones still existed.
     let is_gone = |run: &Run| after.run(run.ticket).is_none_or(|now| !holds(now));
     let were_there =
         before.holders().filter(|run| is_gone(run) && (is_ended(run) || run.ticket > old.ticket));
@@ -107,7 +107,7 @@ fn was_needed(old: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<
     before.is_lapsed(old) && old.spec.claims.iter().any(was_in_the_way)
 }
 
-/// What a try asks for that is refused only until the last lapsed holder in its way has ended.
+/// Returns the claims of a try that is refused only until the last lapsed holder in its way has ended.
 fn refused_for_now<'m>(moment: &Moment<'m>) -> Option<&'m Claims> {
     match (moment.step, moment.answer) {
         (

@@ -1,4 +1,4 @@
-//! Every new grant: S4 to S6, the time to claim it, and what an acquire decides.
+//! Checks every new grant: S4 to S6, the time to accept it, and what an acquire decides.
 
 use flowlock::step::{Answer, Patience, Standing, Step};
 use flowlock::{Claims, Mode, Outcome, Parent, Run, State, Ticket};
@@ -33,7 +33,7 @@ pub(super) fn judge(book: &mut Book, moment: &Moment<'_>) -> Verdict {
     Ok(())
 }
 
-/// Grants made in this step, in the order of their tokens.
+/// Returns the grants that were made in this step, in the order of their tokens.
 fn new_grants(book: &Book, moment: &Moment<'_>) -> Vec<Run> {
     let is_new = |run: &&Run| {
         holds(run) && moment.earlier(run.ticket).is_none_or(|old| old.token != run.token || !holds(old))
@@ -43,7 +43,8 @@ fn new_grants(book: &Book, moment: &Moment<'_>) -> Vec<Run> {
     fresh
 }
 
-/// S5. A record may come or go within the step, but one version was there, and it is the one noted.
+/// S5. A record may appear or disappear within the step, but one version existed, and it is the one
+/// noted.
 fn inputs_were_there(run: &Run, before: &Scene<'_>, after: &Scene<'_>) -> Verdict {
     let inputs = run.spec.claims.iter().filter(|claim| claim.must_exist);
     for (at, input) in inputs.enumerate() {
@@ -62,7 +63,7 @@ fn inputs_were_there(run: &Run, before: &Scene<'_>, after: &Scene<'_>) -> Verdic
     Ok(())
 }
 
-/// S6: no run that was queued before the step and still is after it stands ahead and in the way.
+/// S6: no run that was queued before the step, and still is after it, is ahead and in the way.
 fn nobody_was_passed(run: &Run, fresh: &[Run], before: &Scene<'_>, after: &Scene<'_>) -> Verdict {
     let is_fresh = |ticket: Ticket| fresh.iter().any(|other| other.ticket == ticket);
     let still = after.truly_queued();
@@ -98,14 +99,15 @@ fn nobody_was_passed(run: &Run, fresh: &[Run], before: &Scene<'_>, after: &Scene
     Ok(())
 }
 
-/// A grant comes before the wait is over, and is to be claimed within its time.
+/// Checks that a grant comes before the wait ends, and must be accepted within its time.
 fn in_time(run: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>) -> Verdict {
     let patience = after.patience(run);
     let now = after.now.boot_ms;
     if run.state == State::Granted {
         let was_over = before.run(run.ticket).is_some_and(|old| before.is_over(old));
         promise!(!was_over, "granted after its wait was over: {run:?}");
-        // In this very step another process may have taken the run over, or its own return renewed its place.
+        // In this very step another process may have taken the run over, or its own return renewed its
+        // place.
         let owners = [Some(run), before.run(run.ticket)].into_iter().flatten().map(|run| run.holder.client);
         let claimable =
             owners.map(|owner| after.knowledge.heard.get(&owner).copied().unwrap_or(now) + SILENCE_MS);
@@ -127,8 +129,8 @@ fn in_time(run: &Run, moment: &Moment<'_>, before: &Scene<'_>, after: &Scene<'_>
     Ok(())
 }
 
-/// With nothing left over, an acquire is granted exactly if nothing stands in its way; else the answer is the one
-/// the rules give.
+/// Checks that, with nothing left over, an acquire is granted exactly if nothing is in its way; else
+/// that the answer is the one the rules give.
 fn decision_is_right(scene: &Scene<'_>, request: &flowlock::step::Acquire, moment: &Moment<'_>) -> Verdict {
     let claims = &request.spec.claims;
     let chain = chain(scene, request.spec.parent.as_ref());
@@ -155,7 +157,7 @@ fn decision_is_right(scene: &Scene<'_>, request: &flowlock::step::Acquire, momen
         Answer::Standing(Standing::Ended { outcome, .. }) => Err(*outcome),
         other => return Err(format!("a newcomer is answered {other:?}")),
     };
-    // In a long line not everybody is examined: a wait for one's ancestor may then stand.
+    // In a long queue not all runs are examined: a wait for an ancestor may then be accepted.
     let is_missed =
         expected == Err(Outcome::RefusedDeadlock) && got == Ok(waits) && examines_only_some(scene, moment);
     let is_begun = expected == Ok(State::Running)
@@ -174,7 +176,8 @@ fn examines_only_some(scene: &Scene<'_>, moment: &Moment<'_>) -> bool {
     queued.len() > moment.bounds.examined || together > moment.bounds.claims
 }
 
-/// Whether more lapsed holders are in the way than one step ends: then the way is cleared, and nothing decided yet.
+/// Returns whether more lapsed holders are in the way than one step ends: then they are ended, and
+/// nothing is decided yet.
 fn ends_more_than_one_step_may(scene: &Scene<'_>, claims: &Claims, moment: &Moment<'_>) -> bool {
     let lapsed = scene.holders().filter(|run| scene.is_lapsed(run));
     let in_the_way: Vec<&Run> =
@@ -183,7 +186,7 @@ fn ends_more_than_one_step_may(scene: &Scene<'_>, claims: &Claims, moment: &Mome
     in_the_way.len() > moment.bounds.ends || in_the_way.len() > 1 && together > moment.bounds.claims
 }
 
-/// The chain of running parents, the farthest first; nobody, if the parent is named without proof.
+/// Returns the chain of running parents, the farthest first; empty if the proof of the parent is wrong.
 fn chain(scene: &Scene<'_>, parent: Option<&Parent>) -> Vec<Ticket> {
     let is_parent = |run: &&Run| parent == Some(&Parent::from(&run.attempt));
     let found = scene.snapshot.runs.iter().find(is_parent);

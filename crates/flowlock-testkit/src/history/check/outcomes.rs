@@ -1,4 +1,4 @@
-//! What is over stays over: S8, and tombstones.
+//! Checks that outcomes are final: S8, and tombstones.
 
 use flowlock::step::{Answer, Cancelled, Finished, Refreshed, Standing, Step, Who};
 use flowlock::{Attempt, Outcome, State};
@@ -13,7 +13,7 @@ pub(super) fn judge(book: &mut Book, moment: &Moment<'_>) -> Verdict {
         let Some(ended) = book.known[at].ended else { continue };
         let forgotten = matches!(said, Said::Unknown);
         let same = matches!(said, Said::Ended(outcome) if outcome == ended);
-        // A refused try is remembered until its sending can no longer arrive; then it may be made anew.
+        // A refused try is remembered until its request can no longer arrive; then it may be made again.
         let again = ended == Outcome::RefusedBusy;
         promise!(
             forgotten || same || again,
@@ -24,7 +24,7 @@ pub(super) fn judge(book: &mut Book, moment: &Moment<'_>) -> Verdict {
     Ok(())
 }
 
-/// Notes the outcomes that an answer tells.
+/// Notes the outcomes in an answer.
 pub(super) fn remember(book: &mut Book, moment: &Moment<'_>) {
     for (attempt, said) in said(moment) {
         if let (Said::Ended(outcome), Some(at)) = (said, book.find(&attempt)) {
@@ -42,7 +42,7 @@ enum Said {
     Unknown,
 }
 
-/// What the answer says of which attempts.
+/// Returns what the answer says about which attempts.
 fn said(moment: &Moment<'_>) -> Vec<(Attempt, Said)> {
     let attempt = |who: &Who| who.nonce.map(|nonce| Attempt { id: who.run.clone(), nonce });
     match (moment.step, moment.answer) {

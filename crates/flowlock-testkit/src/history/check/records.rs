@@ -1,4 +1,5 @@
-//! Records are written by commits and by hand, all or none, in rising versions: S2 and S3.
+//! Checks that records are written by commits and by hand, all or none, with growing versions: S2 and
+//! S3.
 
 use flowlock::step::{Answer, Finished, Refreshed, Standing, Step};
 use flowlock::{Name, OnFail, Outcome, Record, RecordState, Run, State, Token};
@@ -41,11 +42,11 @@ pub(super) fn judge(book: &mut Book, grants_so_far: usize, moment: &Moment<'_>) 
         book.last_token = book.last_token.max(record.version);
     }
     records_leave_for_a_reason(book, moment)?;
-    // During a pause a late holder harms nobody: nobody could be granted its names.
+    // During a pause a late holder harms no run, because none could be granted its names.
     if moment.was_taken_over { Ok(()) } else { late_success_harms_nobody(book, moment) }
 }
 
-/// A record that was live is so until its time is up, somebody removes it or a run begins that promised to replace it.
+/// A live record stays live until it expires, is removed, or a run begins that promised to replace it.
 fn records_leave_for_a_reason(book: &Book, moment: &Moment<'_>) -> Verdict {
     let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
     let after = book.scene(moment.now);
@@ -63,10 +64,10 @@ fn records_leave_for_a_reason(book: &Book, moment: &Moment<'_>) -> Verdict {
     Ok(())
 }
 
-/// Names to be written, and their version if that is known.
+/// Names that must be written, and their version if it is known.
 type Expected = (Vec<Name>, Option<Token>);
 
-/// Which names this step is to write, and in which version if that is known.
+/// Returns which names this step must write, and the version if it is known.
 fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<Expected>, String> {
     match (moment.step, moment.answer) {
         (Step::Create { names, .. }, Answer::Done) => Ok(Some((names.clone(), None))),
@@ -92,7 +93,7 @@ fn expected(grants: &[GrantMade], moment: &Moment<'_>) -> Result<Option<Expected
     }
 }
 
-/// A late refresh, commit or claim succeeds only if nobody eligible waits for the names.
+/// Checks that a late refresh, commit or accept succeeds only if no eligible run waits for the names.
 fn late_success_harms_nobody(book: &Book, moment: &Moment<'_>) -> Verdict {
     let before = Scene { snapshot: moment.before, ..book.scene(moment.now) };
     let late: Vec<_> = match (moment.step, moment.answer) {
@@ -116,7 +117,7 @@ fn late_success_harms_nobody(book: &Book, moment: &Moment<'_>) -> Verdict {
             let claims = &waiting.spec.claims;
             claims.iter().any(|claim| on_same_name(run, claim).any(|held| clash(claim.mode, held.mode)))
         };
-        // Whoever is found dead on the way to its grant is not harmed.
+        // A run that is found dead on the way to its grant is not harmed.
         let eligible = before.eligible();
         let harmed = eligible.iter().filter(|waiting| !moment.is_dead(waiting)).find(wants_the_same);
         promise!(harmed.is_none(), "a late success of {run:?} over the eligible {harmed:?}");

@@ -1,4 +1,4 @@
-//! What processes and operators do with runs that are there.
+//! What processes and operators do with existing runs.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Play {
         (!living.is_empty()).then(|| living[usize::from(pick) % living.len()])
     }
 
-    /// A run does what its process would do in its state.
+    /// Makes a run do what its process would do in its state.
     pub(in crate::history) fn act(&mut self, pick: u16, dice: u8) -> Verdict {
         let Some((at, i)) = self.pick(pick) else { return Ok(()) };
         let run = self.books[at].run_of(i).expect("picked among the living").clone();
@@ -81,8 +81,8 @@ impl Play {
             .map(drop)
     }
 
-    /// All records of a namespace go; perhaps everybody is silent until all outcomes are forgotten; then it is removed, if
-    /// nothing is in it.
+    /// Removes all records of a namespace; perhaps lets all be silent until all outcomes are forgotten;
+    /// then removes it, if it is empty.
     pub(in crate::history) fn leave(&mut self, at: usize, waits: bool) -> Verdict {
         let all = super::super::request::names(u8::MAX);
         self.step(

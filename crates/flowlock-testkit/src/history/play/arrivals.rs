@@ -10,7 +10,7 @@ use super::super::request::{ends, names};
 use super::Play;
 
 impl Play {
-    /// Somebody asks for claims; often with nothing left over, so that the decision can be foretold.
+    /// Asks for claims; often with nothing left over, so that the decision can be predicted.
     pub(in crate::history) fn arrive(&mut self, arrival: &Arrival) -> Verdict {
         if self.made.is_multiple_of(3) || arrival.nested && !self.made.is_multiple_of(5) {
             self.settle(usize::from(arrival.elsewhere))?;
@@ -18,7 +18,7 @@ impl Play {
         self.admit(arrival).map(drop)
     }
 
-    /// Somebody asks for claims, whatever is left over; answers which request it became.
+    /// Asks for claims, whatever is left over; returns which request it became.
     pub(in crate::history) fn admit(&mut self, arrival: &Arrival) -> Result<Option<usize>, String> {
         if !self.clients[self.client(arrival.client)].awake {
             return Ok(None);
@@ -40,7 +40,7 @@ impl Play {
             .filter(|run| run.holder.client == self.clients[client].id && run.state == State::Running);
         let parent = parents.last().filter(|_| arrival.nested).map(|run| run.attempt.clone());
         let number = self.number();
-        // One in four only says that it is a child: it does not know the secret.
+        // One in four only claims to be a child: it does not know the secret.
         let guess = |attempt: Attempt| match number % 4 {
             0 => Attempt { nonce: Nonce(attempt.nonce.0 + 1), ..attempt },
             _ => attempt,

@@ -1,4 +1,4 @@
-//! Repeats, strangers and wrong numbers: none of them may change what is over, or anybody else's run.
+//! Repetitions, strangers and wrong numbers: none of them may change what has ended, or another's run.
 
 use flowlock::step::{self, Answer, Cancelled, Invalid, Refreshed, Standing, Step, Who};
 use flowlock::{Attempt, Nonce};
@@ -8,7 +8,8 @@ use super::super::{Verdict, promise};
 use super::Play;
 
 impl Play {
-    /// Repeats and wrong numbers: nothing of it may change anything that is over, or anybody else's run.
+    /// Repetitions and wrong numbers: nothing of it may change anything that has ended, or another's
+    /// run.
     pub(in crate::history) fn disturb(&mut self, pick: u16, dice: u8) -> Verdict {
         let all: Vec<(usize, usize)> =
             (0..2).flat_map(|at| (0..self.books[at].known.len()).map(move |i| (at, i))).collect();
@@ -56,7 +57,8 @@ impl Play {
         Ok(())
     }
 
-    /// Another attempt under the same id: refused while the first one lives, a run of its own afterwards.
+    /// Another attempt with the same id: refused while the first one lives, an independent run
+    /// afterwards.
     fn same_id(&mut self, at: usize, i: usize, stranger: Attempt) -> Verdict {
         let first = self.books[at].run_of(i).cloned();
         let same_id = |run: &flowlock::Run| run.attempt.id == stranger.id;

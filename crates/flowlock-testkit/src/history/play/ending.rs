@@ -11,7 +11,7 @@ use crate::oracle::waits;
 const LONGEST_ENDING: u32 = 400;
 
 impl Play {
-    /// The faults stop and nobody new comes: everything ends but what truly misses an input.
+    /// The faults stop and no new requests come: everything ends except runs that really miss an input.
     pub(in crate::history) fn everything_ends(&mut self) -> Verdict {
         for client in &mut self.clients {
             client.awake = true;
@@ -31,8 +31,9 @@ impl Play {
         Err(format!("liveness: {LONGEST_ENDING} s after the last fault there are still {left:#?}"))
     }
 
-    /// A step looks at a few of those that are reported, and whoever reported them reports those again that are still there.
-    /// Nobody may be left to do it later: a run of a dead process is no longer heard of, and a store without a step stays as it
+    /// A step checks a few of the reported processes, and those that are still there are reported again.
+    /// All must be done now: a run of a dead process is not heard any more, and a store without a step
+    /// does not change.
     /// is.
     fn bury_the_last(&mut self) -> Verdict {
         for at in 0..2 {
@@ -64,7 +65,7 @@ impl Play {
         Ok(true)
     }
 
-    /// What a healthy process does as soon as it can.
+    /// Does what a healthy process does as soon as it can.
     fn wind_up(&mut self, at: usize, i: usize) -> Verdict {
         let Some(run) = self.books[at].run_of(i).cloned() else { return Ok(()) };
         let who = Who::from(&run.attempt);

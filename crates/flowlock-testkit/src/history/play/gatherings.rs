@@ -1,4 +1,4 @@
-//! Situations that chance alone would rarely bring about: crowds, families, and holders that are late.
+//! Situations that chance alone would rarely produce: crowds, families, and holders that are late.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::Play;
 use crate::oracle::holds;
 
 impl Play {
-    /// Everybody reads the first name and waits; then it is written, which lets more of them move than a small step
-    /// can look at.
+    /// All read the first name and wait; then it is written, which lets more of them move than a small
+    /// step can look at.
     pub(in crate::history) fn crowd(&mut self, arrivals: &[Arrival]) -> Verdict {
         let Some((newcomer, crowd)) = arrivals.split_last() else { return Ok(()) };
         let elsewhere = newcomer.elsewhere;
@@ -29,8 +29,8 @@ impl Play {
         self.admit(&Arrival { data, ..newcomer.clone() }).map(drop)
     }
 
-    /// Everybody reads the first name; all but the last die, and nobody has found them yet when it is written or removed
-    /// by hand. The last one must keep what it has.
+    /// All read the first name; all but the last die, and none of them has been found when it is written
+    /// or removed by hand. The last one must keep what it has.
     pub(in crate::history) fn graveyard(
         &mut self,
         readers: &[u8],
@@ -50,8 +50,9 @@ impl Play {
         self.by_hand(&op)
     }
 
-    /// A parent, its child and somebody else share the first name; a writer stands between them in line; the child
-    /// also wants what another one has. Then the parent lapses or is revoked, and that other one ends.
+    /// A parent, its child and another run share the first name; a writer is queued between them; the
+    /// child also wants what another one has. Then the parent lapses or is revoked, and that other one
+    /// ends.
     pub(in crate::history) fn family(&mut self, first: u8, elsewhere: bool, fate: Fate) -> Verdict {
         self.by_hand(&Op::Create((elsewhere, 1), false))?;
         let member = |place: u8, lease: u8, uses: [Use; 3]| {

@@ -9,7 +9,7 @@ use flowlock::{ClientId, Holder, LivenessId, Origin, Run, State, Ticket};
 use super::super::{Verdict, promise};
 use super::Play;
 
-/// A process: what it is called in the store, and whether it is stopped.
+/// A process: its number in the store, and whether it is stopped.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::history) struct Client {
     pub(in crate::history) id: ClientId,
@@ -32,7 +32,7 @@ impl Play {
         Holder { client: id, liveness: Some(liveness), origin: Arc::new(Origin::default()) }
     }
 
-    /// Time passes a second at a time; who is awake sends a heartbeat every five seconds.
+    /// Lets time pass a second at a time; processes that are awake send a heartbeat every five seconds.
     pub(in crate::history) fn pass(&mut self, mut ms: u32) -> Verdict {
         loop {
             let part = ms.min(1_000);
@@ -57,10 +57,11 @@ impl Play {
         }
     }
 
-    /// A heartbeat, and as many more as there are pages of its answer.
+    /// Sends a heartbeat, and one more for each further page of its answer.
     fn beat(&mut self, at: usize, client: ClientId) -> Verdict {
         let mut from = Ticket(0);
-        // It asks about all its runs: the store answers for as many as it may. Every other time it asks nothing.
+        // It asks about all its runs, and the store answers for as many as it may. Every second time it
+        // asks nothing.
         let runs = self.books[at].snapshot.runs.iter().filter(|run| run.holder.client == client);
         let asked = if self.steps.is_multiple_of(2) { usize::MAX } else { 0 };
         let explain: Vec<_> = runs.map(|run| run.attempt.id.clone()).take(asked).collect();
@@ -86,7 +87,7 @@ impl Play {
         self.clients[client] = self.new_client();
     }
 
-    /// What any waiter does that finds processes dead: it says so, the living included.
+    /// Does what any waiter does that finds processes dead: reports them, and living ones as well.
     pub(in crate::history) fn bury(&mut self) -> Verdict {
         (0..2).try_for_each(|at| {
             let tickets: Vec<Ticket> = self.books[at].snapshot.runs.iter().map(|run| run.ticket).collect();

@@ -1,4 +1,4 @@
-//! What must be true once nothing is left over: L1, and every run in the state its names say.
+//! What must be true once nothing is left over: L1, and every run in the state that its names imply.
 
 use flowlock::State;
 use flowlock::step::Answer;
@@ -11,7 +11,7 @@ use crate::oracle::{Scene, holds, waits};
 const MOST_STEPS: usize = 2_000;
 
 impl Play {
-    /// Makes steps until nothing is left over, then looks whether everything is in its place.
+    /// Makes steps until nothing is left over, then checks whether everything is in order.
     pub(in crate::history) fn settle(&mut self, at: usize) -> Verdict {
         let step = crate::nothing_by_hand();
         for _ in 0..MOST_STEPS {

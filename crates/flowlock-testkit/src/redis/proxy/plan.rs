@@ -1,4 +1,4 @@
-//! What a line does to the bytes on it, said by the test and read by every connection.
+//! What the proxy does to the bytes on it: set by the test, and read by every connection.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd as _;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 
-/// A way through the line.
+/// A direction through the proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -18,12 +18,12 @@ pub enum Direction {
     Replies,
 }
 
-/// What becomes of a connection whose reply was swallowed.
+/// What happens to a connection whose reply was swallowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// The client learns at once that something is wrong.
     Reset,
-    /// The client waits for what never comes.
+    /// The client waits for a reply that never comes.
     Hang,
 }
 
@@ -42,7 +42,7 @@ struct State {
     standing: Vec<Weak<Connection>>,
 }
 
-/// What is wished until further notice.
+/// The current settings.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
     requests: Treatment,
@@ -59,14 +59,14 @@ pub(super) struct Treatment {
     pub(super) cut: Option<usize>,
 }
 
-/// The reply to the next request with `part` in it is not as it should be.
+/// The reply to the next request with `part` in it is spoiled.
 #[derive(Debug)]
 pub(super) struct Trap {
     pub(super) part: Vec<u8>,
     pub(super) spoil: Spoil,
 }
 
-/// What becomes of a reply.
+/// How a reply is spoiled.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Spoil {
     Swallow(Then),
@@ -82,7 +82,7 @@ impl Wishes {
     }
 }
 
-/// Both sockets of a connection, and whether its next reply is to be swallowed.
+/// Both sockets of a connection, and whether its next reply must be swallowed.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: TcpStream,
@@ -107,7 +107,7 @@ impl Connection {
 /// Closes a socket so that the other side gets a reset, not an orderly end.
 pub(super) fn reset(socket: &TcpStream) {
     let _ = setsockopt(&socket.as_fd(), Linger, &linger { l_onoff: 1, l_linger: 0 });
-    // With no time to linger, the close that follows when its last owner goes sends the reset; this wakes the owners.
+    // With no time to linger, the last close sends the reset; this wakes the owners of the socket.
     let _ = socket.shutdown(Shutdown::Read);
 }
 
@@ -115,7 +115,7 @@ pub(super) fn reset(socket: &TcpStream) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Pass,
-    /// Pass so many bytes of it, then reset.
+    /// Pass this many bytes of it, then reset.
     Cut(usize),
     /// Swallow it; this is a reply's beginning.
     Swallow(Then),
@@ -139,7 +139,8 @@ impl Plan {
         connection
     }
 
-    /// Decides on a piece that has arrived, as soon as it is not held back any more. `recent` ends with the piece.
+    /// Decides about a piece that has arrived, once it is not held back any more. `recent` ends with the
+    /// piece.
     pub(super) fn fate(&self, way: Direction, on: &Connection, piece: &[u8], recent: &[u8]) -> Fate {
         let mut state = self.state();
         while state.wishes.toward(way).held && !on.is_reset() {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::plan::{Connection, Direction, Fate, Plan, Then};
 
-/// Enough of the requests to find a word in them though it came in two pieces.
+/// How much of the requests is kept: enough to find a word that arrived in two pieces.
 const REMEMBERED: usize = 256;
 
-/// Joins a client and the server until one of them, or the plan, ends it.
+/// Forwards between a client and the server until one of them, or the plan, ends the connection.
 pub(super) fn connect(client: TcpStream, server: TcpStream, plan: &Arc<Plan>) {
     for socket in [&client, &server] {
         let _ = socket.set_nodelay(true);
@@ -55,7 +55,7 @@ fn pump(on: &Connection, way: Direction, plan: &Plan) {
             break;
         }
     }
-    // An orderly end is passed on; a reset is what remains when both threads let go of the sockets.
+    // An orderly end is forwarded. If the plan ended the connection, dropping the sockets in both threads resets it.
     if !on.is_reset() {
         let _ = from.shutdown(Shutdown::Read);
         let _ = to.shutdown(Shutdown::Write);

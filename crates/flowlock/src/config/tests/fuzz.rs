@@ -1,4 +1,4 @@
-//! Configuration of any shape is read or refused, and what a project's file says leads nowhere but into the project.
+//! Configuration of any form is read or refused, and a project's file never leads out of the project.
 
 use flowlock_testkit::Bent;
 

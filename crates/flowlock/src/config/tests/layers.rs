@@ -13,7 +13,7 @@ enum Layer {
 
 const LAYERS: [Layer; 5] = [Layer::System, Layer::User, Layer::Project, Layer::Variable, Layer::Flag];
 
-/// A value of this setting that no other layer has.
+/// Returns a value of this setting that no other layer has.
 fn value(key: &str, layer: Layer) -> String {
     let number = layer as u32 + 1;
     match key {
@@ -46,7 +46,7 @@ fn the_nearer_of_every_two_wins_for_every_setting() {
         for far in LAYERS {
             for near in LAYERS.into_iter().filter(|near| *near > far) {
                 let house = set(set(House::new(), key, far), key, near);
-                // What the machine's file fixes, no project changes.
+                // A project cannot change what the machine's file sets.
                 let fixed = far == Layer::System && near == Layer::Project;
                 let wins = if fixed && matches!(key, "store" | "namespace") { far } else { near };
                 let got = house.read().get(key).unwrap().clone();
@@ -89,10 +89,10 @@ fn what_the_machine_fixes_no_project_moves_even_if_the_users_file_sets_it_too() 
         let config = house.read();
         assert_eq!(config.get(key).unwrap().value, value(key, Layer::User));
         let said: Vec<String> = config.warnings.iter().map(|said| house.plain(said)).collect();
-        let fixed = format!("/{PROJECT}:1: {key} is not taken, because /{SYSTEM}:1 fixes it");
+        let fixed = format!("/{PROJECT}:1: {key} is not used, because /{SYSTEM}:1 fixes it");
         assert_eq!(said, [fixed]);
     }
-    // The same value is no reason to say anything.
+    // An equal value is not worth a message.
     let house = House::new().file(SYSTEM, "namespace = 'prod'").file(PROJECT, "namespace = 'prod'");
     assert_eq!(house.read().warnings, Vec::<String>::new());
     let house = House::new().file(PROJECT, "store = 'sqlite:jobs.db'");
@@ -112,7 +112,7 @@ fn relative_paths_count_from_the_file_they_stand_in() {
         house.store(),
         "rediss://h?password_file=/etc/flowlock/pass%20word&ca=/etc/ca.pem&cert=/etc/flowlock/c&key=/etc/flowlock/k&db=1"
     );
-    // A flag means what it says where it is typed.
+    // A flag is relative to the directory where it is typed.
     assert_eq!(House::new().flag("store", "sqlite:jobs.db").store(), "sqlite:/home/project/deep/jobs.db");
 }
 

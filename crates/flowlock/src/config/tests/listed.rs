@@ -21,13 +21,13 @@ fn an_entry_that_others_can_make_a_link_trusts_nothing() {
     let said = |house: &House, why: &str| {
         let said = house.refusal();
         let expected = format!(
-            "/{PROJECT}:1: this store is not taken, because nobody trusts the file (trusted_projects names \
-             /work/project, but {why}): by itself "
+            "/{PROJECT}:1: this store is not used, because the file is not trusted (trusted_projects names \
+             /work/project, but {why}): an untrusted "
         );
         assert!(said.starts_with(&expected), "{said}");
     };
     mode(&house.at("work"), 0o777);
-    let mended = "(mode 0777, chmod go-w takes that away)";
+    let mended = "(mode 0777; fix it with chmod go-w)";
     said(&house, &format!("the directory /work can be written by everybody {mended}"));
     // Whose the link is does not say who moved it there.
     mode(&house.at("work"), 0o1777);
@@ -55,8 +55,8 @@ fn a_place_where_others_can_put_a_file_trusts_none() {
             mode(&house.at(directory), bits);
             let said = house.refusal();
             let why = format!(
-                "nobody trusts the file (trusted_projects names /home/project, but the directory /{directory} can be \
-                 written by {who} (mode {bits:04o}), so it may have been moved there): by itself"
+                "the file is not trusted (trusted_projects names /home/project, but the directory /{directory} can be \
+                 written by {who} (mode {bits:04o}), so it may have been moved there): an untrusted"
             );
             assert!(said.contains(&why), "{said}");
             // By its content it is trusted wherever it lies.
@@ -97,7 +97,7 @@ fn ones_own_file_is_not_taken_from_where_others_can_have_moved_it() {
         assert_eq!(
             house.refusal(),
             format!(
-                "/{file} is not taken: the directory {shown} can be written by everybody (mode 1777), so it may have \
+                "/{file} is not used: the directory {shown} can be written by everybody (mode 1777), so it may have \
                  been moved there"
             )
         );
@@ -108,7 +108,7 @@ fn ones_own_file_is_not_taken_from_where_others_can_have_moved_it() {
     mode(&house.at("home/.local/state/flowlock/trusted"), 0o1777);
     let said = house.refusal();
     assert!(
-        said.contains("does not count as trust: the directory /home/.local/state/flowlock/trusted"),
+        said.contains("is not accepted as trust: the directory /home/.local/state/flowlock/trusted"),
         "{said}"
     );
 }
@@ -176,8 +176,8 @@ fn no_file_of_a_projects_is_named_by_way_of_proc() {
     {
         house.write(PROJECT, &format!("store = '{store}'"));
         let said = format!(
-            "/{PROJECT}:1: this store is not taken, because {what} {} leads through /proc, where a path means another \
-             file for each process; write the path of the file itself",
+            "/{PROJECT}:1: this store is not used, because {what} {} leads through /proc, where the same path means a \
+             different file for each process; write the path of the file itself",
             house.plain(path)
         );
         assert_eq!(

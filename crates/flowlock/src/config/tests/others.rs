@@ -1,4 +1,4 @@
-//! Files that somebody else owns, may write, or led here.
+//! Files that another user owns, may write, or led here.
 
 use std::os::unix::fs::symlink;
 
@@ -12,7 +12,7 @@ fn a_file_that_others_may_write_is_refused_whoever_owns_it() {
             let house = House::new().file(file, "namespace = 'trap'");
             mode(&house.at(file), bits);
             let said = house.refusal();
-            assert!(said.starts_with(&format!("/{file} is not taken: it can be written by {who}")), "{said}");
+            assert!(said.starts_with(&format!("/{file} is not used: it can be written by {who}")), "{said}");
         }
     }
 }
@@ -20,14 +20,14 @@ fn a_file_that_others_may_write_is_refused_whoever_owns_it() {
 #[test]
 fn a_file_that_a_group_of_several_may_write_is_refused() {
     let house = House::new().file(PROJECT, "namespace = 'trap'");
-    // A group that is nobody's own.
+    // A group that is not one person's.
     if nix::unistd::getuid().is_root() {
         std::os::unix::fs::chown(house.at(PROJECT), None, Some(12_345)).unwrap();
         mode(&house.at(PROJECT), 0o664);
         assert!(house.refusal().contains("it can be written by group 12345 (mode 0664"));
         mode(&house.at(PROJECT), 0o644);
         assert_eq!(house.read().get("namespace").unwrap().value, "trap");
-        // Root's own group, as every person's own elsewhere, has nobody else in it.
+        // Root's own group, like every person's own elsewhere, has no other member.
         std::os::unix::fs::chown(house.at(PROJECT), None, Some(0)).unwrap();
         mode(&house.at(PROJECT), 0o664);
         assert_eq!(house.read().get("namespace").unwrap().value, "trap");
@@ -36,7 +36,8 @@ fn a_file_that_a_group_of_several_may_write_is_refused() {
     }
 }
 
-/// The group's bits of a mode are then what the list lets anybody do, and the group itself may have nobody else in it.
+/// The group bits of a mode are then the most that the list allows anybody, and the group itself may
+/// have no other member.
 #[test]
 fn a_file_or_directory_that_an_access_control_list_lets_others_write_is_refused() {
     for file in [SYSTEM, USER, PROJECT] {
@@ -53,11 +54,11 @@ fn a_file_or_directory_that_an_access_control_list_lets_others_write_is_refused(
                 acl::tests::give(&weak, acl::OF_FILE, own_group, (23_456, 6));
                 let said = house.refusal();
                 assert!(
-                    said.contains("can be written by user 23456, whom its access control list names"),
+                    said.contains("can be written by user 23456, who is in its access control list"),
                     "{said}"
                 );
             }
-            // What the message says takes it away does so.
+            // What the message recommends removes the problem.
             mode(&weak, if directory { 0o755 } else { 0o644 });
             assert_eq!(house.read().get("namespace").unwrap().value, "trap");
         }
@@ -70,7 +71,7 @@ fn a_group_that_is_another_users_first_one_is_not_ones_own() {
                   ann:x:1001:1001::/home/ann:/bin/sh\nbob:x:1002:1005::/home/bob:/bin/sh\nalias:x:1002:1005::/:/bin/sh\n";
     let own = |gid, name, uid| groups::is_nobody_elses_first(gid, name, uid, passwd);
     assert!(own(0, "root", 0) && own(1001, "ann", 1001) && own(1005, "bob", 1002));
-    // Whom the file does not know has a group of their own if it has their number.
+    // A user who is not in the file has a group of their own if it has their number.
     assert!(own(5000, "eva", 5000) && !own(5001, "eva", 5000) && !own(1001, "eva", 5000));
     let with = |line: &str| format!("{passwd}{line}\n");
     for (gid, name, uid) in [(0, "root", 0), (1001, "ann", 1001), (1005, "bob", 1002), (5000, "eva", 5000)] {
@@ -91,7 +92,7 @@ fn a_group_has_the_members_of_every_line_with_its_number() {
     }
 }
 
-/// Whoever owns the directory that a link was made in can move it, and it stays its maker's.
+/// The owner of the directory in which a link was made can move it, and its owner stays its maker.
 #[test]
 fn a_link_that_others_can_have_moved_there_leads_to_no_file() {
     let house = House::new().file("home/elsewhere", "namespace = 'mine'");
@@ -112,15 +113,15 @@ fn a_strangers_file_is_refused_and_hides_nothing_further_up_in_silence() {
     }
     assert_eq!(
         house.refusal(),
-        "/home/project/deep/flowlock.toml is not taken: it belongs to user 12345, neither you nor root; mend that, or \
-         read the file and type: flowlock trust /home/project/deep/flowlock.toml"
+        "/home/project/deep/flowlock.toml is not used: it belongs to user 12345, neither you nor root; fix that, \
+         or read the file and run: flowlock trust /home/project/deep/flowlock.toml"
     );
     for file in [SYSTEM, USER] {
         let house = House::new().file(file, "namespace = 'trap'");
         give_away(&house.at(file));
         assert_eq!(
             house.refusal(),
-            format!("/{file} is not taken: it belongs to user 12345, neither you nor root")
+            format!("/{file} is not used: it belongs to user 12345, neither you nor root")
         );
     }
 }
@@ -133,7 +134,7 @@ fn a_directory_in_which_others_may_put_another_file_is_named() {
         let said = house.refusal();
         let expected = format!("the directory /{directory} can be written by everybody (mode 0777");
         assert!(said.contains(&expected), "{said}");
-        // In a sticky one, as /tmp is, nobody takes away what is another's.
+        // In a sticky directory, such as /tmp, no user can remove another's files.
         mode(&house.at(directory), 0o1777);
         assert_eq!(house.read().get("namespace").unwrap().value, "trap");
     }
@@ -151,7 +152,7 @@ fn what_was_trusted_as_it_is_may_be_anybodys() {
     assert_eq!(house.read().get("namespace").unwrap().value, "n");
     fs::write(house.at(PROJECT), "namespace = 'trap'").unwrap();
     assert!(house.refusal().contains("it can be written by everybody"));
-    // A list trusts a place, not a content: it does not make up for that.
+    // A list trusts a place, not a content, so it does not make up for that.
     let list = format!("trusted_projects = [\"{}\"]", house.at("home").display());
     assert!(house.file(USER, &list).refusal().contains("it can be written by everybody"));
 }
@@ -160,7 +161,11 @@ fn what_was_trusted_as_it_is_may_be_anybodys() {
 fn a_projects_file_is_no_link_and_the_users_own_only_through_ones_own() {
     let house = House::new().file("home/elsewhere.toml", "namespace = 'own'");
     symlink(house.at("home/elsewhere.toml"), house.at(PROJECT)).unwrap();
-    assert!(house.refusal().starts_with("/home/project/flowlock.toml is a link"), "{}", house.refusal());
+    assert!(
+        house.refusal().starts_with("/home/project/flowlock.toml is a symbolic link"),
+        "{}",
+        house.refusal()
+    );
     fs::remove_file(house.at(PROJECT)).unwrap();
 
     let house = house.file(USER, "");
@@ -171,7 +176,7 @@ fn a_projects_file_is_no_link_and_the_users_own_only_through_ones_own() {
     if give_away(&house.at(USER)) {
         assert_eq!(
             house.refusal(),
-            format!("/{USER} is not taken: the link /{USER} belongs to user 12345, neither you nor root")
+            format!("/{USER} is not used: the link /{USER} belongs to user 12345, neither you nor root")
         );
     }
 }
@@ -214,7 +219,7 @@ fn what_is_no_file_is_never_read_nor_passed_over() {
     }
 }
 
-/// Takes others' right to write away, so that only the kind of the file is wrong with it.
+/// Removes others' right to write, so that only the kind of the file is wrong.
 fn mode_of_own(path: &Path) {
     if !path.is_symlink() {
         mode(path, 0o755);

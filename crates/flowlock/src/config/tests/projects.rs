@@ -1,4 +1,4 @@
-//! What a project's file may set by itself, and what it takes for the rest.
+//! What a project's file may set by itself, and what the rest needs.
 
 use super::*;
 
@@ -38,12 +38,12 @@ fn a_server_of_an_untrusted_project_is_never_asked_and_no_other_store_in_its_pla
         let house = house.file(PROJECT, &format!("namespace = 'n'\nstore = '{store}'"));
         assert_eq!(
             house.refusal(),
-            "/home/project/flowlock.toml:2: this store is not taken, because nobody trusts the file: by itself a \
-             project's file may only name a sqlite: file below its own directory that no link leads to; read the file \
-             and type: flowlock trust /home/project/flowlock.toml",
+            "/home/project/flowlock.toml:2: this store is not used, because the file is not trusted: an \
+             untrusted project's file may only name a sqlite: file below its own directory, reached without \
+             symbolic links; to trust it, read it and run: flowlock trust /home/project/flowlock.toml",
             "{store}"
         );
-        // What is said nearer decides, and the file has no say.
+        // A setting with precedence decides, and the file has no effect.
         assert_eq!(house.variable("FLOWLOCK_STORE", "memory:").store(), "memory:");
     }
 }
@@ -58,14 +58,14 @@ fn a_file_that_a_link_leads_to_is_not_below_the_project() {
             fs::create_dir(house.at("home/project/cache")).unwrap();
         }
         symlink(house.at("home/victim"), house.at("home/project").join(link)).unwrap();
-        assert!(house.refusal().contains("no link leads to"), "{link}");
+        assert!(house.refusal().contains("reached without symbolic links"), "{link}");
     }
     // Any other name may be a link.
     let house = House::new().file(PROJECT, "store = 'sqlite:cache/jobs.db'");
     fs::create_dir(house.at("home/project/cache")).unwrap();
     symlink("/", house.at("home/project/cache/else")).unwrap();
     assert_eq!(house.store(), "sqlite:/home/project/./cache/jobs.db");
-    // Also if the whole path is written, as long as nobody trusts the file.
+    // Also if the absolute path is written, as long as the file is not trusted.
     let whole = house.at("home/project/cache/jobs.db");
     house.write(PROJECT, &format!("store = 'sqlite:{}'", whole.display()));
     assert_eq!(house.store(), "sqlite:/home/project/./cache/jobs.db");
@@ -88,13 +88,13 @@ fn a_trusted_relative_store_is_led_nowhere_else_by_a_later_link() {
         }
         assert_eq!(house.store(), "sqlite:/home/project/./data/x.db");
         std::os::unix::fs::symlink("/etc", house.at("home/project/data")).unwrap();
-        let why = "/home/project/flowlock.toml:1: this store is not taken, because /home/project/data is a symbolic \
-                   link to /etc: a relative path in a project's file lies below the project and leads through no \
-                   link, trusted or not, for the next pull may point a link anywhere; write the whole path of the \
-                   store that you mean";
+        let why = "/home/project/flowlock.toml:1: this store is not used, because /home/project/data is a symbolic \
+                   link to /etc: even in a trusted project's file, a relative path must lie below the project and \
+                   lead through no symbolic link, because the next pull could point a link anywhere; write the \
+                   absolute path of the store";
         assert_eq!(house.refusal(), why);
         assert_eq!(house.plain(&house.trust().add(&house.at(PROJECT)).unwrap_err().to_string()), why);
-        // A whole path is as it was read.
+        // An absolute path is used as written.
         house.write(PROJECT, &absolute(&house));
         house.trust().add(&house.at(PROJECT)).unwrap();
         assert_eq!(house.store(), "sqlite:/home/project/data/x.db");
@@ -102,7 +102,7 @@ fn a_trusted_relative_store_is_led_nowhere_else_by_a_later_link() {
     for outside in ["../x.db", "data/../../x.db", ".", "data/"] {
         let house = House::new().file(PROJECT, &format!("store = 'sqlite:{outside}'"));
         let said = house.trust().add(&house.at(PROJECT)).unwrap_err().to_string();
-        assert!(said.contains("is no file below"), "{outside}: {said}");
+        assert!(said.contains("is not a file below"), "{outside}: {said}");
     }
 }
 
@@ -116,10 +116,10 @@ fn what_a_project_names_relatively_is_marked_and_stays_below_it() {
         house.write(PROJECT, &format!("store = 'redis://h?{name}=deep/../../pw'"));
         let said = house.trust().add(&house.at(PROJECT)).unwrap_err().to_string();
         assert!(
-            said.contains(&format!("store: {name}: a relative path in a project's file stays below")),
+            said.contains(&format!("store: {name}: a relative path in a project's file must stay below")),
             "{said}"
         );
-        // Of one's own file it is as before, and a whole path is as it was read.
+        // In the user's own file nothing changes, and an absolute path is used as written.
         let own = House::new().file(USER, &format!("store = 'redis://h?{name}=../pw'"));
         assert_eq!(own.store(), format!("redis://h?{name}=/home/.config/flowlock/../pw"));
         house.write(PROJECT, &format!("store = 'redis://h?{name}=/etc/../pw'"));
@@ -137,8 +137,8 @@ fn what_is_no_place_is_left_out_with_one_sentence() {
     assert_eq!(
         said,
         [
-            "/home/project/flowlock.toml: duration, store_timeout are not taken, because nobody trusts the file; read it \
-          and type: flowlock trust /home/project/flowlock.toml"
+            "/home/project/flowlock.toml: duration, store_timeout are not used, because the file is not trusted; \
+          to trust it, read it and run: flowlock trust /home/project/flowlock.toml"
         ]
     );
 }
@@ -150,7 +150,7 @@ fn trust_lasts_until_the_content_changes() {
     assert_eq!(set.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ["store"]);
     assert!(house.store().starts_with("redis://there.example?"));
     house.write(PROJECT, &format!("{SERVER}# and more\n"));
-    assert!(house.refusal().contains("nobody trusts the file"));
+    assert!(house.refusal().contains("the file is not trusted"));
     let state =
         |house: &House| house.trust().list().unwrap().into_iter().map(|t| t.state).collect::<Vec<_>>();
     assert_eq!(state(&house), [TrustState::Changed]);
@@ -159,22 +159,22 @@ fn trust_lasts_until_the_content_changes() {
     assert!(house.store().starts_with("redis://there.example?"));
     assert!(house.trust().remove(&house.at("home/project")).unwrap());
     assert!(!house.trust().remove(&house.at("home/project")).unwrap());
-    assert!(house.refusal().contains("nobody trusts the file"));
+    assert!(house.refusal().contains("the file is not trusted"));
 }
 
 #[test]
 fn a_copy_elsewhere_is_not_trusted_and_a_newer_trust_replaces_the_older() {
     let house = House::new().file(PROJECT, SERVER).file("home/project/deep/flowlock.toml", SERVER);
     house.trust().add(&house.at(PROJECT)).unwrap();
-    assert!(house.refusal().starts_with("/home/project/deep/flowlock.toml:1: this store is not taken"));
+    assert!(house.refusal().starts_with("/home/project/deep/flowlock.toml:1: this store is not used"));
     fs::remove_file(house.at("home/project/deep/flowlock.toml")).unwrap();
     house.write(PROJECT, "store = 'redis://other.example'\n");
     house.trust().add(&house.at("home/project")).unwrap();
     assert_eq!(house.store(), "redis://other.example");
     assert_eq!(house.trust().list().unwrap().len(), 1);
-    // What it was before is not trusted any more.
+    // Its earlier content is not trusted any more.
     house.write(PROJECT, SERVER);
-    assert!(house.refusal().contains("nobody trusts the file"));
+    assert!(house.refusal().contains("the file is not trusted"));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn trust_is_kept_where_only_the_user_can_write() {
     let entry = fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
     assert_eq!((bits(&directory), bits(&entry)), (0o700, 0o600));
     mode(&entry, 0o666);
-    assert!(house.refusal().contains("does not count as trust: it can be written by everybody"));
+    assert!(house.refusal().contains("is not accepted as trust: it can be written by everybody"));
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn directories_on_a_list_of_the_user_or_the_machine_are_trusted_with_all_below_t
             assert_eq!(Config::read(&house.surroundings).is_ok(), trusted, "{list} {}", entry.display());
         }
     }
-    // It counts from the file it stands in.
+    // It is relative to the file in which it is written.
     let house = House::new().file(PROJECT, SERVER).file(USER, "trusted_projects = ['../../project']");
     assert!(house.store().starts_with("redis://there.example?"));
 }
@@ -284,12 +284,11 @@ fn a_project_cannot_put_itself_on_the_list() {
     let house = House::new().file(PROJECT, "trusted_projects = ['.']");
     assert_eq!(
         house.refusal(),
-        "/home/project/flowlock.toml:1: trusted_projects is for the user's file or the one in /etc to say, not for a \
-         project's"
+        "/home/project/flowlock.toml:1: trusted_projects may be set in the user's file or the one in /etc, not in a project's"
     );
     for bad in ["'.'", "['~/src']", "[1]", "['']", "true"] {
         let house = House::new().file(USER, &format!("trusted_projects = {bad}"));
-        assert!(house.refusal().contains("trusted_projects is a list of directories"), "{bad}");
+        assert!(house.refusal().contains("trusted_projects must be a list of directories"), "{bad}");
     }
 }
 
@@ -299,7 +298,7 @@ fn only_a_projects_file_that_could_be_used_is_trusted() {
     let said = |path: &str| house.plain(&house.trust().add(&house.at(path)).unwrap_err().to_string());
     assert_eq!(
         said(USER),
-        "/home/.config/flowlock/config.toml is not called flowlock.toml, so it is no project's file"
+        "/home/.config/flowlock/config.toml is not called flowlock.toml, so it is not a project's file"
     );
     assert_eq!(said("home/project"), "there is no file /home/project/flowlock.toml");
     assert!(said("home/project/broken").contains("did you mean store?"));

@@ -1,9 +1,9 @@
-//! Passwords in URLs, well-formed or not: nobody sees any part of one.
+//! Passwords in URLs, well-formed or not: no part of one is ever shown.
 
 use super::*;
 use crate::store::without_password;
 
-/// Where a password stands, or would stand if the URL were right; `S` is the password.
+/// Where a password is, or would be if the URL were right; `S` is the password.
 const SHAPES: [&str; 38] = [
     "redis://u:S@h:6379/0",
     "redis://:S@h",
@@ -62,7 +62,7 @@ const PASSWORDS: [&str; 14] = [
     "u@QXZ?JKW",
 ];
 
-/// That no three letters of the password in a row are in a text.
+/// Checks that no three letters of the password in a row are in a text.
 #[track_caller]
 fn keeps(text: &str, url: &str) {
     for part in ["QXZ", "XZJ", "ZJK", "JKW", "KWV"] {
@@ -70,8 +70,8 @@ fn keeps(text: &str, url: &str) {
     }
 }
 
-/// Whether such a URL is another one that is right: after an `@` in the password comes a host, before a `:` a user, and
-/// from a `/` on a socket's path.
+/// Returns whether such a URL is a different one that is right: after an `@` in the password comes a
+/// host, before a `:` a user, and from a `/` on a socket's path.
 fn means_another(shape: &str, password: &str) -> bool {
     let ends_in_a_host = shape.ends_with(":S") || shape.ends_with("://S");
     (password.contains('@') && ends_in_a_host)

@@ -1,4 +1,4 @@
-//! What is misspelt, mistyped or relative leads to no other store.
+//! Misspelt, mistyped or relative values lead to no other store.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn an_unknown_key_is_an_error_with_file_line_and_a_guess() {
     let house = House::new().file(USER, "colour = 'red'");
     assert_eq!(
         house.refusal(),
-        "/home/.config/flowlock/config.toml:1: there is no setting \"colour\"; there are store, namespace, duration, \
+        "/home/.config/flowlock/config.toml:1: there is no setting \"colour\"; the known ones are store, namespace, duration, \
          keep_lapsed, tz, store_timeout, commit_wait, trusted_projects"
     );
     for (wrong, right) in [("name_space", "namespace"), ("Store", "store"), ("storetimeout", "store_timeout")]
@@ -62,7 +62,11 @@ fn nonsense_in_a_setting_names_where_it_stands() {
         ("keep_lapsed", "31d", "out of range; give 1s to 30d"),
         ("duration", "long", "not a duration; give 1s to 7d, as in 90, 90s, 15m, 1h30m or 7d"),
         ("store_timeout", "0", "out of range; give 1s to 366d"),
-        ("commit_wait", "-1s", "a duration has no sign; give 1s to 366d, as in 90, 90s, 15m, 1h30m or 7d"),
+        (
+            "commit_wait",
+            "-1s",
+            "a duration cannot have a sign; give 1s to 366d, as in 90, 90s, 15m, 1h30m or 7d",
+        ),
     ] {
         let house = House::new().file(SYSTEM, &format!("{key} = '{bad}'"));
         assert_eq!(house.refusal(), format!("{key} \"{bad}\" from /etc/flowlock/config.toml:1: {said}"));
@@ -95,11 +99,11 @@ fn a_variable_that_nothing_reads_is_an_error_with_a_guess() {
     let said = House::new().variable("FLOWLOCK_STOR", "sqlite:/x").refusal();
     assert_eq!(
         said,
-        "$FLOWLOCK_STOR is set, and flowlock has no such variable; did you mean FLOWLOCK_STORE? (unset it, or give it a \
+        "$FLOWLOCK_STOR is set, but flowlock has no such variable; did you mean FLOWLOCK_STORE? (unset it, or give it a \
          name that does not begin with FLOWLOCK_)"
     );
     let said = House::new().variable("FLOWLOCK_PASSWORD", "x").refusal();
-    assert!(said.contains("there are FLOWLOCK_STORE, FLOWLOCK_NAMESPACE"), "{said}");
+    assert!(said.contains("the known ones are FLOWLOCK_STORE, FLOWLOCK_NAMESPACE"), "{said}");
     House::new().variable("FLOWLOCK_STOR", "").read();
 }
 
@@ -133,7 +137,7 @@ fn a_variable_that_is_no_text_is_not_passed_over() {
 
 #[test]
 fn what_depends_on_the_working_directory_alone_is_refused() {
-    let relative = "a relative path: it would be another place in every directory; make it absolute";
+    let relative = "a relative path, which would mean a different place in every directory; make it absolute";
     let house = House::new().variable("XDG_CONFIG_HOME", "conf");
     assert_eq!(house.refusal(), format!("XDG_CONFIG_HOME is \"conf\", {relative}"));
     let house = House::new().variable("XDG_STATE_HOME", "state");
@@ -162,10 +166,12 @@ fn what_depends_on_the_working_directory_alone_is_refused() {
         assert_eq!(
             house.refusal(),
             format!(
-                "$FLOWLOCK_STORE: {said}a relative path would mean another file in every directory; write the whole path"
+                "$FLOWLOCK_STORE: {said}a relative path would mean a different file in every directory; write the absolute path"
             )
         );
     }
     let house = House::new().file(USER, "store = 'sqlite:~/jobs.db'");
-    assert!(house.refusal().ends_with("\"~\" stands for nobody's home here; write the whole path"));
+    assert!(house.refusal().ends_with(
+        "\"~\" cannot be expanded because the home directory is not known here; write the absolute path"
+    ));
 }

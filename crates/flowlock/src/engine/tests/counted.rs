@@ -1,4 +1,4 @@
-//! Tables that count what is read of them and written to them.
+//! Tables that count what is read from them and written to them.
 
 use crate::claim::Space;
 use crate::engine::tables::{
@@ -26,7 +26,7 @@ impl<T> Counted<T> {
     }
 }
 
-/// What an answer of the tables moves, beyond itself.
+/// How much an answer of the tables moves, beyond itself.
 trait Moved {
     fn moved(&self) -> u64 {
         0

@@ -20,16 +20,16 @@ use crate::store::memory::{Rows, TestWorld};
 use crate::view::View;
 use crate::world::World as _;
 
-/// What a run asks for: names, shared or alone.
+/// What a run asks for: names, shared or exclusive.
 #[derive(Debug, Clone)]
 pub(super) struct Wants(Vec<(String, bool)>);
 
-/// So many shared locks.
+/// This many shared locks.
 pub(super) fn reads(count: usize, name: &str) -> Wants {
     Wants((0..count).map(|at| (numbered(name, at, count), false)).collect())
 }
 
-/// So many locks.
+/// This many locks.
 pub(super) fn locks(count: usize, name: &str) -> Wants {
     Wants((0..count).map(|at| (numbered(name, at, count), true)).collect())
 }
@@ -65,7 +65,7 @@ impl Crowd {
         self.world.advance(time);
     }
 
-    /// Carries out a step; how much it looked at.
+    /// Carries out a step; returns how much it looked at.
     pub(super) fn step(&mut self, what: &Step) -> (Answer, u64) {
         self.tables.looked = 0;
         let effect = step(&mut self.tables, &self.world, what).expect("a step works");
@@ -76,7 +76,7 @@ impl Crowd {
         self.step(&Step::Bury(Vec::new())).1
     }
 
-    /// Makes steps until nothing is left over; none of them looks at more than so much.
+    /// Makes steps until nothing is left over; none of them may look at more than `most`.
     pub(super) fn settles(&mut self, most: u64) {
         for _ in 0..MOST_STEPS {
             let looked = self.tick();
@@ -94,14 +94,14 @@ impl Crowd {
         self.sends(id, id, wants, 600, patience)
     }
 
-    /// A run under a lease of so many seconds.
+    /// Adds a run with a lease of `lease` seconds.
     pub(super) fn holds(&mut self, id: &str, wants: Wants, lease: u64) -> Attempt {
         let attempt = self.sends(id, id, wants, lease, Patience::Try);
         assert_eq!(self.state(&attempt), State::Running);
         attempt
     }
 
-    /// A waiting run of a process that has many.
+    /// Adds a waiting run of a process that has many.
     pub(super) fn waits_of(&mut self, process: &str, wants: Wants) -> Attempt {
         self.made += 1;
         let id = format!("{process}.{}", self.made);
@@ -139,12 +139,12 @@ impl Crowd {
         self.run(attempt).state
     }
 
-    /// Whether there is a row that says when a process was heard last.
+    /// Returns whether there is a row that says when a process was last heard.
     pub(super) fn remembers(&mut self, process: &str) -> bool {
         self.tables.rows.heard(client(process)).expect("tables in memory").is_some()
     }
 
-    /// All pages of a process's heartbeat.
+    /// Reads all pages of a process's heartbeat.
     pub(super) fn beat(&mut self, process: &str, most: u64) {
         let mut page = Some(Ticket(0));
         while let Some(from) = page {
@@ -155,7 +155,7 @@ impl Crowd {
         }
     }
 
-    /// A heartbeat that asks about these runs: how much it looks at.
+    /// Sends a heartbeat that asks about these runs; returns how much it looks at.
     pub(super) fn explains(&mut self, process: &str, runs: &[Attempt]) -> u64 {
         let explain = runs.iter().map(|run| run.id.clone()).collect();
         let beat = Step::Heartbeat { client: client(process), from: Ticket(0), explain };
@@ -170,7 +170,7 @@ impl Crowd {
         self.tables.looked
     }
 
-    /// As if these locks had changed, and no step had come to look yet.
+    /// Acts as if these locks had changed, and no step had looked yet.
     pub(super) fn leaves_over(&mut self, locks: &[String]) {
         let rows = &mut self.tables.rows;
         for lock in locks {
@@ -184,7 +184,8 @@ impl Crowd {
         rows.set_meta(&meta).expect("tables in memory");
     }
 
-    /// As if somebody had altered the tables: a waiting run is parked at this lock too, where it does not wait.
+    /// Acts as if somebody had altered the tables: a waiting run is also parked at this lock, where it
+    /// does not wait.
     pub(super) fn is_parked_at(&mut self, attempt: &Attempt, lock: &str) {
         let ticket = self.run(attempt).ticket;
         let place = Resource::of(Space::Lock, &name(lock));
@@ -192,7 +193,7 @@ impl Crowd {
         self.leaves_over(&[lock.to_owned()]);
     }
 
-    /// As if its process had taken it out of line before that.
+    /// Acts as if its process had taken it out of the queue before.
     pub(super) fn vanishes(&mut self, attempt: &Attempt) {
         let mut run = self.run(attempt);
         let place = run.parked.take().expect("it is parked");
@@ -206,7 +207,7 @@ impl Crowd {
 /// More than any of the tests needs.
 const MOST_STEPS: usize = 1_000;
 
-/// A process of this name.
+/// The process with this name.
 fn client(process: &str) -> ClientId {
     ClientId(process.bytes().fold(1, |sum: u128, byte| sum.wrapping_mul(257).wrapping_add(byte.into())))
 }

@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::rule::Crowd;
 use crate::run::{Resource, RowKind, Run, State};
 
-/// The tables. Searches are plain scans: this is the reference, not the fast one.
+/// The tables. Searches are plain scans: this is the reference, not the fast store.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     meta: Meta,
@@ -47,7 +47,7 @@ impl Rows {
     }
 }
 
-/// The earliest `limit` of those that are due.
+/// Returns the earliest `limit` of those that are due.
 fn earliest<K: Ord>(due: impl Iterator<Item = (i64, K)>, upto: i64, limit: usize) -> Vec<(i64, K)> {
     let mut due: Vec<_> = due.filter(|(at, _)| *at <= upto).collect();
     due.sort();

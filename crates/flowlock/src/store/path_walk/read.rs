@@ -1,5 +1,5 @@
-//! A file that a user names to be read, by the rule for one that is written: a link of somebody else's would choose another
-//! file, whose content would go where this one's was to go.
+//! Opens a file that a user names to be read, by the same rule as a file to be written: another user's
+//! link would choose another file, whose content would then be used in place of this one's.
 
 use std::fs::File;
 use std::io;
@@ -10,8 +10,8 @@ use nix::sys::stat::Mode;
 
 use super::{Links, Missing, find, is_in_proc};
 
-/// Opens a regular file for reading, through no link that somebody else made, or may have moved to where it is. What this
-/// process holds open (`/dev/stdin`, `<(COMMAND)`) may be a pipe.
+/// Opens a regular file for reading. Follows no link that another user made, or may have moved there.
+/// What this process holds open (`/dev/stdin`, `<(COMMAND)`) may be a pipe.
 pub(crate) fn open_to_read(path: &Path) -> io::Result<File> {
     let way = find(path, Missing::Refused, Links::OrHeld)?;
     if is_in_proc(&way.held) {
@@ -56,7 +56,10 @@ mod tests {
                 let why = read.clone().err().unwrap_or_default();
                 assert_eq!(read.is_ok(), is_read, "{path:?} {mode:o} {why}");
                 assert!(
-                    is_read || why.contains("is a symbolic link that may have been moved there"),
+                    is_read
+                        || why.contains(
+                            "is a symbolic link that somebody other than you and root may have moved there"
+                        ),
                     "{why}"
                 );
             }
@@ -66,7 +69,7 @@ mod tests {
         fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
         if nix::unistd::geteuid().is_root() {
             lchown(&link, Some(23_456), None).unwrap();
-            assert!(content(&link).unwrap_err().contains("made by user 23456, neither you nor root"));
+            assert!(content(&link).unwrap_err().contains("made by user 23456, who is neither you nor root"));
         }
     }
 

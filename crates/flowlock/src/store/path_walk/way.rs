@@ -1,4 +1,4 @@
-//! What is asked of a walk, what it shows on its way, and what it comes to.
+//! What a walk is asked to do, what it shows on its way, and its result.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -13,26 +13,26 @@ use super::is_in_proc;
 /// Where a path leads to.
 #[derive(Debug)]
 pub(crate) struct Way {
-    /// The directory that the name is in, held open, and its path.
+    /// The directory that contains the name, held open, and its path.
     pub(crate) held: File,
     pub(crate) directory: PathBuf,
-    /// `.` if the path is that of a directory by which it has no name: `/`, or one that ends in `..`.
+    /// The name; `.` for a directory that is reached without its name: `/`, or a path that ends in `..`.
     pub(crate) name: OsString,
-    /// What has the name, opened with `O_PATH`; no link. None if nothing has it.
+    /// What has the name, opened with `O_PATH`; not a link. `None` if the name is free.
     pub(crate) found: Option<File>,
-    /// Nobody but this user and root can put something else in the place of a directory on the way, or of the name.
+    /// Whether only this user and root can replace a directory on the way, or what has the name.
     pub(crate) is_settled: bool,
     pub(crate) open: Open,
 }
 
-/// What anybody could do to a way.
+/// What everybody could do to a way.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    /// The first thing on the way that lies in a directory which everybody may write, and that belongs neither to this
-    /// user, nor to root, nor to the directory's owner: anybody may have put it there.
+    /// The first thing on the way that is in a directory which everybody may write, and that belongs
+    /// neither to this user, nor to root, nor to the directory's owner: anybody may have put it there.
     pub(crate) planted: Option<Planted>,
-    /// The first directory in which anybody could put something in the place of what is on the way, now or when the name
-    /// is free.
+    /// The first directory in which everybody could replace what is on the way, now or when the name is
+    /// free.
     pub(crate) to_all: Option<PathBuf>,
 }
 
@@ -44,57 +44,59 @@ pub(crate) struct Planted {
     pub(crate) directory: PathBuf,
 }
 
-/// What becomes of a directory that is not there.
+/// What to do about a directory that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missing {
-    /// Nothing can be there.
+    /// Fail.
     Refused,
-    /// It is made, as `mkdir -p` does.
+    /// Create it, as `mkdir -p` does.
     Made,
 }
 
 /// Which links are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Links {
-    /// Those that this user or root made, and that nobody else can have moved to where they are: any other leads to a place
-    /// of somebody else's choice.
+    /// Those that this user or root made, and that no other user can have moved to where they are. Any
+    /// other leads to a place of somebody else's choice.
     Trusted,
-    /// Those, and the kernel's to what this process holds open (`/dev/stdout`): by the kernel, for what they say is no path.
+    /// The same, and the kernel's links to what this process holds open (`/dev/stdout`). The kernel
+    /// follows those, because their text is not a path.
     OrHeld,
-    /// None, nor `..`, where a project names a place below itself: the user made them, but by a `git pull`.
+    /// None, and no `..`, where a project names a place below itself: its files are the user's, but came
+    /// by a `git pull`.
     None,
-    /// All: whoever asks is shown them, and judges what they lead to.
+    /// All: the caller is shown them, and judges what they lead to.
     Shown,
 }
 
-/// Something on a way: a directory, a link, or what has the name at its end.
+/// One step of a walk: a directory, a link, or the file with the name at the end of the path.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Step<'w> {
-    /// The directory that it lies in, held open, what that is, and its path.
+    /// The directory that contains it, held open, with its metadata and its path.
     pub(crate) directory: &'w File,
     pub(crate) here: &'w Metadata,
     pub(crate) at: &'w Path,
-    /// It itself, opened with `O_PATH`, what it is, and its path.
+    /// The step itself, opened with `O_PATH`, with its metadata and its path.
     pub(crate) found: &'w File,
     pub(crate) meta: &'w Metadata,
     pub(crate) path: &'w Path,
-    /// Whether it is the end of the path, or what a link there leads to.
+    /// Whether this is the end of the path, or what a link at the end leads to.
     pub(crate) is_last: bool,
 }
 
 impl Step<'_> {
-    /// Whether it lies where the kernel shows processes: there a path means another file for each of them.
+    /// Returns whether the step is in `/proc`, where the same path means a different file for each process.
     pub(crate) fn is_in_proc(&self) -> bool {
         is_in_proc(self.directory)
     }
 }
 
-/// Why a walk did not come to its end.
+/// Why a walk did not reach its end.
 #[derive(Debug)]
 pub(crate) enum Astray {
-    /// The system's error, at a path.
+    /// An error of the system, at a path.
     Failed { doing: &'static str, path: PathBuf, error: io::Error },
-    /// It will not be followed, in words.
+    /// The walk refuses to go on; says why.
     Refused(String),
 }
 
@@ -108,12 +110,12 @@ impl From<Astray> for io::Error {
 }
 
 impl Way {
-    /// The path that it came to, without links.
+    /// Returns the path to which the walk led, without links.
     pub(crate) fn path(&self) -> PathBuf {
         if self.name == "." { self.directory.clone() } else { self.directory.join(&self.name) }
     }
 
-    /// Opens what has the name for reading: no link, and without waiting for the other end of a FIFO.
+    /// Opens the file for reading. Follows no link, and does not wait for the other end of a FIFO.
     pub(crate) fn open(&self) -> io::Result<File> {
         let flags =
             OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -1,5 +1,5 @@
-//! A file that a user names to be written. Whoever may write a directory can put there what leads to another file of the
-//! user's, who would then write over that.
+//! Opens a file that a user names for writing. Another user who may write its directory can put a link
+//! there that leads to a file of this user, who would then overwrite that file.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -12,12 +12,13 @@ use nix::sys::stat::Mode;
 
 use super::{Links, Missing, Way, find, is_in_proc, is_strangers, may_be_planted, shown};
 
-/// How often somebody may exchange what is about to be opened.
+/// How often the file may be replaced while it is being opened.
 const TRIES: usize = 10;
 
-/// Opens a file for writing, without waiting for the reader of a pipe, and makes it if it is missing; what is in it stays.
-/// No link is followed that somebody else made, or may have moved to where it is, and nothing is opened that somebody else
-/// may have put there. What this process holds open (`/dev/stdout`) is opened to be appended to.
+/// Opens a file for writing; creates it if it is missing; keeps its content. Does not wait for the
+/// reader of a pipe. Follows no link that another user made or may have moved there, and opens nothing
+/// that another user may have put there. What this process holds open (`/dev/stdout`) is opened for
+/// appending.
 pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
     for _ in 0..TRIES {
         let way = find(path, Missing::Refused, Links::OrHeld)?;
@@ -27,18 +28,18 @@ pub(crate) fn open_to_write(path: &Path) -> io::Result<File> {
             Ok(file) => return judged(path, &way, file),
         }
     }
-    Err(refused(path, "is exchanged again and again"))
+    Err(refused(path, "is replaced again and again"))
 }
 
-/// Makes a directory, and those above it, where they are missing: by way of no link that somebody else made or may have moved
-/// to where it is.
+/// Creates a directory and the missing ones above it. Follows no link that another user made or may have
+/// moved there.
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
-    // Whatever is named in a directory, the directory is made for it.
+    // For any name in a directory, the walk creates the directory.
     find(&path.join("file"), Missing::Made, Links::Trusted)?;
     Ok(())
 }
 
-/// What was found is opened, and nothing else: `EAGAIN` if that has the name no more.
+/// Opens what was found and nothing else; `EAGAIN` if it no longer has the name.
 fn open(way: &Way) -> Result<File, Errno> {
     let usual = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let Some(found) = &way.found else {
@@ -48,8 +49,8 @@ fn open(way: &Way) -> Result<File, Errno> {
             .map(File::from)
             .map_err(|error| if error == Errno::EEXIST { Errno::EAGAIN } else { error });
     };
-    // The kernel's links to what this process holds are followed by the kernel. Others write there too: nothing of theirs is
-    // overwritten.
+    // The kernel follows its own links to what this process holds open. Others write there too, and
+    // nothing of theirs may be overwritten.
     let how = if is_in_proc(&way.held) { OFlag::O_APPEND } else { OFlag::O_NOFOLLOW };
     let opened = match openat(&way.held, way.name.as_os_str(), usual | how, Mode::empty()) {
         Err(Errno::ENOENT | Errno::ELOOP) => return Err(Errno::EAGAIN),
@@ -63,13 +64,10 @@ fn judged(path: &Path, way: &Way, file: File) -> io::Result<File> {
     let (here, meta) = (way.held.metadata()?, file.metadata()?);
     if may_be_planted(&here, &meta) {
         let owner = meta.uid();
-        return Err(refused(
-            path,
-            &format!("belongs to user {owner}, and may have been put there by anybody"),
-        ));
+        return Err(refused(path, &format!("belongs to user {owner}, and anybody may have put it there")));
     }
     if is_another_files_name(&here, &meta) {
-        let why = format!("has {} hard links, one of which may have been made by anybody", meta.nlink());
+        let why = format!("has {} hard links, and anybody may have made one of them", meta.nlink());
         return Err(refused(path, &why));
     }
     Ok(file)
@@ -136,7 +134,7 @@ mod tests {
         for mode in [0o777, 0o1777] {
             fs::set_permissions(&open, Permissions::from_mode(mode)).unwrap();
             let said = make_directory(&open.join("link/a/b")).unwrap_err().to_string();
-            assert!(said.contains("may have been moved there"), "{said}");
+            assert!(said.contains("may have moved there"), "{said}");
             assert_eq!(fs::read_dir(&precious).unwrap().count(), 0);
             make_directory(&open.join("a/b")).unwrap();
         }
@@ -160,7 +158,7 @@ mod tests {
             for name in ["link", "second"] {
                 assert_eq!(open_to_write(&open.join(name)).is_ok(), is_written, "{name} {mode:o}");
             }
-            // Ones own of the last time, as in /tmp.
+            // The user's own file of last time, as in /tmp.
             fs::write(open.join("own"), "").unwrap();
             open_to_write(&open.join("own")).unwrap();
         }
@@ -168,7 +166,7 @@ mod tests {
             fs::write(open.join("theirs"), "").unwrap();
             chown(open.join("theirs"), Some(STRANGER), None).unwrap();
             let said = open_to_write(&open.join("theirs")).unwrap_err().to_string();
-            assert!(said.contains("belongs to user 23456, and may have been put there by anybody"), "{said}");
+            assert!(said.contains("belongs to user 23456, and anybody may have put it there"), "{said}");
             fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
             lchown(open.join("link"), Some(STRANGER), None).unwrap();
             let said = open_to_write(&open.join("link")).unwrap_err().to_string();

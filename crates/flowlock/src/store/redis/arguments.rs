@@ -1,4 +1,4 @@
-//! A step, or a view, as the words a script takes.
+//! A step, or a view, as the arguments of a script.
 
 use crate::bounds::MOST_EXPLAINED;
 use crate::claim::{Mode, Space};
@@ -12,7 +12,7 @@ use crate::view::MOST_NAMES;
 use super::rows::{NOTE, nonce_text, pack_spec, place_field, ticket_text};
 use super::script::{Script, Scripts};
 
-/// The most that an answer may take up which names ten runs, or says what became of five hundred.
+/// The largest answer that names ten runs, or says what became of five hundred, in bytes.
 const PLAIN: usize = 1 << 20;
 /// The same for a record.
 const RECORD: usize = 64 << 10;
@@ -20,7 +20,7 @@ const RECORD: usize = 64 << 10;
 /// The arguments of a script.
 pub(super) type Arguments = Vec<Vec<u8>>;
 
-/// Which script carries out a step.
+/// Returns the script that carries out a step.
 pub(super) fn script_of<'s>(scripts: &'s Scripts, step: &Step) -> &'s Script {
     match step {
         Step::Acquire(_) => &scripts.acquire,
@@ -29,13 +29,13 @@ pub(super) fn script_of<'s>(scripts: &'s Scripts, step: &Step) -> &'s Script {
     }
 }
 
-/// The first words of every call: what is to be done, the epoch if the namespace is new, the pause after another
-/// server took over.
+/// Returns the first arguments of every call: the operation, the epoch in case the namespace is new, and
+/// the pause after another server took over.
 pub(super) fn head(what: &str, epoch: [u8; 16], pause_ms: u64) -> Arguments {
     vec![what.into(), epoch.into(), pause_ms.to_string().into()]
 }
 
-/// The word for a step.
+/// Returns the word for a step.
 pub(super) fn name_of(step: &Step) -> &'static str {
     match step {
         Step::Acquire(_) => "acquire",
@@ -55,7 +55,7 @@ pub(super) fn name_of(step: &Step) -> &'static str {
     }
 }
 
-/// Adds the words of a step.
+/// Adds the arguments of a step.
 pub(super) fn add_step(arguments: &mut Arguments, step: &Step) {
     match step {
         Step::Acquire(request) => add_request(arguments, request),
@@ -122,14 +122,14 @@ pub(super) fn add_step(arguments: &mut Arguments, step: &Step) {
     }
 }
 
-/// The most bytes that the answer may take up. A record takes up to 64 KiB: its versions of inputs, its note, names and
-/// ids of 512 bytes.
+/// Returns the largest possible size of the answer, in bytes. A record takes up to 64 KiB: its versions
+/// of inputs, its note, names and ids of 512 bytes.
 pub(super) fn most_for(step: &Step) -> usize {
     match step {
-        // Why it cannot start, or its inputs.
+        // The blockers, or the inputs.
         Step::Acquire(request) => PLAIN + RECORD * request.spec.claims.inputs().count(),
         Step::Accept { .. } => PLAIN + RECORD * 1_000,
-        // A thousand runs; why they wait, of the first few.
+        // A thousand runs, and why they wait for the first few.
         Step::Heartbeat { .. } => 32 * PLAIN,
         _ => PLAIN,
     }
@@ -143,7 +143,7 @@ pub(super) fn most_to_see(view: &View) -> usize {
         View::Run(_) | View::Attempt(_) => 2 * PLAIN,
         View::Namespace => PLAIN,
         View::Records { limit, .. } => limit.saturating_mul(RECORD).saturating_add(PLAIN),
-        // With those who hold and wait.
+        // With the runs that hold them and wait for them.
         View::Names(names) => names.len() * PLAIN + PLAIN,
     }
 }
@@ -162,10 +162,11 @@ fn add_request(arguments: &mut Arguments, request: &Acquire) {
     add_short_way(arguments, request);
 }
 
-/// The most claims of a request that may go the short way.
+/// The most claims of a request that may take the fast path.
 const MOST_ORDINARY: usize = 50;
 
-/// What `lua/short/acquire.lua` needs: fields of the namespace's hash, so that the script reads them at once.
+/// Adds what `lua/short/acquire.lua` needs: fields of the namespace's hash, so that the script reads
+/// them at once.
 fn add_short_way(arguments: &mut Arguments, request: &Acquire) {
     let spec = &request.spec;
     let is_ordinary = spec.claims.len() <= MOST_ORDINARY
@@ -189,7 +190,7 @@ fn add_short_way(arguments: &mut Arguments, request: &Acquire) {
     arguments.extend(spec.claims.inputs().map(|claim| ["o", claim.name.as_str()].concat().into()));
 }
 
-/// A run's id and its nonce; no nonce for one that is operated by its id alone.
+/// Adds a run's id and its nonce; an empty nonce for a run that is operated by its id alone.
 fn add_who(arguments: &mut Arguments, who: &Who) {
     arguments.push(who.run.as_str().into());
     arguments.push(who.nonce.map(nonce_text).unwrap_or_default().into());
@@ -202,7 +203,7 @@ fn add_holder(arguments: &mut Arguments, holder: &Holder) {
 }
 
 fn origin_word(origin: &Origin) -> Vec<u8> {
-    // A host, two numbers and two texts: there is nothing that could fail.
+    // A host, two numbers and two texts: this cannot fail.
     serde_json::to_vec(origin).unwrap_or_default()
 }
 
@@ -211,7 +212,7 @@ fn add_names(arguments: &mut Arguments, names: &[Name]) {
     arguments.extend(names.iter().map(|name| name.as_str().into()));
 }
 
-/// How many versions, then each; none if the step is sent for the first time.
+/// Adds the number of versions, then each; none if the step is sent for the first time.
 fn add_versions(arguments: &mut Arguments, sent: &Sent) {
     let versions = match sent {
         Sent::First => &[][..],
@@ -232,7 +233,7 @@ fn note_word(note: Option<&str>) -> Vec<u8> {
     note.map_or_else(|| "-".into(), |note| [&[NOTE], note.as_bytes()].concat())
 }
 
-/// The word for a view, and its own words.
+/// Returns the word for a view, and its arguments.
 pub(super) fn view_arguments(view: &View) -> (&'static str, Arguments) {
     let number = |n: usize| n.to_string().into_bytes();
     match view {

@@ -1,4 +1,4 @@
-//! For the benchmark: the bytes of a step to and fro, and nothing done with them.
+//! For the benchmark: sends the bytes of a step, and does nothing with them.
 
 use super::resp::SHORT;
 use super::script::Script;
@@ -8,8 +8,9 @@ use crate::step::Step;
 use crate::store::StoreError;
 
 impl RedisStore {
-    /// A round trip that sends what this step would send to a script that does nothing. The words are made here, once:
-    /// what is left to the round trip is the connection, and what any client would do.
+    /// Returns a round trip that sends the arguments of this step to a script that does nothing. The
+    /// arguments are made once, here: what is left to the round trip is the connection, and what any
+    /// client would do.
     pub fn no_op(
         &self,
         namespace: &Namespace,

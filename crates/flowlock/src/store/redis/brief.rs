@@ -1,7 +1,8 @@
-//! The answers of the short ways (`lua/short/`), which are packed: every list in an answer costs the server half a
-//! microsecond.
+//! The answers of the fast paths (`lua/short/`). They are packed, because every list in an answer costs
+//! the server half a microsecond.
 //!
-//! A text of the epoch, then as doubles the sequence number, the clock and how often another primary took over; then a letter:
+//! An answer has the epoch as text; as doubles the sequence number, the clock and how often another
+//! primary took over; then a letter:
 //!
 //! | letter | what follows | stands for |
 //! |---|---|---|
@@ -14,7 +15,7 @@ use redis::Value;
 
 use super::rows::TICKET;
 
-/// How long the epoch is that other answers begin with.
+/// The length of the epoch, with which other answers also begin.
 const EPOCH: usize = 16;
 
 /// A run that is queued, in its row and here.
@@ -22,7 +23,8 @@ pub(super) const QUEUED: u8 = b'Q';
 /// A run that awaits input.
 pub(super) const AWAITING_INPUT: u8 = b'A';
 
-/// A packed answer spelled out as the long ways give it; any other as it is. None if it cannot be understood.
+/// Unpacks a packed answer to what the full engine would answer; returns any other as it is. `None` if
+/// it is invalid.
 pub(super) fn spelled_out(value: Value) -> Option<Value> {
     match value {
         Value::BulkString(text) => spell(&text, Vec::new()),
@@ -104,11 +106,11 @@ fn list<const N: usize>(parts: [Value; N]) -> Value {
 struct Packed<'a>(&'a [u8]);
 
 impl Packed<'_> {
-    /// A double that stands for a whole number; none behind the end.
+    /// Returns the next double, which must be a whole number; `None` at the end.
     fn number(&mut self) -> Option<Value> {
         let (bytes, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
-        // Out of range it saturates, and whoever reads it refuses it.
+        // An out-of-range value saturates, and is refused when it is used.
         Some(Value::Int(f64::from_be_bytes(*bytes) as i64))
     }
 

@@ -1,4 +1,5 @@
-//! The store's end of the connection: scripts in, replies out, whatever becomes of the servers meanwhile.
+//! The client's end of the connection: scripts out, replies in, whatever happens to the servers
+//! meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,47 +16,47 @@ use super::topology::{MOST_REDIRECTIONS, Manner, Topology};
 use super::url::{Address, Durability, Options};
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
-/// The most that the reply to any one command may take up.
+/// The largest reply to any one command, in bytes.
 const LARGEST: usize = 16 << 20;
 
-/// What a script's run came to.
+/// The result of running a script.
 #[derive(Debug)]
 pub(super) struct Evaluated {
     pub reply: Value,
-    /// How many replicas have it; none if that was not asked.
+    /// How many replicas have it; `None` if that was not asked.
     pub replicas: Option<u32>,
     /// The boot clock before it was sent.
     pub sent_ms: i64,
     pub from: Source,
 }
 
-/// Where an answer came from. Another server, or the same one started anew, means another connection.
+/// Where an answer came from. Another server, or the same one restarted, means another connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
     pub at: Address,
-    /// The number of the newest connection by then.
+    /// The number of the newest connection at that time.
     pub dials: u64,
 }
 
-/// The connection of a process to its store: one for all threads, made anew when it is lost.
+/// The connection of a process to its store: one for all threads, made again when it is lost.
 #[derive(Debug)]
 pub(super) struct Client {
     dialler: Arc<Dialler>,
     topology: Arc<Topology>,
     patience: Duration,
-    /// The process that opened it: its sockets are not for a child.
+    /// The process that opened it: a child must not use its sockets.
     pid: u32,
 }
 
 impl Client {
-    /// Connects once and checks what is there. `patience` is how long one attempt to connect may take.
+    /// Connects once and checks the server. `patience` is how long one attempt to connect may take.
     pub(super) fn open(options: Options, patience: Duration, limits: &Limits) -> Result<Self, StoreError> {
         let dialler = Arc::new(Dialler::new(options));
         let topology = Arc::new(Topology::new(&dialler, patience));
         topology.open(limits)?;
         let client = Self { dialler, topology, patience, pid: std::process::id() };
         if matches!(client.options().durability, Durability::Replicas { .. }) {
-            // Whether that may be asked is better known now than after a step that counts.
+            // It is better to learn now whether this is allowed than after a step that took effect.
             client.command("", redis::cmd("WAIT").arg(0).arg(1), limits)?;
         }
         Ok(client)
@@ -105,13 +106,13 @@ impl Client {
         Ok(replies.head)
     }
 
-    /// All servers that have namespaces: the one, or every primary of a cluster.
+    /// Returns all servers that have namespaces: the one, or every primary of a cluster.
     pub(super) fn primaries(&self, limits: &Limits) -> Result<Vec<Arc<Primary>>, StoreError> {
         self.same_process()?;
         Ok(self.topology.primaries(limits)?)
     }
 
-    /// Sends any one command to one server; what the server refuses is the answer.
+    /// Sends any one command to one server. A refusal by the server is returned as the answer.
     pub(super) fn command_at(
         &self,
         primary: &Arc<Primary>,
@@ -125,7 +126,7 @@ impl Client {
         Ok(replies.head)
     }
 
-    /// The servers it knows, for one who listens to them on a connection of its own.
+    /// Returns the known servers, for a listener with a connection of its own.
     pub(super) fn topology(&self) -> Result<Arc<Topology>, StoreError> {
         self.same_process()?;
         Ok(self.topology.clone())
@@ -135,7 +136,7 @@ impl Client {
         self.patience
     }
 
-    /// Asks the primary of the namespace, wherever redirections lead; no reply of it is an error.
+    /// Asks the primary of the namespace, following redirections. Returns an error if the reply is one.
     fn routed(
         &self,
         tag: &str,
@@ -164,41 +165,42 @@ impl Client {
             }
         }
         Err(Failure::unreachable(format!(
-            "{}: more than {MOST_REDIRECTIONS} nodes sent on from one to the next; nothing was changed; see CLUSTER NODES",
+            "{}: more than {MOST_REDIRECTIONS} redirections from node to node; nothing was changed; see CLUSTER NODES",
             primary.address()
         )))
     }
 
     fn refused(&self, tag: &str, primary: &Arc<Primary>, error: &ServerError) -> Failure {
         if matches!(error.code(), "READONLY" | "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "NOREPLICAS") {
-            // It is not the primary, or will not be for a while, or was cut off and another one has taken over: look
+            // It is not the primary, or will not be for a while, or was cut off and another one has
+            // taken over: look again at the next call.
             // again at the next call.
             self.topology.lost(tag, primary);
         }
         failure::refused_in(tag, primary.address(), error)
     }
 
-    /// As if another process had opened it.
+    /// Acts as if another process had opened it.
     #[cfg(test)]
     pub(super) fn opened_by(mut self, pid: u32) -> Self {
         self.pid = pid;
         self
     }
 
-    /// Sockets that two processes use mix up the answers.
+    /// If two processes use the same socket, the answers get mixed up.
     fn same_process(&self) -> Result<(), StoreError> {
         if std::process::id() == self.pid {
             return Ok(());
         }
         let message = format!(
-            "the store was opened by process {}, before a fork; open it anew in this process",
+            "the store was opened by process {}, before a fork; open it again in this process",
             self.pid
         );
         Err(StoreError::new(StoreErrorKind::Unusable, message))
     }
 }
 
-/// A command, with what must come before and after it.
+/// Returns a command, with what must come before and after it.
 fn job(
     command: Vec<u8>,
     most: usize,
@@ -214,7 +216,7 @@ fn job(
     Job { head, skip: usize::from(manner == Manner::Asking), most, tail }
 }
 
-/// WAIT with 0 ms would wait for ever, and with more than is left nobody would hear the answer.
+/// WAIT with 0 ms would wait for ever; with more than the time left, no caller would get the answer.
 fn wait(count: u32, within: Duration, limits: &Limits) -> Vec<u8> {
     let within_ms = within.min(limits.left() / 4 * 3).as_millis().max(1);
     pack::arguments(&[b"WAIT", count.to_string().as_bytes(), within_ms.to_string().as_bytes()])
@@ -223,13 +225,13 @@ fn wait(count: u32, within: Duration, limits: &Limits) -> Vec<u8> {
 fn acknowledged(at: &Address, reply: Value) -> Result<u32, Failure> {
     match reply {
         Value::Int(count) => Ok(u32::try_from(count).unwrap_or(0)),
-        // The script has run: this must not be taken for a refusal without an effect.
+        // The script has run: this must not be mistaken for a refusal without an effect.
         other => {
             let why = match other {
                 Value::ServerError(error) => failure::refused(at, &error).message,
                 _ => format!("{at} answered WAIT with something other than a number"),
             };
-            let message = format!("the step counts, but whether replicas have it is unknown: {why}");
+            let message = format!("the step took effect, but whether replicas have it is unknown: {why}");
             Err(Failure::new(StoreErrorKind::Unknown, message))
         }
     }

@@ -1,4 +1,4 @@
-//! A cluster: which node has a namespace is learned from the nodes themselves, when they send on.
+//! A cluster. The nodes themselves tell which node has a namespace, when they redirect.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -15,14 +15,14 @@ use super::url::Address;
 use crate::store::Limits;
 use crate::sync::lock;
 
-/// How many namespaces' places are remembered.
+/// For how many namespaces the node is remembered.
 const MOST_ROUTES: usize = 10_000;
-/// The most that a map of all slots may take up: each of 16,384 by itself, with its nodes.
+/// The largest map of all slots, in bytes: each of 16,384 by itself, with its nodes.
 const LARGEST_MAP: usize = 16 << 20;
 /// How many nodes are remembered, or asked one after the other.
 const MOST_NODES: usize = 1_000;
-/// With how many nodes there are connections, besides those that have namespaces: a node may send on to any number of
-/// others.
+/// How many nodes have connections, besides those that have namespaces: a node may redirect to any
+/// number of others.
 const MOST_CONNECTED: usize = 16;
 
 /// The nodes of a cluster.
@@ -35,16 +35,16 @@ pub(super) struct Cluster {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Whom to ask when nothing is known of a namespace: who failed last comes last.
+    /// Which nodes to ask if nothing is known about a namespace. The one that failed last comes last.
     nodes: VecDeque<Address>,
-    /// Where a namespace was last.
+    /// The node that had a namespace last.
     routes: HashMap<String, Address>,
     primaries: HashMap<Address, Arc<Primary>>,
 }
 
 impl Known {
-    /// Lets go of connections, if there are many, that are with no node of a namespace's, and not with this one. Who uses one
-    /// just now keeps it.
+    /// If there are many connections, drops those to nodes that have no namespace of this process,
+    /// except to `besides`. A thread that is using one keeps it.
     fn let_go(&mut self, besides: &Address) {
         if self.primaries.len() > MOST_CONNECTED {
             let used: HashSet<_> = self.routes.values().chain([besides]).collect();
@@ -59,7 +59,7 @@ impl Cluster {
         Self { dialler: dialler.clone(), patience, known: Mutex::new(known) }
     }
 
-    /// Connects to one of the nodes, and learns of the others.
+    /// Connects to one of the nodes, and learns the others from it.
     pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
         let seeds = lock(&self.known).nodes.clone();
         let mut first = None;
@@ -79,7 +79,7 @@ impl Cluster {
         Err(first.unwrap_or_else(|| Failure::unreachable("no node of the cluster is known")))
     }
 
-    /// The node that had the namespace last, or any.
+    /// Returns the node that had the namespace last, or any node.
     pub(super) fn primary(&self, tag: &str) -> Result<Arc<Primary>, Failure> {
         let mut known = lock(&self.known);
         let any = || Failure::unreachable("no node of the cluster is known");
@@ -87,7 +87,7 @@ impl Cluster {
         Ok(self.node_in(&mut known, &address))
     }
 
-    /// All primaries, by what any one node says.
+    /// Returns all primaries, as any one node lists them.
     pub(super) fn primaries(&self, limits: &Limits) -> Result<Vec<Arc<Primary>>, Failure> {
         let nodes = lock(&self.known).nodes.len().max(1);
         let mut first = None;
@@ -111,12 +111,12 @@ impl Cluster {
         Err(first.unwrap_or_else(|| Failure::unreachable("no node of the cluster is known")))
     }
 
-    /// The node that had the namespace last.
+    /// Returns the node that had the namespace last.
     pub(super) fn known(&self, tag: &str) -> Option<Address> {
         lock(&self.known).routes.get(tag).cloned()
     }
 
-    /// Forgets where the namespace is, and asks this node last from now on.
+    /// Forgets where the namespace is; from now on this node is asked last.
     pub(super) fn lost(&self, tag: &str, primary: &Arc<Primary>) {
         let mut known = lock(&self.known);
         let address = primary.address();
@@ -126,7 +126,7 @@ impl Cluster {
         known.nodes.push_back(address.clone());
     }
 
-    /// Where MOVED and ASK point to; what MOVED says is remembered.
+    /// Returns where MOVED or ASK redirects to; remembers MOVED.
     pub(super) fn redirected(
         &self,
         tag: &str,
@@ -164,7 +164,7 @@ impl Cluster {
         node
     }
 
-    /// Learns the other nodes. What cannot be learned costs only choice when a node is lost.
+    /// Learns the other nodes. If it fails, there is only less choice when a node is lost.
     fn learn(&self, node: &Primary, limits: &Limits) {
         let head = pack::arguments(&[b"CLUSTER", b"SLOTS"]);
         let Ok(replies) = node.shared().ask(Job { head, most: LARGEST_MAP, ..Job::default() }, limits) else {
@@ -179,7 +179,7 @@ impl Cluster {
     }
 }
 
-/// The address in `SLOT HOST:PORT`; without a host it is the host that answered.
+/// Returns the address in `SLOT HOST:PORT`; without a host, the host that answered is meant.
 fn target(from: &Address, details: &str) -> Option<Address> {
     let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
     address(from, host, port.parse().ok()?)
@@ -194,13 +194,14 @@ fn address(from: &Address, host: &str, port: u16) -> Option<Address> {
     }
 }
 
-/// All nodes in the reply to CLUSTER SLOTS: ranges, each with its nodes, each with host and port.
+/// Returns all nodes in the reply to CLUSTER SLOTS: ranges, each with its nodes, each with host and
+/// port.
 fn nodes_in(from: &Address, slots: &Value) -> Vec<Address> {
     let nodes = fields(slots).iter().flat_map(|range| fields(range).iter().skip(2));
     nodes.filter_map(|node| node_at(from, node)).collect()
 }
 
-/// The first node of each range: its primary.
+/// Returns the first node of each range: its primary.
 fn primaries_in(from: &Address, slots: &Value) -> HashSet<Address> {
     let first = fields(slots).iter().filter_map(|range| fields(range).get(2));
     first.filter_map(|node| node_at(from, node)).collect()
@@ -228,7 +229,7 @@ mod tests {
     use super::super::url::Options;
     use super::*;
 
-    /// A node may name another address with every reply, all of them its own.
+    /// A node may give another address with every reply, all of them its own.
     #[test]
     fn a_node_that_sends_on_and_on_gets_no_more_connections_than_nodes_with_namespaces_and_a_few() {
         let options = Options::parse("redis+cluster://127.0.0.1:1").unwrap();

@@ -1,4 +1,5 @@
-//! Commits that a store may have lost: looked for, made again where their grant is still there, and else reported.
+//! Commits that a store may have lost: looked for, made again if their grant still exists, else
+//! reported.
 
 use super::rollback::Commit;
 use super::{RedisStore, no_limits};
@@ -12,12 +13,13 @@ use crate::store::{Content, Store as _, StoreError, View};
 enum Found {
     There,
     Missing,
-    /// The store has older work to do first.
+    /// The store finishes older work first.
     AskAgain,
 }
 
 impl RedisStore {
-    /// Looks for the recent commits of this process; what cannot be told now is asked at the next answer.
+    /// Looks for the recent commits of this process. If one cannot be checked now, it is checked at the
+    /// next answer.
     pub(super) fn check_commits(&self, namespace: &Namespace) {
         let is_recent = |commit: &Commit| self.clock_ms(namespace).is_ok_and(|now| commit.is_recent(now));
         for commit in self.rollback.commits(namespace) {
@@ -26,22 +28,22 @@ impl RedisStore {
             }
             let run = &commit.run;
             match self.find(namespace, &commit) {
-                // Its time may have come meanwhile: the answer said what time it is.
+                // It may have become too old meanwhile: the answer contained the current time.
                 Ok(Found::Missing) if is_recent(&commit) => self.rollback.report_missing_commit(&commit),
                 Ok(Found::There | Found::Missing) => {}
                 Ok(Found::AskAgain) => return self.rollback.doubt(namespace),
                 Err(error) => {
-                    tracing::warn!(%run, %error, "could not check whether its commit is still there; looking again");
+                    tracing::warn!(%run, %error, "could not check whether its commit is still there; trying again");
                     return self.rollback.doubt(namespace);
                 }
             }
         }
     }
 
-    /// A run whose grant outlived its commit still holds all its names: nobody else was granted them, and the commit is
-    /// its own to make.
+    /// Looks for a commit. A run whose grant outlived its commit still holds all its names: no other run
+    /// was granted them, so it may commit again.
     fn find(&self, namespace: &Namespace, commit: &Commit) -> Result<Found, StoreError> {
-        // By attempt: another one may have used the id since.
+        // By attempt: another run may have used the id since.
         let attempt = Attempt { id: commit.run.clone(), nonce: commit.nonce };
         let Content::Run(Some(seen)) = self.view(namespace, &View::Attempt(attempt))?.content else {
             return Ok(Found::Missing);
@@ -58,7 +60,7 @@ impl RedisStore {
         let who = Who { run: run.clone(), nonce: Some(*nonce), by: None };
         match self.carry_out(namespace, &Step::Commit { who, note: note.clone() }, &no_limits())?.answer {
             Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }) => {
-                tracing::warn!(%run, "the store had lost its commit and kept its grant; committed anew");
+                tracing::warn!(%run, "the store had lost its commit but kept its grant; committed again");
                 Ok(Found::There)
             }
             Answer::Finished(Finished::AskAgain) => Ok(Found::AskAgain),

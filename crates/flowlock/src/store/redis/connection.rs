@@ -13,10 +13,10 @@ use super::tls;
 use super::url::{Address, TlsFiles};
 use crate::store::Limits;
 
-/// How much of the first answer is kept, to say what it is if it is not Redis.
+/// How much of the first answer is kept, to say what the server is if it is not Redis.
 const FIRST: usize = 8;
 
-/// A connection to a server. After any trouble it is of no use any more: drop it.
+/// A connection to a server. After any trouble it is useless: drop it.
 pub(super) struct Connection {
     stream: Stream,
     replies: Replies,
@@ -29,13 +29,13 @@ enum Stream {
 }
 
 impl Connection {
-    /// Connects, without a word to the server yet.
+    /// Connects, but sends nothing to the server yet.
     pub(super) fn connect(
         address: &Address,
         files: Option<&TlsFiles>,
         limits: &Limits,
     ) -> Result<Self, Failure> {
-        // What is wrong with the files is known before anybody is called.
+        // Problems with the files are found before connecting.
         let handshake = files.map(|files| tls::handshake(address, files)).transpose()?;
         let socket =
             Socket::connect(address, limits).map_err(|error| failure::not_reached(address, &error))?;
@@ -61,7 +61,7 @@ impl Connection {
         self.receive_within(SHORT, limits)
     }
 
-    /// Receives one reply that takes up at most so many bytes.
+    /// Receives one reply of up to `most` bytes.
     pub(super) fn receive_within(&mut self, most: usize, limits: &Limits) -> Result<Value, Trouble> {
         self.socket().keep_to(limits);
         let mut ear = Ear { stream: &mut self.stream, first: &mut self.first, trouble: None };
@@ -74,8 +74,8 @@ impl Connection {
         }
     }
 
-    /// Whether it is of no use for another question: the server has closed it, or something was said on it that nobody asked
-    /// for, and would be taken for the answer.
+    /// Returns whether it cannot be used for another question: the server has closed it, or sent
+    /// something unasked that would be taken for the answer.
     pub(super) fn is_stale(&mut self, limits: &Limits) -> bool {
         self.socket().keep_to(limits);
         !self.replies.is_all_taken()
@@ -85,7 +85,7 @@ impl Connection {
             }
     }
 
-    /// Ends it from another thread.
+    /// Returns a handle to end it from another thread.
     pub(super) fn cutter(&mut self) -> io::Result<Cutter> {
         self.socket().cutter()
     }
@@ -105,7 +105,8 @@ impl Connection {
     }
 }
 
-/// The same of a connection under TLS, which has words of its own, such as new tickets: those are taken in.
+/// The same for a connection with TLS, which has messages of its own, such as new tickets: those are
+/// processed.
 fn is_stale_below(stream: &mut StreamOwned<ClientConnection, Socket>) -> bool {
     let StreamOwned { conn, sock } = stream;
     loop {
@@ -128,7 +129,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// Reads, and remembers what went wrong, and how the first answer began.
+/// Reads, and remembers errors and the beginning of the first answer.
 struct Ear<'w> {
     stream: &'w mut Stream,
     first: &'w mut Vec<u8>,

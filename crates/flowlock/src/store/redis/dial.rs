@@ -1,4 +1,4 @@
-//! Making a connection: who we are, what answers, and whether it is what the URL says.
+//! Makes a connection: authenticates, and checks that the server is what the URL says.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -13,25 +13,25 @@ use super::url::{Address, Options, Password};
 use crate::store::Limits;
 use crate::sync::lock;
 
-/// How many servers are remembered to have answered.
+/// How many servers are remembered as having answered.
 const MOST_GREETED: usize = 1_000;
 
-/// What the server at an address is to be.
+/// What the server at an address must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// The one primary that the URL names.
     Alone,
-    /// The same once it was in use: should it be a replica now, that may pass.
+    /// The same after it was in use: if it is a replica now, that may be temporary.
     Again,
     /// The primary that the sentinels name.
     Elected,
-    /// A node of a cluster; which namespaces it has it says itself.
+    /// A node of a cluster; it tells itself which namespaces it has.
     Node,
-    /// One of those who know the primary.
+    /// A sentinel.
     Sentinel,
 }
 
-/// Makes the connections of a store, and remembers who has answered before.
+/// Makes the connections of a store, and remembers which servers have answered before.
 #[derive(Debug)]
 pub(super) struct Dialler {
     options: Options,
@@ -79,7 +79,7 @@ fn dial(
     let hello = Hello::new(options, part)?;
     let mut connection = Connection::connect(address, options.tls.as_ref(), limits)?;
     let answers = hello.exchange(&mut connection, address, known, limits)?;
-    // The kind of server explains the other errors, so it comes first if it can be told.
+    // The kind of server explains the other errors, so it is checked first if it is known.
     if let Value::BulkString(info) = &answers.info {
         check_kind(address, part, &String::from_utf8_lossy(info))?;
     }
@@ -91,7 +91,7 @@ fn dial(
         value => Ok(value),
     };
     if part == Part::Sentinel {
-        // Who may ask a sentinel for the primary need not be allowed anything else.
+        // A user who may ask a sentinel for the primary need not be allowed anything else.
         return Ok(connection);
     }
     answers.select.map(ok).transpose()?;
@@ -100,7 +100,7 @@ fn dial(
     Ok(connection)
 }
 
-/// All that is said to a server before it is used, in one go.
+/// Everything that is sent to a server before it is used, at once.
 struct Hello {
     commands: Vec<u8>,
     has_auth: bool,
@@ -143,12 +143,12 @@ impl Hello {
     ) -> Result<Answers, Failure> {
         let count = 3 + usize::from(self.has_auth) + usize::from(self.has_select);
         let mut answers = Vec::with_capacity(count);
-        // A server without TLS waits for more when it gets a handshake: that must be found out in time.
+        // A server without TLS waits for more when it gets a handshake: this must be noticed in time.
         let may_be_deaf = connection.transport() == Transport::Tls && known == Known::Not;
         let patience = if may_be_deaf { limits.share(2) } else { limits.clone() };
         if let Err(trouble) = self.converse(connection, &mut answers, count, &patience) {
             return Err(match (answers.first(), known) {
-                // A server that wants nobody says why before it hangs up.
+                // A server that refuses all clients says why before it hangs up.
                 (Some(Value::ServerError(error)), _) if self.has_auth => failure::refused_password(at, error),
                 (Some(Value::ServerError(error)), _) => failure::refused(at, error),
                 (None, Known::Not) => probe::explain(at, &trouble, connection.transport(), limits),
@@ -187,11 +187,11 @@ fn auth(user: Option<&str>, password: &Password) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Kind and version, from INFO.
+/// Checks kind and version, from INFO.
 fn check_kind(at: &Address, part: Part, info: &str) -> Result<(), Failure> {
     let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let wrong = |what: &str| Err(Failure::unusable(format!("{at} {what}")));
-    // Valkey says it by a name of its own.
+    // Valkey uses its own name for this field.
     match (part, field("redis_mode").or_else(|| field("server_mode")).unwrap_or("standalone")) {
         (Part::Sentinel, "sentinel") => return Ok(()),
         (Part::Sentinel, _) => {
@@ -231,7 +231,7 @@ fn check_role(at: &Address, part: Part, role: &Value) -> Result<(), Failure> {
             "{at} is a replica now and takes no writes; make it the primary again, or use redis+sentinel:// to follow the primary"
         ))),
         (Part::Elected, _) => Err(Failure::unreachable(format!(
-            "{at} is not the primary any more, or not yet; the sentinels are asked again"
+            "{at} is not the primary any more, or not yet; asking the sentinels again"
         ))),
         (Part::Alone, _) => {
             let primary = match fields.get(2) {

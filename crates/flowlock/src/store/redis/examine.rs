@@ -1,6 +1,7 @@
-//! The server, examined: whether it keeps what it is told, and whether this user may do what flowlock does.
+//! Examines the server: whether it keeps its data, and whether this user may do what flowlock does.
 //!
-//! What the server does not let this user read is said, with what to look at by hand; it is not held against the server.
+//! If the server does not let this user read something, the finding says what to check by hand; it does
+//! not count as a problem.
 
 mod connection;
 mod keeps;
@@ -20,11 +21,11 @@ use super::url::Address;
 use crate::name::Namespace;
 use crate::store::{Finding, Limits, StoreError};
 
-/// How long one question may take, or the way to the server: an examination must not wait as long as a job may.
+/// How long one question, or connecting, may take: an examination must not wait as long as a job may.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks at the server that has the namespace, over a connection of its own, and at what it is told to do with what it
-/// keeps. What the server refuses to tell is a finding; once it is away nothing more is asked.
+/// Examines the server that has the namespace, over a connection of its own, and how it is configured to
+/// keep data. A refusal by the server is a finding; once it is unreachable, nothing more is asked.
 pub(super) fn examine(store: &RedisStore, namespace: &Namespace, limits: &Limits) -> Vec<Finding> {
     let options = store.client.options();
     let mut findings: Vec<_> =
@@ -58,20 +59,20 @@ fn ask_server(
     Ok(findings)
 }
 
-/// A server while it is examined.
+/// A server that is being examined.
 struct Examined<'s> {
     store: &'s RedisStore,
     keys: Keys,
     /// How long all of it may take.
     limits: &'s Limits,
-    /// What it says of itself, by field.
+    /// The fields of its INFO.
     info: BTreeMap<String, String>,
 }
 
 impl<'s> Examined<'s> {
     fn new(store: &'s RedisStore, keys: Keys, limits: &'s Limits) -> Result<Self, StoreError> {
         let mut examined = Self { store, keys, limits, info: BTreeMap::new() };
-        // In a cluster the node that has the namespace is found by a key of it.
+        // In a cluster, the node that has the namespace is found by one of its keys.
         examined.ask(&[b"ZCARD", &examined.keys.all[2]])?;
         let sections: [&[u8]; 6] =
             [b"INFO", b"server", b"clients", b"memory", b"persistence", b"replication"];
@@ -84,12 +85,12 @@ impl<'s> Examined<'s> {
         Ok(examined)
     }
 
-    /// How long one question may take.
+    /// Returns how long one question may take.
     fn question(&self) -> Limits {
         super::attempt(self.store.patience, self.limits)
     }
 
-    /// Asks the server that has the namespace; none if it refuses.
+    /// Asks the server that has the namespace; `None` if it refuses.
     fn ask(&self, arguments: &[&[u8]]) -> Result<Option<Value>, StoreError> {
         let mut command = redis::Cmd::new();
         for word in arguments {
@@ -105,7 +106,7 @@ impl<'s> Examined<'s> {
         }
     }
 
-    /// A number that a command answers; none if it refuses.
+    /// Returns a number that a command answers; `None` if the server refuses.
     fn count(&self, arguments: &[&[u8]]) -> Result<Option<i64>, StoreError> {
         Ok(match self.ask(arguments)? {
             Some(Value::Int(number)) => Some(number),
@@ -113,7 +114,7 @@ impl<'s> Examined<'s> {
         })
     }
 
-    /// One of the server's settings; none if it refuses to tell.
+    /// Returns one of the server's settings; `None` if the server refuses.
     fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let answer = self.ask(&[b"CONFIG", b"GET", name.as_bytes()])?;
         let Some(Value::Array(arguments)) = answer else { return Ok(None) };
@@ -123,7 +124,7 @@ impl<'s> Examined<'s> {
         })
     }
 
-    /// What INFO says in a field; nothing if it does not have it.
+    /// Returns a field of INFO; empty if INFO does not have it.
     fn field(&self, name: &str) -> &str {
         self.info.get(name).map_or("", String::as_str)
     }
@@ -132,7 +133,7 @@ impl<'s> Examined<'s> {
         self.field(name).parse().ok()
     }
 
-    /// The server that has the namespace.
+    /// Returns the server that has the namespace.
     fn address(&self) -> Option<Address> {
         let topology = self.store.client.topology().ok()?;
         topology.primary(&self.keys.tag, &self.question()).ok().map(|primary| primary.address().clone())

@@ -1,4 +1,4 @@
-//! What a server's refusals and a connection's troubles mean to a user.
+//! What a server's refusals and a connection's errors mean to a user.
 
 #[cfg(test)]
 mod tests;
@@ -12,29 +12,29 @@ use super::patience::is_interruption;
 use super::url::Address;
 use crate::store::{StoreError, StoreErrorKind};
 
-/// The longest part of a server's own words that a message repeats, in characters.
+/// The longest part of a server's own words in a message, in characters.
 const LONGEST_QUOTE: usize = 200;
 
-/// Why a connection is of no use any more.
+/// Why a connection cannot be used any more.
 #[derive(Debug)]
 pub(super) enum Trouble {
     Io(io::Error),
     /// The server closed it.
     Closed,
-    /// What came is not Redis's protocol; how the first answer on the connection began.
+    /// The answer is not in Redis's protocol; has the beginning of the first answer on the connection.
     NotRedis(Vec<u8>),
-    /// The answer is larger than any to that question.
+    /// The answer is larger than any to that question can be.
     TooLarge,
 }
 
-/// What a connection's bytes go over.
+/// What a connection's bytes are sent over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
     Plain,
     Tls,
 }
 
-/// A store's trouble that can be told to several callers.
+/// An error of a store that can be returned to several callers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) kind: StoreErrorKind,
@@ -61,23 +61,24 @@ impl From<Failure> for StoreError {
     }
 }
 
-/// What a server answers instead of a reply, by what the caller can do about it.
+/// Translates a server's error reply, by what the caller can do about it.
 pub(super) fn refused(at: &Address, error: &ServerError) -> Failure {
     refused_in("", at, error)
 }
 
-/// The same to a password. Its words are not repeated: they may have the password in them, in any form.
+/// The same for an error reply to a password. Its words are not repeated: they may contain the password
+/// in some form.
 pub(super) fn refused_password(at: &Address, error: &ServerError) -> Failure {
     explained("", at, error, &quoted(error.code()))
 }
 
-/// The same to a question about the namespace that is encoded so; nothing, if it was about none.
+/// The same for a question about the namespace with this encoding; empty if it was about none.
 pub(super) fn refused_in(tag: &str, at: &Address, error: &ServerError) -> Failure {
     let said = quoted(&format!("{} {}", error.code(), error.details().unwrap_or("")));
     explained(tag, at, error, &said)
 }
 
-/// `said` is what of the server's words is repeated.
+/// `said` is the part of the server's words that is repeated.
 fn explained(tag: &str, at: &Address, error: &ServerError, said: &str) -> Failure {
     let details = error.details().unwrap_or("");
     let passing = |why: &str| Failure::unreachable(format!("{at} {why}; nothing was changed ({said})"));
@@ -89,17 +90,19 @@ fn explained(tag: &str, at: &Address, error: &ServerError, said: &str) -> Failur
         "BUSY" => {
             passing("is busy with a slow script of another program; end it with SCRIPT KILL if it stays so")
         }
-        "MASTERDOWN" => passing("is a replica that has lost its primary; it passes with the failover"),
-        "READONLY" => passing("is a replica now and takes no writes; the primary is looked for anew"),
+        "MASTERDOWN" => passing("is a replica that has lost its primary; this ends with the failover"),
+        "READONLY" => passing("is a replica now and takes no writes; looking for the primary"),
         "NOREPLICAS" => passing("has fewer replicas than min-replicas-to-write wants; bring them back"),
         "MOVED" | "ASK" | "TRYAGAIN" => {
-            passing("is handing the namespace's slot to another node; that passes")
+            passing("is handing the namespace's slot to another node; this ends by itself")
         }
         "CLUSTERDOWN" => {
             passing("says that the cluster is down; see CLUSTER INFO and bring its primaries back")
         }
         "OOM" => full("has no memory left; raise maxmemory or remove what others keep there"),
-        "MISCONF" => full("cannot save to its disk and so takes no writes; make room there, see its log"),
+        "MISCONF" => {
+            full("cannot save to its disk and therefore takes no writes; make room there, see its log")
+        }
         "WRONGPASS" => {
             unusable("refuses the user or the password; check both, and the password file if one is used")
         }
@@ -113,7 +116,7 @@ fn explained(tag: &str, at: &Address, error: &ServerError, said: &str) -> Failur
     }
 }
 
-/// The errors that have no code of their own.
+/// Translates the errors that have no code of their own.
 fn refused_plainly(tag: &str, at: &Address, details: &str, said: &str) -> Failure {
     let has = |text: &str| details.contains(text);
     if has("max number of clients") {
@@ -152,7 +155,7 @@ fn damaged(at: &Address, said: &str) -> Failure {
     Failure::new(StoreErrorKind::Damaged, message)
 }
 
-/// What the server's access list does not allow.
+/// Says what the server's access list does not allow.
 fn forbidden(tag: &str, at: &Address, details: &str, said: &str) -> Failure {
     let command = details.split('\'').nth(1).filter(|_| details.contains("run the '"));
     // What this namespace needs, and no other.
@@ -172,7 +175,7 @@ fn forbidden(tag: &str, at: &Address, details: &str, said: &str) -> Failure {
     Failure::unusable(format!("the user at {at} {missing} ({said})"))
 }
 
-/// Others were served first until the wait was over: nothing was sent.
+/// The error if others were served first until the wait ended: nothing was sent.
 pub(super) fn not_served(at: &Address, over: &io::Error) -> Failure {
     if is_interruption(over) {
         return Failure::unreachable(over.to_string());
@@ -182,7 +185,7 @@ pub(super) fn not_served(at: &Address, over: &io::Error) -> Failure {
     ))
 }
 
-/// A connection that could not be made: nothing was sent.
+/// The error if a connection could not be made: nothing was sent.
 pub(super) fn not_reached(at: &Address, error: &io::Error) -> Failure {
     if is_interruption(error) {
         return Failure::unreachable(error.to_string());
@@ -204,12 +207,12 @@ pub(super) fn not_reached(at: &Address, error: &io::Error) -> Failure {
     ))
 }
 
-/// A command that was sent, at least in part, and has no answer.
+/// The error for a command that was sent, at least in part, and has no answer.
 pub(super) fn unanswered(at: &Address, trouble: &Trouble) -> Failure {
     let why = match trouble {
         Trouble::Io(error) if is_interruption(error) => {
             let message =
-                format!("{error}; whether the step counts is unknown until the store is asked again");
+                format!("{error}; whether the step took effect is unknown until the store is asked again");
             return Failure::new(StoreErrorKind::Unknown, message);
         }
         Trouble::Io(error) if is_timeout(error) => "did not answer in time".to_owned(),
@@ -219,12 +222,12 @@ pub(super) fn unanswered(at: &Address, trouble: &Trouble) -> Failure {
         Trouble::TooLarge => "answered more than the step can need".to_owned(),
     };
     let message = format!(
-        "{at} {why} after the step was sent; whether it counts is unknown until the store is asked again"
+        "{at} {why} after the step was sent; whether it took effect is unknown until the store is asked again"
     );
     Failure::new(StoreErrorKind::Unknown, message)
 }
 
-/// A connection that failed while it was set up: nothing was asked yet.
+/// The error for a connection that failed while it was set up: nothing was asked yet.
 pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over: Transport) -> Failure {
     match trouble {
         Trouble::NotRedis(first) => not_redis(at, first),
@@ -239,7 +242,7 @@ pub(super) fn not_set_up(at: &Address, trouble: &Trouble, over: Transport) -> Fa
             None => not_reached(at, error),
         },
         Trouble::Closed if over == Transport::Tls => Failure::unreachable(format!(
-            "{at} closed the connection before it was set up; check that its TLS port is meant, and whether it wants a client certificate (cert= and key=)"
+            "{at} closed the connection before it was set up; check whether this is its TLS port, and whether it wants a client certificate (cert= and key=)"
         )),
         Trouble::Closed => Failure::unreachable(format!(
             "{at} closed the connection before it was set up; if it speaks TLS, use rediss://"
@@ -251,7 +254,7 @@ fn not_redis(at: &Address, first: &[u8]) -> Failure {
     let looks = if first.starts_with(b"HTTP/") {
         "this looks like an HTTP server; give the address of a Redis or Valkey server"
     } else if first.starts_with(&[0x15, 0x03]) {
-        "this looks like a port for TLS; use rediss://"
+        "this looks like a TLS port; use rediss://"
     } else {
         "it does not speak Redis's protocol; give the address of a Redis or Valkey server"
     };
@@ -266,15 +269,15 @@ fn tls_refused(at: &Address, error: &rustls::Error) -> Failure {
     use rustls::{AlertDescription as Alert, CertificateError};
     let what = match error {
         rustls::Error::InvalidMessage(_) => {
-            "it does not speak TLS there; use redis://, or the server's TLS port".to_owned()
+            "it does not use TLS; use redis://, or the server's TLS port".to_owned()
         }
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature,
-        ) => "its certificate is signed by nobody whom this machine trusts; name the authority with ca=PATH"
+        ) => "its certificate is not signed by an authority that this machine trusts; name the authority with ca=PATH"
             .to_owned(),
         rustls::Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "its certificate is for another name; use a name that stands in it".to_owned(),
+        ) => "its certificate is for another name; use a name from the certificate".to_owned(),
         rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::ExpiredContext { .. },
         ) => "its certificate has expired; renew it".to_owned(),
@@ -294,7 +297,8 @@ pub(super) fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
 }
 
-/// A server's own words, safe to show: without the passwords it was told, which it may repeat.
+/// Returns a server's own words, safe to show: without the passwords that it was sent, which it may
+/// repeat.
 pub(super) fn quoted(text: &str) -> String {
     let text = crate::text::escape(&super::url::strike_out(text.trim()));
     match text.char_indices().nth(LONGEST_QUOTE) {

@@ -1,6 +1,7 @@
-//! A client's inbox: a channel on the primary of its namespace, listened to by a thread of its own.
+//! A client's inbox: a channel on the primary of its namespace, and a thread that listens to it.
 //!
-//! What is published while nobody listens is lost; those who wait look for themselves every few seconds.
+//! A message that is published while no thread listens is lost; waiting runs ask the store every few
+//! seconds anyway.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,10 +19,11 @@ use crate::store::signal::{Raised, Signal, SignalInbox};
 use crate::store::{Inbox, InboxInterrupter, Limits, News, StoreError, StoreErrorKind};
 use crate::sync::lock;
 
-/// The pause after the first loss; it doubles with every further one that comes soon.
+/// The pause after the first lost connection; it doubles with every further loss that comes soon.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often a silent listener sees whether the namespace is elsewhere by now. It asks nobody for that.
+/// How often a listener without messages checks whether the namespace has moved. It asks no server for
+/// that.
 const GLANCE: Duration = Duration::from_secs(5);
 
 /// An inbox whose thread ends soon after it is dropped.
@@ -34,9 +36,9 @@ pub(super) struct RedisInbox {
 }
 
 impl RedisInbox {
-    /// Listens to two channels from now on: the client's own, and the one on which all are told that they may have
-    /// missed something. Waits until the server has heard of it, so that nothing published
-    /// afterwards is missed; a server that is away is tried again in the background.
+    /// Listens to two channels from now on: the client's own, and the one on which all clients are told
+    /// that they may have missed something. Waits until the server has subscribed it, so that nothing
+    /// published afterwards is missed. A server that is unreachable is tried again in the background.
     pub(super) fn open(
         topology: Arc<Topology>,
         patience: Duration,
@@ -56,7 +58,7 @@ impl RedisInbox {
         std::thread::Builder::new().name("flowlock-inbox".into()).spawn(move || listener.attend()).map_err(
             |error| {
                 let message =
-                    format!("no thread can be started for wake-ups: {error}; raise the limit of processes");
+                    format!("cannot start a thread for wake-ups: {error}; raise the limit of processes");
                 StoreError::new(StoreErrorKind::Unreachable, message).caused_by(error)
             },
         )?;
@@ -92,7 +94,7 @@ impl Drop for RedisInbox {
     }
 }
 
-/// What the inbox and its thread tell each other.
+/// What the inbox and its thread share.
 #[derive(Debug, Default)]
 struct State {
     now: Mutex<Now>,
@@ -101,7 +103,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Now {
-    /// The inbox is gone.
+    /// Whether the inbox was dropped.
     is_over: bool,
     /// Ends the thread's wait for the server.
     cutter: Option<Cutter>,
@@ -120,13 +122,13 @@ impl State {
         self.changed.notify_all();
     }
 
-    /// Whether the inbox is gone, by then at the latest.
+    /// Returns whether the inbox is dropped before the pause ends.
     fn wait_until_over(&self, pause: Duration) -> bool {
         let waited = self.changed.wait_timeout_while(lock(&self.now), pause, |now| !now.is_over);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_over
     }
 
-    /// Lets the inbox cut this connection; false if the inbox is gone.
+    /// Lets the inbox cut this connection; returns false if the inbox was dropped.
     fn expose(&self, cutter: Cutter) -> bool {
         let mut now = lock(&self.now);
         now.cutter = Some(cutter);
@@ -147,7 +149,8 @@ struct Listener {
 impl Listener {
     fn attend(&self) {
         let mut pause = FIRST_PAUSE;
-        // Whether something may have been published, or another server have taken over, while nobody listened.
+        // Whether a message may have been published, or another server may have taken over, while no
+        // thread listened.
         let mut missed = false;
         loop {
             match self.subscribe() {
@@ -175,7 +178,7 @@ impl Listener {
         }
     }
 
-    /// Subscribes where the namespace is.
+    /// Subscribes on the server that has the namespace.
     fn subscribe(&self) -> Result<(Connection, Arc<Primary>), Failure> {
         let limits = Limits::within(self.patience);
         let mut primary = self.topology.primary(&self.tag, &limits)?;
@@ -193,7 +196,7 @@ impl Listener {
             }
             manner = Manner::after(&error);
         }
-        Err(Failure::unreachable("the nodes of the cluster send on from one to the next"))
+        Err(Failure::unreachable("the nodes of the cluster redirect from one to the next"))
     }
 
     fn subscribe_at(
@@ -223,7 +226,7 @@ impl Listener {
         }
     }
 
-    /// Hands on what comes, until the connection is lost or the namespace is elsewhere.
+    /// Delivers messages until the connection is lost or the namespace has moved.
     fn listen(&self, connection: &mut Connection, primary: &Primary) {
         loop {
             match connection.receive(&Limits::within(GLANCE)) {
@@ -246,7 +249,7 @@ impl Listener {
         }
     }
 
-    /// A run's id; or nothing, where everybody is told that something may have been missed.
+    /// Delivers a run's id, or the news to all that something may have been missed if it is empty.
     fn deliver(&self, run: &[u8]) {
         match std::str::from_utf8(run).ok().and_then(|text| RunId::parse(text).ok()) {
             Some(run) => self.signal.raise(Raised::Run(run)),

@@ -13,23 +13,23 @@ const LETTERS: &str = "hinedcb";
 /// The pattern of the keys that have a namespace's row. Other programs' keys may fit it.
 pub(super) const EVERY_ROW: &str = "fl:{*}:h";
 
-/// The namespace whose row this key has; none if it is not of flowlock's making.
+/// Returns the namespace whose row has this key; `None` if flowlock did not make the key.
 pub(super) fn namespace_of(key: &[u8]) -> Option<Namespace> {
     let tag = std::str::from_utf8(key).ok()?.strip_prefix("fl:{")?.strip_suffix("}:h")?;
     let text = percent_encoding::percent_decode_str(tag).decode_utf8().ok()?;
-    // One that this flowlock would write in another way is somebody else's.
+    // A key that this flowlock would write differently belongs to another program.
     Namespace::parse(&text).ok().filter(|namespace| encode(namespace.as_str()) == tag)
 }
 
-/// A namespace's keys: few, fixed, with one hash tag, so that all lie on one server of a cluster.
+/// A namespace's keys: few and fixed, with one hash tag, so that all are on one server of a cluster.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// The namespace within the braces of its keys.
+    /// The namespace inside the braces of its keys.
     pub(super) tag: String,
     /// All keys, in the order of the scripts.
     pub(super) all: Vec<Vec<u8>>,
-    /// What its server's clock is ahead of this machine's boot clock, in milliseconds. Relaxed: one number, an estimate
-    /// from whichever answer came last, and no other data goes with it.
+    /// How far its server's clock is ahead of this machine's boot clock, in milliseconds. Relaxed: it is
+    /// one number, an estimate from the last answer, and publishes nothing else.
     ahead_ms: AtomicI64,
 }
 
@@ -40,30 +40,31 @@ impl Keys {
         Self { tag, all, ahead_ms: AtomicI64::new(0) }
     }
 
-    /// The server's clock as it must be now.
+    /// Estimates the server's clock now.
     pub(super) fn clock_ms(&self) -> i64 {
         boot_now_ms() + self.ahead_ms.load(Ordering::Relaxed)
     }
 
-    /// The server said what time it is, to a question sent at `sent_ms`: its time lies between that and now.
+    /// Takes in the server's time from the answer to a question sent at `sent_ms`: it is between that
+    /// and now.
     pub(super) fn set_clock(&self, sent_ms: i64, server_ms: i64) {
         let here = i64::midpoint(sent_ms, boot_now_ms());
         self.ahead_ms.store(server_ms - here, Ordering::Relaxed);
     }
 
-    /// Where wake-ups for a client are sent.
+    /// Returns the channel of wake-ups for a client.
     pub(super) fn channel(&self, client: ClientId) -> String {
         format!("fl:{{{}}}:i:{client}", self.tag)
     }
 
-    /// Where all processes are told that they may have missed something.
+    /// Returns the channel on which all processes are told that they may have missed something.
     pub(super) fn everybody(&self) -> String {
         format!("fl:{{{}}}:i:all", self.tag)
     }
 }
 
-/// Letters, digits, `_`, `.` and `-` stand for themselves, every other byte for `%` and two digits: no two
-/// namespaces have one encoding, and no brace or glob character can alter a key.
+/// Letters, digits, `_`, `.` and `-` stand for themselves, every other byte is `%` and two digits: no
+/// two namespaces have the same encoding, and no brace or glob character can alter a key.
 fn encode(namespace: &str) -> String {
     namespace.bytes().fold(String::new(), |mut text, byte| {
         match byte {

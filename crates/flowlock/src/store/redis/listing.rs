@@ -1,4 +1,4 @@
-//! Which namespaces a server, or every primary of a cluster, has.
+//! Lists the namespaces of a server, or of every primary of a cluster.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,15 +14,16 @@ use crate::name::Namespace;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::world::later;
 
-/// How many keys the server looks at for one page: a third of a millisecond, whatever else it keeps.
+/// How many keys the server looks at for one page: a third of a millisecond, whatever else it has.
 const PAGE: u32 = 1_000;
-/// How many times the patience for one page all pages of all servers take at most: some hundred million keys.
+/// How many times the patience for one page all pages of all servers may take: enough for some hundred
+/// million keys.
 const MOST_TIME: u32 = 10;
-/// The most bytes of names that are kept, as those of runs and records are.
+/// The most bytes of names that are kept; as for runs and records.
 const MOST_BYTES: usize = 128 << 20;
 
-/// All namespaces that have a row, also those that were removed: nobody else's keys look like it. The server is never
-/// asked for all keys at once (`KEYS`), which would stop everybody.
+/// Returns all namespaces that have a row, including removed ones; no other program's keys look like it.
+/// Never asks the server for all keys at once (`KEYS`), which would block all clients.
 pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreError> {
     let most = store.patience * MOST_TIME;
     let end = later(Instant::now(), most);
@@ -33,7 +34,7 @@ pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreErro
         loop {
             let next = page(store, &primary, &cursor, &limits(), &mut found);
             let is_over = Instant::now() >= end;
-            // The time may be over between two pages, or while one is awaited.
+            // The time may end between two pages, or while one is awaited.
             if is_over && next.as_ref().map_or_else(StoreError::is_transient, |next| next != b"0") {
                 return Err(has_no_end(&primary, most));
             }
@@ -48,7 +49,7 @@ pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreErro
 
 fn has_no_end(primary: &Primary, time: Duration) -> StoreError {
     let message = format!(
-        "{} listed its keys for {} s and had not come to an end; a larger store_timeout gives it more time",
+        "{} did not list all its keys within {} s; set a larger store_timeout to give it more time",
         primary.address(),
         time.as_secs()
     );
@@ -78,7 +79,7 @@ impl Found {
     }
 }
 
-/// One page of a server's keys; answers where the next one begins.
+/// Reads one page of a server's keys; returns where the next one begins.
 fn page(
     store: &RedisStore,
     primary: &Arc<Primary>,
@@ -108,7 +109,7 @@ fn page(
 
 fn may_not_list(primary: &Primary) -> StoreError {
     let message = format!(
-        "{} does not let this user list keys (SCAN), which shows what namespaces there are; allow it with ACL SETUSER <user> +scan, or name the namespace",
+        "{} does not let this user list keys (SCAN), which flowlock needs to find the namespaces; allow it with ACL SETUSER <user> +scan, or name the namespace",
         primary.address()
     );
     Failure::unusable(message).into()
@@ -125,7 +126,7 @@ mod tests {
         let added = (0..MOST_BYTES / 400)
             .try_for_each(|number| found.add(Namespace::parse(&format!("{long}{number}")).unwrap()));
         assert!(added.unwrap_err().to_string().contains("more namespaces than fit into 128 MiB"));
-        // The same ones again, as a cursor may bring them, are no more.
+        // A cursor may return the same ones again; they do not count twice.
         let mut found = Found::default();
         (0..1_000).try_for_each(|_| found.add(Namespace::default())).unwrap();
         assert_eq!((found.names.len(), found.bytes < 1_000), (1, true));

@@ -1,7 +1,8 @@
-//! A server's unix socket: whose it is, and a connection to it and no other.
+//! A server's Unix socket: finds whom it belongs to, and connects to it and no other.
 //!
-//! Whoever listens there gets the password. So the way to it is walked, what has its name is opened and judged, and the
-//! kernel is sent to what was opened: nothing that takes the name in between is connected to.
+//! The process that listens there gets the password. So the path is walked, what has its name is opened
+//! and judged, and the kernel connects to what was opened: not to anything that takes the name in
+//! between.
 
 use std::fs::File;
 use std::io;
@@ -19,22 +20,22 @@ use crate::store::path_walk::{self, Astray, Links, Missing, Open, way_to};
 use crate::text::escape;
 use crate::text::shell_argument;
 
-/// Why a socket is not connected to, whoever listens there.
+/// Why a socket is not connected to, whatever process listens there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Refusal(String);
 
-/// A socket that may be connected to.
+/// A socket to which flowlock may connect.
 pub(super) struct Found {
     /// Opened with `O_PATH`.
     socket: File,
-    /// Whose it is.
+    /// The owner of the socket.
     pub(super) owner: u32,
-    /// The first directory on the way in which anybody could put another one in its place once it is gone.
+    /// The first directory on the path in which everybody could replace the socket once it is gone.
     pub(super) open_to_all: Option<PathBuf>,
 }
 
-/// The socket at a path, unless somebody may have put it there who has no say in it.
+/// Returns the socket at a path, unless a user may have put it there who has no rights in the directory.
 pub(super) fn find(path: &Path) -> io::Result<Found> {
     let way = path_walk::find(path, Missing::Refused, Links::Trusted).map_err(|astray| match astray {
         Astray::Failed { error, .. } => error,
@@ -44,9 +45,9 @@ pub(super) fn find(path: &Path) -> io::Result<Found> {
     if let Some(planted) = planted {
         let [path, directory] = [&planted.path, &planted.directory].map(|path| shown(path));
         return Err(refusal(format!(
-            "{path} belongs to user {}, and everybody may write {directory}, so anybody may have put it there to be told \
-             the password; keep the server's socket in a directory that only the server may write, such as /run/redis, \
-             or take the right away with chmod o-w {}",
+            "{path} belongs to user {}, and everybody may write {directory}, so anybody may have put it there to \
+             learn the password; keep the server's socket in a directory that only the server may write, such as \
+             /run/redis, or run chmod o-w {}",
             planted.owner,
             shell_argument(&directory)
         )));
@@ -54,18 +55,21 @@ pub(super) fn find(path: &Path) -> io::Result<Found> {
     let socket = way.found.ok_or_else(|| io::Error::from(Errno::ENOENT))?;
     let meta = socket.metadata()?;
     if !meta.file_type().is_socket() {
-        return Err(refusal(format!("{} is not a socket; name the one that the server makes", shown(path))));
+        return Err(refusal(format!(
+            "{} is not a socket; name the socket that the server creates",
+            shown(path)
+        )));
     }
     Ok(Found { socket, owner: meta.uid(), open_to_all: to_all })
 }
 
-/// Whether a socket was not connected to because of what it is, and the error says what to do.
+/// Returns whether a socket was refused because of what it is, so that the error says what to do.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     let Some(inner) = error.get_ref() else { return false };
     inner.is::<Refusal>()
 }
 
-/// The kernel waits for room in the server's backlog, at most for as long as the socket may send.
+/// Connects. The kernel waits for room in the server's backlog at most for the socket's send time-out.
 pub(super) fn connect(path: &Path, limits: &Limits) -> io::Result<UnixStream> {
     find(path)?.connect(limits)
 }
@@ -81,7 +85,7 @@ impl Found {
             match sys::connect(stream.as_raw_fd(), &address) {
                 Ok(()) => return Ok(stream),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}
-                // The way leads through what this process holds open.
+                // The path leads through what this process holds open.
                 Err(Errno::ENOENT) => return Err(io::Error::other("/proc is not mounted here")),
                 Err(error) => return Err(error.into()),
             }
@@ -149,7 +153,7 @@ mod tests {
         assert_eq!(none.kind(), io::ErrorKind::NotFound);
     }
 
-    /// Only root can make what belongs to others.
+    /// Only root can create what belongs to others.
     #[test]
     fn in_a_directory_that_everybody_may_write_a_socket_must_be_of_somebody_who_has_a_say_there() {
         if !nix::unistd::geteuid().is_root() {
@@ -160,7 +164,7 @@ mod tests {
         let path = directory.join("s");
         fs::create_dir(&directory).unwrap();
         let _listener = UnixListener::bind(&path).unwrap();
-        // The directory's mode and owner, the socket's owner, and whether it is connected to.
+        // The directory's mode and owner, the socket's owner, and whether it is accepted.
         for (bits, owner, sockets, is_good) in [
             (0o755, SERVER, SERVER, true),
             (0o755, 0, SERVER, true),
@@ -181,21 +185,21 @@ mod tests {
                 assert_eq!((found.owner, found.open_to_all.is_some()), (sockets, bits & 2 != 0), "{bits:o}");
             }
         }
-        // As the directory of somebody else, put where it is awaited.
+        // Like the directory of another user, put where it is expected.
         chown(&directory, Some(STRANGER), None).unwrap();
         chown(&path, Some(STRANGER), None).unwrap();
         mode(&directory, 0o755);
         mode(root.path(), 0o1777);
         let error = find(&path).err().unwrap().to_string();
         assert!(error.starts_with(&format!("{} belongs to user {STRANGER}", directory.display())), "{error}");
-        // A link of somebody else, wherever it leads to.
+        // A link of another user, wherever it leads.
         mode(root.path(), 0o755);
         symlink(&path, root.path().join("link")).unwrap();
         find(&root.path().join("link")).unwrap();
         lchown(root.path().join("link"), Some(STRANGER), None).unwrap();
         let error = find(&root.path().join("link")).err().unwrap().to_string();
         assert!(error.contains("is a symbolic link made by user 23456"), "{error}");
-        // A link of this user's, where somebody else can have moved it.
+        // A link of this user, where another user can have moved it.
         lchown(root.path().join("link"), Some(0), None).unwrap();
         for (owner, bits, is_followed) in [
             (0, 0o1777, false),
@@ -206,7 +210,7 @@ mod tests {
         ] {
             chown(root.path(), Some(owner), None).unwrap();
             mode(root.path(), bits);
-            // The directory of the target must not be refused for itself.
+            // The directory of the target must not be the reason for the refusal.
             let found = find(&root.path().join("link"));
             let Err(error) = found else {
                 assert!(is_followed, "{bits:o} {owner}");

@@ -1,8 +1,8 @@
 //! The store for many hosts: Redis 7.0 or later, Valkey 7.2 or later; one server, Sentinel or Cluster.
 //!
-//! A step is one script on the server: it reads the server's clock, decides, writes and sends wake-ups, alone. The
-//! rule and the engine are written a second time in Lua (`lua/`); the conformance suite and random histories hold the
-//! two wordings to identical answers.
+//! A step is one script on the server: it alone reads the server's clock, decides, writes and sends
+//! wake-ups. The rule and the engine are implemented a second time in Lua (`lua/`); the conformance
+//! suite and random histories check that both give identical answers.
 
 mod arguments;
 #[cfg(feature = "bench")]
@@ -64,10 +64,10 @@ use crate::step::{Answer, Finished, MOST_REFRESHED, Standing, Step, Who};
 use crate::sync::lock;
 use crate::world::{LivenessId, World as _, later, millis};
 
-/// The shortest time a step, or an attempt to connect, is given: less is no time for any network.
+/// The shortest time for a step or an attempt to connect: less is not enough for any network.
 const LEAST_PATIENCE: Duration = Duration::from_millis(50);
-/// Of the whole time one attempt is given a third, within these limits: a server that is frozen or cut off must leave
-/// time to find the one that took over, and to renew a lease there.
+/// One attempt gets a third of the whole time, within these limits: a server that is frozen or cut off
+/// must leave time to find the one that took over, and to renew a lease there.
 const SHARE: u32 = 3;
 const SHORT_ATTEMPT: Duration = Duration::from_secs(1);
 const LONG_ATTEMPT: Duration = Duration::from_secs(5);
@@ -88,19 +88,20 @@ pub struct RedisStore {
     client: Arc<Client>,
     scripts: Scripts,
     patience: Duration,
-    /// In tests: what time it is, and who is dead.
+    /// In tests: the time, and which processes are dead.
     world: Option<Arc<TestWorld>>,
-    /// In tests: which ways the scripts take.
+    /// In tests: which paths the scripts take.
     ways: Ways,
-    /// The epoch of a namespace that this process is the first to write.
+    /// The epoch of a namespace that this process writes first.
     epoch: Epoch,
     namespaces: Mutex<BTreeMap<Namespace, Arc<Keys>>>,
     rollback: RollbackDetector,
 }
 
 impl RedisStore {
-    /// Connects to the store at a URL. `patience` is how long its caller goes on asking, `store_timeout` that is: one step, or
-    /// one attempt to connect, is given a third of it, 1 s at least and 5 s at most, and never more than all of it.
+    /// Connects to the store at a URL. `patience` is how long its caller keeps asking (`store_timeout`).
+    /// One step, or one attempt to connect, gets a third of it: at least 1 s, at most 5 s, and never
+    /// more than all of it.
     ///
     /// # Errors
     /// [`Error::Configuration`] if the URL is invalid, [`Error::Store`] if the server cannot be used.
@@ -113,12 +114,12 @@ impl RedisStore {
         Self::open_in(url, patience, None, limits)
     }
 
-    /// Connects in another world, for tests: time and the dead are those of `world`.
+    /// Connects in another world, for tests: time and dead processes are those of `world`.
     pub fn open_with_world(url: &str, patience: Duration, world: Arc<TestWorld>) -> Result<Self, Error> {
         Self::open_in(url, patience, Some(world), &no_limits())
     }
 
-    /// Sets which ways the scripts take, for tests in a world of their own. Default: [`Ways::Short`].
+    /// Sets which paths the scripts take, for tests in a world of their own. Default: [`Ways::Short`].
     #[must_use]
     pub fn taking(self, ways: Ways) -> Self {
         Self { ways, ..self }
@@ -134,7 +135,7 @@ impl RedisStore {
         Ok(Self::connect(options, patience, world, limits)?)
     }
 
-    /// Connects to what a URL said.
+    /// Connects as the URL's options say.
     fn connect(
         options: Options,
         patience: Duration,
@@ -157,7 +158,7 @@ impl RedisStore {
         Ok(store)
     }
 
-    /// The namespace's keys. The first time, the server is asked whether it can be used.
+    /// Returns the namespace's keys. The first time, asks the server whether it can be used.
     fn enter(&self, namespace: &Namespace, limits: &Limits) -> Result<Arc<Keys>, StoreError> {
         if let Some(keys) = lock(&self.namespaces).get(namespace) {
             return Ok(keys.clone());
@@ -185,7 +186,7 @@ impl RedisStore {
         arguments::head(what, self.epoch.0.to_be_bytes(), millis(self.client.options().failover_pause))
     }
 
-    /// Carries out a step, however many calls it takes.
+    /// Carries out a step, in as many calls as it needs.
     fn carry_out(&self, namespace: &Namespace, step: &Step, limits: &Limits) -> Result<Done, StoreError> {
         let keys = self.enter(namespace, limits)?;
         let mut arguments = self.head(arguments::name_of(step));
@@ -224,7 +225,7 @@ impl RedisStore {
         Ok(reply)
     }
 
-    /// On how many replicas a step must be, and how long to wait for them.
+    /// Returns how many replicas must have a step, and how long to wait for them.
     fn replicas_for(&self, step: &Step) -> Option<(u32, Duration)> {
         match (self.client.options().durability, step) {
             (
@@ -239,7 +240,7 @@ impl RedisStore {
         }
     }
 
-    /// Enough replicas have the step, or the grant is given back.
+    /// Checks that enough replicas have the step; else gives a grant back.
     fn is_replicated(
         &self,
         namespace: &Namespace,
@@ -259,7 +260,7 @@ impl RedisStore {
                 Answer::Standing(Standing::Running(_)),
                 Step::Acquire(crate::step::Acquire { attempt, .. }) | Step::Accept { attempt, .. },
             ) => {
-                // Until that is answered the grant may stand.
+                // Until this is answered, the grant may still exist.
                 self.carry_out(namespace, &Step::GiveBack(attempt.clone()), limits)
                     .map_err(StoreError::into_unknown)?;
                 let message = format!(
@@ -347,7 +348,7 @@ impl Store for RedisStore {
         listing::namespaces(self)
     }
 
-    /// None: processes on other hosts cannot be probed, leases alone must do.
+    /// `None`: processes on other hosts cannot be probed, so only leases show who lives.
     fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError> {
         Ok(None)
     }
@@ -367,7 +368,7 @@ impl Store for RedisStore {
         )?))
     }
 
-    /// Long enough for a failover to pass, and for a process that was not scheduled for a while.
+    /// Long enough for a failover, and for a process that was not scheduled for a while.
     fn default_lease(&self) -> Duration {
         Duration::from_mins(3)
     }
@@ -393,7 +394,7 @@ impl Store for RedisStore {
     }
 }
 
-/// What came of a step.
+/// The result of a step.
 struct Done {
     answer: Answer,
     /// How many replicas have it, if that was asked.
@@ -402,13 +403,13 @@ struct Done {
     now_ms: i64,
 }
 
-/// Those of a caller that leaves it to the store how long one attempt may take.
+/// The limits of a caller that lets the store decide how long one attempt may take.
 fn no_limits() -> Limits {
     Limits::within(Duration::MAX)
 }
 
-/// One attempt of a caller. Even one whose time is over is given some, or the repetition that is always allowed would
-/// be none.
+/// Returns the limits of one attempt. Even a caller whose time is over gets some time, because otherwise
+/// the one repetition that is always allowed would do nothing.
 fn attempt(patience: Duration, limits: &Limits) -> Limits {
     let now = Instant::now();
     let mut attempt = limits.clone().no_later_than(later(now, patience));
@@ -416,7 +417,8 @@ fn attempt(patience: Duration, limits: &Limits) -> Limits {
     attempt
 }
 
-/// How long one attempt is given, if the caller goes on for `all`; a wait for replicas must fit in.
+/// Returns how long one attempt gets, if the caller keeps asking for `all`; a wait for replicas must fit
+/// in.
 fn one_attempt(all: Duration, durability: Durability) -> Duration {
     let replicas = match durability {
         Durability::None => Duration::ZERO,

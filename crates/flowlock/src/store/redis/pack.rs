@@ -4,7 +4,7 @@ use redis::Cmd;
 
 use super::script::{Call, Script};
 
-/// A command of these words.
+/// Packs a command with these words.
 pub(super) fn arguments(words: &[&[u8]]) -> Vec<u8> {
     let mut command = Cmd::new();
     for word in words {
@@ -13,7 +13,7 @@ pub(super) fn arguments(words: &[&[u8]]) -> Vec<u8> {
     command.get_packed_command()
 }
 
-/// How a script is named.
+/// How a script is identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     /// By its digest: the server has it in most cases.
@@ -22,7 +22,7 @@ pub(super) enum Named {
     BySource,
 }
 
-/// The command that runs a script.
+/// Packs the command that runs a script.
 pub(super) fn eval(script: &Script, named: Named, call: &Call<'_>) -> Vec<u8> {
     let (name, body) = match named {
         Named::BySha => ("EVALSHA", script.sha()),

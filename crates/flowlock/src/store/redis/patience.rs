@@ -1,22 +1,22 @@
-//! A wait for a server, in slices: whoever is interrupted is heard.
+//! A wait for a server, in slices, so that an interruption is noticed.
 
 use std::io;
 use std::time::Duration;
 
 use crate::store::Limits;
 
-/// So much longer a wait that was interrupted goes on. A server that is well answers what was asked within it, and an
-/// answer is worth more than to know nothing.
+/// How much longer an interrupted wait goes on. A healthy server answers within it, and an answer is
+/// worth more than an unknown outcome.
 const LAST: Duration = Duration::from_millis(100);
-/// A time-out that every call into the kernel can be given.
+/// The shortest time-out that every system call accepts.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// Why a wait ended that was not over.
+/// The reason of a wait that ended early.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("interrupted while it waited for the store")]
+#[error("interrupted while waiting for the store")]
 pub(super) struct Interrupted;
 
-/// A wait under way.
+/// A wait in progress.
 #[derive(Debug)]
 pub(super) struct Wait {
     limits: Limits,
@@ -28,7 +28,7 @@ impl Wait {
         Self { limits: limits.clone(), cut: None }
     }
 
-    /// How long to wait before asking again; an error if the wait is over.
+    /// Returns how long to wait before looking again; an error if the wait has ended.
     pub(super) fn slice(&mut self) -> io::Result<Duration> {
         loop {
             if self.limits.left().is_zero() {
@@ -46,7 +46,7 @@ impl Wait {
     }
 }
 
-/// Whether the caller's own wish ended the wait.
+/// Returns whether the caller itself ended the wait.
 pub(super) fn is_interruption(error: &io::Error) -> bool {
     let Some(inner) = error.get_ref() else { return false };
     inner.is::<Interrupted>()

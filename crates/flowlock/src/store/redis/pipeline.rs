@@ -1,14 +1,16 @@
-//! One shared connection, used by all threads at once without a thread of its own: one caller leads, and sends for
-//! all who wait.
+//! One shared connection, used by all threads at once without a thread of its own: one caller leads, and
+//! sends for all that wait.
 //!
-//! Nobody hangs: who waits leaves at its own deadline, and who leads does nothing that goes on after its own.
-//! Who leaves the lead, by a panic too, hands it to the first who waits.
+//! No caller hangs: a waiting caller leaves at its own deadline, and the leader does nothing that goes
+//! on after its own. When the leader leaves, also by a panic, it hands the lead to the first waiting
+//! caller.
 //!
-//! `queue` protects who leads, who waits, and the connection while nobody leads; each caller's `state` protects what became of
-//! that one. The order is `queue`, then `state`; a caller that waits holds its `state` alone and gives it back before it takes
-//! the `queue`. Who leads owns the connection and holds neither while it sends and receives. `dials` and [`NEWEST`] are
-//! relaxed: `NEWEST` only has to give each connection another number, and who compares `dials` has its reply from a leader
-//! who stored it before, through a mutex of these or by being that leader.
+//! `queue` protects who leads, who waits, and the connection while no caller leads; each caller's
+//! `state` protects its own outcome. The order is `queue`, then `state`; a waiting caller holds only its
+//! `state`, and releases it before it takes the `queue`. The leader owns the connection, and holds
+//! neither while it sends and receives. `dials` and [`NEWEST`] are relaxed: `NEWEST` only has to give
+//! each connection a different number, and a caller that compares `dials` got its reply from a leader
+//! that stored it before, through one of these mutexes or by being that leader.
 
 mod leader;
 #[cfg(test)]
@@ -35,18 +37,18 @@ use crate::sync::lock;
 /// Commands that belong together.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Sent first; of its replies only the last counts.
+    /// Sent first; only the last of its replies counts.
     pub(super) head: Vec<u8>,
     /// How many replies come before the one that counts.
     pub(super) skip: usize,
-    /// The most bytes that the reply which counts may take up; all others are short.
+    /// The largest size of the reply that counts, in bytes; all others are short.
     pub(super) most: usize,
     /// One command that is sent after the heads of all callers: a WAIT, so that many wait together.
     pub(super) tail: Option<Vec<u8>>,
 }
 
 impl Default for Job {
-    /// Nothing, and a short reply.
+    /// Empty, with a short reply.
     fn default() -> Self {
         Self { head: Vec::new(), skip: 0, most: SHORT, tail: None }
     }
@@ -68,7 +70,7 @@ pub(super) struct Pipeline {
     dialler: Arc<Dialler>,
     address: Address,
     part: Part,
-    /// No attempt to connect takes longer.
+    /// The longest time for an attempt to connect.
     patience: Duration,
     /// The number of its connection, among all of this process.
     dials: AtomicU64,
@@ -80,12 +82,12 @@ pub(super) struct Pipeline {
 #[derive(Debug, Default)]
 struct Queue {
     connection: Option<Box<Connection>>,
-    /// Whether somebody leads. If nobody does, the queue is empty.
+    /// Whether a caller leads. If none does, the queue is empty.
     led: bool,
     callers: VecDeque<Arc<Caller>>,
 }
 
-/// A caller who found the line taken.
+/// A caller that found the connection in use.
 #[derive(Debug)]
 struct Caller {
     job: Job,
@@ -97,10 +99,10 @@ struct Caller {
 #[derive(Debug)]
 enum CallerState {
     Queued,
-    /// It may be with the server.
+    /// The server may have it.
     Sent,
     Done(Result<Replies, Failure>),
-    /// The line is this caller's now.
+    /// This caller leads now.
     Leader,
     Taken,
 }
@@ -123,13 +125,13 @@ impl Pipeline {
         &self.address
     }
 
-    /// The number of its newest connection, 0 before the first: the same number means the same connection, also if another
-    /// line to the server has taken the queue of this one.
+    /// Returns the number of its newest connection, 0 before the first. The same number means the same
+    /// connection, also if another pipeline to the server has taken over the queue of this one.
     pub(super) fn dials(&self) -> u64 {
         self.dials.load(Ordering::Relaxed)
     }
 
-    /// Connects if that was not done yet.
+    /// Connects, if that was not done yet.
     pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
         self.ask(Job::default(), limits).map(drop)
     }
@@ -172,7 +174,7 @@ impl Pipeline {
                 queue.callers.remove(at);
                 return Err(failure::not_served(&self.address, &over));
             }
-            // Somebody has just taken it out of the queue: what was decided stands by now.
+            // Another thread has just taken it out of the queue: its outcome is decided by now.
             drop(queue);
             state = lock(&caller.state);
         }
@@ -187,7 +189,7 @@ impl Pipeline {
         }
     }
 
-    /// A connection of its own, for who listens.
+    /// Makes a separate connection, for a listener.
     pub(super) fn dial(&self, limits: &Limits) -> Result<Connection, Failure> {
         let limits = limits.clone().no_later_than(crate::world::later(Instant::now(), self.patience));
         self.dialler.dial(&self.address, self.part, &limits)

@@ -10,11 +10,11 @@ use super::pipeline::Pipeline;
 use super::url::Address;
 use crate::store::Limits;
 
-/// A server that is asked, with its two connections.
+/// A server with its two connections.
 #[derive(Debug)]
 pub(super) struct Primary {
     shared: Pipeline,
-    /// WAIT blocks its connection, and waits for what was written on it only.
+    /// WAIT blocks its connection, and waits only for what was written on it.
     waiting: Pipeline,
 }
 
@@ -28,12 +28,12 @@ impl Primary {
         self.shared.address()
     }
 
-    /// The number of its newest connection for commands: none has the same.
+    /// Returns the number of its newest connection for commands; no two connections have the same.
     pub(super) fn dials(&self) -> u64 {
         self.shared.dials().max(self.waiting.dials())
     }
 
-    /// A connection for one who listens.
+    /// Makes a connection for a listener.
     pub(super) fn dial(&self, limits: &Limits) -> Result<Connection, Failure> {
         self.shared.dial(limits)
     }

@@ -1,4 +1,4 @@
-//! Taking a script's reply apart.
+//! Parses a script's reply.
 
 use redis::Value;
 
@@ -21,13 +21,13 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// A reply: the namespace's epoch and sequence number, the server's clock, and the answer.
 #[derive(Debug)]
 pub(super) struct Reply {
-    /// None if nothing was ever written there.
+    /// `None` if nothing was ever written there.
     pub(super) epoch: Option<u128>,
     pub(super) sequence: u64,
     pub(super) now_ms: i64,
-    /// How often another primary took over; none if the script says why it cannot answer.
+    /// How often another primary took over; `None` if the script says why it cannot answer.
     pub(super) takeovers: Option<i64>,
-    /// The server's wall clock in microseconds; a step says it in milliseconds only.
+    /// The server's wall clock in microseconds; a step answers only milliseconds.
     wall_us: i64,
     answer: Value,
 }
@@ -50,7 +50,7 @@ impl Reply {
         Ok(Self { epoch, sequence, now_ms, takeovers, wall_us, answer })
     }
 
-    /// The answer to a step. One that cannot be read is no refusal: the step may count.
+    /// Returns the answer to a step. An unreadable one is not a refusal: the step may have taken effect.
     pub(super) fn answer(self, step: &Step) -> Result<Answer> {
         self.read_answer(step).map_err(StoreError::unknown_if_garbled)
     }
@@ -72,7 +72,7 @@ impl Reply {
         }
     }
 
-    /// The answer to a view.
+    /// Returns the answer to a view.
     pub(super) fn content(self, view: &View) -> Result<Content> {
         let at_us = self.wall_us;
         let mut parts = Parts::of(self.answer)?;
@@ -115,10 +115,10 @@ fn namespace_seen(mut parts: Parts, seen_us: i64) -> Result<NamespaceSeen> {
 }
 
 fn strange(what: &str) -> StoreError {
-    StoreError::damaged(format!("the server's answer has no {what} where one belongs")).garbled()
+    StoreError::damaged(format!("the server's answer has no {what} where one is expected")).garbled()
 }
 
-/// What came of asking whether a namespace can be used: the server's clock in milliseconds.
+/// Returns the server's clock in milliseconds, after asking whether a namespace can be used.
 pub(super) fn check(value: Value) -> Result<i64> {
     let mut parts = Parts::of(value)?;
     let now_ms = parts.number()?;
@@ -129,7 +129,7 @@ pub(super) fn check(value: Value) -> Result<i64> {
         (
             StoreErrorKind::Damaged,
             format!(
-                "key {what} is not of flowlock's making: another program uses the same prefix; give flowlock a database of its own"
+                "key {what} was not made by flowlock: another program uses the same prefix; give flowlock a database of its own"
             ),
         )
     } else {
@@ -162,7 +162,7 @@ impl Parts {
         Self::of(self.next()?)
     }
 
-    /// Every part, as a list of its own parts would be read.
+    /// Reads every part as a list with parts of its own.
     fn each<T>(self, mut read: impl FnMut(Self) -> Result<T>) -> Result<Vec<T>> {
         self.0.map(|value| read(Self(vec![value].into_iter().peekable()))).collect()
     }
@@ -171,7 +171,7 @@ impl Parts {
         matches!(self.0.peek(), Some(Value::BulkString(bytes)) if bytes == word.as_bytes())
     }
 
-    /// Nothing, or what `read` makes of it.
+    /// Returns `None` for nil, or what `read` makes of it.
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
         if let Some(Value::Nil) = self.0.peek() {
             self.0.next();
@@ -182,7 +182,7 @@ impl Parts {
 
     fn number(&mut self) -> Result<i64> {
         match self.next()? {
-            // Larger ones are none of the scripts', and sums of them would overflow.
+            // The scripts send no larger numbers, and sums of larger ones would overflow.
             Value::Int(number) if number.unsigned_abs() <= LARGEST => Ok(number),
             _ => Err(strange("number")),
         }
@@ -225,7 +225,7 @@ impl Parts {
     }
 }
 
-/// What a script says in place of an answer.
+/// Returns the error that a script sends in place of an answer.
 fn refusal(word: &str, parts: &mut Parts) -> StoreError {
     let mut number = || parts.number().unwrap_or_default();
     match word {
@@ -234,7 +234,7 @@ fn refusal(word: &str, parts: &mut Parts) -> StoreError {
             StoreError::new(
                 StoreErrorKind::Unusable,
                 format!(
-                    "the namespace was written in schema {found}, and this flowlock knows schema {ours}; use the release that wrote it"
+                    "the namespace was written in schema {found}, but this flowlock uses schema {ours}; use the release that wrote it"
                 ),
             )
         }
@@ -382,7 +382,7 @@ fn by(mut parts: Parts) -> Result<By> {
     })
 }
 
-/// What a record, or its absence, says; its state is the one it is in by now.
+/// Reads what a record, or its absence, says; its state is the current one.
 fn evidence(name: &Name, mut parts: Parts) -> Result<RecordEvidence> {
     let state = parts.parsed("state", |letter| rows::record_state(*letter.as_bytes().first()?))?;
     let record = parts.optional(|parts| rows::unpack_record(name, &parts.bytes()?))?;

@@ -1,29 +1,31 @@
 //! Replies in Redis's protocol (RESP 2), read from a connection.
 //!
-//! The parser of the crate `redis` does not bound the memory of a reply, does not tell whether anything came behind it, and
-//! takes three to six times as long: docs/design.md, section 8, has what was measured.
+//! The parser of the crate `redis` does not limit the memory of a reply, does not tell whether anything
+//! came after it, and takes three to six times as long: docs/design.md, section 8, has the measurements.
 
 use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
 
 use redis::Value;
 
-/// What is read at once, and the longest line.
+/// How much is read at once, and the longest line.
 const ROOM: usize = 16 << 10;
-/// What is read at once of a long text; and for so much of a text or a list memory is taken before it has come.
+/// How much of a long text is read at once. Also: up to this size, memory for a text or a list is
+/// allocated before it has arrived.
 const TRUSTED: usize = 64 << 10;
-/// Memory that one long reply took is given back above this.
+/// Memory above this, which one long reply took, is freed.
 const KEPT: usize = 1 << 20;
-/// The most that the reply to a short question, or a part of the greeting, may take up.
+/// The largest reply to a short question, or part of the greeting, in bytes.
 pub(super) const SHORT: usize = 64 << 10;
-/// How deep lists may lie in lists.
+/// How deep lists may be nested.
 const DEEPEST: usize = 32;
 
-/// What came and was not taken yet. A reply that a deadline cut is begun again from what has come of it.
+/// What was received and not taken yet. If a deadline cut a reply, it is parsed again from the
+/// beginning.
 #[derive(Debug)]
 pub(super) struct Replies {
     buffer: Vec<u8>,
-    /// What of the buffer was read and not taken.
+    /// The part of the buffer that was received and not taken.
     here: Range<usize>,
 }
 
@@ -32,13 +34,13 @@ impl Replies {
         Self { buffer: vec![0; ROOM], here: 0..0 }
     }
 
-    /// Whether nothing has come beyond the replies that were taken.
+    /// Returns whether nothing was received after the replies that were taken.
     pub(super) fn is_all_taken(&self) -> bool {
         self.here.is_empty()
     }
 
-    /// The next reply. One that would take up more than `most` bytes is an error of the kind `FileTooLarge`, before memory
-    /// is taken for it.
+    /// Returns the next reply. One that would take more than `most` bytes is an error of kind
+    /// `FileTooLarge`, before memory is allocated for it.
     pub(super) fn next(&mut self, from: &mut impl Read, most: usize) -> io::Result<Value> {
         if self.here.is_empty() {
             self.here = 0..0;
@@ -55,7 +57,7 @@ impl Replies {
         Ok(value)
     }
 
-    /// Reads at least a byte more, into room for `more` of them.
+    /// Reads at least one more byte, into room for `more` of them.
     fn read(&mut self, from: &mut impl Read, more: usize) -> io::Result<()> {
         let room = self.here.end + more;
         if self.buffer.len() < room {
@@ -76,7 +78,7 @@ struct Reading<'r, R> {
     replies: &'r mut Replies,
     from: &'r mut R,
     at: usize,
-    /// How much more it may take up.
+    /// How many bytes it may still take.
     left: usize,
 }
 
@@ -112,7 +114,7 @@ impl<R: Read> Reading<'_, R> {
     }
 
     fn list(&mut self, length: usize, depth: usize) -> io::Result<Vec<Value>> {
-        // Its values will take that up: known now, it need not be found out one by one.
+        // Its values will take that much; checked at once, not one by one.
         if length > self.left / size_of::<Value>() {
             return Err(ErrorKind::FileTooLarge.into());
         }
@@ -138,7 +140,7 @@ impl<R: Read> Reading<'_, R> {
         Ok(text.to_vec())
     }
 
-    /// Where the next line is in the buffer, without its end.
+    /// Returns where the next line is in the buffer, without its end.
     fn line(&mut self) -> io::Result<Range<usize>> {
         let mut searched = self.at;
         loop {
@@ -151,7 +153,7 @@ impl<R: Read> Reading<'_, R> {
                 let is_line = self.replies.buffer[line.end] == b'\r' && line.len() <= ROOM;
                 return if is_line { Ok(line) } else { Err(strange()) };
             }
-            // Whoever speaks another language may never end a line; the first byte is enough to know it.
+            // In another protocol a line may never end; its first byte is enough to recognise that.
             let is_ours = unread == self.at || is_kind(self.replies.buffer[self.at]);
             if !is_ours || unread - self.at > ROOM {
                 return Err(strange());
@@ -162,7 +164,7 @@ impl<R: Read> Reading<'_, R> {
     }
 }
 
-/// Whether a reply may begin so.
+/// Returns whether a reply may begin with this byte.
 fn is_kind(byte: u8) -> bool {
     b"+-:$*".contains(&byte)
 }
@@ -186,7 +188,7 @@ fn strange() -> io::Error {
 pub(super) mod tests {
     use super::*;
 
-    /// Gives a fixed number of bytes at a time.
+    /// Returns a fixed number of bytes at a time.
     pub(in crate::store::redis) struct Drops<'b>(
         pub(in crate::store::redis) &'b [u8],
         pub(in crate::store::redis) usize,

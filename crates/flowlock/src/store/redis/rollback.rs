@@ -1,4 +1,5 @@
-//! Noticing that a namespace went back: restored, restarted empty, or failed over without its newest steps.
+//! Notices that a namespace went back: the server was restored, restarted empty, or failed over without
+//! its newest steps.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -10,14 +11,15 @@ use crate::name::{Namespace, RunId};
 use crate::store::{Loss, Watermark, Watermarks};
 use crate::sync::lock;
 
-/// How many commits are remembered, and how long by the server's clock: a server that knows of a commit says so for ten
-/// minutes of its own time. This process's clocks say nothing of that: it may have slept, and the server's may have been set.
+/// How many commits are remembered, and how long by the server's clock: a server that knows of a commit
+/// says so for ten minutes of its own time. This process's clocks do not measure that: it may have
+/// slept, and the server's clock may have been set.
 const MOST_COMMITS: usize = 1_000;
 const REMEMBERED: Duration = Duration::from_mins(9);
-/// How many notices are kept for who asks for them; the rest was logged.
+/// How many notices are kept for callers; the rest was only logged.
 const MOST_NOTICES: usize = 100;
 
-/// What this process has seen of a store, and has to tell.
+/// What this process has seen of a store, and its notices.
 #[derive(Debug, Default)]
 pub(super) struct RollbackDetector {
     watermarks: Watermarks,
@@ -27,19 +29,19 @@ pub(super) struct RollbackDetector {
     notices: Mutex<Vec<String>>,
 }
 
-/// A commit that was acknowledged to this process.
+/// A commit that this process was told succeeded.
 #[derive(Debug, Clone)]
 pub(super) struct Commit {
     namespace: Namespace,
     pub(super) run: RunId,
     pub(super) nonce: Nonce,
     pub(super) note: Option<String>,
-    /// What the server's clock said in its answer.
+    /// The server's clock in that answer.
     at_ms: i64,
 }
 
 impl Commit {
-    /// Whether a server whose clock says that must still know of it.
+    /// Returns whether a server with this clock must still know of it.
     pub(super) fn is_recent(&self, server_ms: i64) -> bool {
         server_ms.saturating_sub(self.at_ms) < REMEMBERED.as_millis() as i64
     }
@@ -58,8 +60,9 @@ impl RollbackDetector {
         self.watermarks.loss(namespace)
     }
 
-    /// Takes in the state that an answer came from. Returns whether it went back: if it is of another life than, or not later than,
-    /// `before`: the newest state known before the question was sent. From then on the older state is what is known.
+    /// Takes in the state of an answer. Returns whether it went back: it has another epoch than
+    /// `before`, the newest state known before the question was sent, or is not later. From then on the
+    /// older state is what is known.
     pub(super) fn take_in_state(
         &self,
         namespace: &Namespace,
@@ -71,14 +74,14 @@ impl RollbackDetector {
                 Some(before) if self.newest(namespace).is_some() => {
                     self.watermarks.forget(namespace);
                     self.tell(format!(
-                        "the store lost namespace {namespace}: {before} was seen there, now there is nothing; what was held is lost, and what was written since the last backup is missing"
+                        "the store lost namespace {namespace}: this process saw {before}, now there is nothing; names that were held are lost, and records written since the last backup are missing"
                     ));
                     true
                 }
                 _ => false,
             };
         };
-        // Of several threads that find it out at the same moment one says so.
+        // Of several threads that notice it at the same moment, only one reports it.
         let was_told = |before: Watermark| {
             self.newest(namespace).is_some_and(|newest| {
                 newest.epoch == found.epoch
@@ -91,7 +94,7 @@ impl RollbackDetector {
             {
                 self.watermarks.go_back_to(namespace, found);
                 self.tell(format!(
-                    "the store went back: of namespace {namespace} {before} was seen there, now there is {found}; what was held since is lost, and outputs written since may be missing"
+                    "the store went back: in namespace {namespace} this process saw {before}, now there is {found}; grants since then are lost, and outputs written since then may be missing"
                 ));
                 true
             }
@@ -102,16 +105,17 @@ impl RollbackDetector {
         }
     }
 
-    /// Takes in where an answer came from. Returns whether another server may have taken over since the last one, by its own count or because it answers on another
-    /// connection: what was recorded just before may be lost, even if others have moved the namespace on past the last state
-    /// that was seen here.
+    /// Takes in where an answer came from. Returns whether another server may have taken over since the
+    /// last one, by its own count or because it answered on another connection. Then what was recorded
+    /// just before may be lost, even if others have moved the namespace past the last state that was
+    /// seen here.
     pub(super) fn take_in_source(&self, namespace: &Namespace, from: Source, takeovers: Option<i64>) -> bool {
         let now = (from, takeovers);
         let known = lock(&self.sources).insert(namespace.clone(), now.clone());
         known.is_some_and(|known| known != now)
     }
 
-    /// Makes the next answer a reason to look for the commits once more.
+    /// Makes the next answer a reason to look for the commits again.
     pub(super) fn doubt(&self, namespace: &Namespace) {
         if let Some((from, _)) = lock(&self.sources).get_mut(namespace) {
             from.dials = 0;
@@ -133,7 +137,7 @@ impl RollbackDetector {
         commits.push_back(Commit { namespace, run, nonce: *nonce, note, at_ms });
     }
 
-    /// The newest commits of this process in a namespace, old ones too.
+    /// Returns the newest commits of this process in a namespace, including old ones.
     pub(super) fn commits(&self, namespace: &Namespace) -> Vec<Commit> {
         lock(&self.commits).iter().filter(|commit| commit.namespace == *namespace).cloned().collect()
     }
@@ -144,12 +148,13 @@ impl RollbackDetector {
         commits.remove(at);
         drop(commits);
         self.tell(format!(
-            "{} was committed, but the store does not know of it any more: its outputs are not recorded as written; run the job again",
+            "{} was committed, but the store has lost that: its outputs are not recorded as written; run the job again",
             missing.run
         ));
     }
 
-    /// Something that people must hear of. Whoever passes notices on to people leaves this target out of the log.
+    /// Notes a message for people. A program that shows notices itself leaves this target out of the
+    /// log.
     pub(super) fn tell(&self, notice: String) {
         tracing::error!(target: crate::store::NOTICES, "{notice}");
         let mut notices = lock(&self.notices);
@@ -158,7 +163,7 @@ impl RollbackDetector {
         }
     }
 
-    /// Takes what there is to tell.
+    /// Takes the notices.
     pub(super) fn take_notices(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.notices))
     }

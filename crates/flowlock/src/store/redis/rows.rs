@@ -1,4 +1,4 @@
-//! How runs, requests and records stand in the store, read by both sides: see `lua/state.lua`.
+//! How runs, requests and records are stored; both sides read them: see `lua/state.lua`.
 
 mod record;
 
@@ -21,11 +21,12 @@ use crate::store::memory::TestWorld;
 use crate::store::plausible;
 use crate::world::{LivenessId, World as _};
 
-/// How deep values of a row may lie inside of each other; no deeper than a list in a table ever does.
+/// How deep values of a row may be nested; lists in a table are never nested deeper.
 const DEEPEST: usize = 8;
 
-/// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life and longest run
-/// time, behind them a text for each claim, and last how long it is kept once it lapsed. None is `false`, which a script can keep in an array.
+/// A cell of what a run asked for: an array of job, lease, `if_written`, `on_fail`, parent, record life
+/// and longest run time; then a text for each claim; last how long the run is kept once it lapsed.
+/// `None` is `false`, which a script can keep in an array.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Cell<'a> {
@@ -56,7 +57,7 @@ impl Cell<'_> {
     }
 }
 
-/// A run, as the scripts write it: what is not there is none, or no.
+/// A run, as the scripts write it. A missing field means `None` or `false`.
 #[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 #[derive(Deserialize)]
 struct RunRow {
@@ -109,7 +110,8 @@ fn unreadable(what: &str) -> StoreError {
     StoreError::damaged(format!("{what} cannot be read")).garbled()
 }
 
-/// A place's letter: the record of a name, so that places sort as the engine sorts them, or a space.
+/// A place's letter: `a` for the record of a name, so that places sort as the engine sorts them, or a
+/// space.
 pub(super) const RECORD: u8 = b'a';
 pub(super) const DATA: u8 = b'd';
 pub(super) const LOCK: u8 = b'l';
@@ -120,10 +122,10 @@ pub(super) const SHARED: u8 = b's';
 pub(super) const EXCLUSIVE: u8 = b'x';
 pub(super) const UNITS: u8 = b'u';
 
-/// Stands in a claim whose record must exist.
+/// In a claim: its record must exist.
 pub(super) const MUST_EXIST: u8 = b'!';
 
-/// Stands before a note.
+/// In front of a note.
 pub(super) const NOTE: u8 = b'+';
 
 /// How many digits a ticket has.
@@ -153,7 +155,7 @@ fn place_from(text: &str) -> Option<Resource> {
     Some(Resource { space, name: Name::parse(name).ok()? })
 }
 
-/// A ticket as 16 digits, so that tickets sort as texts.
+/// Formats a ticket as 16 digits, so that tickets sort as texts.
 pub(super) fn ticket_text(ticket: Ticket) -> String {
     format!("{:0TICKET$}", ticket.0)
 }
@@ -163,12 +165,12 @@ pub(super) fn ticket_from(text: &str) -> Option<Ticket> {
 }
 
 pub(super) fn nonce_text(nonce: Nonce) -> String {
-    // Every step has one or more, and the formatting machinery takes ten times as long.
+    // Every step has one or more tickets, and the formatting machinery takes ten times as long.
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     nonce.0.to_be_bytes().into_iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// What a run asks for, packed; equal requests are equal bytes.
+/// Packs what a run asks for; equal requests are equal bytes.
 pub(super) fn pack_spec(spec: &Spec) -> Vec<u8> {
     let if_written = match spec.if_written {
         IfWritten::Overwrite => None,
@@ -189,11 +191,12 @@ pub(super) fn pack_spec(spec: &Spec) -> Vec<u8> {
     ];
     cells.extend(spec.claims.iter().map(|claim| Cell::Text(claim_text(claim).into())));
     cells.push(Some(spec.keep_lapsed_ms).into());
-    // Numbers and texts in memory: there is nothing that could fail.
+    // Numbers and texts in memory: this cannot fail.
     rmp_serde::to_vec(&cells).unwrap_or_default()
 }
 
-/// A claim: its mode, `!` if its record must exist or `-`, for units how many of how many and a colon, the place.
+/// Formats a claim: its mode, `!` if its record must exist or else `-`, for units how many of how many
+/// and a colon, the place.
 fn claim_text(claim: &Claim) -> String {
     let (mode, units) = match claim.mode {
         Mode::Shared => (SHARED, String::new()),
@@ -209,7 +212,7 @@ fn claim_text(claim: &Claim) -> String {
     text
 }
 
-/// The field of the hash that belongs to the place of a claim: its own letter, then the place.
+/// Returns the field of the hash for the place of a claim: a letter, then the place.
 pub(super) fn place_field(own: char, claim: &Claim) -> String {
     let mut text = String::with_capacity(2 + claim.name.as_str().len());
     text.push(own);
@@ -223,8 +226,8 @@ fn push_place(text: &mut String, claim: &Claim) {
     text.push_str(claim.name.as_str());
 }
 
-/// Reads what was packed. Values inside of each other cost stack, and whoever may write the store could nest them by
-/// the thousand.
+/// Unpacks a value. Nested values cost stack, and a process that may write to the store could nest them
+/// by the thousand.
 fn unpacked<'b, T: serde::Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, rmp_serde::decode::Error> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(bytes);
     reader.set_max_depth(DEEPEST);
@@ -291,7 +294,7 @@ fn claim_from(text: &str) -> Option<Claim> {
     Some(Claim { space: space?, name, mode, must_exist })
 }
 
-/// A run from its row, what it asked for, and the versions of its inputs.
+/// Reads a run from its row, what it asked for, and the versions of its inputs.
 pub(super) fn unpack_run(row: &[u8], spec: &[u8], versions: Option<&[u8]>) -> Result<Run, StoreError> {
     let row: RunRow = unpacked(row).map_err(|e| unreadable("a run").caused_by(e))?;
     let versions = match versions {
@@ -301,7 +304,7 @@ pub(super) fn unpack_run(row: &[u8], spec: &[u8], versions: Option<&[u8]>) -> Re
     run_from(row, unpack_spec(spec)?, versions).filter(plausible::run).ok_or_else(|| unreadable("a run"))
 }
 
-/// How many inputs, and the name and the version of each; every text ended by NUL.
+/// The text has the number of inputs, and the name and the version of each; every part ends with NUL.
 fn versions_from(text: &[u8]) -> Option<Vec<u64>> {
     let mut texts = Texts(text);
     let count: usize = texts.next()?.parse().ok()?;
@@ -349,16 +352,16 @@ fn run_from(row: RunRow, spec: Spec, versions: Vec<u64>) -> Option<Run> {
     })
 }
 
-/// When somebody acted by hand (microseconds), a space, who.
+/// The text has when somebody acted by hand (microseconds), a space, and who.
 pub(super) fn actor_from(text: &str) -> Option<Actor> {
     let (at, origin) = text.split_once(' ')?;
     Some(Actor { origin: Arc::new(serde_json::from_str(origin).ok()?), at_us: at.parse().ok()? })
 }
 
-/// What stands there is neither a note nor none.
+/// The text is neither a note nor none.
 struct Unreadable;
 
-/// Texts ended by NUL, which no name, job or run id has in it.
+/// Texts that end with NUL, which no name, job or run id contains.
 struct Texts<'a>(&'a [u8]);
 
 impl<'a> Texts<'a> {
@@ -373,7 +376,7 @@ impl<'a> Texts<'a> {
         (0..count).try_for_each(|_| self.next().map(drop))
     }
 
-    /// What is left: nothing, or a note, which may have any character in it.
+    /// Returns the rest: nothing, or a note, which may contain any character.
     fn note(self) -> Result<Option<String>, Unreadable> {
         match self.0.split_first().ok_or(Unreadable)? {
             (b'-', []) => Ok(None),
@@ -385,17 +388,17 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Which ways the scripts take in tests.
+/// Which paths the scripts take in tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ways {
-    /// What is ordinary takes a short way, as everywhere outside of tests.
+    /// Ordinary steps take a fast path, as everywhere outside of tests.
     Short,
-    /// Everything takes the long way, which must come to the same.
+    /// All steps take the full engine, which must give the same result.
     Long,
 }
 
-/// The world of a test, as the scripts of tests take it.
+/// Packs the world of a test, as the scripts of tests read it.
 pub(super) fn pack_world(world: &TestWorld, ways: Ways) -> Vec<u8> {
     #[derive(Serialize)]
     struct WorldRow {

@@ -1,7 +1,7 @@
-//! The scripts: which there are, and what of the files in `lua/` each of them has.
+//! The scripts, and which functions of the files in `lua/` each of them contains.
 //!
-//! Lua defines every function anew at each call, which costs a step a good part of its time. So the borders of the files say
-//! nothing about when a function is defined: that is in the lists here, by script.
+//! Lua defines every function again at each call, which takes a good part of a step's time. So the files
+//! do not decide when a function is defined: the lists here do, for each script.
 
 mod assembly;
 mod constants;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use self::assembly::{Plan, assembled};
 
-/// A script and the digest by which servers know it.
+/// A script, and the digest by which servers know it.
 #[derive(Debug)]
 pub(super) struct Script {
     source: String,
@@ -40,13 +40,13 @@ pub(super) struct Call<'a> {
     pub script: &'a Script,
     pub keys: &'a [Vec<u8>],
     pub args: &'a [Vec<u8>],
-    /// The most bytes that the reply may take up.
+    /// The largest size of the reply, in bytes.
     pub most: usize,
-    /// Wait until so many replicas have what it wrote, at most so long.
+    /// Wait until this many replicas have what it wrote, at most this long.
     pub replicas: Option<(u32, Duration)>,
 }
 
-/// Where a script takes its time from.
+/// Where a script takes the time from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
     /// The server's.
@@ -103,7 +103,7 @@ const TO_BE_GRANTED: [&str; 12] = [
     "explain.running",
 ];
 
-/// What is called by a run that is refreshed, commits or fails.
+/// What a run calls that is refreshed, commits or fails.
 const TO_GO_ON_OR_LEAVE: [&str; 15] = [
     "run.by_attempt",
     "run.whole_run",
@@ -122,10 +122,10 @@ const TO_GO_ON_OR_LEAVE: [&str; 15] = [
     "records.tail_of",
 ];
 
-/// What is defined when something is first called that is not there from the start: these stages in turn, until it is there.
-/// A function stands in the stage that names it, or else in that of its file.
+/// Functions that are not defined from the start: if one of them is called, these stages are defined in
+/// turn until it is there. A function belongs to the stage that names it, else to that of its file.
 const STAGES: [&[&str]; 3] = [
-    // Whoever waits, and those who speak to somebody who waits.
+    // Waiting runs, and steps that concern a waiting run.
     &[
         "rule",
         "rules_view",
@@ -158,7 +158,7 @@ const STAGES: [&[&str]; 3] = [
         "foresee.tell_a_reader",
         "takeover.may_grant",
     ],
-    // Why it waits.
+    // Why a run waits.
     &["explain", "foresee", "deadlock", "bury.bury_the_dead"],
     // Time, and what is rare.
     &["sweep", "lapse", "bury", "records", "by_hand", "namespace", "takeover", "boot"],
@@ -167,15 +167,15 @@ const STAGES: [&[&str]; 3] = [
 /// All scripts of the store.
 #[derive(Debug)]
 pub(super) struct Scripts {
-    /// A request for claims: refused when memory is full.
+    /// A request for claims. Refused when memory is full.
     pub(super) acquire: Script,
-    /// Records made by hand: refused when memory is full.
+    /// Records made by hand. Refused when memory is full.
     pub(super) create: Script,
-    /// Everything else that changes something: must go on when memory is full, or nothing would ever end.
+    /// All other changes. They must go on when memory is full, or nothing would ever end.
     pub(super) step: Script,
     /// Reading.
     pub(super) view: Script,
-    /// Whether a namespace can be used.
+    /// Checks whether a namespace can be used.
     pub(super) check: Script,
 }
 
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// The words of a text that can be names.
+    /// Returns the words of a text that can be names.
     fn arguments(text: &str) -> impl Iterator<Item = &str> {
         text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
     }
@@ -245,7 +245,7 @@ mod tests {
         assert!(!server.contains("world.bounds"), "a number of the tests is left in a script of the server");
     }
 
-    /// So that it calls undefined what is neither defined by a file nor put in its place.
+    /// Otherwise the linter would not report a constant that is neither defined by a file nor replaced.
     #[test]
     fn the_linter_takes_only_constants_for_constants() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.luacheckrc");

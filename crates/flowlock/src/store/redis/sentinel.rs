@@ -1,4 +1,4 @@
-//! Sentinels: those who know which server is the primary.
+//! Sentinels, which know which server is the primary.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::store::{Limits, StoreErrorKind};
 use crate::sync::lock;
 use crate::world::later;
 
-/// The sentinels, and whom they named last.
+/// The sentinels, and the primary that they named last.
 #[derive(Debug)]
 pub(super) struct Sentinels {
     dialler: Arc<Dialler>,
@@ -28,7 +28,7 @@ pub(super) struct Sentinels {
 #[derive(Debug, Default)]
 struct Elected {
     primary: Option<Arc<Primary>>,
-    /// It failed, or is not the primary any more: ask again.
+    /// Whether it failed or is not the primary any more, so that the sentinels must be asked again.
     is_doubted: bool,
 }
 
@@ -53,7 +53,7 @@ impl Sentinels {
         primary.shared().open(limits).inspect_err(|_| self.lost(&primary))
     }
 
-    /// The primary; the sentinels are asked if it is not known.
+    /// Returns the primary; asks the sentinels if it is not known.
     pub(super) fn primary(&self, limits: &Limits) -> Result<Arc<Primary>, Failure> {
         {
             let elected = lock(&self.elected);
@@ -61,7 +61,7 @@ impl Sentinels {
                 return Ok(primary.clone());
             }
         }
-        // Several threads may ask at once: that is rare and cheaper than waiting for each other.
+        // Several threads may ask at once: that is rare, and cheaper than to wait for each other.
         let address = self.look_up(limits)?;
         let mut elected = lock(&self.elected);
         let primary = match elected.primary.take() {
@@ -72,7 +72,7 @@ impl Sentinels {
         Ok(primary)
     }
 
-    /// Whom they named last.
+    /// Returns the primary that they named last.
     pub(super) fn known(&self) -> Option<Address> {
         lock(&self.elected).primary.as_ref().map(|primary| primary.address().clone())
     }
@@ -128,11 +128,11 @@ impl Sentinels {
         match answer.map_err(|trouble| failure::not_set_up(sentinel, &trouble, connection.transport()))? {
             Value::Array(arguments) => match arguments.as_slice() {
                 [Value::BulkString(host), Value::BulkString(port)] => named(sentinel, host, port),
-                _ => Err(Failure::unusable(format!("{sentinel} answered something that is no address"))),
+                _ => Err(Failure::unusable(format!("{sentinel} answered something other than an address"))),
             },
             Value::ServerError(error) => Err(failure::refused(sentinel, &error)),
             _ => Err(Failure::unusable(format!(
-                "{sentinel} watches no such primary; see SENTINEL MASTERS for the names it knows"
+                "{sentinel} does not watch such a primary; see SENTINEL MASTERS for the names it knows"
             ))),
         }
     }
@@ -143,6 +143,6 @@ fn named(sentinel: &Address, host: &[u8], port: &[u8]) -> Result<Address, Failur
     let port = std::str::from_utf8(port).ok().and_then(|port| port.parse().ok());
     match host.zip(port) {
         Some((host, port)) => Ok(Address::Tcp { host, port }),
-        None => Err(Failure::unusable(format!("{sentinel} answered something that is no address"))),
+        None => Err(Failure::unusable(format!("{sentinel} answered something other than an address"))),
     }
 }

@@ -1,4 +1,4 @@
-//! A socket that keeps to a caller's limits: no connecting, reading or writing goes on after them.
+//! A socket that keeps to a caller's limits: connecting, reading and writing end with them.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs as _};
@@ -17,9 +17,10 @@ use super::patience::Wait;
 use super::url::Address;
 use crate::store::Limits;
 
-/// By how much a deadline may be missed, so that the kernel is not told a new one for every call.
+/// By how much a deadline may be missed, so that the kernel need not be told a new one for every call.
 const SLACK: Duration = Duration::from_millis(10);
-/// A connection that is silent so long is probed: a dead machine must not look like an idle one.
+/// How long a connection may be silent before it is probed: a dead machine must not look like an idle
+/// one.
 const SILENT_S: u32 = 15;
 
 /// A connected socket.
@@ -27,7 +28,7 @@ const SILENT_S: u32 = 15;
 pub(super) struct Socket {
     stream: Stream,
     wait: Wait,
-    /// The time-out that the kernel knows.
+    /// The time-out that the kernel has.
     armed: Duration,
 }
 
@@ -51,7 +52,7 @@ impl Cutter {
 }
 
 impl Socket {
-    /// Connects; gives up when the wait is over.
+    /// Connects; gives up when the wait ends.
     pub(super) fn connect(address: &Address, limits: &Limits) -> io::Result<Self> {
         let stream = match address {
             Address::Tcp { host, port } => Stream::Tcp(connect_tcp(host, *port, limits)?),
@@ -65,12 +66,12 @@ impl Socket {
         self.wait = Wait::new(limits);
     }
 
-    /// Whether the other side has closed it, or said something that nobody asked for.
+    /// Returns whether the other side has closed it, or sent something unasked.
     pub(super) fn is_stale(&self) -> bool {
         self.peek() != Err(Errno::EAGAIN)
     }
 
-    /// Whether the other side has closed it.
+    /// Returns whether the other side has closed it.
     pub(super) fn is_closed(&self) -> bool {
         !matches!(self.peek(), Err(Errno::EAGAIN) | Ok(1..))
     }
@@ -86,7 +87,8 @@ impl Socket {
         }))
     }
 
-    /// Tells the kernel the time until the next look at the limits, if what it knows is too long or far too short.
+    /// Tells the kernel the time until the next look at the limits, if its time-out is too long or far
+    /// too short.
     fn arm(&mut self) -> io::Result<()> {
         let slice = self.wait.slice()?;
         if self.armed > slice + SLACK || self.armed < slice / 2 {
@@ -104,8 +106,8 @@ impl Socket {
         Ok(())
     }
 
-    /// A signal ends a call that has a time-out, whatever its handler says; it is begun again with what is left, as after
-    /// the end of a slice.
+    /// Repeats a call that a signal interrupted, with the rest of the time, as after the end of a slice:
+    /// a signal ends a call with a time-out, whatever its handler says.
     fn patiently(&mut self, mut call: impl FnMut(&mut Stream) -> io::Result<usize>) -> io::Result<usize> {
         loop {
             self.arm()?;
@@ -195,8 +197,8 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The addresses of a name. The system's resolver knows no deadline, so it runs on a thread of its own, which
-/// ends when the resolver gives up.
+/// Returns the addresses of a name. The system's resolver has no deadline, so it runs on a separate
+/// thread, which ends when the resolver gives up.
 fn resolve(host: &str, port: u16, limits: &Limits) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -212,7 +214,7 @@ fn resolve(host: &str, port: u16, limits: &Limits) -> io::Result<Vec<SocketAddr>
             Ok(found) => return found,
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(io::Error::other("the system's resolver broke off"));
+                return Err(io::Error::other("the system's resolver ended without an answer"));
             }
         }
     }

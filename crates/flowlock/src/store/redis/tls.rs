@@ -1,4 +1,5 @@
-//! TLS: whom we trust, and who we say we are. Files are read for every connection, so that they can be renewed.
+//! TLS: which authorities are trusted, and the client's certificate. The files are read for every
+//! connection, so that they can be renewed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use super::failure::Failure;
 use super::url::{Address, TlsFiles, clean, read_file};
 
-/// The client's side of a handshake with the server at `address`, not begun yet.
+/// Returns the client's side of a handshake with the server at `address`, not begun yet.
 pub(super) fn handshake(address: &Address, files: &TlsFiles) -> Result<ClientConnection, Failure> {
     let Address::Tcp { host, .. } = address else {
         return Err(Failure::unusable(format!(
@@ -34,7 +35,7 @@ pub(super) fn handshake(address: &Address, files: &TlsFiles) -> Result<ClientCon
     ClientConnection::new(Arc::new(config), name).map_err(failed)
 }
 
-/// The first message of a handshake, to see whether a server answers it.
+/// Returns the first message of a handshake, to see whether a server answers it.
 pub(super) fn hello(address: &Address) -> Option<Vec<u8>> {
     let Address::Tcp { host, .. } = address else {
         return None;
@@ -49,7 +50,7 @@ pub(super) fn hello(address: &Address) -> Option<Vec<u8>> {
     Some(hello)
 }
 
-/// The longest list of authorities: that of a whole distribution has 250 KB.
+/// The largest list of authorities; that of a whole distribution has 250 KB.
 const LARGEST_PEM: u64 = 16 << 20;
 
 fn trusted(files: &TlsFiles) -> Result<RootCertStore, Failure> {
@@ -60,7 +61,7 @@ fn trusted(files: &TlsFiles) -> Result<RootCertStore, Failure> {
         }
         return Ok(store);
     }
-    // Some of what a machine has is often too old to be read; what can be read is enough.
+    // Some of a machine's certificates are often too old to be read; the others are enough.
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if store.is_empty() {
         return Err(Failure::unusable("this machine trusts no certificate authority; name one with ca=PATH"));
@@ -72,7 +73,7 @@ fn certificates(what: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>,
     let pem = pem(what, path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
-        Ok(found) if found.is_empty() => Err(unreadable(what, path, &"it holds no certificate in PEM")),
+        Ok(found) if found.is_empty() => Err(unreadable(what, path, &"it contains no PEM certificate")),
         Ok(found) => Ok(found),
         Err(error) => Err(unreadable(what, path, &error)),
     }
@@ -88,5 +89,7 @@ fn pem(what: &str, path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn unreadable(what: &str, path: &Path, error: &dyn std::fmt::Display) -> Failure {
     let shown = crate::text::escape(&clean(path).display().to_string());
-    Failure::unusable(format!("cannot use {what}={shown}: {error}; it must be a PEM file that we may read"))
+    Failure::unusable(format!(
+        "cannot use {what}={shown}: {error}; it must be a PEM file that this user may read"
+    ))
 }

@@ -1,4 +1,4 @@
-//! Which server is asked: the one, the elected one, or the one that has the namespace.
+//! Which server is asked: the only one, the elected one, or the one that has the namespace.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use super::sentinel::Sentinels;
 use super::url::{Address, Deployment};
 use crate::store::Limits;
 
-/// How often a step follows from node to node.
+/// How many redirections a step follows.
 pub(super) const MOST_REDIRECTIONS: usize = 5;
 
-/// How the servers are arranged, and what is known of them by now.
+/// How the servers are arranged, and what is known of them.
 #[derive(Debug)]
 pub(super) enum Topology {
     One(Arc<Primary>),
@@ -29,17 +29,17 @@ pub(super) enum Topology {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     Plain,
-    /// After an ASK: it has the namespace in part, and answers who says that they know.
+    /// After an ASK: the node has the namespace in part, and answers clients that know this.
     Asking,
 }
 
 impl Manner {
-    /// How the node that a redirection leads to is asked.
+    /// Returns how to ask the node that a redirection leads to.
     pub(super) fn after(redirection: &ServerError) -> Self {
         if redirection.code() == "ASK" { Self::Asking } else { Self::Plain }
     }
 
-    /// What is sent before the command; it is answered.
+    /// Returns what is sent before the command; it has an answer.
     pub(super) fn prelude(self) -> Vec<u8> {
         match self {
             Self::Plain => Vec::new(),
@@ -61,7 +61,7 @@ impl Topology {
         }
     }
 
-    /// Connects once, to see that it can be done.
+    /// Connects once, to see whether it is possible.
     pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
         match self {
             Self::One(primary) => primary.shared().open(limits),
@@ -70,7 +70,7 @@ impl Topology {
         }
     }
 
-    /// Who is to be asked about a namespace.
+    /// Returns the server to ask about a namespace.
     pub(super) fn primary(&self, tag: &str, limits: &Limits) -> Result<Arc<Primary>, Failure> {
         match self {
             Self::One(primary) => Ok(primary.clone()),
@@ -79,7 +79,7 @@ impl Topology {
         }
     }
 
-    /// All servers that have namespaces.
+    /// Returns all servers that have namespaces.
     pub(super) fn primaries(&self, limits: &Limits) -> Result<Vec<Arc<Primary>>, Failure> {
         match self {
             Self::Cluster(cluster) => cluster.primaries(limits),
@@ -87,7 +87,7 @@ impl Topology {
         }
     }
 
-    /// Where the namespace is by what is known now; nobody is asked.
+    /// Returns where the namespace is, as far as is known; asks no server.
     pub(super) fn known(&self, tag: &str) -> Option<Address> {
         match self {
             Self::One(primary) => Some(primary.address().clone()),
@@ -96,7 +96,7 @@ impl Topology {
         }
     }
 
-    /// It did not answer, or is not the primary any more.
+    /// Notes that it did not answer, or is not the primary any more.
     pub(super) fn lost(&self, tag: &str, primary: &Arc<Primary>) {
         match self {
             Self::One(_) => {}
@@ -105,7 +105,7 @@ impl Topology {
         }
     }
 
-    /// Whom to ask instead, if that is what the error says.
+    /// Returns the server to ask instead, if the error names one.
     pub(super) fn redirected(
         &self,
         tag: &str,

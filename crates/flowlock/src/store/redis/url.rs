@@ -1,4 +1,4 @@
-//! A store's URL: which servers, how they are arranged, as whom, and with what durability.
+//! A store's URL: which servers, how they are arranged, the user, and the durability.
 
 mod file;
 mod parse;
@@ -14,9 +14,9 @@ use std::time::Duration;
 pub(super) use self::file::{clean, read as read_file};
 pub(super) use self::secret::{Password, Secret, strike_out};
 
-/// The longest time during which nothing new is granted after a failover.
+/// The longest pause after a failover, during which nothing new is granted.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
-/// How long nothing new is granted after a failover, unless the URL says so.
+/// The pause after a failover by default.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Everything that a URL says.
@@ -24,13 +24,13 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Options {
     pub(super) deployment: Deployment,
     pub(super) db: u32,
-    /// Who asks, of the servers that hold data; none is the server's default user.
+    /// The user, on the servers that hold data; `None` for the server's default user.
     pub(super) user: Option<String>,
     pub(super) password: Option<Password>,
-    /// Who asks the sentinels.
+    /// The user, on the sentinels.
     pub(super) sentinel_user: Option<String>,
     pub(super) sentinel_password: Option<Password>,
-    /// None is plain text.
+    /// `None` for plain text.
     pub(super) tls: Option<TlsFiles>,
     pub(super) durability: Durability,
     pub(super) failover_pause: Duration,
@@ -58,9 +58,9 @@ pub(super) enum Address {
 /// Files for TLS, in PEM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct TlsFiles {
-    /// Whom to trust; none is the machine's own list.
+    /// The authority to trust; `None` for the machine's own list.
     pub(super) authority: Option<PathBuf>,
-    /// Who we are: the certificate and its key.
+    /// The client's certificate and its key.
     pub(super) client: Option<(PathBuf, PathBuf)>,
 }
 
@@ -69,33 +69,33 @@ pub(super) struct TlsFiles {
 pub(super) enum Durability {
     /// As soon as the primary has it.
     None,
-    /// When so many replicas have it, or the time is over.
+    /// When this many replicas have it, or the time is over.
     Replicas { count: u32, within: Duration },
 }
 
-/// A URL without its password, if it is well-formed.
+/// Returns a URL without its password, if it is well-formed.
 pub(crate) fn shown(url: &str) -> Option<String> {
     Options::parse_only(url).ok().map(|options| options.shown())
 }
 
-/// Whether a URL that is well-formed has a password in it.
+/// Returns whether a well-formed URL has a password in it.
 pub(crate) fn has_password(url: &str) -> bool {
     Options::parse_only(url).is_ok_and(|options| options.has_password_in_url())
 }
 
 impl Options {
-    /// Reads a URL, and looks whether the files that it names can be read. The error says what is wrong and holds no
-    /// secret.
+    /// Reads a URL, and checks whether the files that it names can be read. The error says what is wrong
+    /// and contains no secret.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let options = Self::parse_only(url)?;
         options.find_files()?;
         Ok(options)
     }
 
-    /// The same, whatever files there are.
+    /// The same, without looking at files.
     pub(super) fn parse_only(url: &str) -> Result<Self, String> {
         if crate::text::escape(url) != url {
-            return Err("it has a control character, an invisible one or a blank that is no space in it; write it as %XX".into());
+            return Err("it has a control character, an invisible character or a blank other than the space; write it as %XX".into());
         }
         parse::parse(url)
     }
@@ -115,7 +115,7 @@ impl Options {
         Ok(())
     }
 
-    /// The files with a secret in them, by the parameter that names them.
+    /// Returns the files with a secret in them, by the parameter that names each.
     pub(super) fn secret_files(&self) -> Vec<(&'static str, PathBuf)> {
         let file = |password: &Option<Password>| match password {
             Some(Password::File { path, .. }) => Some(clean(path)),
@@ -132,19 +132,20 @@ impl Options {
         .collect()
     }
 
-    /// The URL without any secret.
+    /// Returns the URL without any secret.
     pub(super) fn shown(&self) -> String {
         self.shown.clone()
     }
 
-    /// Whether the URL itself holds a password: in an argument, other users of the machine can read it.
+    /// Returns whether the URL itself has a password: in an argument, other users of the machine can
+    /// read it.
     pub(super) fn has_password_in_url(&self) -> bool {
         matches!(self.password, Some(Password::Given(_)))
     }
 }
 
 impl Address {
-    /// The same host, with another port: what a redirection without a host means.
+    /// Returns the same host with another port: the meaning of a redirection without a host.
     pub(super) fn with_port(&self, port: u16) -> Self {
         match self {
             Self::Tcp { host, .. } => Self::Tcp { host: host.clone(), port },

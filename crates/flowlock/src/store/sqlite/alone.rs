@@ -1,9 +1,9 @@
-//! One thread at a time, in the order in which they came, with a limit to how long each waits: a fair mutex that tells the
-//! time.
+//! A fair mutex with a time limit: one thread at a time, in the order in which they came.
 //!
-//! `room` protects the thing while nobody has it, and the order of those who wait; it is held for a few instructions only, and
-//! nothing is locked under it. Who has the thing owns it. Each waits on a condition variable of its own, all of them with
-//! `room`: who gives the thing back wakes the first alone, and who leaves the line without it wakes whoever is first then.
+//! `room` protects the value while no thread has it, and the order of those that wait. It is held for a
+//! few instructions only, and nothing is locked under it. The thread that has the value owns it. Each
+//! waiting thread has its own condition variable, all of them with `room`: a thread that gives the value
+//! back wakes only the first, and a thread that gives up waiting wakes the one that is first then.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use crate::store::Limits;
 use crate::sync::lock;
 
-/// What only one thread of the process may use at a time.
+/// A value that only one thread of the process may use at a time.
 #[derive(Debug)]
 pub(super) struct Alone<T> {
     room: Mutex<Room<T>>,
@@ -21,11 +21,11 @@ pub(super) struct Alone<T> {
 #[derive(Debug)]
 struct Room<T> {
     thing: Option<Box<T>>,
-    /// Who waits, each to be told when it is first and the thing is free.
+    /// The threads that wait; each is notified when it is first and the value is free.
     line: VecDeque<Arc<Condvar>>,
 }
 
-/// The thing, until dropped.
+/// The value, until dropped.
 #[derive(Debug)]
 pub(super) struct Inside<'a, T> {
     thing: Option<Box<T>>,
@@ -37,7 +37,7 @@ impl<T> Alone<T> {
         Self { room: Mutex::new(Room { thing: Some(Box::new(thing)), line: VecDeque::new() }) }
     }
 
-    /// Waits until no other thread uses it and those that came before had it, within these limits.
+    /// Waits, within these limits, until no other thread uses it and those that came before had it.
     pub(super) fn enter(&self, limits: &Limits) -> Option<Inside<'_, T>> {
         let mut room = lock(&self.room);
         if !room.line.is_empty() || room.thing.is_none() {
@@ -104,7 +104,7 @@ mod tests {
 
     const PATIENT: Duration = Duration::from_secs(20);
 
-    /// Who has just had it comes after those who wait, however quick it is.
+    /// A thread that has just had it comes after those that wait, however quick it is.
     #[test]
     fn each_has_its_turn_in_the_order_in_which_it_came() {
         let alone = Alone::new(Vec::new());

@@ -1,7 +1,8 @@
-//! What may be removed, or written over, because of its name beside a store.
+//! What may be removed or overwritten because of its name beside a store.
 //!
-//! A cloned project may name its store, and so which files these are. So nothing is removed or used that may be
-//! anything but what flowlock or `SQLite` leaves there: what is in the way stays, and is named.
+//! A cloned project may name its store, and so choose which files these are. So nothing is removed or
+//! used that may be anything but what flowlock or `SQLite` leaves there. A file in the way stays, and
+//! the error names it.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -15,7 +16,8 @@ use super::schema::APPLICATION_ID;
 use super::side::SideFiles;
 use crate::store::StoreError;
 
-/// Whether a file beside a store, or the store itself, holds what flowlock or `SQLite` writes into it, or nothing.
+/// Returns whether a file beside a store, or the store itself, has what flowlock or `SQLite` writes into
+/// it, or is empty.
 pub(super) fn is_of_a_store(suffix: &str, file: &File) -> io::Result<bool> {
     match suffix {
         "" => begins(file, begins_a_store),
@@ -26,7 +28,7 @@ pub(super) fn is_of_a_store(suffix: &str, file: &File) -> io::Result<bool> {
     }
 }
 
-/// The application id of an `SQLite` file; none if it is no such file.
+/// Returns the application id of an `SQLite` file; `None` if it is not an `SQLite` file.
 pub(super) fn application_id(file: &File) -> io::Result<Option<i32>> {
     let mut beginning = [0; STORE_ID.end];
     match file.read_exact_at(&mut beginning, 0) {
@@ -37,32 +39,32 @@ pub(super) fn application_id(file: &File) -> io::Result<Option<i32>> {
     Ok(beginning.starts_with(SQLITE).then(|| i32::from_be_bytes([a, b, c, d])))
 }
 
-/// Whether bytes are the beginning of a file of some kind and length.
+/// Returns whether bytes are the beginning of a file of some kind and length.
 type Begins = fn(&[u8], u64) -> bool;
 
-/// How `SQLite` calls its files beside a store, and how they are recognised.
+/// `SQLite`'s suffixes for its files beside a store, and how to recognise such files.
 const KINDS: [(&str, Begins); 3] =
     [("-journal", begins_a_journal), ("-wal", begins_a_wal), ("-shm", begins_an_index)];
-/// A unit of the index. A file without any content is no loss up to this size.
+/// A unit of the index. A file of only zero bytes is no loss up to this size.
 const INDEX_UNIT: u64 = 32 << 10;
 /// The version that the index begins with, `WALINDEX_MAX_VERSION` in `SQLite`'s `wal.c`.
 const INDEX_VERSION: u32 = 3_007_000;
 
-/// How much of a file says of what kind it is.
+/// How much of a file shows its kind.
 const MAGIC_BYTES: usize = 4;
-/// What a write-ahead journal begins with, by the order of bytes in its checksums.
+/// The first bytes of a write-ahead journal, one for each byte order of its checksums.
 const WAL_MAGICS: [u32; 2] = [0x377f_0682, 0x377f_0683];
-/// What every `SQLite` file begins with.
+/// The first bytes of every `SQLite` file.
 const SQLITE: &[u8] = b"SQLite format 3\0";
-/// What a store's file has in its header, where `SQLite` keeps the application id.
+/// Where a store's file has the application id in its header.
 const STORE_ID: std::ops::Range<usize> = 68..72;
 
-/// Whether a draft is what flowlock makes, and not a file of somebody's that happens to be called so: `made_of_it` is what
-/// follows the name of the draft.
+/// Returns whether a draft was made by flowlock, and is not some other file with such a name.
+/// `made_of_it` is what follows the name of the draft.
 pub(super) fn is_leftover(draft: &HeldPath, made_of_it: &str) -> bool {
     let Ok(meta) = draft.look() else { return false };
     if meta.is_dir() {
-        // Only an empty one can be removed.
+        // Only an empty directory can be removed.
         return made_of_it.is_empty();
     }
     let begins =
@@ -72,20 +74,23 @@ pub(super) fn is_leftover(draft: &HeldPath, made_of_it: &str) -> bool {
         && draft.open_to_read().and_then(|file| is_one(&file, begins)).unwrap_or(false)
 }
 
-/// Refuses a write-ahead journal or its index beside a store that is there, unless they may be `SQLite`'s, be they cut
-/// off or full of nothing. Not if this process has the store open, and so has seen that.
+/// Refuses a write-ahead journal or its index beside an existing store, unless they may be `SQLite`'s;
+/// they may be truncated or full of zeros. Not if this process has the store open, because then it has
+/// checked that.
 pub(super) fn refuse_others_journals(store: &HeldPath, side: &SideFiles) -> Result<(), StoreError> {
     let journal = WAL_MAGICS.map(u32::to_be_bytes);
     let index = [INDEX_VERSION.to_ne_bytes()];
     for (suffix, beginnings) in [("-wal", &journal[..]), ("-shm", &index[..])] {
         let place = store.beside(suffix);
-        // One with a second name is refused as such, and not opened: that may be a file of another store, which is open here.
+        // A file with a second name is refused for that, and not opened: it may be a file of another
+        // store that is open here.
         let is_passed_over = |meta: &Metadata| side.is_shared_with_the_store(meta) || meta.nlink() > 1;
         if place.look().is_ok_and(|meta| is_passed_over(&meta)) {
             continue;
         }
         let look = || place.open_to_read().and_then(|file| may_begin(file, beginnings));
-        // What this user may not read SQLite cannot write either, and says so; what is no file is refused as such.
+        // `SQLite` cannot write what this user may not read, and reports that; what is not a file is
+        // refused for that.
         if matches!(unless_open(store, look), Some(Ok(false))) {
             return Err(is_in_the_way(&place));
         }
@@ -93,14 +98,16 @@ pub(super) fn refuse_others_journals(store: &HeldPath, side: &SideFiles) -> Resu
     Ok(())
 }
 
-/// Whether a file begins in one of these ways, as far as it reaches, or with nothing: an index is written from behind.
+/// Returns whether a file begins in one of these ways, as far as it reaches, or with zeros: an index is
+/// written from its end.
 fn may_begin(file: File, beginnings: &[[u8; MAGIC_BYTES]]) -> io::Result<bool> {
     let mut found = Vec::new();
     file.take(MAGIC_BYTES as u64).read_to_end(&mut found)?;
     Ok(beginnings.iter().chain([&[0; MAGIC_BYTES]]).any(|beginning| beginning.starts_with(&found)))
 }
 
-/// Removes the journals of a store that is not there any more; nothing at all if one of them may be another's file.
+/// Removes the journals of a store that does not exist any more; removes nothing if one of them may be
+/// another's file.
 pub(super) fn clear_journals(store: &HeldPath) -> Result<(), StoreError> {
     let left = KINDS.map(|(suffix, begins)| (store.beside(suffix), begins));
     for (place, begins) in &left {
@@ -126,7 +133,7 @@ fn judge(place: &HeldPath, begins: Begins) -> Result<(), StoreError> {
 
 fn is_in_the_way(place: &HeldPath) -> StoreError {
     unusable(format!(
-        "{} is in the way of the store, and is left alone, since it is not what SQLite leaves under this name; move it away, or name another store",
+        "{} is in the way of the store, and flowlock does not touch it, because it is not what SQLite leaves under this name; move it away, or name another store",
         place.shown()
     ))
 }
@@ -142,7 +149,7 @@ fn begins(file: &File, begins_as: Begins) -> io::Result<bool> {
     Ok(begins_as(&beginning[..read], file.metadata()?.len()))
 }
 
-/// As `liveness.rs` writes it.
+/// The format that `liveness.rs` writes.
 fn begins_a_number(bytes: &[u8], _: u64) -> bool {
     bytes.try_into().is_ok_and(|bytes| u64::from_be_bytes(bytes) < FILE_NUMBERS)
 }

@@ -1,8 +1,9 @@
-//! The time that `SQLite` is given: for waiting as much as the caller has, for working a bound of our own.
+//! The time that `SQLite` may take: for waiting, as much as the caller has; for working, a limit of our
+//! own.
 //!
-//! A step's work is bounded by what it looks at, and nothing in the file that is not ours runs (see `open.rs`), so the
-//! bound on work is never met by an honest file. Without it a damaged or a prepared one could keep the writers' queue,
-//! or an old state of the file, for ever.
+//! A step's work is bounded by what it looks at, and nothing in the file that is not ours is executed
+//! (see `open.rs`), so an honest file never reaches the limit on work. Without it, a damaged or prepared
+//! file could hold the writers' queue, or an old state of the file, for ever.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,17 +16,18 @@ use crate::store::{Limits, StoreError};
 use crate::sync::lock;
 use crate::world::later;
 
-/// How long one transaction may work. The longest honest one, the first after a reboot with 300,000 remembered runs,
-/// takes 3 s.
+/// How long one transaction may work. The longest honest one takes 3 s: the first after a reboot, with
+/// 300,000 remembered runs.
 const LONGEST_WORK: Duration = Duration::from_mins(1);
-/// After so many instructions of `SQLite`'s machine the clock is looked at: a fraction of a millisecond.
+/// After how many instructions of `SQLite`'s machine the clock is read: this takes a fraction of a
+/// millisecond.
 const INSTRUCTIONS: i32 = 10_000;
 /// The longest pause before a lock of `SQLite` is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
-/// How long a lock is waited for where no caller waits: when the store is examined.
+/// How long a lock is waited for if no caller waits: when the store is examined.
 const UNHURRIED: Duration = Duration::from_secs(5);
 
-/// What one connection may take.
+/// The limits of one connection.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clock(Arc<Mutex<Option<Running>>>);
 
@@ -35,11 +37,11 @@ struct Running {
     work_until: Instant,
 }
 
-/// A transaction with limits, until dropped by the thread that began it.
+/// A transaction with limits, until the thread that began it drops this.
 #[derive(Debug)]
 pub(super) struct Timed {
     clock: Clock,
-    /// What this thread's limits were before.
+    /// This thread's limits before.
     before: Option<Limits>,
 }
 
@@ -51,14 +53,14 @@ impl Drop for Timed {
 }
 
 impl Clock {
-    /// Lets a connection look at the clock whenever it works or waits.
+    /// Makes a connection check the clock whenever it works or waits.
     pub(super) fn mind(&self, sql: &mut Connection) -> Result<(), StoreError> {
         let (work, wait) = (self.clone(), self.clone());
         sql.progress_handler(INSTRUCTIONS, Some(move || work.has_worked_enough())).map_err(translate)?;
         sql.busy_handler(Some(move |count| wait.pause(count))).map_err(translate)
     }
 
-    /// From now on there is so much time.
+    /// Starts a transaction with these limits.
     pub(super) fn start(&self, limits: &Limits) -> Timed {
         let running = Running { limits: limits.clone(), work_until: later(Instant::now(), LONGEST_WORK) };
         *lock(&self.0) = Some(running);
@@ -71,7 +73,7 @@ impl Clock {
             .is_some_and(|running| running.limits.is_interrupted() || Instant::now() >= running.work_until)
     }
 
-    /// Sleeps before a lock is tried again; `false` if it was waited for long enough.
+    /// Sleeps before a lock is tried again; returns `false` if it was waited for long enough.
     fn pause(&self, count: i32) -> bool {
         let pause = LONGEST_PAUSE.min(Duration::from_millis(count.max(0).unsigned_abs().into()));
         let nap = match lock(&self.0).as_ref() {

@@ -1,4 +1,4 @@
-//! How a store comes into being.
+//! How a store is created.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -16,12 +16,12 @@ use super::writer_queue::WriterQueue;
 use super::{sleep, vfs};
 use crate::store::{Limits, StoreError};
 
-/// How long another user may take to make the store that this process began to make too.
+/// How long another user may take to create the store that this process also began to create.
 const OTHERS_TURN: Duration = Duration::from_secs(1);
 
-/// Makes the store beside its place and moves it there whole, so that no process ever sees half of one. One
-/// process at a time: what a dead one left is cleared away, above all the journal of a store that was removed
-/// without it, which `SQLite` would write into the new one.
+/// Creates the store beside its place and moves it there whole, so that no process ever sees half of
+/// one. Only one process does this at a time. Removes first what a dead process left, above all the
+/// journal of a store that was deleted without it: `SQLite` would write that into the new store.
 pub(super) fn create(store: &HeldPath, limits: &Limits) -> Result<(), StoreError> {
     create_with(&SideFiles::of_new(store)?, store, limits)
 }
@@ -44,8 +44,8 @@ pub(super) fn create_with(side: &SideFiles, store: &HeldPath, limits: &Limits) -
     draft_and_its_own.iter().try_for_each(HeldPath::remove).and(published)
 }
 
-/// The queue of those who would make the store; none if another user made it meanwhile, who may begin at the same
-/// moment in a directory that both may write.
+/// Returns the queue of the processes that create the store; `None` if another user created it
+/// meanwhile, who may begin at the same moment in a directory that both may write.
 fn writer_queue(
     side: &SideFiles,
     store: &HeldPath,
@@ -67,7 +67,7 @@ fn writer_queue(
     }
 }
 
-/// Makes everything that lies beside the store, before the store: nobody else may have to.
+/// Creates everything beside the store, before the store, so that no other process has to.
 fn surround(side: &SideFiles) -> Result<(), StoreError> {
     for suffix in ["-live", "-wal", "-shm"] {
         side.open(suffix)?;
@@ -76,7 +76,7 @@ fn surround(side: &SideFiles) -> Result<(), StoreError> {
     side.guard_journal()
 }
 
-/// Files of processes that died while they made the store or a file beside it.
+/// Returns files of processes that died while they created the store or a file beside it.
 pub(super) fn leftovers(store: &HeldPath) -> Vec<HeldPath> {
     let length = store.path().file_name().unwrap_or_default().len();
     let longer = store.longer_names().filter_map(|name| {
@@ -87,8 +87,8 @@ pub(super) fn leftovers(store: &HeldPath) -> Vec<HeldPath> {
     longer.collect()
 }
 
-/// What follows the draft's own name, if this follows the store's name in the names of drafts, or of what `SQLite` makes of
-/// them. Anything else may be a store of its own.
+/// Returns what follows the draft's own name, if `rest` follows the store's name in the names of drafts,
+/// or of files that `SQLite` makes beside drafts. Anything else may be a store of its own.
 fn draft_of(rest: &str) -> Option<&str> {
     const OF: [&str; 7] = ["", "-journal", "-live", "-lock", "-shm", "-wake", "-wal"];
     let (of, rest) = rest.split_once(DRAFT)?;
@@ -100,7 +100,7 @@ fn draft_of(rest: &str) -> Option<&str> {
 fn write_draft(side: &SideFiles, draft: &HeldPath) -> Result<(), StoreError> {
     side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
     vfs::judge_by(draft, side.rule(), Missing::Made);
-    // No long work, and nobody else's: it is done whole, or there is no store.
+    // Not long, and concerns no other process: it is done whole, or there is no store.
     let limits = sleep::within(None);
     let written = fill(draft);
     sleep::within(limits);
@@ -120,8 +120,8 @@ fn fill(draft: &HeldPath) -> Result<(), StoreError> {
     sql.close().map_err(|(_, error)| translate(error))
 }
 
-/// Gives the file a write-ahead journal. To the statement's end: an error while the file is written comes after the answer,
-/// and a store without the journal could never be written.
+/// Gives the file a write-ahead journal. Runs to the statement's end: an error while the file is written
+/// comes after the answer, and a store without the journal could never be written.
 fn keep_a_journal(sql: &Connection) -> Result<(), StoreError> {
     let mut statement = sql.prepare("pragma journal_mode = wal").map_err(translate)?;
     let modes = statement.query_map([], |row| row.get(0)).map_err(translate)?;
@@ -133,7 +133,7 @@ fn keep_a_journal(sql: &Connection) -> Result<(), StoreError> {
     }
 }
 
-/// Moves the draft to its place; somebody else may have been faster, then theirs counts.
+/// Moves the draft to its place. If another process was faster, its store counts.
 fn publish(draft: &HeldPath, store: &HeldPath) -> Result<(), StoreError> {
     match draft.rename(store) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -169,7 +169,7 @@ mod tests {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let sql = Connection::open_with_flags_and_vfs(&path, flags, vfs::name().unwrap()).unwrap();
         sql.execute_batch("pragma journal_mode = off; create table t (a)").unwrap();
-        // Nothing can be written from here on.
+        // From here on nothing can be written.
         let late = Limits::until(Instant::now().checked_sub(Duration::from_mins(1)).unwrap());
         let before = sleep::within(Some(late));
         let kept = keep_a_journal(&sql);

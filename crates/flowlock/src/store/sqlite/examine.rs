@@ -1,4 +1,5 @@
-//! What `flowlock doctor` looks at: the file and its directory, what is in it, its journal, and who is in the way.
+//! What `flowlock doctor` examines: the file and its directory, its content, its journal, and locks in
+//! the way.
 
 mod content;
 mod files;
@@ -11,7 +12,7 @@ use super::lockers;
 use crate::store::{Finding, Limits};
 use crate::world::later;
 
-/// Looks at everything around the store and in it.
+/// Examines everything around the store and in it.
 pub(super) fn examine(store: &SqliteStore, limits: &Limits) -> Vec<Finding> {
     let mut findings = files::examine(&store.place);
     findings.extend([content::examine(store, limits), journal::examine(&store.place)]);
@@ -20,8 +21,9 @@ pub(super) fn examine(store: &SqliteStore, limits: &Limits) -> Vec<Finding> {
     findings
 }
 
-/// Whether somebody keeps a lock that all others need. With the turn to write no process of flowlock has one of them. It is
-/// waited for as long as any step waits, however long the content took: else that would look like a lock.
+/// Checks whether a process keeps a lock that all others need. While this process has the turn to write,
+/// no other process of flowlock has such a lock. Waits for the turn as long as any step, however long
+/// the check of the content took: else that would look like a lock.
 fn locks(store: &SqliteStore, limits: &Limits) -> Finding {
     const WHAT: &str = "locks";
     let limits = Limits { until: later(Instant::now(), store.patience), ..limits.clone() };
@@ -30,7 +32,7 @@ fn locks(store: &SqliteStore, limits: &Limits) -> Finding {
         Ok(lockers::in_the_way(&store.place, &lockers::search(store.patience, None)))
     });
     match found {
-        Ok(None) => Finding::good(WHAT, "nobody keeps the store's files locked"),
+        Ok(None) => Finding::good(WHAT, "no process keeps the store's files locked"),
         Ok(Some(lock)) => Finding::bad(WHAT, lock.to_string()),
         Err(error) => Finding::bad(WHAT, error.to_string()),
     }
@@ -39,6 +41,6 @@ fn locks(store: &SqliteStore, limits: &Limits) -> Finding {
 fn liveness(store: &SqliteStore) -> Finding {
     match store.lives.obstruction() {
         Some(problem) => Finding::bad("liveness", problem),
-        None => Finding::good("liveness", "whoever dies is noticed"),
+        None => Finding::good("liveness", "a process that dies is noticed"),
     }
 }

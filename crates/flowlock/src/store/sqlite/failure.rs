@@ -7,13 +7,14 @@ use rusqlite::ffi::ErrorCode;
 
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How a piece of work ends whose caller waits no longer. `SQLite` itself has no use for this error any more.
+/// The error code of work whose caller does not wait any longer. `SQLite` itself does not use this error
+/// any more.
 pub(super) const BROKEN_OFF: c_int = rusqlite::ffi::SQLITE_IOERR_BLOCKED;
 
-/// An error of `SQLite`, by what the caller can do about it.
+/// Translates an error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
     if error.sqlite_error().is_some_and(|error| error.extended_code == BROKEN_OFF) {
-        let message = "the store's journal is so long that there was no time to go through all of it, or that was interrupted; \
+        let message = "the store's journal is too long to read in the time given, or reading it was interrupted; \
                        nothing was changed; see who may write the file, and try again";
         return StoreError::new(StoreErrorKind::Unreachable, message).out_of_time().caused_by(error);
     }
@@ -43,10 +44,9 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
             StoreErrorKind::Unusable,
             "the store cannot be written: check the owner and mode of the file and its directory, and whether the file system is mounted read-only",
         ),
-        Some(ErrorCode::OperationInterrupted) => (
-            StoreErrorKind::Unreachable,
-            "the step took too long, or was interrupted, and was broken off; nothing was changed",
-        ),
+        Some(ErrorCode::OperationInterrupted) => {
+            (StoreErrorKind::Unreachable, "the step took too long or was interrupted; nothing was changed")
+        }
         Some(code) if is_locked(code) => (
             StoreErrorKind::Unreachable,
             "another program keeps the store locked; only flowlock may open the file",
@@ -59,33 +59,35 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
     StoreError::new(kind, message).caused_by(error)
 }
 
-/// Whether somebody else's lock was in the way. For some locks `SQLite` calls that a breach of its protocol.
+/// Returns whether another process's lock was in the way. For some locks `SQLite` calls that a breach of
+/// its protocol.
 pub(super) fn is_locked(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed)
 }
 
-/// An error at COMMIT. A failed write there may or may not have reached the disk.
+/// Translates an error at COMMIT. A write that failed there may or may not have reached the disk.
 pub(super) fn translate_commit(error: rusqlite::Error) -> StoreError {
     if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) {
-        let message = "writing the store failed at the last moment; whether the step counts is unknown until the store is asked again";
+        let message = "writing the store failed at the last moment; whether the step took effect is unknown until the store is asked again";
         return StoreError::new(StoreErrorKind::Unknown, message).caused_by(error);
     }
     translate(error)
 }
 
-/// The step is visible, but whether it would survive a power loss is not known.
+/// The error for a step that is visible, but may not survive a power loss.
 pub(super) fn not_synced(path: &Path, error: std::io::Error) -> StoreError {
     let shown = crate::text::escape(&path.display().to_string());
-    let message =
-        format!("cannot sync {shown} to the disk: {error}; the step counts, but a power loss may undo it");
+    let message = format!(
+        "cannot sync {shown} to the disk: {error}; the step took effect, but a power failure may undo it"
+    );
     StoreError::new(StoreErrorKind::Unknown, message).caused_by(error)
 }
 
-/// An error of the file system, at a path.
+/// Translates an error of the file system, at a path.
 pub(super) fn at_path(doing: &str, path: &Path, error: std::io::Error) -> StoreError {
     let kind = match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => StoreErrorKind::Full,
-        // As SQLite's errors of the disk: another try may work.
+        // Like SQLite's errors of the disk: another attempt may work.
         _ if error.raw_os_error() == Some(nix::libc::EIO) => StoreErrorKind::Full,
         _ => StoreErrorKind::Unusable,
     };
@@ -93,7 +95,7 @@ pub(super) fn at_path(doing: &str, path: &Path, error: std::io::Error) -> StoreE
     StoreError::new(kind, format!("cannot {doing} {shown}: {error}")).caused_by(error)
 }
 
-/// What the user must change before the store can be used.
+/// An error that the user must fix before the store can be used.
 pub(super) fn unusable(message: String) -> StoreError {
     StoreError::new(StoreErrorKind::Unusable, message)
 }

@@ -1,4 +1,4 @@
-//! The open file: a connection, what it was opened with, and how its content reaches the disk.
+//! The open file: a connection, the files it was opened with, and how its content reaches the disk.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -18,24 +18,25 @@ pub(super) struct OpenFile {
     /// Dropped after the connection.
     _counted: Counted,
     clock: Clock,
-    /// `SQLite`'s own files beside it, as they were: its locks and its newest content are in them.
+    /// `SQLite`'s own files beside it, as they were when it was opened: they have its locks and its
+    /// newest content.
     beside: [Option<Identity>; 2],
-    /// How much of the journal's index there was: `SQLite` has that mapped into memory.
+    /// The size of the journal's index then: `SQLite` has mapped that much into memory.
     index_bytes: u64,
-    /// The write-ahead journal and its inode, opened at the first sync. `SQLite` holds no locks on it, so that
-    /// closing this descriptor drops none.
+    /// The write-ahead journal and its inode, opened at the first sync. `SQLite` holds no locks on it,
+    /// so closing this descriptor drops none.
     journal: Option<(u64, File)>,
 }
 
-/// What became of `SQLite`'s own files beside the store.
+/// What happened to `SQLite`'s own files beside the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Beside {
     /// They are those that it was opened with.
     Whole,
-    /// The journal's index lost its end. To touch what was there would kill the process (`SIGBUS`); who opens the store
-    /// anew makes the index anew from the journal.
+    /// The journal's index was truncated. To touch the missing part would kill the process (`SIGBUS`);
+    /// opening the store again rebuilds the index from the journal.
     Cut,
-    /// Others lie in their place.
+    /// There are other files in their place.
     Replaced,
 }
 
@@ -49,12 +50,12 @@ impl OpenFile {
         Ok(Self { sql, _counted: counted, clock, beside, index_bytes, journal: None })
     }
 
-    /// From now on, until that is dropped, a transaction has so much time.
+    /// Limits a transaction's time until the returned value is dropped.
     pub(super) fn timed(&self, limits: &Limits) -> Timed {
         self.clock.start(limits)
     }
 
-    /// Looks at `SQLite`'s own files, which it was opened with.
+    /// Looks at `SQLite`'s own files that the store was opened with.
     pub(super) fn look_beside(&mut self, store: &HeldPath) -> Beside {
         let (files, index_bytes) = beside(store);
         if files != self.beside {
@@ -67,7 +68,7 @@ impl OpenFile {
         Beside::Whole
     }
 
-    /// One transaction. Only with the turn to write.
+    /// Carries out one transaction. Call it only with the turn to write.
     pub(super) fn write<T>(
         &mut self,
         body: impl FnOnce(&Connection) -> Result<T, StoreError>,
@@ -80,21 +81,22 @@ impl OpenFile {
     }
 
     /// Brings everything written so far to the disk. SQLite itself syncs only at checkpoints
-    /// (`synchronous = normal`): then the journal before it moves pages, and the file after.
+    /// (`synchronous = normal`): the journal before it moves pages, and the file afterwards.
     pub(super) fn sync(&mut self, store: &HeldPath) -> Result<(), StoreError> {
         let wal = store.beside("-wal");
         self.journal(&wal).and_then(File::sync_data).map_err(|error| not_synced(wal.path(), error))
     }
 
-    /// Writes the journal once more, as it is, and syncs it: what a sync could not write, Linux takes for written all the
-    /// same, and another sync says that all is well. Only with the turn to write.
+    /// Writes the journal again, as it is, and syncs it. After a sync failed, Linux treats the pages
+    /// that it could not write as written, and another sync reports success. Call it only with the turn
+    /// to write.
     pub(super) fn write_anew(&mut self, store: &HeldPath) -> Result<(), StoreError> {
         let wal = store.beside("-wal");
         let written = self.journal(&wal).and_then(rewrite).and_then(|()| wal.sync_directory());
         written.map_err(|error| not_synced(wal.path(), error))
     }
 
-    /// The journal, opened; a new one's name is on the disk.
+    /// Returns the journal, opened; the name of a new one is on disk.
     fn journal(&mut self, wal: &HeldPath) -> std::io::Result<&File> {
         let inode = wal.look()?.ino();
         let known = self.journal.take().filter(|(known, _)| *known == inode);
@@ -122,10 +124,10 @@ fn rewrite(journal: &File) -> std::io::Result<()> {
     }
 }
 
-/// How much of the journal is written anew at a time.
+/// How much of the journal is written again at a time.
 const PIECE: usize = 256 * 1024;
 
-/// `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.
+/// Returns `SQLite`'s own files beside the store, as they are now, and the size of the journal's index.
 fn beside(store: &HeldPath) -> ([Option<Identity>; 2], u64) {
     let [journal, index] = ["-wal", "-shm"].map(|suffix| store.beside(suffix).look().ok());
     let index_bytes = index.as_ref().map_or(0, Metadata::len);
@@ -139,7 +141,7 @@ mod tests {
     use super::super::SqliteStore;
     use super::*;
 
-    /// Once a reader that hung has ended, what it let the journal grow to is given back.
+    /// Once a reader that hung has ended, the space that the journal took because of it is given back.
     #[test]
     fn a_journal_that_grew_under_a_reader_is_cut_back() {
         let directory = tempfile::tempdir().unwrap();
@@ -151,7 +153,7 @@ mod tests {
         let file = inner.file.as_mut().unwrap();
         let mut write = |times: usize| {
             for _ in 0..times {
-                // Some 30 pages of one transaction, which the next ones write anew.
+                // Some 30 pages in one transaction, which the next ones overwrite.
                 let large = "insert or replace into epoch (ns, epoch) values (99, hex(zeroblob(60000)))";
                 file.write(|sql| sql.execute(large, []).map_err(translate)).unwrap();
             }

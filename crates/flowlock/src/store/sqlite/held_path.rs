@@ -1,7 +1,8 @@
-//! Where a store lies: its directory, held open, and its name there.
+//! Where a store is: its directory, held open, and its name there.
 //!
-//! The way there is walked once ([`way`]); from then on everything beside the store is reached through the descriptor of
-//! its directory, by `SQLite` as well. The path itself is for people, and for noticing that it leads elsewhere by now.
+//! The path is walked once ([`way`]). From then on everything beside the store is reached through the
+//! descriptor of its directory, by `SQLite` as well. The path itself is only for people, and to notice
+//! that it leads elsewhere by now.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -20,34 +21,35 @@ pub(super) use crate::store::path_walk::{HELD, Missing, way_to};
 use crate::store::{StoreError, directory_of};
 use crate::text::escape;
 
-/// What a file is called until it is whole: the store's or side file's name, this, and a random number.
+/// Marks a file that is not complete yet: its name is the store's or side file's name, this, and a
+/// random number.
 pub(super) const DRAFT: &str = ".new-";
-/// How long that number is, in hexadecimal digits.
+/// The length of that number, in hexadecimal digits.
 pub(super) const DRAFT_DIGITS: usize = 16;
 
 /// A name in a directory that is held open: the store's, or that of something beside it.
 #[derive(Debug, Clone)]
 pub(super) struct HeldPath {
     directory: Arc<Directory>,
-    /// The same directory's path and this name: for people.
+    /// The directory's path and this name, for people.
     path: PathBuf,
-    /// The way through the descriptor: for the kernel.
+    /// The path through the descriptor, for the kernel.
     inside: PathBuf,
 }
 
 #[derive(Debug)]
 struct Directory {
     held: File,
-    /// Nobody but this user and root can put something else in its place, or in that of a name in it.
+    /// Whether only this user and root can replace it, or a file beside it.
     is_settled: bool,
     /// The project that names the store as a file below itself.
     project: Option<PathBuf>,
 }
 
 impl HeldPath {
-    /// Follows every link in `path`, as long as this user or root made it: a link of somebody else leads to a store of
-    /// their choice, or to a file that is no store. Where a project names the store it follows none: the user made it, but
-    /// by a `git pull`.
+    /// Follows every link in `path` that this user or root made. A link of another user leads to a store
+    /// of that user's choice, or to a file that is not a store. If a project names the store, no link is
+    /// followed: links there belong to the user, but came by a `git pull`.
     pub(super) fn find(path: &Path, missing: Missing) -> Result<Self, StoreError> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(|error| at_path("find", path, error));
         let project = path.to_str().and_then(|path| path.split_once(PROJECT));
@@ -61,12 +63,13 @@ impl HeldPath {
         Ok(Self { directory, path: path.join(name), inside })
     }
 
-    /// Whether a project names the store as a file below itself: what lies there may be any file of the user's.
+    /// Returns whether a project names the store as a file below itself: what is there may be any file
+    /// of the user.
     pub(super) fn is_of_project(&self) -> bool {
         self.directory.project.is_some()
     }
 
-    /// The path as it stands in a URL, with the mark of a project's.
+    /// Returns the path as it is in a URL, with the mark of a project.
     pub(super) fn marked(&self) -> String {
         let below = |project: &PathBuf| {
             let below = self.path.strip_prefix(project).ok()?;
@@ -76,22 +79,23 @@ impl HeldPath {
         marked.unwrap_or_else(|| self.path.display().to_string())
     }
 
-    /// The path, for people.
+    /// Returns the path, for people.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path, as it can be printed.
+    /// Returns the path so that it can be printed.
     pub(super) fn shown(&self) -> String {
         escape(&self.path.display().to_string())
     }
 
-    /// The way to it through its directory's descriptor, good for as long as this or a clone of it is there.
+    /// Returns the path through its directory's descriptor. It is valid as long as this or a clone of it
+    /// exists.
     pub(super) fn inside(&self) -> &Path {
         &self.inside
     }
 
-    /// What has this name and more in the same directory.
+    /// Returns the path of a name that begins with this one, in the same directory.
     pub(super) fn beside(&self, suffix: &str) -> Self {
         let with_suffix = |path: &Path| {
             let mut longer = path.as_os_str().to_owned();
@@ -105,27 +109,28 @@ impl HeldPath {
         }
     }
 
-    /// A name beside this one that cannot be guessed.
+    /// Returns a name beside this one that cannot be guessed.
     pub(super) fn draft(&self) -> Self {
         self.beside(&format!("{DRAFT}{:0DRAFT_DIGITS$x}", crate::world::random_u64()))
     }
 
-    /// The directory's path, for people.
+    /// Returns the directory's path, for people.
     pub(super) fn directory_path(&self) -> &Path {
         directory_of(&self.path)
     }
 
-    /// The way to the directory itself. What opens no links opens this.
+    /// Returns the path of the directory itself through its descriptor. A call that opens no links opens
+    /// this.
     pub(super) fn directory_inside(&self) -> PathBuf {
         way_to(&self.directory.held).join(".")
     }
 
-    /// Whether nobody but this user and root can put something else in its place, or in that of a directory above.
+    /// Returns whether only this user and root can replace it, or a directory above it.
     pub(super) fn is_settled(&self) -> bool {
         self.directory.is_settled
     }
 
-    /// What is there: a link itself, not what it leads to.
+    /// Reads the metadata of what is there: of a link itself, not of its target.
     pub(super) fn look(&self) -> io::Result<Metadata> {
         fs::symlink_metadata(&self.inside)
     }
@@ -134,7 +139,7 @@ impl HeldPath {
         self.look().is_ok()
     }
 
-    /// Opens a file: not through a link, and without waiting for the other end of a FIFO.
+    /// Opens a file. Does not follow a link, and does not wait for the other end of a FIFO.
     pub(super) fn open(&self) -> io::Result<File> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         File::options().read(true).write(true).custom_flags(flags).open(&self.inside)
@@ -146,12 +151,12 @@ impl HeldPath {
         File::options().read(true).custom_flags(flags).open(&self.inside)
     }
 
-    /// Opens a directory, not through a link.
+    /// Opens a directory; does not follow a link.
     pub(super) fn open_directory(&self) -> io::Result<File> {
         open_directory(&self.inside)
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it exists.
     pub(super) fn remove(&self) -> Result<(), StoreError> {
         match fs::remove_file(&self.inside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -161,12 +166,12 @@ impl HeldPath {
         }
     }
 
-    /// Removes a draft, be it a file or a directory.
+    /// Removes a draft, a file or a directory.
     pub(super) fn discard(&self) {
         let _ = fs::remove_file(&self.inside).or_else(|_| fs::remove_dir(&self.inside));
     }
 
-    /// Moves what is here to another name in the same directory; `AlreadyExists` if something has that name.
+    /// Moves the file to another name in the same directory; `AlreadyExists` if that name is taken.
     pub(super) fn rename(&self, other: &Self) -> io::Result<()> {
         Ok(renameat2(AT_FDCWD, &self.inside, AT_FDCWD, &other.inside, RenameFlags::RENAME_NOREPLACE)?)
     }
@@ -176,7 +181,7 @@ impl HeldPath {
         open_directory(&self.directory_inside())?.sync_all()
     }
 
-    /// What else the directory holds, whose names begin with this one.
+    /// Returns the other names in the directory that begin with this one.
     pub(super) fn longer_names(&self) -> impl Iterator<Item = OsString> {
         let name = self.path.file_name().unwrap_or_default().to_owned();
         let entries = fs::read_dir(self.directory_inside()).into_iter().flatten().flatten();
@@ -223,7 +228,7 @@ mod tests {
         let [way, found, other] = ["way", "found", "other"].map(|name| root.path().join(name));
         fs::create_dir(&way).unwrap();
         fs::create_dir(&other).unwrap();
-        // Of a store that is gone: what would be cleared away.
+        // The journal of a store that is gone: it would be removed.
         let journal = 0x377f_0682_u32.to_be_bytes();
         fs::write(other.join("s.db-wal"), journal).unwrap();
         fs::write(way.join("s.db-wal"), journal).unwrap();
@@ -239,7 +244,7 @@ mod tests {
             ["s.db", "s.db-live", "s.db-lock", "s.db-wal"].iter().all(|name| made.contains(&name.into())),
             "{made:?}"
         );
-        // SQLite does not look for another path either.
+        // SQLite does not resolve another path either.
         assert_eq!(file.sql.path(), store.inside().to_str());
     }
 
@@ -254,7 +259,7 @@ mod tests {
             fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
             let found = HeldPath::find(&open.join("link/s.db"), Missing::Refused);
             assert_eq!(found.is_ok(), is_followed, "{mode:o}");
-            assert!(found.err().is_none_or(|error| error.to_string().contains("may have been moved there")));
+            assert!(found.err().is_none_or(|error| error.to_string().contains("may have moved there")));
         }
     }
 

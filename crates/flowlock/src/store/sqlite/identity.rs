@@ -19,7 +19,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Of what the path leads to now.
+    /// Returns the identity of what the path leads to now.
     pub(super) fn of(path: &Path) -> Result<Self, StoreError> {
         // Only stat: opening and closing the file here would drop SQLite's own locks on it.
         let meta = fs::symlink_metadata(path).map_err(|error| at_path("look at the store", path, error))?;
@@ -33,8 +33,8 @@ impl From<&Metadata> for Identity {
     }
 }
 
-/// How often each store is open in this process, or about to be. Closing any descriptor of its files would drop the locks
-/// of all.
+/// How often each store is open in this process, or about to be. Closing any descriptor of its files
+/// would drop the locks of all.
 static OPEN: Mutex<BTreeMap<Identity, usize>> = Mutex::new(BTreeMap::new());
 
 /// One of those, until dropped: from before `SQLite` opens the store until after it has closed it.
@@ -48,7 +48,7 @@ impl Counted {
         Ok(Self(identity))
     }
 
-    /// Whether it is still this file that has the name.
+    /// Returns whether this file still has the name.
     pub(super) fn is_at(&self, store: &HeldPath) -> bool {
         Identity::of(store.inside()).is_ok_and(|identity| identity == self.0)
     }
@@ -66,8 +66,9 @@ impl Drop for Counted {
     }
 }
 
-/// Opens and closes files of a store, to look into them; not if this process has the store open. Nor does any thread begin to
-/// open it meanwhile: closing would drop the locks that it got.
+/// Opens and closes files of a store, to look into them; does nothing if this process has the store
+/// open. No thread can begin to open it meanwhile, because closing would drop the locks that the thread
+/// got.
 pub(super) fn unless_open<T>(store: &HeldPath, look: impl FnOnce() -> T) -> Option<T> {
     let identity = Identity::of(store.inside()).ok();
     let open = lock(&OPEN);
@@ -87,8 +88,8 @@ mod tests {
 
     use super::*;
 
-    /// The byte of the journal's index that a process locks as long as it has the store open (`DMS` in `SQLite`'s
-    /// `os_unix.c`). Whoever finds it free makes the index anew.
+    /// The byte of the journal's index that a process locks while it has the store open (`DMS` in
+    /// `SQLite`'s `os_unix.c`). A process that finds it free rebuilds the index.
     const IN_USE: u64 = 128;
 
     #[test]

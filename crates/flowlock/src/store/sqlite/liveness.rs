@@ -1,22 +1,22 @@
 //! Liveness: one byte of a file, locked while the process lives.
 //!
-//! The lock belongs to the open file description, so it is gone exactly when the last process that has
-//! the descriptor is gone: at once after kill -9, and not before a surviving grandchild ends. It is seen
-//! from every container that shares the volume.
+//! The lock belongs to the open file description, so it ends exactly when the last process that has the
+//! descriptor ends: at once after kill -9, and not before a surviving grandchild ends. Every container
+//! that shares the volume sees it.
 //!
-//! It is a shared lock on a description that is open for reading only. A command inherits that description,
-//! and must not be able to shut others out with it: an exclusive lock needs one that is open for writing, and
-//! a shared lock is in nobody's way. Whoever probes asks whether an exclusive lock would be possible, without
-//! taking it.
+//! It is a shared lock on a description that is open for reading only. A command inherits that
+//! description and must not be able to exclude others with it: an exclusive lock needs a description
+//! that is open for writing, and a shared lock is in nobody's way. A probe asks whether an exclusive
+//! lock would be possible, without taking it.
 //!
-//! Whoever may write the file can still lock all of it. That stops nobody: a process that cannot have a
-//! liveness lock lives by its leases, and one that cannot be told to be dead is alive until its lease ends.
-//! Both is said, with the process that keeps the lock.
+//! A user who may write the file can still lock all of it. That stops nobody: a process that cannot get
+//! a liveness lock lives until its lease ends, and a process whose death cannot be noticed counts as
+//! alive until its lease ends. Both are reported, with the process that keeps the lock.
 //!
-//! If the file is removed while it is in use, those who open the store later see another file, in which
-//! nobody holds a lock. So each file has a number of its own, made of one written in it and of its inode, which
-//! is part of the number of every lock in it; in the wrong file nobody is declared dead, be it a copy of the right
-//! one.
+//! If the file is removed while it is in use, processes that open the store later see another file, in
+//! which nobody holds a lock. So each file has its own number, made from a number written in it and from
+//! its inode, and every lock's number includes it. No process is declared dead because of the wrong
+//! file, even if it is a copy of the right one.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -42,12 +42,13 @@ use crate::world::{LivenessId, later};
 pub(super) struct LivenessLocks {
     side: SideFiles,
     place: HeldPath,
-    /// How long it may take until the number of a new file is known.
+    /// How long to wait until the number of a new file is known.
     patience: Duration,
     /// For probing: its own open file description, so that this process's locks are seen too.
     probe: Mutex<Probe>,
-    /// Somebody locks more than a liveness lock: to be said once. Both are relaxed: the first is told again by every look
-    /// that meets it, the second decides which of several threads says so, and neither orders anything.
+    /// Whether a process locks more than a liveness lock, which is logged once. Both are relaxed: the
+    /// first is set again by every look that meets such a lock, the second decides which of several
+    /// threads logs, and neither orders anything.
     obstructed: AtomicBool,
     said: AtomicBool,
 }
@@ -58,28 +59,28 @@ struct Probe {
     number: u64,
 }
 
-/// What stands on one byte.
+/// What is on one byte.
 #[derive(Debug, PartialEq, Eq)]
 enum Found {
     Nothing,
     /// A lock on this byte alone.
     LivenessId,
-    /// A lock on more than that: not one of ours.
+    /// A lock on more than that: not one of flowlock's.
     Range,
 }
 
-/// What the file is called, after the store's name.
+/// The file's name, after the store's name.
 const SUFFIX: &str = "-live";
-/// Where a lock's number has the number of its file, which has 30 bits.
+/// Where the number of a lock has the number of its file, which has 30 bits.
 const FILE_SHIFT: u32 = 32;
 pub(super) const FILE_NUMBERS: u64 = 1 << 30;
-/// How long the file is.
+/// The length of the file.
 const NUMBER_BYTES: usize = 8;
-/// The byte that is locked while a new file is given its number: behind all liveness locks.
+/// The byte that is locked while a new file gets its number: after all liveness locks.
 const NUMBERING: i64 = 1 << 62;
 /// How often another number is tried: two of 2^32 are rarely the same.
 const MOST_TRIES: u32 = 8;
-/// The pause before the number of a new file is asked for again.
+/// The pause before the number of a new file is read again.
 const PAUSE: Duration = Duration::from_millis(2);
 
 impl LivenessLocks {
@@ -89,8 +90,8 @@ impl LivenessLocks {
         Ok(Self { place: side.place(SUFFIX), side, patience, probe, obstructed, said })
     }
 
-    /// A new liveness lock of this process; `None` if somebody keeps so much of the file locked that there is none to
-    /// have.
+    /// Creates a new liveness lock of this process; `None` if another process keeps so much of the file
+    /// locked that there is no free byte.
     pub(super) fn begin(&self) -> Result<Option<LivenessLock>, StoreError> {
         let Probe { file, number } = self.readable()?;
         for _ in 0..MOST_TRIES {
@@ -110,15 +111,15 @@ impl LivenessLocks {
         Ok(None)
     }
 
-    /// The file, open for reading only: the same one, whatever has its name by now.
+    /// Returns the file, open for reading only: the same file, whatever has its name by now.
     fn readable(&self) -> Result<Probe, StoreError> {
         let Probe { file, number } = Probe::open(&self.side, self.patience)?;
         let file = File::open(way_to(&file)).map_err(|error| at_path("read", self.place.path(), error))?;
         Ok(Probe { file, number })
     }
 
-    /// Whether some process holds the lock. If it cannot be told, it is alive: nobody is declared dead by
-    /// an error.
+    /// Returns whether a process holds the lock. In doubt the process is alive: no error declares a
+    /// process dead.
     pub(super) fn is_alive(&self, liveness: LivenessId) -> bool {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         if probe.number != liveness.0 >> FILE_SHIFT {
@@ -137,7 +138,7 @@ impl LivenessLocks {
         }
     }
 
-    /// What people are to be told, once: who keeps more of the file locked than a process of flowlock does.
+    /// Returns, once, the message for people about who keeps more of the file locked than flowlock does.
     pub(super) fn notice(&self) -> Option<String> {
         if !self.obstructed.load(Ordering::Relaxed) || self.said.swap(true, Ordering::Relaxed) {
             return None;
@@ -145,14 +146,14 @@ impl LivenessLocks {
         self.obstruction()
     }
 
-    /// Who keeps more of the file locked than a process of flowlock does.
+    /// Says which process keeps more of the file locked than flowlock does.
     pub(super) fn obstruction(&self) -> Option<String> {
         let limits = lockers::search(self.patience, None);
         let locks = lockers::locks_on(self.place.inside(), Kind::Bytes, &limits);
         let foreign = locks.iter().find(|lock| lock.bytes.0 != lock.bytes.1 || !lock.shared)?;
         Some(format!(
-            "{} keeps {} locked, so that nobody can tell who is dead: their names are free when their leases end, not \
-             at once; end that process",
+            "{} keeps {} locked, so dead processes are not noticed: their names are free when their leases end, \
+             not at once; end that process",
             foreign.keeper,
             self.place.shown()
         ))
@@ -186,7 +187,7 @@ fn kept_locked(place: &HeldPath, patience: Duration) -> StoreError {
     StoreError::new(StoreErrorKind::Unreachable, message)
 }
 
-/// The file's number: a copy of the file, which says the same, has another.
+/// Returns the file's number. A copy of the file, with the same content, has another one.
 fn file_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
     let inode = file.metadata()?.ino();
     // Every bit of the inode counts (the multiplier is 2^64 divided by the golden ratio).
@@ -194,8 +195,8 @@ fn file_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
     Ok(said_number(file, until)?.map(|said| said ^ spread))
 }
 
-/// Refuses a file that may be any of the user's. One that was cut off begins as it did, and gets a new number: nobody is
-/// declared dead by that.
+/// Refuses a file that may be any file of the user. A truncated one begins as before, and gets a new
+/// number: that declares no process dead.
 fn may_have_a_number(side: &SideFiles, file: &File) -> std::io::Result<()> {
     let meta = file.metadata()?;
     let mut bytes = [0; NUMBER_BYTES];
@@ -205,11 +206,12 @@ fn may_have_a_number(side: &SideFiles, file: &File) -> std::io::Result<()> {
         return Ok(());
     }
     Err(std::io::Error::other(
-        "it is not what flowlock makes under this name, and is left alone; move it away, or name another store",
+        "flowlock did not make it and does not touch it; move it away, or name another store",
     ))
 }
 
-/// The number written in the file; in a new file one is written. `None` if somebody kept that from being done in time.
+/// Returns the number written in the file; writes one into a new file. `None` if another process
+/// prevented that in time.
 fn said_number(file: &File, until: Instant) -> std::io::Result<Option<u64>> {
     if let Some(number) = written_number(file)? {
         return Ok(Some(number));
@@ -240,7 +242,7 @@ fn written_number(file: &File) -> std::io::Result<Option<u64>> {
     Ok((read == bytes.len()).then(|| u64::from_be_bytes(bytes) % FILE_NUMBERS))
 }
 
-/// What others than this description have on a byte.
+/// Returns what others than this description have on a byte.
 fn look(file: &File, liveness: LivenessId) -> Result<Found, Errno> {
     let mut lock = byte(liveness.0, libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;

@@ -1,4 +1,5 @@
-//! Who keeps a file locked, as far as the kernel tells: for messages and `doctor`, never for a decision.
+//! Which process keeps a file locked, as far as the kernel shows it: for messages and `doctor`, never
+//! for a decision.
 
 use std::error::Error as _;
 use std::ffi::OsStr;
@@ -15,7 +16,8 @@ use super::failure::is_locked;
 use super::held_path::HeldPath;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
-/// The error as it is; if somebody else's lock was in the way, with whose it is. The limits are for finding that out.
+/// Returns the error; if another process's lock was in the way, with that process. The limits are for
+/// finding it.
 pub(super) fn naming_the_locker(store: &HeldPath, error: StoreError, limits: &Limits) -> StoreError {
     let cause = error.source().and_then(|source| source.downcast_ref::<rusqlite::Error>());
     let locked = cause.and_then(rusqlite::Error::sqlite_error_code).is_some_and(is_locked);
@@ -30,25 +32,25 @@ pub(super) fn naming_the_locker(store: &HeldPath, error: StoreError, limits: &Li
 pub(super) struct Lock {
     /// Its first and its last byte.
     pub(super) bytes: (u64, u64),
-    /// Whether others may share it.
+    /// Whether other locks are possible beside it.
     pub(super) shared: bool,
-    /// Whose it is.
+    /// Which process has it.
     pub(super) keeper: Keeper,
 }
 
-/// Who keeps a lock.
+/// The process that keeps a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Keeper {
-    /// This process.
+    /// A process that was found.
     Process(u32),
-    /// One of another container or another user.
+    /// A process of another container or another user.
     Unseen,
-    /// One that was not found in the time there was: there are too many open files to look at.
+    /// A process that was not found in time, because there are too many open files to look at.
     NotFound,
 }
 
 impl Keeper {
-    /// The process, if it is known.
+    /// Returns the process id, if it is known.
     pub(super) fn pid(self) -> Option<u32> {
         match self {
             Self::Process(pid) => Some(pid),
@@ -73,8 +75,9 @@ impl fmt::Display for Keeper {
     }
 }
 
-/// How long a keeper is looked for at most. Whoever has many files open must not hold up those who only want to name
-/// somebody. It comes on top of the time that was waited for the lock: that is over when there is somebody to name.
+/// How long the process is searched for. A process with many open files must not hold up callers that
+/// only need its name for a message. This comes on top of the time that was spent waiting for the lock,
+/// which has ended by then.
 const SEARCH: Duration = Duration::from_millis(100);
 
 /// Limits a search to 100 ms and to `patience`. It ends when the caller is interrupted.
@@ -91,22 +94,23 @@ impl Lock {
 
 /// The bytes of `-shm` that `SQLite` locks (`WALINDEX_LOCK_OFFSET` in its `wal.c`, `UNIX_SHM_DMS` in its `os_unix.c`).
 const INDEX_LOCKS: (u64, u64) = (120, 128);
-/// Those of them that nobody shares: for writing, for moving the journal to the file, and for making the index anew.
+/// Those that are exclusive: for writing, for moving the journal into the file, and for rebuilding the
+/// index.
 const INDEX_LOCKS_OF_WRITERS: (u64, u64) = (120, 122);
 
-/// Which kind of lock is looked for: the three do not see each other.
+/// The kinds of locks; the three do not see each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `flock`, on the whole file.
     Whole,
     /// A range of bytes, of a process (`POSIX`) or of an open file description (`OFDLCK`).
     Bytes,
-    /// A lease, on the whole file: whoever opens it waits until it is given back.
+    /// A lease, on the whole file: a process that opens the file waits until the lease is given back.
     Lease,
 }
 
-/// The locks on the file at `path`. Within the limits the keepers of those that the kernel does not tell by itself are
-/// looked for.
+/// Returns the locks on the file at `path`. Within the limits, also searches for the processes of those
+/// locks for which the kernel does not show one.
 pub(super) fn locks_on(path: &Path, kind: Kind, limits: &Limits) -> Vec<Lock> {
     let Ok(meta) = fs::metadata(path) else { return Vec::new() };
     let (device, inode) = (meta.dev(), meta.ino());
@@ -114,18 +118,18 @@ pub(super) fn locks_on(path: &Path, kind: Kind, limits: &Limits) -> Vec<Lock> {
     wanted.locks(limits)
 }
 
-/// What to answer if this cannot be opened because somebody has a lease on it, which the kernel now asks them to give
-/// back.
+/// Returns the error if this cannot be opened because a process has a lease on it; the kernel now asks
+/// that process to give the lease back.
 pub(super) fn leased(place: &HeldPath) -> Option<StoreError> {
     let lease = locks_on(place.inside(), Kind::Lease, &search(SEARCH, None)).into_iter().next()?;
     let message = format!("the store is busy: {} has a lease on {}", lease.keeper, place.shown());
     Some(StoreError::new(StoreErrorKind::Unreachable, message))
 }
 
-/// How long a process of flowlock has a lock at most, as a rule.
+/// How long a process of flowlock usually has a lock at most.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// A lock on the store's own files that keeps others from reading or writing it.
+/// A lock on the store's own files that prevents others from reading or writing it.
 #[derive(Debug)]
 pub(super) struct InTheWay {
     lock: Lock,
@@ -138,8 +142,8 @@ impl fmt::Display for InTheWay {
     }
 }
 
-/// A lock of another process that is in the way of whoever reads or writes the store. A process of flowlock has such a
-/// lock for a moment only: what is named is still there after another.
+/// Returns a lock of another process that prevents reading or writing the store. A process of flowlock
+/// has such a lock for a moment only; a lock that is returned was still there after such a moment.
 pub(super) fn in_the_way(store: &HeldPath, limits: &Limits) -> Option<InTheWay> {
     let first = all_in_the_way(store, limits);
     if first.len() > 1 {
@@ -167,27 +171,28 @@ fn all_in_the_way(store: &HeldPath, limits: &Limits) -> Vec<InTheWay> {
     on_index.chain(locks_of(store.clone(), |lock| !lock.shared)).collect()
 }
 
-/// What is looked for: locks of one kind on one file.
+/// Locks of one kind on one file.
 #[derive(Debug, Clone, Copy)]
 struct Wanted<'n> {
     device: u64,
     inode: u64,
     kind: Kind,
-    /// What the file is called here. Most who have it open call it the same.
+    /// The file's name here. Most processes that have it open use the same name.
     name: &'n OsStr,
 }
 
-/// How often the list of all locks is read when nothing is found in it.
+/// How often the list of all locks is read while nothing is found in it.
 ///
-/// The kernel tells the list a page (some 80 locks) at a time, by position. A lock that comes between two pages makes
-/// it tell another one twice, and one that goes makes it leave one out: with 240 locks that come and go, a lasting one
-/// was left out of 538 of 20,000 lists, and stood up to 62 times in one.
+/// The kernel returns the list a page (some 80 locks) at a time, by position. A lock that is added
+/// between two pages makes it list another one twice, and a removed one makes it leave one out. With 240
+/// locks that came and went, a lasting lock was missing in 538 of 20,000 lists, and was listed up to 62
+/// times in one.
 const LOOKS: usize = 3;
 
-/// Which open files a look at the processes begins with.
+/// Which open files to look at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Descriptors {
-    /// Those of the wanted name: the kernel tells that soonest.
+    /// Those with the wanted name: the kernel shows the name quickest.
     Named,
     All,
 }
@@ -221,7 +226,8 @@ impl Wanted<'_> {
         locks
     }
 
-    /// A lock of an open file description belongs to whoever has it open.
+    /// Searches for the processes that have the file open: a lock of an open file description belongs to
+    /// them.
     fn find_keepers(&self, locks: &mut [Lock], descriptors: Descriptors, limits: &Limits) {
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
@@ -244,7 +250,7 @@ impl Wanted<'_> {
         fs::read_link(descriptor).is_ok_and(|path| path.file_name() == Some(self.name))
     }
 
-    /// Notes the process as the keeper of what the kernel says of one of its descriptors.
+    /// Notes that a process keeps the locks that the kernel shows for one of its descriptors.
     fn keeps(&self, pid: u32, info: &str, locks: &mut [Lock]) {
         let lines = info.lines().filter_map(|line| line.strip_prefix("lock:"));
         for found in lines.filter_map(|line| self.parse(line)) {
@@ -255,7 +261,8 @@ impl Wanted<'_> {
         }
     }
 
-    /// One line: `1: OFDLCK ADVISORY READ -1 00:2d:4711 5 5`. One that only waits has an arrow in it.
+    /// Parses one line: `1: OFDLCK ADVISORY READ -1 00:2d:4711 5 5`. A lock that is only waited for has
+    /// an arrow in it.
     fn parse(&self, line: &str) -> Option<Lock> {
         let mut words = line.split_whitespace().skip(1);
         let kind = match words.next()? {
@@ -273,8 +280,9 @@ impl Wanted<'_> {
         is_wanted.then_some(Lock { bytes: (begin, end), shared, keeper })
     }
 
-    /// Whether the file may lie on this device, as `/proc/locks` has it: anybody can have a file with the same number elsewhere.
-    /// File systems without a device of their own (btrfs, overlays) tell `stat` another number than the kernel has here.
+    /// Returns whether the file can be on this device, as `/proc/locks` shows it: there can be a file
+    /// with the same number on another one. For file systems without a device of their own (btrfs,
+    /// overlays), `stat` returns another number than the kernel shows here.
     fn may_lie_on(&self, device: &str) -> bool {
         let number = |digits| u64::from_str_radix(digits, 16).ok();
         let Some((a, b)) = device.split_once(':').and_then(|(a, b)| number(a).zip(number(b))) else {
@@ -285,7 +293,7 @@ impl Wanted<'_> {
     }
 }
 
-/// The time was over before all were found.
+/// Marks those that were not found in time.
 fn give_up(locks: &mut [Lock]) {
     let not_found = locks.iter_mut().filter(|lock| lock.keeper == Keeper::Unseen);
     not_found.for_each(|lock| lock.keeper = Keeper::NotFound);
@@ -344,7 +352,7 @@ mod tests {
         assert_eq!(bytes(&[]), [0; 0]);
     }
 
-    /// Other tests of this process lock files meanwhile too, which is how it was found.
+    /// Other tests of this process lock files meanwhile too, which is how the problem was found.
     #[test]
     fn a_lock_is_told_once_while_many_others_come_and_go() {
         let directory = tempfile::tempdir().unwrap();
@@ -376,7 +384,7 @@ mod tests {
         assert!(left_out <= 2, "left out of {left_out} of {} lists", told.len());
     }
 
-    /// A file with a lock of this process that the kernel does not tell by itself.
+    /// Makes a file with a lock of this process that the kernel does not show by itself.
     fn locked(path: &Path) -> File {
         let file = File::create(path).unwrap();
         let lock = libc::flock {

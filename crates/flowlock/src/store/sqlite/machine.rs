@@ -10,7 +10,8 @@ use crate::host_clock::HostClock;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::world::{LivenessId, Now, World};
 
-/// Reads what does not change while the machine runs. What it returns makes the world of a store from its liveness locks.
+/// Reads what does not change while the machine runs. Returns a function that makes the world of a store
+/// from its liveness locks.
 pub(super) fn this_machine() -> Result<impl FnOnce(Arc<LivenessLocks>) -> Box<dyn World>, StoreError> {
     let boot_id = crate::world::system_boot_id().map_err(|error| {
         at_path("read the boot id from", Path::new("/proc/sys/kernel/random/boot_id"), error)
@@ -39,7 +40,7 @@ impl World for Machine {
     }
 }
 
-/// The world of a test, which looks at it from outside too.
+/// The world of a test, which the test can also change.
 #[derive(Debug)]
 pub(super) struct Borrowed(pub(super) Arc<dyn World>);
 
@@ -58,7 +59,7 @@ impl World for Borrowed {
     }
 }
 
-/// Says that leases cannot be compared with those of other processes.
+/// The error if leases cannot be compared with those of other processes.
 fn shifted(error: std::io::Error) -> StoreError {
     let message = format!(
         "cannot tell whether a time namespace shifts this process's boot clock, by which leases are compared with those of \

@@ -1,8 +1,9 @@
 //! The embedded store: one `SQLite` file, many processes, one host, no daemon.
 //!
-//! A step is one write transaction, entered through the writers' queue (`writer_queue.rs`). Lock traffic is not
-//! synced to disk, because a reboot voids every grant anyway; records are, before they are acknowledged.
-//! Beside the file lie `-lock` (the queue), `-live` (liveness locks) and `-wake/` (inboxes).
+//! A step is one write transaction; each waits in the writers' queue first (`writer_queue.rs`). Changes
+//! of locks are not synced to disk, because a reboot voids every grant anyway; records are synced before
+//! they are acknowledged. Beside the file are `-lock` (the queue), `-live` (liveness locks) and `-wake/`
+//! (inboxes).
 
 mod alone;
 mod clear;
@@ -56,7 +57,7 @@ use crate::world::{LivenessId, World, later};
 /// The embedded store.
 ///
 /// Only flowlock may open the file: a second copy of `SQLite` in one process (Python's `sqlite3`, for
-/// example) would drop this one's locks when it closes it.
+/// example) would drop this one's locks when it closes the file.
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -80,15 +81,15 @@ pub struct SqliteStore {
     watermarks: Watermarks,
     /// Gives back the turn of a thread that stands still for ever.
     key: Key,
-    /// Some thread does.
+    /// Whether there is such a thread.
     abandoned: AtomicBool,
     /// The process that opened it: neither `SQLite` nor the locks survive a fork.
     pid: u32,
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, and makes it first if there is no file; its directory must exist.
-    /// `patience` is how long one step may wait for its turn to write.
+    /// Opens the store at `path`. Creates it if there is no file; its directory must exist. `patience`
+    /// is how long one step may wait for its turn to write.
     pub fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         Self::open_in(path, patience, this_machine()?)
     }
@@ -137,31 +138,33 @@ impl SqliteStore {
         })
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         self.place.path()
     }
 
-    /// The liveness file beside it.
+    /// Returns the path of the liveness file beside it.
     pub fn live_path(&self) -> &Path {
         self.lives.path()
     }
 
-    /// Makes the store at `path` one that all members of the group with this number share: the directory, the store,
-    /// and every file beside it. They belong to this user, who should be root; members can write them, and can
-    /// neither remove nor replace them.
+    /// Makes the store at `path` shared by all members of the group with this number: the directory, the
+    /// store, and every file beside it. They belong to this user, who should be root. Members can write
+    /// them, but can neither remove nor replace them.
     pub fn make_shared(path: &Path, group: u32, patience: Duration) -> Result<(), StoreError> {
         shared::make_shared(path, group, patience)
     }
 
-    /// Files beside the store at `path` of processes that died while they made it or a file beside it.
+    /// Returns files beside the store at `path` of processes that died while they created it or a file
+    /// beside it.
     pub fn leftovers(path: &Path) -> Vec<PathBuf> {
         let store = HeldPath::find(path, Missing::Refused);
         let left = store.map(|store| create::leftovers(&store)).unwrap_or_default();
         left.iter().map(|place| place.path().to_owned()).collect()
     }
 
-    /// Reads every page and checks that tables and indexes agree; the problems found, none if all is well.
+    /// Reads every page and checks that tables and indexes agree. Returns the problems; none if all is
+    /// well.
     pub fn check(&self) -> Result<Vec<String>, StoreError> {
         self.check_within(&Limits::within(self.patience))
     }
@@ -193,7 +196,7 @@ impl Store for SqliteStore {
             if let Err(error) = &done
                 && error.kind() != StoreErrorKind::Unreachable
             {
-                // After trouble with the file nothing kept in memory about it is trusted.
+                // After trouble with the file, nothing that was kept in memory about it is trusted.
                 inner.file = None;
             }
             done.map_err(|error| self.naming_the_locker(error, Some(&limits)))?
@@ -254,7 +257,8 @@ impl Store for SqliteStore {
     fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
         self.key.unlock();
-        // A process's own locks on a file go when it closes any descriptor of it: a trap elsewhere, the only way here.
+        // A process's own locks on a file end when it closes any descriptor of it. Elsewhere that is a
+        // trap; here it is the only way.
         for suffix in ["-shm", ""] {
             drop(self.place.beside(suffix).open());
         }

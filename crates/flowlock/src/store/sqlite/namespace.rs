@@ -1,7 +1,8 @@
 //! A namespace's row: its number in all other tables, and its epoch.
 //!
-//! The epochs have a table of their own, which stores made before there were epochs lack until a namespace is next
-//! written to. Who does not know the table leaves it alone, so the schema is still the same.
+//! The epochs are in a table of their own. Stores that were made before there were epochs lack it until
+//! a namespace is next written. Versions that do not know the table leave it alone, so the schema number
+//! is the same.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
@@ -9,14 +10,14 @@ use super::failure::translate;
 use crate::name::Namespace;
 use crate::store::{Epoch, StoreError};
 
-/// A namespace as the file has it.
+/// A namespace as it is in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) ns: i64,
     pub(super) epoch: Option<Epoch>,
 }
 
-/// Looks for a namespace.
+/// Searches for a namespace.
 pub(super) fn find(sql: &Connection, namespace: &Namespace) -> Result<Option<Found>, StoreError> {
     let with_epoch = "select ns, epoch from namespace left join epoch using (ns) where name = ?1";
     let mut statement = match sql.prepare_cached(with_epoch) {
@@ -38,7 +39,7 @@ pub(super) fn find(sql: &Connection, namespace: &Namespace) -> Result<Option<Fou
     Ok(Some(Found { ns, epoch }))
 }
 
-/// All namespaces that were not removed, by name.
+/// Returns all namespaces that were not removed, by name.
 pub(super) fn all(sql: &Connection) -> Result<Vec<Namespace>, StoreError> {
     let mut statement =
         sql.prepare("select name from namespace where removed is null order by name").map_err(translate)?;
@@ -51,7 +52,7 @@ pub(super) fn all(sql: &Connection) -> Result<Vec<Namespace>, StoreError> {
     Ok(all)
 }
 
-/// The number and the epoch of a namespace that is to be written to; makes what is missing.
+/// Returns the number and the epoch of a namespace that will be written; creates what is missing.
 pub(super) fn enter(sql: &Connection, namespace: &Namespace) -> Result<(i64, Epoch), StoreError> {
     let found = find(sql, namespace)?;
     if let Some(Found { ns, epoch: Some(epoch) }) = found {

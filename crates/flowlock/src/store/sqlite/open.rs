@@ -1,4 +1,4 @@
-//! Opening the file: what it must be, and where it may lie.
+//! Opening the file: what it must be, and where it may be.
 
 use std::fs::Metadata;
 use std::io;
@@ -25,13 +25,13 @@ use crate::text::{escape, excerpt};
 
 /// The first `SQLite` without the WAL-reset corruption (sqlite.org/wal.html#walresetbug).
 const OLDEST_SQLITE: i32 = 3_051_003;
-/// WAL pages after which a commit moves them into the file: small, because the first process to open the
-/// store reads the whole WAL.
+/// After how many WAL pages a commit moves them into the file: few, because the first process that opens
+/// the store reads the whole WAL.
 const CHECKPOINT_PAGES: u32 = 256;
-/// The WAL is cut back to this many bytes once it was larger: a reader that hangs lets it grow.
+/// The size to which the WAL is truncated after it was larger: a reader that hangs makes it grow.
 const LARGEST_WAL: u32 = 4 << 20;
-/// The longest value or row. The longest honest one, a run with 1,000 claims and 256 KiB of names, takes less than a
-/// quarter of it.
+/// The longest value or row. The longest honest one, a run with 1,000 claims and 256 KiB of names, is
+/// less than a quarter of it.
 const LONGEST_VALUE: i32 = 4 << 20;
 /// Network file systems by their `statfs` magic number (linux/magic.h and the file systems' own headers).
 const NETWORK: [(i64, &str); 11] = [
@@ -48,11 +48,11 @@ const NETWORK: [(i64, &str); 11] = [
     (0x4750_4653, "GPFS"),
 ];
 
-/// What `SQLite` opens, after the store's name.
+/// The suffixes, after the store's name, of what `SQLite` opens.
 const SQLITES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// Opens the store, and makes it first if nothing is there. `limits` are for waiting until somebody else has made it. The
-/// connection is to be closed first, then it is no longer counted.
+/// Opens the store; creates it if nothing is there. `limits` are for waiting until another process has
+/// created it. Drop the connection before the counter.
 pub(super) fn open(
     store: &HeldPath,
     limits: &Limits,
@@ -90,7 +90,7 @@ pub(super) fn open(
     }
 }
 
-/// `SQLite` says only that it cannot open a file.
+/// `SQLite` says only that it cannot open a file; this adds the reason if there are too many open files.
 fn or_too_many_files(store: &HeldPath, error: StoreError) -> StoreError {
     match vfs::take_too_many_files() {
         Some(errno) => at_path("open the store", store.path(), errno.into()),
@@ -98,13 +98,13 @@ fn or_too_many_files(store: &HeldPath, error: StoreError) -> StoreError {
     }
 }
 
-/// What is said if something else lay in the place of a file just when it was opened.
+/// The error if a file was replaced while it was opened.
 fn exchanged(store: &HeldPath) -> StoreError {
     let found =
         SideFiles::of(store).and_then(|side| SQLITES.iter().try_for_each(|suffix| side.check(suffix)));
     found.err().unwrap_or_else(|| {
         unusable(format!(
-            "{} or a file beside it was exchanged for another one just when it was opened, which was left alone; see who \
+            "{} or a file beside it was replaced while it was opened; the new file was not touched; see who \
              may write the directory",
             store.shown()
         ))
@@ -117,9 +117,11 @@ fn connect(store: &HeldPath, clock: &Clock) -> Result<Connection, StoreError> {
     let mut sql =
         Connection::open_with_flags_and_vfs(store.inside(), flags, vfs::name()?).map_err(translate)?;
     clock.mind(&mut sql)?;
-    // Before anything is read: a value of a gigabyte would be taken into memory before anybody could judge it.
+    // Before anything is read: a value of a gigabyte would be read into memory before it could be
+    // judged.
     sql.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE).map_err(translate)?;
-    // Nothing runs that stands in the file, whoever wrote it there, and no statement can reach what is not a row.
+    // Nothing stored in the file is executed, whoever wrote it there, and no statement can reach
+    // anything but rows.
     for (setting, on) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
@@ -177,14 +179,15 @@ fn check_file(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Refuses a store that somebody else put there: its owner reads, changes and replaces it as they like. One that a group
-/// shares is its members' as well. Root uses every user's, but where anybody can have been there first.
+/// Refuses a store that another user put there: its owner can read, change and replace it. A store that
+/// a group shares is its members' as well. Root may use every user's store, except where anybody could
+/// have put it.
 fn refuse_strangers(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
     let me = nix::unistd::geteuid();
     let is_shared = meta.mode() & 0o022 == 0o020 && is_member(meta.gid());
     if me.is_root() && !is_root(meta.uid()) && lies_where_anybody_makes_files(store, meta)? {
         return Err(unusable(format!(
-            "{} belongs to user {}, and everybody may write its directory, so they may have put it there to be used by root; \
+            "{} belongs to user {}, and everybody may write its directory, so that user may have put it there for root to use; \
              name another store, in a directory that not everybody may write",
             store.shown(),
             meta.uid()
@@ -202,21 +205,22 @@ fn refuse_strangers(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError>
     )))
 }
 
-/// Whether everybody may make files beside the store, and its owner is not the directory's.
+/// Returns whether everybody may create files beside the store, and its owner is not the directory's.
 fn lies_where_anybody_makes_files(store: &HeldPath, meta: &Metadata) -> Result<bool, StoreError> {
     let directory = std::fs::metadata(store.directory_inside())
         .map_err(|error| at_path("use the directory of the store", store.directory_path(), error))?;
     Ok(directory.mode() & 0o002 != 0 && directory.uid() != meta.uid())
 }
 
-/// Refuses a file of another program by its beginning, before anything is made beside it. Only if something would be made,
-/// and not if this process has the store open, and so has seen that.
+/// Refuses a file of another program by its beginning, before anything is created beside it. Only if
+/// something would be created, and not if this process has the store open, because then it has checked
+/// that.
 fn refuse_foreign(store: &HeldPath) -> Result<(), StoreError> {
     let is_whole = ["-wal", "-shm", "-wake"].iter().all(|suffix| store.beside(suffix).is_there());
     let beginning = || unless_open(store, || store.open_to_read().and_then(|file| application_id(&file)));
     match (!is_whole).then(beginning).flatten() {
         Some(Ok(application)) => judge_application(store, application),
-        // What this user may not read SQLite cannot read either, and says so.
+        // SQLite cannot read what this user may not read, and reports that.
         Some(Err(_)) | None => Ok(()),
     }
 }
@@ -232,7 +236,7 @@ fn judge_application(store: &HeldPath, application: Option<i32>) -> Result<(), S
     }
 }
 
-/// What `SQLite` opens beside the file, and what we do.
+/// Checks what `SQLite` and flowlock open beside the file.
 fn check_surroundings(store: &HeldPath) -> Result<(), StoreError> {
     refuse_mounted_alone(store)?;
     let side = SideFiles::of(store)?;
@@ -241,17 +245,17 @@ fn check_surroundings(store: &HeldPath) -> Result<(), StoreError> {
     side.ensure("-shm")?;
     side.check_directory("-wake")?;
     if side.is_the_users() && !side.place("-wake").is_there() {
-        // Nobody else can make it.
+        // No other user can create it.
         side.directory("-wake")?;
     }
     side.guard_journal()
 }
 
-/// A file that is mounted by itself lies in another directory than on the other side of the mount, and so do all
-/// files beside it: two journals and two queues for one store.
+/// Refuses a file that is mounted by itself. It is in another directory than on the other side of the
+/// mount, and so are all files beside it: there would be two journals and two queues for one store.
 fn refuse_mounted_alone(store: &HeldPath) -> Result<(), StoreError> {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
-    // A kernel that cannot tell (before 5.8) is taken at its silence.
+    // If the kernel cannot tell (before 5.8), the file is assumed not to be mounted by itself.
     let found = statx(CWD, store.inside(), AtFlags::SYMLINK_NOFOLLOW, StatxFlags::TYPE);
     if found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)) {
         return Err(unusable(format!(
@@ -281,7 +285,7 @@ fn check_content(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
     let mode: String = sql.query_row("pragma journal_mode", [], |row| row.get(0)).map_err(translate)?;
     if mode != "wal" {
         return Err(unusable(format!(
-            "{} has no write-ahead journal, because another program took that away (journal_mode {}); give it back with \
+            "{} has no write-ahead journal, because another program turned it off (journal_mode {}); turn it on again with \
              sqlite3 {} 'pragma journal_mode = wal', and see who may write the file",
             store.shown(),
             excerpt(&mode),
@@ -291,7 +295,8 @@ fn check_content(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
     check_objects(store, sql)
 }
 
-/// Refuses what somebody else put into the file: tables, indexes, views and triggers that this schema does not have.
+/// Refuses objects that another program put into the file: tables, indexes, views and triggers that this
+/// schema does not have.
 fn check_objects(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
     let mut statement = sql.prepare("select type, name, sql from sqlite_schema").map_err(translate)?;
     let mut objects = statement.query([]).map_err(translate)?;
@@ -301,7 +306,7 @@ fn check_objects(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
             (text(0).map_err(translate)?, text(1).map_err(translate)?, text(2).map_err(translate)?);
         if !is_ours(&name, &sql) {
             return Err(unusable(format!(
-                "{} holds {} {} that flowlock did not make; only flowlock may write the file: take it out with \
+                "{} holds {} {} that flowlock did not make; only flowlock may write the file: remove it with \
                  `drop`, or restore a backup, and see who may write the file",
                 store.shown(),
                 excerpt(&kind),
@@ -312,8 +317,8 @@ fn check_objects(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether an object of the file is one of the schema, word for word. `SQLite` writes the first words anew and keeps the
-/// rest; indexes of its own have no text.
+/// Returns whether an object of the file is one of the schema, word for word. `SQLite` rewrites the
+/// first words and keeps the rest; its own indexes have no text.
 fn is_ours(name: &str, sql: &str) -> bool {
     const FIRST_WORDS: [&str; 3] = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "];
     if sql.is_empty() {

@@ -19,7 +19,7 @@ use super::failure::translate;
 use crate::engine::tables::{Census, Meta, Result, Tables};
 use crate::store::plausible;
 
-/// The rows of one namespace, inside the transaction that is open on the connection.
+/// The rows of one namespace, inside the connection's open transaction.
 pub(super) struct Rows<'c> {
     sql: &'c Connection,
     ns: i64,

@@ -1,8 +1,8 @@
-//! A store that all members of a group share, and none of them can replace or hide.
+//! A store that all members of a group share, and that none of them can replace or hide.
 //!
-//! Whoever may write the directory can move a file of root's under one of the store's names: out of a directory of their
-//! own anybody moves anything. So nothing is given to the group whose content is not looked at first, by the descriptor
-//! through which it is given.
+//! A user who may write the directory can move a file of root's to one of the store's names, because in
+//! a directory of their own users can move anything. So no file is given to the group unless its content
+//! was checked, through the same descriptor.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -24,14 +24,15 @@ use super::wake::holds_others;
 use crate::acl::{self, Acl};
 use crate::store::{Limits, StoreError, directory_of};
 
-/// What lies in it, the store itself first.
+/// The files in it, the store first.
 const FILES: [&str; 6] = ["", "-live", "-lock", "-wal", "-shm", "-journal"];
 /// The directory of inboxes.
 const INBOXES: &str = "-wake";
 
-/// Makes the directory of the store at `path`, the store, and every file that flowlock or `SQLite` opens beside it,
-/// so that no member has to make one or can. What is there already must be this user's. The directory is opened to the
-/// group when all is in its place: nobody can be faster. If something is in the way it is as it was.
+/// Creates the directory of the store at `path`, the store, and every file that flowlock or `SQLite`
+/// opens beside it, so that members neither have to create one nor can. What already exists must belong
+/// to this user. The directory is opened to the group when everything is in place, so no member can be
+/// faster. If something is in the way, everything stays as it was.
 pub(super) fn make_shared(path: &Path, group: u32, patience: Duration) -> Result<(), StoreError> {
     let place = HeldPath::find(directory_of(path), Missing::Made)?;
     let directory = Directory::find(&place)?;
@@ -63,14 +64,14 @@ fn share_everything(store: &HeldPath, group: u32, patience: Duration) -> Result<
     share_what_is_there(&side, group)
 }
 
-/// Gives all files to the group that are there, if each of them is what it should be.
+/// Gives all existing files to the group, if each of them is what it should be.
 fn share_what_is_there(side: &SideFiles, group: u32) -> Result<(), StoreError> {
     let files = FILES.into_iter().chain([INBOXES]);
     let found: Vec<_> = files.map(|suffix| Found::look(side, suffix, group)).collect::<Result<_, _>>()?;
     found.iter().flatten().try_for_each(|found| found.share(group))
 }
 
-/// Nobody but its owner writes the journal, which must stay empty.
+/// Only its owner may write the journal, which must stay empty.
 fn mode_of(side: &SideFiles, suffix: &str) -> u32 {
     match suffix {
         INBOXES => SHARED_DIRECTORY,
@@ -79,7 +80,7 @@ fn mode_of(side: &SideFiles, suffix: &str) -> u32 {
     }
 }
 
-/// A file that is flowlock's and not the group's yet.
+/// A file that is flowlock's and not yet the group's.
 struct Found {
     place: HeldPath,
     held: File,
@@ -87,7 +88,7 @@ struct Found {
 }
 
 impl Found {
-    /// None if nothing is there, or if it is the group's already: members may be using it.
+    /// Returns `None` if there is no file, or if it is the group's already: members may be using it.
     fn look(side: &SideFiles, suffix: &str, group: u32) -> Result<Option<Self>, StoreError> {
         let (place, mode) = (side.place(suffix), mode_of(side, suffix));
         let failed = |error| at_path("look at", place.path(), error);
@@ -111,7 +112,7 @@ impl Found {
         let is_ours = unless_open(&side.place(""), || is_ours(&held, suffix));
         if !is_ours.ok_or_else(|| is_open_here(&side.place("")))?.map_err(failed)? {
             return Err(unusable(format!(
-                "{} is not what flowlock makes under this name, so it is not given to the group; move it away and try again",
+                "{} was not made by flowlock, so it is not given to the group; move it away and try again",
                 place.shown()
             )));
         }
@@ -128,7 +129,7 @@ impl Found {
     }
 }
 
-/// The kernel's attributes with the access control lists of a file.
+/// The attributes in which the kernel keeps the access control lists of a file.
 const LISTS: [&str; 2] = [acl::OF_FILE, acl::OF_NEW_FILES];
 
 fn lists_of(held: &File) -> io::Result<[Option<Acl>; 2]> {
@@ -136,7 +137,7 @@ fn lists_of(held: &File) -> io::Result<[Option<Acl>; 2]> {
     Ok([of_file?, of_new_files?])
 }
 
-/// Leaves nobody but those whom the mode names.
+/// Removes the lists, so that only the mode gives rights.
 fn take_lists_away(held: &File) -> io::Result<()> {
     LISTS.into_iter().try_for_each(|attribute| acl::take_away(&way_to(held), attribute))
 }
@@ -166,20 +167,20 @@ fn refuse_anothers(place: &HeldPath, meta: &Metadata) -> Result<(), StoreError> 
 struct Directory<'p> {
     place: &'p HeldPath,
     held: File,
-    /// What it was; none if it was made here.
+    /// Its metadata before; `None` if it was created here.
     was: Option<Metadata>,
-    /// Its access control lists: who else may use it, and what is made in it.
+    /// Its access control lists: one for itself, one for new files in it.
     lists: [Option<Acl>; 2],
 }
 
 impl<'p> Directory<'p> {
-    /// Makes it if it is missing. Not where somebody else could put another one in its place meanwhile.
+    /// Creates it if it is missing. Not if another user could replace it meanwhile.
     fn find(place: &'p HeldPath) -> Result<Self, StoreError> {
         if !place.is_settled() {
             return Err(unusable(format!(
-                "{} is no place for a shared store: others than you and root can put something else there, because they own \
-                 a directory above it or may write one; take a directory below such that only root writes, as \
-                 /var/lib/flowlock is",
+                "{} is not safe for a shared store: users other than you and root can replace it, because they \
+                 own a directory above it or may write one; use a directory below directories that only root may \
+                 write, such as /var/lib/flowlock",
                 place.shown()
             )));
         }
@@ -199,7 +200,7 @@ impl<'p> Directory<'p> {
         Ok(Self { place, held, was: (!is_new).then_some(meta), lists })
     }
 
-    /// Shuts everybody else out, unless it is shared already: members may be using the store in it.
+    /// Excludes all other users, unless it is shared already: members may be using the store in it.
     fn close(&self, store: &HeldPath) -> Result<(), StoreError> {
         let is_shared =
             |was: &Metadata| was.uid() == geteuid().as_raw() && was.mode() & 0o7777 == SHARED_DIRECTORY;
@@ -215,8 +216,8 @@ impl<'p> Directory<'p> {
         shared.map_err(|error| at_path("share", self.place.path(), error))
     }
 
-    /// What was made here alone goes with all that is in it: an empty one would be everybody's default store, which nobody
-    /// can use.
+    /// Removes what was created here, with everything in it: an empty directory would be everybody's
+    /// default store, which nobody can use.
     fn put_back(&self, store: &HeldPath) {
         if let Some(was) = &self.was {
             let (user, group) = (Uid::from_raw(was.uid()), Gid::from_raw(was.gid()));
@@ -244,7 +245,8 @@ mod tests {
 
     const STRANGER: u32 = 23_456;
 
-    /// A directory whose lists let a stranger do everything, in it and in what is made in it. None where no lists are kept.
+    /// Makes a directory whose lists let another user do everything, in it and in what is created in it.
+    /// `None` if the file system keeps no lists.
     fn with_lists() -> Option<tempfile::TempDir> {
         let root = tempfile::tempdir().unwrap();
         let given = LISTS.map(|attribute| acl::tests::give(root.path(), attribute, 7, (STRANGER, 7)));
@@ -265,7 +267,7 @@ mod tests {
         for path in all().chain([root.path().display().to_string()]) {
             assert_eq!(lists(Path::new(&path)), [None, None], "{path}");
         }
-        // Those of a store that is shared already.
+        // The files of a store that is shared already.
         for path in all() {
             acl::tests::give(Path::new(&path), acl::OF_FILE, 6, (STRANGER, 6));
         }
@@ -282,7 +284,7 @@ mod tests {
         fs::write(root.path().join("flowlock.db-live"), "another program's").unwrap();
         let refused =
             make_shared(&root.path().join("flowlock.db"), getegid().as_raw(), Duration::from_secs(10));
-        assert!(refused.unwrap_err().to_string().contains("is not what flowlock makes"));
+        assert!(refused.unwrap_err().to_string().contains("was not made by flowlock"));
         assert_eq!(lists(root.path()), before);
     }
 }

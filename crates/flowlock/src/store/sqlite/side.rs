@@ -1,11 +1,12 @@
 //! Files beside the store: opened only if they are what flowlock makes there.
 //!
-//! Whoever may write the directory can put anything under these names before the store's owner does: a link to
-//! another file, a FIFO that never answers, a file of their own. So nothing is opened through a link, and what
-//! was opened is judged by its descriptor: a regular file with one name, which belongs to the store's owner
-//! and which nobody may write who may not write the store. What is missing is made by the owner alone, under a
-//! name that cannot be guessed, and moved into place with its mode. Root makes nothing in another user's store: what
-//! it made would have to be given away, and they can put something else in its place, or in that of a directory above.
+//! A user who may write the directory can put anything at these names before the store's owner does: a
+//! link to another file, a FIFO that never answers, a file of their own. So nothing is opened through a
+//! link, and what was opened is judged by its descriptor: it must be a regular file with one name, which
+//! belongs to the store's owner and which no user may write who may not write the store. Only the owner
+//! creates what is missing: under a name that cannot be guessed, and moved into place with its mode.
+//! Root creates nothing in another user's store: it would have to give the file to the owner, who can
+//! replace it, or a directory above, meanwhile.
 
 mod judge;
 
@@ -25,10 +26,12 @@ use super::held_path::HeldPath;
 use super::lockers;
 use crate::store::StoreError;
 
-/// How often a file is opened or made anew that somebody else makes or removes at the same moment.
+/// How often to try again to open or create a file that another process creates or removes at the same
+/// moment.
 const TRIES: usize = 100;
 
-/// Sticky: members may make files, and replace or remove only their own. New files are the group's.
+/// Sticky: members may create files, and replace or remove only their own. New files belong to the
+/// group.
 pub(super) const SHARED_DIRECTORY: u32 = 0o3770;
 
 /// What the files beside one store must be.
@@ -37,18 +40,18 @@ pub(super) struct SideFiles {
     store: HeldPath,
     owner: u32,
     group: u32,
-    /// The store's, without execution.
+    /// The store's mode, without execution.
     mode: u32,
 }
 
 impl SideFiles {
-    /// Those of the store at this place.
+    /// The rules for the store at this place.
     pub(super) fn of(store: &HeldPath) -> Result<Self, StoreError> {
         let meta = store.look().map_err(|error| at_path("look at the store", store.path(), error))?;
         Ok(Self { store: store.clone(), owner: meta.uid(), group: meta.gid(), mode: meta.mode() & 0o666 })
     }
 
-    /// Those of a store that this process is about to make.
+    /// The rules for a store that this process is about to create.
     pub(super) fn of_new(store: &HeldPath) -> Result<Self, StoreError> {
         let meta = fs::metadata(store.directory_inside())
             .map_err(|error| at_path("use the directory of the store", store.directory_path(), error))?;
@@ -57,12 +60,12 @@ impl SideFiles {
         Ok(Self { store: store.clone(), owner: geteuid().as_raw(), group, mode })
     }
 
-    /// Those of a store that this user makes for a group.
+    /// The rules for a store that this user creates for a group.
     pub(super) fn of_shared(store: &HeldPath, group: u32) -> Self {
         Self { store: store.clone(), owner: geteuid().as_raw(), group, mode: 0o660 }
     }
 
-    /// The mode of the store and of every file beside it.
+    /// Returns the mode of the store and of every file beside it.
     pub(super) fn mode(&self) -> u32 {
         self.mode
     }
@@ -71,18 +74,20 @@ impl SideFiles {
         self.store.beside(suffix)
     }
 
-    /// Whether a file is the store's own whatever is in it: whoever shares the store may write the one as the other, and by
-    /// no content of theirs is anybody else to be stopped. Not where a project names the store, and so the file.
+    /// Returns whether a file counts as the store's own, whatever its content: all users who share the
+    /// store may write both, and none of them may stop others by what they write. Not if a project names
+    /// the store, and so the file.
     pub(super) fn is_shared_with_the_store(&self, meta: &Metadata) -> bool {
         let is_alike = (meta.uid(), meta.gid(), meta.mode() & 0o666) == (self.owner, self.group, self.mode);
         self.mode & 0o020 != 0 && is_alike && !self.store.is_of_project()
     }
 
-    /// Opens a file for reading and writing; makes it if it is missing.
+    /// Opens a file for reading and writing; creates it if it is missing.
     pub(super) fn open(&self, suffix: &str) -> Result<File, StoreError> {
         let place = self.place(suffix);
         for _ in 0..TRIES {
-            // What will be refused is not opened: closing it would drop this process's locks on it, if it is another store's.
+            // A file that will be refused is not opened: if it belongs to another store, closing it
+            // would drop this process's locks on it.
             self.check(suffix)?;
             match place.open() {
                 Ok(file) => {
@@ -102,7 +107,7 @@ impl SideFiles {
         Err(unusable(format!("{} is removed again and again", place.shown())))
     }
 
-    /// Opens a directory; makes it if it is missing.
+    /// Opens a directory; creates it if it is missing.
     pub(super) fn directory(&self, suffix: &str) -> Result<File, StoreError> {
         let place = self.place(suffix);
         for _ in 0..TRIES {
@@ -123,7 +128,8 @@ impl SideFiles {
         Err(unusable(format!("{} is removed again and again", place.shown())))
     }
 
-    /// Makes an empty file. Who finds it finds it with its owner and mode; if somebody else was faster, theirs counts.
+    /// Creates an empty file. It appears with its owner and mode. If another process was faster, its
+    /// file counts.
     pub(super) fn make(&self, place: &HeldPath, mode: u32) -> Result<(), StoreError> {
         self.may_make(place)?;
         let draft = place.draft();
@@ -134,7 +140,7 @@ impl SideFiles {
         })
     }
 
-    /// Makes an empty file that was not there, with the owner and the group of the store.
+    /// Creates an empty file that did not exist, with the owner and the group of the store.
     pub(super) fn create(&self, place: &HeldPath, mode: u32) -> io::Result<()> {
         let mut options = File::options();
         options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
@@ -146,7 +152,7 @@ impl SideFiles {
     fn make_directory(&self, place: &HeldPath) -> Result<(), StoreError> {
         self.may_make(place)?;
         let draft = place.draft();
-        // Members of the group make sockets in it, and remove only their own.
+        // Members of the group create sockets in it, and can remove only their own.
         let mode = if self.mode & 0o020 == 0 { 0o700 } else { SHARED_DIRECTORY };
         let whole = now().and_then(|begun| {
             DirBuilder::new().mode(0o700).create(draft.inside())?;
@@ -159,8 +165,8 @@ impl SideFiles {
         })
     }
 
-    /// Gives a directory that was just made its group and mode. Opening it by its name may open another one, which
-    /// somebody put there since `begun`: that one is never opened to more users.
+    /// Gives a directory that was just created its group and mode. Opening it by its name may open
+    /// another directory, which was put there since `begun`: that one is never opened to more users.
     fn share(&self, draft: &HeldPath, mode: u32, begun: SystemTime) -> io::Result<()> {
         let directory = draft.open_directory()?;
         let meta = directory.metadata()?;
@@ -175,7 +181,7 @@ impl SideFiles {
         directory.set_permissions(Permissions::from_mode(mode))
     }
 
-    /// A file of anybody else would be refused by the others.
+    /// A file of any other user would be refused by the others.
     fn may_make(&self, place: &HeldPath) -> Result<(), StoreError> {
         if self.is_the_users() {
             return Ok(());
@@ -187,12 +193,12 @@ impl SideFiles {
         )))
     }
 
-    /// Whether the store belongs to the user of this process.
+    /// Returns whether the store belongs to the user of this process.
     pub(super) fn is_the_users(&self) -> bool {
         geteuid().as_raw() == self.owner
     }
 
-    /// Root's files are the group's of the store, as `SQLite` makes them.
+    /// Gives root's files the group of the store, as `SQLite` does.
     fn give(&self, file: &File) -> io::Result<()> {
         if geteuid().is_root() {
             fchown(file, None, Some(Gid::from_raw(self.group)))?;
@@ -201,7 +207,7 @@ impl SideFiles {
     }
 }
 
-/// Moves a draft to its place, unless something is there already or the draft was cleared away.
+/// Moves a draft to its place, unless something is there already or the draft was removed.
 fn put(draft: &HeldPath, place: &HeldPath) -> io::Result<()> {
     match draft.rename(place) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => draft.discard(),
@@ -211,14 +217,15 @@ fn put(draft: &HeldPath, place: &HeldPath) -> io::Result<()> {
     Ok(())
 }
 
-/// The time that the kernel would write into a file made now, which lags behind by a tick.
+/// Returns the time that the kernel would give a file created now; it lags behind by a tick.
 fn now() -> io::Result<SystemTime> {
     let time = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME_COARSE)?);
     // Not all file systems keep nanoseconds.
     Ok(SystemTime::UNIX_EPOCH + Duration::new(time.as_secs(), time.subsec_micros() * 1_000))
 }
 
-/// Group-writable in a group-writable directory, as `doctor --init-shared` makes it; else the user's alone.
+/// Returns the mode: group-writable in a group-writable directory, as `doctor --init-shared` makes it;
+/// else only for the user.
 fn file_mode(directory: &Metadata) -> u32 {
     if directory.mode() & 0o020 != 0 && directory.mode() & 0o2000 != 0 { 0o660 } else { 0o600 }
 }
@@ -241,7 +248,7 @@ mod tests {
         let found = |path| HeldPath::find(path, Missing::Refused).unwrap();
         assert!(side.share(&found(&private), SHARED_DIRECTORY, begun).is_err());
         assert_eq!(fs::metadata(&private).unwrap().mode() & 0o777, 0o700);
-        // Where nobody could have put it there it is the one just made.
+        // If no other user could have put it there, it is the one just created.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o1777)).unwrap();
         side.share(&found(&private), SHARED_DIRECTORY, begun).unwrap();
         assert_eq!(fs::metadata(&private).unwrap().mode() & 0o7777, SHARED_DIRECTORY);

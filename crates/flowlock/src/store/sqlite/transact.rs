@@ -1,4 +1,5 @@
-//! A step, or a look, as one transaction: the file that is used for it, the turn to write, and what is synced.
+//! A step, or a read, as one transaction: which file is used for it, the turn to write, and what is
+//! synced.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -25,18 +26,18 @@ use crate::world::later;
 pub(super) struct Inner {
     pub(super) writer_queue: WriterQueue,
     pub(super) file: Option<OpenFile>,
-    /// What was opened first: it must stay where it is.
+    /// The file that was opened first: it must stay in its place.
     pub(super) identity: Identity,
-    /// A sync failed: what it was for must be written anew, for the kernel may have let go of it.
+    /// Whether a sync failed: the data must be written again, because the kernel may have dropped it.
     pub(super) owes_sync: bool,
 }
 
 impl SqliteStore {
-    /// The connection; other threads of this process may use it for as long as other processes may write.
+    /// Returns the connection. Waits for other threads of this process as long as for other processes.
     pub(super) fn inner(&self, limits: &Limits) -> Result<Inside<'_, Inner>, StoreError> {
         if std::process::id() != self.pid {
             let message = format!(
-                "the store was opened by process {}, before a fork; open it anew in this process",
+                "the store was opened by process {}, before a fork; open it again in this process",
                 self.pid
             );
             return Err(StoreError::new(StoreErrorKind::Unusable, message));
@@ -60,13 +61,13 @@ impl SqliteStore {
             return Ok(());
         }
         let message = format!(
-            "the journal's index beside {} was cut off while this process used it; nothing more can be recorded",
+            "the journal's index beside {} was truncated while this process used it; nothing more can be recorded",
             self.place.shown()
         );
         Err(StoreError::new(StoreErrorKind::Damaged, message))
     }
 
-    /// The open file; opened anew after an error, refused if it is not what it was.
+    /// Returns the open file. Opens it again after an error; refuses a file that was replaced.
     pub(super) fn usable<'f>(
         &self,
         file: &'f mut Option<OpenFile>,
@@ -95,7 +96,7 @@ impl SqliteStore {
             Beside::Whole => Ok(file),
             Beside::Replaced => Err(gone(&self.place.beside("-wal"))),
             Beside::Cut => {
-                let message = "the index of the store's journal is cut off again and again; see who may write the store";
+                let message = "the index of the store's journal is truncated again and again; see who may write the store";
                 Err(StoreError::new(StoreErrorKind::Unreachable, message))
             }
         }
@@ -121,7 +122,8 @@ impl SqliteStore {
         })?;
         let reached = Watermark { epoch, sequence: effect.sequence };
         self.watermarks.saw(namespace, reached);
-        // Out of turn: others may write while this waits for the disk, and one sync serves them all.
+        // Without the turn: others may write while this waits for the disk, and one sync serves them
+        // all.
         drop(turn);
         if effect.must_sync {
             let owed = std::mem::replace(owes_sync, true);
@@ -133,7 +135,7 @@ impl SqliteStore {
             self.watermarks.saw_durable(namespace, reached);
         }
         if let Some(ceiling) = effect.unsafe_ceiling {
-            // Unsaid it costs the next process a sync, no more.
+            // If this fails, it costs the next process a sync, no more.
             let _ = confirm_ceiling(writer_queue, file, limits, (namespace, ceiling));
         }
         Ok(effect)
@@ -164,7 +166,7 @@ impl SqliteStore {
     }
 }
 
-/// Says that a token ceiling is on the disk, so that nobody else need sync for it.
+/// Notes that a token ceiling is on disk, so that no other process need sync for it.
 fn confirm_ceiling(
     writer_queue: &mut WriterQueue,
     file: &mut OpenFile,
@@ -185,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// Another process may have raised it since, and not have synced that yet.
+    /// Another process may have raised the ceiling since, and not have synced that yet.
     #[test]
     fn only_the_ceiling_that_was_synced_is_confirmed() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,22 +1,27 @@
-//! `SQLite`'s file layer, without what would serve somebody who wishes to be served other files.
+//! `SQLite`'s file layer, without the features that could be abused to make it use other files.
 //!
-//! It is `SQLite`'s own for Unix, but for this:
+//! It is `SQLite`'s own layer for Unix, with these changes:
 //!
-//! * **A path stays as it is.** `SQLite` first replaces every link in it by where it leads to, also `/proc/self/fd/N`,
-//!   which is no path at all but the open directory of the store. Then it would go by the path again, and so into
-//!   whatever directory somebody put there since. A link as the last name is refused by `SQLite` itself.
-//! * **There is no rollback journal.** A store never has one. One that appears would be played into the store.
+//! * **A path stays as it is.** `SQLite` first replaces every link in it by its target, also
+//!   `/proc/self/fd/N`, which is not a path but the open directory of the store. It would then use the
+//!   path again, and so whatever directory was put there since. `SQLite` itself refuses a link as the
+//!   last name.
+//! * **There is no rollback journal.** A store never has one; one that appears would be played into the
+//!   store.
 //! * **It sleeps no longer than its caller waits** (`sleep.rs`).
-//! * **Nothing is given away.** As root `SQLite` gives the files beside a store to the store's owner, whatever they are
-//!   by the time it opens them. Those files are flowlock's to make, with their owner and mode.
-//! * **Opening never waits**, be it for the other end of a FIFO or for somebody who has a lease on the file.
-//! * **What was opened is judged** before it is used (`judged.rs`).
+//! * **Nothing changes its owner.** As root, `SQLite` gives the files beside a store to the store's
+//!   owner, whatever they are by the time it opens them. flowlock creates those files, with their owner
+//!   and mode.
+//! * **Opening never waits**, neither for the other end of a FIFO nor for a process that has a lease on
+//!   the file.
+//! * **An opened file is judged** before it is used (`judged.rs`).
 //! * **The index of the journal is bounded** (`index.rs`).
-//! * **A read that fails is a read that fails**, and an index that cannot grow is a full disk only if the system says so.
-//! * **A long journal ends no later than its caller waits** (`journal.rs`).
+//! * **A failed read is only a failed read**, and an index that cannot grow means a full disk only if
+//!   the system says so.
+//! * **Reading a long journal ends when its caller stops waiting** (`journal.rs`).
 //!
-//! Giving away, opening and judging are calls that all of `SQLite` shares: for files of other users of `SQLite` in this process they do what
-//! they did before.
+//! Changing owners, opening and judging are calls that all of `SQLite` shares: for files of other users
+//! of `SQLite` in this process they do what they did before.
 #![allow(unsafe_code, reason = "the file layer of SQLite is a table of C functions")]
 
 mod index;
@@ -51,7 +56,7 @@ type Open = unsafe extern "C" fn(
 ) -> c_int;
 type Access = unsafe extern "C" fn(*mut ffi::sqlite3_vfs, *const c_char, c_int, *mut c_int) -> c_int;
 
-/// What the layer calls of `SQLite`'s own.
+/// The functions of `SQLite`'s own layer that this layer calls.
 struct Own {
     open: Open,
     access: Access,
@@ -62,30 +67,33 @@ static OWN: OnceLock<Option<Own>> = OnceLock::new();
 thread_local! {
     /// The descriptor that `SQLite` opened last on this thread, if it is for a file of a store.
     static OPENED: Cell<c_int> = const { Cell::new(-1) };
-    /// Some file of a store could not be opened on this thread without waiting for somebody's lease.
+    /// Whether a file of a store could not be opened on this thread because of a lease of another
+    /// process.
     static LEASED: Cell<bool> = const { Cell::new(false) };
-    /// Why some file of a store could not be opened on this thread, if this process or the system has too many open files.
+    /// Why a file of a store could not be opened on this thread, if this process or the system has too
+    /// many open files.
     static TOO_MANY: Cell<Option<Errno>> = const { Cell::new(None) };
 }
 
-/// Whether a file could not be opened since the last call because somebody has a lease on it. `SQLite` makes do with
-/// reading then.
+/// Returns whether, since the last call, a file could not be opened because a process has a lease on it.
+/// `SQLite` opens it for reading only then.
 pub(super) fn take_leased() -> bool {
     LEASED.take()
 }
 
-/// Why a file could not be opened since the last call, if there are too many open files.
+/// Returns why a file could not be opened since the last call, if there are too many open files.
 pub(super) fn take_too_many_files() -> Option<Errno> {
     TOO_MANY.take()
 }
 
-/// `SQLite` takes some errors of a disk (`EIO`) for damage of the file: a caller would give up what another try may bring, or
-/// move away a store that is whole.
+/// Turns the code of a disk error (`EIO`) into that of a plain read error. `SQLite` takes some of them
+/// for damage of the file: a caller would give up although another attempt may work, or move away a
+/// store that is intact.
 fn plain_read(code: c_int) -> c_int {
     if code == ffi::SQLITE_IOERR_CORRUPTFS { ffi::SQLITE_IOERR_READ } else { code }
 }
 
-/// The name of the layer; the first call in a process makes it known to `SQLite`.
+/// Returns the name of the layer; the first call in a process registers it with `SQLite`.
 pub(super) fn name() -> Result<&'static CStr, StoreError> {
     if OWN.get_or_init(register).is_some() {
         Ok(NAME)
@@ -95,9 +103,9 @@ pub(super) fn name() -> Result<&'static CStr, StoreError> {
 }
 
 fn register() -> Option<Own> {
-    // SAFETY: the names are C strings that live for ever. What is found is valid for as long as SQLite is, and is only
-    // read; the copy is never freed, as SQLite wants it. The functions put in have the types of those they replace, and
-    // SQLite's own take any table that has its `pAppData`.
+    // SAFETY: the names are C strings that live for ever. The layer that is found is valid as long as
+    // SQLite is, and is only read; the copy is never freed, as SQLite requires. The new functions have
+    // the types of those they replace, and SQLite's own accept any table that has its `pAppData`.
     unsafe {
         if ffi::sqlite3_initialize() != ffi::SQLITE_OK {
             return None;
@@ -131,17 +139,17 @@ type SystemOpen = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
 type SystemGive = unsafe extern "C" fn(c_int, libc::uid_t, libc::gid_t) -> c_int;
 type SystemMode = unsafe extern "C" fn(c_int, libc::mode_t) -> c_int;
 
-/// Copies the path; an error if it does not fit.
+/// Copies the path; returns an error if it does not fit.
 unsafe extern "C" fn as_it_is(
     _: *mut ffi::sqlite3_vfs,
     path: *const c_char,
     room: c_int,
     out: *mut c_char,
 ) -> c_int {
-    // SAFETY: SQLite hands over a C string.
+    // SAFETY: SQLite passes a C string.
     let path = unsafe { CStr::from_ptr(path) }.to_bytes_with_nul();
     if usize::try_from(room).is_ok_and(|room| path.len() <= room) {
-        // SAFETY: there is room for so many bytes behind `out`, which is SQLite's own memory.
+        // SAFETY: `out` is SQLite's own memory, and there is room for this many bytes.
         unsafe { std::ptr::copy_nonoverlapping(path.as_ptr().cast(), out, path.len()) };
         ffi::SQLITE_OK
     } else {
@@ -157,11 +165,11 @@ unsafe extern "C" fn open_no_journal(
     opened: *mut c_int,
 ) -> c_int {
     let Some(Some(own)) = OWN.get().filter(|_| flags & ffi::SQLITE_OPEN_MAIN_JOURNAL == 0) else {
-        // SAFETY: SQLite hands over memory for a file; without methods it is none that would have to be closed.
+        // SAFETY: SQLite passes memory for a file; without methods it need not be closed.
         unsafe { (*file).pMethods = std::ptr::null() };
         return ffi::SQLITE_CANTOPEN;
     };
-    // SAFETY: what SQLite handed over is handed on to its own function.
+    // SAFETY: the arguments from SQLite are passed on to its own function.
     let code = unsafe { (own.open)(layer, name, file, flags, opened) };
     let has_our_limits = match flags {
         _ if code != ffi::SQLITE_OK => return code,
@@ -176,7 +184,7 @@ unsafe extern "C" fn open_no_journal(
 
 /// Closes a file that cannot be used.
 fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    // SAFETY: SQLite's own layer has opened it; without methods it is none that would have to be closed once more.
+    // SAFETY: SQLite's own layer has opened it; without methods it will not be closed again.
     unsafe {
         if let Some(close) = (*file).pMethods.as_ref().and_then(|methods| methods.xClose) {
             close(file);
@@ -192,26 +200,26 @@ unsafe extern "C" fn find_no_journal(
     flags: c_int,
     found: *mut c_int,
 ) -> c_int {
-    // SAFETY: SQLite hands over a C string.
+    // SAFETY: SQLite passes a C string.
     let is_a_journal = unsafe { CStr::from_ptr(path) }.to_bytes().ends_with(b"-journal");
     let Some(Some(own)) = OWN.get().filter(|_| !is_a_journal) else {
         // SAFETY: the place for the answer is SQLite's own.
         unsafe { *found = 0 };
         return ffi::SQLITE_OK;
     };
-    // SAFETY: what SQLite handed over is handed on to its own function.
+    // SAFETY: the arguments from SQLite are passed on to its own function.
     unsafe { (own.access)(layer, path, flags, found) }
 }
 
 unsafe extern "C" fn open_at_once(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
-    // SAFETY: SQLite hands over a C string.
+    // SAFETY: SQLite passes a C string.
     let name = unsafe { CStr::from_ptr(path) };
     let is_ours = name.to_bytes().starts_with(HELD.as_bytes());
     let judge = is_ours.then(|| judged::of(name.to_bytes())).flatten();
     let flags = if is_ours { flags | libc::O_NONBLOCK } else { flags };
     let descriptor = match judge {
         Some(judge) => judge.open(name, flags, mode),
-        // SAFETY: as SQLite would have called it.
+        // SAFETY: called as SQLite would have called it.
         None => unsafe { libc::open(path, flags, mode) },
     };
     // SQLite reads `errno` next: nothing here may change it.
@@ -225,12 +233,12 @@ unsafe extern "C" fn open_at_once(path: *const c_char, flags: c_int, mode: c_int
     descriptor
 }
 
-/// `SQLite` gives away what it just opened.
+/// Ignores that `SQLite` gives away a file that it has just opened for a store.
 unsafe extern "C" fn give_nothing(descriptor: c_int, user: libc::uid_t, group: libc::gid_t) -> c_int {
     if OPENED.get() == descriptor {
         return 0;
     }
-    // SAFETY: as SQLite would have called it.
+    // SAFETY: called as SQLite would have called it.
     unsafe { libc::fchown(descriptor, user, group) }
 }
 
@@ -238,7 +246,7 @@ unsafe extern "C" fn change_no_mode(descriptor: c_int, mode: libc::mode_t) -> c_
     if OPENED.get() == descriptor {
         return 0;
     }
-    // SAFETY: as SQLite would have called it.
+    // SAFETY: called as SQLite would have called it.
     unsafe { libc::fchmod(descriptor, mode) }
 }
 
@@ -252,7 +260,8 @@ mod tests {
     use super::super::held_path::{HeldPath, Missing};
     use super::*;
 
-    /// Opens a store as flowlock does, without looking at what lies beside it, and unjudged: no other test has its name.
+    /// Opens a store as flowlock does, but without checks of what is beside it, and unjudged: no other
+    /// test uses its name.
     pub(super) fn read(store: &HeldPath) -> Connection {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let open = Connection::open_with_flags_and_vfs(store.inside(), flags, name().unwrap()).unwrap();
@@ -300,7 +309,7 @@ mod tests {
         assert_eq!(fs::read_to_string(journal.path()).unwrap(), "what another left, or put there");
     }
 
-    /// Other users of `SQLite` in the process find it as it was.
+    /// Other users of `SQLite` in the process see no change.
     #[test]
     fn files_that_are_no_stores_get_the_owner_and_mode_that_sqlite_gives_them() {
         name().unwrap();

@@ -1,8 +1,8 @@
 //! Wake-ups: one datagram socket per waiting process, in a directory beside the store.
 //!
-//! Several users may share the directory, and one of them may put anything into it. So everything in it is reached
-//! through the directory's own descriptor, a socket is opened before it is used and is used through that descriptor,
-//! and nothing is sent to or removed but a socket whose name is a client's.
+//! Several users may share the directory, and one of them may put anything into it. So everything in it
+//! is reached through the directory's descriptor. A socket is opened before it is used, and used through
+//! that descriptor. Nothing is sent to or removed but a socket with the name of a client.
 
 mod bind;
 
@@ -20,7 +20,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use self::bind::{bind, is_a_nest, open_socket};
 use super::failure::at_path;
 use super::identity::Identity;
-// A socket's address has room for 107 bytes only; this way is a short one.
+// A socket's address has room for only 107 bytes; this path is short.
 use super::held_path::way_to;
 use super::side::SideFiles;
 use crate::id::ClientId;
@@ -28,20 +28,23 @@ use crate::name::RunId;
 use crate::step::Wake;
 use crate::store::{Inbox, InboxInterrupter, Missed, News, StoreError};
 
-/// What the directory is called, after the store's name.
+/// The directory's name, after the store's name.
 const SUFFIX: &str = "-wake";
 /// How many bytes one message has at most: run ids, a line each.
 const LARGEST_MESSAGE: usize = 8_192;
-/// How many messages one look reads at most, and how many ids it keeps: whoever may send could do so without end.
+/// How many messages one look reads at most, and how many ids it keeps: processes that may send could
+/// send without end.
 const MESSAGES: usize = 64;
 const IDS: usize = 1_024;
 /// How many sockets an opening tries to reach.
 const SWEPT: usize = 8;
-/// How many names it looks at for that: those of other users' sockets may be many, and only they can remove them.
+/// How many names it looks at for that: there may be many sockets of other users, and only they can
+/// remove them.
 const SEEN: usize = 256;
-/// Among how many of those that lie there these are chosen: whoever may write the directory makes as many as they like.
+/// How many of the names in the directory it chooses from: users who may write the directory can create
+/// any number.
 const MOST_NAMES: usize = 1 << 16;
-/// A socket's file is left alone so long.
+/// How old a socket's file must be before it may be removed.
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// The directory of all inboxes of a store.
@@ -56,7 +59,8 @@ impl Inboxes {
         Self { side, sender: Mutex::new(None) }
     }
 
-    /// Tells clients that there is news. Never waits: whoever empties a full inbox asks about all its runs.
+    /// Tells clients that there is news. Never waits: a client whose inbox was full asks about all its
+    /// runs.
     pub(super) fn send(&self, wakes: &[Wake]) {
         let mut sender = crate::sync::lock(&self.sender);
         for of_one in wakes.chunk_by(|a, b| a.client == b.client) {
@@ -66,8 +70,8 @@ impl Inboxes {
         }
     }
 
-    /// Unread messages count against the socket that sent them: those to processes that stand still must not keep
-    /// the others' from being sent. A new socket has room again.
+    /// Sends one message. Unread messages count against the socket that sent them: those to stopped
+    /// processes must not keep messages to others from being sent. A new socket has room again.
     fn deliver(&self, sender: &mut Option<(File, UnixDatagram)>, client: ClientId, message: &[u8]) {
         for _ in 0..2 {
             if sender.is_none() {
@@ -79,7 +83,7 @@ impl Inboxes {
             match socket.send_to(message, way_to(&inbox)).map_err(|error| error.kind()) {
                 Err(ErrorKind::WouldBlock) => *sender = None,
                 Err(ErrorKind::ConnectionRefused) => {
-                    // Its process is gone and left the socket behind.
+                    // Its process has ended and left the socket behind.
                     remove(directory, &name, Identity::from(&meta));
                     return;
                 }
@@ -107,8 +111,8 @@ impl Inboxes {
     }
 }
 
-/// Removes some sockets whose processes are gone; a few at every opening keep their number small, however
-/// many die without having tidied up.
+/// Removes some sockets whose processes have ended. A few at every opening keep their number small,
+/// however many processes die without removing their own.
 fn sweep(directory: &File) {
     let (Ok(entries), Ok(probe)) = (fs::read_dir(way_to(directory)), UnixDatagram::unbound()) else {
         return;
@@ -128,7 +132,7 @@ fn sweep(directory: &File) {
     }
 }
 
-/// Whether the directory of inboxes contains anything but inboxes.
+/// Returns whether the directory of inboxes contains anything but inboxes.
 pub(super) fn holds_others(directory: &File) -> io::Result<bool> {
     for entry in fs::read_dir(way_to(directory))? {
         let entry = entry?;
@@ -141,13 +145,14 @@ pub(super) fn holds_others(directory: &File) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether the name is one that `ClientId` is written as.
+/// Returns whether the name has the format of a `ClientId`.
 fn is_a_clients(name: &str) -> bool {
     u128::from_str_radix(name, 16).is_ok_and(|number| ClientId(number).to_string() == name)
 }
 
-/// A socket that is just being made has a file before it answers; in a sticky directory one of another user can be
-/// removed by them, by the directory's owner and by root.
+/// Returns whether a socket's file may be removed. A socket that is being made has a file before it
+/// answers. In a sticky directory, a file of another user can be removed only by that user, the
+/// directory's owner and root.
 fn is_old_and_ours(directory: &File, name: &str) -> bool {
     let me = geteuid();
     let all_ours = me.is_root() || directory.metadata().is_ok_and(|meta| meta.uid() == me.as_raw());
@@ -157,7 +162,7 @@ fn is_old_and_ours(directory: &File, name: &str) -> bool {
     })
 }
 
-/// The ids of the runs of one client, a line each, in as few messages as they fit into.
+/// Returns the ids of the runs of one client, a line each, in as few messages as possible.
 fn messages(wakes: &[Wake]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     for wake in wakes {
@@ -173,10 +178,10 @@ fn messages(wakes: &[Wake]) -> Vec<Vec<u8>> {
     all
 }
 
-/// How many messages a socket made now queues before it refuses more; the kernel allows one more.
+/// Returns how many messages a new socket queues before it refuses more; the kernel allows one more.
 fn queue_length() -> usize {
     let said = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen");
-    // Where it cannot be known every message is taken for one of too many.
+    // If it is unknown, every message counts as one of too many.
     said.ok().and_then(|length| length.trim().parse().ok()).unwrap_or(0)
 }
 
@@ -186,7 +191,7 @@ fn open_sender(side: &SideFiles) -> Option<(File, UnixDatagram)> {
     Some((side.directory(SUFFIX).ok()?, socket))
 }
 
-/// Removes a client's socket, if it still is the one that has its name.
+/// Removes a client's socket, if it is still the one with that name.
 fn remove(directory: &File, name: &str, which: Identity) {
     let Ok((_, meta)) = open_socket(directory, name) else { return };
     if is_a_clients(name) && which == Identity::from(&meta) {
@@ -198,7 +203,7 @@ fn remove(directory: &File, name: &str, which: Identity) {
 #[derive(Debug)]
 pub(super) struct SocketInbox {
     socket: UnixDatagram,
-    /// Rings without the file system and without a new descriptor, which there may be none of.
+    /// Interrupts without the file system and without a new descriptor, which may not be available.
     interrupter: Arc<UnixDatagram>,
     far_end: UnixDatagram,
     directory: File,
@@ -236,13 +241,14 @@ impl Inbox for SocketInbox {
         let mut both =
             [&self.socket, &self.far_end].map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN));
         let _ = poll(&mut both, timeout);
-        // One look serves all hints and interruptions that are there by now; what comes without end is left for the next.
+        // One look takes all hints and interruptions that are there now; if they come without end, the
+        // rest is left for the next look.
         let (mut news, mut received) = (News::default(), 0);
         let full = self.room.min(MESSAGES);
         while received <= full && self.receive(&mut news.runs) {
             received += 1;
         }
-        // A message is refused while as many are unread as there is room for, and so many are read then.
+        // A message is refused if as many are unread as there is room for; that many are read then.
         if received > 0 && (received >= full || news.runs.len() >= IDS) {
             news.missed = Missed::Here;
         }
@@ -260,7 +266,7 @@ struct SocketInterrupter(Arc<UnixDatagram>);
 
 impl InboxInterrupter for SocketInterrupter {
     fn interrupt(&self) {
-        // If it is full the other end is awake already.
+        // If it is full, the other end is awake already.
         let _ = self.0.send(&[1]);
     }
 }
@@ -294,7 +300,8 @@ mod tests {
         assert_eq!(inbox.wait(Duration::ZERO), expected);
     }
 
-    /// However their lengths fall on the end of a message: 15 of the longest ids and one of 497 bytes fill one.
+    /// However their lengths meet the end of a message: 15 of the longest ids and one of 497 bytes fill
+    /// one.
     #[test]
     fn every_id_arrives_whole() {
         let (_directory, inboxes) = inboxes();

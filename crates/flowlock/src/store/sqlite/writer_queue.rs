@@ -1,12 +1,13 @@
 //! The writers' queue: an OS file lock taken before every write transaction.
 //!
-//! `SQLite`'s own busy handler sleeps and retries, which starves processes: of 16 contending ones the worst
-//! got one transaction in four seconds. The kernel's lock queue does not.
+//! `SQLite`'s own busy handler sleeps and retries, which starves processes: of 16 contending ones, the
+//! worst got one transaction in four seconds. The kernel's lock queue does not.
 //!
-//! The queue is used by whoever has the store's file (`alone.rs`), one thread at a time. What its own thread and that one tell
-//! each other is in `head`: a turn is either taken by who waits, or given back by the thread, as `wanted` says in the critical
-//! section in which the turn comes. The key's mutex is taken for a few instructions by who opens the file, and from a thread
-//! that gives the turn of a stopped one back. Nothing is locked under either.
+//! The thread that has the store's file (`alone.rs`) uses the queue, one thread at a time. `head` is
+//! what its own thread and that thread tell each other: when a turn comes, it is either taken by the
+//! thread that waits, or given back by the queue's thread, as `wanted` says in that critical section.
+//! The key's mutex is taken for a few instructions: by a thread that opens the file, and by one that
+//! gives back the turn of a stopped thread. Nothing is locked under either.
 
 use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,13 +21,13 @@ use super::lockers::{self, Kind};
 use super::side::SideFiles;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
-/// What the file is called, after the store's name.
+/// The file's name, after the store's name.
 const SUFFIX: &str = "-lock";
-/// How long a writer spins before it queues in the kernel: a few transactions' time.
+/// How long a writer spins before it queues in the kernel: the time of a few transactions.
 const SPIN: Duration = Duration::from_millis(1);
 
-/// Gives a turn back from outside, for a thread that never will. A lock belongs to the open file description, which this
-/// shares with whoever holds it.
+/// Gives a turn back for a thread that never will. A lock belongs to the open file description, which
+/// this shares with the thread that holds it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Key(Arc<Mutex<Option<File>>>);
 
@@ -50,7 +51,7 @@ pub(super) struct WriterQueue {
     side: SideFiles,
     place: HeldPath,
     key: Key,
-    /// The thread that still queues for a turn that nobody waited for to the end.
+    /// The thread that still queues for a turn whose caller stopped waiting.
     line: Option<Arc<QueueThread>>,
 }
 
@@ -74,7 +75,7 @@ impl WriterQueue {
         Ok(Self { file: Some(file), place: side.place(SUFFIX), side, key, line: None })
     }
 
-    /// What gives its turns back from outside.
+    /// Returns the key to give its turns back from another thread.
     pub(super) fn key(&self) -> Key {
         self.key.clone()
     }
@@ -111,16 +112,16 @@ impl WriterQueue {
     }
 }
 
-/// No turn came in time.
+/// The error if no turn came in time.
 pub(super) fn busy(lock: &HeldPath, waited: Duration) -> StoreError {
     let holder = match holder_of(lock) {
         Some(pid) if pid == std::process::id() => {
-            "; other requests of this process were before this one".into()
+            "; other requests of this process were ahead of this one".into()
         }
-        Some(pid) => format!("; process {pid} keeps it"),
+        Some(pid) => format!("; process {pid} has it"),
         None => String::new(),
     };
-    // Nobody cares for the milliseconds it took to begin, and to notice the end.
+    // The milliseconds to begin and to notice the end are left out.
     let waited = match waited.as_millis() {
         few @ 0..900 => format!("{few} ms"),
         many => format!("{} s", (many + 500) / 1_000),
@@ -129,7 +130,7 @@ pub(super) fn busy(lock: &HeldPath, waited: Duration) -> StoreError {
     StoreError::new(StoreErrorKind::Unreachable, message).out_of_time()
 }
 
-/// Tries for a moment: most turns are over in less time than a sleep takes.
+/// Tries for a moment: most turns end sooner than a sleep would.
 fn spin(mut file: File) -> Result<Flock<File>, File> {
     let begin = Instant::now();
     loop {
@@ -144,8 +145,8 @@ fn spin(mut file: File) -> Result<Flock<File>, File> {
     }
 }
 
-/// A thread that queues in the kernel, because a file lock has no time limit. There is never more than one
-/// of a store: a writer that is stopped for hours must not cost a thread for every try of the others.
+/// A thread that queues in the kernel, because a file lock has no time limit. There is at most one for a
+/// store: a writer that is stopped for hours must not cost a thread for every attempt of the others.
 #[derive(Debug, Default)]
 struct QueueThread {
     head: Mutex<QueueState>,
@@ -155,7 +156,7 @@ struct QueueThread {
 #[derive(Debug, Default)]
 struct QueueState {
     turn: Option<std::io::Result<Flock<File>>>,
-    /// Somebody waits for the turn; else it is given back at once.
+    /// Whether a thread waits for the turn; else it is given back at once.
     wanted: bool,
     over: bool,
 }
@@ -193,7 +194,7 @@ impl QueueThread {
         self.changed.notify_all();
     }
 
-    /// Waits on in the same place; not if it came to its end meanwhile.
+    /// Continues to wait in the same place; returns false if the thread has ended meanwhile.
     fn rejoin(&self) -> bool {
         let mut head = self.head();
         head.wanted = !head.over;
@@ -212,7 +213,7 @@ impl QueueThread {
     }
 }
 
-/// The process that holds the lock, as the kernel tells it.
+/// Returns the process that holds the lock, as the kernel shows it.
 fn holder_of(lock: &HeldPath) -> Option<u32> {
     let limits = lockers::search(Duration::MAX, None);
     lockers::locks_on(lock.inside(), Kind::Whole, &limits).into_iter().find_map(|lock| lock.keeper.pid())
@@ -234,7 +235,7 @@ mod tests {
         let turn = theirs.writer_queue.enter(&Limits::within(patience)).unwrap();
         assert!(ours.writer_queue.enter(&Limits::within(Duration::from_millis(50))).is_err());
         drop(turn);
-        // It stood in the queue, and its turn comes now.
+        // It was in the queue, and its turn comes now.
         let line = ours.writer_queue.line.clone().unwrap();
         let end = Instant::now() + patience;
         while !line.head().over {

@@ -51,7 +51,7 @@ fn a_commit_that_no_record_names_any_more_is_unknown_and_not_lost() {
     });
     let error = flowlock.job("job").output("a").acquire().unwrap().commit().unwrap_err();
     let Error::Unknown { source, .. } = error else { panic!("{error:?}") };
-    assert!(source.to_string().contains("knows nothing of the run any more"), "{source}");
+    assert!(source.to_string().contains("does not remember the run"), "{source}");
 }
 
 #[test]

@@ -91,6 +91,6 @@ fn namespaces_that_are_answered_slowly_are_not_all_looked_at() {
         },
     );
     let said = slow.namespaces().unwrap_err().to_string();
-    assert!(said.contains(" namespaces were looked at within "), "{said}");
+    assert!(said.contains(" namespaces were read within "), "{said}");
     assert!(looked.load(Ordering::SeqCst) < ALL);
 }

@@ -125,7 +125,7 @@ fn a_store_that_does_older_work_for_ever_is_asked_as_long_as_the_caller_waits() 
     let is_busy = |error: Error| {
         let said = error.to_string();
         assert!(matches!(&error, Error::Store(error) if error.is_transient()), "{said}");
-        assert!(said.contains("older work that comes first"), "{said}");
+        assert!(said.contains("older work, which comes first"), "{said}");
     };
     let held = flowlock.job("holds").lock("x").acquire().unwrap().detach().unwrap();
     is_busy(flowlock.create(&["a"], Creation::default()).unwrap_err());

@@ -35,8 +35,8 @@ fn who_holds_a_place_hears_when_to_come_back_and_that_it_came_too_late() {
     assert!(matches!(ended, Error::PlaceEnded { .. }), "{ended:?}");
     assert_eq!(
         ended.to_string(),
-        "next lost its place in line: run task.1 came back after the place it held had ended; \
-         try again at once with a new secret, for a new place"
+        "next lost its place in the queue: run task.1 came back after its place had ended; try again with a new \
+         secret to get a new place"
     );
     let Acquired::Blocked(blocked) = next.try_or_hold_place(place, 8).unwrap() else { panic!("granted") };
     assert!(blocked.retry_after_ms.is_some(), "a new place: {blocked:?}");

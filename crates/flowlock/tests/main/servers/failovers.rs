@@ -61,7 +61,7 @@ fn what_only_the_old_primary_knew(watched: &Sentinels, disturb: impl FnOnce(&Red
     keeps.commit().unwrap();
 
     let said = hears(&holder, "was committed");
-    assert!(said.contains("lonely.1 was committed, but the store does not know of it any more"), "{said}");
+    assert!(said.contains("lonely.1 was committed, but the store has lost that"), "{said}");
     assert_eq!(version(&holder, "lonely"), None);
     assert_eq!(said.matches("was committed").count(), 1, "{said}");
     assert!(!notices(&next).contains("was committed"), "only who made a commit misses it");
@@ -206,7 +206,7 @@ fn what_a_primary_grants_after_it_was_frozen_is_reported_lost_and_commits_nothin
     awoken.is_told();
     assert_eq!(version(lonely, "lonely"), None);
     let said = hears(lonely, "was committed");
-    assert!(said.contains("lonely.1 was committed, but the store does not know of it any more"), "{said}");
+    assert!(said.contains("lonely.1 was committed, but the store has lost that"), "{said}");
     awoken.one_grant_counts();
 }
 

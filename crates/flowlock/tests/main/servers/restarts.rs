@@ -98,10 +98,7 @@ fn everything_was_lost(before: Before) {
     assert_eq!(["written", "held"].map(|name| version(&before.flowlock, name)), [None, None]);
     let said = hears(&before.flowlock, "was committed");
     assert!(said.contains("the store went back") || said.contains("the store lost namespace"), "{said}");
-    assert!(
-        said.contains("write.") && said.contains(" was committed, but the store does not know"),
-        "{said}"
-    );
+    assert!(said.contains("write.") && said.contains(" was committed, but the store has lost"), "{said}");
     assert_eq!(said.matches("was committed").count(), 1, "{said}");
     let next = write(&before.flowlock, "held");
     assert!(next > token && next > before.written, "tokens rise over the loss of everything");
@@ -144,8 +141,8 @@ fn an_older_snapshot_is_noticed_and_the_commits_since_are_named() {
     before.server.restart();
     assert_eq!(version(flowlock, "later"), None);
     let said = hears(flowlock, "was committed");
-    assert!(said.contains("the store went back: of namespace "), "{said}");
-    assert!(said.contains("later.1 was committed, but the store does not know of it any more"), "{said}");
+    assert!(said.contains("the store went back: in namespace "), "{said}");
+    assert!(said.contains("later.1 was committed, but the store has lost that"), "{said}");
     assert_eq!(said.matches("was committed").count(), 1, "the commit before the snapshot is there: {said}");
     assert_eq!(version(flowlock, "written"), Some(before.written));
     before.grant.commit().unwrap();

@@ -1,4 +1,4 @@
-//! Who hears what goes over the line, and as whom we speak.
+//! Who can read what is sent over the network, and as which user.
 
 use super::{Examined, Finding};
 use crate::store::redis::local::{self, Found};
@@ -17,13 +17,13 @@ pub(super) fn encryption(examined: &Examined<'_>) -> Finding {
         Some(address) if is_loopback(&address) => Finding::good("TLS", "off, within this machine"),
         _ if has_password(options) => Finding::bad(
             "TLS",
-            "off: the password and all names go over the network for everybody on the way to read; use rediss://",
+            "off: everybody on the network path can read the password and all names; use rediss://",
         ),
-        _ => Finding::good("TLS", "off: all names go over the network for everybody on the way to read"),
+        _ => Finding::good("TLS", "off: everybody on the network path can read all names"),
     }
 }
 
-/// Whose socket it is, and whether anybody could put another one in its place.
+/// Checks whom the socket belongs to, and whether everybody could replace it.
 pub(super) fn socket(examined: &Examined<'_>) -> Option<Finding> {
     const WHAT: &str = "socket";
     let Some(address @ Address::Unix(path)) = &examined.address() else { return None };
@@ -37,10 +37,9 @@ pub(super) fn socket(examined: &Examined<'_>) -> Option<Finding> {
                 crate::text::escape(&directory.display().to_string())
             ),
         ),
-        Ok(Found { owner, .. }) => Finding::good(
-            WHAT,
-            format!("{address}, of user {owner}; nobody may write its directory but who has a say there"),
-        ),
+        Ok(Found { owner, .. }) => {
+            Finding::good(WHAT, format!("{address}, of user {owner}; not everybody may write its directory"))
+        }
     })
 }
 
@@ -67,7 +66,7 @@ fn has_password(options: &Options) -> bool {
     options.password.is_some()
 }
 
-/// Whether it can be reached from this machine only.
+/// Returns whether it can be reached from this machine only.
 fn is_loopback(address: &Address) -> bool {
     match address {
         Address::Unix(_) => true,

@@ -1,17 +1,18 @@
-//! Whether the server keeps what it was told: when memory is full, when it ends, when it is replaced.
+//! Whether the server keeps its data: when memory is full, when it ends, when it is replaced.
 
 use super::{Examined, Finding, counted};
 use crate::store::StoreError;
 use crate::store::redis::url::Durability;
 
-/// A replica that was silent for longer has a problem, in seconds: the server drops it after `repl-timeout`, 60 s.
+/// A replica that was silent for longer than this many seconds has a problem; the server drops it after
+/// `repl-timeout`, 60 s.
 const SILENT_S: u64 = 10;
 
 pub(super) fn eviction(examined: &Examined<'_>) -> Finding {
     match examined.field("maxmemory_policy") {
         "" => Finding::good(
             "eviction",
-            "INFO does not say; see by hand that maxmemory-policy is noeviction or one of volatile-…",
+            "INFO does not show it; check by hand that maxmemory-policy is noeviction or one of volatile-…",
         ),
         "noeviction" => Finding::good("eviction", "noeviction"),
         policy if policy.starts_with("volatile-") => Finding::good(
@@ -34,8 +35,10 @@ pub(super) fn persistence(examined: &Examined<'_>) -> Result<Finding, StoreError
         .filter(|field| !matches!(examined.field(field), "ok" | ""))
         .collect();
     if !failed.is_empty() {
-        let found =
-            format!("the last try to save failed ({}); see the server's log and its disk", failed.join(", "));
+        let found = format!(
+            "the last attempt to save failed ({}); see the server's log and its disk",
+            failed.join(", ")
+        );
         return Ok(Finding::bad(WHAT, found));
     }
     if examined.field("aof_enabled") == "1" {
@@ -47,18 +50,18 @@ pub(super) fn persistence(examined: &Examined<'_>) -> Result<Finding, StoreError
             "none: records do not survive a restart; CONFIG SET appendonly yes".to_owned()
         }
         Some(points) => format!(
-            "snapshots only (save {points}): a crash takes the records written since the last one; CONFIG SET appendonly yes"
+            "snapshots only (save {points}): a crash loses the records written since the last one; CONFIG SET appendonly yes"
         ),
-        None => "no append-only file, and whether snapshots are made is not for this user to see (CONFIG GET, which shows passwords too): records may not survive a restart; turn on the append-only file".to_owned(),
+        None => "no append-only file, and this user may not read whether snapshots are made (CONFIG GET, which shows passwords too): records may not survive a restart; turn on the append-only file".to_owned(),
     }))
 }
 
 fn append_only(synced: Option<&str>) -> String {
     match synced {
         Some("always") => "append-only file, synced before each answer".to_owned(),
-        Some("everysec") => "append-only file, synced every second: a power loss takes the last second's steps".to_owned(),
-        Some(_) => "append-only file, synced when the kernel does: a power loss takes what was not on disk yet".to_owned(),
-        None => "append-only file; how often it is synced is not for this user to see (CONFIG GET, which shows passwords too): see appendfsync by hand".to_owned(),
+        Some("everysec") => "append-only file, synced every second: a power failure loses the last second's steps".to_owned(),
+        Some(_) => "append-only file, synced when the kernel decides: a power failure loses what was not on disk yet".to_owned(),
+        None => "append-only file, but this user may not read how often it is synced (CONFIG GET, which shows passwords too): check appendfsync by hand".to_owned(),
     }
 }
 
@@ -73,7 +76,7 @@ pub(super) fn replicas(examined: &Examined<'_>) -> Finding {
     let states: Vec<_> = told.iter().map(|line| Replica::read(line, there)).collect();
     let good = states.iter().filter(|replica| replica.is_good).count() as u64;
     if states.is_empty() && wanted == 0 {
-        return Finding::good(WHAT, "none: the server has no stand-in");
+        return Finding::good(WHAT, "none: no other server can take over");
     }
     let list: Vec<_> = states.iter().map(|replica| replica.told.as_str()).collect();
     let list = if list.is_empty() { String::new() } else { format!(": {}", list.join("; ")) };
@@ -81,13 +84,11 @@ pub(super) fn replicas(examined: &Examined<'_>) -> Finding {
     if good < wanted {
         return Finding::bad(
             WHAT,
-            format!(
-                "{found}; the URL's durability wants {wanted} in step: grants are given back until they are there"
-            ),
+            format!("{found}; the URL's durability needs {wanted} in sync: until then grants are given back"),
         );
     }
     if good < states.len() as u64 {
-        return Finding::bad(WHAT, format!("{found}; see the log of the one that is not in step"));
+        return Finding::bad(WHAT, format!("{found}; see the log of the one that is not in sync"));
     }
     Finding::good(WHAT, found)
 }
@@ -98,7 +99,7 @@ struct Replica {
 }
 
 impl Replica {
-    /// From `ip=…,port=…,state=…,offset=…,lag=…`.
+    /// Parses `ip=…,port=…,state=…,offset=…,lag=…`.
     fn read(line: &str, there: u64) -> Self {
         let word = |name: &str| {
             line.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap_or("?")
@@ -107,7 +108,7 @@ impl Replica {
         let behind = number("offset").map(|offset| there.saturating_sub(offset));
         let (state, lag) = (word("state"), number("lag"));
         let told = format!(
-            "{}:{} {state}, {} bytes behind, heard of {} s ago",
+            "{}:{} {state}, {} bytes behind, last heard {} s ago",
             word("ip"),
             word("port"),
             behind.map_or_else(|| "?".to_owned(), |bytes| bytes.to_string()),
@@ -123,11 +124,11 @@ pub(super) fn least_replicas(examined: &Examined<'_>) -> Result<Finding, StoreEr
         (examined.setting("min-replicas-to-write")?, examined.setting("min-replicas-max-lag")?);
     let there = examined.number("connected_slaves").unwrap_or(0);
     let Some(least) = least.as_deref().and_then(|text| text.parse::<u64>().ok()) else {
-        // INFO counts those in step only if some are wanted; how many, it does not say.
+        // INFO counts the replicas in sync only if some are required, and does not say how many are.
         return Ok(match examined.number("min_slaves_good_slaves") {
             None => none_wanted(there),
             Some(0) => {
-                Finding::bad(WHAT, "set, and no replica is in step: every step is refused until one is")
+                Finding::bad(WHAT, "set, and no replica is in sync: every step is refused until one is")
             }
             Some(good) => Finding::good(WHAT, format!("set, and {} in step", counted(good, "replica"))),
         });
@@ -136,9 +137,9 @@ pub(super) fn least_replicas(examined: &Examined<'_>) -> Result<Finding, StoreEr
         (0, there) => none_wanted(there),
         _ if examined.number("min_slaves_good_slaves").is_some_and(|good| good < least) => Finding::bad(
             WHAT,
-            format!("{least} wanted and fewer are in step: every step is refused until they are back"),
+            format!("{least} wanted and fewer are in sync: every step is refused until they are back"),
         ),
-        _ => Finding::good(WHAT, format!("{least}, heard of within {} s", lag.as_deref().unwrap_or("?"))),
+        _ => Finding::good(WHAT, format!("{least}, heard within {} s", lag.as_deref().unwrap_or("?"))),
     })
 }
 
@@ -146,7 +147,7 @@ fn none_wanted(there: u64) -> Finding {
     let found = match there {
         0 => "0, and there is no replica",
         _ => {
-            "0: a primary that is cut off from its replicas goes on, and a failover takes its steps back; consider CONFIG SET min-replicas-to-write 1"
+            "0: a primary that is cut off from its replicas continues, and a failover undoes its steps; consider CONFIG SET min-replicas-to-write 1"
         }
     };
     Finding::good("min-replicas", found)

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use super::Finding;
 
-/// Whether others than their owner and a group can read a file with a password or a key in it.
+/// Checks whether users other than the owner and a group can read a file with a password or a key.
 pub(super) fn file(what: &'static str, path: &Path) -> Finding {
     let shown = path.display();
     match fs::metadata(path) {
         Ok(meta) if meta.mode() & 0o006 != 0 => Finding::bad(
             what,
             format!(
-                "{shown}, mode {:04o}: every user of this machine can read it, and then do to the store what you can; take that away with chmod o-rwx",
+                "{shown}, mode {:04o}: every user of this machine can read it, and then do to the store what you can; fix it with chmod o-rwx",
                 meta.mode() & 0o7777
             ),
         ),

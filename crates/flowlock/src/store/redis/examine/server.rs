@@ -1,4 +1,4 @@
-//! Which server it is, how far away, what time it has, and whether it lets us do what we do.
+//! Which server it is, how far away, its time, and whether it allows what flowlock does.
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,9 @@ use crate::store::redis::{RedisStore, attempt};
 use crate::store::{Limits, Store as _, StoreError};
 use crate::world::system_now;
 
-/// How often the way to the server is measured.
+/// How often the round trip is measured.
 const ROUND_TRIPS: usize = 20;
-/// Tokens and the times of records come from the server's clock: more than this is worth a word.
+/// Tokens and the times of records come from the server's clock: a larger difference is reported.
 const TOLERATED: Duration = Duration::from_mins(5);
 
 pub(super) fn server(examined: &Examined<'_>) -> Finding {
@@ -33,13 +33,13 @@ pub(super) fn server(examined: &Examined<'_>) -> Finding {
     Finding::good("server", format!("{kind} {version}, {mode}, up for {}", super::counted(days, "day")))
 }
 
-/// Whether every key is of its kind and every command of the scripts is allowed.
+/// Checks whether every key has the right type and every command of the scripts is allowed.
 pub(super) fn rights(store: &RedisStore, keys: &Keys, limits: &Limits) -> Finding {
     let limits = attempt(store.patience, limits);
     let checked = store
         .send(keys, &store.scripts.check, &Arguments::new(), SHORT, None, &limits)
         .and_then(|answer| reply::check(answer.reply))
-        // A server that knows the scripts does not need their text, until it is started again.
+        // A server that knows the scripts does not need their text until it is restarted.
         .and_then(|_| {
             let script = redis::cmd("EVAL").arg("return 1").arg(0).to_owned();
             store.client.command(&keys.tag, &script, &limits)
@@ -50,7 +50,7 @@ pub(super) fn rights(store: &RedisStore, keys: &Keys, limits: &Limits) -> Findin
     }
 }
 
-/// Whether we may listen to the namespace's channels.
+/// Checks whether this user may listen to the namespace's channels.
 pub(super) fn wake_ups(examined: &Examined<'_>, namespace: &Namespace) -> Result<Finding, StoreError> {
     match examined.store.inbox(namespace, ClientId::fresh()) {
         Ok(_) => Ok(Finding::good("wake-ups", "this user may listen to the namespace's channels")),
@@ -76,7 +76,7 @@ pub(super) fn clock(examined: &Examined<'_>) -> Result<Finding, StoreError> {
     let answer = examined.ask(&[b"TIME"])?;
     let here_us = i64::midpoint(before_us, system_now().wall_us);
     let Some(there_us) = answer.as_ref().and_then(time_us) else {
-        return Ok(Finding::bad("server's clock", "the server does not tell this user its TIME"));
+        return Ok(Finding::bad("server's clock", "this user may not ask the server for its TIME"));
     };
     let ahead_ms = there_us.saturating_sub(here_us) / 1_000;
     let word = if ahead_ms < 0 { "behind" } else { "ahead of" };
@@ -85,7 +85,8 @@ pub(super) fn clock(examined: &Examined<'_>) -> Result<Finding, StoreError> {
     Ok(if off <= TOLERATED {
         Finding::good("server's clock", found)
     } else {
-        let why = "tokens and the times of records are the server's: set the wrong one of the two clocks";
+        let why =
+            "tokens and the times of records come from the server's clock: correct the clock that is wrong";
         Finding::bad("server's clock", format!("{found}; {why}"))
     })
 }

@@ -28,7 +28,7 @@ pub(super) fn arrangement(examined: &Examined<'_>) -> Result<Vec<Finding>, Store
     })
 }
 
-/// What the sentinels say of the primary, and which of them say nothing.
+/// Checks what the sentinels say about the primary, and which of them do not answer.
 fn sentinels(examined: &Examined<'_>, all: &[Address], master: &str) -> Finding {
     const WHAT: &str = "sentinels";
     let (mut answering, mut silent, mut quorum, mut known) = (0, Vec::new(), None, 0);
@@ -45,7 +45,7 @@ fn sentinels(examined: &Examined<'_>, all: &[Address], master: &str) -> Finding 
     }
     let quorum_said = quorum.map_or_else(|| "?".to_owned(), |quorum| quorum.to_string());
     let found = format!("{answering} of {} answer, {known} know each other, quorum {quorum_said}", all.len());
-    // A failover takes the quorum, and more than half of all that know each other.
+    // A failover needs the quorum, and more than half of all that know each other.
     let needed = quorum.unwrap_or(1).max(known / 2 + 1);
     if silent.is_empty() {
         return if known < 3 {
@@ -83,16 +83,16 @@ fn ask_sentinel(
             })
             .collect()),
         Value::ServerError(error) => Err(failure::refused(sentinel, &error)),
-        _ => Err(Failure::unusable(format!("{sentinel} answered something that is no list"))),
+        _ => Err(Failure::unusable(format!("{sentinel} answered something other than a list"))),
     }
 }
 
-/// What the namespace's node says of the whole.
+/// Checks what the namespace's node says about the whole cluster.
 fn cluster(examined: &Examined<'_>) -> Result<Finding, StoreError> {
     const WHAT: &str = "cluster";
     let slots = examined.ask(&[b"CLUSTER", b"SLOTS"])?;
     let Some(Value::BulkString(info)) = examined.ask(&[b"CLUSTER", b"INFO"])? else {
-        let what = "cannot be read (CLUSTER INFO is refused); see cluster_state by hand";
+        let what = "cannot be read (CLUSTER INFO is refused); check cluster_state by hand";
         return Ok(Finding::good(WHAT, what));
     };
     let info = String::from_utf8_lossy(&info);

@@ -3,9 +3,9 @@
 use super::{Examined, Finding, counted, size};
 use crate::store::StoreError;
 
-/// More records than this in one namespace are worth a word.
+/// More records than this in one namespace are reported.
 const MOST_RECORDS: i64 = 1_000_000;
-/// Fuller than so many hundredths is too full.
+/// More than this percentage is too full.
 const FULL: u64 = 90;
 
 pub(super) fn memory(examined: &Examined<'_>) -> Finding {
@@ -29,7 +29,7 @@ pub(super) fn clients(examined: &Examined<'_>) -> Finding {
     const WHAT: &str = "clients";
     let (Some(there), Some(most)) = (examined.number("connected_clients"), examined.number("maxclients"))
     else {
-        return Finding::good(WHAT, "INFO does not say; see by hand that maxclients leaves room");
+        return Finding::good(WHAT, "INFO does not show it; check by hand that maxclients leaves room");
     };
     let found = format!("{there} of {most} connections used");
     if there.saturating_mul(100) > most.saturating_mul(FULL) {
@@ -39,14 +39,14 @@ pub(super) fn clients(examined: &Examined<'_>) -> Finding {
     }
 }
 
-/// How much the namespace has, and what that takes.
+/// Says how much the namespace has, and how much memory that takes.
 pub(super) fn namespace(examined: &Examined<'_>) -> Result<Finding, StoreError> {
     const WHAT: &str = "namespace";
     let [row, index, names, ..] = examined.keys.all.as_slice() else {
         return Ok(Finding::good(WHAT, "has no keys"));
     };
     let Some(all_records) = examined.count(&[b"ZCARD", names])? else {
-        let found = "cannot be counted (ZCARD is refused); see ZCARD of its key that ends with :n by hand";
+        let found = "cannot be counted (ZCARD is refused); check ZCARD of its key that ends with :n by hand";
         return Ok(Finding::good(WHAT, found));
     };
     let of_index = |from: &[u8], to: &[u8]| examined.count(&[b"ZLEXCOUNT", index, from, to]);
@@ -67,7 +67,7 @@ pub(super) fn namespace(examined: &Examined<'_>) -> Result<Finding, StoreError> 
     })
 }
 
-/// What all keys take; the server estimates big ones from a few of their members.
+/// Returns how much all keys take; the server estimates big ones from a few of their members.
 fn bytes(examined: &Examined<'_>, row: &[u8]) -> Result<String, StoreError> {
     let mut sum = 0;
     for key in &examined.keys.all {
@@ -78,7 +78,7 @@ fn bytes(examined: &Examined<'_>, row: &[u8]) -> Result<String, StoreError> {
                 let keys = String::from_utf8_lossy(row);
                 let keys = keys.trim_end_matches(|letter| letter != ':');
                 return Ok(format!(
-                    "its size cannot be read (MEMORY USAGE is refused); see the keys {keys}* by hand"
+                    "its size cannot be read (MEMORY USAGE is refused); check the keys {keys}* by hand"
                 ));
             }
         }

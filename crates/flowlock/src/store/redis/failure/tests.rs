@@ -19,7 +19,7 @@ fn every_refusal_has_its_kind_and_says_what_to_do() {
     let table = [
         ("LOADING Redis is loading the dataset in memory", Unreachable, "answers when that is done"),
         ("BUSY Redis is busy running a script.", Unreachable, "end it with SCRIPT KILL"),
-        ("MASTERDOWN Link with MASTER is down", Unreachable, "passes with the failover"),
+        ("MASTERDOWN Link with MASTER is down", Unreachable, "this ends with the failover"),
         ("READONLY You can't write against a read only replica.", Unreachable, "takes no writes"),
         ("NOREPLICAS Not enough good replicas to write.", Unreachable, "bring them back"),
         ("MOVED 1 h:1", Unreachable, "handing the namespace's slot"),

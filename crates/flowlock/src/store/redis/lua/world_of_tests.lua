@@ -1,5 +1,5 @@
 -- In tests the world is the last argument: both clocks, the boot of the machine, the bounds of a step, the dead, and
--- whether the short ways are taken.
+-- whether the fast paths are taken.
 local world = cmsgpack.unpack(ARGV[#ARGV])
 local wall, now = world.wall_us, world.boot_ms
 local SLACK = 0
@@ -11,8 +11,8 @@ end
 local function is_dead(liveness)
   return dead[liveness] or false
 end
-local in_tests = true -- a server that starts again keeps what it has, but in tests: see engine/boot.lua
--- The short way knows of no ceiling: where it must rise the long way is taken.
+local in_tests = true -- a restarted server keeps its data, except in tests: see engine/boot.lua
+-- The fast path does not know the ceiling: if it must rise, the engine carries out the step.
 local tests = redis.call('HMGET', HASH, '!boot', '!ceiling', 'M')
 local ordinary = world.ways == 'short' and wall >= 0 and wall < END_OF_TIME and tests[1] == world.boot_id
   and tests[2] and tests[3]

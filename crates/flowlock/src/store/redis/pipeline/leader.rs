@@ -1,4 +1,4 @@
-//! The caller who has the line.
+//! The caller that leads.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,12 +16,12 @@ use crate::sync::lock;
 /// How many callers are sent for at once.
 const MOST_AT_ONCE: usize = 64;
 
-/// The caller who has the line. However it goes, the next in the queue gets it afterwards.
+/// The caller that leads. However it ends, the next in the queue leads afterwards.
 pub(super) struct Leader<'l> {
     line: &'l Pipeline,
-    /// None while it is in use: then it is lost should anything go wrong.
+    /// `None` while it is in use, so that it is lost if anything goes wrong.
     connection: Option<Box<Connection>>,
-    /// Sent, and no reply yet.
+    /// Sent, and without a reply so far.
     sent: VecDeque<Arc<Caller>>,
     /// The head is answered, the tail is not.
     halves: VecDeque<(Arc<Caller>, Value)>,
@@ -32,11 +32,11 @@ impl<'l> Leader<'l> {
         Self { line, connection, sent: VecDeque::new(), halves: VecDeque::new() }
     }
 
-    /// Carries the leader's own job, and the jobs of all who wait by now.
+    /// Carries the leader's own job, and the jobs of all that wait now.
     pub(super) fn carry(mut self, own: &Job, limits: &Limits) -> Result<Replies, Failure> {
         if limits.left().is_zero() || limits.is_given_up() {
-            // It got the line when its time was over, or nobody waits for the reply any more: the next one gets it, with the
-            // connection as it is.
+            // It became the leader when its time was over, or no caller waits for the reply any more:
+            // the next one leads, with the connection as it is.
             return Err(failure::not_served(&self.line.address, &io::ErrorKind::TimedOut.into()));
         }
         let fit = self
@@ -50,7 +50,7 @@ impl<'l> Leader<'l> {
                     self.line.dials.store(NEWEST.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
                     Box::new(connection)
                 }
-                // The next one may be more patient.
+                // The next one may have more time.
                 Err(failure) if limits.is_interrupted() => return Err(failure),
                 Err(failure) => {
                     self.take_queue(usize::MAX);
@@ -66,7 +66,7 @@ impl<'l> Leader<'l> {
                 Ok(replies)
             }
             Err(trouble) => {
-                // Whoever was sent along was not interrupted: the connection is gone under it.
+                // The callers that were sent along were not interrupted: their connection was lost.
                 let theirs = if limits.is_interrupted() { &Trouble::Closed } else { &trouble };
                 self.fail(&failure::unanswered(&self.line.address, theirs));
                 Err(failure::unanswered(&self.line.address, &trouble))
@@ -74,7 +74,7 @@ impl<'l> Leader<'l> {
         }
     }
 
-    /// From here on those who waited may have been sent.
+    /// From here on, the waiting callers' jobs may have been sent.
     fn take_queue(&mut self, most: usize) {
         let mut queue = lock(&self.line.queue);
         let count = queue.callers.len().min(most);
@@ -90,8 +90,8 @@ impl<'l> Leader<'l> {
         }
     }
 
-    /// All heads, then all tails; then the replies in the same order. A trouble in between leaves those who
-    /// have no full reply in `sent` and `halves`.
+    /// Sends all heads, then all tails; then reads the replies in the same order. After an error in
+    /// between, the callers without a full reply are in `sent` and `halves`.
     fn converse(
         &mut self,
         connection: &mut Connection,
@@ -133,7 +133,7 @@ impl<'l> Leader<'l> {
         bytes
     }
 
-    /// Tells all who were taken from the queue.
+    /// Tells all callers that were taken from the queue.
     fn fail(&mut self, failure: &Failure) {
         let halves = self.halves.drain(..).map(|(caller, _)| caller);
         self.sent.drain(..).chain(halves).for_each(|caller| caller.finish(Err(failure.clone())));
@@ -153,7 +153,7 @@ fn receive_head(connection: &mut Connection, job: &Job, limits: &Limits) -> Resu
 impl Drop for Leader<'_> {
     fn drop(&mut self) {
         if !(self.sent.is_empty() && self.halves.is_empty()) {
-            // Only a panic comes here with somebody's job in hand.
+            // Only after a panic are there callers left here.
             self.fail(&failure::unanswered(&self.line.address, &Trouble::Closed));
         }
         let mut queue = lock(&self.line.queue);

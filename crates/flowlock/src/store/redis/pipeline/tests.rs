@@ -44,11 +44,13 @@ fn each_caller_skips_the_replies_of_its_own_job_whoever_sends_it() {
             scope.spawn(move || {
                 start.wait();
                 for call in 0..CALLS {
-                    // As ASKING is sent ahead of a step that a slot on its way needs: its reply is nobody's.
+                    // Like ASKING, which is sent ahead of a step that a migrating slot needs: its reply
+                    // belongs to no caller.
                     let (word, skip) = (format!("{thread}.{call}"), (thread + call) % 3);
                     let ahead = pack::arguments(&[b"ECHO", b"skipped"]).repeat(skip);
                     let head = [ahead, pack::arguments(&[b"ECHO", word.as_bytes()])].concat();
-                    // As WAIT follows a step that replicas are to have: all of them come behind all steps.
+                    // Like WAIT, which follows a step that replicas must have: all of them come after
+                    // all steps.
                     let follows = (thread + call) % 2 == 0;
                     let last = format!("tail of {word}");
                     let tail = follows.then(|| pack::arguments(&[b"ECHO", last.as_bytes()]));
@@ -115,7 +117,7 @@ fn who_waits_for_others_and_is_interrupted_leaves_and_they_go_on() {
         let leading = scope.spawn(|| echo(&line, "lead", &Limits::within(LONG)));
         eventually("the line is taken", || writes(&line) == 2);
         let said = interrupted(|limits| echo(&line, "later", limits));
-        assert_eq!(said, "interrupted while it waited for the store");
+        assert_eq!(said, "interrupted while waiting for the store");
         server.thaw();
         assert_eq!(leading.join().unwrap().unwrap(), "lead");
     });
@@ -129,7 +131,7 @@ fn what_nobody_waits_for_any_more_is_not_sent() {
     std::thread::scope(|scope| {
         let leading = scope.spawn(|| echo(&line, "lead", &Limits::within(LONG)));
         eventually("the line is taken", || writes(&line) == 2);
-        // One of them gets the line next, the other would be sent along.
+        // One of them leads next, the other would be sent along.
         let asked = [(); 2].map(|()| scope.spawn(|| echo(&line, "unwanted", &limits)));
         eventually("two wait", || waiting(&line) == 2);
         let wanted = scope.spawn(|| echo(&line, "wanted", &Limits::within(LONG)));
@@ -155,7 +157,7 @@ fn who_is_interrupted_while_it_leads_leaves_the_line_to_the_next() {
         eventually("the line is taken", || writes(&line) == 2);
         let patient = scope.spawn(|| echo(&line, "patient", &Limits::within(LONG)));
         let said = leading.join().unwrap();
-        assert!(said.starts_with("interrupted while it waited for the store; whether"), "{said}");
+        assert!(said.starts_with("interrupted while waiting for the store; whether"), "{said}");
         server.thaw();
         assert_eq!(patient.join().unwrap().unwrap(), "patient");
     });
@@ -224,7 +226,7 @@ fn line(server: &Server) -> Pipeline {
     Pipeline::new(Arc::new(Dialler::new(options)), address, Part::Alone, PATIENCE)
 }
 
-/// A server that stands still, and a line that it has answered before.
+/// A server that is stopped, and a pipeline that it has answered before.
 fn frozen() -> (Server, Pipeline) {
     let server = Server::start(&[]);
     let line = line(&server);

@@ -1,4 +1,4 @@
-//! A record's bytes: a head of fixed size, then texts ended by NUL, then the note.
+//! A record's bytes: a head of fixed size, then texts that end with NUL, then the note.
 
 use super::{Texts, actor_from, unreadable};
 use crate::id::Token;
@@ -7,15 +7,15 @@ use crate::record::{Failure, Input, MadeFrom, Record, RecordState};
 use crate::run::Outcome;
 use crate::store::{StoreError, plausible};
 
-/// How many bytes a record's head has.
+/// The length of a record's head, in bytes.
 pub(in crate::store::redis) const RECORD_HEAD: usize = 25;
 
-/// A record from its bytes.
+/// Reads a record from its bytes.
 pub(in crate::store::redis) fn unpack_record(name: &Name, raw: &[u8]) -> Result<Record, StoreError> {
     record_from(name, raw).filter(plausible::record).ok_or_else(|| unreadable(&format!("record {name}")))
 }
 
-/// What a run is told of an input: of its record only what belongs to that.
+/// Reads what a run is told about an input: only that part of the record.
 pub(in crate::store::redis) fn unpack_input(
     name: &Name,
     version: Token,
@@ -27,10 +27,10 @@ pub(in crate::store::redis) fn unpack_input(
 fn input_from(name: &Name, version: Token, raw: &[u8]) -> Option<Input> {
     let (head, tail) = raw.split_at_checked(RECORD_HEAD)?;
     let mut texts = Texts(tail);
-    // Who acted by hand, the failed attempt.
+    // Skip who acted by hand, and the failed attempt.
     texts.skip(5)?;
     let run = RunId::parse(texts.next()?).ok()?;
-    // The job, what it was made from.
+    // Skip the job, and what it was made from.
     texts.skip(1)?;
     let behind = match texts.next()? {
         digest if digest.starts_with('#') => 1,
@@ -42,7 +42,7 @@ fn input_from(name: &Name, version: Token, raw: &[u8]) -> Option<Input> {
     plausible::input(&input).then_some(input)
 }
 
-/// A number of a record's head.
+/// Reads a number of a record's head.
 fn number(head: &[u8], at: usize) -> Option<f64> {
     Some(f64::from_be_bytes(head.get(at..at + 8)?.try_into().ok()?))
 }
@@ -74,7 +74,7 @@ fn record_from(name: &Name, raw: &[u8]) -> Option<Record> {
 /// The letter of a record that is incomplete only since its present holder began.
 const WAS_LIVE: u8 = b'J';
 
-/// The state that a letter stands for.
+/// Returns the state that a letter stands for.
 pub(in crate::store::redis) fn record_state(letter: u8) -> Option<RecordState> {
     Some(match letter {
         b'L' => RecordState::Live,

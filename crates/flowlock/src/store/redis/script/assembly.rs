@@ -1,4 +1,4 @@
-//! A script put together from the files in `lua/`.
+//! Assembles a script from the files in `lua/`.
 
 use super::constants::{constants, put_constants};
 use super::{Clock, STAGES};
@@ -13,7 +13,7 @@ macro_rules! files {
     };
 }
 
-/// The short ways, by the step that takes them.
+/// The fast paths, by the step that takes them.
 const SHORT: [(&str, &str); 5] = files!("short": "acquire" "commit" "refresh" "accept" "heartbeat");
 
 /// The engine, file by file.
@@ -22,22 +22,23 @@ pub(super) const ENGINE: [(&str, &str); 28] = files!("engine":
     "backlog" "leave" "bury" "records" "by_hand" "operate" "explain" "foresee" "deadlock" "sweep" "takeover" "boot" "namespace"
     "view");
 
-/// What a script has.
+/// What a script contains.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     /// Its first line, for the server.
     pub(super) flags: &'a str,
-    /// Its short ways.
+    /// Its fast paths.
     pub(super) short: &'a [&'a str],
-    /// The functions, each with its file, that are defined at each call; all others are when one of them is called.
+    /// The functions, each with its file, that are defined at each call; all others are defined when one
+    /// of them is called.
     pub(super) at_once: &'a [&'a [&'a str]],
-    /// The files of which it has nothing.
+    /// The files that it contains nothing of.
     pub(super) without: &'a [&'a str],
-    /// What it does with all that.
+    /// Its own code, after all that.
     pub(super) own: &'a str,
 }
 
-/// A function of the engine, as it stands in its file.
+/// A function of the engine, as it is in its file.
 #[derive(Debug)]
 pub(super) struct Function<'a> {
     /// The file, a dot, the name.
@@ -56,14 +57,14 @@ impl Function<'_> {
         self.path.split_once('.').map_or("", |(file, _)| file)
     }
 
-    /// The stage that defines it, if it is not there from the start.
+    /// Returns the stage that defines it, if it is not defined from the start.
     pub(super) fn stage(&self) -> Option<usize> {
         let by_itself = STAGES.iter().position(|stage| self.is_in(stage));
         by_itself.or_else(|| STAGES.iter().position(|stage| stage.contains(&self.file())))
     }
 }
 
-/// The functions of a file, which has nothing else in it.
+/// Returns the functions of a file, which contains nothing else.
 pub(super) fn functions<'a>(file: &str, text: &'a str) -> Vec<Function<'a>> {
     let found = text.split("\nfunction F.").skip(1).filter_map(|function| {
         let (name, rest) = function.split_at(function.find('(')?);
@@ -73,7 +74,7 @@ pub(super) fn functions<'a>(file: &str, text: &'a str) -> Vec<Function<'a>> {
     found.collect()
 }
 
-/// The functions that a script has.
+/// Returns the functions of a script.
 fn functions_of(plan: &Plan<'_>, clock: Clock) -> Vec<Function<'static>> {
     let files = ENGINE
         .iter()
@@ -81,7 +82,8 @@ fn functions_of(plan: &Plan<'_>, clock: Clock) -> Vec<Function<'static>> {
     files.flat_map(|(file, text)| functions(file, text)).collect()
 }
 
-/// A script: the world, the short ways for what is ordinary, the tables, the functions, and what it does with them.
+/// Assembles a script: the world, the fast paths for ordinary steps, the tables, the functions, and its
+/// own code.
 pub(super) fn assembled(plan: &Plan<'_>, clock: Clock) -> String {
     let functions = functions_of(plan, clock);
     let (at_once, later): (Vec<_>, Vec<_>) =
@@ -110,7 +112,8 @@ pub(super) fn assembled(plan: &Plan<'_>, clock: Clock) -> String {
     without_comments(&parts, clock)
 }
 
-/// Without comment lines, for the server keeps the text in memory; and with the constants in place of their names.
+/// Removes comment lines, because the server keeps the text in memory, and replaces constants by their
+/// values.
 fn without_comments(parts: &[String], clock: Clock) -> String {
     let constants = constants(clock);
     let lines = parts.iter().flat_map(|part| part.lines()).map(str::trim_start);

@@ -1,5 +1,5 @@
-//! The constants of the scripts, which have their home in Rust: each has a name in the files in `lua/`, and its value is put
-//! in place of the name, so that no script has to look one up or pass one to its functions.
+//! The constants of the scripts, which have their home in Rust. Each has a name in the files in `lua/`,
+//! which is replaced by its value, so that no script has to look one up or pass one to its functions.
 
 use std::fmt::Write as _;
 
@@ -11,16 +11,17 @@ use crate::store::plausible;
 use crate::store::redis::{brief, rows};
 use crate::view;
 
-/// The number of the layout that `lua/state.lua` describes. Once it was released, another layout has another number; a test
-/// compares the rows of a small history with those that are written down for it.
+/// The number of the layout that `lua/state.lua` describes. Once released, another layout needs another
+/// number; a test compares the rows of a small history with the stored ones.
 const SCHEMA: u8 = 1;
 
-/// How rows and answers are packed: each word stands in the scripts for one of these.
+/// How rows and answers are packed; the scripts use these names.
 ///
-/// The namespace's row is in two fields: schema, sequence, next due, waiting, backlog, next expiry, next to be forgotten, takeovers,
-/// epoch, last use; and the last ticket and token, what tokens are ahead, queued, lapsed, the end of a pause, replication. What changes
-/// of a run that holds its claims: see `lua/state.lua`. What the short ways answer: see `brief.rs`.
-/// A record's head: its state, its version, when it was written, when it is due.
+/// The namespace's row is in two fields: schema, sequence, next due, waiting, backlog, next expiry, next
+/// to be forgotten, takeovers, epoch, last use; and the last ticket and token, how far tokens are ahead,
+/// queued, lapsed, the end of a pause, replication. For what changes of a run that holds its claims, see
+/// `lua/state.lua`; for the answers of the fast paths, `brief.rs`. A record's head: its state, its
+/// version, when it was written, when it is due.
 const PACKED: [(&str, &str); 6] = [
     ("META", ">Bdddddddc16d"),
     ("META_REST", ">ddddddc40"),
@@ -33,12 +34,13 @@ const PACKED: [(&str, &str); 6] = [
 /// The keys of a namespace, in the order in which every call names them.
 const KEYS: [&str; 7] = ["HASH", "INDEX", "WRITTEN", "EXPIRIES", "DEADLINES", "CLIENTS", "BACKLOG"];
 
-/// The first characters of what stands in the backlog: a dirty place, or a hint; and why a hint says to look at a run.
+/// The first characters of entries of the backlog: a dirty place, or a hint; and of the reasons of a
+/// hint.
 const BACKLOG: [(&str, char); 6] =
     [("DIRTY", '0'), ("HINT", '1'), ("PARKED", '1'), ("ALONE", '2'), ("READERS", '3'), ("GUARDS", '4')];
 
-/// Characters that the scripts look at by their codes. A row's: that of a run which holds its claims, is queued, or awaits
-/// input.
+/// Characters whose codes the scripts compare. Those of a row: of a run that holds its claims, is
+/// queued, or awaits input.
 const CODES: [(&str, u8); 12] = [
     ("RECORD_CODE", rows::RECORD),
     ("DATA_CODE", rows::DATA),
@@ -54,14 +56,14 @@ const CODES: [(&str, u8); 12] = [
     ("AWAITING_ROW_CODE", brief::AWAITING_INPUT),
 ];
 
-/// What a run's score is less while its outcome is remembered, so that those who are over stand before all others: in
-/// milliseconds, far beyond every clock.
+/// Subtracted from a run's score while its outcome is remembered, so that ended runs come before all
+/// others; in milliseconds, far beyond every clock.
 const FORGET: u64 = 1 << 52;
 
-/// How many fields of the hash one command takes: a list that is handed to a command must fit on Lua's stack.
+/// How many fields of the hash one command takes: a list of arguments must fit on Lua's stack.
 const LONGEST_LIST: usize = 1_000;
 
-/// The names of the constants, and what is put in their place.
+/// Returns the names of the constants, and their values.
 pub(super) fn constants(clock: Clock) -> Vec<(&'static str, String)> {
     let quoted = |text: &str| format!("'{text}'");
     let numbers = numbers().map(|(name, number)| (name, number.to_string()));
@@ -77,7 +79,7 @@ pub(super) fn constants(clock: Clock) -> Vec<(&'static str, String)> {
     all.chain(backlog).chain(codes).chain(tickets).collect()
 }
 
-/// How much a step does. In tests it is part of the world.
+/// The limits of a step. In tests they are part of the world.
 fn bounds(clock: Clock) -> Vec<(&'static str, String)> {
     let Bounds {
         looks,
@@ -118,7 +120,7 @@ fn bounds(clock: Clock) -> Vec<(&'static str, String)> {
     bounds.into()
 }
 
-/// Every other number; the times in milliseconds, or in microseconds if they are of the wall clock.
+/// All other numbers; times in milliseconds, or in microseconds if they are of the wall clock.
 fn numbers() -> [(&'static str, u64); 23] {
     [
         ("MOST_RECORDS", view::MOST_RECORDS as u64),
@@ -138,7 +140,7 @@ fn numbers() -> [(&'static str, u64); 23] {
         ("EVIDENCE", engine::EVIDENCE_US.unsigned_abs()),
         ("BOOT_TIME_SLACK", engine::BOOT_TIME_SLACK_US.unsigned_abs()),
         ("SCHEMA", SCHEMA.into()),
-        // The largest number that a double has exactly: never.
+        // Never: the largest number that a double represents exactly.
         ("FAR", plausible::LARGEST),
         ("FORGET", FORGET),
         ("LONGEST_LIST", LONGEST_LIST as u64),
@@ -148,7 +150,7 @@ fn numbers() -> [(&'static str, u64); 23] {
     ]
 }
 
-/// Adds a line to a script, with the constants in place of their names.
+/// Adds a line to a script, with the constants replaced by their values.
 pub(super) fn put_constants(mut text: String, line: &str, constants: &[(&str, String)]) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut rest = line;

@@ -104,7 +104,7 @@ fn replicas_are_waited_for_on_another_connection() {
 
 #[test]
 fn a_child_does_not_use_its_parents_sockets() {
-    // The number of another process stands for that of the parent: a test may not fork.
+    // Acts as if another process had opened it: a test may not fork.
     let server = Server::start(&[]);
     let client = open(&server.url()).unwrap().opened_by(1);
     assert_error(
@@ -127,7 +127,7 @@ fn a_connection_made_anew_is_to_the_same_database() {
         for number in 1..=3 {
             assert_eq!(client.eval(&call, &soon()).unwrap().reply, counted(number, "x"));
             server.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-            // The loss may be found out by the step that meets it.
+            // The loss may be noticed by the step that meets it.
             eventually("a new connection", || client.eval(&Call { script: &asks, ..call }, &soon()).is_ok());
         }
         assert_eq!(server.cli(&["-n", "3", "GET", "{t}:n"]), "3");

@@ -5,7 +5,7 @@ use crate::store::redis::client::Client;
 use crate::store::redis::script::Call;
 use crate::store::{Inbox as _, StoreErrorKind};
 
-/// Three primaries, and with replicas one of each.
+/// Three primaries; with replicas, one of each.
 struct Cluster {
     nodes: Vec<Server>,
 }
@@ -106,14 +106,14 @@ fn a_slot_that_moves_is_followed_at_every_stage_and_the_inbox_too() {
     let (old_id, new_id) = (old.cli(&["CLUSTER", "MYID"]), new.cli(&["CLUSTER", "MYID"]));
     assert_eq!(new.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &old_id]), "OK");
     assert_eq!(old.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &new_id]), "OK");
-    // The key is still there.
+    // The key still exists.
     assert_eq!(count(&client, &script, "t", "x", &soon()).unwrap().reply, counted(2, "x"));
-    // A key that is there and one that is not: neither node can run that now.
+    // One key exists, the other does not: neither node can run that now.
     let two = [b"{t}:n".to_vec(), b"{t}:other".to_vec()];
     let both =
         Call { tag: "t", script: &script, keys: &two, args: &[b"x".to_vec()], most: SHORT, replicas: None };
     assert_error(client.eval(&both, &soon()), StoreErrorKind::Unreachable, "handing the namespace's slot");
-    // The key is on the other side: ASK, with the script unknown there.
+    // The key is on the other node: ASK, and the script is unknown there.
     let port = new.port.to_string();
     assert_eq!(old.cli(&["MIGRATE", "127.0.0.1", &port, "{t}:n", "0", "5000"]), "OK");
     let sent_back =
@@ -169,7 +169,7 @@ fn nodes_that_nobody_named_are_known_when_the_named_one_dies() {
     let client = linked(&format!("redis+cluster://127.0.0.1:{}", cluster.nodes[0].port));
     let elsewhere =
         (0..100).map(|number| format!("tag{number}")).find(|tag| cluster.owner(tag) != 0).unwrap();
-    // Before any step was sent on: what is known was learnt when the link was opened.
+    // Before any step was redirected: what is known was learnt when the connection was opened.
     cluster.nodes[0].kill();
     assert_eq!(count_until_it_works(&client, &elsewhere), counted(1, "x"));
 }

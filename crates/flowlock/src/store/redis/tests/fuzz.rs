@@ -1,7 +1,7 @@
-//! What a URL, a server's replies and the rows on it may do to us: nothing but end in an error.
+//! Whatever a URL, a server's replies and its rows contain, the worst result is an error.
 //!
-//! `cargo test` tries good inputs that are bent, for a second each; `cargo xtask torture` does so for longer, and
-//! `cargo bolero test` guided by coverage.
+//! `cargo test` tries good inputs that are changed at random, for a second each; `cargo xtask torture`
+//! does so for longer, and `cargo bolero test` guided by coverage.
 
 use flowlock_testkit::Bent;
 use redis::Value;
@@ -43,7 +43,7 @@ fn a_url_of_any_shape_is_read_or_refused_and_what_is_shown_of_it_reads_the_same(
     });
 }
 
-/// All replies that `bytes` begin with.
+/// Parses all replies at the beginning of `bytes`.
 fn replies(bytes: &[u8], at_once: usize) -> Vec<Value> {
     let (mut from, mut replies) = (Drops(bytes, at_once), Replies::new());
     std::iter::from_fn(|| replies.next(&mut from, SHORT).ok()).collect()

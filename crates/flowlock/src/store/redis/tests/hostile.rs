@@ -1,4 +1,4 @@
-//! Servers that lie: endless answers, and answers that send a password elsewhere.
+//! Servers that lie: endless answers, and redirections that would send a password elsewhere.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::store::StoreErrorKind::{Unknown, Unusable};
 
 const PASSWORD: &str = "correct-horse";
 
-/// A listener that answers what `answer` makes of what came, until that is nothing.
+/// Starts a listener that answers with what `answer` makes of the input, until that is empty.
 fn fake(talk: impl Fn(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -95,7 +95,7 @@ fn a_server_without_auth_tells_nobody_the_password() {
     );
 }
 
-/// Listens without TLS, and tells the first bytes of everybody who calls.
+/// Listens without TLS, and reports the first bytes of every client.
 fn eavesdropper() -> (u16, mpsc::Receiver<Vec<u8>>) {
     let (tell, told) = mpsc::channel();
     let port = fake(move |mut stream| {
@@ -107,7 +107,7 @@ fn eavesdropper() -> (u16, mpsc::Receiver<Vec<u8>>) {
     (port, told)
 }
 
-/// A server with a good certificate for `localhost`.
+/// Starts a server with a good certificate for `localhost`.
 fn trusted(papers: &Papers, answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> u16 {
     let certificate = CertificateDer::from_pem_file(papers.path("server")).unwrap();
     let key = PrivateKeyDer::from_pem_file(papers.path("server.key")).unwrap();
@@ -119,7 +119,7 @@ fn trusted(papers: &Papers, answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -
     })
 }
 
-/// What a link says to the eavesdropper to whom a trusted server sends it on.
+/// Returns what a client says to the eavesdropper to which a trusted server redirects it.
 fn said_to_eavesdropper(scheme: &str, path: &str, answer: fn(&str, u16) -> Vec<u8>) -> Vec<u8> {
     let (papers, (elsewhere, told)) = (Papers::new(), eavesdropper());
     let port = trusted(&papers, move |heard| answer(heard, elsewhere));
@@ -129,7 +129,7 @@ fn said_to_eavesdropper(scheme: &str, path: &str, answer: fn(&str, u16) -> Vec<u
         count(&client, &counter(), "t", "x", &soon()).unwrap_err();
     }
     let heard = told.recv_timeout(LONG).expect("it was sent on");
-    // Whoever else called, such as the one who looks what is there, gave no password away either.
+    // No other client, such as a probe, revealed a password either.
     for heard in std::iter::once(&heard).chain(&told.try_iter().collect::<Vec<_>>()) {
         assert!(!String::from_utf8_lossy(heard).contains(PASSWORD), "{}", heard.escape_ascii());
     }
@@ -186,5 +186,5 @@ fn a_list_of_keys_that_has_no_end_is_given_up() {
         crate::store::redis::RedisStore::open(&format!("redis://127.0.0.1:{port}"), patience).unwrap();
     let error = crate::store::Store::namespaces(&store).unwrap_err();
     assert_eq!(error.kind(), crate::store::StoreErrorKind::Unreachable);
-    assert!(error.to_string().contains("had not come to an end"), "{error}");
+    assert!(error.to_string().contains("did not list all its keys"), "{error}");
 }

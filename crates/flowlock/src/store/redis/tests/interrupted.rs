@@ -1,4 +1,4 @@
-//! Whoever is interrupted waits no longer, whatever the connection is doing.
+//! An interrupted caller stops waiting, whatever the connection is doing.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +19,8 @@ use crate::store::redis::socket::Socket;
 use crate::store::redis::url::Address;
 use crate::store::{Limits, Store as _, StoreError, StoreErrorKind, View};
 
-/// What the caller of `wait` is told, who is interrupted in the middle of a long wait, and hears of it at once.
+/// Returns what the caller of `wait` gets if it is interrupted during a long wait; checks that it
+/// returns at once.
 #[track_caller]
 pub(in crate::store::redis) fn interrupted<T: std::fmt::Debug, E: std::fmt::Display>(
     wait: impl FnOnce(&Limits) -> Result<T, E>,
@@ -56,11 +57,11 @@ fn silent() -> String {
     url
 }
 
-const WHY: &str = "interrupted while it waited for the store";
+const WHY: &str = "interrupted while waiting for the store";
 
 #[test]
 fn a_connection_that_is_not_taken_ends() {
-    // Whoever listens takes nobody, and the kernel's list of those who wait to be taken is full.
+    // The listener accepts no client, and the kernel's backlog is full.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listen(&listener, Backlog::new(0).unwrap()).unwrap();
     let at = listener.local_addr().unwrap();
@@ -101,13 +102,13 @@ fn a_store_that_is_being_opened_is_not_waited_for() {
 fn a_step_a_look_and_the_question_for_the_clock_end() {
     let store = RedisStore::open(&silent(), LONG).unwrap();
     let namespace = Namespace::default();
-    let unknown = format!("{WHY}; whether the step counts is unknown until the store is asked again");
+    let unknown = format!("{WHY}; whether the step took effect is unknown until the store is asked again");
     assert_eq!(interrupted(|limits| store.clock_within(&namespace, limits)), unknown);
     assert_eq!(interrupted(|limits| store.step_within(&namespace, &Step::Refresh(vec![]), limits)), unknown);
     assert_eq!(interrupted(|limits| store.view_within(&namespace, &View::Namespace, limits)), unknown);
 }
 
-/// The flag may be set before: a server that is well answers all the same.
+/// The flag may be set before: a healthy server answers nevertheless.
 #[test]
 fn a_server_that_answers_at_once_answers_whoever_is_in_a_hurry() {
     let server = Server::start(&[]);

@@ -18,13 +18,13 @@ fn a_server_that_stops_answering_leaves_the_step_unknown_in_time() {
     let asked = count(&client, &script, "a", "x", &Limits::within(Duration::from_millis(300)));
     assert!((290..1_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     assert_error(asked, StoreErrorKind::Unknown, "did not answer in time");
-    // Now there is no connection, and none can be set up: nothing is sent, which is another matter.
+    // Now there is no connection, and none can be made: nothing is sent, which is a different case.
     let begun = Instant::now();
     let asked = count(&client, &script, "a", "x", &Limits::within(Duration::from_millis(300)));
     assert!((290..1_000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     assert_error(asked, StoreErrorKind::Unreachable, "did not answer in time");
     server.thaw();
-    // The unanswered step did count.
+    // The unanswered step took effect.
     assert_eq!(count(&client, &script, "a", "x", &soon()).unwrap().reply, counted(3, "x"));
 }
 

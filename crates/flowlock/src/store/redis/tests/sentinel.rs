@@ -50,7 +50,7 @@ impl Group {
         String::from_utf8(output.unwrap().stdout).unwrap()
     }
 
-    /// The URL, with a sentinel in front that is not there.
+    /// Returns the URL, with a sentinel in front that does not exist.
     fn url(&self, password: &std::path::Path, master: &str) -> String {
         let file = password.display();
         format!(
@@ -117,7 +117,7 @@ fn what_is_wrong_with_sentinels_is_told() {
     assert_error(
         unknown,
         StoreErrorKind::Unusable,
-        &format!("names the primary of \"other\": {named} watches no such"),
+        &format!("names the primary of \"other\": {named} does not watch such"),
     );
     std::fs::write(&password, "wrong").unwrap();
     assert_error(

@@ -21,12 +21,12 @@ use crate::store::{Inbox as _, Limits, Missed, StoreError, StoreErrorKind};
 
 pub(in crate::store::redis) use crate::store::redis::resp::SHORT;
 
-/// How long a test waits for what must come.
+/// How long a test waits for what must happen.
 pub(in crate::store::redis) const LONG: Duration = Duration::from_secs(20);
-/// The patience of the links under test.
+/// The patience of the clients under test.
 pub(in crate::store::redis) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A server of our own, ended with the test.
+/// A server of this test, ended with it.
 #[derive(Debug)]
 pub(in crate::store::redis) struct Server {
     pub(in crate::store::redis) directory: tempfile::TempDir,
@@ -48,7 +48,7 @@ impl Server {
         server
     }
 
-    /// Starts it, again if it was killed.
+    /// Starts it; again if it was killed.
     pub(in crate::store::redis) fn run(&mut self) {
         let child = Command::new(flowlock_testkit::redis_program())
             .args(&self.arguments)
@@ -104,7 +104,7 @@ impl Server {
         }
     }
 
-    /// Asks it as an administrator would.
+    /// Sends a command as an administrator would.
     pub(in crate::store::redis) fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli").arg("-s").arg(self.socket()).args(arguments).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -117,7 +117,7 @@ impl Drop for Server {
     }
 }
 
-/// How a primary answers who connects, if INFO says so.
+/// Returns a primary's answer to a new client, with this INFO.
 pub(in crate::store::redis) fn greeting(info: &str) -> Vec<u8> {
     format!("+OK\r\n*1\r\n$6\r\nmaster\r\n${}\r\n{info}\r\n", info.len()).into_bytes()
 }
@@ -146,7 +146,7 @@ pub(in crate::store::redis) fn soon() -> Limits {
     Limits::within(PATIENCE)
 }
 
-/// Counts up the key of a tag, and says what was given.
+/// Returns a script that increments the key of a tag, and returns its argument.
 pub(in crate::store::redis) fn counter() -> Script {
     Script::new("return {redis.call('INCR', KEYS[1]), ARGV[1]}".into())
 }
@@ -163,7 +163,7 @@ pub(in crate::store::redis) fn count(
     client.eval(&Call { tag, script, keys: &keys, args: &args, most: SHORT, replicas: None }, limits)
 }
 
-/// What the counter should have answered.
+/// Returns what the counter should have answered.
 pub(in crate::store::redis) fn counted(number: i64, word: &str) -> Value {
     Value::Array(vec![Value::Int(number), Value::BulkString(word.as_bytes().to_vec())])
 }
@@ -186,8 +186,8 @@ pub(in crate::store::redis) fn listen(
     RedisInbox::open(client.topology()?, client.patience(), "t", channels)
 }
 
-/// The runs that an inbox has news of next. A connection that was made anew says first that something may have been
-/// missed.
+/// Returns the runs in the inbox's next news. A connection that was made again reports first that
+/// something may have been missed.
 pub(in crate::store::redis) fn next_runs(inbox: &mut RedisInbox) -> Vec<RunId> {
     loop {
         let news = inbox.wait(LONG);

@@ -1,4 +1,4 @@
-//! The store over the connection: what it does not understand it leaves alone.
+//! The store over the connection: it does not touch what it does not understand.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn a_namespace_of_a_newer_schema_is_left_alone() {
     let flowlock = open(&server);
     let refused = |error: Error| {
         let said = error.to_string();
-        assert!(said.contains("written in schema 2, and this flowlock knows schema 1"), "{said}");
+        assert!(said.contains("written in schema 2, but this flowlock uses schema 1"), "{said}");
     };
     refused(flowlock.job("report").input("sales").acquire().unwrap_err());
     refused(flowlock.create(&["other"], crate::Creation::default()).unwrap_err());
@@ -40,7 +40,7 @@ fn a_holder_that_does_not_hold_ends_what_would_end_it_with_an_error() {
     let flowlock = open(&server);
     flowlock.job("load").output("sales").acquire().unwrap().commit().unwrap();
     flowlock.job("write").output("report").acquire().unwrap().detach().unwrap();
-    // The first run, which has ended, in place of the second; then one that is said to have lapsed.
+    // The first run, which has ended, in place of the second; then one that is marked as lapsed.
     let instead = "redis.call('HSET', KEYS[1], 'hdreport', '0000000000000001')";
     let lapsed = "redis.call('HSET', KEYS[1], 'hdreport', '0000000000000002')
         redis.call('ZADD', KEYS[2], 0, 'ydreport' .. string.char(0) .. '0000000000000002x')";

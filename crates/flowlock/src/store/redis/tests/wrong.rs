@@ -39,7 +39,7 @@ fn a_server_of_another_kind_is_named() {
         server.join().unwrap();
     };
     says(b"HTTP/1.1 400 Bad Request\r\n\r\n", Unusable, "this looks like an HTTP server");
-    says(b"\x15\x03\x01\x00\x02\x02\x46", Unusable, "this looks like a port for TLS; use rediss://");
+    says(b"\x15\x03\x01\x00\x02\x02\x46", Unusable, "this looks like a TLS port; use rediss://");
     says(b"220 mail ESMTP\r\n", Unusable, "does not speak Redis's protocol");
     says(b"", Unreachable, "closed the connection before it was set up; if it speaks TLS, use rediss://");
     says(b"-ERR max number of clients reached\r\n", Unreachable, "as many clients as maxclients allows");
@@ -75,7 +75,7 @@ fn a_replica_names_its_primary() {
     let named = format!("is a replica; its primary is 127.0.0.1:{}: give that address", primary.port);
     assert_error(open(&replica.url()), Unusable, &named);
 
-    // Who was the primary and is a replica now may be the primary again soon.
+    // A former primary that is a replica now may be the primary again soon.
     let (client, script) = (linked(&primary.url()), counter());
     count(&client, &script, "a", "x", &soon()).unwrap();
     primary.cli(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
@@ -132,7 +132,7 @@ fn a_user_with_few_rights_works_and_a_missing_right_is_named() {
         server.cli(&["ACL", "SETUSER", "flow", right]);
         assert_error(count(&client, &script, "t", "x", &soon()), Unusable, named);
     }
-    // The password is changed while we run.
+    // The password is changed while the client is in use.
     set(&needed);
     server.cli(&["ACL", "SETUSER", "flow", "resetpass", ">other"]);
     server.cli(&["CLIENT", "KILL", "USER", "flow"]);
@@ -169,13 +169,15 @@ fn a_server_without_room_is_full_and_one_with_foreign_keys_is_damaged() {
     );
 }
 
-/// A server or a proxy that is restarted closes what it has just taken: that says nothing about TLS.
+/// A server or a proxy that is restarted closes connections that it has just accepted: that says nothing
+/// about TLS.
 #[test]
 fn a_server_that_has_answered_before_is_not_asked_whether_it_speaks_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let heard = std::thread::spawn(move || {
-        // The first connection is greeted and then closed, and the second one as soon as it has spoken.
+        // The first connection is greeted and then closed, the second one as soon as it has sent
+        // something.
         let mut heard = Vec::new();
         for _ in 0..2 {
             let (mut stream, _) = listener.accept().unwrap();
@@ -207,7 +209,7 @@ fn the_question_for_tls_leaves_time_for_another_attempt() {
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 1_000]);
         drop(stream);
-        // A server without TLS waits for the rest of what it takes for a command.
+        // A server without TLS waits for the rest of what looks like a command.
         let _silent = listener.accept();
         std::thread::park();
     });

@@ -1,9 +1,11 @@
-//! The files that a URL names. No link on the way is somebody else's, or may have been moved there by somebody else: what it
-//! leads to would be sent to the server. What a project named by a relative path is reached through no link.
+//! The files that a URL names. No link on the path may belong to another user, or may have been moved
+//! there by one: the content of its target would be sent to the server. A file that a project names by a
+//! relative path is reached through no link.
 //!
-//! Whoever reads a project's file sees that its password is in `pw`, a file of the project. The next `git pull` may put a
-//! link there, to any file of the user's, and its content would go to the project's server. So such a path is walked
-//! directory by directory, each opened in the one before: what was judged is what is read, each time that it is read.
+//! A user who reads a project's file sees that its password is in `pw`, a file of the project. The next
+//! `git pull` may put a link there to any file of the user, and its content would be sent to the
+//! project's server. So such a path is walked directory by directory, each opened in the one before:
+//! what was judged is what is read, every time.
 
 use std::fmt;
 use std::fs::File;
@@ -19,7 +21,7 @@ use nix::sys::stat::Mode;
 use crate::named_file::{self, PROJECT};
 use crate::store::path_walk::{self, Astray, Links, Missing};
 
-/// What a project's path may not lead to, in words.
+/// Where a project's path leads that it must not, in words.
 #[derive(Debug)]
 struct Refusal(String);
 
@@ -35,18 +37,18 @@ fn refusal(said: String) -> io::Error {
     io::Error::other(Refusal(said))
 }
 
-/// Whether the file was not opened because of what it is, and the error says what to do.
+/// Returns whether the file was refused because of what it is, so that the error says what to do.
 pub(super) fn is_refusal(error: &io::Error) -> bool {
     let Some(inner) = error.get_ref() else { return false };
     inner.is::<Refusal>()
 }
 
-/// The path without the mark of a project's.
+/// Returns the path without the mark of a project.
 pub(in crate::store::redis) fn clean(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-/// The path as people may see it.
+/// Returns the path as people may see it.
 pub(super) fn shown(path: &Path) -> String {
     crate::text::escape(&clean(path).display().to_string())
 }
@@ -64,12 +66,13 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
-/// Reads a regular file of `most` bytes at most.
+/// Reads a regular file of up to `most` bytes.
 pub(in crate::store::redis) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     named_file::read_whole(open(path)?, most)
 }
 
-/// Opens a file through no link, from the root on: the project's directory had none on its way either when it was found.
+/// Opens a file through no link, from the root on: the project's directory had none on its path either
+/// when it was found.
 fn walk(path: &Path) -> io::Result<File> {
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let mut at = File::options().read(true).custom_flags(flags).open("/")?;
@@ -77,9 +80,7 @@ fn walk(path: &Path) -> io::Result<File> {
     let mut parts = path.components().skip(1).peekable();
     while let Some(part) = parts.next() {
         let Component::Normal(name) = part else {
-            return Err(refusal(
-                "it has \"..\" in it; write the whole path of the file that you mean".into(),
-            ));
+            return Err(refusal("it has \"..\" in it; write the absolute path of the file".into()));
         };
         done.push(name);
         let flags = if parts.peek().is_some() {
@@ -90,7 +91,7 @@ fn walk(path: &Path) -> io::Result<File> {
         let opened = openat(&at, name, flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty());
         at = match opened {
             Ok(opened) => opened.into(),
-            // The one is said of a directory, the other of a file.
+            // The first is the error for a directory, the second for a file.
             Err(error @ (Errno::ENOTDIR | Errno::ELOOP)) => {
                 return Err(readlinkat(&at, name).map_or(error.into(), |target| is_a_link(&done, &target)));
             }
@@ -102,14 +103,15 @@ fn walk(path: &Path) -> io::Result<File> {
 
 fn is_a_link(link: &Path, target: &std::ffi::OsStr) -> io::Error {
     refusal(format!(
-        "{} is a symbolic link to {}, and a relative path in a project's file leads through no link, for the next pull may point it at any file of yours; put the file itself there, or write the whole path of the one that you mean",
+        "{} is a symbolic link to {}, but a relative path in a project's file must lead through no link, because the next pull could point one at any file of yours; put the file itself there, or write its absolute path",
         shown(link),
         crate::text::escape(&target.display().to_string())
     ))
 }
 
-/// A second name may be that of a file elsewhere: no `git pull` makes one, but whoever may write the directory can, on
-/// machines that let everybody link to what is not theirs (`fs.protected_hardlinks=0`).
+/// Refuses a file with a second name, which may be a file elsewhere. No `git pull` creates such a name,
+/// but a user who may write the directory can, on machines that let everybody link to others' files
+/// (`fs.protected_hardlinks=0`).
 fn one_of_a_kind(file: File) -> io::Result<File> {
     let meta = file.metadata()?;
     if !meta.is_file() {
@@ -117,7 +119,7 @@ fn one_of_a_kind(file: File) -> io::Result<File> {
     }
     if meta.nlink() != 1 {
         return Err(refusal(format!(
-            "it has {} names (hard links), and another one may belong to a file elsewhere; put a copy in its place",
+            "it has {} hard links, so it may also be a file elsewhere; replace it with a copy",
             meta.nlink()
         )));
     }
@@ -151,7 +153,7 @@ mod tests {
             let refused = said(&marked(path));
             let shown = project.join(link).display().to_string();
             assert!(
-                refused.starts_with(&format!("{shown} is a symbolic link to {target}, and")),
+                refused.starts_with(&format!("{shown} is a symbolic link to {target}, but")),
                 "{refused}"
             );
             assert!(read(&project.join(path), 100).is_ok(), "{path}");
@@ -164,7 +166,8 @@ mod tests {
         assert!(said(&root.join("moved/./deep/pw")).contains("moved is a symbolic link"));
     }
 
-    /// Whose a link is does not say who moved it to where it is; what it leads to would be sent to the server.
+    /// The owner of a link does not tell who moved it there; the content of its target would be sent to
+    /// the server.
     #[test]
     fn a_link_that_anybody_can_have_moved_there_is_not_followed_to_a_password() {
         use std::os::unix::fs::PermissionsExt as _;
@@ -191,7 +194,7 @@ mod tests {
         std::fs::write(root.join("secret"), "mine").unwrap();
         std::fs::hard_link(root.join("secret"), root.join("pw")).unwrap();
         nix::unistd::mkfifo(&root.join("fifo"), Mode::S_IRWXU).unwrap();
-        assert!(said(&root.join("./pw")).starts_with("it has 2 names (hard links)"));
+        assert!(said(&root.join("./pw")).starts_with("it has 2 hard links"));
         for other in ["fifo", ""] {
             assert_eq!(said(&PathBuf::from(format!("{}/./{other}", root.display()))), "not a regular file");
         }

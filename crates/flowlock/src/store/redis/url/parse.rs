@@ -1,4 +1,4 @@
-//! From text to options. Hosts come in lists, which no general URL parser reads, so this is our own.
+//! Parses a URL. It may contain lists of hosts, which no general URL parser reads, so this is our own.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::{Address, Deployment, Durability, Options, PAUSE, Password, Secret, T
 const FORMS: &str = "use redis://HOST[:PORT][/DB], rediss://… (TLS), redis+unix:///PATH, redis+sentinel://HOST,HOST/MASTER[/DB] or redis+cluster://HOST,HOST";
 const HIGHEST_DB: u32 = 65_535;
 
-/// What stands before `://`.
+/// The part before `://`.
 struct Scheme {
     kind: Kind,
     tls: bool,
@@ -22,20 +22,20 @@ enum Kind {
     Cluster,
 }
 
-/// A URL taken apart, nothing decoded yet.
+/// The parts of a URL, not decoded yet.
 struct Parts<'u> {
     scheme: Scheme,
     user: Option<&'u str>,
     password: Option<&'u str>,
-    /// The URL from its beginning to the user's end, and from its hosts on: all but the password.
+    /// The URL up to the end of the user, and from its hosts on: all but the password.
     around: (&'u str, &'u str),
     hosts: &'u str,
     path: &'u str,
     query: Query<'u>,
 }
 
-/// Reads a URL without touching any file that it names. The error repeats nothing of it: any part may be a password in
-/// the wrong place.
+/// Parses a URL without looking at the files that it names. The error repeats no part of it: any may be
+/// a password in the wrong place.
 pub(super) fn parse(url: &str) -> Result<Options, String> {
     let Parts { scheme, user, password, around, hosts, path, mut query } = take_apart(url)?;
     let (deployment, db) = deployment(&scheme, hosts, path, &mut query)?;
@@ -122,7 +122,7 @@ fn scheme(text: &str) -> Result<Scheme, String> {
         "unix" => Kind::Unix,
         "sentinel" => Kind::Sentinel,
         "cluster" => Kind::Cluster,
-        _ => return Err(format!("after \"{base}+\" only unix, sentinel or cluster can stand; {FORMS}")),
+        _ => return Err(format!("after \"{base}+\" only unix, sentinel or cluster may follow; {FORMS}")),
     };
     if tls && kind == Kind::Unix {
         return Err("a unix socket has no TLS; use redis+unix://".into());
@@ -198,21 +198,21 @@ fn bad_port() -> String {
     "a port is not a number from 1 to 65535".into()
 }
 
-/// Host and port; an IPv6 address stands in brackets. The errors do not repeat the text, which may be a
-/// password in the wrong place.
+/// Splits host and port; an IPv6 address is in brackets. The errors do not repeat the text, which may be
+/// a password in the wrong place.
 fn split_port(text: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(rest) = text.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or("an IPv6 address has no closing bracket")?;
-        host.parse::<std::net::Ipv6Addr>().map_err(|_| "what stands in brackets is not an IPv6 address")?;
+        host.parse::<std::net::Ipv6Addr>().map_err(|_| "the text in brackets is not an IPv6 address")?;
         return match after.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if after.is_empty() => Ok((host, None)),
-            None => Err("after an IPv6 address in brackets only :PORT can stand".into()),
+            None => Err("only :PORT may follow an IPv6 address in brackets".into()),
         };
     }
     match text.split_once(':') {
         Some((_, port)) if port.contains(':') => {
-            Err("an IPv6 address must stand in brackets: [::1]:6379".into())
+            Err("an IPv6 address must be in brackets: [::1]:6379".into())
         }
         Some((_, port)) if port.parse::<u16>().is_ok_and(|port| port != 0) => {
             let at = text.len() - port.len();

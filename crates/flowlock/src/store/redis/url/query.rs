@@ -1,4 +1,4 @@
-//! The parameters after the `?`, and what their values mean.
+//! The parameters after the `?`, and their values.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const KNOWN: [&str; 9] = [
     "db",
 ];
 
-/// The parameters, each of which is taken once.
+/// The parameters; each is taken once.
 pub(super) struct Query<'u>(Vec<(&'u str, &'u str)>);
 
 impl<'u> Query<'u> {
@@ -30,7 +30,7 @@ impl<'u> Query<'u> {
         for part in text.split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             if pairs.iter().any(|(other, _)| *other == name) {
-                // The name is not repeated unless it is one: it may be a part of a password.
+                // The name is not repeated unless it is known: it may be a part of a password.
                 let known = KNOWN.iter().find(|known| **known == name).unwrap_or(&"of that name");
                 return Err(format!("the parameter {known} is given twice"));
             }
@@ -39,7 +39,7 @@ impl<'u> Query<'u> {
         Ok(Self(pairs))
     }
 
-    /// The value of a parameter.
+    /// Takes the value of a parameter.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, String> {
         let Some(at) = self.0.iter().position(|(other, _)| *other == name) else {
             return Ok(None);
@@ -51,20 +51,20 @@ impl<'u> Query<'u> {
         Ok(Some(value))
     }
 
-    /// An error if a parameter was not taken: it is unknown.
+    /// Returns an error if a parameter was not taken, because it is unknown.
     pub(super) fn nothing_left(&self) -> Result<(), String> {
         if self.0.is_empty() {
             return Ok(());
         }
         let (last, others) = KNOWN.split_last().expect("there are parameters");
         Err(format!(
-            "it has an unknown parameter; there are {} and {last}; a password stands before the host, or better in a password_file",
+            "it has an unknown parameter; the known ones are {} and {last}; put a password before the host, or better into a password_file",
             others.join(", ")
         ))
     }
 }
 
-/// Percent-decoded; the error does not repeat the text.
+/// Percent-decodes a text; the error does not repeat it.
 pub(super) fn decoded(what: &str, text: &str) -> Result<String, String> {
     let bytes = text.as_bytes();
     let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
@@ -79,7 +79,7 @@ pub(super) fn decoded(what: &str, text: &str) -> Result<String, String> {
 pub(super) fn durability(text: &str) -> Result<Durability, String> {
     let wrong = || {
         format!(
-            "durability is none or replicas(N,MS) with N from 1 to {MOST_REPLICAS} and MS from 1 to {LONGEST_WITHIN_MS}, such as replicas(1,500)"
+            "durability must be none or replicas(N,MS) with N from 1 to {MOST_REPLICAS} and MS from 1 to {LONGEST_WITHIN_MS}, such as replicas(1,500)"
         )
     };
     if text == "none" {
@@ -106,5 +106,5 @@ pub(super) fn pause(text: &str) -> Result<Duration, String> {
         number.zip(unit_ms).and_then(|(number, ms)| number.checked_mul(ms)).map(Duration::from_millis);
     pause
         .filter(|pause| *pause <= LONGEST_PAUSE)
-        .ok_or_else(|| "failover_pause is a duration from 0s to 10m, such as 10s or 500ms".to_owned())
+        .ok_or_else(|| "failover_pause must be a duration from 0s to 10m, such as 10s or 500ms".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Passwords, which nobody sees.
+//! Passwords, which are never shown.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,14 +9,14 @@ use super::file;
 
 /// The longest password file.
 const LONGEST_FILE: u64 = 64 * 1024;
-/// How many passwords of this process are looked for in what servers say: the latest.
+/// How many passwords of this process are searched for in what servers say: the latest.
 const REMEMBERED: usize = 16;
-/// A server may cut a password off in its words: this many bytes of one are struck out too.
+/// A server may cut off a password in its words: this many bytes of one are removed too.
 const TELLTALE: usize = 8;
-/// What is shorter is no secret, and words without it would only be hard to read.
+/// A shorter text is not a secret, and words without it would only be hard to read.
 const SHORTEST: usize = 4;
 
-/// The passwords that servers were told.
+/// The passwords that were sent to servers.
 static TOLD: Mutex<VecDeque<Secret>> = Mutex::new(VecDeque::new());
 
 /// A text that is never printed.
@@ -28,7 +28,8 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the server's eyes. It is struck out of whatever a server says from now on.
+    /// Returns the text itself, to send to the server. From now on it is removed from everything that a
+    /// server says.
     pub(in crate::store::redis) fn reveal(&self) -> &str {
         let mut told = crate::sync::lock(&TOLD);
         if !told.contains(self) {
@@ -38,7 +39,7 @@ impl Secret {
         &self.0
     }
 
-    /// The text without this secret, and without the beginning of it where the text breaks off in it.
+    /// Removes this secret from the text, also its beginning if the text ends within it.
     fn struck_out_of(&self, text: &str) -> String {
         if self.0.len() < SHORTEST {
             return text.to_owned();
@@ -56,7 +57,7 @@ impl Secret {
     }
 }
 
-/// The words of a server without the passwords that this process told to any: it may repeat them.
+/// Removes the passwords that this process sent to any server from a server's words: it may repeat them.
 pub(in crate::store::redis) fn strike_out(text: &str) -> String {
     crate::sync::lock(&TOLD).iter().fold(text.to_owned(), |text, secret| secret.struck_out_of(&text))
 }
@@ -72,17 +73,18 @@ impl fmt::Debug for Secret {
 pub(in crate::store::redis) enum Password {
     /// The URL.
     Given(Secret),
-    /// A file, read again for every new connection, so that a password can be changed while we run.
+    /// A file, read again for every new connection, so that a password can be changed while a process
+    /// runs.
     File {
-        /// What it is called in the URL.
+        /// Its parameter's name in the URL.
         parameter: &'static str,
-        /// Where it is.
+        /// Its path.
         path: PathBuf,
     },
 }
 
 impl Password {
-    /// The password as it is now; the error names the file and holds no secret.
+    /// Returns the current password; the error names the file and contains no secret.
     pub(in crate::store::redis) fn read(&self) -> Result<Secret, String> {
         match self {
             Self::Given(secret) => Ok(secret.clone()),
@@ -99,13 +101,12 @@ fn read_file(parameter: &str, path: &Path) -> Result<String, String> {
     let bytes = file::read(path, LONGEST_FILE).map_err(|error| match error.kind() {
         _ if file::is_refusal(&error) => format!("cannot read {parameter} {shown}: {error}"),
         std::io::ErrorKind::FileTooLarge => format!(
-            "the password file {shown} is longer than {LONGEST_FILE} bytes; it holds the password and nothing else"
+            "the password file {shown} is longer than {LONGEST_FILE} bytes; it must contain only the password"
         ),
         _ => unreadable(error),
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        format!("the password file {shown} is not UTF-8; it holds the password and nothing else")
-    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| format!("the password file {shown} is not UTF-8; it must contain only the password"))?;
     let password = text.trim_end_matches(['\n', '\r']);
     if password.is_empty() {
         return Err(format!("the password file {shown} is empty; write the password into it"));

@@ -1,12 +1,12 @@
-//! What is in the file.
+//! The content of the file.
 
 use super::super::SqliteStore;
 use super::super::failure::translate;
 use super::super::transact::Inner;
 use crate::store::{Finding, Limits, StoreError};
 
-/// How many pages are looked at: 256 GiB of 4 KiB each. `SQLite` marks each page in a bit of memory, so this is 8 MiB,
-/// whatever number somebody wrote into the file.
+/// How many pages are checked: 256 GiB of 4 KiB each. `SQLite` marks each page in a bit of memory, so
+/// this takes 8 MiB, whatever number was written into the file.
 const MOST_PAGES: i64 = 1 << 26;
 
 pub(super) fn examine(store: &SqliteStore, limits: &Limits) -> Finding {
@@ -21,7 +21,8 @@ pub(super) fn examine(store: &SqliteStore, limits: &Limits) -> Finding {
 }
 
 impl SqliteStore {
-    /// Reads every page and checks that tables and indexes agree, once the file can be had within these limits.
+    /// Reads every page and checks that tables and indexes agree, once the file is available within
+    /// these limits.
     pub(in super::super) fn check_within(&self, limits: &Limits) -> Result<Vec<String>, StoreError> {
         self.pages_and_indexes(limits).map_err(|error| self.naming_the_locker(error, None))
     }
@@ -34,8 +35,8 @@ impl SqliteStore {
         let pages: i64 = file.sql.query_row("pragma page_count", [], |row| row.get(0)).map_err(translate)?;
         if pages > MOST_PAGES {
             return Ok(vec![format!(
-                "it has {pages} pages, and at most {MOST_PAGES} are looked at: flowlock did not make it so long; put a copy \
-                 from before in its place"
+                "it has {pages} pages, more than the {MOST_PAGES} that can be checked: flowlock did not make it \
+                 that large; replace it with an earlier copy"
             )]);
         }
         let mut statement = file.sql.prepare("pragma integrity_check").map_err(translate)?;

@@ -1,4 +1,5 @@
-//! The file and its directory: who may change them, where they lie, and what dead processes left beside them.
+//! The file and its directory: who may change them, where they are, and what dead processes left beside
+//! them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +10,7 @@ use super::super::create::leftovers;
 use super::super::held_path::HeldPath;
 use crate::store::Finding;
 
-/// What is younger may be somebody's work.
+/// A younger file may be in use by a process.
 const OLD: Duration = Duration::from_mins(1);
 
 pub(super) fn examine(store: &HeldPath) -> Vec<Finding> {
@@ -25,7 +26,10 @@ fn left_behind(store: &HeldPath) -> Option<Finding> {
         made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > OLD))
     };
     let left: Vec<_> = leftovers(store).iter().filter(|left| is_old(left)).map(HeldPath::shown).collect();
-    let told = format!("of processes that died while making a store; can be removed: {}", left.join(", "));
+    let told = format!(
+        "left by processes that died while making a store; you can remove them:  {}",
+        left.join(", ")
+    );
     (!left.is_empty()).then(|| Finding::good("leftover files", told))
 }
 
@@ -36,7 +40,8 @@ fn mode(what: &'static str, path: &Path) -> Finding {
             let found = format!("mode {mode:04o}, owner {}, group {}", meta.uid(), meta.gid());
             match who_else(what, &meta) {
                 None => {
-                    // In a directory with the sticky bit members remove and replace only what they made themselves.
+                    // In a directory with the sticky bit, members can remove and replace only what they
+                    // made themselves.
                     let open = meta.is_dir() && mode & 0o1020 == 0o020;
                     let hint =
                         if open { "; members of the group can replace the store: chmod +t" } else { "" };
@@ -49,17 +54,17 @@ fn mode(what: &'static str, path: &Path) -> Finding {
     }
 }
 
-/// Who else could spoil or replace the store, and what to do about that.
+/// Says who else could damage or replace the store, and what to do about that.
 fn who_else(what: &str, meta: &fs::Metadata) -> Option<String> {
     let (mode, owner) = (meta.mode(), meta.uid());
     let is_ours = owner == 0 || owner == nix::unistd::getuid().as_raw();
     match () {
-        // As /tmp is: that is right for such a directory, and it is none for a store.
+        // Like /tmp: that is right for /tmp, but not for the directory of a store.
         () if meta.is_dir() && mode & 0o1002 == 0o1002 => Some(
-            "everybody may make files in it, as in /tmp, also those that belong beside the store; keep the store in a directory of its own"
+            "everybody may create files in it, as in /tmp, including those beside the store; keep the store in a directory of its own"
                 .to_owned(),
         ),
-        () if mode & 0o002 != 0 => Some("everybody may write it; take that away with chmod o-w".to_owned()),
+        () if mode & 0o002 != 0 => Some("everybody may write it; fix it with chmod o-w".to_owned()),
         () if !is_ours => Some(format!(
             "user {owner} may change, replace or remove the {what} as they like; keep the store where its owner is you or root, as doctor --init-shared makes it"
         )),

@@ -1,4 +1,4 @@
-//! The journal, and who keeps it from being cut back.
+//! The journal, and which process keeps it from being truncated.
 
 use std::fs;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use super::super::held_path::HeldPath;
 use super::super::lockers::{self, Kind};
 use crate::store::Finding;
 
-/// A journal of this size is not cut back: `SQLite` does that at 4 MiB, unless somebody still reads an old state.
+/// A journal of this size was not truncated: `SQLite` does that at 4 MiB, unless a process still reads
+/// an old state.
 const LARGE: u64 = 16 << 20;
 /// The bytes of `-shm` that a reader locks, one for each state that is read (`WAL_READ_LOCK` in `SQLite`'s `wal.c`).
 const READ_MARKS: std::ops::RangeInclusive<u64> = 123..=127;
@@ -28,21 +29,21 @@ pub(super) fn examine(store: &HeldPath) -> Finding {
     if readers.is_empty() {
         return Finding::good(
             WHAT,
-            format!("{size}: nobody reads an old state, so one of the next writes cuts it back"),
+            format!("{size}: no process reads an old state, so one of the next writes truncates it"),
         );
     }
     let shown = wal.shown();
     Finding::bad(
         WHAT,
         format!(
-            "{shown} has {size} and grows, because an old state of the store is still read by {}; continue or end what \
-             does that",
+            "{shown} has {size} and grows, because an old state of the store is still read by {}; continue or \
+             end that",
             readers.join(", ")
         ),
     )
 }
 
-/// The processes in a read transaction, each with what it does.
+/// Returns the processes in a read transaction, each with what it does.
 fn readers(store: &HeldPath) -> Vec<String> {
     let limits = lockers::search(Duration::MAX, None);
     let locks = lockers::locks_on(store.beside("-shm").inside(), Kind::Bytes, &limits);
@@ -54,7 +55,7 @@ fn readers(store: &HeldPath) -> Vec<String> {
     keepers.into_iter().map(|keeper| format!("{keeper}{}", state_of(keeper.pid()))).collect()
 }
 
-/// ` (stopped)`, if it is.
+/// Returns ` (stopped)` if the process is stopped.
 fn state_of(pid: Option<u32>) -> &'static str {
     let stat = pid.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok()).unwrap_or_default();
     let state = stat.rsplit(") ").next().and_then(|rest| rest.chars().next());

@@ -1,4 +1,4 @@
-//! Whom later steps look at, and where, as rows.
+//! The runs and places that later steps must look at, as rows.
 
 use super::Rows;
 use super::cells::{most, number, source_from_text, source_text, ticket, unreadable};

@@ -1,4 +1,4 @@
-//! How values stand in columns.
+//! How values are stored in columns.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(super) const RECORD_COLUMNS: &str =
 /// The state of a record that is incomplete only since its present holder began.
 const WAS_LIVE: &str = "was_live";
 
-/// How a record's state stands in its row.
+/// Returns the word for a record's state in its row.
 pub(super) fn state_word(record: &Record) -> &'static str {
     if record.was_live { WAS_LIVE } else { record.state.as_str() }
 }
@@ -102,7 +102,7 @@ pub(super) fn read_stake(row: &Row<'_>) -> rusqlite::Result<Stake> {
     Ok(Stake { ticket: ticket(row, 0)?, mode })
 }
 
-/// Mode number, units and capacity of a stake's row.
+/// Returns mode number, units and capacity of a stake's row.
 pub(super) fn columns(mode: Mode) -> (u8, u32, u32) {
     match mode {
         Mode::Shared => (0, 0, 0),
@@ -111,7 +111,7 @@ pub(super) fn columns(mode: Mode) -> (u8, u32, u32) {
     }
 }
 
-/// The mode numbers that can stand in a part of a line.
+/// Returns the mode numbers that can occur in a part of a queue.
 pub(super) fn modes(place: &Resource, part: Part) -> &'static [u8] {
     match (place.space, part.exclusive_only) {
         (Some(Space::Slot), _) | (_, false) => all_modes(place),
@@ -119,7 +119,7 @@ pub(super) fn modes(place: &Resource, part: Part) -> &'static [u8] {
     }
 }
 
-/// The mode numbers that can stand at a place.
+/// Returns the mode numbers that can occur at a place.
 pub(super) fn all_modes(place: &Resource) -> &'static [u8] {
     if place.space == Some(Space::Slot) { &[2] } else { &[0, 1] }
 }
@@ -130,7 +130,7 @@ pub(super) fn first_by_ticket(mut stakes: Vec<Stake>, limit: usize) -> Vec<Stake
     stakes
 }
 
-/// A source as a text that sorts as it does.
+/// Returns a source as a text with the same sort order.
 pub(super) fn source_text(source: &Source) -> String {
     match source {
         Source::Parked(Resource { space: None, name }) => format!("1a{}", name.as_str()),
@@ -194,8 +194,8 @@ pub(super) fn from_json<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: u
     serde_json::from_str(text).map_err(|_| unreadable(column, text))
 }
 
-/// A list of numbers, of which there are `most` at most. One with more is not even read: in memory each takes several times
-/// what it takes in the row.
+/// Reads a list of up to `most` numbers. A longer one is not even parsed: in memory each number takes
+/// several times its size in the row.
 fn numbers<T: serde::de::DeserializeOwned>(row: &Row<'_>, column: usize, most: usize) -> rusqlite::Result<T> {
     const LONGEST_NUMBER: usize = "18446744073709551615,".len();
     let text = row.get_ref(column)?.as_str()?;

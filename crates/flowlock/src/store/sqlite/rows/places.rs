@@ -1,4 +1,4 @@
-//! Who holds a name, who stands in line for it, and who is parked at it, as rows.
+//! The holders of a name, the runs queued for it, and the runs parked at it, as rows.
 
 use rusqlite::Params;
 
@@ -112,7 +112,7 @@ impl PlaceRows for Rows<'_> {
     }
 
     fn line(&mut self, place: &Resource, part: Part, limit: usize) -> Result<Vec<Stake>> {
-        // One range per mode, so that the key order serves; merged here.
+        // One range per mode, so that the order of the key can be used; merged here.
         let sql = "select ticket, mode, units, capacity from line where ns = ?1 and place = ?2 and mode = ?3 \
             and ticket >= ?4 and ticket < ?5 order by ticket limit ?6";
         let mut stakes = Vec::new();
@@ -159,7 +159,7 @@ impl PlaceRows for Rows<'_> {
 }
 
 impl Rows<'_> {
-    /// Keeps the sum of the units held at a place: nobody adds up ten thousand rows.
+    /// Maintains the sum of the units held at a place, so that no step adds up ten thousand rows.
     fn count_units(&self, place: &Resource, stake: Stake, which: Which, more: i64) -> Result<()> {
         if !matches!(stake.mode, Mode::Units { .. }) {
             return Ok(());

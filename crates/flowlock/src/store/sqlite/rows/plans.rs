@@ -1,4 +1,4 @@
-//! How SQLite finds the rows of each statement: by a key, in the order that is wanted.
+//! Checks how SQLite finds the rows of each statement: by a key, in the wanted order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::Flowlock;
 use crate::engine::tables::{RecordRows as _, RunRows as _};
 use crate::id::Ticket;
 
-/// Where statements stand.
+/// The files with statements.
 const SOURCES: [&str; 11] = [
     include_str!("../rows.rs"),
     include_str!("backlog.rs"),
@@ -30,7 +30,7 @@ const SOURCES: [&str; 11] = [
 ];
 const VERBS: [&str; 4] = ["select ", "insert ", "update ", "delete "];
 
-/// Statements that may do what no other does, by how they begin, each with its reason.
+/// Statements that are allowed an exception, by how they begin, each with its reason.
 const EXCEPTIONS: [(&str, &str); 3] = [
     (
         "select type, name, sql from sqlite_schema",
@@ -38,13 +38,13 @@ const EXCEPTIONS: [(&str, &str); 3] = [
     ),
     ("select name from namespace where removed is null", "all namespaces are what is asked for"),
     (
-        // The index has the secret before the ticket, and must.
+        // The index has the secret before the ticket, as it must.
         "select {RUN_COLUMNS} from run indexed by run_by_attempt",
         "sorts the runs of one id that are still remembered",
     ),
 ];
 
-/// The statements in a text of Rust, as they are written there.
+/// Returns the statements in a Rust source text, as written.
 fn statements(source: &str) -> Vec<String> {
     let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let literals = source.split('"').skip(1).step_by(2);
@@ -55,7 +55,7 @@ fn statements(source: &str) -> Vec<String> {
     found
 }
 
-/// What takes the place of the names in braces.
+/// Fills in the names in braces.
 fn filled(statement: &str, compare: &str) -> String {
     let named =
         [("{RUN_COLUMNS}", RUN_COLUMNS), ("{RECORD_COLUMNS}", RECORD_COLUMNS), ("{compare}", compare)];
@@ -69,8 +69,8 @@ fn plan(sql: &Connection, statement: &str) -> Vec<String> {
     plan.query_map(nothing, |row| row.get(3)).unwrap().map(|line| line.unwrap()).collect()
 }
 
-/// Whether a line of a plan says that rows are sorted, or that all of a table are looked at. A list that is handed over is
-/// as long as a step may make it.
+/// Returns whether a line of a plan says that rows are sorted, or that a whole table is scanned. A list
+/// that is passed in is at most as long as a step may make it.
 fn is_costly(line: &str) -> bool {
     let is_a_list = line.starts_with("SCAN json_each VIRTUAL TABLE") || line == "SCAN CONSTANT ROW";
     line.contains("TEMP B-TREE") || line.starts_with("SCAN ") && !is_a_list
@@ -94,7 +94,7 @@ fn every_statement_finds_its_rows_by_a_key_and_sorts_none() {
     assert_eq!(excepted, EXCEPTIONS.len());
 }
 
-/// A store with so many living runs and records.
+/// Makes a store with `many` living runs and records.
 fn full(directory: &std::path::Path, many: u64) -> Connection {
     let file = directory.join("flowlock.db");
     let store = Arc::new(SqliteStore::open(&file, Duration::from_secs(5)).unwrap());
@@ -117,7 +117,7 @@ fn full(directory: &std::path::Path, many: u64) -> Connection {
     sql
 }
 
-/// The instructions of SQLite's machine that reading all of a listing takes, page by page.
+/// Returns how many instructions of SQLite's machine it takes to read all of a listing, page by page.
 fn instructions(many: u64, page: fn(&mut Rows<'_>, usize) -> usize) -> u64 {
     let directory = tempfile::tempdir().unwrap();
     let mut sql = full(directory.path(), many);

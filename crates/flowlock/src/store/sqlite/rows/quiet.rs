@@ -1,4 +1,5 @@
-//! Places where nobody else is: a step asks once for all the names it comes to, not once for each of the tables.
+//! Places without other runs: a step asks once for all the names it uses, not once for each of the
+//! tables.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +8,16 @@ use super::cells::json;
 use crate::engine::tables::Result;
 use crate::run::Resource;
 
-/// Of the places in the list ?2 those where somebody stands in line, is parked, has lapsed, or must not overwrite a record.
+/// Selects, of the places in the list ?2, those where a run is queued, is parked, has lapsed, or must
+/// not overwrite a record.
 const WHERE_SOMEBODY_IS: &str = "select value from json_each(?2) where \
     exists (select 1 from line where ns = ?1 and place = value) \
     or exists (select 1 from parked where ns = ?1 and place = value) \
     or exists (select 1 from hold where ns = ?1 and place = value and lapsed = 1) \
     or (value >= 'r' and value < 's' and exists (select 1 from guard where ns = ?1 and name = substr(value, 2)))";
 
-/// The places known to be quiet: nobody stands in line there, is parked there, has lapsed there, or waits without being
-/// allowed to overwrite the record. What is not in it was not asked for, or is not quiet.
+/// The places known to be quiet: no run is queued there, is parked there, has lapsed there, or waits
+/// without being allowed to overwrite the record. Any other place was not asked for, or is not quiet.
 #[derive(Debug, Default)]
 pub(super) struct Quiet(BTreeSet<String>);
 
@@ -24,7 +26,7 @@ impl Quiet {
         self.0.contains(place)
     }
 
-    /// Somebody comes to the place.
+    /// Notes that a run comes to the place.
     pub(super) fn ends(&mut self, place: &str) {
         self.0.remove(place);
     }
@@ -54,7 +56,7 @@ mod tests {
     use crate::name::Name;
     use crate::store::sqlite::schema::SCHEMA_TEXT;
 
-    /// How somebody comes to a place, and how it is asked whether somebody is there.
+    /// How a run comes to a place, and how to ask whether a run is there.
     type Coming = (&'static str, fn(&mut Rows<'_>, &Resource), fn(&mut Rows<'_>, &Resource) -> bool);
 
     const STAKE: Stake = Stake { ticket: Ticket(7), mode: Mode::Exclusive };

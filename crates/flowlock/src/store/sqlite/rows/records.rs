@@ -1,4 +1,4 @@
-//! Records, and who may not overwrite them, as rows.
+//! Records, and the runs that may not overwrite them, as rows.
 
 use rusqlite::params;
 
@@ -56,8 +56,8 @@ impl RecordRows for Rows<'_> {
     }
 
     fn records(&mut self, prefix: &str, after: Option<&Name>, limit: usize) -> Result<Vec<Record>> {
-        // One lower bound, and an end where the prefix ends: SQLite would use the wrong bound for a later page,
-        // and read on to the end of the namespace.
+        // One lower bound, and an end where the prefix ends: SQLite would use the wrong bound for a
+        // later page, and read on to the end of the namespace.
         let (from, compare) = match after.map(Name::as_str) {
             Some(after) if after >= prefix => (after, ">"),
             _ => (prefix, ">="),

@@ -32,7 +32,7 @@ impl RunRows for Rows<'_> {
     }
 
     fn living(&mut self, id: &RunId) -> Result<Option<Run>> {
-        // Left to itself SQLite walks the namespace's whole primary key here.
+        // Without the hint SQLite scans the namespace's whole primary key here.
         let sql = format!(
             "select {RUN_COLUMNS} from run indexed by run_living where ns = ?1 and id = ?2 and forget_ms is null"
         );
@@ -68,7 +68,8 @@ impl RunRows for Rows<'_> {
     }
 
     fn living_runs(&mut self, from: Ticket, limit: usize) -> Result<Vec<Run>> {
-        // Left to itself SQLite walks the primary key, and meets all outcomes that are still remembered.
+        // Without the hint SQLite scans the primary key, and meets all outcomes that are still
+        // remembered.
         let sql = format!(
             "select {RUN_COLUMNS} from run indexed by run_listed where ns = ?1 and ticket >= ?2 \
              and forget_ms is null order by ticket limit ?3"
@@ -77,7 +78,7 @@ impl RunRows for Rows<'_> {
     }
 
     fn latest_run(&mut self, id: &RunId) -> Result<Option<Run>> {
-        // Left to itself SQLite walks back through all runs of the namespace until it meets the id.
+        // Without the hint SQLite scans back through all runs of the namespace until it meets the id.
         let sql = format!(
             "select {RUN_COLUMNS} from run indexed by run_by_attempt where ns = ?1 and id = ?2 \
              and tombstone = 0 order by ticket desc limit 1"
@@ -107,7 +108,8 @@ impl RunRows for Rows<'_> {
 }
 
 impl Rows<'_> {
-    /// Executes `sql` with a run's key as ?1 and ?2, what can change about it as ?3 to ?24, and `more` behind.
+    /// Executes `sql` with a run's key as ?1 and ?2, its changeable fields as ?3 to ?24, and then
+    /// `more`.
     fn write_run(&self, sql: &str, run: &Run, more: &[&dyn ToSql]) -> Result<()> {
         let token = run.token.map(|token| token.0 as i64);
         let liveness = run.holder.liveness.map(|liveness| liveness.0 as i64);

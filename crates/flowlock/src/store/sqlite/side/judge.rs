@@ -1,4 +1,4 @@
-//! What a file beside the store must be, and what is said of one that is not.
+//! What a file beside the store must be, and the error for one that is not.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -11,7 +11,7 @@ use super::super::held_path::HeldPath;
 use super::SideFiles;
 use crate::store::StoreError;
 
-/// Who may write, besides the owner.
+/// The bits that let users other than the owner write.
 const OTHERS_WRITE: u32 = 0o022;
 
 /// What every file of a store must be, whatever it is for.
@@ -22,12 +22,13 @@ pub(in crate::store::sqlite) struct Rule {
 }
 
 impl Rule {
-    /// For the files beside a store that is there.
+    /// The rule for the files beside an existing store.
     pub(in crate::store::sqlite) fn of(store: &Metadata) -> Self {
         Self { owner: store.uid(), mode: store.mode() }
     }
 
-    /// Whether it is a regular file with one name, of the store's owner, which nobody may write who may not write the store.
+    /// Returns whether it is a regular file with one name, of the store's owner, which no user may write
+    /// who may not write the store.
     pub(in crate::store::sqlite) fn admits(self, meta: &Metadata) -> bool {
         let writers_more = meta.mode() & OTHERS_WRITE & !self.mode;
         meta.is_file() && meta.nlink() <= 1 && meta.uid() == self.owner && writers_more == 0
@@ -39,7 +40,7 @@ impl SideFiles {
         Rule { owner: self.owner, mode: self.mode }
     }
 
-    /// Refuses a file that is not what it must be; one that is missing is fine.
+    /// Refuses a file that is not what it must be; a missing one is fine.
     pub(in crate::store::sqlite) fn check(&self, suffix: &str) -> Result<(), StoreError> {
         let place = self.place(suffix);
         match place.look() {
@@ -49,16 +50,18 @@ impl SideFiles {
         }
     }
 
-    /// Refuses a file that is not what it must be; makes it if it is missing. `SQLite` opens it by itself.
+    /// Refuses a file that is not what it must be; creates it if it is missing. `SQLite` opens it
+    /// itself.
     pub(in crate::store::sqlite) fn ensure(&self, suffix: &str) -> Result<(), StoreError> {
         self.check(suffix)?;
         let place = self.place(suffix);
         if place.is_there() { Ok(()) } else { self.make(&place, self.mode) }
     }
 
-    /// Refuses a rollback journal, which `SQLite` would play into the store, and whose last line names a file that it
-    /// would then delete. A store of ours never has one. Where others can make files, an empty one keeps its place:
-    /// `SQLite` ignores it, and nobody else can remove it from a sticky directory.
+    /// Refuses a rollback journal: `SQLite` would play it into the store, and then delete a file that
+    /// the journal's last line names. A store of flowlock never has one. If others can create files, an
+    /// empty one keeps its place: `SQLite` ignores it, and no other user can remove it from a sticky
+    /// directory.
     pub(in crate::store::sqlite) fn guard_journal(&self) -> Result<(), StoreError> {
         let place = self.place("-journal");
         let meta = match place.look() {
@@ -69,7 +72,7 @@ impl SideFiles {
         self.judge(&place, &meta)?;
         if meta.len() > 0 || meta.mode() & OTHERS_WRITE != 0 {
             return Err(unusable(format!(
-                "{} is not empty, or others may write it: flowlock makes no such journal, and SQLite would change the store by it; remove it and run again",
+                "{} is not empty, or others may write it: flowlock does not make such a journal, and SQLite would change the store with it; remove it and run again",
                 place.shown()
             )));
         }
@@ -85,7 +88,7 @@ impl SideFiles {
         self.make(place, self.mode & !OTHERS_WRITE)
     }
 
-    /// Refuses a directory that is not what it must be; one that is missing is fine.
+    /// Refuses a directory that is not what it must be; a missing one is fine.
     pub(in crate::store::sqlite) fn check_directory(&self, suffix: &str) -> Result<(), StoreError> {
         let place = self.place(suffix);
         match place.look() {
@@ -145,7 +148,7 @@ impl SideFiles {
         let mode = self.mode;
         if meta.mode() & OTHERS_WRITE & !mode != 0 {
             return Err(unusable(format!(
-                "{} may be written by users who may not write the store (mode {:04o}, the store's is {mode:04o}); take that away with chmod",
+                "{} may be written by users who may not write the store (mode {:04o}, the store's is {mode:04o}); fix it with chmod",
                 place.shown(),
                 meta.mode() & 0o7777,
             )));
@@ -154,7 +157,7 @@ impl SideFiles {
     }
 }
 
-/// What it is instead of what it must be, and who put it there.
+/// The error that says what it is instead of what it must be, and whose it is.
 fn is_not(place: &HeldPath, meta: &Metadata, wanted: &str) -> StoreError {
     unusable(format!(
         "{} is {} of user {}, not {wanted} as flowlock makes it; remove it and run again",

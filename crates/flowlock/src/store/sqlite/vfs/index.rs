@@ -1,9 +1,10 @@
-//! The index of the journal, no larger than a journal can need.
+//! Limits the index of the journal to what a journal can need.
 //!
-//! And the file, which is written where all of the journal is moved into it: for as long as the caller waits (`journal.rs`).
+//! Also limits the file, which is written when the whole journal is moved into it: only as long as the
+//! caller waits (`journal.rs`).
 //!
-//! How far the index reaches stands in the index itself, which every member of a shared store writes: `SQLite` would make it so
-//! large, on the disk, in one piece of work that no signal and no time limit ends.
+//! The index itself says how far it reaches, and every member of a shared store can write it: `SQLite`
+//! would make it that large, on disk, in one piece of work that no signal and no time limit ends.
 
 use std::ffi::{c_int, c_void};
 
@@ -14,8 +15,8 @@ use super::replaced::Replaced;
 use crate::store::sqlite::failure::BROKEN_OFF;
 use crate::store::sqlite::sleep;
 
-/// How many regions of 32 KiB it has at most. Each is for 4,096 frames of a page: for a journal of 16 GiB, in an index of
-/// 32 MiB.
+/// The maximum number of its regions of 32 KiB. Each is for 4,096 frames of a page: for a journal of 16
+/// GiB, with an index of 32 MiB.
 const MOST_REGIONS: c_int = 1_024;
 
 type Map = unsafe extern "C" fn(*mut ffi::sqlite3_file, c_int, c_int, c_int, *mut *mut c_void) -> c_int;
@@ -24,17 +25,17 @@ type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64
 
 type Write = unsafe extern "C" fn(*mut ffi::sqlite3_file, *const c_void, c_int, i64) -> c_int;
 
-/// What `SQLite` itself does with the file.
+/// `SQLite`'s own functions for the file.
 struct Own {
     map: Map,
     read: Read,
     write: Write,
 }
 
-/// The file's functions, the same with our bounds.
+/// The file's functions, with our limits.
 static BOUNDED: Replaced<Own> = Replaced::new();
 
-/// Bounds the index of a store that was just opened; whether that could be done.
+/// Limits the index of a store that was just opened; returns whether that was possible.
 ///
 /// # Safety
 /// `file` is one that `SQLite`'s own layer has opened.
@@ -49,7 +50,7 @@ pub(super) unsafe fn bound(file: *mut ffi::sqlite3_file) -> bool {
         };
         Some((own, ours))
     };
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's contract.
     unsafe { BOUNDED.replace(file, with_bounds) }
 }
 
@@ -65,7 +66,7 @@ unsafe extern "C" fn map_bounded(
         unsafe { *out = std::ptr::null_mut() };
         return ffi::SQLITE_CORRUPT;
     };
-    // SAFETY: what SQLite handed over is handed on to its own function.
+    // SAFETY: the arguments from SQLite are passed on to its own function.
     let code = unsafe { (bounded.map)(file, region, bytes, extend, out) };
     match (code, Errno::last()) {
         (ffi::SQLITE_IOERR_SHMSIZE, Errno::ENOSPC | Errno::EDQUOT) => ffi::SQLITE_FULL,
@@ -81,13 +82,13 @@ unsafe extern "C" fn read_plainly(
     offset: i64,
 ) -> c_int {
     match BOUNDED.own() {
-        // SAFETY: what SQLite handed over is handed on to its own function.
+        // SAFETY: the arguments from SQLite are passed on to its own function.
         Some(bounded) => super::plain_read(unsafe { (bounded.read)(file, out, amount, offset) }),
         _ => ffi::SQLITE_IOERR_READ,
     }
 }
 
-/// Steps write into the journal alone.
+/// Steps only write into the journal.
 unsafe extern "C" fn write_bounded(
     file: *mut ffi::sqlite3_file,
     page: *const c_void,
@@ -95,7 +96,7 @@ unsafe extern "C" fn write_bounded(
     offset: i64,
 ) -> c_int {
     match BOUNDED.own() {
-        // SAFETY: what SQLite handed over is handed on to its own function.
+        // SAFETY: the arguments from SQLite are passed on to its own function.
         Some(bounded) if !sleep::is_over() => unsafe { (bounded.write)(file, page, amount, offset) },
         _ => BROKEN_OFF,
     }
@@ -109,11 +110,12 @@ mod tests {
     use super::super::tests::{made, read};
     use super::*;
 
-    /// Maps a region as `SQLite` does that has the turn to write.
+    /// Maps a region, as `SQLite` does with the turn to write.
     fn mapped(sql: &rusqlite::Connection, region: c_int) -> c_int {
         let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
         let mut out = std::ptr::null_mut();
-        // SAFETY: the connection is open as long as this, and SQLite puts its open file where it is asked to.
+        // SAFETY: the connection is open during this call, and SQLite stores its open file where it is
+        // asked to.
         unsafe {
             let control = ffi::SQLITE_FCNTL_FILE_POINTER;
             let asked =

@@ -1,9 +1,9 @@
-//! What `SQLite` does with a journal in one piece, and asks nobody: it makes the index anew from all of it, and it moves
-//! all of it into the file.
+//! What `SQLite` does with a whole journal at once, without a callback: it rebuilds the index from all
+//! of it, and it moves all of it into the file.
 //!
-//! Either may take minutes, for every member of a shared store may make the journal long, and cut off its index as often
-//! as they like. So both end where their caller waits no longer: an index that is not whole is made by whoever comes next,
-//! and what was moved is moved once more.
+//! Either may take minutes, because every member of a shared store can make the journal long, and
+//! truncate its index as often as they like. So both end when their caller stops waiting. The next
+//! process rebuilds an incomplete index, and moved pages are moved again.
 
 use std::ffi::{c_int, c_void};
 
@@ -13,22 +13,23 @@ use super::replaced::Replaced;
 use crate::store::sqlite::failure::BROKEN_OFF;
 use crate::store::sqlite::sleep;
 
-/// A page, as flowlock makes every store.
+/// The page size that flowlock gives every store.
 const PAGE: c_int = 4_096;
-/// What stands before each page in a journal.
+/// The size of the header before each page in a journal.
 const FRAME_HEADER: c_int = 24;
-/// What a journal begins with, and where the size of its pages stands in that.
+/// The size of a journal's header, and where it has the page size.
 const HEADER: c_int = 32;
 const PAGE_SIZE: std::ops::Range<usize> = 8..12;
-/// The sizes that a page can have.
+/// The possible page sizes.
 const PAGES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
 type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64) -> c_int;
 
-/// A journal's functions, the same with our limits; what `SQLite` itself reads with.
+/// A journal's functions, with our limits, and what `SQLite` itself reads with.
 static WATCHED: Replaced<Read> = Replaced::new();
 
-/// Lets the limits of the thread count for a journal that was just opened; whether that could be done.
+/// Makes the limits of the thread apply to a journal that was just opened; returns whether that was
+/// possible.
 ///
 /// # Safety
 /// `file` is one that `SQLite`'s own layer has opened.
@@ -36,7 +37,7 @@ pub(super) unsafe fn watch(file: *mut ffi::sqlite3_file) -> bool {
     let with_limits = |all: &ffi::sqlite3_io_methods| {
         Some((all.xRead?, ffi::sqlite3_io_methods { xRead: Some(read_watched), ..*all }))
     };
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's contract.
     unsafe { WATCHED.replace(file, with_limits) }
 }
 
@@ -47,23 +48,23 @@ unsafe extern "C" fn read_watched(
     offset: i64,
 ) -> c_int {
     let Some(read) = WATCHED.own() else { return ffi::SQLITE_IOERR_READ };
-    // A page with what stands before it is only read where the index is made anew. A single page belongs to a statement,
+    // A page with its header is only read to rebuild the index. A single page is read by a statement,
     // which has limits of its own (`clock.rs`).
     if amount == FRAME_HEADER + PAGE && sleep::is_over() {
         return BROKEN_OFF;
     }
-    // SAFETY: what SQLite handed over is handed on to its own function.
+    // SAFETY: the arguments from SQLite are passed on to its own function.
     let code = super::plain_read(unsafe { read(file, out, amount, offset) });
     if code != ffi::SQLITE_OK || (amount, offset) != (HEADER, 0) {
         return code;
     }
-    // SAFETY: so many bytes were just written there.
+    // SAFETY: this many bytes were just written there.
     let header = unsafe { std::slice::from_raw_parts(out.cast::<u8>(), HEADER as usize) };
     if is_of_another_file(header) { ffi::SQLITE_CORRUPT } else { code }
 }
 
-/// Whether the pages of a journal have another size than those of a store. One with a size that no page can have is none,
-/// and `SQLite` makes a new one.
+/// Returns whether the pages of a journal have another size than those of a store. One with an
+/// impossible size is not a journal, and `SQLite` makes a new one.
 fn is_of_another_file(header: &[u8]) -> bool {
     let size = header[PAGE_SIZE].iter().fold(0, |size, byte| (size << 8) | u32::from(*byte));
     size.is_power_of_two() && PAGES.contains(&size) && size != PAGE as u32
@@ -81,7 +82,8 @@ mod tests {
     use super::*;
     use crate::store::{Limits, StoreErrorKind};
 
-    /// Whoever opens a store first goes through all of its journal, and so does whoever meets an index that was cut off.
+    /// The first process that opens a store reads its whole journal, and so does one that meets a
+    /// truncated index.
     #[test]
     fn a_long_journal_holds_up_nobody_who_waits_no_longer() {
         let directory = tempfile::tempdir().unwrap();
@@ -98,9 +100,9 @@ mod tests {
         for limits in [&interrupted, &late] {
             let error = OpenFile::open(&store, limits).unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Unreachable, "{error}");
-            assert!(error.to_string().contains("journal is so long"), "{error}");
+            assert!(error.to_string().contains("journal is too long"), "{error}");
         }
-        // What is moved into the file once there is enough of it waits for somebody with time, and nothing is lost.
+        // The move into the file waits for a process with time, and nothing is lost.
         let mut file = OpenFile::open(&store, &patient).unwrap();
         let length = || fs::metadata(store.path()).unwrap().len();
         let before = length();

@@ -1,8 +1,9 @@
-//! What `SQLite` opened as a file of a store, judged by its descriptor before anything is read or written.
+//! Judges what `SQLite` opened as a file of a store, by its descriptor, before anything is read or
+//! written.
 //!
-//! `flowlock` looks at these files by their names first, and says what is wrong with one. `SQLite` then opens them by
-//! their names once more, and whoever owns the directory may have put something else there in between: what was opened
-//! counts. None is made by `SQLite` beside a store: it would be made in the place of one that was looked at.
+//! flowlock first looks at these files by their names, and says what is wrong with one. `SQLite` then
+//! opens them by name again, and the directory's owner may have replaced one in between: the opened file
+//! counts. `SQLite` creates no file beside a store: it would replace one that was looked at.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use super::super::held_path::{HeldPath, Missing, way_to};
 use super::super::side::Rule;
 use crate::sync::lock;
 
-/// What `SQLite` calls its files beside a store.
+/// `SQLite`'s suffixes for its files beside a store.
 const SUFFIXES: [&[u8]; 2] = [b"-wal", b"-shm"];
 
 #[derive(Debug, Clone, Copy)]
@@ -29,15 +30,17 @@ pub(super) struct Judge {
     missing: Missing,
 }
 
-/// What the files of each store must be, by the way to it. There are as many ways as descriptors, at most.
+/// What the files of each store must be, by the path to it. There are at most as many paths as
+/// descriptors.
 static STORES: Mutex<BTreeMap<Vec<u8>, Judge>> = Mutex::new(BTreeMap::new());
 
 thread_local! {
-    /// Something else was opened on this thread in the place of a file of a store.
+    /// Whether something else was opened on this thread in place of a file of a store.
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says what `SQLite` may open as this store and beside it from now on, and whether it makes what is missing there.
+/// Sets what `SQLite` may open as this store and beside it from now on, and whether it creates what is
+/// missing there.
 pub(in crate::store::sqlite) fn judge_by(store: &HeldPath, rule: Rule, missing: Missing) {
     lock(&STORES).insert(store.inside().as_os_str().as_bytes().to_vec(), Judge { rule, missing });
 }
@@ -47,12 +50,12 @@ pub(in crate::store::sqlite) fn forget(draft: &HeldPath) {
     lock(&STORES).remove(draft.inside().as_os_str().as_bytes());
 }
 
-/// Whether something was opened since the last call that is no file of the store.
+/// Returns whether, since the last call, something was opened that is not a file of the store.
 pub(in crate::store::sqlite) fn take_anothers() -> bool {
     REFUSED.take()
 }
 
-/// Who judges the file with this path; nobody if it is no store's that was named.
+/// Returns the judge of the file with this path; `None` if it belongs to no registered store.
 pub(super) fn of(path: &[u8]) -> Option<Judge> {
     let stores = lock(&STORES);
     let store = SUFFIXES.iter().find_map(|suffix| stores.get(path.strip_suffix(*suffix)?));
@@ -60,10 +63,12 @@ pub(super) fn of(path: &[u8]) -> Option<Judge> {
 }
 
 impl Judge {
-    /// Opens what is there if it is what it must be, and makes what is missing if that is allowed; -1 with `errno` if not.
+    /// Opens what is there if it is what it must be, and creates what is missing if that is allowed;
+    /// else returns -1 with `errno`.
     ///
-    /// It is judged before it can be read or written. Something else may be a file of another store that is open here, and
-    /// to close that would drop this process's locks on it, but for a descriptor with `O_PATH`.
+    /// It is judged before it can be read or written. Something else may be a file of another store that
+    /// is open here, and closing it would drop this process's locks on it, unless it was opened with
+    /// `O_PATH`.
     pub(super) fn open(self, path: &CStr, flags: c_int, mode: c_int) -> c_int {
         let judged = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match fcntl::open(path, judged, Mode::empty()).map(File::from) {
@@ -76,9 +81,9 @@ impl Judge {
                 failed(Errno::EISDIR)
             }
             Err(Errno::ENOENT) if self.missing == Missing::Made => {
-                // Whatever came there meanwhile is not opened.
+                // If something appeared there meanwhile, it is not opened.
                 let flags = if flags & libc::O_CREAT == 0 { flags } else { flags | libc::O_EXCL };
-                // SAFETY: as SQLite would have called it.
+                // SAFETY: called as SQLite would have called it.
                 unsafe { libc::open(path.as_ptr(), flags, mode) }
             }
             Err(error) => failed(error),
@@ -92,12 +97,12 @@ fn reopen(found: &File, flags: c_int, mode: c_int) -> c_int {
         return failed(Errno::EINVAL);
     };
     let flags = flags & !(libc::O_NOFOLLOW | libc::O_CREAT | libc::O_EXCL);
-    // SAFETY: as SQLite would have called it.
+    // SAFETY: called as SQLite would have called it.
     let opened = unsafe { libc::open(way.as_ptr(), flags, mode) };
     if opened < 0 { failed(Errno::last()) } else { opened }
 }
 
-/// What `open` answers if it failed.
+/// The result of `open` if it failed.
 fn failed(error: Errno) -> c_int {
     error.set();
     -1
@@ -140,7 +145,7 @@ mod tests {
         PathBuf::from(format!("{}{suffix}", path.display()))
     }
 
-    /// What lies there when `SQLite` opens it, whatever was there when it was looked at.
+    /// Opens what is there when `SQLite` opens it, whatever was there when it was looked at.
     fn opened(path: &Path, missing: Missing) -> Result<Connection, rusqlite::Error> {
         let store = HeldPath::find(path, Missing::Refused).unwrap();
         judge_by(&store, Rule::of(&store.look().unwrap()), missing);
@@ -175,7 +180,7 @@ mod tests {
         }
     }
 
-    /// Whoever owns the directory of one store gives a file of another a second name there.
+    /// The owner of the directory of one store gives a file of another store a second name there.
     #[test]
     fn a_file_of_another_store_that_is_open_here_keeps_its_locks_when_it_is_refused() {
         use super::super::super::lockers::{Kind, locks_on};
@@ -220,12 +225,12 @@ mod tests {
         assert!(beside(&path, "-wal").exists());
     }
 
-    /// The owner of the directory is as fast as can be.
+    /// The owner of the directory is as fast as possible.
     #[test]
     fn a_file_that_is_exchanged_with_the_journal_all_the_time_is_never_written() {
         let (directory, path) = made();
         let [other, elsewhere] = ["other", "elsewhere"].map(|name| directory.path().join(name));
-        // What a journal begins with: no look at the content tells that it is none.
+        // A valid beginning of a journal: its content does not show that it is not one.
         let content = 0x377f_0682_u32.to_be_bytes();
         fs::write(&other, content).unwrap();
         fs::hard_link(&other, &elsewhere).unwrap();

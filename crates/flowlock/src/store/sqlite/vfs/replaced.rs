@@ -1,10 +1,10 @@
-//! Functions of ours in place of some of those that `SQLite` itself works on a file with.
+//! Replaces some of the functions with which `SQLite` works on a file.
 
 use std::sync::OnceLock;
 
 use rusqlite::ffi;
 
-/// The functions for one kind of file. `F` are those of `SQLite`'s own that ours hand on to.
+/// The functions for one kind of file. `F` has `SQLite`'s own functions that ours call.
 pub(super) struct Replaced<F>(OnceLock<Option<Tables<F>>>);
 
 struct Tables<F> {
@@ -18,8 +18,8 @@ impl<F> Replaced<F> {
         Self(OnceLock::new())
     }
 
-    /// Gives a file that was just opened the functions that `made` makes of its own ones, the first time; whether that could be
-    /// done.
+    /// Gives a file that was just opened the functions that `made` makes of its own ones the first time;
+    /// returns whether that was possible.
     ///
     /// # Safety
     /// `file` is one that `SQLite`'s own layer has opened.
@@ -33,7 +33,7 @@ impl<F> Replaced<F> {
         let tables = self.0.get_or_init(|| made(before).map(|(own, ours)| Tables { before, own, ours }));
         match tables {
             Some(tables) if std::ptr::eq(tables.before, before) => {
-                // SAFETY: `SQLite` reads the table only; this one lives for ever, too.
+                // SAFETY: `SQLite` only reads the table; this one also lives for ever.
                 unsafe { (*file).pMethods = &raw const tables.ours };
                 true
             }
@@ -41,7 +41,7 @@ impl<F> Replaced<F> {
         }
     }
 
-    /// What ours hand on to; none before the first file.
+    /// Returns the functions that ours call; `None` before the first file.
     pub(super) fn own(&self) -> Option<&F> {
         self.0.get()?.as_ref().map(|tables| &tables.own)
     }

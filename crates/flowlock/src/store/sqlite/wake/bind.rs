@@ -1,8 +1,8 @@
-//! How a client's socket comes into the directory of inboxes, and which one was it.
+//! Creates a client's socket in the directory of inboxes, and identifies it.
 //!
-//! Whoever owns that directory may exchange what lies in it at any moment, by another socket of this user's too. So the
-//! mode of a socket is never set by its name there: it is made in a directory of its own, in which nobody else can do
-//! anything, and moved from there when it is whole.
+//! The owner of that directory may replace what is in it at any moment, also by another socket of this
+//! user. So the mode of a socket is never set by its name there: the socket is created in a private
+//! directory, in which no other user can do anything, and moved from there when it is complete.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, ErrorKind};
@@ -18,7 +18,7 @@ use super::super::held_path::{DRAFT, DRAFT_DIGITS, way_to};
 use super::super::identity::Identity;
 use super::is_a_clients;
 
-/// Makes a client's socket, which others of a shared store may send to; with what tells it from any other.
+/// Creates a client's socket, to which others of a shared store may send; also returns its identity.
 pub(super) fn bind(directory: &File, name: &str, mode: u32) -> io::Result<(UnixDatagram, Identity)> {
     let nest = Nest::make(directory)?;
     let bound = nest.bind(name, mode);
@@ -28,14 +28,14 @@ pub(super) fn bind(directory: &File, name: &str, mode: u32) -> io::Result<(UnixD
     bound
 }
 
-/// Whether a name is one of the directories in which sockets are made.
+/// Returns whether a name is that of a directory in which sockets are created.
 pub(super) fn is_a_nest(name: &str) -> bool {
     name.strip_prefix(DRAFT).is_some_and(|number| {
         number.len() == DRAFT_DIGITS && number.bytes().all(|digit| digit.is_ascii_hexdigit())
     })
 }
 
-/// Removes what a process left that died while it made its socket.
+/// Removes what a process left that died while it created its socket.
 pub(super) fn clear(directory: &File, name: &str) {
     let Ok(held) = open(directory, name) else { return };
     for entry in fs::read_dir(way_to(&held)).into_iter().flatten().flatten() {
@@ -47,7 +47,7 @@ pub(super) fn clear(directory: &File, name: &str) {
     let _ = unlinkat(directory, name, UnlinkatFlags::RemoveDir);
 }
 
-/// A directory in which only this user can do anything, for as long as it takes.
+/// A directory in which only this user can do anything, as long as it is needed.
 struct Nest<'d> {
     directory: &'d File,
     name: String,
@@ -64,7 +64,7 @@ impl<'d> Nest<'d> {
         Ok(nest)
     }
 
-    /// Its name may be that of another directory by the time it is opened.
+    /// By the time it is opened, its name may be that of another directory.
     fn judge(&self) -> io::Result<()> {
         let meta = self.held.metadata()?;
         let is_mine = meta.uid() == geteuid().as_raw() && meta.mode() & 0o777 == 0o700;
@@ -95,12 +95,12 @@ fn open(directory: &File, name: &str) -> io::Result<File> {
     Ok(File::from(openat(directory, name, flags, Mode::empty())?))
 }
 
-/// A socket in a directory, itself: whatever takes its name later, this is what is used.
+/// Opens a socket itself in a directory: whatever takes its name later, this one is used.
 pub(super) fn open_socket(directory: &File, name: &str) -> io::Result<(File, Metadata)> {
     let path = way_to(directory).join(name);
     let socket = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
     let meta = socket.metadata()?;
-    // A second name would be that of another program's socket.
+    // A second name would belong to another program's socket.
     if meta.file_type().is_socket() && meta.nlink() == 1 {
         Ok((socket, meta))
     } else {
@@ -123,7 +123,7 @@ mod tests {
         renameat2(AT_FDCWD, one, AT_FDCWD, two, RenameFlags::RENAME_EXCHANGE).is_ok()
     }
 
-    /// The owner of a store's directory, who may rename what lies in it, is as fast as can be.
+    /// The owner of a store's directory, who may rename what is in it, is as fast as possible.
     #[test]
     fn a_socket_that_somebody_puts_in_the_place_of_a_new_one_keeps_its_mode_and_is_not_removed() {
         let root = tempfile::tempdir().unwrap();

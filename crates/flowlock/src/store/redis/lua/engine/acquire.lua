@@ -1,4 +1,4 @@
--- Arriving: a request becomes a grant, a waiting run, or a refusal; and comes back.
+-- A request arrives, or comes again: it becomes a grant, a waiting run, or a refusal.
 
 -- A request is: id, nonce, spec (as it came), client, liveness, origin, patience, latest (arrival, in milliseconds).
 function F.acquire(request)
@@ -20,7 +20,7 @@ function F.acquire(request)
   return F.decide(F.arrive(request), request, latest)
 end
 
--- The attempt's row, before anything is decided about it.
+-- Makes the attempt's row, before anything is decided about it.
 function F.arrive(request)
   local spec = F.spec_from(request.spec)
   meta.ticket = meta.ticket + 1
@@ -36,8 +36,8 @@ function F.arrive(request)
   return run
 end
 
--- The chain of running parents, the nearest of them, nearest last; nobody, if the parent is named without proof. Its
--- proof stands in front of its id.
+-- Returns the chain of running parents, the nearest ones, nearest last; none if the proof of the parent is wrong. The
+-- proof is in front of the parent's id.
 function F.ancestors(parent)
   local proof, id = sub(parent, 1, SHA1_HEX), sub(parent, SHA1_HEX + 1)
   local run = F.living(id)
@@ -58,7 +58,7 @@ end
 -- `latest_run` is the latest run with its id, here and below.
 function F.decide(run, request, latest_run)
   local in_the_way, place = F.first_obstacle(run)
-  -- A dead process in the way is found here and now, not by a later probe.
+  -- A dead process in the way is found now, not by a later probe.
   while is_dead and in_the_way == 'taken' and F.bury_the_dead(F.in_the_way(run, PROBES)) == 'some' do
     F.drain()
     in_the_way, place = F.first_obstacle(run)
@@ -80,7 +80,7 @@ function F.decide(run, request, latest_run)
   return F.wait(run, request, in_the_way, place, latest_run)
 end
 
--- Stands a run in the queue; at its obstacle, or to be looked at if only older work is ahead of it.
+-- Puts a run into the queue: parked at its obstacle, or to be looked at if only older work is ahead of it.
 function F.wait(run, request, in_the_way, place, latest_run)
   F.set_patience(run, request.patience)
   F.insert(run, latest_run)
@@ -104,14 +104,14 @@ function F.set_patience(run, patience)
   local kind, ms = sub(patience, 1, 1), tonumber(sub(patience, 2))
   if kind == 'p' then
     run.place_end = now + math.min(ms, LONGEST_PLACE)
-    -- It stands to its end, whether or not the process that asked for it does: another may come back.
+    -- The place is kept until its end, whether or not the process that asked for it lives: another may come back.
     run.liveness = nil
   elseif kind == 'w' then
     run.wait_end = math.min(now + ms, FAR)
   end
 end
 
--- Refuses a request for good; remembered until no sending of it can arrive any more.
+-- Refuses a request for good. The refusal is remembered until no repetition of the request can arrive any more.
 function F.refuse(run, request, outcome, latest_run)
   local blocked = F.blocked(run)
   if outcome == 'refused(busy)' then
@@ -123,7 +123,7 @@ function F.refuse(run, request, outcome, latest_run)
   return { 'ended', outcome, blocked }
 end
 
--- The same attempt once more: its current state, and a sign of life.
+-- Answers a repeated request: the attempt's current state. It is also a sign of life.
 function F.acquire_again(run, request)
   local spec = F.spec_of(run)
   if spec.text ~= request.spec and not run.tombstone then
@@ -145,7 +145,7 @@ function F.acquire_again(run, request)
     for _, claim in ipairs(run.in_line and run.place_end < was_until and spec.claims or {}) do
       F.tell_next_in_line(run.ticket, claim)
     end
-    -- No process looks at those in its way meanwhile.
+    -- No process probes those in its way between two tries.
     if is_dead and request.liveness then
       F.add_hint(run.ticket, ALONE)
       F.drain()
@@ -157,7 +157,7 @@ function F.acquire_again(run, request)
   return F.standing(run)
 end
 
--- Who asks once more for a run that was unlocked is told so. That ends it, unless another process may work under it.
+-- Answers a repeated request for a run that was unlocked. This ends the run, unless another process may work under it.
 function F.hear_of_unlock(run, holder)
   if F.is_held_by(run, holder) or F.is_dead(run) then
     F.finish(run, 'lost(broken)')
@@ -170,7 +170,7 @@ function F.is_held_by(run, holder)
   return run.client == holder.client and run.liveness == holder.liveness and run.origin == holder.origin
 end
 
--- A run belongs to the process that came for it last; a detached one to none.
+-- Gives the run to the process that came for it last; a detached run belongs to none.
 function F.adopt(run, holder)
   local unaccepted = waiting_states[run.state] or run.state == 'granted'
   local is_continued = run.state == 'running' and not run.detached
@@ -191,14 +191,14 @@ function F.adopt(run, holder)
   F.save(run)
 end
 
--- The liveness lock of a running run that another process continues. Where the one before may still work, the end of
--- neither ends the run: its lease does.
+-- Returns the liveness lock of a running run that another process continues. If the earlier process may still work, the
+-- death of neither ends the run: only its lease does.
 function F.liveness_beside(run, liveness)
   local before = run.liveness
   return before and (before == liveness or is_dead and is_dead(before)) and liveness or nil
 end
 
--- The run's process says that it is there for its grant.
+-- Accepts a grant, for the run's process.
 function F.accept(request)
   local run = F.by_attempt(request.id, request.nonce)
   if not run then

@@ -1,7 +1,7 @@
--- What changed and who is to be looked at because of it, lowest ticket first.
+-- What changed, and which runs to look at because of it, lowest ticket first.
 --
--- A hint is a ticket and why to look at it: PARKED and the place, ALONE, READERS and the name of a record that went,
--- GUARDS and the name of a record that came. It may be out of date: `next_look` checks.
+-- A hint is a ticket and why to look at it: PARKED and the place, ALONE, READERS and the name of a record that is
+-- gone, GUARDS and the name of a record that was written. It may be out of date: `next_look` checks.
 
 function F.add_hint(ticket, source)
   meta.backlog = 1
@@ -16,7 +16,7 @@ function F.set_clean(place)
   call('ZREM', BACKLOG, DIRTY .. place)
 end
 
--- Something changed at a place: whoever is parked there is to be looked at.
+-- Notes that something changed at a place: the runs parked there must be looked at.
 function F.mark_dirty(place)
   if meta.waiting == 0 or meta.backlog == 1 and call('ZSCORE', BACKLOG, DIRTY .. place) then
     return
@@ -28,14 +28,14 @@ function F.mark_dirty(place)
   end
 end
 
--- A record is live no more: those who queue to read it are to be looked at.
+-- Notes that a record is not live any more: the runs that are queued to read it must be looked at.
 function F.mark_readers(name)
   if meta.queued > 0 then
     F.mark_from(READERS .. name)
   end
 end
 
--- A record is live now: those who await it, and those who may not overwrite it, are to be looked at.
+-- Notes that a record is live now: the runs that await it, and those that may not overwrite it, must be looked at.
 function F.mark_written(name)
   F.mark_dirty('a' .. name)
   if meta.waiting > 0 then
@@ -59,7 +59,7 @@ function F.drain()
   end
 end
 
--- Looks at runs until nothing is left over, or as many as one step may.
+-- Looks at runs until nothing is left, or as many as one step may.
 function F.drain_now()
   while F.runs_left('looks') > 0 do
     local ticket, source = F.next_look()
@@ -75,8 +75,8 @@ function F.drain_now()
   end
 end
 
--- The lowest ticket to look at, and why. Drops hints that are no longer true on the way; if there are more than one
--- step drops, work is left over.
+-- Returns the lowest ticket to look at, and why. Drops outdated hints on the way; if there are more than one step may
+-- drop, work is left over.
 function F.next_look()
   while true do
     local hint = call('ZRANGEBYLEX', BACKLOG, '[' .. HINT, '+', 'LIMIT', 0, 1)[1]
@@ -101,7 +101,7 @@ function F.next_look()
   end
 end
 
--- The ticket a hint stands for by now.
+-- Returns the ticket that a hint now stands for.
 function F.actual(ticket, source)
   local kind, rest = sub(source, 1, 1), sub(source, 2)
   if kind == PARKED then
@@ -115,15 +115,15 @@ function F.actual(ticket, source)
   return found and sub(found, 1, TICKET)
 end
 
--- Grants, refuses, activates or sends back one run; or leaves it where it is.
+-- Looks at one run: grants it, refuses it, queues it, sends it back to await an input, or leaves it where it is.
 function F.look(run, source)
   local kind, ticket = sub(source, 1, 1), run.ticket
   local is_waiting = waiting_states[run.state] and not run.absent
-  -- A place goes on with the next parked there; a walk goes on behind this ticket.
+  -- A place continues with the next run parked there; a walk continues after this ticket.
   if kind == PARKED then
     F.add_hint(ticket, source)
     if not is_waiting or run.parked ~= sub(source, 2) then
-      -- Only a store that somebody altered has such an entry: it would be looked at for ever.
+      -- Only a store that was tampered with has such an entry. It would be looked at for ever.
       call('ZREM', INDEX, 'p' .. sub(source, 2) .. '\0' .. ticket)
     end
   elseif kind ~= ALONE then
@@ -148,13 +148,13 @@ function F.look(run, source)
   end
   if ended then
     F.add_hint(ticket, ALONE)
-    -- Later steps go on with it, before anybody behind it is looked at.
+    -- Later steps continue with it, before any run behind it is looked at.
     return ended == 'not_all' and F.stop('looks')
   end
   F.go_on_waiting(run, place, source)
 end
 
--- Leaves a run that was looked at in line, or out of it, parked at what is in its way now.
+-- Leaves a run that was looked at in the queue or outside of it, parked at its present obstacle.
 function F.go_on_waiting(run, place, source)
   local was_in_line = run.in_line
   F.wait_at(run, place)
@@ -162,15 +162,15 @@ function F.go_on_waiting(run, place, source)
     F.tell_of_others(run, was_in_line and place)
   end
   if source == PARKED .. place then
-    -- Blocked at the dirty place itself: everyone parked there later is blocked too.
+    -- Blocked at the dirty place itself, so all runs parked there later are blocked too.
     F.set_clean(place)
   elseif F.is_dirty(place) then
     F.add_hint(run.ticket, PARKED .. place)
   end
 end
 
--- Buries the dead in the way of a run that is looked at, here and now and not by a later probe: then it is to be looked
--- at once more.
+-- Ends the dead runs in the way of a run that is looked at, now and not by a later probe. If there were any, the run
+-- must be looked at again.
 function F.bury_those_in_the_way(run)
   if not is_dead or step.probes == 0 then
     return nil
@@ -180,8 +180,9 @@ function F.bury_those_in_the_way(run)
   return F.bury_the_dead(in_the_way)
 end
 
--- Tells the process of a run that stays in line if others are in its way than it was told, since it is to look whether
--- they live. `at` is the place in whose line the run stood before; none if it enters the line.
+-- Tells the process of a run that stays in the queue if the runs in its way are not those that it was told of, because
+-- it must probe whether they are alive. `at` is the place in whose queue the run was before; nothing if it enters the
+-- queue.
 function F.tell_of_others(run, at)
   if not at or F.was_passed(run, at) then
     F.wake(run)

@@ -1,4 +1,4 @@
--- In tests alone: a machine that restarts voids every grant, as on the embedded store, so that one history can be
+-- Only in tests: a restart of the machine voids every grant, as on the embedded store, so that one history can be
 -- played on all stores; and tokens have the ceiling of the embedded store.
 
 function F.check_boot()

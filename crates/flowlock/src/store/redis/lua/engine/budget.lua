@@ -1,10 +1,10 @@
--- What one step may still look at; what is left over, later steps continue.
+-- What one step may still look at; later steps continue with the rest.
 --
--- Of each kind so many runs, and so many claims of theirs together. The first run is let through however many it has,
--- or a step could not go on at all.
+-- For each kind a number of runs, and of their claims together. The first run is let through however many claims it
+-- has, because otherwise a step could not continue at all.
 
--- Whether a run with so many claims may still be looked at; if so, it is counted. If not, nobody is any more: whoever
--- comes later in the order must not pass it.
+-- Counts a run with this many claims as looked at; returns false if it may not be looked at any more. After that no
+-- run may be: runs that are later in the order must not pass it.
 function F.spend(kind, claims)
   local left = F.left_of(kind)
   if left[1] == 0 or left[3] and claims > left[2] then
@@ -23,7 +23,7 @@ function F.runs_left(kind)
   return F.left_of(kind)[1]
 end
 
--- How many runs, how many claims, whether the first one was let through.
+-- Returns how many runs and claims are left, and whether the first run was let through.
 function F.left_of(kind)
   local left = step[kind]
   if not left then

@@ -1,6 +1,6 @@
--- Processes that are dead, and holders that a step may end.
+-- Dead processes, and holders that a step may end.
 
--- Ends those of the runs whose processes are really dead; answers whether there was one.
+-- Ends those of the runs whose processes are really dead; returns whether there was one.
 function F.bury(tickets)
   local any = false
   for _, ticket in ipairs(tickets) do
@@ -17,13 +17,13 @@ function F.bury(tickets)
   return any
 end
 
--- Whether the run is not over although its process is.
+-- Returns whether the run's process is dead and the run has not ended.
 function F.is_dead(run)
   return is_dead and not run.forget and run.liveness and is_dead(run.liveness)
 end
 
--- Buries the dead among those in the way of a run; answers 'some' if there were any, 'not_all' if there are more than
--- one step may end.
+-- Ends the dead runs among those in the way of a run; returns 'some' if there were any, 'not_all' if there are more
+-- than one step may end.
 function F.bury_the_dead(in_the_way)
   local buried
   for _, ticket in ipairs(in_the_way) do
@@ -40,13 +40,13 @@ function F.bury_the_dead(in_the_way)
   return buried
 end
 
--- Counts a holder that is in the way as ended; false if this step may end no more.
+-- Counts a holder in the way as ended; returns false if this step may not end any more.
 function F.spend_end(run)
   return F.spend('ends', #F.spec_of(run).claims)
 end
 
--- The run that holds a stake, if it says so itself. Only a store that somebody altered has a stake of any other run:
--- ending that run would leave the stake where it is, to be met again for ever.
+-- Returns the run that holds a stake, if its row agrees. Only a store that was tampered with has a stake of a run that
+-- does not: ending that run would leave the stake where it is, to be met again for ever.
 function F.must_hold(place, stake, lapsed)
   local run = F.must_find(stake.ticket)
   if holding_states[run.state] and (run.lapsed or false) == (lapsed or false) then

@@ -1,4 +1,4 @@
--- Records made and removed by hand.
+-- Records that are created and removed by hand.
 
 function F.create(names, respect, run, job, record_life, note)
   local refused = F.refused_by_hand(names, respect)
@@ -34,7 +34,7 @@ function F.remove(names, respect)
       written[#written + 1] = name
     end
   end
-  -- Where nothing is removed nobody's names are needed, unless they are to be broken anyway.
+  -- If nothing is removed, no names are needed, unless holders must be ended anyway.
   if not F.clear_the_way(respect and written or names) then
     return F.ask_again(0)
   end
@@ -44,7 +44,8 @@ function F.remove(names, respect)
   return { written[1] and 'done' or 'not_found' }
 end
 
--- The names whose records nobody has written since the first sending of this step: all of them, if it is the first.
+-- Returns the names whose records were not written since this step was first sent: all of them, if it is the first
+-- time.
 function F.unchanged_since(names, versions)
   if not versions[1] then
     return names
@@ -60,8 +61,8 @@ function F.unchanged_since(names, versions)
   return unchanged
 end
 
--- Refuses while older work is left over, or while somebody who is to be respected holds one of the names. Buries the
--- dead among them.
+-- Refuses while older work is left over, or while a run that must be respected holds one of the names. Ends the dead
+-- runs among the holders.
 function F.refused_by_hand(names, respect)
   if not F.may_grant() then
     return F.ask_again(meta.pause_until - now)
@@ -82,8 +83,8 @@ function F.refused_by_hand(names, respect)
   end
 end
 
--- Ends whoever still holds the names: only lapsed runs, unless those that stand are to be broken. Answers whether all
--- of them, for a step ends only so many.
+-- Ends the runs that still hold the names: only lapsed ones, unless standing ones are to be broken. Returns whether all
+-- were ended, because a step may end only so many.
 function F.clear_the_way(names)
   for _, name in ipairs(names) do
     if not F.break_off_all(name, false) or not F.break_off_all(name, true) then
@@ -93,8 +94,8 @@ function F.clear_the_way(names)
   return true
 end
 
--- Adds the living holders of a name. It buries the dead and looks again until nobody more is dead: whoever was not
--- looked at may live. False if there are more dead than one step buries.
+-- Adds the living holders of a name. Ends the dead ones and looks again until no more are dead, because a holder that
+-- was not looked at may be alive. Returns false if more are dead than one step may end.
 function F.living_holders(by, name)
   local any_dead, known = true, #by
   while any_dead do
@@ -123,7 +124,7 @@ function F.held_by(name, stake)
   return { kind, name, F.by(stake.ticket), false }
 end
 
--- Ends the holders of a name that stand, or those that lapsed; answers whether all of them, for a step ends only so
+-- Ends the standing or the lapsed holders of a name; returns whether all were ended, because a step may end only so
 -- many.
 function F.break_off_all(name, lapsed)
   while true do
@@ -154,7 +155,7 @@ function F.break_off(run)
   end
 end
 
--- Older work, or more than one step may do, comes first.
+-- The answer if older work comes first, or there is more to do than one step may.
 function F.ask_again(ms)
   return { 'refused', { {}, 0, 0, ms } }
 end

@@ -1,10 +1,10 @@
--- A wait for one's own ancestors never ends by itself: it is refused when it arrives.
+-- A wait for one's own ancestors never ends, so it is refused when the request arrives.
 --
--- The rule is asked about a smaller world: the ancestors alone hold, and of those in line only they are there who wait
--- for an ancestor.
+-- The rule is asked about a smaller world: only the ancestors hold names, and only the queued runs that wait for an
+-- ancestor are there.
 
--- Whether the run would wait for its ancestors: one of them is to write a missing input, or what they hold together
--- does not leave room for a claim of the run, by itself or with those ahead who wait for an ancestor.
+-- Returns whether the run would wait for its ancestors: one of them would have to write a missing input, or what they
+-- hold together leaves no room for a claim of the run, alone or with the runs ahead that wait for an ancestor.
 function F.is_deadlock(run)
   local held, examined = {}, {}
   for _, ticket in ipairs(run.ancestors or {}) do
@@ -54,7 +54,7 @@ function F.never_fits(run, claim, held, examined)
     and crowd.units + ahead.units + claim.units > math.min(claim.capacity, crowd.capacity, ahead.capacity)
 end
 
--- Whether what the ancestors hold together is by itself in the way of a claim.
+-- Returns whether what the ancestors hold together is enough to block a claim.
 function F.ancestors_block(held, claim)
   local crowd = F.held_at(held, claim)
   if claim.mode == 'u' then
@@ -63,7 +63,8 @@ function F.ancestors_block(held, claim)
   return crowd.x or claim.mode == 'x' and crowd.s
 end
 
--- Those in line ahead of the run for this name who wait for an ancestor themselves, as far as this step examines them.
+-- Returns the runs ahead in the queue for this name that wait for an ancestor themselves, as far as this step may
+-- examine them.
 function F.ahead_for_an_ancestor(run, claim, held, examined)
   local crowd = F.nobody()
   for _, text in ipairs(F.range(F.line_in_the_way(claim), FIRST, run.ticket, EXAMINED)) do
@@ -98,7 +99,7 @@ function F.add_claims(held, ancestor)
   end
 end
 
--- One more in a crowd: whether somebody shares, whether somebody has it alone, units and the smallest capacity stated.
+-- Adds a claim to a crowd: whether one is shared, whether one is exclusive, units and the smallest stated capacity.
 function F.join(crowd, claim)
   if claim.mode == 'u' then
     crowd.units, crowd.capacity = crowd.units + claim.units, math.min(crowd.capacity, claim.capacity)

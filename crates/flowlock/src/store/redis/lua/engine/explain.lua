@@ -1,6 +1,6 @@
--- Why a run cannot start, in evidence; and where a run stands, as an answer.
+-- Why a run cannot start, with evidence; and where a run stands, as an answer.
 
--- Where a run stands, as its process is told.
+-- Returns where a run stands, as its process is told.
 function F.standing(run)
   local state = run.state
   if state == 'running' then
@@ -15,7 +15,7 @@ function F.standing(run)
   return { 'ended', state, false }
 end
 
--- A running run, as its process is told: with its inputs.
+-- Returns a running run as its process is told: with its inputs.
 function F.running(run)
   local inputs, text = {}, F.made_from(run)
   for name, version in string.gmatch(sub(text, string.find(text, '%z') + 1), '(%Z+)%z(%Z+)%z') do
@@ -27,7 +27,7 @@ function F.running(run)
   return { 'running', run.token, run.deadline - now, inputs }
 end
 
--- A waiting run: { waiting, state, present, blocked, whom to probe, when to look again }.
+-- Returns a waiting run: { waiting, state, present, blocked, processes to probe, when to look again }.
 function F.waiting(run)
   local share = math.floor(PROBES / math.max(EXPLAINED, 1))
   local in_the_way, probe = F.in_the_way(run, math.max(step.probes, share, 1)), {}
@@ -47,8 +47,8 @@ function F.waiting(run)
   return { 'waiting', run.state, run.absent and 0 or 1, blocked, probe, F.look_again(run, first) }
 end
 
--- When to look again, if nothing is heard: at the first end of something in the way, or at the end of a pause; at once
--- if a later step goes on with this very run.
+-- Returns when to look again if nothing is heard: at the first end of something in the way, or at the end of a pause;
+-- at once if a later step continues with this very run.
 function F.look_again(run, first)
   if meta.pause_until > now and not F.may_grant() then
     first = math.min(first, meta.pause_until)
@@ -58,8 +58,8 @@ function F.look_again(run, first)
   return first < FAR and math.max(first - now, 0)
 end
 
--- The runs whose end would let this one move up, at most so many: per name its holders if it is the oldest waiter
--- there, else the next run ahead of it; of a slot both, if they do not fit together with it.
+-- Returns the runs whose end would let this one move up, at most `most`. For each name: its holders, if this run is
+-- the oldest waiter there, else the next run ahead. For a slot both, if it does not fit together with them.
 function F.in_the_way(run, most)
   local found, known = {}, {}
   for _, claim in ipairs(F.spec_of(run).claims) do
@@ -81,7 +81,7 @@ function F.in_the_way_at(run, claim, most)
   if not ahead then
     holders = F.holders_in_the_way(claim, most)
   elseif claim.mode == 'u' and F.line_blocks(run, claim) then
-    -- Whoever is ahead may fit beside the holders, and this one not beside all of them.
+    -- The run ahead may fit beside the holders, while this one does not fit beside all of them.
     holders = F.holders(claim.place, most)
   end
   tickets[1] = ahead and sub(ahead, 1, TICKET) or nil
@@ -91,8 +91,8 @@ function F.in_the_way_at(run, claim, most)
   return tickets
 end
 
--- Whether somebody who came later holds the name that this run waits for: a relative of a holder passed it, so nobody
--- told its process of them.
+-- Returns whether a run that came later holds the name that this run waits for. It is a relative of a holder and passed
+-- this run, whose process was therefore not told of it.
 function F.was_passed(run, place)
   if byte(place) ~= SLOT_CODE and F.exclusive_holder(place) then
     return F.exclusive_holder(place) > run.ticket
@@ -107,7 +107,7 @@ function F.holders_in_the_way(claim, limit)
   return F.holders_block(claim) and F.holders(claim.place, limit) or {}
 end
 
--- When a new try makes sense: at the first deadline in the way; at once if only older work was left over.
+-- Returns when to try again: at the first deadline in the way; at once if only older work was left over.
 function F.retry_after(run)
   if step.granting == false then
     return math.min(meta.pause_until - now, LONGEST_RETRY)
@@ -118,7 +118,7 @@ function F.retry_after(run)
   return math.min(math.max(first - now, 0), LONGEST_RETRY)
 end
 
--- When whoever holds a place is to come back: as after a refused try, but long before the place ends.
+-- Returns when a run that holds a place should come back: as after a refused try, but well before the place ends.
 function F.come_back(run, first)
   local ms = math.max(first - now, 0)
   if step.granting == false then
@@ -129,8 +129,8 @@ function F.come_back(run, first)
   return math.min(ms, LONGEST_RETRY, math.floor(math.max(run.place_end - now, 0) / 2))
 end
 
--- Everything that is in the way of a run, as far as an answer shows it: { blockers, whether there are more, runs ahead,
--- when to try again }.
+-- Returns everything that is in the way of a run, as far as an answer shows it: { blockers, whether there are more,
+-- runs ahead, when to try again }.
 function F.blocked(run)
   local by, spec = {}, F.spec_of(run)
   F.prefetch_records(spec.inputs)
@@ -208,7 +208,7 @@ function F.is_known(by, kind, name)
   end
 end
 
--- How many runs stand ahead of it at the name the run waits at, counted to one more than an answer shows.
+-- Returns how many runs are ahead at the name at which the run waits, counted to one more than an answer shows.
 function F.ahead_count(run)
   if not run.parked or byte(run.parked) == RECORD_CODE then
     return 0
@@ -216,7 +216,7 @@ function F.ahead_count(run)
   return #F.range('q' .. run.parked .. '\0', FIRST, run.ticket, BLOCKERS + 1)
 end
 
--- Leaves as many of the blockers as an answer shows; whether there were more.
+-- Cuts the blockers to as many as an answer shows; returns whether there were more.
 function F.cut_blockers(by)
   local more = #by > BLOCKERS and 1 or 0
   for i = #by, BLOCKERS + 1, -1 do
@@ -225,7 +225,7 @@ function F.cut_blockers(by)
   return more
 end
 
--- A run as evidence.
+-- Returns a run as evidence.
 function F.by(ticket)
   local run = F.must_find(ticket)
   local left = holding_states[run.state] and run.deadline and run.deadline - now
@@ -233,7 +233,7 @@ function F.by(ticket)
   return { run.id, run.job, run.origin, run.since, left or false, gone }
 end
 
--- What a record, or its absence, says.
+-- Describes a record, or its absence, as evidence.
 function F.evidence(record)
   return { F.state_of(record), record and record.raw or false }
 end

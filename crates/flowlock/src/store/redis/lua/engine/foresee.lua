@@ -1,7 +1,7 @@
 -- What time alone will change, and who is told of it.
 
--- When the first of these runs is in the way no longer, or an input of the run itself, which then leaves the line: if
--- nothing happens until then. Of those that hold the rest of the row is not needed.
+-- Returns when the first of these runs stops being in the way, or an input of the run itself expires, so that it
+-- leaves the queue: if nothing happens before. For holders the rest of the row is not needed.
 function F.first_end(run, tickets)
   local first, attempts = run.in_line and F.first_expiry(run) or FAR, {}
   F.each_of(tickets, function(ticket, row)
@@ -20,8 +20,8 @@ function F.first_end(run, tickets)
   return first
 end
 
--- When a run in line reserves nothing any more, for one behind it. A process is expected at each heartbeat: only once
--- it is overdue its silence is to be looked for. What becomes of its own runs it sees itself.
+-- Returns when a queued run stops reserving, for a run behind it. Its process is expected at each heartbeat, so its
+-- silence matters only once it is overdue. A process sees by itself what happens to its own runs.
 function F.end_of_reserving(run, behind)
   if not F.spend('foreseen', #F.spec_of(run).claims) then
     return FAR
@@ -35,7 +35,7 @@ function F.end_of_reserving(run, behind)
   return math.min(run.wait_end or FAR, heard and heard + HEARTBEAT <= now and heard + SILENCE or FAR)
 end
 
--- When the first input of a run expires.
+-- Returns when the first input of a run expires.
 function F.first_expiry(run)
   local first, inputs = FAR, F.spec_of(run).inputs
   F.prefetch_records(inputs)
@@ -48,7 +48,7 @@ function F.first_expiry(run)
   return first
 end
 
--- A holder ends sooner than those who wait for it were told: the oldest of each name is to ask anew.
+-- Tells the oldest waiter of each name to ask again, because a holder ends sooner than the waiters were told.
 function F.tell_of_nearer_end(holder)
   for _, claim in ipairs(meta.queued > 0 and F.spec_of(holder).claims or {}) do
     local oldest = F.first_of(F.line_in_the_way(claim))
@@ -58,13 +58,14 @@ function F.tell_of_nearer_end(holder)
   end
 end
 
--- A record that expires was written: the first of those who queue to read it is to ask until when.
+-- Tells the first run that is queued to read a name to ask until when it is live, because a record that expires was
+-- written.
 function F.tell_a_reader(name)
   local record = meta.queued > 0 and F.record(name)
   for _, text in ipairs(record and record.due and F.range('qd' .. name .. '\0', FIRST, nil, BLOCKERS + 1) or {}) do
     local stake = F.stake_of(text)
     local run = F.must_find(stake.ticket)
-    -- Nobody asks for a held place.
+    -- No process asks for a held place.
     if stake.mode == 's' and not run.place_end then
       return F.wake(run)
     end

@@ -1,11 +1,12 @@
--- Granting: direct and by hand-over; and beginning.
+-- Granting, directly and by hand-over; and starting a run.
 
--- Gives a waiting run all its claims; it begins when its process says so. What lapsed in its way is taken already.
+-- Gives a waiting run all its claims; it starts when its process accepts. Lapsed claims in its way were taken before.
 function F.hand_over(run)
   if run.in_line then
     F.remove_from_line(run)
     for _, claim in ipairs(F.spec_of(run).claims) do
-      -- Whoever came to hold it alone is in the way of the next as before; beside others, these are as well.
+      -- A run that now holds the name exclusively is as much in the way of the next run as before. One that holds it
+      -- beside others adds to them.
       if claim.mode ~= 'x' then
         F.tell_next_in_line(run.ticket, claim)
       end
@@ -27,7 +28,7 @@ function F.hand_over(run)
   F.save(run)
 end
 
--- Gives a run all its claims. What lapsed in its way is taken already.
+-- Gives a run all its claims. Lapsed claims in its way were taken before.
 function F.give_claims(run, also)
   F.hold_all(run, also)
   run.lapsed, run.given_up, run.token = nil, nil, F.next_token()
@@ -39,7 +40,7 @@ function F.give_claims(run, also)
   VERSIONS[run.ticket] = inputs[1] and table.concat(parts, '\0') .. '\0' or false
 end
 
--- The run's process begins: its lease counts from now.
+-- Starts a run: its lease counts from now.
 function F.start(run)
   if run.state == 'granted' then
     F.remove_of_client(run)
@@ -60,7 +61,7 @@ function F.start(run)
   end
 end
 
--- Where a refresh moves a running run's deadline: a lease from now, but not past its longest run time.
+-- Returns where a refresh moves the deadline of a running run: one lease from now, but not past its longest run time.
 function F.lease_end(run)
   local lease_over = now + run.lease
   if run.began and run.max_runtime then
@@ -69,7 +70,7 @@ function F.lease_end(run)
   return lease_over
 end
 
--- An ancestor shares the place: lapsed or not, until it is taken, ended or revoked.
+-- Returns whether an ancestor holds the place shared, lapsed or not; false once its claim is taken, ended or revoked.
 function F.shares(ancestor, place)
   local member = place .. '\0' .. ancestor .. 's'
   if not call('ZSCORE', INDEX, 'h' .. member) and not call('ZSCORE', INDEX, 'y' .. member) then

@@ -1,6 +1,6 @@
--- Who holds a name, and how many others have to do with it.
+-- The holders of a name, and how many others are concerned with it.
 
--- The tickets of a name's holders: those who stand, by ticket.
+-- Returns the tickets of a name's standing holders, in order.
 function F.holders(place, limit)
   local holder = F.exclusive_holder(place)
   local stakes = {}
@@ -22,7 +22,7 @@ function F.exclusive_holder(place)
   return known and byte(known) ~= SHARED_CODE and known
 end
 
--- Reads who holds the names, all at once.
+-- Reads the holders of all names at once.
 function F.prefetch_holders(claims)
   local missing
   for _, claim in ipairs(claims) do
@@ -39,7 +39,7 @@ function F.prefetch_holders(claims)
   end
 end
 
--- Takes in who holds a place, and how many others have to do with it.
+-- Takes in the holders of a place, and how many others are concerned with it.
 function F.holders_from(place, raw)
   local count, holders = string.match(raw or '', '^(%d+):(.*)$')
   OTHERS[place] = tonumber(count or 0)
@@ -49,7 +49,7 @@ function F.holders_from(place, raw)
   HOLDERS[place] = raw
 end
 
--- How a place stands in the hash; false if nobody has to do with it.
+-- Returns a place's field in the hash; false if nobody is concerned with it.
 function F.crowd_of(place)
   local others, holders = OTHERS[place], HOLDERS[place]
   if others > 0 then
@@ -58,14 +58,14 @@ function F.crowd_of(place)
   return holders
 end
 
--- How a name stands in the hash with so many more, or fewer, who share it; false if nobody is left.
+-- Returns a name's field in the hash after `more` shared holders were added (or removed); false if none is left.
 function F.sharers(place, more)
   local known = HOLDERS[place]
   local count = (known and tonumber(sub(known, 2)) or 0) + more
   return count > 0 and 's' .. format('%d', count)
 end
 
--- So many more, or fewer, others have to do with a place, or with its record.
+-- Notes that `more` (or fewer) others are concerned with a place, or with its record.
 function F.note_others(place, more)
   local letter = byte(place)
   if letter == SLOT_CODE then
@@ -79,7 +79,7 @@ function F.note_others(place, more)
   step.others[place] = true
 end
 
--- Adds how a name stands in the hash to what is to be written there, or to what is to be removed.
+-- Adds a name's field in the hash to the fields to write, or to those to remove.
 function F.sort_crowd(place, left, gone)
   local crowd = F.crowd_of(place)
   if crowd then
@@ -110,7 +110,7 @@ function F.write_others()
   write(0)
 end
 
--- Stands a run among the holders of all its names; `also` is one more member of the index, written with them.
+-- Adds a run to the holders of all its names; `also` is one more member of the index, written with them.
 function F.hold_all(run, also)
   local claims = F.spec_of(run).claims
   local fields, index = {}, { also and 0, also }
@@ -138,7 +138,7 @@ function F.hold_all(run, also)
   end
 end
 
--- Takes a standing holder away from all its names, and `also` out of the index.
+-- Removes a standing holder from all its names, and `also` from the index.
 function F.unhold_all(run, also)
   local claims = F.spec_of(run).claims
   local gone, left, index = {}, {}, { also }
@@ -187,12 +187,12 @@ function F.fewer_units(field, units)
   end
 end
 
--- How a stated capacity stands in the index behind its place: the smallest first.
+-- Returns a stated capacity as it is in the index after its place: the smallest sorts first.
 function F.capacity_of(run, claim)
   return format('%05d', claim.capacity) .. run.ticket
 end
 
--- How a claim stands in the index behind its place.
+-- Returns a claim as it is in the index after its place.
 function F.member_of(run, claim)
   if claim.mode == 'u' then
     return run.ticket .. 'u' .. format('%d/%d', claim.units, claim.capacity)

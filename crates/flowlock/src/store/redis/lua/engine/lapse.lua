@@ -1,6 +1,6 @@
--- Holders whose deadline passed: their claims stand in nobody's way, and are taken over by who needs them.
+-- Holders whose deadline has passed: their claims are in no run's way, and a run that needs them takes them.
 
--- The deadline passed: the run's claims stand in nobody's way from now on.
+-- Lapses a run whose deadline has passed: from now on its claims are in no run's way.
 function F.lapse(run)
   F.set_lapsed(run, true)
   for _, claim in ipairs(F.spec_of(run).claims) do
@@ -9,7 +9,7 @@ function F.lapse(run)
   F.save(run)
 end
 
--- Moves a holder's claims between the standing and the lapsed.
+-- Moves a holder's claims between the standing and the lapsed ones.
 function F.set_lapsed(run, lapsed)
   if lapsed then
     F.unhold_all(run)
@@ -72,13 +72,14 @@ function F.note_lapsed(run, more)
   end
 end
 
--- Ends the lapsed holders that conflict with a run about to be granted: only here are they lost. Answers whether all.
+-- Ends the lapsed holders that conflict with a run about to be granted; only here are they lost. Returns whether all
+-- were.
 function F.take_what_lapsed(run)
   return meta.lapsed == 0 or F.take_lapsed(run)
 end
 
--- Ends the lapsed holders that conflict with a run about to be granted. Answers whether all of them, for a step ends
--- only so many; if not, work is left over.
+-- Ends the lapsed holders that conflict with a run about to be granted. Returns whether all were ended, because a step
+-- may end only so many; if not, work is left over.
 function F.take_lapsed(run)
   for _, claim in ipairs(F.spec_of(run).claims) do
     local stake = F.lapsed_in_the_way(claim)
@@ -95,8 +96,8 @@ function F.take_lapsed(run)
   return true
 end
 
--- The oldest lapsed holder that a claim cannot be held beside. Those of one name that is not counted all conflict with
--- a claim or none does; of units, they are taken until the wanted ones fit.
+-- Returns the oldest lapsed holder that conflicts with a claim. The holders of an uncounted name either all conflict
+-- with a claim or none does; units are taken until the wanted ones fit.
 function F.lapsed_in_the_way(claim)
   local oldest = F.first_of('y' .. claim.place .. '\0')
   if not oldest then
@@ -113,7 +114,7 @@ function F.lapsed_in_the_way(claim)
   return conflicts and F.stake_of(oldest) or nil
 end
 
--- Somebody who needs a lapsed run's names is granted now.
+-- Ends a lapsed run, because a run that needs its names is granted now.
 function F.lose(run)
   if run.revoked then
     F.finish(run, 'lost(broken)')
@@ -124,14 +125,15 @@ function F.lose(run)
   end
 end
 
--- Takes back a grant that was never claimed; the run keeps its ticket and reserves nothing until it is heard of.
+-- Takes back a grant that was never accepted. The run keeps its ticket and reserves nothing until its process is
+-- heard.
 function F.pass_on(run)
   F.release(run)
   run.lapsed, run.given_up, run.token, run.deadline = nil, nil, nil, nil
   call('HDEL', HASH, 'v' .. run.ticket)
   VERSIONS[run.ticket] = nil
   F.enter(run, 'queued')
-  -- Before its end too, which takes them away again.
+  -- Also before it ends, because its end removes them.
   F.add_guards(run)
   run.absent, run.absent_since = true, now
   if F.is_over(run) then

@@ -1,6 +1,6 @@
--- Leaving: how runs end and give back their names.
+-- How runs end and give back their names.
 
--- Ends a run, whatever it was doing; its outcome is remembered for a while.
+-- Ends a run in any state; its outcome is remembered for a while.
 function F.finish(run, outcome)
   local was = run.state
   if was == 'running' then
@@ -15,7 +15,7 @@ function F.finish(run, outcome)
   F.save(run)
 end
 
--- Ends what a run that has not begun has: its place in line, or the names it was handed.
+-- Removes what a run that has not begun has: its place in the queue, or the names it was handed.
 function F.stop_waiting(run)
   if run.state == 'granted' then
     F.release(run, 'r' .. run.ticket)
@@ -28,7 +28,7 @@ function F.stop_waiting(run)
   F.remove_of_client(run)
 end
 
--- Leaves evidence of a run that did not write what it was to write, and wakes the process that does not know.
+-- Leaves evidence of a run that did not write its outputs, and wakes the process that does not know.
 function F.tell_of_end(run, was, outcome)
   if was == 'running' and outcome ~= 'cancelled' then
     F.note_failure(run, outcome)

@@ -1,4 +1,4 @@
--- Waiting: standing in line, parked at an obstacle; and whether the process is heard.
+-- Waiting: being queued, being parked at an obstacle, and whether the process is heard.
 
 function F.enter_line(run)
   local scored = {}
@@ -17,7 +17,7 @@ function F.enter_line(run)
   meta.queued = meta.queued + 1
 end
 
--- Leaves the line, if it stands in it; those behind are to be looked at.
+-- Takes a run out of the queue, if it is in it; the runs behind must be looked at.
 function F.leave_line(run)
   if run.in_line then
     F.remove_from_line(run)
@@ -52,8 +52,8 @@ function F.members_in_line(run)
   return members
 end
 
--- The next in line behind one who enters it or leaves it: others are in its way than its process was told, which is to
--- look whether they live.
+-- Wakes the next run in the queue behind one that enters or leaves it: other runs are in its way than its process was
+-- told, and it must probe those.
 function F.tell_next_in_line(ahead, claim)
   local next = F.range('q' .. claim.place .. '\0', ahead .. '\255', nil, 1)[1]
   local stake = next and F.stake_of(next)
@@ -62,11 +62,11 @@ function F.tell_next_in_line(ahead, claim)
   end
 end
 
--- Parks a waiting run at its obstacle; in line if all its inputs are there, else out of line.
+-- Parks a waiting run at its obstacle: in the queue if all its inputs exist, else outside of it.
 function F.wait_at(run, place)
   local state = byte(place) == RECORD_CODE and 'awaiting_input' or 'queued'
   if state == 'awaiting_input' then
-    -- Nobody would look at it again if the record were live once more, after the clock was set back.
+    -- If the clock were set back and the record were live again, no step would look at the run again.
     F.end_if_expired(sub(place, 2))
     F.leave_line(run)
   elseif not run.in_line then
@@ -92,7 +92,7 @@ function F.unpark(run)
   end
 end
 
--- Its process was silent too long: the run keeps its ticket and reserves nothing.
+-- Makes a run absent, whose process was silent for too long: it keeps its ticket and reserves nothing.
 function F.make_absent(run)
   F.leave_line(run)
   F.unpark(run)
@@ -100,7 +100,7 @@ function F.make_absent(run)
   F.save(run)
 end
 
--- A silent run was heard of again: it takes up its ticket.
+-- Brings an absent run back to its ticket, because its process was heard again.
 function F.revive(run)
   run.absent, run.absent_since = nil, nil
   F.save(run)
@@ -108,7 +108,7 @@ function F.revive(run)
   F.drain()
 end
 
--- Runs that may not overwrite are told when their outputs are written.
+-- Registers a run that may not overwrite, so that it is told when its outputs are written.
 function F.add_guards(run)
   local spec = F.spec_of(run)
   if spec.if_written then
@@ -142,7 +142,7 @@ function F.remove_of_client(run)
   end
 end
 
--- The process is heard; worth an entry only while it waits for something.
+-- Notes that the process was heard. It has an entry only while it waits for something.
 function F.hear(client)
   if F.first_of('k' .. client) then
     call('ZADD', CLIENTS, now + SILENCE, client)
@@ -150,7 +150,7 @@ function F.hear(client)
   end
 end
 
--- When it was heard last; nothing if it was silent too long.
+-- Returns when it was last heard; nothing if it was silent for too long.
 function F.heard(client)
   local silent_at = call('ZSCORE', CLIENTS, client)
   return silent_at and tonumber(silent_at) - SILENCE

@@ -1,6 +1,6 @@
--- What holders, waiting processes and operators do with runs that exist.
+-- What holders, waiting processes and operators do with existing runs.
 
--- The run that may be operated: by its nonce, or by its id alone if it is detached.
+-- Returns the run that may be operated: by its nonce, or by its id alone if it is detached.
 function F.find(id, nonce)
   if nonce ~= '' then
     return F.by_attempt(id, nonce)
@@ -29,7 +29,7 @@ function F.renew(run)
     return { 'ask_again' }
   end
   local ends = F.lease_end(run)
-  -- Past its end there is nothing to renew, even if its lease ended before that.
+  -- After its longest run time there is nothing to renew, even if its lease ended before that.
   if ends < now + run.lease and (run.deadline >= ends or ends <= now) then
     return { 'max_runtime', run.deadline - now }
   end
@@ -53,7 +53,7 @@ function F.commit(id, nonce, note)
   elseif run.state ~= 'running' then
     return { 'unaccepted' }
   elseif run.revoked then
-    -- Its work is over: with this it gives its names up.
+    -- Its work is over, so it gives up its names.
     return F.end_revoked(run)
   end
   local late = F.is_late(run)
@@ -93,7 +93,7 @@ function F.fail(id, nonce)
   return { 'ended', 'failed', late and 1 or 0 }
 end
 
--- An unlocked run says that it is over. Who unlocked it stays written down, whoever says so.
+-- Ends an unlocked run that reports its end. The record of who unlocked it is kept, whoever reports.
 function F.end_revoked(run)
   F.finish(run, 'lost(broken)')
   return { 'ended', 'lost(broken)', 0 }
@@ -101,7 +101,7 @@ end
 
 function F.detach(id, nonce)
   local run = F.by_attempt(id, nonce)
-  -- One that was unlocked is waited for: it learns of that, and gives its names up.
+  -- An unlocked run is not detached: it will learn of the unlock and give up its names.
   if not run or run.state ~= 'running' or run.revoked then
     return { 'not_found' }
   end
@@ -110,7 +110,7 @@ function F.detach(id, nonce)
   return { 'done' }
 end
 
--- Writes down who acts on a run by hand, if somebody does.
+-- Records who acts on a run by hand, if somebody does.
 function F.sign(run)
   run.actor = step.actor or run.actor
 end
@@ -120,9 +120,9 @@ function F.unlock(id, token, how)
   if not run or run.token ~= token or not holding_states[run.state] then
     return { 'not_found' }
   end
-  -- Only a process that runs under a standing lease can be waited for.
+  -- Only a process that runs under a standing lease can acknowledge.
   local at_once = how == 'now' or run.state == 'granted' or F.is_late(run)
-  -- Who asks for it once more changes nothing: the one before unlocked it.
+  -- A repeated unlock changes nothing: the first one counts.
   if at_once or not run.revoked then
     F.sign(run)
   end
@@ -136,7 +136,7 @@ function F.unlock(id, token, how)
   return { 'done' }
 end
 
--- A page of a client's waiting and granted runs; the blockers only of those asked about.
+-- Returns a page of a client's waiting and granted runs, with blockers only for those asked about.
 function F.heartbeat(client, from, asked)
   local heard, tickets, explain = {}, F.range('k' .. client, from, nil, HEARD + 1), F.explained(asked)
   local next_page = tickets[HEARD + 1]
@@ -153,7 +153,8 @@ function F.heartbeat(client, from, asked)
   return { heard, next_page or false }
 end
 
--- Of which runs the answer says why they wait: of those asked about, the first few, or fewer if they have many claims.
+-- Returns the runs for which the answer says why they wait: the first few of those asked about, fewer if they have many
+-- claims.
 function F.explained(asked)
   local explain = {}
   for i = 1, math.min(#asked, EXPLAINED) do
@@ -168,7 +169,8 @@ function F.explained(asked)
   return explain
 end
 
--- Ends those of the runs whose processes are dead, as many as this step may: who reported them probes again.
+-- Ends those of the runs whose processes are dead, as many as this step may; the process that reported them probes
+-- again.
 function F.bury_reported(tickets)
   for i = 1, math.min(#tickets, PROBES) do
     local run = is_dead and F.run_of(tickets[i])

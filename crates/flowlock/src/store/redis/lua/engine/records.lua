@@ -1,13 +1,13 @@
 -- Records: written by commits, expired, marked incomplete; and the evidence of attempts that failed.
 
--- Writes the records of all outputs of a run that commits. Answers as `write`.
+-- Writes the records of all outputs of a run that commits. Returns the same as `write`.
 function F.write_outputs(run, note)
   local spec = F.spec_of(run)
   return F.write(spec.outputs, run.token, spec.record_life, F.tail_of(run.id, spec.job, F.origin_of(run), note))
 end
 
--- Writes records of the same kind and age for all names. Those there must be older: if one is not, nothing is
--- written, and the answer says so.
+-- Writes records of the same kind and age for all names. Existing ones must be older: if one is not, nothing is
+-- written, and the result says so.
 function F.write(names, version, record_life, tail)
   local due = record_life and wall + record_life * 1000
   local raw = struct.pack(RECORD_HEAD, 'L', version, wall, due or -1) .. tail
@@ -40,12 +40,13 @@ function F.write(names, version, record_life, tail)
   end
 end
 
--- What a record says behind its head: who acts by hand, no failed attempt, who wrote it, what it was made from, a note.
+-- Returns the part of a record after its head: who acts by hand, no failed attempt, who wrote it, what it was made
+-- from, a note.
 function F.tail_of(run, job, made_from, note)
   return (step.actor or '') .. '\0\0\0\0\0' .. run .. '\0' .. job .. '\0' .. made_from .. (note and '+' .. note or '-')
 end
 
--- What a record says it was made from: of more than MADE_FROM inputs their number and a digest.
+-- Returns what a record was made from: for more than MADE_FROM inputs, their number and a digest.
 function F.origin_of(run)
   local text = F.made_from(run)
   local count, list = string.match(text, '^(%d+)%z(.*)$')
@@ -83,7 +84,7 @@ function F.changed(record, state, due)
   return { state = state, version = record.version, written = record.written, due = due, tail = tail }
 end
 
--- A run with on_fail = incomplete begins: the old records of its outputs let nobody in until a commit.
+-- Begins a run with on_fail = incomplete: the old records of its outputs let no reader start until a commit.
 function F.mark_incomplete(spec)
   F.prefetch_records(spec.outputs)
   for _, name in ipairs(spec.outputs) do
@@ -95,7 +96,7 @@ function F.mark_incomplete(spec)
   end
 end
 
--- A run is given back before its work began: the old records of its outputs are what they were before it.
+-- Restores the old records of the outputs of a run that is given back before its work began.
 function F.restore_records(run)
   local outputs = F.spec_of(run).outputs
   F.prefetch_records(outputs)
@@ -108,7 +109,7 @@ function F.restore_records(run)
   end
 end
 
--- A run ended without writing what it was to write.
+-- Records that a run ended without writing its outputs.
 function F.note_failure(run, outcome)
   local spec = F.spec_of(run)
   local failure = run.id .. '\0' .. spec.job .. '\0' .. outcome .. '\0' .. format('%.0f', wall) .. '\0'
@@ -126,13 +127,13 @@ function F.note_failure(run, outcome)
   end
 end
 
--- What a record says behind its head, with another failed attempt.
+-- Returns the part of a record after its head, with another failed attempt.
 function F.with_failure(tail, failure)
   local actor, rest = string.match(tail, '^(%Z*%z)%Z*%z%Z*%z%Z*%z%Z*%z(.*)$')
   return actor .. failure .. rest
 end
 
--- A record's state as it is now: one whose time is up has expired, whether a sweep came to it or not.
+-- Returns a record's current state: one whose time is over has expired, even if no sweep has handled it yet.
 function F.state_of(record)
   if not record then
     return 'N'
@@ -146,7 +147,7 @@ function F.is_written(state)
   return state == 'L' or state == 'I' or state == 'J'
 end
 
--- Ends a record whose time is up, if no sweep came to it yet: what was decided by it stays so.
+-- Ends a record whose time is over, if no sweep has handled it yet, so that a decision based on that stays right.
 function F.end_if_expired(name)
   local record = F.record(name)
   if record and record.state ~= 'E' and F.state_of(record) == 'E' then
@@ -154,7 +155,7 @@ function F.end_if_expired(name)
   end
 end
 
--- A record's time is up: what was written expires, and evidence is dropped.
+-- Handles a record whose time is over: a written one expires, and evidence is dropped.
 function F.end_due_record(name)
   local record = F.record(name)
   if record and F.is_written(record.state) then
@@ -166,7 +167,7 @@ function F.end_due_record(name)
   end
 end
 
--- Its time is up, or somebody removes it by hand.
+-- Ends a record whose time is over, or that is removed by hand.
 function F.end_record(name, state, actor)
   local record = F.changed(F.record(name), state, wall + EVIDENCE)
   if actor then

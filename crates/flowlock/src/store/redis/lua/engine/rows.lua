@@ -35,7 +35,7 @@ function F.prefetch_records(names)
   end
 end
 
--- Larger than any before it, and no less than the clock and what tokens are ahead of it since it went back.
+-- Returns a token larger than any before it: at least the clock, plus what tokens are ahead of it since it went back.
 function F.next_token()
   meta.token = math.max(meta.token + 1, wall + meta.ahead)
   if in_tests then
@@ -50,7 +50,7 @@ function F.save(run)
   call('HSET', HASH, run.ticket, F.row_of(run), F.attempt_of(run), F.ticket_and_head(run))
 end
 
--- Keeps what is due in sight. A run that is over stands there until it is forgotten.
+-- Updates the next due time. A run that has ended stays listed until it is forgotten.
 function F.note_due(run)
   local due = F.due_of(run)
   if run.forget then
@@ -72,7 +72,7 @@ function F.note_due(run)
   end
 end
 
--- Keeps in sight who leaves the line when its process is silent: a held place reserves to its end.
+-- Lists the runs that leave the queue when their process is silent; a held place is kept until its end.
 function F.note_reserving(run)
   local reserves = waiting_states[run.state] and not run.absent and not run.place_end and run.client or nil
   if reserves ~= run.reserves then

@@ -1,6 +1,6 @@
--- Who may run, and what stands in the way: the wording of rule.rs for the server.
+-- Who may run and what is in the way: rule.rs for the server.
 
--- Whether what two modes claim of one name cannot be held together, slots aside.
+-- Returns whether two modes on one name exclude each other; slots do not.
 function F.conflicts(a, b)
   return not (a == b and a ~= 'x')
 end
@@ -20,7 +20,8 @@ function F.queue_blocks(run, claim)
   return meta.queued > 0 and F.line_blocks(run, claim) and not (claim.mode == 's' and F.kinship(run, claim.place))
 end
 
--- The first obstacle in the way of a run: exists, missing and the record's place, taken and the place; or nothing.
+-- Returns the first obstacle in the way of a run: exists; missing, and the record's place; taken, and the place; or
+-- nothing.
 function F.first_obstacle(run)
   local spec = F.spec_of(run)
   F.prefetch_records(spec.inputs)

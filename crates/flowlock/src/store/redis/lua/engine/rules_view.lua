@@ -9,14 +9,16 @@ function F.has_written_output(spec)
   end
 end
 
--- Units in use at a slot and the smallest capacity its holders stated: those who stand, or those who lapsed.
+-- Returns the units in use at a slot and the smallest capacity that its holders stated: the standing or the lapsed
+-- ones.
 function F.units_held(place, lapsed)
   local units = tonumber(call('HGET', HASH, (lapsed and 'w' or 'u') .. place) or '0')
   local smallest = F.first_of((lapsed and 'z' or 'c') .. place .. '\0')
   return units, smallest and tonumber(sub(smallest, 1, 5)) or FAR
 end
 
--- Units wanted ahead of a ticket, counted only until they exceed `enough`, and the smallest capacity stated there.
+-- Returns the units wanted ahead of a ticket, counted only until they exceed `enough`, and the smallest capacity
+-- stated there.
 function F.units_ahead(place, before, enough)
   local units, smallest, from = 0, FAR, FIRST
   while true do
@@ -45,7 +47,7 @@ function F.kinship(run, place)
   return false
 end
 
--- Whether those in line ahead of the run are in its way, an ancestor's privilege aside.
+-- Returns whether the runs queued ahead are in the way, apart from the right of an ancestor's child to pass.
 function F.line_blocks(run, claim)
   if claim.mode == 'u' then
     local place = claim.place
@@ -60,7 +62,8 @@ function F.line_blocks(run, claim)
   return first ~= nil and sub(first, 1, TICKET) < run.ticket
 end
 
--- Where those in line stand whose claims conflict with a claim: for a shared one only exclusive ones do.
+-- Returns where the queued runs are listed whose claims conflict with a claim: for a shared one only exclusive ones
+-- do.
 function F.line_in_the_way(claim)
   return (claim.mode == 's' and 'e' or 'q') .. claim.place .. '\0'
 end

@@ -1,4 +1,4 @@
--- Runs as they stand in the hash, and what follows from a run alone.
+-- Runs as they are stored in the hash, and what follows from a run alone.
 
 function F.run_of(ticket)
   local run = RUNS[ticket]
@@ -24,13 +24,13 @@ function F.whole_run(ticket, attempt)
   return run
 end
 
--- The run of an attempt, with its specification and the versions of its inputs, in one read.
+-- Returns the run of an attempt, with its specification and the versions of its inputs, in one read.
 function F.by_attempt(id, nonce)
   local attempt = call('HGET', HASH, 'n' .. nonce .. id)
   return attempt and F.whole_run(sub(attempt, 1, TICKET), attempt)
 end
 
--- The latest run with an id: if one lives, that one.
+-- Returns the latest run with an id: the living one, if there is one.
 function F.latest(id)
   local ticket = call('HGET', HASH, 'i' .. id)
   return ticket and F.whole_run(ticket)
@@ -90,7 +90,7 @@ function F.forget(tickets)
   call('ZREM', DEADLINES, unpack(tickets))
 end
 
--- Mends the chain of runs with one id around a run that is forgotten.
+-- Repairs the chain of runs with one id around a run that is forgotten.
 function F.leave_chain(run, going, gone)
   local before, after = run.previous, run.following
   while before and going[before] do
@@ -115,7 +115,7 @@ function F.leave_chain(run, going, gone)
   end
 end
 
--- The letter that a run's head begins with; nothing if it has none.
+-- Returns the letter that a run's head begins with; nothing if it has no head.
 function F.letter_of(run)
   if run.lapsed or run.revoked or run.forget then
     return nil
@@ -123,7 +123,7 @@ function F.letter_of(run)
   return run.state == 'running' and 'R' or run.state == 'granted' and not run.on_fail and 'G' or nil
 end
 
--- A run as it stands in the hash.
+-- Returns a run's row in the hash.
 function F.row_of(run)
   local letter = '-'
   if F.letter_of(run) then
@@ -138,19 +138,19 @@ function F.row_of(run)
   return row
 end
 
--- The field of a run's attempt.
+-- Returns the field of a run's attempt.
 function F.attempt_of(run)
   return 'n' .. run.nonce .. run.id
 end
 
--- What stands there.
+-- Returns the value of that field.
 function F.ticket_and_head(run)
   local letter = F.letter_of(run)
   return letter and struct.pack(RUN_HEAD, run.ticket, letter, run.token, run.deadline, run.lease, run.max_runtime or -1,
     run.began or 0, run.since, 0) or run.ticket
 end
 
--- A run from its row alone: of one that holds, or did, the head says what counts.
+-- Reads a run from its row alone. For a run that holds its claims, or did, the head counts more than this.
 function F.run_from_row(row)
   local id, nonce, client, liveness, origin, rest = string.match(row, '^(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z(%Z*)%z()', 2)
   local run = unpack_row(sub(row, rest))
@@ -159,7 +159,7 @@ function F.run_from_row(row)
   return run
 end
 
--- A run from its row, and from what stands with its attempt if that is read already.
+-- Reads a run from its row, and from its attempt's field if that is already read.
 function F.run_from(row, attempt)
   local run = F.run_from_row(row)
   if byte(row) ~= HOLDER_ROW_CODE then
@@ -189,7 +189,7 @@ function F.read_spec(run)
   return spec
 end
 
--- What a run asks for, as its client packed it; with the names of inputs and outputs picked out.
+-- Unpacks what a run asks for, as its client packed it; also lists the names of inputs and outputs.
 function F.spec_from(text)
   local packed = unpack_row(text)
   local claims, inputs, outputs, last, keep_lapsed = {}, {}, {}, #packed, KEEP_LAPSED
@@ -213,8 +213,8 @@ function F.spec_from(text)
   }
 end
 
--- A claim as its client packed it: the mode, `!` if its record must exist or `-`, for units how many of how many and
--- a colon, the place.
+-- Reads a claim as its client packed it: the mode, `!` if its record must exist or else `-`, for units how many of how
+-- many and a colon, the place.
 function F.claim_from(text)
   local mode = sub(text, 1, 1)
   if mode == 'u' then
@@ -224,8 +224,8 @@ function F.claim_from(text)
   return { place = sub(text, 3), mode = mode, must = byte(text, 2) == MUST_EXIST_CODE }
 end
 
--- What a run's outputs are made from: how many inputs, and the name and the version of each when it was granted; each
--- text ended by NUL.
+-- Returns what a run's outputs are made from: how many inputs, and the name and the version of each when it was
+-- granted; each text ends with NUL.
 function F.made_from(run)
   local text = VERSIONS[run.ticket]
   if text == nil then
@@ -239,7 +239,8 @@ function F.is_late(run)
   return run.lapsed or (run.deadline ~= nil and run.deadline <= now)
 end
 
--- When something about a run falls due: its lease, its claim limit, the end of its wait; nothing once it is over.
+-- Returns when something about a run is due: the end of its lease, of the time to accept its grant, of its wait;
+-- nothing once it has ended.
 function F.due_of(run)
   if holding_states[run.state] then
     return run.lapsed and run.given_up or run.deadline
@@ -250,12 +251,12 @@ end
 
 function F.end_of_wait(run)
   local abandoned = run.absent_since and run.absent_since + ABANDONED_AFTER
-  -- Who set a limit is awaited until then, silent or not.
+  -- A run with a limit is kept until then, silent or not.
   local due = math.min(run.wait_end or abandoned or FAR, run.place_end or FAR)
   return due < FAR and due or nil
 end
 
--- Whether the run's wait, or its held place, is over.
+-- Returns whether the run's wait, or its held place, has ended.
 function F.is_over(run)
   return run.wait_end ~= nil and run.wait_end <= now or run.place_end ~= nil and run.place_end <= now
 end

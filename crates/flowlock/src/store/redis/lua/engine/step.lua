@@ -1,6 +1,6 @@
 -- How a step begins and ends.
 
--- Begins a step of a client, if it is that of a waiting process; answers why not, if it cannot.
+-- Begins a step of a client, if a waiting process sent it; returns why not, if it cannot begin.
 function F.begin_step(client)
   F.must_be_able()
   local other_schema = F.read_meta()
@@ -30,8 +30,8 @@ function F.begin_step(client)
   end
 end
 
--- Nothing may fail after a step's first write, or half a step would stand: whether each command is allowed, and each
--- key of its kind, is asked before it. What the caller's rights say of the keys themselves the server has asked.
+-- Checks before the first write that each command is allowed and each key has the right type, because nothing may fail
+-- after it: half a step would remain. The server has checked the user's rights to the keys themselves.
 function F.must_be_able()
   for _, command in ipairs({
     'INFO', 'HGET', 'HMGET', 'HSET', 'HDEL', 'HINCRBY', 'ZADD', 'ZREM', 'ZCARD', 'ZSCORE', 'ZRANGEBYLEX',
@@ -46,8 +46,7 @@ function F.must_be_able()
   end
 end
 
--- Ends a step with its answer: { epoch, sequence number, the clock, the answer, how often another
--- primary took over }.
+-- Ends a step with its answer: { epoch, sequence number, the clock, the answer, how often another primary took over }.
 function F.end_step(answer)
   if meta.backlog == 1 then
     F.drain()
@@ -73,7 +72,7 @@ function F.end_step(answer)
   return { meta.epoch, meta.sequence, now, answer, meta.takeovers }
 end
 
--- Whether older work is left over: then nothing new may be decided.
+-- Returns whether older work is left over: then nothing new may be decided.
 function F.has_leftover()
   return meta.backlog == 1 and F.next_look() ~= nil or step.unswept
 end

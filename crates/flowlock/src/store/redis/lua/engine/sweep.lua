@@ -1,4 +1,4 @@
--- What time does: leases end, waits end, silent waiters lose their reservation, records expire, outcomes are forgotten.
+-- What time changes: leases and waits end, silent clients stop reserving, records expire, outcomes are forgotten.
 
 -- Handles the deadlines that are due; then forgets old outcomes.
 function F.sweep()
@@ -21,13 +21,13 @@ function F.sweep()
     local next_one = call('ZRANGEBYSCORE', DEADLINES, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     meta.next_forget = next_one and tonumber(next_one) + FORGET or FAR
     if #tickets == FORGETS then
-      -- There may be more whose time has come: the next step goes on.
+      -- There may be more that is due: the next step continues.
       meta.next_forget = meta.next_forget - SLACK
     end
   end
 end
 
--- All that is due, the longest overdue first: runs before clients before records.
+-- Returns everything that is due, the longest overdue first: runs before clients before records.
 function F.due()
   local due = {}
   F.read_due(due, DEADLINES, now, 1)
@@ -53,7 +53,7 @@ function F.read_due(due, key, upto, kind)
   end
 end
 
--- Handles one due thing, if this step still may.
+-- Handles one due item, if this step still may.
 function F.handle(due)
   local kind, what = due[2], due[4]
   if kind == 2 then
@@ -65,7 +65,7 @@ function F.handle(due)
     return
   end
   local run = F.must_find(what)
-  -- Handling one run may have ended another that was due as well.
+  -- Handling one run may have ended another one that was due as well.
   local at = F.due_of(run)
   if at and at <= now and F.spend('due', #F.spec_of(run).claims) then
     F.handle_due_run(run)
@@ -82,7 +82,7 @@ function F.handle_due_run(run)
   end
 end
 
--- A late holder lapses. If its process is gone, or nobody needed its names for long, it ends.
+-- Lapses a late holder. Ends it if its process is dead, or if no run needed its names for long.
 function F.handle_due_holder(run)
   if F.bury({ run.ticket }) then
     return
@@ -93,7 +93,7 @@ function F.handle_due_holder(run)
   end
 end
 
--- Takes a silent client's waiting runs out of line, as many as this step still may.
+-- Takes a silent client's waiting runs out of the queue, as many as this step still may.
 function F.handle_silent_client(client)
   local tickets = F.range('w' .. client, FIRST, nil, F.runs_left('due') + 1)
   if not tickets[1] then

@@ -1,4 +1,4 @@
--- The namespace's own row, and reading the index.
+-- The namespace's own row, and reads of the index.
 
 function F.read_meta()
   local raw, removed = call('HMGET', HASH, 'm', 'M'), nil
@@ -31,7 +31,7 @@ function F.new_meta()
   }
 end
 
--- What is left of a namespace that was removed: its row, and who did it.
+-- Returns what is left of a namespace that was removed: its row, and who removed it.
 function F.removed_meta()
   local raw = call('HGET', HASH, 'x')
   if raw then
@@ -40,7 +40,7 @@ function F.removed_meta()
   end
 end
 
--- The first index member that begins so, without its beginning.
+-- Returns the first index member that begins with `prefix`, without that prefix.
 function F.first_of(prefix)
   local found = call('ZRANGEBYLEX', INDEX, '[' .. prefix, '(' .. prefix .. '\255', 'LIMIT', 0, 1)[1]
   return found and sub(found, #prefix + 1)
@@ -61,7 +61,7 @@ function F.last_before(prefix, before)
   return found and sub(found, #prefix + 1)
 end
 
--- What an index member behind its place says: ticket, mode, units, capacity.
+-- Reads an index member after its place: ticket, mode, units, capacity.
 function F.stake_of(text)
   local mode = sub(text, TICKET + 1, TICKET + 1)
   if mode == 'u' then
@@ -71,7 +71,7 @@ function F.stake_of(text)
   return { ticket = sub(text, 1, TICKET), mode = mode }
 end
 
--- Reads so many fields of the hash, so many at a time.
+-- Reads fields of the hash, a limited number at a time.
 function F.each_of(fields, visit)
   for from = 1, #fields, LONGEST_LIST do
     local found = call('HMGET', HASH, unpack(fields, from, math.min(from + LONGEST_LIST - 1, #fields)))

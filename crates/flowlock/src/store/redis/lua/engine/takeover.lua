@@ -1,8 +1,8 @@
--- Another server is the primary now, or the same one anew: nothing is granted for a while.
+-- Another server is the primary now, or the same one was restarted: nothing is granted for a while.
 
--- Whether anything may be granted now: not for a while after another server, or this one anew, took over, so that
--- holders whose grants did not survive hear of it first. Asked anew by each step that would grant: a server may be back
--- within milliseconds.
+-- Returns whether anything may be granted now: not for a while after another server took over or this one was
+-- restarted, so that holders whose grants did not survive hear of it first. Each step that would grant checks this
+-- again, because a server may be back within milliseconds.
 function F.may_grant()
   if step.granting == nil then
     -- A plain search: a pattern would be tried at every byte of the text.
@@ -17,7 +17,7 @@ function F.may_grant()
   return step.granting
 end
 
--- Another server is the primary, or this one has started anew: newest grants and tokens may be lost.
+-- Notes that another server is the primary, or that this one was restarted: the newest grants and tokens may be lost.
 function F.another_primary(replication)
   if meta.is_new then
     local uptime = string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
@@ -26,15 +26,15 @@ function F.another_primary(replication)
     meta.pause_until = now + PAUSE
     F.go_past_lost_tokens(replication)
     meta.takeovers = meta.takeovers + 1
-    -- Whoever holds something asks at once whether it is still there.
+    -- Every holder asks at once whether its grant still exists.
     step.everybody = true
   end
   meta.replication = replication
 end
 
--- Lost tokens were no later than the clock: if it is past the last one that is known, it is past them. If it went back,
--- tokens go on an hour ahead, and by as much more as the takeover's own id says: another takeover from the same state
--- says something else.
+-- Lost tokens were not larger than the clock, so if the clock is past the last known token, it is past the lost ones.
+-- If the clock went back, tokens continue an hour ahead of it, plus an amount that the takeover's own id determines:
+-- another takeover from the same state has another id.
 function F.go_past_lost_tokens(replication)
   if wall + meta.ahead <= meta.token then
     meta.ahead = meta.token - wall + TOKEN_BLOCK + tonumber(sub(replication, 1, 8), 16)

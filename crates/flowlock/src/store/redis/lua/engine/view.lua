@@ -1,4 +1,5 @@
--- Reading a namespace without changing it: one snapshot. Deadlines that passed unswept show as negative time left.
+-- Reading a namespace without changing it: one snapshot. A passed deadline that no sweep has handled shows as negative
+-- time left.
 
 function F.view()
   if OP == 'runs' then
@@ -57,8 +58,8 @@ function F.seen(run)
     F.silent_since(run) }
 end
 
--- Since when the process of an absent waiting run has not been heard from, at the latest. It is absent before a sweep
--- says so; a held place reserves to its end, whoever is silent.
+-- Returns since when, at the latest, the process of an absent waiting run has been silent. The run is absent even
+-- before a sweep notes that; a held place is kept until its end, whoever is silent.
 function F.silent_since(run)
   local silent_at
   if waiting_states[run.state] and run.absent then
@@ -88,11 +89,11 @@ function F.records(prefix, from, limit)
   return { found, more and names[limit] or false }
 end
 
--- The waiting runs that stand in no line, by the names they ask for; and whether there may be more. No index has them
--- so, or every step would have to keep it.
+-- Returns the waiting runs outside of any queue, by the names they ask for, and whether there may be more. No index
+-- has them by name, because every step would have to maintain it.
 function F.beside_line()
   local by_name, from, left = {}, FIRST, CLAIMS
-  -- Those who were handed their claims are counted as waiting, too.
+  -- Runs that were handed their claims are counted as waiting, too.
   while meta.waiting > meta.queued do
     local size = math.min(left, MOST_RUNS)
     local tickets = F.range('r', from, nil, size + 1)

@@ -1,4 +1,4 @@
--- Whom to tell of a step.
+-- Which clients to tell about a step.
 
 function F.wake(run)
   local runs = step.wakes[run.client] or {}
@@ -6,8 +6,8 @@ function F.wake(run)
   runs[run.id] = true
 end
 
--- Wake-ups are hints, sent with the change itself: nobody can hear of it before it is there. One that cannot be sent is
--- none.
+-- Sends the wake-ups together with the change, so no client can hear of it before it is visible. They are hints: one
+-- that cannot be sent is left out.
 function F.send_wakes()
   local channel = sub(HASH, 1, -2) .. 'i:'
   if step.everybody then

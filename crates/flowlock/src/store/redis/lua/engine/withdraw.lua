@@ -1,4 +1,4 @@
--- Withdrawing a request, and giving back what has not begun.
+-- Withdrawing a request, and giving back a run that has not begun.
 
 function F.cancel(id, nonce, latest)
   local run = F.by_attempt(id, nonce)
@@ -12,7 +12,7 @@ function F.cancel(id, nonce, latest)
   return F.has_begun(run.state)
 end
 
--- Ends a run whose work has not begun, even if it is running: it is no failure.
+-- Ends a run whose work has not begun, even if it is running. This is not a failure.
 function F.give_back(id, nonce)
   local run = F.by_attempt(id, nonce)
   if not run then
@@ -29,7 +29,7 @@ function F.give_back(id, nonce)
   return F.has_begun(run.state)
 end
 
--- An acquire of this attempt that is still on its way must not be granted when it arrives.
+-- Leaves a tombstone: an acquire of this attempt that still arrives must not be granted.
 function F.put_tombstone(id, nonce, latest)
   local run = F.arrive({
     id = id, nonce = nonce, spec = pack({ '-', 0, false, false, false, false, false }), client = string.rep('0', 32),

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Asked once by each process, before it uses a namespace: whether every key is of its kind and every command is
--- allowed, so that no step ends in the middle. Nothing is left behind. Answers { the clock in milliseconds, what is
--- wrong, which key or command }; nothing is wrong without the last two.
+-- Each process runs this once before it uses a namespace: it checks whether every key has the right type and every
+-- command is allowed, so that no step ends in the middle. It leaves nothing behind. Returns { the clock in
+-- milliseconds, what is wrong, which key or command }; without the last two if nothing is wrong.
 
 local function refused(command, ...)
   local answer = redis.pcall(command, ...)

@@ -1,6 +1,6 @@
--- The script of every step but a request: what holders, waiting processes and operators do. ARGV: see each branch.
+-- The script of every step except a request: what holders, waiting processes and operators do. ARGV: see each branch.
 
--- A list among the arguments: how many, then each.
+-- Reads a list among the arguments: its length, then each element.
 local function list_at(at)
   local list = {}
   for i = 1, tonumber(ARGV[at]) do
@@ -9,17 +9,17 @@ local function list_at(at)
   return list
 end
 
--- `-` is no note, `+` stands before one.
+-- `-` means no note; `+` is in front of one.
 local function note_from(text)
   return byte(text) == NOTE_CODE and sub(text, 2) or nil
 end
 
--- No liveness lock is the empty text.
+-- The empty text means no liveness lock.
 local function liveness_from(text)
   return text ~= '' and text or nil
 end
 
--- Who acts by hand, if it is said: when, a space, who as JSON.
+-- Takes who acts by hand, if that is given: when, a space, who as JSON.
 local function act_as(at)
   if ARGV[at] ~= '' then
     step.actor = format('%.0f ', wall) .. ARGV[at]

@@ -1,6 +1,6 @@
--- The short way of an accept: the run was handed its claims in time, the process that asked for them takes them over,
--- nothing is due or left over. What this writes, the engine below would write in the same way; whatever is out of the
--- ordinary is left to it, before anything is written.
+-- The fast path of an accept: the run was handed its claims in time, the process that asked for them accepts them, and
+-- nothing is due or left over. It writes exactly what the engine below would write. Anything else is left to the
+-- engine, before anything is written.
 --
 -- ARGV, as in step.lua: run id, nonce, client, liveness, origin
 
@@ -17,7 +17,7 @@ if ordinary and OP == 'accept' then
     ticket, letter, token, deadline, lease, most = struct.unpack(RUN_HEAD, attempt)
   end
   local ends = letter and now + (most < 0 and lease or math.min(lease, most))
-  -- Those who wait are told if it ends sooner than they know.
+  -- Waiting runs must be told if it ends sooner than they know.
   local free = ends and (ends >= deadline or waiting == 1) and letter == 'G' and deadline > now
   free = free and schema == SCHEMA and backlog == 0 and now < next_due and wall < next_expiry
     and now < next_forget + SLACK

@@ -1,10 +1,10 @@
--- The short way of a request: all its inputs are there, nobody is in its way or has lapsed at any of its names, nothing
--- is due or left over. What goes on at other names does not matter. What this grants, the engine below would grant in
--- the same way; whatever is out of the ordinary is left to it, before anything is written.
+-- The fast path of a request: all its inputs exist, no run is in its way or has lapsed at any of its names, and
+-- nothing is due or left over. Other names do not matter. It grants exactly as the engine below would grant. Anything
+-- else is left to the engine, before anything is written.
 --
--- ARGV, behind those of acquire.lua: how many names are shared, how many exclusive, how many inputs (nothing, if the
--- request is out of the ordinary itself), the job, the lease, the longest run time or nothing; then the fields of the
--- hash: n<nonce><id>, i<id>, h<place> of the shared names and then of the exclusive ones, o<name> of the inputs.
+-- ARGV, after those of acquire.lua: how many names are shared, how many exclusive, how many inputs (empty, if the
+-- request itself needs the engine), the job, the lease, the longest run time or empty; then the fields of the hash:
+-- n<nonce><id>, i<id>, h<place> of the shared names and then of the exclusive ones, o<name> of the inputs.
 
 local shared = ordinary and tonumber(ARGV[12])
 if shared then
@@ -29,7 +29,7 @@ if shared then
     local holders = found[i]
     free = free and (not holders or i < 5 + shared and string.byte(holders) == SHARED_CODE)
   end
-  -- Here and below nils make room at once: a table that grows is moved at every power of two.
+  -- Here and below, nils allocate room at once: a table that grows is copied at every power of two.
   local parts, told = { argv[14], nil, nil, nil, nil, nil, nil }, { '', nil, nil, nil, nil, nil, nil, nil, nil, nil }
   for i = 1, free and inputs or 0 do
     local raw = found[4 + names + i]
@@ -46,7 +46,7 @@ if shared then
   end
   -- Nothing may fail after the first write.
   local may = redis.acl_check_cmd
-  -- Who waits for something elsewhere is heard, which the engine sees to.
+  -- A process that waits for something elsewhere must be noted as heard, which the engine does.
   local mine = 'k' .. argv[7]
   free = free and (waiting == 0 or not call('ZRANGEBYLEX', INDEX, '[' .. mine, '(' .. mine .. '\255', 'LIMIT', 0, 1)[1])
   if free and may('HSET') and may('ZADD') and call('ZCARD', INDEX) then

@@ -1,6 +1,6 @@
--- The short way of a commit: the run holds all its names under a standing lease, nobody waits for any of them or has
--- lapsed at one, nothing is due or left over. What goes on at other names does not matter. What this writes, the engine
--- below would write in the same way; whatever is out of the ordinary is left to it, before anything is written.
+-- The fast path of a commit: the run holds all its names under a standing lease, no run waits for any of them or has
+-- lapsed at one, and nothing is due or left over. Other names do not matter. It writes exactly what the engine below
+-- would write. Anything else is left to the engine, before anything is written.
 
 if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local call, argv = redis.call, ARGV
@@ -21,8 +21,8 @@ if ordinary and OP == 'commit' and ARGV[5] ~= '' then
   local whole = letter == 'R' and deadline > now and call('HMGET', HASH, 's' .. ticket, 'v' .. ticket)
   local spec = whole and whole[1] and cmsgpack.unpack(whole[1])
   if spec and not spec[6] then
-    -- What is to be read: the records of the outputs, then how many share each shared name.
-    -- Here and below nils make room at once: a table that grows is moved at every power of two.
+    -- What to read: the records of the outputs, then the number of shared holders of each shared name. Here and below,
+    -- nils allocate room at once: a table that grows is copied at every power of two.
     local fields, gone = { nil, nil, nil, nil, nil, nil, nil, nil }, { nil, nil, nil, nil, nil, nil, nil, nil }
     local index, inputs, outputs = { 'r' .. ticket, nil, nil, nil }, 0, 0
     local last_claim = type(spec[#spec]) == 'number' and #spec - 1 or #spec

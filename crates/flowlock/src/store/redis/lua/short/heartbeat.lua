@@ -1,6 +1,6 @@
--- The short way of a heartbeat: nothing is asked of the runs, all on this page wait and were not silent, nothing is due
--- or left over. What this writes, the engine below would write in the same way; whatever is out of the ordinary is left
--- to it, before anything is written.
+-- The fast path of a heartbeat: it does not ask why runs wait, all runs on this page wait and were not silent, and
+-- nothing is due or left over. It writes exactly what the engine below would write. Anything else is left to the
+-- engine, before anything is written.
 
 if ordinary and OP == 'heartbeat' and ARGV[6] == '0' then
   local call, client = redis.call, ARGV[4]

@@ -1,6 +1,6 @@
--- The short way of a refresh: all the runs hold their names under standing leases, none comes to its longest run time,
--- nothing is due or left over. What this writes, the engine below would write in the same way; whatever is out of the
--- ordinary is left to it, before anything is written.
+-- The fast path of a refresh: all the runs hold their names under standing leases, none reaches its longest run time,
+-- and nothing is due or left over. It writes exactly what the engine below would write. Anything else is left to the
+-- engine, before anything is written.
 
 if ordinary and OP == 'refresh' then
   local call, argv, fields = redis.call, ARGV, { 'm' }

@@ -152,6 +152,14 @@ fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
     let mut listen = Some(listen);
     let mut state = lock(&rounds.state);
     while !state.closed {
+        // A run that lasts must hear of an unlock at once; a short one need not pay for that.
+        let is_lasting = !state.grants.is_empty() && now_ms() >= listen_ms;
+        if let Some(listen) = listen.take_if(|_| is_lasting) {
+            drop(state);
+            listen();
+            state = lock(&rounds.state);
+            continue;
+        }
         let round = state.take_round(now_ms());
         state.next_look_ms = round.next_look_ms;
         if !round.expired.is_empty() {
@@ -167,12 +175,6 @@ fn watch(rounds: &Rounds, handle: &Weak<StoreHandle>, listen: impl FnOnce()) {
         }
         let sleep = Duration::from_millis((round.next_look_ms - now_ms()).clamp(1, 1_000) as u64);
         state = rounds.changed.wait_timeout(state, sleep).unwrap_or_else(PoisonError::into_inner).0;
-        // A run that lasts must hear of an unlock at once; a short one need not pay for that.
-        if listen.is_some() && !state.closed && !state.grants.is_empty() && now_ms() >= listen_ms {
-            drop(state);
-            listen.take().into_iter().for_each(|listen| listen());
-            state = lock(&rounds.state);
-        }
     }
 }
 
@@ -231,5 +233,72 @@ fn hand_over(
     // A renewal that is due comes again by itself; news would not.
     for held in &refused {
         held.set_news();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Flowlock;
+    use crate::id::{Attempt, Nonce, Token};
+    use crate::lease::Renewal;
+    use crate::said::{heard, says};
+    use crate::store::memory::{MemoryStore, TestWorld};
+    use crate::store::{Epoch, Watermark};
+
+    fn lease(run: &str, renewal: Renewal) -> Arc<Lease> {
+        let attempt = Attempt { id: RunId::parse(run).unwrap(), nonce: Nonce(1) };
+        Arc::new(Lease::new(&attempt, Token(1), 3_600_000, now_ms() + 3_600_000, renewal))
+    }
+
+    #[test]
+    fn news_of_a_run_has_the_store_asked_about_that_run() {
+        let keeper = Keeper::default();
+        let leases = ["a.1", "b.1"].map(|run| lease(run, Renewal::ByHand));
+        lock(&keeper.rounds.state).grants.extend(leases.iter().cloned());
+        keeper.alarm().look_at(&RunId::parse("b.1").unwrap());
+        let round = lock(&keeper.rounds.state).take_round(now_ms());
+        let due: Vec<_> = round.due.iter().map(|held| held.attempt.id.as_str()).collect();
+        assert_eq!(due, ["b.1"]);
+    }
+
+    #[test]
+    fn whoever_watches_sleeps_to_the_first_event_and_a_second_at_most() {
+        let (mut state, now) = (State::default(), now_ms());
+        assert_eq!(state.take_round(now).next_look_ms, now + 1_000);
+        state.grants.push(lease("a.1", Renewal::Automatic));
+        assert_eq!(state.take_round(now).next_look_ms, now + 1_000);
+        let due_ms = state.grants[0].first_event_ms();
+        assert_eq!(state.take_round(due_ms - 300).next_look_ms, due_ms);
+    }
+
+    #[test]
+    fn what_is_held_is_lost_with_a_store_that_another_one_took_the_place_of() {
+        let flowlock = Flowlock::open("memory:").unwrap();
+        let grant = flowlock.job("job").lock("a").acquire().unwrap();
+        let kept = [lease("job.1", Renewal::Automatic)];
+        let another = Watermark { epoch: Epoch(1), sequence: 1 };
+        flowlock.store().expect(flowlock.namespace(), another);
+        renew_now(&flowlock.connection, &kept);
+        assert_eq!(kept[0].notice_loss(), Some(Lost::WithTheStore));
+        assert!(grant.commit().is_err());
+    }
+
+    /// A store that is away for hours fills no log.
+    #[test]
+    fn trouble_with_a_renewal_is_said_once_and_its_end_once() {
+        let world = Arc::new(TestWorld::default());
+        let flowlock = Flowlock::with_store(Arc::new(MemoryStore::with_world(world.clone())));
+        let grant = flowlock.job("job").lock("a").acquire().unwrap();
+        let attempt = Attempt { id: grant.run_id().clone(), nonce: Nonce(1) };
+        let kept = [Arc::new(Lease::new(&attempt, Token(1), 60_000, now_ms() + 60_000, Renewal::Automatic))];
+        let renew = || heard(|| renew_now(&flowlock.connection, &kept));
+        // Its clock is wrong, so that it answers nothing.
+        world.shift_wall_clock(-9_000_000_000_000_000);
+        assert!(says(&renew(), "WARN could not renew"));
+        assert!(says(&renew(), "DEBUG still could not renew"));
+        world.shift_wall_clock(9_000_000_000_000_000);
+        assert!(says(&renew(), "INFO renewed again"));
+        assert!(!says(&renew(), "renewed again"));
     }
 }

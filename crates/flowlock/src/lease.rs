@@ -189,7 +189,7 @@ impl Lease {
     }
 
     fn is_past_deadline(&self) -> bool {
-        self.deadline_ms.load(Ordering::Acquire) <= now_ms()
+        self.time_left().is_zero()
     }
 
     /// Returns what the end of its lease means.
@@ -229,16 +229,19 @@ impl Lease {
     }
 
     pub(crate) fn was_refreshed_lately(&self) -> bool {
-        now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < BY_HAND_MS
+        matches!(self.since_refresh_ms(), ..BY_HAND_MS)
+    }
+
+    fn since_refresh_ms(&self) -> i64 {
+        now_ms() - self.last_refresh_ms.load(Ordering::Acquire)
     }
 
     /// Returns what it means if the store does not know the run. Outcomes are remembered for ten
     /// minutes, so only another or an older store does not know a run that was heard of more recently.
     pub(crate) fn if_not_found(&self) -> Lost {
-        if now_ms() - self.last_refresh_ms.load(Ordering::Acquire) < REMEMBERED_MS {
-            Lost::WithTheStore
-        } else {
-            Lost::By(LostBy::Taken)
+        match self.since_refresh_ms() {
+            ..REMEMBERED_MS => Lost::WithTheStore,
+            _ => Lost::By(LostBy::Taken),
         }
     }
 }
@@ -315,6 +318,44 @@ mod tests {
             done.send(()).unwrap();
         });
         assert_eq!(is_done.recv_timeout(Duration::from_secs(20)), Ok(()));
+    }
+
+    #[test]
+    fn a_renewal_is_due_at_a_third_of_the_lease_and_a_little_before_it_beside_another() {
+        let (held, begun) = held(Renewal::Automatic);
+        let due = begun + 20_000;
+        assert_eq!(held.take_attention(due - TOGETHER_MS - 1), Attention::Later);
+        assert_eq!(held.take_attention(due - TOGETHER_MS), Attention::Due);
+        // While no answer comes it is asked for twice a second.
+        let again = due - TOGETHER_MS + RETRY_MS;
+        assert_eq!(held.first_event_ms(), again);
+        assert_eq!(held.take_attention(again - TOGETHER_MS - 1), Attention::Later);
+        assert_eq!(held.take_attention(again), Attention::Due);
+        held.take_in_refresh(Refreshed::Held { lease_left_ms: 60_000, late: false }, again);
+        assert_eq!(held.first_event_ms(), again + 20_000);
+    }
+
+    #[test]
+    fn a_run_that_the_store_does_not_know_is_lost_with_it_if_it_would_remember_the_end() {
+        let (held, now) = held(Renewal::Automatic);
+        assert_eq!(held.if_not_found(), Lost::WithTheStore);
+        held.last_refresh_ms.store(now - REMEMBERED_MS, Ordering::Release);
+        assert_eq!(held.if_not_found(), TAKEN);
+    }
+
+    #[cfg(feature = "async")]
+    #[test]
+    fn all_are_told_of_a_loss_but_who_does_not_want_to_hear_of_it_any_more() {
+        let (held, _) = held(Renewal::ByHand);
+        let (tell, told) = std::sync::mpsc::channel();
+        let numbers = ["first", "second", "third"].map(|who| {
+            let tell = tell.clone();
+            held.on_lost(Box::new(move |_| tell.send(who).unwrap()))
+        });
+        drop(tell);
+        held.forget(numbers[1]);
+        held.lose(TAKEN);
+        assert_eq!(told.iter().collect::<Vec<_>>(), ["first", "third"]);
     }
 
     #[test]

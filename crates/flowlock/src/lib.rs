@@ -60,6 +60,8 @@ mod record;
 mod repeats;
 mod rule;
 mod run;
+#[cfg(test)]
+mod said;
 mod spec;
 mod spelling;
 pub mod step;

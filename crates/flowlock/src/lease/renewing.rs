@@ -56,12 +56,14 @@ pub(crate) fn refresh_one(
 
 /// Refreshes grants, as many in one step as a step may look at.
 fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
-    for (at, part) in grants.chunks(MOST_REFRESHED).enumerate() {
+    let mut left = grants;
+    while !left.is_empty() {
+        let (part, behind) = left.split_at(left.len().min(MOST_REFRESHED));
         let sent_ms = now_ms();
         let runs = part.iter().map(|held| Who::from(&held.attempt)).collect();
         let answer = handle.store.step(&handle.namespace, &Step::Refresh(runs)).inspect_err(|error| {
             // Do not ask about the rest: an unreachable store would take its full time for each part.
-            for held in &grants[at * MOST_REFRESHED..] {
+            for held in left {
                 held.note_failure(error);
             }
         })?;
@@ -70,6 +72,7 @@ fn refresh(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError
                 held.take_in_refresh(answer, sent_ms);
             }
         }
+        left = behind;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flowlock::step::{Answer, Finished, Refreshed, Step};
+use flowlock::store::{StoreError, StoreErrorKind};
 use flowlock::{Begun, Error, Flowlock, Grant, LONGEST_NOTE, Lost, LostBy, Outcome, Renewed, RunId};
 
 use super::Fresh;
@@ -125,6 +126,21 @@ fn each_answer_to_the_commit_of_a_handle_says_what_it_means() {
         let grant = flowlock.job("job").lock(format!("{at}")).acquire().unwrap();
         assert_eq!(word(&grant.commit().unwrap_err()), meaning, "{answer:?}");
     }
+}
+
+/// It had no effect, so nothing about it is unknown.
+#[test]
+fn a_commit_that_the_store_refuses_plainly_says_why() {
+    let store = Fresh::new();
+    let flowlock = store.through(|carry_out, step| match step {
+        Step::Commit { .. } => Err(StoreError::new(StoreErrorKind::Damaged, "it contradicts itself")),
+        _ => carry_out(),
+    });
+    let refused = flowlock.job("job").lock("a").acquire().unwrap().commit().unwrap_err();
+    assert!(
+        matches!(&refused, Error::Store(error) if error.kind() == StoreErrorKind::Damaged),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -72,3 +72,14 @@ fn a_commit_that_surely_did_not_count_is_lost_with_the_store() {
     let error = flowlock.job("job").output("a").acquire().unwrap().commit().unwrap_err();
     assert!(matches!(error, Error::Lost { by: Lost::WithTheStore, .. }), "{error:?}");
 }
+
+#[test]
+fn a_record_of_an_earlier_run_under_the_same_id_is_not_taken_for_that_of_this_one() {
+    let store = Fresh::new();
+    let base = store.open();
+    let begin = |flowlock: &Flowlock| flowlock.job("job").output("a").run_id("job.1").acquire().unwrap();
+    begin(&base).commit().unwrap();
+    let flowlock = forgetful(&base, |_| no_answer());
+    let error = begin(&flowlock).commit().unwrap_err();
+    assert!(matches!(error, Error::Unknown { .. }), "{error:?}");
+}

@@ -146,3 +146,46 @@ fn who_shares_a_run_hears_that_the_other_one_ended_it() {
     assert!(matches!(ended, flowlock::Error::Lost { by: Lost::Ended, .. }), "{ended:?}");
     assert_eq!(one.commit().unwrap().version, committed.version);
 }
+
+/// The same for one whose lease nobody renews: it is only looked at.
+#[test]
+fn who_renews_by_hand_hears_that_another_one_ended_the_run() {
+    let ear = Ear::default();
+    let hears = ear.clone();
+    let store = Fresh::new();
+    let flowlock = store.through_hearing(|carry_out, _| carry_out(), move |open| Ok(hears.on(open()?)));
+    let grant = || {
+        let job = flowlock.job("print").output("a").run_id("task.1").lease(Duration::from_mins(5));
+        match job.fixed_lease().try_or_hold_place(Duration::from_secs(30), 7).unwrap() {
+            Acquired::Granted(grant) => grant,
+            Acquired::Blocked(by) => panic!("{by:?}"),
+        }
+    };
+    let (one, other) = (grant(), grant());
+    let (tell, told) = mpsc::channel();
+    one.on_lost(move |by| tell.send(by).unwrap());
+    other.commit().unwrap();
+    let until = Instant::now() + PATIENT;
+    let by = loop {
+        assert!(Instant::now() < until, "it hears nothing");
+        ear.misses_something();
+        if let Ok(by) = told.recv_timeout(Duration::from_millis(50)) {
+            break by;
+        }
+    };
+    assert_eq!(by, Lost::Ended);
+}
+
+#[test]
+fn a_lease_that_is_renewed_by_hand_again_and_again_costs_one_question_a_second() {
+    let (tell, told) = mpsc::channel();
+    let store = Fresh::new();
+    let flowlock = store.through(tells_of_refreshes(tell));
+    let begun = Instant::now();
+    let grant = flowlock.job("job").lock("a").lease(Duration::from_mins(5)).fixed_lease().acquire().unwrap();
+    while told.try_recv().is_err() {
+        assert!(begun.elapsed() < PATIENT, "it is not renewed");
+        grant.refresh().unwrap();
+    }
+    assert!(begun.elapsed() > Duration::from_millis(900), "the grant itself was as good as a renewal");
+}

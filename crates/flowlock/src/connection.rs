@@ -76,6 +76,11 @@ impl Connection {
         waiters
     }
 
+    #[cfg(test)]
+    pub(crate) fn handle(&self) -> &Arc<StoreHandle> {
+        &self.handle
+    }
+
     /// Returns the waiting runs, if there ever were any.
     pub(crate) fn waiters(&self) -> Option<&Waiters> {
         self.waiters.get()

@@ -265,13 +265,23 @@ impl Pending {
             return Ok(());
         }
         self.leave_waiters();
-        let patience = match () {
+        Ok(self.connection.withdraw(&self.attempt, self.sent_ms, self.patience_to_leave())?)
+    }
+
+    /// Returns how long to ask the store to take it out of the line.
+    fn patience_to_leave(&self) -> Duration {
+        match () {
             () if self.connection.is_interrupted() => self.connection.last_word(),
             // The store has just used up all the time; do not wait for it once more.
             () if self.away => Duration::ZERO,
             () => self.connection.store_timeout,
-        };
-        Ok(self.connection.withdraw(&self.attempt, self.sent_ms, patience)?)
+        }
+    }
+
+    /// At its end, the process waits for what is left to be said, but not for a store that is already
+    /// unreachable.
+    fn left(&self) -> Option<Left> {
+        (!self.away).then(Left::new)
     }
 
     fn leave_waiters(&mut self) {
@@ -312,8 +322,7 @@ impl Drop for Pending {
         self.leave_waiters();
         let until = later(Instant::now(), Duration::from_millis(self.spec.lease_ms));
         let (attempt, how) = (self.attempt.clone(), How::Withdraw { sent_ms: self.sent_ms });
-        // At its end, the process does not wait for a store that is already unreachable.
-        let left = (!self.away).then(Left::new);
+        let left = self.left();
         self.connection.end_later(Ending { attempt, spec: self.spec.clone(), how, until, _left: left });
     }
 }

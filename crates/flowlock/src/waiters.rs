@@ -6,15 +6,15 @@
 //!
 //! `closed` is set before that mutex is taken to interrupt the thread. The thread reads it after it took
 //! the mutex to store its interrupter. So the thread either sees that it is closed or is interrupted.
-//! Release and acquire would be enough, because nothing is published but the flag. `is_said` only
-//! decides which of several threads logs, so it is relaxed.
+//! Release and acquire would be enough, because nothing is published but the flag. `said` only
+//! decides which of several threads logs.
 
 mod hints;
 mod thread;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use self::thread::WaitersThread;
@@ -41,7 +41,7 @@ struct Shared {
     /// Notified when the thread and its inbox have ended.
     left: Condvar,
     /// Whether it was logged that there is no thread.
-    is_said: AtomicBool,
+    said: OnceLock<()>,
 }
 
 #[derive(Debug, Default)]
@@ -84,11 +84,11 @@ impl Waiters {
         let thread = WaitersThread::new(self.shared.clone(), handle, keeper.alarm());
         // If this fails, the thread's state is dropped with the closure.
         let spawned = std::thread::Builder::new().name("flowlock-waiter".into()).spawn(move || thread.run());
-        if let Err(error) = spawned
-            && !self.shared.is_said.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(%error,
-                "cannot start the thread that listens for wake-ups; each waiting run asks the store every 5 s");
+        if let Err(error) = spawned {
+            self.shared.said.get_or_init(|| {
+                tracing::error!(%error,
+                    "cannot start the thread that listens for wake-ups; each waiting run asks the store every 5 s");
+            });
         }
     }
 

@@ -1,7 +1,11 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::Flowlock;
 use crate::run::Outcome;
+use crate::said::{heard, says};
 use crate::store::memory::{MemoryStore, TestWorld};
+use crate::waiters::HEARTBEAT;
 
 #[test]
 fn a_run_that_was_silent_too_long_comes_back_by_itself() {
@@ -46,6 +50,69 @@ fn comes_back_after_silence(others: usize) {
     first.commit().unwrap();
     let Progress::Granted(grant) = second.wait(Duration::from_secs(4)).unwrap() else { panic!() };
     grant.commit().unwrap();
+}
+
+/// The second one waits for what the first one has.
+fn second_of(flowlock: &Flowlock) -> (Grant, Pending) {
+    let first = flowlock.job("first").lock("a").acquire().unwrap();
+    match flowlock.job("second").lock("a").begin().unwrap() {
+        Begun::Waiting(second) => (first, second),
+        Begun::Granted(_) => panic!("it got what the first one holds"),
+    }
+}
+
+fn takes_news(pending: &Pending) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !std::mem::take(&mut lock(&pending.waiter.state).news) {
+        assert!(Instant::now() < until, "it is told nothing");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn who_leaves_the_line_waits_for_the_store_but_for_none_that_is_away_and_not_long_once_interrupted() {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let builder = Flowlock::builder().store_timeout(Duration::from_secs(7));
+    let flowlock = builder.interrupted_by(interrupted.clone()).open("memory:").unwrap();
+    let (_first, mut second) = second_of(&flowlock);
+    assert_eq!(second.patience_to_leave(), Duration::from_secs(7));
+    assert!(second.left().is_some());
+    second.away = true;
+    assert_eq!(second.patience_to_leave(), Duration::ZERO);
+    assert!(second.left().is_none());
+    interrupted.store(true, Ordering::Relaxed);
+    assert_eq!(second.patience_to_leave(), Duration::from_secs(1));
+}
+
+/// Without the thread that listens, a run asks every 5 s by itself.
+#[test]
+fn whom_nobody_tells_anything_asks_by_itself_when_its_time_has_come() {
+    let flowlock = Flowlock::open("memory:").unwrap();
+    let (_first, mut second) = second_of(&flowlock);
+    // It is told that the thread listens, and then that it does no more.
+    takes_news(&second);
+    let waiters = second.connection.waiters().unwrap();
+    waiters.close(Duration::from_secs(20));
+    assert!(!waiters.is_listening());
+    takes_news(&second);
+    let asked = Instant::now();
+    second.asked = asked;
+    assert_eq!(second.looks_for_itself(), Some(asked + HEARTBEAT));
+    second.asked = asked.checked_sub(HEARTBEAT).unwrap();
+    assert!(second.wait_for_news(asked + Duration::from_secs(3)), "it is time");
+}
+
+#[test]
+fn that_a_run_still_waits_is_said_after_a_second_and_not_at_every_look() {
+    let flowlock = Flowlock::open("memory:").unwrap();
+    let (_first, mut second) = second_of(&flowlock);
+    let look = |second: &mut Pending| {
+        says(&heard(|| drop(second.wait(Duration::ZERO).unwrap())), "INFO still waiting")
+    };
+    assert!(!look(&mut second));
+    second.next_log = Instant::now();
+    assert!(look(&mut second));
+    assert!(!look(&mut second));
 }
 
 #[cfg(feature = "async")]

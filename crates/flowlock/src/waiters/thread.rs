@@ -19,7 +19,7 @@ use crate::id::{ClientId, Ticket};
 use crate::keeper::Alarm;
 use crate::name::RunId;
 use crate::step::{Answer, Standing, Step};
-use crate::store::{Inbox, Missed, News, StoreErrorKind, pages};
+use crate::store::{Inbox, Missed, News, StoreError, StoreErrorKind, pages};
 use crate::sync::lock;
 use crate::waiter::{Known, Waiter};
 use crate::world::{LivenessId, random_u64};
@@ -76,18 +76,15 @@ impl WaitersThread {
         self.is_started = true;
         self.open_inbox();
         let mut heartbeat = Instant::now() + HEARTBEAT;
-        let mut probe = Instant::now() + PROBE;
+        let mut probe = Instant::now();
         while !self.shared.closed.load(Ordering::Acquire) {
             let next = self.next_look(heartbeat, probe);
             let news = self.wait(next.saturating_duration_since(Instant::now()));
             let now = Instant::now();
             let Some(handle) = self.handle.upgrade() else { return };
             heartbeat = heartbeat.min(self.spread(news, now));
-            if now >= probe {
-                probe = now + PROBE;
-                if self.bury_the_dead(&handle, now) {
-                    heartbeat = now;
-                }
+            if self.probe_if_due(&handle, now, &mut probe) {
+                heartbeat = now;
             }
             let waiters = self.shared.waiters();
             // Every waiter is looked at: more than one may be due.
@@ -114,13 +111,18 @@ impl WaitersThread {
                 // News that came before was missed: an unlock, or a takeover by another server.
                 self.keeper.look_at_all();
             }
-            Err(error) if self.has_no_inbox => tracing::debug!(%error, "still no inbox for wake-ups"),
-            Err(error) => {
-                self.has_no_inbox = true;
-                tracing::warn!(%error,
-                    "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
-                self.shared.set_listening(Listening::Yes, None);
-            }
+            Err(error) => self.go_without_inbox(&error),
+        }
+    }
+
+    /// Listens by heartbeats alone; tells the runs and the log once.
+    fn go_without_inbox(&mut self, error: &StoreError) {
+        if std::mem::replace(&mut self.has_no_inbox, true) {
+            tracing::debug!(%error, "still no inbox for wake-ups");
+        } else {
+            tracing::warn!(%error,
+                "no inbox for wake-ups; a hand-off is noticed at the next heartbeat, within 5 s");
+            self.shared.set_listening(Listening::Yes, None);
         }
     }
 
@@ -172,6 +174,15 @@ impl WaitersThread {
         next
     }
 
+    /// Probes if it is time to; returns whether somebody was dead.
+    fn probe_if_due(&self, handle: &StoreHandle, now: Instant, at: &mut Instant) -> bool {
+        if now < *at {
+            return false;
+        }
+        *at = now + PROBE;
+        self.bury_the_dead(handle, now)
+    }
+
     /// Probes the processes in the way of this process's runs, without reading the store, and reports
     /// the dead.
     fn bury_the_dead(&self, handle: &StoreHandle, now: Instant) -> bool {
@@ -220,15 +231,14 @@ impl WaitersThread {
         let is_urgent = |run: &&RunId| waiters.get(*run).is_some_and(|waiter| waiter.take_stale());
         let urgent: HashSet<RunId> = explain.iter().filter(is_urgent).cloned().collect();
         let mut from = (!waiters.is_empty()).then_some(Ticket(0));
-        let mut pages_left = MOST_PAGES;
+        let mut pages = 0..MOST_PAGES;
         while let Some(page) = from
             && !self.shared.closed.load(Ordering::Acquire)
         {
-            if pages_left == 0 {
+            if pages.next().is_none() {
                 tracing::warn!("the store lists more runs of this process than there can be; trying again");
                 return false;
             }
-            pages_left -= 1;
             let beat = Step::Heartbeat { client: self.client, from: page, explain: explain.to_vec() };
             let heard = handle.store.step(&handle.namespace, &beat);
             let heard = heard.and_then(|answer| match answer {
@@ -297,23 +307,4 @@ fn after(now: Instant) -> Instant {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::step::Waiting;
-
-    #[test]
-    fn who_knows_what_is_true_no_more_is_asked_about_first_however_many_know_it_for_longer() {
-        let waiter = |number: usize| {
-            let run = RunId::parse(&format!("run.{number:02}")).unwrap();
-            (run, Arc::new(Waiter::new(Waiting { look_again_ms: None, ..Waiting::unknown() })))
-        };
-        let waiters: Vec<_> = (0..2 * MOST_EXPLAINED).map(waiter).collect();
-        // The last one was explained most recently.
-        let (last, its_waiter) = waiters.last().unwrap();
-        its_waiter.set_waiting(Waiting { look_again_ms: Some(0), ..Waiting::unknown() });
-        let now = Instant::now();
-        assert!(!to_explain(&waiters, now).contains(last), "the others have their turn first");
-        assert!(its_waiter.mark_stale_if_due(now, &[]));
-        assert_eq!(to_explain(&waiters, now)[0], *last);
-    }
-}
+mod tests;

@@ -1,13 +1,15 @@
 //! What each answer of a store means to a run that waits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use flowlock::step::{Answer, Invalid, Standing, Step};
+use flowlock::store::{StoreError, StoreErrorKind};
 use flowlock::{Begun, Blocked, Flowlock, Outcome, Pending, Progress};
 
 use super::answers::{answering, word};
+use super::ear::Ear;
 use super::{Fresh, between};
 
 const PATIENT: Duration = Duration::from_secs(20);
@@ -106,6 +108,63 @@ fn a_run_that_stands_in_line_anew_sends_its_request_again_if_the_clock_was_set()
     let (mut pending, _) = asks_anew(&store, Invalid::RunIdInUse);
     assert_eq!(word(&pending.wait(PATIENT).unwrap_err()), "run id in use");
     assert_eq!(word(&pending.wait(PATIENT).unwrap_err()), "invalid wait", "that was told");
+}
+
+/// What a run says whose wait is over, if the store answers its claim with this; and how often it asked anew.
+fn over_and_answered(store: &Fresh, answer: Answer) -> (String, usize) {
+    let (end, asked) = (Arc::new(OnceLock::<Instant>::new()), Arc::new(AtomicUsize::new(0)));
+    let (ends, counted) = (end.clone(), asked.clone());
+    let flowlock = store.through(move |carry_out, step| {
+        let is_over = ends.get().is_some_and(|end| *end <= Instant::now());
+        match step {
+            Step::Accept { .. } if is_over => return Ok(answer.clone()),
+            Step::Acquire(_) if is_over => counted.fetch_add(1, Ordering::SeqCst),
+            _ => 0,
+        };
+        carry_out()
+    });
+    let _holder = flowlock.job("holder").lock("a").acquire().unwrap();
+    let job = flowlock.job("next").lock("a").wait(Duration::from_millis(100));
+    let Begun::Waiting(mut pending) = job.begin().unwrap() else { panic!("it does not wait") };
+    end.set(pending.until().unwrap()).unwrap();
+    (word(&pending.wait(PATIENT).unwrap_err()), asked.load(Ordering::SeqCst))
+}
+
+#[test]
+fn a_run_whose_wait_is_over_stands_in_line_no_more() {
+    let store = Fresh::new();
+    let clock_was_set = [Invalid::ArrivedTooLate, Invalid::LatestTooFar].map(Answer::Invalid);
+    for answer in clock_was_set.into_iter().chain([Answer::NotFound]) {
+        assert_eq!(over_and_answered(&store, answer.clone()), ("timed out".into(), 0), "{answer:?}");
+    }
+}
+
+/// The caller wants its thread back, whether anybody answers or not.
+#[test]
+fn a_wait_ends_in_time_though_the_store_is_away() {
+    // It is back after so many questions: whoever goes on asking does so for seconds.
+    const MOST: usize = 200;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let ear = Ear::default();
+    let hears = ear.clone();
+    let store = Fresh::new();
+    let away = move |carry_out: &dyn Fn() -> _, step: &Step| match step {
+        Step::Accept { .. } if counted.fetch_add(1, Ordering::SeqCst) < MOST => {
+            Err(StoreError::new(StoreErrorKind::Unreachable, "nobody answers"))
+        }
+        _ => carry_out(),
+    };
+    let flowlock = store.through_hearing(away, move |open| Ok(hears.on(open()?)));
+    let _holder = flowlock.job("holder").lock("a").acquire().unwrap();
+    let Begun::Waiting(mut pending) = flowlock.job("next").lock("a").begin().unwrap() else { panic!() };
+    let begun = Instant::now();
+    while asked.load(Ordering::SeqCst) == 0 {
+        assert!(begun.elapsed() < PATIENT, "it hears of nothing");
+        ear.hears_of(std::slice::from_ref(pending.run_id()));
+        assert!(matches!(pending.wait(Duration::from_millis(20)).unwrap(), Progress::Waiting));
+    }
+    assert!(asked.load(Ordering::SeqCst) < MOST);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Files beside an embedded store that somebody else put there, and stores reached through links.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown, lchown, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -339,8 +339,11 @@ fn a_link_in_the_place_of_a_clients_socket_brings_nothing_to_another() {
     let (ours, theirs) = (open(), open());
     let first = ours.job("first").lock("a").acquire().unwrap();
     let Begun::Waiting(second) = theirs.job("second").lock("a").begin().unwrap() else { panic!() };
+    // For a moment there is only the directory in which it is made.
+    let is_socket = |entry: &fs::DirEntry| entry.file_type().unwrap().is_socket();
     let socket = flowlock_testkit::until("the inbox", PATIENT, || {
-        fs::read_dir(place.beside("-wake")).ok()?.next().map(|entry| entry.unwrap().path())
+        let entries = fs::read_dir(place.beside("-wake")).ok()?.map(Result::unwrap);
+        entries.into_iter().find(is_socket).map(|entry| entry.path())
     });
     fs::remove_file(&socket).unwrap();
     symlink(place.victim("socket"), &socket).unwrap();

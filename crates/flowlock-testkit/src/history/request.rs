@@ -91,7 +91,7 @@ pub(super) fn ends(patience: step::Patience, now_ms: i64) -> Patience {
 
 impl Arrival {
     /// A request for nothing, to be filled in.
-    pub(super) fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Arrival {
             client: 0,
             elsewhere: false,

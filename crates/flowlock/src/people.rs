@@ -4,12 +4,17 @@ use std::fs;
 
 /// Returns whether that is root or cannot be told from root. In a user namespace, all users of the
 /// machine that it does not know share one number, and root is usually one of them. Without this, every
-/// directory from `/` on would belong to a stranger there.
-pub(crate) fn is_root(uid: u32) -> bool {
+/// directory from `/` on would belong to a stranger there. It is not enough for something that anybody
+/// may have put where it is.
+pub(crate) fn may_be_root(uid: u32) -> bool {
+    uid == 0 || is_unknown(uid)
+}
+
+/// Returns whether that is the number of every user whom this process's user namespace does not know.
+pub(crate) fn is_unknown(uid: u32) -> bool {
     const NOBODY_KNOWN: u32 = 65_534;
-    let is_a_users =
-        || is_mapped(&fs::read_to_string("/proc/self/uid_map").unwrap_or_default(), NOBODY_KNOWN);
-    uid == 0 || (uid == NOBODY_KNOWN && !is_a_users())
+    let map = || fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    uid == NOBODY_KNOWN && !is_mapped(&map(), NOBODY_KNOWN)
 }
 
 /// Returns whether a user of this namespace has the number: an account like any other, even if it is

@@ -13,6 +13,7 @@ mod killed;
 mod obstructed;
 mod order;
 mod places;
+mod planted;
 mod power;
 mod privileged;
 mod redis_clients;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ pub(crate) struct Person {
     pub(crate) cli: Cli,
     pub(crate) uid: u32,
     gid: u32,
-    binary: PathBuf,
+    pub(crate) binary: PathBuf,
 }
 
 impl Person {
@@ -40,7 +40,7 @@ impl Person {
         Person { cli, uid, gid, binary }
     }
 
-    fn line(&self, program: &str, words: &[String]) -> Vec<String> {
+    pub(crate) fn line(&self, program: &str, words: &[String]) -> Vec<String> {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
         let me = ["--reuid", &uid, "--regid", &gid, "--clear-groups", "--", program].map(str::to_owned);
         me.into_iter().chain(words.iter().cloned()).collect()
@@ -48,7 +48,7 @@ impl Person {
 
     /// Runs a script as this person; only root can ask for that.
     #[track_caller]
-    fn shell(&self, cli: &Cli, script: &str) -> Finished {
+    pub(crate) fn shell(&self, cli: &Cli, script: &str) -> Finished {
         let words = ["-c", script].map(str::to_owned);
         cli.clone().with_program("setpriv").run(self.line("sh", &words))
     }
@@ -83,7 +83,7 @@ fn within_reach(cli: &Cli) -> PathBuf {
 }
 
 /// Two members of a group whose shared store root has prepared, and the place they work in.
-fn two_members() -> Option<(Cli, Person, Person)> {
+pub(crate) fn two_members() -> Option<(Cli, Person, Person)> {
     if !nix::unistd::getuid().is_root() {
         return None;
     }
@@ -175,15 +175,29 @@ fn a_store_that_a_stranger_put_there_is_not_used() {
     let store = format!("sqlite:{}", everybodys.join("s.db").display());
     eve.run(&eve.cli.clone().with("FLOWLOCK_STORE", &store), &run("-l x", "true")).code(0);
     eve.shell(&eve.cli, "chmod 666 ~/everybodys/*; chmod 1777 ~/everybodys/s.db-wake").code(0);
+    belongs_to_root(&eve.cli.home());
     let ended = alice.run(&alice.cli.clone().with("FLOWLOCK_STORE", &store), &run("-l x", "echo ran"));
-    ended.code(78).stdout("").stderr_has("belongs to user 12345, neither to you nor to root");
+    let said = "belongs to user 12345, and everybody may write ";
+    ended.code(78).stdout("").stderr_has(said);
     // Root uses every user's, but not where anybody can have been there before it.
     let roots = eve.cli.clone().with("FLOWLOCK_STORE", &store);
     let ended = roots.run(run("-l x", "echo ran"));
-    ended.code(78).stdout("").stderr_has("that user may have put it there for root to use");
+    ended.code(78).stdout("").stderr_has(said);
     fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o755)).unwrap();
+    chown(&everybodys, Some(eve.uid), None).unwrap();
+    // Nor where anybody can have made its directory, as in /tmp.
+    chown(eve.cli.home(), Some(eve.uid), None).unwrap();
+    let ended = roots.run(run("-l x", "echo ran"));
+    ended
+        .code(78)
+        .stdout("")
+        .stderr_has("belongs to user 12345, and everybody may write /tmp, so that user may");
+    belongs_to_root(&eve.cli.home());
+    let ended = alice.run(&alice.cli.clone().with("FLOWLOCK_STORE", &store), &run("-l x", "echo ran"));
+    ended.code(78).stdout("").stderr_has("belongs to user 12345, neither to you nor to root");
     eve.shell(&eve.cli, "chmod 600 ~/everybodys/s.db*; chmod 700 ~/everybodys/s.db-wake").code(0);
     roots.run(run("-l x", "echo ran")).code(0).stdout("ran\n");
+    belongs_to_root(&everybodys);
     fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o1777)).unwrap();
 
     // Nor is the user's own store made in a directory of theirs.
@@ -194,6 +208,11 @@ fn a_store_that_a_stranger_put_there_is_not_used() {
     let hers = alice.cli.clone().with("XDG_STATE_HOME", &state).without("FLOWLOCK_STORE");
     let ended = alice.run(&hers, &run("-l x", "echo ran"));
     ended.code(78).stdout("").stderr_has("state/flowlock belongs to user 12345");
+}
+
+/// Root made it, as it makes the homes of users.
+fn belongs_to_root(directory: &Path) {
+    chown(directory, Some(0), None).unwrap();
 }
 
 #[test]
@@ -394,6 +413,7 @@ fn root_waits_in_the_store_of_another_without_making_anything_in_it() {
     fs::remove_dir_all(&wake).unwrap();
     let files = || fs::read_dir(&store).unwrap().count();
     let before = files();
+    belongs_to_root(&cli.home());
     let holder = cli.start(run("-l door", "echo in; exec sleep 1000"));
     holder.says("in\n");
     let waiter = cli.start(run("-l door --name waiter", "echo ran"));

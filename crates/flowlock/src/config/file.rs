@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::groups::is_of_one_person;
 use crate::acl::{self, Acl, Who};
 use crate::error::Error;
-use crate::people::is_root;
+use crate::people::{is_unknown, may_be_root};
 use crate::store::path_walk::{self, Step, Way, way_to};
 use crate::text::escape;
 
@@ -111,7 +111,20 @@ fn weakness_at(step: &Step<'_>, uid: u32) -> Option<String> {
     if step.meta.is_symlink() {
         return weak_link(step, uid);
     }
-    weakness_of(step.path, step.meta, || list_of(step.found), uid)
+    weakness_of(step.path, step.meta, || list_of(step.found), uid).or_else(|| weakness_of_unknown(step))
+}
+
+/// What is weak about a step that belongs to an unknown user: that others may write the directory. It is root's only where
+/// nobody else can have put it.
+fn weakness_of_unknown(step: &Step<'_>) -> Option<String> {
+    let is_open = step.here.mode() & 0o022 != 0;
+    (is_open && is_unknown(step.meta.uid())).then(|| {
+        format!(
+            "{} belongs to a user whom this user namespace does not know, and lies in {}, where others than root may make files",
+            shown(step.path),
+            shown(step.at)
+        )
+    })
 }
 
 /// Returns what is weak about a step that is a link: somebody other than the user and root made it, or
@@ -125,7 +138,8 @@ pub(super) fn weak_link(step: &Step<'_>, uid: u32) -> Option<String> {
         let who = others_who_write(step.here, || list_of(step.directory), uid)?;
         Some(format!("the link {} lies in a directory that can be written by {who}", shown(step.path)))
     };
-    weakness_of(step.path, step.meta, || Ok(None), uid).or_else(moved)
+    let unknown = || weakness_of_unknown(step);
+    weakness_of(step.path, step.meta, || Ok(None), uid).or_else(unknown).or_else(moved)
 }
 
 /// Returns who may have moved a file to this directory, in words: anybody who may write it, whether or
@@ -160,7 +174,7 @@ pub(super) fn weakness_of(
         () if meta.is_symlink() => format!("the link {}", shown(path)),
         () => "it".to_owned(),
     };
-    if meta.uid() != uid && !is_root(meta.uid()) {
+    if meta.uid() != uid && !may_be_root(meta.uid()) {
         return Some(format!("{what} belongs to user {}, neither you nor root", meta.uid()));
     }
     let mode = meta.mode();
@@ -191,7 +205,7 @@ fn others_who_write(
         Ok(None) => own_group().map(|group| format!("group {group}")),
         Ok(Some(list)) => list.writers().into_iter().find_map(|who| match who {
             Who::OwnGroup => own_group().map(|group| format!("group {group}")),
-            Who::User(user) if user == uid || is_root(user) => None,
+            Who::User(user) if user == uid || user == 0 => None,
             Who::Group(group) if is_of_one_person(group, uid) => None,
             Who::User(user) => Some(format!("user {user}, who is in its access control list")),
             Who::Group(group) => Some(format!("group {group}, which is in its access control list")),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::private;
 use super::surroundings::Surroundings;
 use crate::error::Error;
-use crate::people::is_root;
+use crate::people::may_be_root;
 use crate::text::escape;
 
 /// Returns the default store: the one shared by all users if the machine was prepared for that, else the
@@ -41,7 +41,8 @@ pub(super) fn make_private(directory: &Path) -> Result<(), Error> {
     let me = nix::unistd::geteuid().as_raw();
     if let Ok(meta) = fs::metadata(directory) {
         let is_everybodys = meta.mode() & 0o1002 == 0o002;
-        if (meta.uid() == me || is_root(meta.uid())) && !is_everybodys {
+        // Where it lies is judged when the store is opened.
+        if (meta.uid() == me || may_be_root(meta.uid())) && !is_everybodys {
             return Ok(());
         }
         return Err(Error::Configuration(format!(

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path};
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use super::file;
 use crate::acl::Acl;
+use crate::people::is_unknown;
 
 /// Opens such a directory, which must not be a link. Only the user and root may own or write it, or
 /// anything on its path, including links: so no other user can replace it, and its path leads to it from
@@ -57,7 +58,13 @@ fn make(path: &Path, uid: u32) -> io::Result<File> {
         }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         at = File::from(openat(&at, name, flags, Mode::empty())?);
-        if let Some(weakness) = file::weakness_of(&done, &at.metadata()?, || Acl::of_open(&at), uid) {
+        let meta = at.metadata()?;
+        let weakness = file::weakness_of(&done, &meta, || Acl::of_open(&at), uid);
+        // What was made here is this user's; nobody else makes anything on root's behalf.
+        let unknown = || {
+            is_unknown(meta.uid()).then(|| format!("{} was just made by another user", file::shown(&done)))
+        };
+        if let Some(weakness) = weakness.or_else(unknown) {
             return Err(io::Error::other(weakness));
         }
     }

@@ -37,7 +37,7 @@ use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::geteuid;
 
-use crate::people::is_root;
+use crate::people::may_be_root;
 use crate::text::escape;
 
 /// The same number of links as the kernel follows.
@@ -212,7 +212,8 @@ impl<'p, 's> Walk<'p, 's> {
             self.done.push(name);
         }
         self.is_settled &= is_settled(&meta);
-        if is_strangers(&meta) && !(is_trusted(&meta) && meta.mode() & 0o1000 != 0) {
+        let is_strangers = is_strangers(&meta) || may_be_planted(&self.here, &meta);
+        if is_strangers && !(is_trusted(&meta) && meta.mode() & 0o1000 != 0) {
             self.led.get_or_insert_with(|| self.done.clone());
         }
         (self.at, self.here) = (directory, meta);
@@ -248,7 +249,7 @@ impl<'p, 's> Walk<'p, 's> {
     }
 
     fn may_follow(&self, path: &Path, meta: &Metadata, target: &Path) -> Result<(), Astray> {
-        if !is_trusted(meta) && !is_root(meta.uid()) {
+        if !is_trusted(meta) && !may_be_root(meta.uid()) {
             return Err(Astray::Refused(format!(
                 "{} is a symbolic link made by user {}, who is neither you nor root, so it is not followed; if you mean its target {}, name that",
                 shown(path),
@@ -309,9 +310,9 @@ fn names(path: &Path) -> Vec<OsString> {
 
 /// Returns whether something is in a directory which everybody may write, and belongs neither to this
 /// user, nor to root, nor to the directory's owner.
-fn may_be_planted(here: &Metadata, meta: &Metadata) -> bool {
+pub(crate) fn may_be_planted(here: &Metadata, meta: &Metadata) -> bool {
     // If the user namespace does not know an owner, equal numbers do not mean the same user.
-    let is_the_directorys = meta.uid() == here.uid() && (meta.uid() == 0 || !is_root(meta.uid()));
+    let is_the_directorys = meta.uid() == here.uid() && !may_be_root(meta.uid());
     here.mode() & 0o002 != 0 && !is_trusted(meta) && !is_the_directorys
 }
 
@@ -323,7 +324,7 @@ fn is_in_proc(directory: &File) -> bool {
 /// Returns whether a directory belongs to another user, or everybody may write it. Members of a group
 /// that may write it are trusted with its content.
 fn is_strangers(meta: &Metadata) -> bool {
-    let is_somebodys = !is_trusted(meta) && !is_root(meta.uid());
+    let is_somebodys = !is_trusted(meta) && !may_be_root(meta.uid());
     is_somebodys || meta.mode() & 0o002 != 0
 }
 

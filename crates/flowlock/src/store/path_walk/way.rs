@@ -37,7 +37,7 @@ pub(crate) struct Open {
 }
 
 /// Something that anybody may have put where it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Planted {
     pub(crate) path: PathBuf,
     pub(crate) owner: u32,

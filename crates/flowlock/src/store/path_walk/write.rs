@@ -1,7 +1,7 @@
 //! Opens a file that a user names for writing. Another user who may write its directory can put a link
 //! there that leads to a file of this user, who would then overwrite that file.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -66,15 +66,11 @@ fn judged(path: &Path, way: &Way, file: File) -> io::Result<File> {
         let owner = meta.uid();
         return Err(refused(path, &format!("belongs to user {owner}, and anybody may have put it there")));
     }
-    if is_another_files_name(&here, &meta) {
+    if meta.is_file() && meta.nlink() > 1 && (is_strangers(&here) || way.open.planted.is_some()) {
         let why = format!("has {} hard links, and anybody may have made one of them", meta.nlink());
         return Err(refused(path, &why));
     }
     Ok(file)
-}
-
-fn is_another_files_name(here: &Metadata, meta: &Metadata) -> bool {
-    meta.is_file() && meta.nlink() > 1 && is_strangers(here)
 }
 
 fn refused(path: &Path, why: &str) -> io::Error {

@@ -16,7 +16,7 @@ use nix::libc;
 
 use super::failure::{at_path, unusable};
 use crate::named_file::PROJECT;
-use crate::store::path_walk::{self, Astray, Links, Way};
+use crate::store::path_walk::{self, Astray, Links, Planted, Way, may_be_planted};
 pub(super) use crate::store::path_walk::{HELD, Missing, way_to};
 use crate::store::{StoreError, directory_of};
 use crate::text::escape;
@@ -44,6 +44,8 @@ struct Directory {
     is_settled: bool,
     /// The project that names the store as a file below itself.
     project: Option<PathBuf>,
+    /// The first directory on the way, or itself, that anybody may have put where it is.
+    planted: Option<Planted>,
 }
 
 impl HeldPath {
@@ -57,9 +59,11 @@ impl HeldPath {
         let project = project.map(|project| absolute(Path::new(project))).transpose()?;
         let links = if project.is_some() { Links::None } else { Links::Trusted };
         let way = path_walk::find(path, missing, links).map_err(astray)?;
-        let Way { held, directory: path, name, is_settled, .. } = way;
+        let Way { held, directory: path, name, is_settled, open, .. } = way;
         let inside = way_to(&held).join(&name);
-        let directory = Arc::new(Directory { held, is_settled, project });
+        // What has the name itself by now is judged when it is opened.
+        let planted = open.planted.filter(|planted| planted.path != path.join(&name));
+        let directory = Arc::new(Directory { held, is_settled, project, planted });
         Ok(Self { directory, path: path.join(name), inside })
     }
 
@@ -128,6 +132,16 @@ impl HeldPath {
     /// Returns whether only this user and root can replace it, or a directory above it.
     pub(super) fn is_settled(&self) -> bool {
         self.directory.is_settled
+    }
+
+    /// Returns the first directory on the way, including the store's own, that anybody may have put there.
+    pub(super) fn planted_directory(&self) -> Option<&Planted> {
+        self.directory.planted.as_ref()
+    }
+
+    /// Returns whether anybody may have put what has this name there.
+    pub(super) fn is_planted(&self, meta: &Metadata) -> io::Result<bool> {
+        Ok(may_be_planted(&fs::metadata(self.directory_inside())?, meta))
     }
 
     /// Reads the metadata of what is there: of a link itself, not of its target.

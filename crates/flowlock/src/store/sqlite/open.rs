@@ -3,6 +3,7 @@
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use nix::sys::statfs::{self, FsType};
 use rusqlite::config::DbConfig;
@@ -17,9 +18,10 @@ use super::held_path::{HeldPath, Missing};
 use super::identity::{Counted, unless_open};
 use super::lockers;
 use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
-use super::side::{Rule, SideFiles};
+use super::side::{Rule, SideFiles, hard_linked};
 use super::vfs;
-use crate::people::{is_member, is_root};
+use crate::people::{is_member, is_unknown, may_be_root};
+use crate::store::path_walk::Planted;
 use crate::store::{Limits, StoreError};
 use crate::text::{escape, excerpt};
 
@@ -62,6 +64,9 @@ pub(super) fn open(
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
     }
     refuse_network(store)?;
+    if let Some(Planted { path, owner, directory }) = store.planted_directory() {
+        return Err(planted_there(path, *owner, directory));
+    }
     let found = match store.look() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create(store, limits)?;
@@ -170,30 +175,23 @@ fn check_file(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
     }
     refuse_strangers(store, meta)?;
     if meta.nlink() > 1 {
-        return Err(unusable(format!(
-            "{} has {} hard links; two names for one store do not share their journal: keep one",
-            store.shown(),
-            meta.nlink()
-        )));
+        return Err(hard_linked(store, meta, "two names for one store do not share their journal"));
     }
     Ok(())
 }
 
 /// Refuses a store that another user put there: its owner can read, change and replace it. A store that
-/// a group shares is its members' as well. Root may use every user's store, except where anybody could
-/// have put it.
+/// a group shares is its members' as well, and root may use every user's store. Neither holds where
+/// anybody could have put it: everybody who shares any group with this user could have made such a store,
+/// and on many systems all users share one.
 fn refuse_strangers(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError> {
     let me = nix::unistd::geteuid();
-    let is_shared = meta.mode() & 0o022 == 0o020 && is_member(meta.gid());
-    if me.is_root() && !is_root(meta.uid()) && lies_where_anybody_makes_files(store, meta)? {
-        return Err(unusable(format!(
-            "{} belongs to user {}, and everybody may write its directory, so that user may have put it there for root to use; \
-             name another store, in a directory that not everybody may write",
-            store.shown(),
-            meta.uid()
-        )));
+    let planted = store.is_planted(meta);
+    if planted.map_err(|error| at_path("use the directory of the store", store.directory_path(), error))? {
+        return Err(planted_there(store.path(), meta.uid(), store.directory_path()));
     }
-    if me.is_root() || meta.uid() == me.as_raw() || is_root(meta.uid()) || is_shared {
+    let is_shared = meta.mode() & 0o022 == 0o020 && is_member(meta.gid());
+    if me.is_root() || meta.uid() == me.as_raw() || may_be_root(meta.uid()) || is_shared {
         return Ok(());
     }
     Err(unusable(format!(
@@ -205,11 +203,16 @@ fn refuse_strangers(store: &HeldPath, meta: &Metadata) -> Result<(), StoreError>
     )))
 }
 
-/// Returns whether everybody may create files beside the store, and its owner is not the directory's.
-fn lies_where_anybody_makes_files(store: &HeldPath, meta: &Metadata) -> Result<bool, StoreError> {
-    let directory = std::fs::metadata(store.directory_inside())
-        .map_err(|error| at_path("use the directory of the store", store.directory_path(), error))?;
-    Ok(directory.mode() & 0o002 != 0 && directory.uid() != meta.uid())
+/// The error for a store, or a directory on the way to it, that anybody may have put there.
+fn planted_there(path: &Path, owner: u32, directory: &Path) -> StoreError {
+    let [path, directory] = [path, directory].map(|path| escape(&path.display().to_string()));
+    // Nobody can become a user whom the user namespace does not know.
+    let as_that_user = if is_unknown(owner) { "" } else { ", or run flowlock as that user" };
+    unusable(format!(
+        "{path} belongs to user {owner}, and everybody may write {directory}, so that user may have put it there for others to \
+         use; name a store in a directory that not everybody may write, let `flowlock doctor --init-shared` make one for a \
+         group{as_that_user}"
+    ))
 }
 
 /// Refuses a file of another program by its beginning, before anything is created beside it. Only if

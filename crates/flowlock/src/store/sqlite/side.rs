@@ -10,7 +10,7 @@
 
 mod judge;
 
-pub(super) use self::judge::Rule;
+pub(super) use self::judge::{Rule, hard_linked};
 
 use std::fs::{self, DirBuilder, File, Metadata, Permissions};
 use std::io;

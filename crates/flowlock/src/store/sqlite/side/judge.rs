@@ -3,6 +3,7 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
 
 use nix::unistd::geteuid;
 
@@ -10,6 +11,7 @@ use super::super::failure::{at_path, unusable};
 use super::super::held_path::HeldPath;
 use super::SideFiles;
 use crate::store::StoreError;
+use crate::text::shell_argument;
 
 /// The bits that let users other than the owner write.
 const OTHERS_WRITE: u32 = 0o022;
@@ -110,11 +112,7 @@ impl SideFiles {
             return Err(is_not(place, meta, "a regular file"));
         }
         if meta.nlink() > 1 {
-            let links = meta.nlink();
-            return Err(unusable(format!(
-                "{} has {links} hard links, so it may be another program's file; keep one of its names",
-                place.shown()
-            )));
+            return Err(hard_linked(place, meta, "so it may be another program's file"));
         }
         self.judge_owner(place, meta)
     }
@@ -155,6 +153,20 @@ impl SideFiles {
         }
         Ok(())
     }
+}
+
+/// The error for a file with more than one name. Whoever may write it could have made another one,
+/// anywhere on the same file system. In a sticky directory, only the file's owner and root can remove it.
+pub(in crate::store::sqlite) fn hard_linked(place: &HeldPath, meta: &Metadata, why: &str) -> StoreError {
+    let argument = |path: &Path| shell_argument(&path.display().to_string());
+    let (file, directory) = (argument(place.path()), argument(place.directory_path()));
+    unusable(format!(
+        "{} has {} hard links, {why}; its owner (user {}) or root can find the other names with \
+         `find {directory} -xdev -samefile {file}` (if they are not there, from the file system's root on) and remove them",
+        place.shown(),
+        meta.nlink(),
+        meta.uid()
+    ))
 }
 
 /// The error that says what it is instead of what it must be, and whose it is.

@@ -29,6 +29,7 @@ fn doctor_looks_at_the_file_and_all_around_it() {
             "file",
             "file system",
             "content",
+            "rows",
             "journal",
             "locks",
             "liveness",

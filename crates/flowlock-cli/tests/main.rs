@@ -12,6 +12,7 @@ mod settings;
 mod several_hosts;
 mod silent_server;
 mod unreachable;
+mod unreadable_rows;
 mod went_back;
 
 #[path = "both/mod.rs"]

@@ -167,7 +167,8 @@ impl Flowlock {
                 (names.to_vec(), spec.clone(), run.clone(), note.clone(), by.clone());
             Step::Create { names, spec, run, note, holders, sent, by }
         };
-        self.change_records(&names, step, &Cell::default()).map(drop)
+        let versions = self.versions(&names)?;
+        self.change_records(&names, step, versions, &Cell::default()).map(drop)
     }
 
     /// Removes records by hand; returns whether there was one. Runs that are queued to read them wait
@@ -177,7 +178,9 @@ impl Flowlock {
         let step =
             |names: &[Name], sent| Step::Remove { names: names.to_vec(), holders, sent, by: by.clone() };
         let unsure = Cell::default();
-        let answer = self.change_records(&checked(names)?, step, &unsure)?;
+        let names = checked(names)?;
+        let versions = self.versions_or_none(&names)?;
+        let answer = self.change_records(&names, step, versions, &unsure)?;
         Ok(answer == Answer::Done || unsure.get())
     }
 
@@ -254,18 +257,39 @@ impl Flowlock {
         Who { run: run.clone(), nonce: None, by: Some(self.connection.origin.clone()) }
     }
 
+    /// Returns the versions of the records of these names: 0 for a name that was never written.
+    fn versions(&self, names: &[Name]) -> Result<Vec<Token>, Error> {
+        let versions: Vec<Token> = self.names(names)?.into_iter().map(|seen| seen.version).collect();
+        if versions.len() != names.len() {
+            return Err(StoreError::damaged("the store left out names that it was asked about").into());
+        }
+        Ok(versions)
+    }
+
+    /// Returns the same, but 0 also for a record that cannot be read, so that it can be removed.
+    fn versions_or_none(&self, names: &[Name]) -> Result<Vec<Token>, Error> {
+        let is_damaged =
+            |error: &Error| matches!(error, Error::Store(error) if error.kind() == StoreErrorKind::Damaged);
+        match self.versions(names) {
+            Err(error) if is_damaged(&error) => {}
+            all => return all,
+        }
+        let one = |name: &Name| match self.versions(std::slice::from_ref(name)) {
+            Err(error) if is_damaged(&error) => Ok(Token(0)),
+            versions => Ok(versions?.into_iter().next().unwrap_or_default()),
+        };
+        names.iter().map(one).collect()
+    }
+
     /// Writes or removes records by hand. After a lost answer, only records are touched that were not
     /// written since: a job that committed meanwhile was told that it did.
     fn change_records(
         &self,
         names: &[Name],
         step: impl Fn(&[Name], Sent) -> Step,
+        versions: Vec<Token>,
         unsure: &Cell<bool>,
     ) -> Result<Answer, Error> {
-        let versions: Vec<Token> = self.names(names)?.into_iter().map(|seen| seen.version).collect();
-        if versions.len() != names.len() {
-            return Err(StoreError::damaged("the store left out names that it was asked about").into());
-        }
         let (first, again) = (step(names, Sent::First), step(names, Sent::Again(versions)));
         self.administer(|| if unsure.get() { &again } else { &first }, &Concern::Names(names), unsure)
     }

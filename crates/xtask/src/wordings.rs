@@ -45,7 +45,7 @@ const ALONE: [(&str, &[&str]); 11] = [
     ("deadlock.never_fits says it", &["rule.never_fits"]),
     (
         "what a script reads it keeps until the step ends, in RUNS, RECORDS and others",
-        &["rows.look_ahead", "rows.put_record", "rows.drop_record"],
+        &["rows.look_ahead", "rows.put_record"],
     ),
     (
         "a script adds hints to the backlog itself and takes them out, one by one (add_hint, set_clean)",

@@ -27,6 +27,7 @@ fn a_server_that_keeps_what_it_acknowledged_is_healthy() {
             "namespaces",
             "persistence",
             "primary",
+            "records",
             "replicas",
             "rights",
             "round trip",

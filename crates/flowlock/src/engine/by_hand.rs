@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::rows::RecordRow;
 use super::tables::{Result, Stake, Tables, Which};
 use super::{Engine, RETRY_BY_HAND_MS};
 use crate::blocker::{Blocked, Blocker, BlockerKind};
@@ -47,24 +48,38 @@ impl<T: Tables> Engine<'_, T> {
         if let Some(refused) = self.refused_by_hand(names, holders)? {
             return Ok(refused);
         }
-        let mut written = Vec::with_capacity(names.len());
+        let mut there = Vec::with_capacity(names.len());
         for name in names {
-            let record = self.record(name)?.filter(|record| record.state.is_written());
-            written.extend(record.map(|record| record.name));
+            if self.is_to_be_removed(name)? {
+                there.push(name.clone());
+            }
         }
         // If nothing is removed, no names are needed, unless holders must be ended anyway.
-        if !self.clear_the_way(if holders == Holders::Break { names } else { &written })? {
+        if !self.clear_the_way(if holders == Holders::Break { names } else { &there })? {
             return Ok(ask_again());
         }
         // As above.
         self.must_sync = true;
-        for name in &written {
-            if let Some(mut record) = self.record(name)? {
-                record.actor.clone_from(&self.actor);
-                self.end_record(record, RecordState::Removed)?;
+        for name in &there {
+            match self.record_row(name)? {
+                RecordRow::Whole(mut record) => {
+                    record.actor.clone_from(&self.actor);
+                    self.end_record(*record, RecordState::Removed)?;
+                }
+                RecordRow::Unreadable => self.drop_unreadable(name)?,
+                RecordRow::Missing => {}
             }
         }
-        Ok(if written.is_empty() { Answer::NotFound } else { Answer::Done })
+        Ok(if there.is_empty() { Answer::NotFound } else { Answer::Done })
+    }
+
+    /// Returns whether a name has a record, even one that cannot be read: nothing else removes that.
+    fn is_to_be_removed(&mut self, name: &Name) -> Result<bool> {
+        Ok(match self.record_row(name)? {
+            RecordRow::Whole(record) => record.state.is_written(),
+            RecordRow::Unreadable => true,
+            RecordRow::Missing => false,
+        })
     }
 
     /// Returns the names whose records were not written since this step was first sent.
@@ -72,7 +87,12 @@ impl<T: Tables> Engine<'_, T> {
         let Sent::Again(versions) = sent else { return Ok(names.to_vec()) };
         let mut unchanged = Vec::with_capacity(names.len());
         for (name, &version) in names.iter().zip(versions) {
-            if self.record(name)?.is_none_or(|record| record.version <= version) {
+            let is_unchanged = match self.record_row(name)? {
+                RecordRow::Whole(record) => record.version <= version,
+                // Nobody can have overwritten a row that must be read for that.
+                RecordRow::Unreadable | RecordRow::Missing => true,
+            };
+            if is_unchanged {
                 unchanged.push(name.clone());
             }
         }

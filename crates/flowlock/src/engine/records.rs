@@ -1,5 +1,6 @@
 //! Records: written by commits, expired, marked incomplete; and the evidence of attempts that failed.
 
+use super::rows::RecordRow;
 use super::tables::{Result, Tables};
 use super::{EVIDENCE_US, Engine};
 use crate::id::Token;
@@ -95,7 +96,8 @@ impl<T: Tables> Engine<'_, T> {
         Ok(())
     }
 
-    /// Records that a run ended without writing its outputs.
+    /// Records that a run ended without writing its outputs. A record that cannot be read stays as it is:
+    /// otherwise the run could not end, and every later step would fail as well.
     pub(super) fn note_failure(&mut self, run: &Run, outcome: Outcome) -> Result<()> {
         let failure = Failure {
             run: run.attempt.id.clone(),
@@ -104,9 +106,12 @@ impl<T: Tables> Engine<'_, T> {
             outcome,
         };
         for output in run.spec.claims.outputs() {
-            let record = match self.record(&output.name)? {
-                Some(record) => Record { failure: Some(failure.clone()), was_live: false, ..record },
-                None => Record {
+            let record = match self.record_row(&output.name)? {
+                RecordRow::Unreadable => continue,
+                RecordRow::Whole(record) => {
+                    Record { failure: Some(failure.clone()), was_live: false, ..*record }
+                }
+                RecordRow::Missing => Record {
                     name: output.name.clone(),
                     state: RecordState::NeverWritten,
                     was_live: false,
@@ -151,13 +156,23 @@ impl<T: Tables> Engine<'_, T> {
         }
     }
 
-    /// Handles a record whose time is over: a written one expires, and evidence is dropped.
+    /// Handles a record whose time is over: a written one expires, and evidence is dropped. A record that
+    /// cannot be read is dropped too: otherwise every later step would fail.
     pub(super) fn end_due_record(&mut self, name: &Name) -> Result<()> {
-        match self.record(name)? {
-            Some(record) if record.state.is_written() => self.end_record(record, RecordState::Expired),
-            Some(_) => self.drop_record(name),
-            None => Ok(()),
+        match self.record_row(name)? {
+            RecordRow::Whole(record) if record.state.is_written() => {
+                self.end_record(*record, RecordState::Expired)
+            }
+            RecordRow::Whole(_) => self.drop_record(name),
+            RecordRow::Unreadable => self.drop_unreadable(name),
+            RecordRow::Missing => Ok(()),
         }
+    }
+
+    /// Drops a record that cannot be read. Runs that are queued to read it wait for it again.
+    pub(super) fn drop_unreadable(&mut self, name: &Name) -> Result<()> {
+        self.drop_record(name)?;
+        self.mark_readers(name)
     }
 
     pub(super) fn end_record(&mut self, mut record: Record, state: RecordState) -> Result<()> {

@@ -16,6 +16,17 @@ pub(super) enum Records {
     Written,
 }
 
+/// What is in the row of a record.
+#[derive(Debug)]
+pub(super) enum RecordRow {
+    /// There is none.
+    Missing,
+    /// A record.
+    Whole(Box<Record>),
+    /// Something that is not a record: the row was altered.
+    Unreadable,
+}
+
 impl<T: Tables> Engine<'_, T> {
     /// Announces what the step will ask about a run's names, if any run of the namespace waits or has
     /// lapsed.
@@ -39,6 +50,16 @@ impl<T: Tables> Engine<'_, T> {
         let record = self.tables.record(name)?;
         self.records.insert(name.clone(), record.clone());
         Ok(record)
+    }
+
+    /// Returns the record of a name for a caller that goes on without it if its row cannot be read.
+    pub(super) fn record_row(&mut self, name: &Name) -> Result<RecordRow> {
+        match self.record(name) {
+            Ok(None) => Ok(RecordRow::Missing),
+            Ok(Some(record)) => Ok(RecordRow::Whole(record.into())),
+            Err(error) if error.is_of_a_row() => Ok(RecordRow::Unreadable),
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn put_record(&mut self, record: &Record) -> Result<()> {

@@ -10,6 +10,8 @@ pub struct StoreError {
     out_of_time: bool,
     /// Whether an answer came that could not be read.
     is_garbled: bool,
+    /// Whether one row could not be read; the rest of the store may be intact.
+    is_a_rows: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -38,7 +40,14 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// Creates an error of a kind, with a message that names the thing, the limit and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), out_of_time: false, is_garbled: false, source: None }
+        Self {
+            kind,
+            message: message.into(),
+            out_of_time: false,
+            is_garbled: false,
+            is_a_rows: false,
+            source: None,
+        }
     }
 
     /// Marks that the caller's time ended before anything was done.
@@ -71,6 +80,22 @@ impl StoreError {
         let message =
             format!("{self}; whether the step took effect is unknown until the store is asked again");
         Self::new(StoreErrorKind::Unknown, message).caused_by(self)
+    }
+
+    /// Marks that one row could not be read; the rest of the store may be intact.
+    #[must_use]
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        allow(dead_code, reason = "other stores read no rows in this process")
+    )]
+    pub(crate) fn of_a_row(mut self) -> Self {
+        self.is_a_rows = true;
+        self
+    }
+
+    /// Returns whether one row could not be read, rather than the store.
+    pub(crate) fn is_of_a_row(&self) -> bool {
+        self.is_a_rows
     }
 
     /// Adds the error that caused it.

@@ -5,6 +5,7 @@
 
 mod connection;
 mod keeps;
+mod rows;
 mod secrets;
 mod server;
 mod several;
@@ -55,7 +56,7 @@ fn ask_server(
     findings.extend([keeps::eviction(&examined), keeps::persistence(&examined)?]);
     findings.extend([keeps::replicas(&examined), keeps::least_replicas(&examined)?]);
     findings.extend([space::memory(&examined), space::clients(&examined)]);
-    findings.push(space::namespace(&examined)?);
+    findings.extend([space::namespace(&examined)?, rows::records(&examined)?]);
     Ok(findings)
 }
 

@@ -161,7 +161,18 @@ const STAGES: [&[&str]; 3] = [
     // Why a run waits.
     &["explain", "foresee", "deadlock", "bury.bury_the_dead"],
     // Time, and what is rare.
-    &["sweep", "lapse", "bury", "records", "by_hand", "namespace", "takeover", "boot"],
+    &[
+        "sweep",
+        "lapse",
+        "bury",
+        "records",
+        "rows.record_row",
+        "rows.drop_record",
+        "by_hand",
+        "namespace",
+        "takeover",
+        "boot",
+    ],
 ];
 
 /// All scripts of the store.

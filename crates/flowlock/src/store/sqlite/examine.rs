@@ -4,6 +4,7 @@
 mod content;
 mod files;
 mod journal;
+mod rows;
 
 use std::time::Instant;
 
@@ -15,7 +16,8 @@ use crate::world::later;
 /// Examines everything around the store and in it.
 pub(super) fn examine(store: &SqliteStore, limits: &Limits) -> Vec<Finding> {
     let mut findings = files::examine(&store.place);
-    findings.extend([content::examine(store, limits), journal::examine(&store.place)]);
+    findings.extend([content::examine(store, limits), rows::examine(store, limits)]);
+    findings.push(journal::examine(&store.place));
     findings.extend([locks(store, limits), liveness(store)]);
     findings.push(Finding::good("SQLite", rusqlite::version()));
     findings

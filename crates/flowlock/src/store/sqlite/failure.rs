@@ -56,7 +56,10 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
             "the store holds something this version cannot read; see `flowlock doctor`",
         ),
     };
-    StoreError::new(kind, message).caused_by(error)
+    // SQLite itself finds nothing wrong with a value that is no such thing.
+    let is_a_rows = matches!(error.sqlite_error_code(), None | Some(ErrorCode::TooBig));
+    let told = StoreError::new(kind, message).caused_by(error);
+    if is_a_rows { told.of_a_row() } else { told }
 }
 
 /// Returns whether another process's lock was in the way. For some locks `SQLite` calls that a breach of

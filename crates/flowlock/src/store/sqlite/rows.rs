@@ -1,5 +1,6 @@
 //! A namespace's tables as SQL.
 
+pub(super) mod all;
 mod backlog;
 mod cells;
 mod clients;
@@ -63,31 +64,34 @@ impl<'c> Rows<'c> {
     }
 }
 
+const META_COLUMNS: &str = "boot_id, last_wall_us, sequence, last_ticket, last_token, token_ceiling, safe_ceiling, \
+    waiting, queued, lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms, removed, name";
+
+fn read_meta(row: &Row<'_>) -> rusqlite::Result<Meta> {
+    let meta = Meta {
+        boot_id: row.get(0)?,
+        last_wall_us: row.get(1)?,
+        sequence: unsigned(row, 2)?,
+        last_ticket: unsigned(row, 3)?,
+        last_token: unsigned(row, 4)?,
+        token_ceiling: unsigned(row, 5)?,
+        safe_ceiling: unsigned(row, 6)?,
+        waiting: unsigned(row, 7)?,
+        queued: unsigned(row, 8)?,
+        lapsed: unsigned(row, 9)?,
+        has_backlog: row.get(10)?,
+        next_due_ms: row.get(11)?,
+        next_expiry_us: row.get(12)?,
+        next_forget_ms: row.get(13)?,
+        removed: row.get::<_, Option<String>>(14)?.map(|_| from_json(row, 14)).transpose()?,
+    };
+    if plausible::meta(&meta) { Ok(meta) } else { Err(implausible("the namespace")) }
+}
+
 impl Tables for Rows<'_> {
     fn meta(&mut self) -> Result<Meta> {
-        let sql = "select boot_id, last_wall_us, sequence, last_ticket, last_token, token_ceiling, safe_ceiling, \
-            waiting, queued, lapsed, has_backlog, next_due_ms, next_expiry_us, next_forget_ms, removed \
-            from namespace where ns = ?1";
-        let meta = self.one(sql, [self.ns], |row| {
-            let meta = Meta {
-                boot_id: row.get(0)?,
-                last_wall_us: row.get(1)?,
-                sequence: unsigned(row, 2)?,
-                last_ticket: unsigned(row, 3)?,
-                last_token: unsigned(row, 4)?,
-                token_ceiling: unsigned(row, 5)?,
-                safe_ceiling: unsigned(row, 6)?,
-                waiting: unsigned(row, 7)?,
-                queued: unsigned(row, 8)?,
-                lapsed: unsigned(row, 9)?,
-                has_backlog: row.get(10)?,
-                next_due_ms: row.get(11)?,
-                next_expiry_us: row.get(12)?,
-                next_forget_ms: row.get(13)?,
-                removed: row.get::<_, Option<String>>(14)?.map(|_| from_json(row, 14)).transpose()?,
-            };
-            if plausible::meta(&meta) { Ok(meta) } else { Err(implausible("the namespace")) }
-        })?;
+        let sql = format!("select {META_COLUMNS} from namespace where ns = ?1");
+        let meta = self.one(&sql, [self.ns], read_meta)?;
         Ok(meta.unwrap_or_default())
     }
 

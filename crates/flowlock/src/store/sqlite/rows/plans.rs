@@ -57,8 +57,12 @@ fn statements(source: &str) -> Vec<String> {
 
 /// Fills in the names in braces.
 fn filled(statement: &str, compare: &str) -> String {
-    let named =
-        [("{RUN_COLUMNS}", RUN_COLUMNS), ("{RECORD_COLUMNS}", RECORD_COLUMNS), ("{compare}", compare)];
+    let named = [
+        ("{META_COLUMNS}", META_COLUMNS),
+        ("{RUN_COLUMNS}", RUN_COLUMNS),
+        ("{RECORD_COLUMNS}", RECORD_COLUMNS),
+        ("{compare}", compare),
+    ];
     named.iter().fold(statement.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 

@@ -26,22 +26,32 @@ function F.remove(names, respect)
   if refused then
     return refused
   end
-  local written = {}
+  local there = {}
   F.prefetch_records(names)
   for _, name in ipairs(names) do
-    local record = F.record(name)
-    if record and F.is_written(record.state) then
-      written[#written + 1] = name
+    if F.is_to_be_removed(name) then
+      there[#there + 1] = name
     end
   end
   -- If nothing is removed, no names are needed, unless holders must be ended anyway.
-  if not F.clear_the_way(respect and written or names) then
+  if not F.clear_the_way(respect and there or names) then
     return F.ask_again(0)
   end
-  for _, name in ipairs(written) do
-    F.end_record(name, 'R', step.actor)
+  for _, name in ipairs(there) do
+    local _, is_unreadable = F.record_row(name)
+    if is_unreadable then
+      F.drop_unreadable(name)
+    else
+      F.end_record(name, 'R', step.actor)
+    end
   end
-  return { written[1] and 'done' or 'not_found' }
+  return { there[1] and 'done' or 'not_found' }
+end
+
+-- Returns whether a name has a record, even one that cannot be read: nothing else removes that.
+function F.is_to_be_removed(name)
+  local record, is_unreadable = F.record_row(name)
+  return is_unreadable or record and F.is_written(record.state)
 end
 
 -- Returns the names whose records were not written since this step was first sent: all of them, if it is the first
@@ -53,7 +63,8 @@ function F.unchanged_since(names, versions)
   local unchanged = {}
   F.prefetch_records(names)
   for i, name in ipairs(names) do
-    local record = F.record(name)
+    -- Nobody can have overwritten a row that must be read for that.
+    local record = F.record_row(name)
     if not record or record.version <= tonumber(versions[i]) then
       unchanged[#unchanged + 1] = name
     end

@@ -14,7 +14,7 @@ function F.write(names, version, record_life, tail)
   local rows, written, kept = {}, {}, {}
   F.prefetch_records(names)
   for i, name in ipairs(names) do
-    local old = RECORDS[name]
+    local old = F.record(name)
     rows[2 * i - 1], rows[2 * i] = 'o' .. name, raw
     if not old or not F.is_written(old.state) then
       written[#written + 1] = 0
@@ -109,18 +109,19 @@ function F.restore_records(run)
   end
 end
 
--- Records that a run ended without writing its outputs.
+-- Records that a run ended without writing its outputs. A record that cannot be read stays as it is: otherwise the run
+-- could not end, and every later step would fail as well.
 function F.note_failure(run, outcome)
   local spec = F.spec_of(run)
   local failure = run.id .. '\0' .. spec.job .. '\0' .. outcome .. '\0' .. format('%.0f', wall) .. '\0'
   F.prefetch_records(spec.outputs)
   for _, name in ipairs(spec.outputs) do
-    local record = F.record(name)
+    local record, is_unreadable = F.record_row(name)
     if record then
       local after = F.changed(record, record.state == 'J' and 'I' or record.state, record.due)
       after.tail = F.with_failure(after.tail, failure)
       F.put(name, after)
-    else
+    elseif not is_unreadable then
       local tail = '\0' .. failure .. run.id .. '\0' .. spec.job .. '\0' .. '0\0-'
       F.put(name, { state = 'N', version = 0, written = 0, due = wall + EVIDENCE, tail = tail })
     end
@@ -155,16 +156,24 @@ function F.end_if_expired(name)
   end
 end
 
--- Handles a record whose time is over: a written one expires, and evidence is dropped.
+-- Handles a record whose time is over: a written one expires, and evidence is dropped. A record that cannot be read is
+-- dropped too: otherwise every later step would fail.
 function F.end_due_record(name)
-  local record = F.record(name)
-  if record and F.is_written(record.state) then
+  local record, is_unreadable = F.record_row(name)
+  if is_unreadable then
+    F.drop_unreadable(name)
+  elseif record and F.is_written(record.state) then
     F.end_record(name, 'E')
-  elseif record then
-    call('HDEL', HASH, 'o' .. name)
-    call('ZREM', EXPIRIES, name)
-    RECORDS[name] = false
+  else
+    F.drop_record(name) -- even if there is only the entry that says that it is due
   end
+end
+
+-- Drops a record that cannot be read. Runs that are queued to read it wait for it again.
+function F.drop_unreadable(name)
+  F.drop_record(name)
+  call('ZREM', WRITTEN, name)
+  F.mark_readers(name)
 end
 
 -- Ends a record whose time is over, or that is removed by hand.

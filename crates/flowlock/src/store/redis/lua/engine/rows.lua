@@ -5,12 +5,25 @@ function F.record(name)
   if known == nil then
     known = F.record_from(name, call('HGET', HASH, 'o' .. name))
   end
+  if known and not known.version then
+    F.damaged('a record is cut off')
+  end
   return known
 end
 
+-- Returns the record of a name for a caller that goes on without it if its row cannot be read: false then, and true that
+-- this is so. At least who acted by hand and the failed attempt follow the head.
+function F.record_row(name)
+  F.prefetch_records({ name })
+  local record = RECORDS[name]
+  local is_whole = record and record.version and string.find(record.state, '^[LIJERN]')
+    and string.find(record.raw, '^%Z*%z%Z*%z%Z*%z%Z*%z%Z*%z', RECORD_HEAD_SIZE + 1)
+  return is_whole and record or false, record and not is_whole
+end
+
 function F.record_from(name, raw)
-  local record = false
-  if raw then
+  local record = raw and { raw = raw }
+  if raw and #raw >= RECORD_HEAD_SIZE then
     local state, version, written, due = struct.unpack(RECORD_HEAD, raw)
     record = { state = state, version = version, written = written, due = due >= 0 and due or nil, raw = raw }
   end
@@ -33,6 +46,12 @@ function F.prefetch_records(names)
       F.record_from(sub(field, 2), found[i])
     end
   end
+end
+
+function F.drop_record(name)
+  call('HDEL', HASH, 'o' .. name)
+  call('ZREM', EXPIRIES, name)
+  RECORDS[name] = false
 end
 
 -- Returns a token larger than any before it: at least the clock, plus what tokens are ahead of it since it went back.

@@ -45,7 +45,9 @@ fn carry_out() -> ExitCode {
     };
     flowlock::show_time_in(times::system_zone);
     log::set_level(&cli.global);
-    let handled = signals::outlive_file_size_limits().and_then(|()| Ok(lost_memory::install()?));
+    let handled = signals::outlive_file_size_limits()
+        .and_then(|()| signals::end_the_first_process())
+        .and_then(|()| Ok(lost_memory::install()?));
     if let Err(error) = handled {
         return report(&exit::Failure::internal("handle signals", &error));
     }

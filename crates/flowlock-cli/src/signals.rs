@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::getpid;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -25,6 +26,24 @@ const A_MOMENT_MS: u16 = 1_000;
 pub(crate) fn outlive_file_size_limits() -> io::Result<()> {
     if !is_ignored(Signal::SIGXFSZ) {
         signal_hook::flag::register(Signal::SIGXFSZ as i32, Arc::new(AtomicBool::new(false)))?;
+    }
+    Ok(())
+}
+
+/// Whether a signal ends this process at once if it is the first process of a container. The main thread
+/// sets it to false when other handlers are installed; signal handlers read it.
+static ENDS_AT_ONCE: AtomicBool = AtomicBool::new(true);
+
+/// Lets signals end the first process of a container (process 1), as they end any other process: the
+/// kernel discards a signal for which such a process has no handler. Commands that install handlers of
+/// their own handle signals themselves from then on.
+pub(crate) fn end_the_first_process() -> io::Result<()> {
+    if getpid().as_raw() != 1 {
+        return Ok(());
+    }
+    for signal in FORWARDED.into_iter().filter(|signal| !is_ignored(*signal)) {
+        let number = signal as i32;
+        signal_hook::flag::register_conditional_shutdown(number, 128 + number, &ENDS_AT_ONCE)?;
     }
     Ok(())
 }
@@ -54,6 +73,7 @@ impl Signals {
         // The parent process may have blocked them, and that lasts over an exec: no signal would be
         // noticed, nor the command's end. The command itself begins with none blocked.
         SigSet::from_iter(handled).thread_unblock()?;
+        ENDS_AT_ONCE.store(false, Ordering::Release);
         Ok(Self { delivery, interrupted: interrupted.clone() })
     }
 

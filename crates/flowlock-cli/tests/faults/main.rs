@@ -8,6 +8,7 @@ mod crash_points;
 mod disk;
 mod exchanged;
 mod file;
+mod first_process;
 mod idle;
 mod killed;
 mod obstructed;

@@ -75,8 +75,17 @@ impl Dates {
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
     match name {
         "" | "UTC" | "Z" => Ok(TimeZone::UTC),
-        "local" => Ok(times::system_zone()),
-        _ => TimeZone::get(name).map_err(|_| {
+        "local" => match times::unreadable_zone() {
+            None => Ok(times::system_zone()),
+            Some(path) => {
+                let shown = crate::terminal::shown(&path.display().to_string());
+                Err(BadDate(format!(
+                    "TZ names {shown}, which is not a file of a time zone (a regular file of at most 1 MiB); unset it, or name a \
+                     zone with --tz"
+                )))
+            }
+        },
+        _ => times::zone_named(name).ok_or_else(|| {
             let shown = crate::terminal::shown(&flowlock::store::misplaced(name));
             BadDate(format!("unknown time zone \"{shown}\"; give one like Europe/Berlin, UTC or local"))
         }),

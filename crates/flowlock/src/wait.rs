@@ -22,7 +22,9 @@ use crate::name::RunId;
 use crate::run::State;
 use crate::spec::Spec;
 use crate::step::Waiting;
-use crate::store::{Limits, StoreError};
+use crate::store::Limits;
+#[cfg(feature = "async")]
+use crate::store::StoreError;
 use crate::sync::lock;
 use crate::waiter::{Waiter, WaiterState};
 use crate::world::later;

@@ -5,8 +5,8 @@ use std::path::Path;
 /// Prose is wrapped at this many characters.
 const WIDTH: usize = 100;
 
-/// Pages that are not wrapped yet. Whoever wraps one takes it off the list.
-const NOT_WRAPPED: [&str; 2] = ["docs/design.md", "docs/track-record.md"];
+/// Pages that are not wrapped yet. Remove a page from this list when you wrap it.
+const NOT_WRAPPED: [&str; 1] = ["docs/track-record.md"];
 
 /// Returns the lines of prose that are wider than [`WIDTH`] although they could be broken, each with its number.
 pub(super) fn too_wide(page: &Path, text: &str) -> Vec<String> {
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_page_that_is_not_wrapped_yet_is_left_alone() {
         let wide = "word ".repeat(30);
-        assert!(too_wide(Path::new("docs/design.md"), &wide).is_empty());
+        assert!(too_wide(Path::new("docs/track-record.md"), &wide).is_empty());
         assert!(!too_wide(Path::new("design.md"), &wide).is_empty());
     }
 }

@@ -26,9 +26,9 @@ pub enum Error {
     /// Another part of the request is outside its limits.
     #[error("invalid {what}: {problem}")]
     InvalidRequest {
-        /// Which part.
+        /// The part of the request.
         what: &'static str,
-        /// What is wrong, with the limit.
+        /// What is wrong with it, and the limit.
         problem: String,
     },
     /// The store's URL, or the configuration that names it, cannot be used.
@@ -39,13 +39,13 @@ pub enum Error {
     TimedOut {
         /// The job.
         job: JobName,
-        /// How long it waited.
+        /// How long the job waited.
         waited: Duration,
         /// What was in the way when the wait ended.
         blocked: Box<Blocked>,
     },
-    /// The place that the run held had ended before the run came back, and its id and secret with it. A
-    /// try with a new secret may follow at once; it begins at the end of the queue.
+    /// The run came back after the place that it held in the queue had ended. Its secret cannot be used
+    /// again; a request with a new secret may follow at once, and begins at the end of the queue.
     #[error(
         "{job} lost its place in the queue: run {run} came back after its place had ended; try again with a new secret to get a new place"
     )]
@@ -60,7 +60,7 @@ pub enum Error {
     OutputExists {
         /// The job.
         job: JobName,
-        /// Which outputs, written by whom.
+        /// The outputs that are written, and by whom.
         blocked: Box<Blocked>,
     },
     /// The run would have waited for its own ancestor, which waits for it.
@@ -82,7 +82,7 @@ pub enum Error {
     Lost {
         /// The run.
         run: RunId,
-        /// How.
+        /// How it lost them.
         by: Lost,
     },
     /// The run's lease has ended, but no other run has needed its names yet. Until one does, a refresh
@@ -99,7 +99,7 @@ pub enum Error {
     NotBegun {
         /// The run.
         run: RunId,
-        /// Where it stands.
+        /// The run's state.
         state: &'static str,
     },
     /// Another attempt with the same run id is alive.
@@ -129,7 +129,7 @@ pub enum Error {
     /// Another run holds the names.
     #[error("{}", blocked.summary())]
     Held {
-        /// Which one.
+        /// The names, and the run that holds them.
         blocked: Box<Blocked>,
     },
     /// The namespace that was to be removed is not empty.
@@ -145,13 +145,13 @@ pub enum Error {
     Unknown {
         /// The run.
         run: RunId,
-        /// How long it was asked.
+        /// How long the store was asked.
         waited: Duration,
         /// The last error.
         #[source]
         source: StoreError,
     },
-    /// The store could not do its part.
+    /// The store could not do what it was asked to do.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -162,7 +162,7 @@ impl From<InvalidProof> for Error {
     }
 }
 
-/// How a grant ended without its holder's doing.
+/// How a grant ended although its holder did not end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Lost {
@@ -180,7 +180,7 @@ pub enum Lost {
 }
 
 impl Lost {
-    /// Returns the word for it.
+    /// Returns how the claims were lost, in words for a message.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",

@@ -44,8 +44,8 @@ function F.mark_written(name)
   F.tell_a_reader(name)
 end
 
--- Adds a walk that begins with the first run it finds. If there is none, nothing is left over: nothing would be granted,
--- so the step does not ask whether it may grant.
+-- Adds a walk that begins with the first run it finds. If there is none, nothing is left over: nothing would be
+-- granted, so the step does not ask whether it may grant.
 function F.mark_from(source)
   local first = F.actual(FIRST, source)
   if first then

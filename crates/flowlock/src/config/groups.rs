@@ -18,14 +18,17 @@ const OF_THE_SYSTEM: u32 = 100;
 pub(super) fn is_of_one_person(gid: u32, uid: u32) -> bool {
     let Ok(Some(group)) = Group::from_gid(Gid::from_raw(gid)) else { return false };
     let people = [uid, 0].into_iter().filter_map(|uid| User::from_uid(Uid::from_raw(uid)).ok().flatten());
-    let mut people = people.filter(|user| {
-        user.gid == group.gid && user.name == group.name && group.mem.iter().all(|name| *name == user.name)
-    });
+    let mut people = people.filter(|user| has_own(user, &group));
     let (Some(passwd), Some(groups)) = (text_of(PASSWD), text_of(GROUP)) else { return false };
     people.any(|user| {
         has_no_other_member(gid, &user.name, &groups)
             && is_nobody_elses_first(gid, &user.name, user.uid.as_raw(), &passwd)
     })
+}
+
+/// Returns whether a group is a user's first one, has their name, and no other member.
+pub(super) fn has_own(user: &User, group: &Group) -> bool {
+    user.gid == group.gid && user.name == group.name && group.mem.iter().all(|name| *name == user.name)
 }
 
 fn text_of(path: &str) -> Option<String> {

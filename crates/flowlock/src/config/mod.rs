@@ -212,7 +212,7 @@ impl Config {
     pub fn open(&self, mut builder: Builder) -> Result<Flowlock, Error> {
         let store = self.store()?;
         if let (Source::Default, Some(Ok(path))) = (&store.source, &self.default_store) {
-            places::make_private(crate::store::directory_of(path))?;
+            places::make_private(crate::store::directory_of(path), nix::unistd::geteuid().as_raw())?;
         }
         if let Some(lease) = self.duration("duration")? {
             builder = builder.lease(lease);

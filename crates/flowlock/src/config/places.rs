@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::AccessFlags;
+
 use super::private;
 use super::surroundings::Surroundings;
 use crate::error::Error;
@@ -15,8 +17,7 @@ use crate::text::escape;
 pub(super) fn default_store(surroundings: &Surroundings) -> Result<PathBuf, Error> {
     let shared = surroundings.root.join("var/lib/flowlock");
     if shared.is_dir() {
-        let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
-        return match nix::unistd::access(&shared, access) {
+        return match nix::unistd::access(&shared, AccessFlags::W_OK.union(AccessFlags::X_OK)) {
             Ok(()) => Ok(shared.join("flowlock.db")),
             Err(error) => Err(Error::Configuration(format!(
                 "the shared store's directory {} cannot be written by user {}: {}; join its group, or name another store with --store",
@@ -37,8 +38,7 @@ pub(super) fn default_store(surroundings: &Surroundings) -> Result<PathBuf, Erro
 
 /// Creates the directory of the user's own store, where no other user could interfere: another user's
 /// link higher up would decide where it is.
-pub(super) fn make_private(directory: &Path) -> Result<(), Error> {
-    let me = nix::unistd::geteuid().as_raw();
+pub(super) fn make_private(directory: &Path, me: u32) -> Result<(), Error> {
     if let Ok(meta) = fs::metadata(directory) {
         let is_everybodys = meta.mode() & 0o1002 == 0o002;
         // Where it lies is judged when the store is opened.

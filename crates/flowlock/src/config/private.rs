@@ -7,7 +7,6 @@ use std::path::{Component, Path};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
-use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
 
 use super::file;
@@ -27,8 +26,8 @@ pub fn open_private(path: &Path, uid: u32) -> io::Result<File> {
     if path.is_symlink() {
         return Err(io::Error::other("it is a symbolic link, and flowlock saves nothing through a link"));
     }
-    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    File::options().read(true).custom_flags(flags).open(path)
+    let flags = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW);
+    File::options().read(true).custom_flags(flags.bits()).open(path)
 }
 
 /// Opens the directory; creates it if it is missing, where no other user could interfere.
@@ -56,7 +55,7 @@ fn make(path: &Path, uid: u32) -> io::Result<File> {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
         at = File::from(openat(&at, name, flags, Mode::empty())?);
         let meta = at.metadata()?;
         let weakness = file::weakness_of(&done, &meta, || Acl::of_open(&at), uid);

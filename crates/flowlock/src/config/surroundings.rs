@@ -49,22 +49,27 @@ pub struct Surroundings {
 impl Surroundings {
     /// Reads those of this process.
     pub fn of_this_process() -> Self {
-        let environment: BTreeMap<String, OsString> = std::env::vars_os()
+        let uid = nix::unistd::getuid();
+        let of_account = || nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.dir);
+        let directory = std::env::current_dir().unwrap_or_default();
+        Self { directory, uid: uid.as_raw(), ..Self::of(std::env::vars_os(), of_account) }
+    }
+
+    /// Those with these variables, and with this home if they name none.
+    fn of(
+        variables: impl Iterator<Item = (OsString, OsString)>,
+        home_of_account: impl FnOnce() -> Option<PathBuf>,
+    ) -> Self {
+        let environment: BTreeMap<String, OsString> = variables
             .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
             .filter(|(name, _)| name.starts_with("FLOWLOCK_") || name.starts_with("XDG_") || name == "HOME")
             .collect();
-        let uid = nix::unistd::getuid();
         let home = match environment.get("HOME").filter(|home| !home.is_empty()) {
             Some(home) => Some(PathBuf::from(home)),
-            None => nix::unistd::User::from_uid(uid)
-                .ok()
-                .flatten()
-                .map(|user| user.dir)
-                .filter(|home| !home.as_os_str().is_empty()),
+            None => home_of_account().filter(|home| !home.as_os_str().is_empty()),
         };
         let root = environment.get(SYSTEM_ROOT).map_or_else(|| PathBuf::from("/"), PathBuf::from);
-        let directory = std::env::current_dir().unwrap_or_default();
-        Self { flags: BTreeMap::new(), environment, directory, home, uid: uid.as_raw(), root }
+        Self { flags: BTreeMap::new(), environment, directory: PathBuf::new(), home, uid: 0, root }
     }
 
     /// Returns the directory in which this user's programs save what they remember:
@@ -174,4 +179,31 @@ fn unknown_variable(name: &str) -> Error {
         "${} is set, but flowlock has no such variable; {tip} (unset it, or give it a name that does not begin with FLOWLOCK_)",
         escape(name)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_environment_only_what_is_flowlocks_and_the_home_is_looked_at() {
+        let all = |home: &str| {
+            let given = [
+                ("FLOWLOCK_STORE", "memory:"),
+                ("XDG_STATE_HOME", "/state"),
+                ("PATH", "/bin"),
+                ("HOME", home),
+                ("HOMEPAGE", "x"),
+            ];
+            given.map(|(name, value)| (OsString::from(name), OsString::from(value))).into_iter()
+        };
+        let of_account = |home: &'static str| move || Some(PathBuf::from(home));
+        let mine = Surroundings::of(all("/home/ann"), of_account("/account"));
+        let known: Vec<_> = mine.environment.keys().map(String::as_str).collect();
+        assert_eq!(known, ["FLOWLOCK_STORE", "HOME", "XDG_STATE_HOME"]);
+        assert_eq!((mine.home, mine.root), (Some("/home/ann".into()), "/".into()));
+        assert_eq!(Surroundings::of(all(""), of_account("/account")).home, Some("/account".into()));
+        assert_eq!(Surroundings::of(all(""), of_account("")).home, None);
+        assert_eq!(Surroundings::of(all(""), || None).home, None);
+    }
 }

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::libc;
 use sha2::{Digest as _, Sha256};
 
@@ -220,8 +221,8 @@ impl Trust {
 
 /// Returns the path in an entry; `None` if it is longer than a path, or gone by now.
 fn about(entry: &Path) -> io::Result<Option<PathBuf>> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(entry) {
+    let flags = OFlag::O_NOFOLLOW.union(OFlag::O_NONBLOCK);
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(entry) {
         Ok(file) => file,
         Err(error) if file::is_absence(&error) => return Ok(None),
         Err(error) => return Err(error),
@@ -243,4 +244,21 @@ fn digest(found: &Found) -> String {
     digest.update([0]);
     digest.update(found.text.as_bytes());
     digest.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Between listing and reading it may be gone, or be another thing.
+    #[test]
+    fn an_entry_that_is_gone_is_about_nothing_and_one_that_is_a_link_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let [entry, link] = ["entry", "link"].map(|name| directory.path().join(name));
+        assert_eq!(about(&entry).unwrap(), None);
+        fs::write(&entry, "/home/ann/flowlock.toml").unwrap();
+        assert_eq!(about(&entry).unwrap(), Some(PathBuf::from("/home/ann/flowlock.toml")));
+        std::os::unix::fs::symlink(&entry, &link).unwrap();
+        assert!(about(&link).is_err());
+    }
 }

@@ -138,6 +138,29 @@ fn the_default_stores_directory_is_not_made_by_way_of_somebody_elses_link() {
     assert!(!house.at("var/lib/flowlock").exists());
 }
 
+/// Whether a directory of this mode can be that of a user's own store.
+#[test]
+fn a_stores_directory_in_which_others_can_put_another_store_is_refused() {
+    let house = House::new();
+    let directory = house.at("home/state");
+    fs::create_dir_all(&directory).unwrap();
+    let is_fine = |me: u32, bits: u32| {
+        mode(&directory, bits);
+        places::make_private(&directory, me).is_ok()
+    };
+    let me = nix::unistd::geteuid().as_raw();
+    assert!(is_fine(me, 0o700) && is_fine(me, 0o755) && is_fine(me, 0o1777));
+    assert!(!is_fine(me, 0o777) && !is_fine(me, 0o702));
+    if !give_away(&directory) {
+        return;
+    }
+    assert!(is_fine(12_345, 0o700) && !is_fine(12_345, 0o777));
+    assert!(!is_fine(me, 0o700) && !is_fine(12_346, 0o700));
+    // Root's is everybody's.
+    std::os::unix::fs::lchown(&directory, Some(0), None).unwrap();
+    assert!(is_fine(12_345, 0o700));
+}
+
 #[test]
 fn without_a_home_there_is_no_store_and_no_guess() {
     let mut house = House::new();

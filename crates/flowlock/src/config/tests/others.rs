@@ -71,6 +71,8 @@ fn a_group_that_is_another_users_first_one_is_not_ones_own() {
                   ann:x:1001:1001::/home/ann:/bin/sh\nbob:x:1002:1005::/home/bob:/bin/sh\nalias:x:1002:1005::/:/bin/sh\n";
     let own = |gid, name, uid| groups::is_nobody_elses_first(gid, name, uid, passwd);
     assert!(own(0, "root", 0) && own(1001, "ann", 1001) && own(1005, "bob", 1002));
+    // A user of the same name in a directory service is another person.
+    assert!(!own(1009, "bob", 1003) && own(1003, "bob", 1003) && !own(1005, "ann", 1002));
     // A user who is not in the file has a group of their own if it has their number.
     assert!(own(5000, "eva", 5000) && !own(5001, "eva", 5000) && !own(1001, "eva", 5000));
     let with = |line: &str| format!("{passwd}{line}\n");
@@ -78,6 +80,83 @@ fn a_group_that_is_another_users_first_one_is_not_ones_own() {
         let agent = with(&format!("agent:x:1007:{gid}::/:/bin/sh"));
         assert!(!groups::is_nobody_elses_first(gid, name, uid, &agent), "{name}");
     }
+}
+
+#[test]
+fn roots_group_may_have_users_of_the_system_in_it_and_nobody_else() {
+    let own = |other: u32| {
+        groups::is_nobody_elses_first(0, "root", 0, &format!("root:x:0:0::/:\nx:x:{other}:0::/:"))
+    };
+    assert!(own(99) && !own(100));
+}
+
+#[test]
+fn a_group_is_ones_own_if_it_is_the_first_one_has_ones_name_and_nobody_else_is_in_it() {
+    use nix::unistd::{Gid, Group, Uid, User};
+    let user = |name: &str, gid| User {
+        name: name.into(),
+        passwd: std::ffi::CString::default(),
+        uid: Uid::from_raw(1_001),
+        gid: Gid::from_raw(gid),
+        gecos: std::ffi::CString::default(),
+        dir: "/home/ann".into(),
+        shell: "/bin/sh".into(),
+    };
+    let own = |(name, gid): (&str, u32), mem: &[&str]| {
+        let group = Group {
+            name: name.into(),
+            passwd: std::ffi::CString::default(),
+            gid: Gid::from_raw(gid),
+            mem: mem.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        groups::has_own(&user("ann", 7), &group)
+    };
+    assert!(own(("ann", 7), &[]) && own(("ann", 7), &["ann"]));
+    assert!(!own(("ann", 7), &["ann", "bob"]) && !own(("ann", 7), &["bob"]));
+    assert!(!own(("staff", 7), &[]) && !own(("ann", 8), &[]) && !own(("staff", 8), &["ann"]));
+}
+
+/// Whoever is root can do everything anyway.
+#[test]
+fn roots_files_are_taken_by_everybody() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("not root, so nothing here belongs to root: skipped");
+        return;
+    }
+    let mut house = House::new().file(USER, "namespace = 'n'");
+    house.surroundings.uid = 12_345;
+    assert_eq!(house.read().get("namespace").unwrap().value, "n");
+}
+
+#[test]
+fn a_file_is_read_up_to_its_limit_and_not_beyond() {
+    let padded = |size: usize| format!("namespace = 'n'\n#{}", "x".repeat(size - 17));
+    let house = House::new().file(USER, &padded(65_536));
+    assert_eq!(house.read().get("namespace").unwrap().value, "n");
+    house.write(USER, &padded(65_537));
+    assert!(house.refusal().contains("is longer than 65536 bytes"));
+}
+
+/// As the kernel does.
+#[test]
+fn forty_links_are_followed_and_no_more() {
+    let house =
+        House::new().file("home/real.toml", "namespace = 'n'").file("home/.config/flowlock/other", "");
+    let link = |at: usize| if at == 0 { house.at(USER) } else { house.at(&format!("home/link{at}")) };
+    let linked = |count: usize| {
+        for at in 0..count {
+            let target = if at + 1 == count { house.at("home/real.toml") } else { link(at + 1) };
+            let _ = fs::remove_file(link(at));
+            std::os::unix::fs::symlink(target, link(at)).unwrap();
+        }
+    };
+    linked(40);
+    assert_eq!(house.read().get("namespace").unwrap().value, "n");
+    linked(41);
+    assert!(house.refusal().contains("cannot be read: "));
+    fs::remove_file(link(0)).unwrap();
+    std::os::unix::fs::symlink(link(0), link(0)).unwrap();
+    assert!(house.refusal().contains("cannot be read: "), "a link to itself");
 }
 
 /// `groupadd -o` gives a group a number that another one has, and its members are in both.

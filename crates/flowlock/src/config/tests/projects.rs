@@ -236,13 +236,63 @@ fn what_is_no_regular_file_named_by_a_digest_is_neither_read_nor_removed() {
     fs::write(kept.join("important"), house.at(PROJECT).to_str().unwrap()).unwrap();
     fs::write(named("e"), "long/".repeat(1_000)).unwrap();
     fs::create_dir(named("a")).unwrap();
+    fs::write(kept.join("abc"), house.at(PROJECT).to_str().unwrap()).unwrap();
+    fs::write(named("g"), house.at(PROJECT).to_str().unwrap()).unwrap();
     std::os::unix::fs::symlink(kept.join("important"), named("c")).unwrap();
     assert_eq!(house.trust().list().unwrap().len(), 1);
     // This one would be waited for without end.
     nix::unistd::mkfifo(&named("d"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(house.trust().remove(&house.at(PROJECT)).unwrap());
     assert!(house.trust().list().unwrap().is_empty());
-    assert_eq!(fs::read_dir(&kept).unwrap().count(), 5);
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 7);
+}
+
+#[test]
+fn a_project_is_found_by_any_directory_in_it_and_forgotten_when_it_is_gone() {
+    let house = House::new().file(PROJECT, SERVER);
+    let (deep, project) = (house.at("home/project/deep"), house.at(PROJECT));
+    assert_eq!(Trust::nearest(&deep).unwrap(), Some(project.clone()));
+    assert_eq!(house.trust().file(project.parent().unwrap()).unwrap(), project);
+    house.trust().add(&project).unwrap();
+    fs::remove_dir_all(project.parent().unwrap()).unwrap();
+    assert!(house.trust().remove(&project).unwrap());
+    assert!(house.trust().list().unwrap().is_empty());
+    // What cannot be looked at is not gone.
+    std::os::unix::fs::symlink(house.at("home/loop"), house.at("home/loop")).unwrap();
+    let said = house.trust().remove(&house.at("home/loop/flowlock.toml")).unwrap_err().to_string();
+    assert!(said.contains("cannot be examined: "), "{said}");
+}
+
+/// Its path is as long as a path may be, so that of a file in it is longer.
+#[test]
+fn a_project_whose_file_cannot_be_looked_at_is_not_passed_over() {
+    let house = House::new();
+    let mut deep = house.at("home");
+    while deep.as_os_str().len() + 255 < 4_090 {
+        deep.push("d".repeat(200));
+    }
+    deep.push("d".repeat(4_089 - deep.as_os_str().len()));
+    fs::create_dir_all(&deep).unwrap();
+    let said = Trust::nearest(&deep).unwrap_err().to_string();
+    assert!(said.contains("cannot be examined: "), "{said}");
+}
+
+/// As in a shell of another user that root began in a directory of its own.
+#[test]
+fn what_is_in_a_directory_that_the_user_may_not_enter_was_not_meant_for_them() {
+    if !nix::unistd::getuid().is_root() {
+        eprintln!("only root can become another user: skipped");
+        return;
+    }
+    let house = House::new().file(PROJECT, SERVER).file("home/project/deep/flowlock.toml", SERVER);
+    let (deep, project) = (house.at("home/project/deep"), house.at(PROJECT));
+    mode(&deep, 0o700);
+    // The number counts for its thread alone.
+    let as_another = std::thread::spawn(move || {
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(12_345));
+        Trust::nearest(&deep)
+    });
+    assert_eq!(as_another.join().unwrap().unwrap(), Some(project));
 }
 
 #[test]

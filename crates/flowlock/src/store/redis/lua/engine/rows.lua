@@ -11,8 +11,8 @@ function F.record(name)
   return known
 end
 
--- Returns the record of a name for a caller that goes on without it if its row cannot be read: false then, and true that
--- this is so. At least who acted by hand and the failed attempt follow the head.
+-- Returns the record of a name, for a caller that goes on without it if its row cannot be read: then returns false and
+-- true. In a whole row, at least the fields for who acted by hand and for the failed attempt follow the head.
 function F.record_row(name)
   F.prefetch_records({ name })
   local record = RECORDS[name]

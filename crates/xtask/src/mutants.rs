@@ -101,7 +101,8 @@ mod tests {
         for line in known.lines().filter(|line| !line.starts_with('#')) {
             let (file, mutant) = line.split_once(": ").unwrap();
             let mutant = mutant.split(" | ").next().unwrap().split(" -> ").next().unwrap();
-            let function = format!("fn {}(", mutant.rsplit("::").next().unwrap());
+            let function = mutant.rsplit(" in ").next().unwrap().rsplit("::").next().unwrap();
+            let function = format!("fn {function}(");
             assert!(fs::read_to_string(root.join(file)).unwrap().contains(&function), "{line}");
         }
     }

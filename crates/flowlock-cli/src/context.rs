@@ -105,6 +105,15 @@ impl Settings {
         Ok(StoreAddress { store, namespace: self.config.namespace()?.as_str().to_owned() })
     }
 
+    /// Takes the store as it is, if another state was put in its place; whether its journal had to go for that.
+    pub(crate) fn accept_restore(&self) -> Result<bool, Failure> {
+        let (url, timeout) = (self.config.store()?.value, self.store_timeout()?);
+        flowlock::store::accept_restore(&url, timeout).map_err(|error| match self.place() {
+            Ok(place) => Failure::from(error).at(&place),
+            Err(_) => Failure::from(error),
+        })
+    }
+
     /// Opens the store; prints a message if it went back since an earlier command.
     pub(crate) fn open(&self) -> Result<Context, Failure> {
         self.open_interruptibly(Arc::default())

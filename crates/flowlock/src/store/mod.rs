@@ -26,7 +26,7 @@ pub use self::error::{StoreError, StoreErrorKind};
 pub use self::finding::Finding;
 pub use self::limits::Limits;
 pub(crate) use self::open::open;
-pub use self::open::reach_of;
+pub use self::open::{accept_restore, reach_of};
 pub use self::shown::{has_password, misplaced, without_password};
 pub(crate) use self::watermark::Watermarks;
 pub use self::watermark::{Epoch, InvalidEpoch, Loss, Watermark};

@@ -22,6 +22,18 @@ pub(crate) fn open(url: &str, timeout: Duration, limits: &Limits) -> Result<Arc<
     }
 }
 
+/// Takes the store that a URL names as it is now. If an older copy was put in the place of a file, that removes the journal
+/// of the newer state, which does not go with it; all that uses the store must have ended. Answers whether there was one.
+///
+/// # Errors
+/// [`Error::Store`] if the store is in use, or its journal may not be removed.
+pub fn accept_restore(url: &str, timeout: Duration) -> Result<bool, Error> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) => accept_file(url, path, timeout),
+        _ => Ok(false),
+    }
+}
+
 /// Returns which processes could use the store that a URL names: its [`reach`](Store::reach) once it is
 /// open.
 pub fn reach_of(url: &str) -> Reach {
@@ -34,17 +46,32 @@ pub fn reach_of(url: &str) -> Reach {
 
 #[cfg(feature = "sqlite")]
 fn open_file(url: &str, path: &str, timeout: Duration) -> Result<Arc<dyn Store>, Error> {
+    Ok(Arc::new(super::sqlite::SqliteStore::open(file_of(url, path)?, timeout)?))
+}
+
+#[cfg(feature = "sqlite")]
+fn accept_file(url: &str, path: &str, timeout: Duration) -> Result<bool, Error> {
+    Ok(super::sqlite::SqliteStore::accept_restore(file_of(url, path)?, timeout)?)
+}
+
+#[cfg(feature = "sqlite")]
+fn file_of<'p>(url: &str, path: &'p str) -> Result<&'p Path, Error> {
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() || path.contains("://") {
         return Err(bad_url(url, "it names no file; use sqlite:PATH"));
     }
-    Ok(Arc::new(super::sqlite::SqliteStore::open(Path::new(path), timeout)?))
+    Ok(Path::new(path))
 }
 
 #[cfg(not(feature = "sqlite"))]
 fn open_file(url: &str, _: &str, _: Duration) -> Result<Arc<dyn Store>, Error> {
     let _ = Path::new("");
     Err(bad_url(url, "this build has no embedded store (feature `sqlite`)"))
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn accept_file(url: &str, path: &str, timeout: Duration) -> Result<bool, Error> {
+    open_file(url, path, timeout).map(|_| false)
 }
 
 /// Tries a server that is unreachable again: it may be back, or another one elected, before the time

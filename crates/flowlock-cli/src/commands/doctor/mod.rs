@@ -232,6 +232,12 @@ fn works(context: &Context) -> Finding {
 
 /// Remembers the present state of the store in place of the earlier one, and prints both.
 fn accept_restore(settings: &Settings) -> Result<(), Failure> {
+    if settings.accept_restore()? {
+        terminal::say(&format!(
+            "removed the journal of another state beside the store; what was only in it is lost ({})",
+            settings.place()?
+        ));
+    }
     let mut context = settings.open()?;
     context.flowlock.view(&View::Names(Vec::new())).map_err(|error| context.failure(error))?;
     let is = context.flowlock.store().seen(context.flowlock.namespace());

@@ -7,6 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::clock::{Clock, Timed};
 use super::failure::{not_synced, translate, translate_commit};
+use super::generation;
 use super::held_path::HeldPath;
 use super::identity::{Counted, Identity};
 use super::open;
@@ -75,6 +76,7 @@ impl OpenFile {
     ) -> Result<T, StoreError> {
         let transaction =
             self.sql.transaction_with_behavior(TransactionBehavior::Immediate).map_err(translate)?;
+        generation::count_write(&transaction)?;
         let result = body(&transaction)?;
         transaction.commit().map_err(translate_commit)?;
         Ok(result)

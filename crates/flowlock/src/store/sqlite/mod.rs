@@ -12,6 +12,7 @@ mod create;
 mod examine;
 mod failure;
 mod file;
+mod generation;
 mod held_path;
 mod identity;
 mod liveness;
@@ -92,6 +93,20 @@ impl SqliteStore {
     /// is how long one step may wait for its turn to write.
     pub fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         Self::open_in(path, patience, this_machine()?)
+    }
+
+    /// Takes the file as it is now. If an older copy was put in its place, the journal beside it is of another state, and
+    /// opening it is an error: that journal is removed. Answers whether there was one.
+    ///
+    /// # Errors
+    /// The store is in use, or the journal may not be removed.
+    pub fn accept_restore(path: &Path, patience: Duration) -> Result<bool, StoreError> {
+        let place = HeldPath::find(path, Missing::Refused)?;
+        if place.is_there() {
+            generation::accept_the_file(&place, &Limits::within(patience))
+        } else {
+            Ok(false)
+        }
     }
 
     /// Opens the store in another world, for tests: its time and its processes are those of `world`.

@@ -1,0 +1,243 @@
+//! Whether the file and its write-ahead journal are of one time.
+//!
+//! `SQLite` plays any journal over any file. If an older copy of the file is put in its place while the journal of the newer
+//! state still lies beside it, the store becomes a mixture of both. So every transaction changes the first page, on which
+//! `SQLite` counts such changes, and these counts must fit together:
+//!
+//! * `SQLite` begins the journal anew only when all of the journal before is in the file. So the file has at least the
+//!   count just before the first one in this journal.
+//! * What the journal's index says was moved into the file is in the file.
+//! * The file is not far ahead of its journal. Stores begin to count at random, so that the file of another store is
+//!   noticed too, unless it counts by chance where this one does (1 in 256).
+//!
+//! It is looked at before `SQLite` opens the file, and not if this process has the store open: to close a descriptor of the
+//! file would drop its locks.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rusqlite::Connection;
+
+use super::clear::clear_journals;
+use super::failure::translate;
+use super::held_path::HeldPath;
+use super::identity::unless_open;
+use super::schema::SCHEMA;
+use super::side::SideFiles;
+use super::writer_queue::WriterQueue;
+use crate::store::{Limits, StoreError, StoreErrorKind};
+
+/// The size of a page, of what stands before it in a journal, and of what a journal begins with (`SQLite`'s `wal.c`).
+const PAGE: usize = 4_096;
+const FRAME_HEADER: usize = 24;
+const HEADER: usize = 32;
+/// Where the count stands on the first page of a file (<https://sqlite.org/fileformat2.html#file_change_counter>), and where the page
+/// size stands in it, which is valid as long as it says the same count.
+const COUNT: usize = 24;
+const SIZE_VALID_FOR: usize = 92;
+/// How many frames of a journal are looked at to find a first page: the first transaction begins with it.
+const LOOKED_AT: u64 = 64;
+/// So far at most a file is ahead of the beginning of its journal.
+const LONGEST: u32 = 1 << 24;
+/// The index of a journal begins with two copies of a header; in it stand the salts, and behind both how many frames were
+/// moved into the file (`WalIndexHdr` and `WalCkptInfo` in `wal.c`).
+const INDEX_HEADER: usize = 48;
+const INDEX_SALTS: std::ops::Range<usize> = 32..40;
+/// The byte of the index that every process locks that has the store open (`UNIX_SHM_DMS` in `os_unix.c`).
+const IN_USE: i64 = 128;
+
+/// Counts a transaction, which must be the one that is open: it changes the first page.
+pub(super) fn count_write(sql: &Connection) -> Result<(), StoreError> {
+    let mut statement = sql.prepare_cached(&format!("pragma user_version = {SCHEMA}")).map_err(translate)?;
+    statement.execute([]).map(drop).map_err(translate)
+}
+
+/// Lets a new file begin to count where hardly another one does. No transaction may be open.
+pub(super) fn begin_to_count(file: &File) -> io::Result<()> {
+    let count = (crate::world::random_u64() as u32).to_be_bytes();
+    [COUNT, SIZE_VALID_FOR].iter().try_for_each(|at| file.write_all_at(&count, *at as u64))
+}
+
+/// Refuses a file whose journal is of another time.
+pub(super) fn refuse_another_time(store: &HeldPath) -> Result<(), StoreError> {
+    // What cannot be read SQLite cannot read either, and says so.
+    let is_of_another = || unless_open(store, || fits(store)).is_some_and(|fits| matches!(fits, Ok(false)));
+    // A count may be read while it is written.
+    if !is_of_another() || !is_of_another() {
+        return Ok(());
+    }
+    Err(StoreError::new(
+        StoreErrorKind::Replaced,
+        format!(
+            "{file} and its journal, {journal}, are not of one time: an older copy or another file was put in the place of \
+             the store, and SQLite would mix the two; if you put it there, end all that uses the store and let `flowlock \
+             doctor --accept-restore` remove the journal; else put the file back that belongs to it",
+            file = store.shown(),
+            journal = store.beside("-wal").shown()
+        ),
+    ))
+}
+
+/// Removes the journal of a file that is of another time, which nobody may have open; whether there was one.
+pub(super) fn accept_the_file(store: &HeldPath, limits: &Limits) -> Result<bool, StoreError> {
+    let side = SideFiles::of(store)?;
+    let mut writer_queue = WriterQueue::open(side.clone())?;
+    let _turn = writer_queue.enter(limits)?;
+    if unless_open(store, || fits(store)).is_none_or(|fits| fits.unwrap_or(true)) {
+        return Ok(false);
+    }
+    let index = side.open("-shm")?;
+    if !unless_open(store, || lock_alone(&index)).unwrap_or_default() {
+        return Err(StoreError::new(
+            StoreErrorKind::Unreachable,
+            format!("{} is in use; end all that uses the store, then accept it", store.shown()),
+        ));
+    }
+    clear_journals(store)?;
+    Ok(true)
+}
+
+/// Whether nobody has the store open, nor opens it while this descriptor is open.
+fn lock_alone(index: &File) -> bool {
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: IN_USE,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(index, FcntlArg::F_OFD_SETLK(&lock)).is_ok()
+}
+
+/// Whether the file and its journal fit together, as far as can be told. The journal is looked at first: the file only
+/// comes to have more.
+fn fits(store: &HeldPath) -> io::Result<bool> {
+    let journal = open_own(&store.beside("-wal"))?;
+    let Some(generation) = Generation::of(&journal)? else { return Ok(true) };
+    let began = generation.first_count(&journal)?;
+    let moved = match open_own(&store.beside("-shm")) {
+        Ok(index) => generation.moved_count(&journal, &index)?,
+        Err(_) => None,
+    };
+    let mut beginning = [0; SIZE_VALID_FOR];
+    store.open_to_read()?.read_exact_at(&mut beginning, 0)?;
+    let has = number(&beginning[COUNT..]);
+    let ahead = |count: u32| has.wrapping_sub(count) <= LONGEST;
+    Ok(began.is_none_or(|first| ahead(first.wrapping_sub(1))) && moved.is_none_or(ahead))
+}
+
+/// Opens a file beside the store to read it. One with a second name is refused elsewhere, and not opened: it may be a file of
+/// another store, which is open here.
+fn open_own(place: &HeldPath) -> io::Result<File> {
+    let meta = place.look()?;
+    if meta.is_file() && meta.nlink() == 1 {
+        place.open_to_read()
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// One generation of a journal: what was written since it was begun anew.
+#[derive(Debug)]
+struct Generation {
+    salts: [u8; 8],
+    /// The order of bytes in which checksums read the words.
+    word: fn([u8; 4]) -> u32,
+    sum: (u32, u32),
+}
+
+impl Generation {
+    /// Of a journal that has our page size; none if it has no beginning yet.
+    fn of(journal: &File) -> io::Result<Option<Self>> {
+        let mut header = [0; HEADER];
+        match journal.read_exact_at(&mut header, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let word = match number(&header) {
+            0x377f_0682 => u32::from_le_bytes,
+            0x377f_0683 => u32::from_be_bytes,
+            _ => return Ok(None),
+        };
+        let mut salts = [0; 8];
+        salts.copy_from_slice(&header[16..24]);
+        let sum = sum_up((0, 0), &header[..24], word);
+        let is_whole = sum == (number(&header[24..]), number(&header[28..]));
+        Ok((is_whole && number(&header[8..]) == PAGE as u32).then_some(Self { salts, word, sum }))
+    }
+
+    /// The count on the first page when it is first in the journal, as far as `SQLite` would play it.
+    fn first_count(&self, journal: &File) -> io::Result<Option<u32>> {
+        let mut sum = self.sum;
+        for at in 0..LOOKED_AT {
+            let Some(frame) = self.frame(journal, at)? else { return Ok(None) };
+            sum = sum_up(sum, &frame[..8], self.word);
+            sum = sum_up(sum, &frame[FRAME_HEADER..], self.word);
+            if sum != (number(&frame[16..]), number(&frame[20..])) {
+                return Ok(None);
+            }
+            if is_first_page(&frame) {
+                return Ok(Some(count_in(&frame)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last count that was moved into the file, by what the index says. Those frames are on the disk, whole.
+    fn moved_count(&self, journal: &File, index: &File) -> io::Result<Option<u32>> {
+        let mut header = [0; 2 * INDEX_HEADER + 4];
+        match index.read_exact_at(&mut header, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let (first, rest) = header.split_at(INDEX_HEADER);
+        if first[INDEX_SALTS] != self.salts || !rest.starts_with(first) {
+            return Ok(None);
+        }
+        let mut moved = [0; 4];
+        moved.copy_from_slice(&rest[INDEX_HEADER..]);
+        let moved = u64::from(u32::from_ne_bytes(moved));
+        for at in (0..moved).rev().take(LOOKED_AT as usize) {
+            let Some(frame) = self.frame(journal, at)? else { return Ok(None) };
+            if is_first_page(&frame) {
+                return Ok(Some(count_in(&frame)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A frame, if it is of this generation.
+    fn frame(&self, journal: &File, at: u64) -> io::Result<Option<[u8; FRAME_HEADER + PAGE]>> {
+        let mut frame = [0; FRAME_HEADER + PAGE];
+        let place = HEADER as u64 + at * (FRAME_HEADER + PAGE) as u64;
+        match journal.read_exact_at(&mut frame, place) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        Ok((frame[8..16] == self.salts).then_some(frame))
+    }
+}
+
+fn is_first_page(frame: &[u8]) -> bool {
+    number(frame) == 1
+}
+
+fn count_in(frame: &[u8]) -> u32 {
+    number(&frame[FRAME_HEADER + COUNT..])
+}
+
+/// A number as `SQLite` writes it into files.
+fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte))
+}
+
+/// The checksum of a journal (<https://sqlite.org/fileformat2.html#checksum_algorithm>).
+fn sum_up(sum: (u32, u32), bytes: &[u8], word: fn([u8; 4]) -> u32) -> (u32, u32) {
+    bytes.as_chunks::<4>().0.as_chunks::<2>().0.iter().fold(sum, |(one, two), [first, second]| {
+        let one = one.wrapping_add(word(*first)).wrapping_add(two);
+        (one, two.wrapping_add(word(*second)).wrapping_add(one))
+    })
+}

@@ -163,7 +163,8 @@ impl Grant {
     }
 
     /// Stops renewing: the claims are held until the lease ends, and everything else stays as it is. Use
-    /// it for work that was given up but may still be going on.
+    /// it for work that was given up but may still be going on. A renewal that was already sent still counts,
+    /// and so does a later [`refresh`](Self::refresh); neither makes the keeper renew again.
     pub fn stop_renewing(&self) {
         self.held.stop_renewing();
     }
@@ -324,6 +325,11 @@ impl Grant {
         if let Err(error) = self.connection.last_step(step, limits) {
             tracing::warn!(run = %self.run_id(), %error, "could not end the run; it ends with its lease");
         }
+    }
+
+    /// The run, as only this process knows it: with what tells it from others of the same id.
+    pub fn attempt(&self) -> &Attempt {
+        &self.held.attempt
     }
 
     /// Detaches the run from this process: from now on it is operated by its id alone, and lives until

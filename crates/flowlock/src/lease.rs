@@ -138,14 +138,18 @@ impl Lease {
     /// Returns when it first needs attention: a refresh, or its deadline.
     pub(crate) fn first_event_ms(&self) -> i64 {
         let refresh = self.next_refresh_ms.load(Ordering::Acquire);
-        if self.is_unsettled() {
-            return refresh;
-        }
         let deadline = self.deadline_ms.load(Ordering::Acquire);
-        match self.renewal {
-            Renewal::Automatic => deadline.min(refresh),
-            Renewal::ByHand => deadline,
+        match self.is_renewed() {
+            true if self.is_unsettled() => refresh,
+            true => deadline.min(refresh),
+            false => deadline,
         }
+    }
+
+    /// Whether the keeper renews it. Asked anew for each renewal: an answer that was on its way when renewing was stopped sets
+    /// when the next one would be due.
+    fn is_renewed(&self) -> bool {
+        self.renewal == Renewal::Automatic && !self.capped.load(Ordering::Acquire)
     }
 
     /// Takes what must be done about it: news and a due renewal count as asked for from now on.
@@ -200,14 +204,11 @@ impl Lease {
 
     /// Returns whether only the store can say that it is over.
     fn is_unsettled(&self) -> bool {
-        self.renewal == Renewal::Automatic
-            && self.insists.load(Ordering::Acquire)
-            && !self.capped.load(Ordering::Acquire)
+        self.insists.load(Ordering::Acquire) && self.is_renewed()
     }
 
     pub(crate) fn stop_renewing(&self) {
         self.capped.store(true, Ordering::Release);
-        self.next_refresh_ms.store(i64::MAX, Ordering::Release);
     }
 
     pub(crate) fn insist(&self) {
@@ -268,6 +269,18 @@ mod tests {
         assert!(held.time_left() > Duration::from_secs(90), "{:?}", held.time_left());
         assert_eq!(held.take_attention(now + 99_999), Attention::Due);
         assert_eq!(held.take_attention(now + 100_001), Attention::Expired);
+    }
+
+    /// Neither by an answer that was on its way, nor by one that the caller asked for.
+    #[test]
+    fn what_is_renewed_no_more_is_not_renewed_after_a_later_answer() {
+        let (held, now) = held(Renewal::Automatic);
+        held.stop_renewing();
+        held.take_in_refresh(Refreshed::Held { lease_left_ms: 60_000, late: false }, now);
+        assert_eq!(held.first_event_ms(), now + 60_000);
+        assert_eq!(held.take_attention(now + 59_999), Attention::Later);
+        assert!(!held.is_renewed());
+        assert_eq!(held.take_attention(now + 60_001), Attention::Expired);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::endings::Concern;
 use crate::error::Error;
 use crate::flowlock::Flowlock;
 use crate::grant::{self, Renewed};
-use crate::id::{Ticket, Token};
+use crate::id::{Attempt, Ticket, Token};
 use crate::name::{JobName, Name, Namespace, RunId};
 use crate::spec::{IfWritten, KEEP_LAPSED_MS, OnFail, Spec};
 use crate::step::{Answer, Holders, Sent, Step, Unlock, Who};
@@ -43,6 +43,15 @@ impl Flowlock {
     /// Fails a detached run.
     pub fn fail(&self, run: &RunId) -> Result<(), Error> {
         grant::fail(&self.connection, &self.detached(run))
+    }
+
+    /// Ends a detached run whose work did not begin, as [`Grant::give_back`](crate::Grant::give_back) does: it is no failure,
+    /// and what it would have written is as it was before. Only who detached it knows its attempt.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store cannot be asked.
+    pub fn give_back(&self, attempt: &Attempt) -> Result<(), Error> {
+        Ok(self.connection.step_for_caller(&Step::GiveBack(attempt.clone())).map(drop)?)
     }
 
     /// Returns the token of a run that holds its claims now.

@@ -88,7 +88,7 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         }
         granted => granted?,
     };
-    let (token, parent) = (grant.token(), grant.as_parent());
+    let (token, parent, attempt) = (grant.token(), grant.as_parent(), grant.attempt().clone());
     let run =
         grant.detach().map_err(|error| waiting::not_begun(error, &wanted.id, &context, &mut signals))?;
     let printed = if args.json {
@@ -107,9 +107,9 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         // The caller did not get the id, and could not end the run. The signal that ended the wait for a
         // reader must not end this too.
         signals.forget();
-        let failed = context.flowlock.fail(&run);
+        let ended = context.flowlock.give_back(&attempt);
         let advice = format!("end it with `flowlock fail {}`", shell_argument(run.as_str()));
-        failed.map_err(|error| context.unknown(error, &format!("{run} was started; {advice}")))?;
+        ended.map_err(|error| context.unknown(error, &format!("{run} was started; {advice}")))?;
         terminal::say_not_told(&format!("{run} was ended"), "its id", &error);
         return Err(Failure { message: String::new(), ..error.into() });
     }

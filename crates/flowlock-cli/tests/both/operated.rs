@@ -254,10 +254,17 @@ fn an_answer_that_cannot_be_written_changes_no_exit_code() {
     let ended = into_a_pipe_without_a_reader(&format!("commit {run} --json"));
     ended.stdout("code 0\n").stderr_has(&format!("flowlock: {run} is committed; standard output could not"));
     // Nobody could end a run whose id nobody learnt, so it is not there.
-    for line in ["start build --duration 1m -o d", "start build --duration 1m -o d --json"] {
-        onto_a_full_disk(line).code(125).stderr_has("was ended; its id could not be written: No space left");
+    // Nor did it begin, so what was written before stands.
+    cli.run(["run", "-o", "d", "--", "true"]).code(0);
+    for line in
+        ["start build --duration 1m -o d --on-fail incomplete", "start build --duration 1m -o d --json"]
+    {
+        onto_a_full_disk(line)
+            .code(125)
+            .stderr_has("was ended; its id could not be written: No space left");
         let closed = into_a_pipe_without_a_reader(line);
         closed.stdout("code 141\n").stderr_has("was ended; its id could not be written: Broken pipe");
         assert_eq!(cli.run(["status", "--json"]).json()["running"].as_array().unwrap().len(), 0);
+        cli.run(["check", "d"]).code(0);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Lease, Renewal, now_ms};
+use super::{Lease, now_ms};
 use crate::error::Lost;
 use crate::handle::StoreHandle;
 use crate::run::{LostBy, Outcome, Run, State};
@@ -14,8 +14,7 @@ use crate::sync::lock;
 /// Asks the store about grants: those that the keeper renews are renewed in one call, the others are
 /// only looked at.
 pub(crate) fn ask(handle: &StoreHandle, grants: &[Arc<Lease>]) -> Result<(), StoreError> {
-    let (renewed, looked_at): (Vec<_>, Vec<_>) =
-        grants.iter().cloned().partition(|held| held.renewal == Renewal::Automatic);
+    let (renewed, looked_at): (Vec<_>, Vec<_>) = grants.iter().cloned().partition(|held| held.is_renewed());
     let renewed = if renewed.is_empty() { Ok(()) } else { refresh(handle, &renewed) };
     looked_at.iter().map(|held| look_at(handle, held)).fold(renewed, Result::and)
 }
@@ -110,7 +109,6 @@ impl Lease {
             }
             Refreshed::MaxRuntime { .. } => {
                 self.capped.store(true, Ordering::Release);
-                self.next_refresh_ms.store(i64::MAX, Ordering::Release);
             }
             Refreshed::AskAgain => self.next_refresh_ms.store(sent_ms, Ordering::Release),
             Refreshed::Over(outcome) => self.lose(how_lost(outcome)),

@@ -259,9 +259,7 @@ fn an_answer_that_cannot_be_written_changes_no_exit_code() {
     for line in
         ["start build --duration 1m -o d --on-fail incomplete", "start build --duration 1m -o d --json"]
     {
-        onto_a_full_disk(line)
-            .code(125)
-            .stderr_has("was ended; its id could not be written: No space left");
+        onto_a_full_disk(line).code(125).stderr_has("was ended; its id could not be written: No space left");
         let closed = into_a_pipe_without_a_reader(line);
         closed.stdout("code 141\n").stderr_has("was ended; its id could not be written: Broken pipe");
         assert_eq!(cli.run(["status", "--json"]).json()["running"].as_array().unwrap().len(), 0);

@@ -27,7 +27,7 @@ fn left_behind(store: &HeldPath) -> Option<Finding> {
     };
     let left: Vec<_> = leftovers(store).iter().filter(|left| is_old(left)).map(HeldPath::shown).collect();
     let told = format!(
-        "left by processes that died while making a store; you can remove them:  {}",
+        "left by processes that died while making a store; you can remove them: {}",
         left.join(", ")
     );
     (!left.is_empty()).then(|| Finding::good("leftover files", told))

@@ -26,10 +26,8 @@ fn left_behind(store: &HeldPath) -> Option<Finding> {
         made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > OLD))
     };
     let left: Vec<_> = leftovers(store).iter().filter(|left| is_old(left)).map(HeldPath::shown).collect();
-    let told = format!(
-        "left by processes that died while making a store; you can remove them: {}",
-        left.join(", ")
-    );
+    let told =
+        format!("left by processes that died while making a store; you can remove them: {}", left.join(", "));
     (!left.is_empty()).then(|| Finding::good("leftover files", told))
 }
 

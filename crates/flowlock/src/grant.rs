@@ -44,6 +44,23 @@ pub struct Grant {
     ended: bool,
 }
 
+/// A store's word that a run is running.
+pub(crate) struct Heard {
+    pub(crate) running: Running,
+    /// When the store was asked (boot clock).
+    pub(crate) sent_ms: i64,
+    pub(crate) work: Work,
+}
+
+/// Whether somebody may have begun the work of a run that a process takes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Nobody has: only this process knows the run's secret.
+    NotBegun,
+    /// An earlier process with the same secret may have, and may still be at it.
+    MayHaveBegun,
+}
+
 /// A run that committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
@@ -63,26 +80,28 @@ pub struct Renewed {
 }
 
 impl Grant {
-    /// Makes a grant of a run that the store says is running, after a request that was sent at
-    /// `sent_ms`.
+    /// Makes a grant of a run that the store says is running.
     ///
     /// The lease counts from before the request was sent, and the request may have taken long: it waited
-    /// for a turn to write, or the server was slow. If only a little of the lease is left, work that
-    /// begins now may be ended at once, or run beside another run's work. So a lease of which most is
-    /// gone is renewed first.
+    /// for a turn to write, or the server was slow. Or the store's answer is about a lease that began
+    /// earlier: the first answer was lost, or this process comes back to the run. If only a little of the
+    /// lease is left, work that begins now may be ended at once, or run beside another run's work. So a
+    /// lease of which most is gone is renewed first, once.
     ///
     /// # Errors
-    /// [`Error::Lost`] if the lease has ended and cannot be renewed. The run is given back.
+    /// [`Error::Lost`] if the lease has ended and cannot be renewed, or the run is lost. The run is given
+    /// back, unless somebody may have begun its work.
     pub(crate) fn begin(
         connection: &Arc<Connection>,
         attempt: &Attempt,
         spec: Arc<Spec>,
-        running: Running,
+        Heard { running, sent_ms, work }: Heard,
         renewal: Renewal,
-        sent_ms: i64,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let enough = Duration::from_millis(running.lease_left_ms.max(0) as u64 / 2);
+        // Of what the store gives a run that begins; the answer itself may be about an older lease.
+        let whole_ms = spec.max_runtime_ms.map_or(spec.lease_ms, |most| most.min(spec.lease_ms));
+        let enough = Duration::from_millis(whole_ms / 2);
         // Counted from before the request was sent, so the holder gives up no later than the store.
         let deadline_ms = sent_ms + running.lease_left_ms;
         let held = Arc::new(Lease::new(attempt, running.token, spec.lease_ms, deadline_ms, renewal));
@@ -92,14 +111,25 @@ impl Grant {
         if grant.time_left() >= enough {
             return Ok(grant);
         }
-        tracing::debug!(run = %grant.run_id(), "the request took most of the lease; renewing it before the work begins");
+        tracing::debug!(run = %grant.run_id(), "most of the lease is gone; renewing it before the work begins");
         let renewed = grant.refresh_within(limits);
         match grant.lost() {
             None => Ok(grant),
             Some(by) => {
-                grant.end_within(&Step::GiveBack(grant.held.attempt.clone()), limits);
+                grant.leave(work, limits);
                 // If the store cannot be asked, that is the reason to report.
                 renewed.and_then(|()| Err(grant.lost_error(by)))
+            }
+        }
+    }
+
+    /// Gives up a run that this process does not begin to work under. Another process's work goes on.
+    fn leave(&mut self, work: Work, limits: &Limits) {
+        match work {
+            Work::NotBegun => self.end_within(&Step::GiveBack(self.held.attempt.clone()), limits),
+            Work::MayHaveBegun => {
+                self.ended = true;
+                self.connection.release(&self.held);
             }
         }
     }

@@ -8,12 +8,12 @@ use super::{Acquired, Job, LONGEST_PLACE};
 use crate::blocker::Blocked;
 use crate::endings::{Concern, Ending, How};
 use crate::error::{Error, refusal};
-use crate::grant::Grant;
+use crate::grant::{Grant, Heard, Work};
 use crate::id::{Attempt, Nonce};
 use crate::name::RunId;
 use crate::run::Outcome;
 use crate::spec::Spec;
-use crate::step::{Acquire, Answer, Invalid, Patience, Running, Standing, Step};
+use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
 use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::wait::{Begun, Pending, Progress};
 use crate::world::{later, millis};
@@ -39,6 +39,7 @@ impl Job {
     ///
     /// # Errors
     /// [`Error::PlaceEnded`] if it came back too late: a new secret is needed to get a new place.
+    /// [`Error::Lost`] if the run that it comes back to has reached its longest run time.
     ///
     /// ```
     /// use std::time::Duration;
@@ -89,7 +90,11 @@ impl Job {
         let sent_ms = crate::world::boot_now_ms();
         match self.send(attempt, &spec, patience)? {
             Standing::Running(running) => {
-                self.take_up(attempt, spec, running, sent_ms).map(Acquired::Granted)
+                let work = match patience {
+                    Patience::HoldPlace(_) => Work::MayHaveBegun,
+                    Patience::Try | Patience::Wait(_) => Work::NotBegun,
+                };
+                self.take_up(attempt, spec, Heard { running, sent_ms, work }).map(Acquired::Granted)
             }
             Standing::Ended { outcome: Outcome::RefusedBusy | Outcome::RefusedOutputExists, blocked } => {
                 Ok(blocked_by(blocked.unwrap_or_else(Blocked::nothing)))
@@ -142,7 +147,10 @@ impl Job {
         let patience = Patience::Wait(self.wait.map(millis));
         let (begun, sent_ms) = (Instant::now(), crate::world::boot_now_ms());
         match self.send(&attempt, &spec, patience)? {
-            Standing::Running(running) => self.take_up(&attempt, spec, running, sent_ms).map(Begun::Granted),
+            Standing::Running(running) => {
+                let heard = Heard { running, sent_ms, work: Work::NotBegun };
+                self.take_up(&attempt, spec, heard).map(Begun::Granted)
+            }
             Standing::Ended { outcome, blocked } => {
                 // A time-out means that the request was sent more than once: the wait ended before the
                 // store answered.
@@ -155,14 +163,8 @@ impl Job {
         }
     }
 
-    fn take_up(
-        &self,
-        attempt: &Attempt,
-        spec: Arc<Spec>,
-        running: Running,
-        sent_ms: i64,
-    ) -> Result<Grant, Error> {
-        Grant::begin(&self.connection, attempt, spec, running, self.renewal, sent_ms, &self.limits())
+    fn take_up(&self, attempt: &Attempt, spec: Arc<Spec>, heard: Heard) -> Result<Grant, Error> {
+        Grant::begin(&self.connection, attempt, spec, heard, self.renewal, &self.limits())
     }
 
     /// The job's own limits, or the caller's.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Pending;
 use crate::blocker::Blocked;
 use crate::error::{Error, refusal};
-use crate::grant::Grant;
+use crate::grant::{Grant, Heard, Work};
 use crate::id::Nonce;
 use crate::run::Outcome;
 use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
@@ -80,17 +80,10 @@ impl Pending {
             match answer {
                 Answer::Standing(Standing::Running(running)) => {
                     self.leave_waiters();
-                    let spec = self.spec.clone();
-                    let grant = Grant::begin(
-                        &self.connection,
-                        &self.attempt,
-                        spec,
-                        running,
-                        self.renewal,
-                        sent_ms,
-                        limits,
-                    );
-                    return grant.map(Some);
+                    let heard = Heard { running, sent_ms, work: Work::NotBegun };
+                    let (spec, renewal) = (self.spec.clone(), self.renewal);
+                    return Grant::begin(&self.connection, &self.attempt, spec, heard, renewal, limits)
+                        .map(Some);
                 }
                 Answer::Standing(Standing::Waiting(waiting)) => {
                     self.waiter.set_waiting(waiting);

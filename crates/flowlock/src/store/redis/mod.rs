@@ -92,8 +92,6 @@ pub struct RedisStore {
     world: Option<Arc<TestWorld>>,
     /// In tests: which paths the scripts take.
     ways: Ways,
-    /// The epoch of a namespace that this process writes first.
-    epoch: Epoch,
     namespaces: Mutex<BTreeMap<Namespace, Arc<Keys>>>,
     rollback: RollbackDetector,
 }
@@ -151,7 +149,6 @@ impl RedisStore {
             patience,
             world,
             ways: Ways::Short,
-            epoch: Epoch::fresh(),
             namespaces: Mutex::default(),
             rollback: RollbackDetector::default(),
         };
@@ -182,8 +179,10 @@ impl RedisStore {
         self.client.eval(&call, &attempt(self.patience, limits))
     }
 
+    /// Each call has an epoch of its own, in case the namespace is new: whoever makes it again after the
+    /// server was emptied must not begin a second life under the name of the first.
     fn head(&self, what: &str) -> Arguments {
-        arguments::head(what, self.epoch.0.to_be_bytes(), millis(self.client.options().failover_pause))
+        arguments::head(what, Epoch::fresh().0.to_be_bytes(), millis(self.client.options().failover_pause))
     }
 
     /// Carries out a step, in as many calls as it needs.

@@ -118,6 +118,45 @@ fn a_living_server_that_was_emptied_costs_the_same_and_says_so() {
     everything_was_lost(before);
 }
 
+/// The process that made the namespace makes it again, and brings it further than another process had seen it.
+#[test]
+fn who_was_not_the_first_one_at_an_emptied_server_misses_its_commit_too() {
+    let server = RedisServer::start();
+    let (url, namespace) = (server.url_with("failover_pause=0s"), namespace());
+    let [maker, other] = [(); 2].map(|()| open(&url, &namespace));
+    let seen = |flowlock: &Flowlock| flowlock.store().seen(&namespace).unwrap();
+    write(&maker, "made");
+    write(&other, "written");
+    let before = seen(&other);
+    server.command(&["FLUSHALL"]);
+    while !maker.store().seen(&namespace).is_some_and(|now| now != before && now.sequence > before.sequence) {
+        write(&maker, "made");
+    }
+    assert_ne!(seen(&maker).epoch, before.epoch, "two lives under one name");
+    assert_eq!(version(&other, "written"), None);
+    let said = hears(&other, "was committed");
+    assert!(said.contains("write.") && said.contains(" was committed, but the store has lost"), "{said}");
+}
+
+/// What one process makes there again and again.
+#[test]
+fn each_life_of_a_namespace_has_an_epoch_of_its_own_whoever_makes_it() {
+    let server = RedisServer::start();
+    let namespace = namespace();
+    let maker = open(&server.url_with("failover_pause=0s"), &namespace);
+    let mut epochs: Vec<_> = (0..4)
+        .map(|_| {
+            write(&maker, "made");
+            let epoch = maker.store().seen(&namespace).unwrap().epoch;
+            server.command(&["FLUSHALL"]);
+            epoch.to_string()
+        })
+        .collect();
+    epochs.sort();
+    epochs.dedup();
+    assert_eq!(epochs.len(), 4, "{epochs:?}");
+}
+
 #[test]
 fn after_it_came_back_empty_nothing_is_granted_before_those_who_held_have_heard() {
     let before = Before::on(RedisServer::start());

@@ -100,11 +100,12 @@ impl Alarm {
         lock(&self.rounds.state).grants.iter().any(|held| held.attempt.id == *run)
     }
 
-    /// Reports news about a run: if it is kept here, the store is asked about it now.
+    /// Reports news about a run: if it is kept here, the store is asked about it now. An earlier, lost
+    /// grant of the same run id may be here as well: the news is not its own.
     pub(crate) fn look_at(&self, run: &RunId) {
         let state = lock(&self.rounds.state);
-        if let Some(held) = state.grants.iter().find(|held| held.attempt.id == *run) {
-            held.set_news();
+        let of_run = state.grants.iter().filter(|held| held.attempt.id == *run);
+        if of_run.map(|held| held.set_news()).count() > 0 {
             self.rounds.changed.notify_all();
         }
     }

@@ -289,7 +289,7 @@ impl Pending {
     fn leave_waiters(&mut self) {
         self.over = true;
         if let Some(waiters) = self.connection.waiters() {
-            waiters.leave(&self.attempt.id);
+            waiters.leave(&self.attempt.id, &self.waiter);
         }
     }
 

@@ -46,10 +46,15 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Registered {
-    by_run: HashMap<RunId, Arc<Waiter>>,
+    runs: ByRun,
     listening: Listening,
     interrupter: Option<Box<dyn InboxInterrupter>>,
 }
+
+/// The waits by their run's id. A run id can be used again once its run is over, maybe before whoever
+/// waited for that run took notice; so one id may have several waits, of which the store knows only the
+/// last one. They cannot be told apart by what is heard, so each of them is told.
+type ByRun = HashMap<RunId, Vec<Arc<Waiter>>>;
 
 /// Whether the thread listens.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +100,7 @@ impl Waiters {
     /// Listens for a run. To learn what happened before, the run asks the store once.
     pub(crate) fn register(&self, run: &RunId, waiter: &Arc<Waiter>) {
         let mut waiters = lock(&self.shared.waiters);
-        waiters.by_run.insert(run.clone(), waiter.clone());
+        waiters.runs.entry(run.clone()).or_default().push(waiter.clone());
         let will_be_told = waiters.listening == Listening::Soon;
         drop(waiters);
         if !will_be_told {
@@ -111,8 +116,15 @@ impl Waiters {
         lock(&self.shared.waiters).listening == Listening::Yes
     }
 
-    pub(crate) fn leave(&self, run: &RunId) {
-        lock(&self.shared.waiters).by_run.remove(run);
+    /// Listens no longer for this wait. Another one of the same run id stays.
+    pub(crate) fn leave(&self, run: &RunId, waiter: &Arc<Waiter>) {
+        let runs = &mut lock(&self.shared.waiters).runs;
+        if let Some(waits) = runs.get_mut(run) {
+            waits.retain(|other| !Arc::ptr_eq(other, waiter));
+            if waits.is_empty() {
+                runs.remove(run);
+            }
+        }
     }
 
     /// Stops listening. Waits up to `at_most` until nothing of the inbox is left outside this process.
@@ -133,12 +145,22 @@ impl Waiters {
 }
 
 impl Shared {
-    fn waiter(&self, run: &RunId) -> Option<Arc<Waiter>> {
-        lock(&self.waiters).by_run.get(run).cloned()
+    fn is_waiting(&self, run: &RunId) -> bool {
+        lock(&self.waiters).runs.contains_key(run)
+    }
+
+    /// Makes whoever waits for this run ask where it stands.
+    fn tell(&self, run: &RunId) {
+        let waits = lock(&self.waiters).runs.get(run).cloned();
+        waits.iter().flatten().for_each(|waiter| waiter.tell());
     }
 
     fn waiters(&self) -> Vec<(RunId, Arc<Waiter>)> {
-        lock(&self.waiters).by_run.iter().map(|(run, waiter)| (run.clone(), waiter.clone())).collect()
+        let runs = &lock(&self.waiters).runs;
+        let of_run = |(run, waits): (&RunId, &Vec<Arc<Waiter>>)| {
+            waits.iter().map(|waiter| (run.clone(), waiter.clone())).collect::<Vec<_>>()
+        };
+        runs.iter().flat_map(of_run).collect()
     }
 
     /// Sets whether there is a thread, and makes every run ask where it stands.
@@ -146,7 +168,7 @@ impl Shared {
         let mut waiters = lock(&self.waiters);
         waiters.listening = listening;
         waiters.interrupter = interrupter;
-        let all: Vec<_> = waiters.by_run.values().cloned().collect();
+        let all: Vec<_> = waiters.runs.values().flatten().cloned().collect();
         drop(waiters);
         self.left.notify_all();
         for waiter in all {

@@ -6,13 +6,13 @@
 //! it ends in the round in which it finds them gone, and `Waiters` wakes it for that. `waiters.rs`
 //! explains `closed`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::hints::Hints;
-use super::{HEARTBEAT, Listening, Shared};
+use super::{ByRun, HEARTBEAT, Listening, Shared};
 use crate::bounds::MOST_EXPLAINED;
 use crate::handle::StoreHandle;
 use crate::id::{ClientId, Ticket};
@@ -136,13 +136,12 @@ impl WaitersThread {
 
     /// Tells the runs concerned; returns when to ask about all.
     fn spread(&mut self, heard: News, now: Instant) -> Instant {
-        let is_ours = |run: &RunId| self.shared.waiter(run).is_some() || self.keeper.keeps(run);
+        let is_ours = |run: &RunId| self.shared.is_waiting(run) || self.keeper.keeps(run);
         let news = self.hints.pass_on(heard, now, is_ours);
         for run in news.runs {
-            match self.shared.waiter(&run) {
-                Some(waiter) => waiter.tell(),
-                None => self.keeper.look_at(&run),
-            }
+            // Its id may also be that of an earlier run, whose wait or grant is still here.
+            self.shared.tell(&run);
+            self.keeper.look_at(&run);
         }
         if news.missed != Missed::Nothing {
             self.keeper.look_at_all();
@@ -214,7 +213,11 @@ impl WaitersThread {
     /// do so again.
     fn heartbeat(&self, handle: &StoreHandle, waiters: &[(RunId, Arc<Waiter>)], now: Instant) -> Instant {
         let explain = to_explain(waiters, now);
-        if !self.hear(handle, &explain, waiters.iter().cloned().collect()) {
+        let mut by_run = ByRun::new();
+        for (run, waiter) in waiters {
+            by_run.entry(run.clone()).or_default().push(waiter.clone());
+        }
+        if !self.hear(handle, &explain, by_run) {
             return now + SECOND_TRY;
         }
         // There may be more to ask about than one answer explains.
@@ -222,13 +225,11 @@ impl WaitersThread {
     }
 
     /// Returns whether the store was reached.
-    fn hear(
-        &self,
-        handle: &StoreHandle,
-        explain: &[RunId],
-        mut waiters: HashMap<RunId, Arc<Waiter>>,
-    ) -> bool {
-        let is_urgent = |run: &&RunId| waiters.get(*run).is_some_and(|waiter| waiter.take_stale());
+    fn hear(&self, handle: &StoreHandle, explain: &[RunId], mut waiters: ByRun) -> bool {
+        // Every wait of a run is looked at.
+        let is_urgent = |run: &&RunId| {
+            waiters.get(*run).into_iter().flatten().filter(|waiter| waiter.take_stale()).count() > 0
+        };
         let urgent: HashSet<RunId> = explain.iter().filter(is_urgent).cloned().collect();
         let mut from = (!waiters.is_empty()).then_some(Ticket(0));
         let mut pages = 0..MOST_PAGES;
@@ -260,25 +261,35 @@ impl WaitersThread {
                 }
             };
             for (run, standing) in runs {
-                match (waiters.remove(&run), standing) {
-                    (Some(waiter), Standing::Waiting(waiting)) => waiter.set_waiting(waiting),
-                    (Some(waiter), Standing::StillWaiting { state, present }) => {
-                        waiter.set_still_waiting(state, present);
-                        if urgent.contains(&run) {
-                            waiter.mark_stale();
-                        }
-                    }
-                    (Some(waiter), _) => let_it_ask(&waiter),
-                    // It came after the list was made, or left before.
-                    (None, _) => {}
+                // If there is none, it came after the list was made, or left before.
+                if let Some(waits) = waiters.remove(&run) {
+                    take_in(&run, &waits, &standing, &urgent);
                 }
             }
         }
         // No page lists them: they do not wait any more.
-        for waiter in waiters.values() {
-            let_it_ask(waiter);
-        }
+        waiters.values().flatten().for_each(|waiter| let_it_ask(waiter));
         true
+    }
+}
+
+/// Takes in where a run stands. An answer that does not explain an `urgent` one leaves it so.
+fn take_in(run: &RunId, waits: &[Arc<Waiter>], standing: &Standing, urgent: &HashSet<RunId>) {
+    for waiter in waits {
+        match standing {
+            Standing::Waiting(waiting) => waiter.set_waiting(waiting.clone()),
+            Standing::StillWaiting { state, present } => {
+                waiter.set_still_waiting(*state, *present);
+                if urgent.contains(run) {
+                    waiter.mark_stale();
+                }
+            }
+            _ => let_it_ask(waiter),
+        }
+        // All but one are over; they learn it by asking.
+        if waits.len() > 1 {
+            waiter.tell();
+        }
     }
 }
 
@@ -298,6 +309,9 @@ fn to_explain(waiters: &[(RunId, Arc<Waiter>)], now: Instant) -> Vec<RunId> {
     let asked = waiters.iter().filter(|(_, waiter)| !waiter.knows_enough(now));
     let mut all: Vec<_> = asked.map(|(run, waiter)| (key(waiter), run)).collect();
     all.sort_unstable();
+    // A run may have several waits.
+    let mut seen = HashSet::new();
+    all.retain(|(_, run)| seen.insert(*run));
     all.into_iter().take(MOST_EXPLAINED).map(|(_, run)| run.clone()).collect()
 }
 

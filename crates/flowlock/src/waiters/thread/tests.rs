@@ -28,6 +28,20 @@ fn who_knows_what_is_true_no_more_is_asked_about_first_however_many_know_it_for_
     assert_eq!(to_explain(&waiters, now)[0], *last);
 }
 
+/// The answer speaks of the id: it may be true of one of them only.
+#[test]
+fn several_waits_of_one_run_id_are_asked_about_once_and_each_asks_for_itself_as_well() {
+    let run = RunId::parse("run.1").unwrap();
+    let waits: Vec<_> = (0..2).map(|_| Arc::new(Waiter::new(behind(Vec::new())))).collect();
+    let listed: Vec<_> = waits.iter().map(|waiter| (run.clone(), waiter.clone())).collect();
+    assert_eq!(to_explain(&listed, Instant::now()), std::slice::from_ref(&run));
+    let standing = Standing::StillWaiting { state: State::Queued, present: true };
+    take_in(&run, &waits[..1], &standing, &HashSet::new());
+    assert!(!is_told(&waits[0]), "it is alone");
+    take_in(&run, &waits, &standing, &HashSet::new());
+    assert!(waits.iter().all(|waiter| is_told(waiter)));
+}
+
 /// A store with a process that has waiting runs, and whose thread is not at work.
 struct Alone {
     world: Arc<TestWorld>,
@@ -52,7 +66,7 @@ impl Alone {
     fn waits(&self, run: &str, waiting: Waiting) -> Arc<Waiter> {
         let waiter = Arc::new(Waiter::new(waiting));
         let run = RunId::parse(run).unwrap();
-        lock(&self.thread.shared.waiters).by_run.insert(run, waiter.clone());
+        lock(&self.thread.shared.waiters).runs.entry(run).or_default().push(waiter.clone());
         waiter
     }
 
@@ -180,7 +194,7 @@ fn nobody_relies_on_a_thread_that_is_gone() {
         let Alone { mut thread, flowlock: _flowlock, .. } = Alone::new();
         let shared = thread.shared.clone();
         let waiter = Arc::new(Waiter::new(behind(Vec::new())));
-        lock(&shared.waiters).by_run.insert(RunId::parse("run.1").unwrap(), waiter.clone());
+        lock(&shared.waiters).runs.insert(RunId::parse("run.1").unwrap(), vec![waiter.clone()]);
         lock(&shared.waiters).listening = Listening::Soon;
         thread.is_started = is_started;
         drop(thread);

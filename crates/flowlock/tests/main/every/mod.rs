@@ -15,6 +15,7 @@ mod kept;
 mod namespaces;
 mod pages;
 mod parents;
+mod same_id;
 mod unreachable;
 mod waiters;
 

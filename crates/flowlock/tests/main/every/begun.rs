@@ -112,48 +112,58 @@ fn come_back(job: &Job) -> Result<Grant, Error> {
 /// The store's first answer is lost, and what is left when it is asked again is what the second one says.
 #[test]
 fn work_begins_with_most_of_its_lease_though_the_first_answer_was_lost() {
-    for way in WAYS {
-        for away in [LEASE * 4 / 5, LEASE * 6 / 5] {
-            let store = Fresh::new();
-            let renewed = Arc::new(AtomicUsize::new(0));
-            let counts = renewed.clone();
-            let flowlock = store.through(move |carry_out, step| {
-                counts.fetch_add(usize::from(matches!(step, Step::Refresh(_))), Ordering::SeqCst);
-                if matches!(step, Step::Acquire(_) | Step::Accept { .. }) {
-                    carry_out()?;
-                    std::thread::sleep(away);
-                }
-                carry_out()
-            });
-            let grant = way(&flowlock.job("job").lock("a").lease(LEASE).fixed_lease()).unwrap();
-            assert_eq!(grant.lost(), None);
-            assert!(renewed.load(Ordering::SeqCst) >= 1, "{away:?}");
-            grant.commit().unwrap();
+    std::thread::scope(|scope| {
+        for way in WAYS {
+            for away in [LEASE * 4 / 5, LEASE * 6 / 5] {
+                scope.spawn(move || begins_though_the_first_answer_was_lost(way, away));
+            }
         }
-    }
+    });
+}
+
+fn begins_though_the_first_answer_was_lost(way: Way, away: Duration) {
+    let store = Fresh::new();
+    let renewed = Arc::new(AtomicUsize::new(0));
+    let counts = renewed.clone();
+    let flowlock = store.through(move |carry_out, step| {
+        counts.fetch_add(usize::from(matches!(step, Step::Refresh(_))), Ordering::SeqCst);
+        if matches!(step, Step::Acquire(_) | Step::Accept { .. }) {
+            carry_out()?;
+            std::thread::sleep(away);
+        }
+        carry_out()
+    });
+    let grant = way(&flowlock.job("job").lock("a").lease(LEASE).fixed_lease()).unwrap();
+    assert_eq!(grant.lost(), None);
+    assert!(renewed.load(Ordering::SeqCst) >= 1, "{away:?}");
+    grant.commit().unwrap();
 }
 
 /// A task that is delivered again after its worker died.
 #[test]
 fn who_comes_back_late_in_the_lease_or_after_it_goes_on_with_most_of_a_lease() {
-    for after in [LEASE * 4 / 5, LEASE * 6 / 5] {
-        for by_hand in [false, true] {
-            let store = Fresh::new();
-            let (flowlock, renewed) = late(&store, Duration::ZERO, Renewals::AtOnce);
-            let job = flowlock.job("job").output("a").run_id("task.1").lease(LEASE);
-            let job = if by_hand { job.fixed_lease() } else { job };
-            let died = come_back(&job).unwrap();
-            died.stop_renewing();
-            std::thread::sleep(after);
-            let grant = come_back(&job).unwrap();
-            assert_eq!((grant.lost(), grant.token()), (None, died.token()));
-            assert!(renewed.load(Ordering::SeqCst) >= 1, "{after:?}");
-            let other = flowlock.job("other").output("a").try_acquire().unwrap();
-            assert!(matches!(other, Acquired::Blocked(_)), "granted beside the work");
-            grant.commit().unwrap();
-            died.commit().unwrap();
+    std::thread::scope(|scope| {
+        for after in [LEASE * 4 / 5, LEASE * 6 / 5] {
+            scope.spawn(move || comes_back(after, Clone::clone));
+            scope.spawn(move || comes_back(after, |job| job.clone().fixed_lease()));
         }
-    }
+    });
+}
+
+fn comes_back(after: Duration, renewed_by: fn(&Job) -> Job) {
+    let store = Fresh::new();
+    let (flowlock, renewed) = late(&store, Duration::ZERO, Renewals::AtOnce);
+    let job = renewed_by(&flowlock.job("job").output("a").run_id("task.1").lease(LEASE));
+    let died = come_back(&job).unwrap();
+    died.stop_renewing();
+    std::thread::sleep(after);
+    let grant = come_back(&job).unwrap();
+    assert_eq!((grant.lost(), grant.token()), (None, died.token()));
+    assert!(renewed.load(Ordering::SeqCst) >= 1, "{after:?}");
+    let other = flowlock.job("other").output("a").try_acquire().unwrap();
+    assert!(matches!(other, Acquired::Blocked(_)), "granted beside the work");
+    grant.commit().unwrap();
+    died.commit().unwrap();
 }
 
 /// Near the end of the longest run time, one renewal is asked for and brings nothing. After it, nothing begins, and

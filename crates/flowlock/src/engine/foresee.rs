@@ -77,8 +77,7 @@ impl<T: Tables> Engine<'_, T> {
             let part = Part::in_the_way_of(claim.mode, Ticket(u64::MAX));
             let oldest = self.tables.line(&Resource::of(claim.space, &claim.name), part, 1)?.pop();
             if let Some(oldest) = oldest {
-                let oldest = self.must_find(oldest.ticket)?;
-                self.wakes.insert(Wake::for_run(&oldest));
+                self.wake(oldest.ticket)?;
             }
         }
         Ok(())

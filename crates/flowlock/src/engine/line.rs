@@ -7,7 +7,6 @@ use crate::id::Ticket;
 use crate::rule;
 use crate::run::{Resource, Run, State};
 use crate::spec::IfWritten;
-use crate::step::Wake;
 
 impl<T: Tables> Engine<'_, T> {
     pub(super) fn enter_line(&mut self, run: &mut Run) -> Result<()> {
@@ -51,8 +50,7 @@ impl<T: Tables> Engine<'_, T> {
         if let Some(next) = self.tables.line(&place, behind, 1)?.first()
             && (claim.space == Space::Slot || rule::conflicts(claim.mode, next.mode))
         {
-            let next = self.must_find(next.ticket)?;
-            self.wakes.insert(Wake::for_run(&next));
+            self.wake(next.ticket)?;
         }
         Ok(())
     }

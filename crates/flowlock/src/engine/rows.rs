@@ -109,6 +109,14 @@ impl<T: Tables> Engine<'_, T> {
     pub(super) fn must_find(&mut self, ticket: Ticket) -> Result<Run> {
         self.tables.run(ticket)?.ok_or_else(|| no_row(ticket))
     }
+
+    /// Wakes the process of a run. Who tells one run of each of its names does no more work than it has names, however
+    /// many the other runs have.
+    pub(super) fn wake(&mut self, ticket: Ticket) -> Result<()> {
+        let wake = self.tables.wake(ticket)?.ok_or_else(|| no_row(ticket))?;
+        self.wakes.insert(wake);
+        Ok(())
+    }
 }
 
 pub(super) fn no_row(ticket: Ticket) -> StoreError {

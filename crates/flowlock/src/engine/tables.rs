@@ -10,6 +10,7 @@ use crate::origin::Actor;
 use crate::record::Record;
 use crate::rule::Crowd;
 use crate::run::{Resource, Run};
+use crate::step::Wake;
 use crate::store::StoreError;
 use crate::world::LivenessId;
 
@@ -147,6 +148,8 @@ pub(crate) trait RunRows {
     fn run(&mut self, ticket: Ticket) -> Result<Option<Run>>;
     /// Returns a few fields of a run's row, for callers that look at many runs.
     fn vitals(&mut self, ticket: Ticket) -> Result<Option<Vitals>>;
+    /// Returns what wakes the process of a run, without reading the run's claims.
+    fn wake(&mut self, ticket: Ticket) -> Result<Option<Wake>>;
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>>;
     /// Returns the run with this id that has not ended; there is at most one.
     fn living(&mut self, id: &RunId) -> Result<Option<Run>>;

@@ -129,6 +129,23 @@ fn processes_in_the_way_of_many_runs_are_looked_for_in_bounded_steps() {
     assert!(looked <= A_STEP, "{looked}");
 }
 
+/// The work of a step grows with the claims, not with its square.
+#[test]
+fn a_large_run_that_leaves_the_line_ahead_of_another_one_costs_no_more_than_its_claims() {
+    let looks = |claims: usize| {
+        let mut crowd = Crowd::new();
+        crowd.holds("holder", locks(1, "gate"), 3_600);
+        let wants = || locks(1, "gate").chain(locks(claims - 1, "x"));
+        let first = crowd.asks("first", wants(), Patience::Wait(None));
+        crowd.asks("second", wants(), Patience::Wait(None));
+        let looked = crowd.step_with_claims(&Step::Cancel { attempt: first.clone(), latest_ms: 0 });
+        assert_eq!(crowd.state(&first), State::Ended(Outcome::Cancelled));
+        looked
+    };
+    let (few, many) = (looks(100), looks(1_000));
+    assert!(many <= 11 * few && many <= A_STEP, "{few} for 100 claims, {many} for 1,000");
+}
+
 #[test]
 fn an_answer_says_only_so_much() {
     let mut crowd = Crowd::new();

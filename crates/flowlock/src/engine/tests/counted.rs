@@ -10,18 +10,22 @@ use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
 use crate::run::{Resource, Run};
+use crate::step::Wake;
 
 #[derive(Debug, Default)]
 pub(super) struct Counted<T> {
     pub(super) rows: T,
     /// How many calls there were, and how many rows and claims they moved.
     pub(super) looked: u64,
+    /// How many claims were read with whole runs, as a store on disk does.
+    pub(super) claims: u64,
 }
 
 impl<T> Counted<T> {
     fn count<A: Moved>(&mut self, call: impl FnOnce(&mut T) -> Result<A>) -> Result<A> {
         let answer = call(&mut self.rows)?;
         self.looked += 1 + answer.moved();
+        self.claims += answer.claims();
         Ok(answer)
     }
 }
@@ -29,6 +33,10 @@ impl<T> Counted<T> {
 /// How much an answer of the tables moves, beyond itself.
 trait Moved {
     fn moved(&self) -> u64 {
+        0
+    }
+
+    fn claims(&self) -> u64 {
         0
     }
 }
@@ -43,19 +51,33 @@ impl Moved for Vitals {}
 impl Moved for Ticket {}
 impl Moved for Record {}
 impl Moved for Stake {}
-impl Moved for Run {}
+impl Moved for Wake {}
 impl Moved for Hint {}
 impl<K> Moved for (i64, K) {}
+
+impl Moved for Run {
+    fn claims(&self) -> u64 {
+        self.spec.claims.len() as u64
+    }
+}
 
 impl<M: Moved> Moved for Option<M> {
     fn moved(&self) -> u64 {
         self.as_ref().map_or(0, Moved::moved)
+    }
+
+    fn claims(&self) -> u64 {
+        self.as_ref().map_or(0, Moved::claims)
     }
 }
 
 impl<M: Moved> Moved for Vec<M> {
     fn moved(&self) -> u64 {
         self.iter().map(|one| 1 + one.moved()).sum()
+    }
+
+    fn claims(&self) -> u64 {
+        self.iter().map(Moved::claims).sum()
     }
 }
 
@@ -79,6 +101,7 @@ counted! {
     RunRows {
         fn run(ticket: Ticket) -> Option<Run>;
         fn vitals(ticket: Ticket) -> Option<Vitals>;
+        fn wake(ticket: Ticket) -> Option<Wake>;
         fn by_attempt(attempt: &Attempt) -> Option<Run>;
         fn living(id: &RunId) -> Option<Run>;
         fn insert_run(run: &Run) -> ();

@@ -72,6 +72,12 @@ impl Crowd {
         (effect.answer, self.tables.looked)
     }
 
+    /// The same; counts the claims of the runs that it reads as well.
+    pub(super) fn step_with_claims(&mut self, what: &Step) -> u64 {
+        self.tables.claims = 0;
+        self.step(what).1 + self.tables.claims
+    }
+
     pub(super) fn tick(&mut self) -> u64 {
         self.step(&Step::Bury(Vec::new())).1
     }

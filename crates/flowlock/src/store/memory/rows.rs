@@ -12,6 +12,7 @@ use crate::name::{Name, RunId};
 use crate::record::Record;
 use crate::rule::Crowd;
 use crate::run::{Resource, RowKind, Run, State};
+use crate::step::Wake;
 
 /// The tables. Searches are plain scans: this is the reference, not the fast store.
 #[derive(Debug, Default)]
@@ -105,6 +106,9 @@ impl RunRows for Rows {
             revoked: run.revoked,
         };
         Ok(self.runs.get(&ticket).map(vitals))
+    }
+    fn wake(&mut self, ticket: Ticket) -> Result<Option<Wake>> {
+        Ok(self.runs.get(&ticket).map(Wake::for_run))
     }
     fn by_attempt(&mut self, attempt: &Attempt) -> Result<Option<Run>> {
         Ok(self.attempts.get(attempt).and_then(|ticket| self.runs.get(ticket)).cloned())

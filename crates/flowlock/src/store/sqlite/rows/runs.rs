@@ -4,11 +4,12 @@ use rusqlite::ToSql;
 
 use super::super::failure::translate;
 use super::Rows;
-use super::cells::{RUN_COLUMNS, json, most, number, read_run, ticket};
+use super::cells::{RUN_COLUMNS, json, most, number, parsed, read_run, ticket};
 use crate::engine::tables::{Result, RunRows, Vitals};
-use crate::id::{Attempt, Ticket};
+use crate::id::{Attempt, ClientId, Ticket};
 use crate::name::RunId;
 use crate::run::{Resource, RowKind, Run};
+use crate::step::Wake;
 use crate::world::LivenessId;
 
 impl RunRows for Rows<'_> {
@@ -22,6 +23,14 @@ impl RunRows for Rows<'_> {
         self.one(sql, (self.ns, number(ticket)), |row| {
             let liveness = row.get::<_, Option<i64>>(0)?.map(|liveness| LivenessId(liveness as u64));
             Ok(Vitals { liveness, deadline_ms: row.get(1)?, revoked: row.get(2)? })
+        })
+    }
+
+    fn wake(&mut self, ticket: Ticket) -> Result<Option<Wake>> {
+        let sql = "select client, id from run where ns = ?1 and ticket = ?2";
+        self.one(sql, (self.ns, number(ticket)), |row| {
+            let client = ClientId(u128::from_be_bytes(row.get(0)?));
+            Ok(Wake { client, run: parsed(row, 1, RunId::parse)? })
         })
     }
 

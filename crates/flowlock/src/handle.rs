@@ -103,9 +103,9 @@ impl StoreHandle {
         repeat_look(limits, || self.store.view_within(namespace, view, limits))
     }
 
-    /// Lists namespaces; repeated as a step is.
-    pub(crate) fn list_namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
-        repeat_look(&Limits::within(self.store_timeout), || self.store.namespaces())
+    /// Lists namespaces within these limits; repeated as a step is.
+    pub(crate) fn list_namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError> {
+        repeat_look(limits, || self.store.namespaces(limits))
     }
 
     /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,

@@ -219,16 +219,18 @@ impl Flowlock {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn namespaces(&self) -> Result<Vec<(Namespace, Option<NamespaceSeen>)>, Error> {
+        let limits = self.connection.settle(&Concern::All, self.connection.limits_of_caller());
         let most = self.connection.store_timeout * MOST_TIME;
         let end = later(Instant::now(), most);
         let mut all = Vec::new();
-        let namespaces = self.connection.list_namespaces()?;
+        let namespaces = self.connection.list_namespaces(&limits)?;
         let count = namespaces.len();
         for (asked, namespace) in namespaces.into_iter().enumerate() {
             if Instant::now() >= end {
                 return Err(looked_too_long(asked, count, most).into());
             }
             let limits = self.connection.limits_of_caller().no_later_than(end);
+            limits.check()?;
             let page = self.connection.view_in(&namespace, &View::Namespace, &limits);
             match page.map(|page| page.content) {
                 Ok(Content::Namespace(Some(seen))) if seen.removed.is_none() => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Holders, Sent, Step};
-use flowlock::store::{Content, NamespaceSeen, StoreError, View};
+use flowlock::store::{Content, Limits, NamespaceSeen, StoreError, View};
 use flowlock::{
     Attempt, Claims, ClientId, Holder, IfWritten, JobName, LivenessId, Name, Namespace, Nonce, OnFail,
     Origin, Record, RunId, Spec, Ticket, Token, World as _,
@@ -291,7 +291,10 @@ impl Stage {
     /// Returns the namespaces that the store lists and that exist.
     pub(super) fn listed(&self) -> Vec<String> {
         let subject = self.subject.borrow();
-        let all = subject.store().namespaces().expect("namespaces are listed");
+        let all = subject
+            .store()
+            .namespaces(&Limits::within(Duration::from_secs(30)))
+            .expect("namespaces are listed");
         let is_there = |namespace: &Namespace| match subject.store().view(namespace, &View::Namespace) {
             Ok(page) => matches!(page.content, Content::Namespace(Some(seen)) if seen.removed.is_none()),
             Err(error) => panic!("{namespace}: {error}"),

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 pub(crate) use self::rows::Rows;
 use super::signal::{Raised, Signal, SignalInbox};
-use super::{Epoch, Inbox, LivenessLock, Loss, Page, Reach, Store, StoreError, View, Watermark, Watermarks};
+use super::{
+    Epoch, Inbox, Limits, LivenessLock, Loss, Page, Reach, Store, StoreError, View, Watermark, Watermarks,
+};
 use crate::bounds::Bounds;
 use crate::engine::{self, tables::Tables as _};
 use crate::id::ClientId;
@@ -106,7 +108,7 @@ impl Store for MemoryStore {
         Ok(page)
     }
 
-    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
+    fn namespaces(&self, _: &Limits) -> Result<Vec<Namespace>, StoreError> {
         Ok(lock(&self.namespaces).keys().cloned().collect())
     }
 

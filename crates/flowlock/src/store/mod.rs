@@ -85,7 +85,8 @@ pub trait Store: Debug + Send + Sync {
         self.view(namespace, view)
     }
     /// Returns the namespaces that were used, ordered by name; some of them may have been removed since.
-    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError>;
+    /// The caller's time is that of one answer: a store that asks for many pages gives each as long.
+    fn namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError>;
     /// Creates a lock that shows others that this process lives; `None` in stores where only leases show
     /// it.
     fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError>;

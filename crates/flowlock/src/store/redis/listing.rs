@@ -24,10 +24,10 @@ const MOST_BYTES: usize = 128 << 20;
 
 /// Returns all namespaces that have a row, including removed ones; no other program's keys look like it.
 /// Never asks the server for all keys at once (`KEYS`), which would block all clients.
-pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreError> {
+pub(super) fn namespaces(store: &RedisStore, callers: &Limits) -> Result<Vec<Namespace>, StoreError> {
     let most = store.patience * MOST_TIME;
     let end = later(Instant::now(), most);
-    let limits = || Limits::within(store.patience.min(end.saturating_duration_since(Instant::now())));
+    let limits = || Limits { until: later(Instant::now(), store.patience).min(end), ..callers.clone() };
     let mut found = Found::default();
     for primary in store.client.primaries(&limits())? {
         let mut cursor = b"0".to_vec();
@@ -42,6 +42,7 @@ pub(super) fn namespaces(store: &RedisStore) -> Result<Vec<Namespace>, StoreErro
             if cursor == b"0" {
                 break;
             }
+            callers.check()?;
         }
     }
     Ok(found.names.into_iter().collect())

@@ -343,8 +343,8 @@ impl Store for RedisStore {
         Ok(Page { sequence: reply.sequence, content: reply.content(view)? })
     }
 
-    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
-        listing::namespaces(self)
+    fn namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError> {
+        listing::namespaces(self, limits)
     }
 
     /// `None`: processes on other hosts cannot be probed, so only leases show who lives.

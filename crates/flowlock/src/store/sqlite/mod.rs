@@ -228,12 +228,11 @@ impl Store for SqliteStore {
         self.look(namespace, view, limits).map_err(|error| self.naming_the_locker(error, None))
     }
 
-    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
-        let limits = Limits::within(self.patience);
-        let mut inner = self.inner(&limits)?;
+    fn namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError> {
+        let mut inner = self.inner(limits)?;
         let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity, &limits)?;
-        let _timed = file.timed(&limits);
+        let file = self.usable(file, *identity, limits)?;
+        let _timed = file.timed(limits);
         namespace::all(&file.sql)
     }
 

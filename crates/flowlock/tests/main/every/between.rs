@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowlock::step::{Answer, Step};
-use flowlock::store::{Inbox, LivenessLock, Loss, Page, Reach, Store, StoreError, View, Watermark};
+use flowlock::store::{Inbox, Limits, LivenessLock, Loss, Page, Reach, Store, StoreError, View, Watermark};
 use flowlock::{ClientId, Flowlock, LivenessId, Namespace};
 
 /// What is done with each step: it may be carried out, delayed, refused, or its answer thrown away.
@@ -103,8 +103,8 @@ impl Store for Between {
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
         (self.look)(&|view| self.store.view(namespace, view), view)
     }
-    fn namespaces(&self) -> Result<Vec<Namespace>, StoreError> {
-        self.store.namespaces()
+    fn namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError> {
+        self.store.namespaces(limits)
     }
     fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError> {
         self.store.new_liveness_lock()

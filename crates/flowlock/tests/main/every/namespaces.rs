@@ -67,6 +67,19 @@ fn a_namespace_removed_while_a_job_begins_is_kept_or_begun_anew() {
 }
 
 /// A server may list what it likes and take its time for each.
+/// Like every other listing, it comes after what was dropped before.
+#[test]
+fn a_run_that_was_dropped_before_a_listing_of_namespaces_is_not_in_it() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    for number in 0..20 {
+        drop(flowlock.job("a").output(format!("x{number}")).acquire().unwrap());
+        let all = flowlock.namespaces().unwrap();
+        let (_, seen) = all.iter().find(|(namespace, _)| namespace == flowlock.namespace()).unwrap();
+        assert_eq!(seen.as_ref().unwrap().running, 0, "after {number}");
+    }
+}
+
 #[test]
 fn namespaces_that_are_answered_slowly_are_not_all_looked_at() {
     const ALL: usize = 16;

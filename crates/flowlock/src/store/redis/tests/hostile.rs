@@ -184,7 +184,7 @@ fn a_list_of_keys_that_has_no_end_is_given_up() {
     let patience = std::time::Duration::from_secs(1);
     let store =
         crate::store::redis::RedisStore::open(&format!("redis://127.0.0.1:{port}"), patience).unwrap();
-    let error = crate::store::Store::namespaces(&store).unwrap_err();
+    let error = crate::store::Store::namespaces(&store, &crate::store::Limits::within(LONG)).unwrap_err();
     assert_eq!(error.kind(), crate::store::StoreErrorKind::Unreachable);
     assert!(error.to_string().contains("did not list all its keys"), "{error}");
 }

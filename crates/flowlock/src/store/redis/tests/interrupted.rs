@@ -108,6 +108,16 @@ fn a_step_a_look_and_the_question_for_the_clock_end() {
     assert_eq!(interrupted(|limits| store.view_within(&namespace, &View::Namespace, limits)), unknown);
 }
 
+#[test]
+fn a_listing_of_namespaces_ends() {
+    let store = Arc::new(RedisStore::open(&silent(), LONG).unwrap());
+    let said = interrupted(|limits| {
+        let settings = Flowlock::builder().store_timeout(LONG);
+        settings.interrupted_by(limits.interrupted.clone().unwrap()).with_store(store).namespaces()
+    });
+    assert!(said.starts_with(WHY), "{said}");
+}
+
 /// The flag may be set before: a healthy server answers nevertheless.
 #[test]
 fn a_server_that_answers_at_once_answers_whoever_is_in_a_hurry() {

@@ -29,7 +29,12 @@ impl RedisStore {
             let run = &commit.run;
             match self.find(namespace, &commit) {
                 // It may have become too old meanwhile: the answer contained the current time.
-                Ok(Found::Missing) if is_recent(&commit) => self.rollback.report_missing_commit(&commit),
+                Ok(Found::Missing) if is_recent(&commit) => {
+                    if let Ok(now) = self.clock_ms(namespace) {
+                        self.rollback.report_more_commits(namespace, now);
+                    }
+                    self.rollback.report_missing_commit(&commit);
+                }
                 Ok(Found::There | Found::Missing) => {}
                 Ok(Found::AskAgain) => return self.rollback.doubt(namespace),
                 Err(error) => {

@@ -24,6 +24,8 @@ const MOST_NOTICES: usize = 100;
 pub(super) struct RollbackDetector {
     watermarks: Watermarks,
     commits: Mutex<VecDeque<Commit>>,
+    /// How many more commits were made than are remembered, and when the last of them was.
+    more: Mutex<BTreeMap<Namespace, (u64, i64)>>,
     /// Where the last answer came from, and how many takeovers it counted.
     sources: Mutex<BTreeMap<Namespace, (Source, Option<i64>)>>,
     notices: Mutex<Vec<String>>,
@@ -43,8 +45,12 @@ pub(super) struct Commit {
 impl Commit {
     /// Returns whether a server with this clock must still know of it.
     pub(super) fn is_recent(&self, server_ms: i64) -> bool {
-        server_ms.saturating_sub(self.at_ms) < REMEMBERED.as_millis() as i64
+        is_recent(self.at_ms, server_ms)
     }
+}
+
+fn is_recent(at_ms: i64, server_ms: i64) -> bool {
+    server_ms.saturating_sub(at_ms) < REMEMBERED.as_millis() as i64
 }
 
 impl RollbackDetector {
@@ -130,11 +136,34 @@ impl RollbackDetector {
         at_ms: i64,
     ) {
         let mut commits = lock(&self.commits);
-        if commits.len() == MOST_COMMITS {
-            commits.pop_front();
+        if commits.len() == MOST_COMMITS
+            && let Some(oldest) = commits.pop_front()
+        {
+            self.count_one_more(&oldest);
         }
         let (namespace, run, note) = (namespace.clone(), id.clone(), note.map(str::to_owned));
         commits.push_back(Commit { namespace, run, nonce: *nonce, note, at_ms });
+    }
+
+    /// Counts a commit that is not remembered any more.
+    fn count_one_more(&self, commit: &Commit) {
+        let mut more = lock(&self.more);
+        let (count, at_ms) = more.entry(commit.namespace.clone()).or_insert((0, commit.at_ms));
+        // Those before are too old to be looked for.
+        if !is_recent(*at_ms, commit.at_ms) {
+            *count = 0;
+        }
+        (*count, *at_ms) = (*count + 1, commit.at_ms);
+    }
+
+    /// Reports, once a commit is missing, that there were recent ones before it that nobody looks for.
+    pub(super) fn report_more_commits(&self, namespace: &Namespace, server_ms: i64) {
+        let Some((count, at_ms)) = lock(&self.more).remove(namespace) else { return };
+        if is_recent(at_ms, server_ms) {
+            self.tell(format!(
+                "only the newest {MOST_COMMITS} commits of this process are looked for; up to {count} earlier ones in namespace {namespace} may be missing too: check their outputs"
+            ));
+        }
     }
 
     /// Returns the newest commits of this process in a namespace, including old ones.
@@ -166,5 +195,46 @@ impl RollbackDetector {
     /// Takes the notices.
     pub(super) fn take_notices(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.notices))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the notices about a detector's missing commit, at this time of the server, after so many commits, one a millisecond.
+    fn notices(commits: usize, server_ms: i64) -> Vec<String> {
+        let detector = RollbackDetector::default();
+        let namespace = Namespace::default();
+        for at in 0..commits {
+            let attempt = Attempt { id: RunId::parse(&format!("r{at}")).unwrap(), nonce: Nonce(at as u128) };
+            detector.note_commit(&namespace, &attempt, None, at as i64);
+        }
+        detector.report_more_commits(&namespace, server_ms);
+        detector.report_more_commits(&namespace, server_ms);
+        detector.take_notices()
+    }
+
+    #[test]
+    fn commits_that_nobody_looks_for_are_counted_in_one_notice() {
+        let said = notices(2_500, 3_000);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("up to 1500 earlier ones in namespace default"), "{said:?}");
+        assert!(notices(1_000, 3_000).is_empty(), "all of them are looked for");
+        assert!(notices(2_500, 600_000).is_empty(), "they are too old");
+    }
+
+    #[test]
+    fn those_that_are_too_old_do_not_count() {
+        let detector = RollbackDetector::default();
+        let namespace = Namespace::default();
+        let long = REMEMBERED.as_millis() as i64;
+        for (run, at_ms) in [("a", 0), ("b", 1), ("c", long + 1)] {
+            let run = RunId::parse(run).unwrap();
+            let commit = Commit { namespace: namespace.clone(), run, nonce: Nonce(1), note: None, at_ms };
+            detector.count_one_more(&commit);
+        }
+        detector.report_more_commits(&namespace, long + 2);
+        assert!(detector.take_notices()[0].contains("up to 1 earlier"));
     }
 }

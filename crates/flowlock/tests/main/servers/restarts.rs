@@ -157,6 +157,19 @@ fn each_life_of_a_namespace_has_an_epoch_of_its_own_whoever_makes_it() {
     assert_eq!(epochs.len(), 4, "{epochs:?}");
 }
 
+/// No process remembers all commits of a busy time.
+#[test]
+fn how_many_more_lost_commits_there_may_be_is_said_once() {
+    let before = Before::on(RedisServer::start());
+    for _ in 0..1_002 {
+        write(&before.flowlock, "many");
+    }
+    before.server.command(&["FLUSHALL"]);
+    // The one of the beginning is another one of them.
+    let said = hears(&before.flowlock, "up to 3 earlier ones in namespace ");
+    assert_eq!(said.matches(" earlier ones ").count(), 1, "{said}");
+}
+
 #[test]
 fn after_it_came_back_empty_nothing_is_granted_before_those_who_held_have_heard() {
     let before = Before::on(RedisServer::start());

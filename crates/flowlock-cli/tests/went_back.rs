@@ -405,7 +405,7 @@ fn a_copy_from_before_pages_were_moved_is_not_mixed_with_the_journal_they_came_f
 
 #[test]
 fn another_store_is_not_mixed_with_the_journal_of_this_one() {
-    // Of 256 stores one counts where this one does.
+    // Of 128 stores one counts where this one does.
     let mut stores = (0..4).map(|_| {
         let other = cli();
         fill_a_journal(&other, "other");

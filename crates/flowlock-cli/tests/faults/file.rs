@@ -38,7 +38,7 @@ fn a_newer_schema_is_refused() {
     cli.run(run("-o a", "true")).code(0);
     sql(
         cli.store(),
-        "pragma wal_checkpoint(truncate); pragma user_version = 2; pragma wal_checkpoint(truncate)",
+        "pragma wal_checkpoint(truncate); pragma user_version = 0x20000000; pragma wal_checkpoint(truncate)",
     );
     is_refused(
         &cli,

@@ -9,9 +9,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::clear::{clear_journals, is_leftover};
 use super::failure::{at_path, translate, unusable};
-use super::generation::begin_to_count;
+use super::generation::first_number;
 use super::held_path::{DRAFT, DRAFT_DIGITS, HeldPath, Missing};
-use super::schema::{APPLICATION_ID, SCHEMA, SCHEMA_TEXT};
+use super::schema::{APPLICATION_ID, SCHEMA_TEXT};
 use super::side::SideFiles;
 use super::writer_queue::WriterQueue;
 use super::{sleep, vfs};
@@ -115,11 +115,8 @@ fn fill(draft: &HeldPath) -> Result<(), StoreError> {
     sql.execute_batch("pragma journal_mode = off; pragma synchronous = full; begin;").map_err(translate)?;
     sql.execute_batch(SCHEMA_TEXT).map_err(translate)?;
     sql.pragma_update(None, "application_id", APPLICATION_ID).map_err(translate)?;
-    sql.pragma_update(None, "user_version", SCHEMA).map_err(translate)?;
+    sql.pragma_update(None, "user_version", first_number()).map_err(translate)?;
     sql.execute_batch("commit;").map_err(translate)?;
-    // SQLite finds that another count stands there, reads the page again, and syncs it with the next change.
-    let counted = draft.open().and_then(|file| begin_to_count(&file));
-    counted.map_err(|error| at_path("create the store as", draft.path(), error))?;
     keep_a_journal(&sql)?;
     sql.close().map_err(|(_, error)| translate(error))
 }

@@ -1,14 +1,14 @@
 //! Whether the file and its write-ahead journal are of one time.
 //!
 //! `SQLite` plays any journal over any file. If an older copy of the file is put in its place while the journal of the newer
-//! state still lies beside it, the store becomes a mixture of both. So every transaction changes the first page, on which
-//! `SQLite` counts such changes, and these counts must fit together:
+//! state still lies beside it, the store becomes a mixture of both. So every transaction is counted on the first page
+//! (`SQLite`'s own count stays the same while one connection alone writes), and these counts must fit together:
 //!
 //! * `SQLite` begins the journal anew only when all of the journal before is in the file. So the file has at least the
 //!   count just before the first one in this journal.
 //! * What the journal's index says was moved into the file is in the file.
 //! * The file is not far ahead of its journal. Stores begin to count at random, so that the file of another store is
-//!   noticed too, unless it counts by chance where this one does (1 in 256).
+//!   noticed too, unless it counts by chance where this one does (1 in 128).
 //!
 //! It is looked at before `SQLite` opens the file, and not if this process has the store open: to close a descriptor of the
 //! file would drop its locks.
@@ -34,14 +34,16 @@ use crate::store::{Limits, StoreError, StoreErrorKind};
 const PAGE: usize = 4_096;
 const FRAME_HEADER: usize = 24;
 const HEADER: usize = 32;
-/// Where the count stands on the first page of a file (<https://sqlite.org/fileformat2.html#file_change_counter>), and where the page
-/// size stands in it, which is valid as long as it says the same count.
-const COUNT: usize = 24;
-const SIZE_VALID_FOR: usize = 92;
+/// Where the first page has the number that a program may set (<https://sqlite.org/fileformat2.html#user_version_number>):
+/// the schema in its first bits, and the count in the others.
+const SAID: std::ops::Range<usize> = 60..64;
+const COUNT_BITS: u32 = 28;
+const COUNTS: u32 = 1 << COUNT_BITS;
 /// How many frames of a journal are looked at to find a first page: the first transaction begins with it.
 const LOOKED_AT: u64 = 64;
-/// So far at most a file is ahead of the beginning of its journal.
-const LONGEST: u32 = 1 << 24;
+/// So far at most a file is ahead of the beginning of its journal: that has no more than 16 GiB (`vfs/index.rs`), and a
+/// transaction changes two pages at least.
+const LONGEST: u32 = 1 << 21;
 /// The index of a journal begins with two copies of a header; in it stand the salts, and behind both how many frames were
 /// moved into the file (`WalIndexHdr` and `WalCkptInfo` in `wal.c`).
 const INDEX_HEADER: usize = 48;
@@ -49,16 +51,26 @@ const INDEX_SALTS: std::ops::Range<usize> = 32..40;
 /// The byte of the index that every process locks that has the store open (`UNIX_SHM_DMS` in `os_unix.c`).
 const IN_USE: i64 = 128;
 
-/// Counts a transaction, which must be the one that is open: it changes the first page.
-pub(super) fn count_write(sql: &Connection) -> Result<(), StoreError> {
-    let mut statement = sql.prepare_cached(&format!("pragma user_version = {SCHEMA}")).map_err(translate)?;
-    statement.execute([]).map(drop).map_err(translate)
+/// The number of a new file: the schema, and a count where hardly another store has its own.
+pub(super) fn first_number() -> i32 {
+    number_of(crate::world::random_u64() as u32)
 }
 
-/// Lets a new file begin to count where hardly another one does. No transaction may be open.
-pub(super) fn begin_to_count(file: &File) -> io::Result<()> {
-    let count = (crate::world::random_u64() as u32).to_be_bytes();
-    [COUNT, SIZE_VALID_FOR].iter().try_for_each(|at| file.write_all_at(&count, *at as u64))
+/// The schema in a file's number.
+pub(super) fn schema_of(said: i32) -> i32 {
+    said >> COUNT_BITS
+}
+
+fn number_of(count: u32) -> i32 {
+    SCHEMA << COUNT_BITS | (count % COUNTS) as i32
+}
+
+/// Counts a transaction, which must be the one that is open.
+pub(super) fn count_write(sql: &Connection) -> Result<(), StoreError> {
+    let mut said = sql.prepare_cached("pragma user_version").map_err(translate)?;
+    let said: i32 = said.query_row([], |row| row.get(0)).map_err(translate)?;
+    let next = number_of((said as u32).wrapping_add(1));
+    sql.execute_batch(&format!("pragma user_version = {next}")).map_err(translate)
 }
 
 /// Refuses a file whose journal is of another time.
@@ -122,10 +134,10 @@ fn fits(store: &HeldPath) -> io::Result<bool> {
         Ok(index) => generation.moved_count(&journal, &index)?,
         Err(_) => None,
     };
-    let mut beginning = [0; SIZE_VALID_FOR];
+    let mut beginning = [0; SAID.end];
     store.open_to_read()?.read_exact_at(&mut beginning, 0)?;
-    let has = number(&beginning[COUNT..]);
-    let ahead = |count: u32| has.wrapping_sub(count) <= LONGEST;
+    let has = number(&beginning[SAID]);
+    let ahead = |count: u32| has.wrapping_sub(count) % COUNTS <= LONGEST;
     Ok(began.is_none_or(|first| ahead(first.wrapping_sub(1))) && moved.is_none_or(ahead))
 }
 
@@ -226,7 +238,7 @@ fn is_first_page(frame: &[u8]) -> bool {
 }
 
 fn count_in(frame: &[u8]) -> u32 {
-    number(&frame[FRAME_HEADER + COUNT..])
+    number(&frame[FRAME_HEADER + SAID.start..])
 }
 
 /// A number as `SQLite` writes it into files.
@@ -240,4 +252,76 @@ fn sum_up(sum: (u32, u32), bytes: &[u8], word: fn([u8; 4]) -> u32) -> (u32, u32)
         let one = one.wrapping_add(word(*first)).wrapping_add(two);
         (one, two.wrapping_add(word(*second)).wrapping_add(one))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::file::OpenFile;
+    use super::super::held_path::Missing;
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits::within(Duration::from_mins(1))
+    }
+
+    fn place(path: &Path) -> HeldPath {
+        HeldPath::find(path, Missing::Refused).unwrap()
+    }
+
+    fn write(file: &mut OpenFile) {
+        let some = "insert or replace into epoch (ns, epoch) values (99, hex(zeroblob(20000)))";
+        file.write(|sql| sql.execute(some, []).map_err(translate)).unwrap();
+    }
+
+    /// Writes until the journal was begun anew.
+    fn write_a_generation(path: &Path, file: &mut OpenFile) {
+        let salts = || fs::read(place(path).beside("-wal").inside()).unwrap()[16..24].to_vec();
+        write(file);
+        let before = salts();
+        while salts() == before {
+            write(file);
+        }
+    }
+
+    #[test]
+    fn every_transaction_of_one_connection_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s.db");
+        let mut file = OpenFile::open(&place(&path), &limits()).unwrap();
+        let count = |file: &OpenFile| -> i32 {
+            file.sql.query_row("pragma user_version", [], |row| row.get(0)).unwrap()
+        };
+        let first = count(&file);
+        (0..5).for_each(|_| write(&mut file));
+        assert_eq!((count(&file) - first).rem_euclid(COUNTS as i32), 5);
+        assert_eq!(schema_of(first), SCHEMA);
+        assert_eq!(schema_of(number_of(u32::MAX)), SCHEMA, "the count begins anew");
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_generation_is_refused_though_one_connection_alone_wrote() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s.db");
+        let mut file = OpenFile::open(&place(&path), &limits()).unwrap();
+        write_a_generation(&path, &mut file);
+        write(&mut file);
+        let old = fs::read(&path).unwrap();
+        write_a_generation(&path, &mut file);
+        let newer = fs::read(&path).unwrap();
+        drop(file);
+        drop(OpenFile::open(&place(&path), &limits()).unwrap());
+        fs::write(&path, &old).unwrap();
+        let refused = OpenFile::open(&place(&path), &limits()).unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Replaced, "{refused}");
+        fs::write(&path, &newer).unwrap();
+        drop(OpenFile::open(&place(&path), &limits()).unwrap());
+        fs::write(&path, &old).unwrap();
+        assert!(accept_the_file(&place(&path), &limits()).unwrap());
+        assert!(!accept_the_file(&place(&path), &limits()).unwrap());
+        drop(OpenFile::open(&place(&path), &limits()).unwrap());
+    }
 }

@@ -14,7 +14,7 @@ use super::clear::{application_id, refuse_others_journals};
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate, unusable};
-use super::generation::refuse_another_time;
+use super::generation::{refuse_another_time, schema_of};
 use super::held_path::{HeldPath, Missing};
 use super::identity::{Counted, unless_open};
 use super::lockers;
@@ -280,7 +280,7 @@ fn check_content(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
         Err(error) => return Err(translate(error)),
     };
     judge_application(store, application)?;
-    let schema = pragma("user_version").map_err(translate)?;
+    let schema = schema_of(pragma("user_version").map_err(translate)?);
     if schema != SCHEMA {
         return Err(unusable(format!(
             "{} has schema {schema}; this flowlock reads and writes schema {SCHEMA}: use the flowlock that made it",

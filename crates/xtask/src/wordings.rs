@@ -25,7 +25,7 @@ const FILES_ALONE: [(&str, &str); 3] = [
 ];
 
 /// Functions without a namesake, and why: a short list, or the wordings drift apart.
-const ALONE: [(&str, &[&str]); 11] = [
+const ALONE: [(&str, &[&str]); 12] = [
     ("the files in scripts/ read a step's arguments", &["step.step", "step.act"]),
     ("step.begin_step does it", &["boot.check_clock"]),
     (
@@ -68,6 +68,7 @@ const ALONE: [(&str, &[&str]); 11] = [
         &["explain.inputs", "explain.is_next", "explain.retry_at"],
     ),
     ("foresee.first_expiry does it", &["foresee.expires_ms"]),
+    ("wakes.wake does it, with a run that it keeps anyway", &["rows.wake"]),
     ("records.state_of says it", &["records.record_now", "records.has_expired"]),
 ];
 

@@ -130,7 +130,7 @@ mod tests {
         let clock = Clock::default();
         let _timed = clock.start(&limits);
         let (sql, _counted) = open(&HeldPath::find(path, Missing::Refused)?, &limits, &clock)?;
-        sql.execute_batch("begin immediate; pragma user_version = 1; commit")
+        sql.execute_batch("begin immediate; pragma application_id = 0x666c6f77; commit")
             .map_err(super::super::super::failure::translate)
     }
 
@@ -151,7 +151,7 @@ mod tests {
         judge_by(&store, Rule::of(&store.look().unwrap()), missing);
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let sql = Connection::open_with_flags_and_vfs(store.inside(), flags, super::super::name().unwrap())?;
-        sql.execute_batch("begin immediate; pragma user_version = 1; commit")?;
+        sql.execute_batch("begin immediate; pragma application_id = 0x666c6f77; commit")?;
         Ok(sql)
     }
 

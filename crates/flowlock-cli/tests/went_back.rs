@@ -386,23 +386,6 @@ fn a_file_is_not_mixed_with_the_journal_of_a_newer_state() {
     }
 }
 
-/// The journal need not have been begun anew since: what it says was moved into the file is not in the copy.
-#[test]
-fn a_copy_from_before_pages_were_moved_is_not_mixed_with_the_journal_they_came_from() {
-    let cli = cli();
-    fill_a_journal(&cli, "old");
-    let old = fs::read(cli.store()).unwrap();
-    // Moves all pages, and leaves the journal as it is while somebody has the store open.
-    let holds = cli.start(["run", "-l", "held", "--", "sh", "-c", "echo; sleep 300"]);
-    holds.says("\n");
-    sql(cli.store(), "pragma wal_checkpoint(passive)");
-    assert_ne!(fs::read(cli.store()).unwrap(), old);
-    write(&cli, &["new"]);
-    put_back(&cli, &old, PutBack::Written);
-    cli.run(["status"]).code(74).stderr_has("are not of one time");
-    drop(holds);
-}
-
 #[test]
 fn another_store_is_not_mixed_with_the_journal_of_this_one() {
     // Of 128 stores one counts where this one does.

@@ -75,7 +75,7 @@ pub fn shell_argument(text: &str) -> String {
 }
 
 /// Returns the beginning of any text for a message: at most 80 characters.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "redis"))]
 pub(crate) fn excerpt(text: &str) -> String {
     // The text may be megabytes long; only what is shown is escaped.
     let beginning = text.char_indices().nth(LONGEST_SHOWN + 1).map_or(text, |(end, _)| &text[..end]);

@@ -24,7 +24,7 @@ pub struct Interrupter {
 }
 
 impl Interrupter {
-    /// Ends the current wait, or the next one, with [`Progress::Waiting`].
+    /// Ends the current wait, or the next one, with [`Progress::Waiting`](super::Progress::Waiting).
     pub fn interrupt(&self) {
         self.waiter.update(|state| state.interrupted = true);
     }

@@ -6,7 +6,6 @@
 //!
 //! * `SQLite` begins the journal anew only when all of the journal before is in the file. So the file has at least the
 //!   count just before the first one in this journal.
-//! * What the journal's index says was moved into the file is in the file.
 //! * The file is not far ahead of its journal. Stores begin to count at random, so that the file of another store is
 //!   noticed too, unless it counts by chance where this one does (1 in 128).
 //!
@@ -44,10 +43,6 @@ const LOOKED_AT: u64 = 64;
 /// So far at most a file is ahead of the beginning of its journal: that has no more than 16 GiB (`vfs/index.rs`), and a
 /// transaction changes two pages at least.
 const LONGEST: u32 = 1 << 21;
-/// The index of a journal begins with two copies of a header; in it stand the salts, and behind both how many frames were
-/// moved into the file (`WalIndexHdr` and `WalCkptInfo` in `wal.c`).
-const INDEX_HEADER: usize = 48;
-const INDEX_SALTS: std::ops::Range<usize> = 32..40;
 /// The byte of the index that every process locks that has the store open (`UNIX_SHM_DMS` in `os_unix.c`).
 const IN_USE: i64 = 128;
 
@@ -130,15 +125,11 @@ fn fits(store: &HeldPath) -> io::Result<bool> {
     let journal = open_own(&store.beside("-wal"))?;
     let Some(generation) = Generation::of(&journal)? else { return Ok(true) };
     let began = generation.first_count(&journal)?;
-    let moved = match open_own(&store.beside("-shm")) {
-        Ok(index) => generation.moved_count(&journal, &index)?,
-        Err(_) => None,
-    };
     let mut beginning = [0; SAID.end];
     store.open_to_read()?.read_exact_at(&mut beginning, 0)?;
     let has = number(&beginning[SAID]);
     let ahead = |count: u32| has.wrapping_sub(count) % COUNTS <= LONGEST;
-    Ok(began.is_none_or(|first| ahead(first.wrapping_sub(1))) && moved.is_none_or(ahead))
+    Ok(began.is_none_or(|first| ahead(first.wrapping_sub(1))))
 }
 
 /// Opens a file beside the store to read it. One with a second name is refused elsewhere, and not opened: it may be a file of
@@ -191,29 +182,6 @@ impl Generation {
             if sum != (number(&frame[16..]), number(&frame[20..])) {
                 return Ok(None);
             }
-            if is_first_page(&frame) {
-                return Ok(Some(count_in(&frame)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The last count that was moved into the file, by what the index says. Those frames are on the disk, whole.
-    fn moved_count(&self, journal: &File, index: &File) -> io::Result<Option<u32>> {
-        let mut header = [0; 2 * INDEX_HEADER + 4];
-        match index.read_exact_at(&mut header, 0) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
-        }
-        let (first, rest) = header.split_at(INDEX_HEADER);
-        if first[INDEX_SALTS] != self.salts || !rest.starts_with(first) {
-            return Ok(None);
-        }
-        let mut moved = [0; 4];
-        moved.copy_from_slice(&rest[INDEX_HEADER..]);
-        let moved = u64::from(u32::from_ne_bytes(moved));
-        for at in (0..moved).rev().take(LOOKED_AT as usize) {
-            let Some(frame) = self.frame(journal, at)? else { return Ok(None) };
             if is_first_page(&frame) {
                 return Ok(Some(count_in(&frame)));
             }

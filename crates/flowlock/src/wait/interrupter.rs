@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::waiter::Waiter;
 
-/// Makes a thread return from [`Pending::wait`].
+/// Makes a thread return from [`Pending::wait`](super::Pending::wait).
 ///
 /// ```
 /// use std::time::Duration;

@@ -31,3 +31,36 @@ impl Finding {
         Self { away: Some(error.kind()), ..Self::bad(what, error.to_string()) }
     }
 }
+
+/// The first ten names of what was found, and how many there are.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+#[derive(Debug, Default)]
+pub(crate) struct FirstFew {
+    named: Vec<String>,
+    count: usize,
+}
+
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+impl FirstFew {
+    const NAMED: usize = 10;
+
+    pub(crate) fn add(&mut self, name: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.named.len() < Self::NAMED {
+            self.named.push(name());
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Lists the names with `between` between them, and `and N more` after `last` if there are more.
+    pub(crate) fn list(&self, between: &str, last: &str) -> String {
+        let named = self.named.join(between);
+        match self.count - self.named.len() {
+            0 => named,
+            more => format!("{named}{last}and {more} more"),
+        }
+    }
+}

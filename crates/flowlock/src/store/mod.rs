@@ -24,6 +24,8 @@ use std::time::Duration;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::finding::Finding;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) use self::finding::FirstFew;
 pub use self::limits::Limits;
 pub(crate) use self::open::open;
 pub use self::open::{accept_restore, reach_of};

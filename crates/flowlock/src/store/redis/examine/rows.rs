@@ -6,21 +6,18 @@ use redis::Value;
 
 use super::{Examined, Finding};
 use crate::name::Name;
-use crate::store::StoreError;
 use crate::store::redis::rows::unpack_record;
+use crate::store::{FirstFew, StoreError};
 use crate::text::excerpt;
 use crate::world::later;
 
 /// How many records one question is about.
 const PAGE: usize = 500;
-/// How many records that cannot be read are named.
-const NAMED: usize = 10;
 
 #[derive(Default)]
 struct Reading {
     records: usize,
-    unreadable: usize,
-    named: Vec<String>,
+    unreadable: FirstFew,
 }
 
 /// Reads every written record, page by page, for as long as any step waits.
@@ -77,31 +74,24 @@ impl Reading {
                     _ => false,
                 };
             if !is_readable {
-                self.unreadable += 1;
-                if self.named.len() < NAMED {
-                    self.named.push(excerpt(&String::from_utf8_lossy(name)));
-                }
+                self.unreadable.add(|| excerpt(&String::from_utf8_lossy(name)));
             }
         }
         Ok(true)
     }
 
     fn told(&self, what: &'static str, which: &str, rest: &str) -> Finding {
-        if self.unreadable == 0 {
+        if self.unreadable.count() == 0 {
             return Finding::good(what, format!("{which} {} read{rest}", self.records));
         }
-        let more = match self.unreadable - self.named.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         Finding::bad(
             what,
             format!(
-                "{} of {} cannot be read, and commands that need them fail: {}{more}; `flowlock outputs rm NAME` removes \
+                "{} of {} cannot be read, and commands that need them fail: {}; `flowlock outputs rm NAME` removes \
                  such a record; see who may write the namespace's keys{rest}",
-                self.unreadable,
+                self.unreadable.count(),
                 self.records,
-                self.named.join(", ")
+                self.unreadable.list(", ", " ")
             ),
         )
     }

@@ -6,19 +6,15 @@ use rusqlite::types::Value;
 
 use super::super::rows::all::{Piece, TABLES, Table, Unreadable};
 use super::super::{Inner, SqliteStore};
-use crate::store::{Finding, Limits, StoreError};
+use crate::store::{Finding, FirstFew, Limits, StoreError};
 use crate::world::later;
-
-/// How many rows that cannot be read are named.
-const NAMED: usize = 10;
 
 /// What was read so far.
 #[derive(Default)]
 struct Reading {
     rows: usize,
-    /// The first that cannot be read, in words, and how many there are.
-    named: Vec<String>,
-    unreadable: usize,
+    /// Those that cannot be read, in words.
+    unreadable: FirstFew,
     /// Whether `outputs rm` can take one of them away, and whether there is another one.
     has_records: bool,
     has_others: bool,
@@ -84,13 +80,10 @@ impl SqliteStore {
 impl Reading {
     fn add(&mut self, table: &Table, piece: &Piece) {
         self.rows += piece.rows;
-        self.unreadable += piece.unreadable.len();
         for row in &piece.unreadable {
             self.has_records |= row.record.is_some();
             self.has_others |= row.record.is_none();
-            if self.named.len() < NAMED {
-                self.named.push(named(table, row));
-            }
+            self.unreadable.add(|| named(table, row));
         }
     }
 
@@ -102,25 +95,21 @@ impl Reading {
                 format!("{first}; there was no time for more, which a larger store_timeout gives")
             }
         };
-        if self.unreadable == 0 { Finding::good(what, told) } else { Finding::bad(what, told) }
+        if self.unreadable.count() == 0 { Finding::good(what, told) } else { Finding::bad(what, told) }
     }
 
     fn told(&self, which: &str) -> String {
-        if self.unreadable == 0 {
+        if self.unreadable.count() == 0 {
             return format!("{which} {} read", self.rows);
         }
-        let more = match self.unreadable - self.named.len() {
-            0 => String::new(),
-            more => format!("; and {more} more"),
-        };
         let records = "; `flowlock outputs rm NAME` removes such a record";
         let others = "; flowlock cannot repair other rows: put a copy from before in the store's place, or move it away to \
                       begin anew";
         format!(
-            "{} of {} cannot be read, and commands that need them fail: {}{more}{}{}; see who may write the file",
-            self.unreadable,
+            "{} of {} cannot be read, and commands that need them fail: {}{}{}; see who may write the file",
+            self.unreadable.count(),
             self.rows,
-            self.named.join("; "),
+            self.unreadable.list("; ", "; "),
             if self.has_records { records } else { "" },
             if self.has_others { others } else { "" },
         )

@@ -105,13 +105,11 @@ impl Settings {
         Ok(StoreAddress { store, namespace: self.config.namespace()?.as_str().to_owned() })
     }
 
-    /// Takes the store as it is, if another state was put in its place; whether its journal had to go for that.
+    /// Takes the store's file as it is, if its journal does not belong to it; returns whether the journal was
+    /// removed for that.
     pub(crate) fn accept_restore(&self) -> Result<bool, Failure> {
         let (url, timeout) = (self.config.store()?.value, self.store_timeout()?);
-        flowlock::store::accept_restore(&url, timeout).map_err(|error| match self.place() {
-            Ok(place) => Failure::from(error).at(&place),
-            Err(_) => Failure::from(error),
-        })
+        flowlock::store::accept_restore(&url, timeout).map_err(|error| self.failure(error))
     }
 
     /// Opens the store; prints a message if it went back since an earlier command.
@@ -141,10 +139,15 @@ impl Settings {
                 let seen = LastSeen::of(state, &place);
                 Ok(Context { flowlock, place, seen })
             }
-            Err(error) => Err(match self.place() {
-                Ok(place) => Failure::from(error).at(&place),
-                Err(_) => Failure::from(error),
-            }),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    /// Returns an error before the store is open, with the store's address if that is known.
+    fn failure(&self, error: Error) -> Failure {
+        match self.place() {
+            Ok(place) => Failure::from(error).at(&place),
+            Err(_) => Failure::from(error),
         }
     }
 

@@ -15,30 +15,30 @@ fn listing(house: House, entry: &str) -> House {
 /// Whoever owns the directory that an entry lies in makes it a link to a clone of the user's own.
 #[test]
 fn an_entry_that_others_can_make_a_link_trusts_nothing() {
-    let house = listing(House::new().file(PROJECT, SERVER).file("work/x", ""), "work/project");
-    symlink(house.at("home/project"), house.at("work/project")).unwrap();
+    let house = listing(House::new().file(PROJECT, SERVER).file("etl/x", ""), "etl/project");
+    symlink(house.at("home/project"), house.at("etl/project")).unwrap();
     assert_eq!(house.store(), "redis://there.example");
     let said = |house: &House, why: &str| {
         let said = house.refusal();
         let expected = format!(
             "/{PROJECT}:1: this store is not used, because the file is not trusted (trusted_projects names \
-             /work/project, but {why}): an untrusted "
+             /etl/project, but {why}): an untrusted "
         );
         assert!(said.starts_with(&expected), "{said}");
     };
-    mode(&house.at("work"), 0o777);
+    mode(&house.at("etl"), 0o777);
     let mended = "(mode 0777; fix it with chmod go-w)";
-    said(&house, &format!("the directory /work can be written by everybody {mended}"));
+    said(&house, &format!("the directory /etl can be written by everybody {mended}"));
     // Whose the link is does not say who moved it there.
-    mode(&house.at("work"), 0o1777);
-    said(&house, "the link /work/project lies in a directory that can be written by everybody");
-    mode(&house.at("work"), 0o755);
+    mode(&house.at("etl"), 0o1777);
+    said(&house, "the link /etl/project lies in a directory that can be written by everybody");
+    mode(&house.at("etl"), 0o755);
     assert_eq!(house.store(), "redis://there.example");
-    if give_away(&house.at("work/project")) {
-        said(&house, "the link /work/project belongs to user 12345, neither you nor root");
-        std::os::unix::fs::lchown(house.at("work/project"), Some(0), None).unwrap();
-        give_away(&house.at("work"));
-        said(&house, "the directory /work belongs to user 12345, neither you nor root");
+    if give_away(&house.at("etl/project")) {
+        said(&house, "the link /etl/project belongs to user 12345, neither you nor root");
+        std::os::unix::fs::lchown(house.at("etl/project"), Some(0), None).unwrap();
+        give_away(&house.at("etl"));
+        said(&house, "the directory /etl belongs to user 12345, neither you nor root");
     }
 }
 

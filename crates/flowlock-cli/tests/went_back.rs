@@ -369,14 +369,14 @@ fn a_file_is_not_mixed_with_the_journal_of_a_newer_state() {
             let refused = cli.run(command);
             refused
                 .code(74)
-                .stderr_has("are not of one time")
+                .stderr_has("do not belong together")
                 .stderr_has("`flowlock doctor --accept-restore`");
         }
-        cli.run(["doctor"]).code(74).stdout_has("are not of one time");
+        cli.run(["doctor"]).code(74).stdout_has("do not belong together");
         let accepted = cli.run(["doctor", "--accept-restore"]);
         accepted
             .code(0)
-            .stderr_has("removed the journal of another state")
+            .stderr_has("removed the journal, which does not belong to this file")
             .stderr_has("accepted: the store was at");
         cli.run(["check", "oldest.0.0"]).code(0);
         cli.run(["check", "newest.0.0"]).code(1);
@@ -398,7 +398,7 @@ fn another_store_is_not_mixed_with_the_journal_of_this_one() {
     fill_a_journal(&cli, "mine");
     let is_refused = |other: Vec<u8>| {
         put_back(&cli, &other, PutBack::Moved);
-        cli.run(["status"]).err().contains("are not of one time")
+        cli.run(["status"]).err().contains("do not belong together")
     };
     assert!(stores.any(is_refused));
 }
@@ -413,6 +413,8 @@ fn what_is_in_use_is_not_accepted() {
     fill_a_journal(&cli, "new");
     fill_a_journal(&cli, "newest");
     put_back(&cli, &old, PutBack::Written);
-    cli.run(["doctor", "--accept-restore"]).code(69).stderr_has(" is in use; end all that uses the store");
+    cli.run(["doctor", "--accept-restore"])
+        .code(69)
+        .stderr_has(" is in use; stop everything that uses the store");
     drop(holds);
 }

@@ -234,7 +234,7 @@ fn works(context: &Context) -> Finding {
 fn accept_restore(settings: &Settings) -> Result<(), Failure> {
     if settings.accept_restore()? {
         terminal::say(&format!(
-            "removed the journal of another state beside the store; what was only in it is lost ({})",
+            "removed the journal, which does not belong to this file; what was only in it is lost ({})",
             settings.place()?
         ));
     }

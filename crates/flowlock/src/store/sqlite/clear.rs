@@ -9,6 +9,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use super::failure::{at_path, unusable};
+use super::format::JOURNAL_MAGICS;
 use super::held_path::HeldPath;
 use super::identity::unless_open;
 use super::liveness::FILE_NUMBERS;
@@ -52,8 +53,6 @@ const INDEX_VERSION: u32 = 3_007_000;
 
 /// How much of a file shows its kind.
 const MAGIC_BYTES: usize = 4;
-/// The first bytes of a write-ahead journal, one for each byte order of its checksums.
-const WAL_MAGICS: [u32; 2] = [0x377f_0682, 0x377f_0683];
 /// The first bytes of every `SQLite` file.
 const SQLITE: &[u8] = b"SQLite format 3\0";
 /// Where a store's file has the application id in its header.
@@ -78,7 +77,7 @@ pub(super) fn is_leftover(draft: &HeldPath, made_of_it: &str) -> bool {
 /// they may be truncated or full of zeros. Not if this process has the store open, because then it has
 /// checked that.
 pub(super) fn refuse_others_journals(store: &HeldPath, side: &SideFiles) -> Result<(), StoreError> {
-    let journal = WAL_MAGICS.map(u32::to_be_bytes);
+    let journal = JOURNAL_MAGICS.map(u32::to_be_bytes);
     let index = [INDEX_VERSION.to_ne_bytes()];
     for (suffix, beginnings) in [("-wal", &journal[..]), ("-shm", &index[..])] {
         let place = store.beside(suffix);
@@ -159,7 +158,7 @@ fn begins_a_journal(bytes: &[u8], _: u64) -> bool {
 }
 
 fn begins_a_wal(bytes: &[u8], _: u64) -> bool {
-    WAL_MAGICS.iter().any(|magic| bytes.starts_with(&magic.to_be_bytes()))
+    JOURNAL_MAGICS.iter().any(|magic| bytes.starts_with(&magic.to_be_bytes()))
 }
 
 fn begins_a_store(bytes: &[u8], _: u64) -> bool {

@@ -1,16 +1,17 @@
-//! Whether the file and its write-ahead journal are of one time.
+//! Checks that the store's file and its write-ahead journal belong together.
 //!
-//! `SQLite` plays any journal over any file. If an older copy of the file is put in its place while the journal of the newer
-//! state still lies beside it, the store becomes a mixture of both. So every transaction is counted on the first page
-//! (`SQLite`'s own count stays the same while one connection alone writes), and these counts must fit together:
+//! `SQLite` plays any journal into any file. If an older copy of the file is put in its place while the
+//! journal of the newer state is still beside it, the store becomes a mixture of both. So every
+//! transaction is counted on the first page (`SQLite`'s own count does not rise while only one connection
+//! writes), and the counts in the file and in the journal are compared:
 //!
-//! * `SQLite` begins the journal anew only when all of the journal before is in the file. So the file has at least the
-//!   count just before the first one in this journal.
-//! * The file is not far ahead of its journal. Stores begin to count at random, so that the file of another store is
-//!   noticed too, unless it counts by chance where this one does (1 in 128).
+//! * `SQLite` starts a journal anew only when all of the previous one is in the file. So the file has
+//!   reached the count just before the journal's first one.
+//! * The file is not far ahead of its journal. The count of a store begins at random, so the file of
+//!   another store is noticed too, unless its count happens to be near (1 in 128).
 //!
-//! It is looked at before `SQLite` opens the file, and not if this process has the store open: to close a descriptor of the
-//! file would drop its locks.
+//! The check comes before `SQLite` opens the file, and only if this process does not have the store open:
+//! closing a descriptor of the file would drop its locks.
 
 use std::fs::File;
 use std::io;
@@ -22,36 +23,32 @@ use rusqlite::Connection;
 
 use super::clear::clear_journals;
 use super::failure::translate;
+use super::format::{FRAME_HEADER, IN_USE, JOURNAL_HEADER, JOURNAL_MAGICS, PAGE};
 use super::held_path::HeldPath;
 use super::identity::unless_open;
+use super::liveness::byte;
 use super::schema::SCHEMA;
 use super::side::SideFiles;
 use super::writer_queue::WriterQueue;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
-/// The size of a page, of what stands before it in a journal, and of what a journal begins with (`SQLite`'s `wal.c`).
-const PAGE: usize = 4_096;
-const FRAME_HEADER: usize = 24;
-const HEADER: usize = 32;
-/// Where the first page has the number that a program may set (<https://sqlite.org/fileformat2.html#user_version_number>):
-/// the schema in its first bits, and the count in the others.
+/// Where the first page has the number that a program may set
+/// (<https://sqlite.org/fileformat2.html#user_version_number>): the schema in its first bits, and the count
+/// in the others.
 const SAID: std::ops::Range<usize> = 60..64;
 const COUNT_BITS: u32 = 28;
 const COUNTS: u32 = 1 << COUNT_BITS;
-/// How many frames of a journal are looked at to find a first page: the first transaction begins with it.
+/// The maximum number of frames that are read to find a first page. The first transaction begins with one.
 const LOOKED_AT: u64 = 64;
-/// So far at most a file is ahead of the beginning of its journal: that has no more than 16 GiB (`vfs/index.rs`), and a
-/// transaction changes two pages at least.
+/// How far a file can be ahead of the beginning of its journal, which has at most 16 GiB (`vfs/index.rs`);
+/// a transaction changes at least two pages.
 const LONGEST: u32 = 1 << 21;
-/// The byte of the index that every process locks that has the store open (`UNIX_SHM_DMS` in `os_unix.c`).
-const IN_USE: i64 = 128;
-
-/// The number of a new file: the schema, and a count where hardly another store has its own.
+/// Returns the number of a new file: the schema, and a random count.
 pub(super) fn first_number() -> i32 {
     number_of(crate::world::random_u64() as u32)
 }
 
-/// The schema in a file's number.
+/// Returns the schema in a file's number.
 pub(super) fn schema_of(said: i32) -> i32 {
     said >> COUNT_BITS
 }
@@ -60,7 +57,7 @@ fn number_of(count: u32) -> i32 {
     SCHEMA << COUNT_BITS | (count % COUNTS) as i32
 }
 
-/// Counts a transaction, which must be the one that is open.
+/// Counts the open transaction.
 pub(super) fn count_write(sql: &Connection) -> Result<(), StoreError> {
     let mut said = sql.prepare_cached("pragma user_version").map_err(translate)?;
     let said: i32 = said.query_row([], |row| row.get(0)).map_err(translate)?;
@@ -68,10 +65,10 @@ pub(super) fn count_write(sql: &Connection) -> Result<(), StoreError> {
     sql.execute_batch(&format!("pragma user_version = {next}")).map_err(translate)
 }
 
-/// Refuses a file whose journal is of another time.
-pub(super) fn refuse_another_time(store: &HeldPath) -> Result<(), StoreError> {
-    // What cannot be read SQLite cannot read either, and says so.
-    let is_of_another = || unless_open(store, || fits(store)).is_some_and(|fits| matches!(fits, Ok(false)));
+/// Refuses a file that its journal does not belong to.
+pub(super) fn refuse_another_journal(store: &HeldPath) -> Result<(), StoreError> {
+    // SQLite reports files that cannot be read.
+    let is_of_another = || matches!(unless_open(store, || fits(store)), Some(Ok(false)));
     // A count may be read while it is written.
     if !is_of_another() || !is_of_another() {
         return Ok(());
@@ -79,48 +76,43 @@ pub(super) fn refuse_another_time(store: &HeldPath) -> Result<(), StoreError> {
     Err(StoreError::new(
         StoreErrorKind::Replaced,
         format!(
-            "{file} and its journal, {journal}, are not of one time: an older copy or another file was put in the place of \
-             the store, and SQLite would mix the two; if you put it there, end all that uses the store and let `flowlock \
-             doctor --accept-restore` remove the journal; else put the file back that belongs to it",
+            "{file} and its journal, {journal}, do not belong together: an older copy or another file was put in \
+             place of the store, and SQLite would mix the two; if you put it there, stop everything that uses the \
+             store and run `flowlock doctor --accept-restore`, which removes the journal; otherwise put back the file \
+             that belongs to the journal",
             file = store.shown(),
             journal = store.beside("-wal").shown()
         ),
     ))
 }
 
-/// Removes the journal of a file that is of another time, which nobody may have open; whether there was one.
+/// Removes the journal beside a file that it does not belong to; returns whether there was one. No process
+/// may have the store open.
 pub(super) fn accept_the_file(store: &HeldPath, limits: &Limits) -> Result<bool, StoreError> {
     let side = SideFiles::of(store)?;
     let mut writer_queue = WriterQueue::open(side.clone())?;
     let _turn = writer_queue.enter(limits)?;
-    if unless_open(store, || fits(store)).is_none_or(|fits| fits.unwrap_or(true)) {
+    if !matches!(unless_open(store, || fits(store)), Some(Ok(false))) {
         return Ok(false);
     }
     let index = side.open("-shm")?;
     if !unless_open(store, || lock_alone(&index)).unwrap_or_default() {
         return Err(StoreError::new(
             StoreErrorKind::Unreachable,
-            format!("{} is in use; end all that uses the store, then accept it", store.shown()),
+            format!("{} is in use; stop everything that uses the store, then try again", store.shown()),
         ));
     }
     clear_journals(store)?;
     Ok(true)
 }
 
-/// Whether nobody has the store open, nor opens it while this descriptor is open.
+/// Returns whether no process has the store open. While this descriptor is open, none can open it.
 fn lock_alone(index: &File) -> bool {
-    let lock = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: IN_USE,
-        l_len: 1,
-        l_pid: 0,
-    };
-    fcntl(index, FcntlArg::F_OFD_SETLK(&lock)).is_ok()
+    fcntl(index, FcntlArg::F_OFD_SETLK(&byte(IN_USE, libc::F_WRLCK))).is_ok()
 }
 
-/// Whether the file and its journal fit together, as far as can be told. The journal is looked at first: the file only
-/// comes to have more.
+/// Returns whether the file and its journal belong together, as far as the counts show. Reads the journal
+/// first, because the count in the file only rises.
 fn fits(store: &HeldPath) -> io::Result<bool> {
     let journal = open_own(&store.beside("-wal"))?;
     let Some(generation) = Generation::of(&journal)? else { return Ok(true) };
@@ -132,8 +124,8 @@ fn fits(store: &HeldPath) -> io::Result<bool> {
     Ok(began.is_none_or(|first| ahead(first.wrapping_sub(1))))
 }
 
-/// Opens a file beside the store to read it. One with a second name is refused elsewhere, and not opened: it may be a file of
-/// another store, which is open here.
+/// Opens the journal to read it. One with a second name is not opened, and is refused elsewhere: it may be
+/// a file of another store, which is open here.
 fn open_own(place: &HeldPath) -> io::Result<File> {
     let meta = place.look()?;
     if meta.is_file() && meta.nlink() == 1 {
@@ -143,26 +135,26 @@ fn open_own(place: &HeldPath) -> io::Result<File> {
     }
 }
 
-/// One generation of a journal: what was written since it was begun anew.
+/// What was written to a journal since it was started anew.
 #[derive(Debug)]
 struct Generation {
     salts: [u8; 8],
-    /// The order of bytes in which checksums read the words.
+    /// Reads a word as the checksums do.
     word: fn([u8; 4]) -> u32,
     sum: (u32, u32),
 }
 
 impl Generation {
-    /// Of a journal that has our page size; none if it has no beginning yet.
+    /// Reads the header; `None` if there is no complete one, or it is for another page size.
     fn of(journal: &File) -> io::Result<Option<Self>> {
-        let mut header = [0; HEADER];
+        let mut header = [0; JOURNAL_HEADER];
         match journal.read_exact_at(&mut header, 0) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
         }
         let word = match number(&header) {
-            0x377f_0682 => u32::from_le_bytes,
-            0x377f_0683 => u32::from_be_bytes,
+            magic if magic == JOURNAL_MAGICS[0] => u32::from_le_bytes,
+            magic if magic == JOURNAL_MAGICS[1] => u32::from_be_bytes,
             _ => return Ok(None),
         };
         let mut salts = [0; 8];
@@ -172,7 +164,7 @@ impl Generation {
         Ok((is_whole && number(&header[8..]) == PAGE as u32).then_some(Self { salts, word, sum }))
     }
 
-    /// The count on the first page when it is first in the journal, as far as `SQLite` would play it.
+    /// Returns the first count in the journal, if `SQLite` would play the frame that has it.
     fn first_count(&self, journal: &File) -> io::Result<Option<u32>> {
         let mut sum = self.sum;
         for at in 0..LOOKED_AT {
@@ -189,10 +181,10 @@ impl Generation {
         Ok(None)
     }
 
-    /// A frame, if it is of this generation.
+    /// Reads a frame; `None` if it is of another generation.
     fn frame(&self, journal: &File, at: u64) -> io::Result<Option<[u8; FRAME_HEADER + PAGE]>> {
         let mut frame = [0; FRAME_HEADER + PAGE];
-        let place = HEADER as u64 + at * (FRAME_HEADER + PAGE) as u64;
+        let place = JOURNAL_HEADER as u64 + at * (FRAME_HEADER + PAGE) as u64;
         match journal.read_exact_at(&mut frame, place) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
@@ -209,12 +201,12 @@ fn count_in(frame: &[u8]) -> u32 {
     number(&frame[FRAME_HEADER + SAID.start..])
 }
 
-/// A number as `SQLite` writes it into files.
+/// Reads a number as `SQLite` writes it into files.
 fn number(bytes: &[u8]) -> u32 {
     bytes.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte))
 }
 
-/// The checksum of a journal (<https://sqlite.org/fileformat2.html#checksum_algorithm>).
+/// Continues a checksum of a journal (<https://sqlite.org/fileformat2.html#checksum_algorithm>).
 fn sum_up(sum: (u32, u32), bytes: &[u8], word: fn([u8; 4]) -> u32) -> (u32, u32) {
     bytes.as_chunks::<4>().0.as_chunks::<2>().0.iter().fold(sum, |(one, two), [first, second]| {
         let one = one.wrapping_add(word(*first)).wrapping_add(two);

@@ -82,15 +82,12 @@ mod tests {
     use std::time::Duration;
 
     use super::super::file::OpenFile;
+    use super::super::format::IN_USE;
     use super::super::held_path::Missing;
     use super::super::lockers::{Kind, Lock, locks_on};
     use crate::store::Limits;
 
     use super::*;
-
-    /// The byte of the journal's index that a process locks while it has the store open (`DMS` in
-    /// `SQLite`'s `os_unix.c`). A process that finds it free rebuilds the index.
-    const IN_USE: u64 = 128;
 
     #[test]
     fn a_thread_that_looks_into_a_store_before_it_opens_it_drops_no_lock_of_another() {

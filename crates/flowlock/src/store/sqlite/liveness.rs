@@ -253,7 +253,8 @@ fn look(file: &File, liveness: LivenessId) -> Result<Found, Errno> {
     })
 }
 
-fn byte(number: u64, kind: libc::c_int) -> libc::flock {
+/// Makes a lock of one byte.
+pub(super) fn byte(number: u64, kind: libc::c_int) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,

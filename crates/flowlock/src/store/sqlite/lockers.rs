@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::sys::stat::{major, minor};
 
 use super::failure::is_locked;
+use super::format::IN_USE;
 use super::held_path::HeldPath;
 use crate::store::{Limits, StoreError, StoreErrorKind};
 
@@ -93,7 +94,7 @@ impl Lock {
 }
 
 /// The bytes of `-shm` that `SQLite` locks (`WALINDEX_LOCK_OFFSET` in its `wal.c`, `UNIX_SHM_DMS` in its `os_unix.c`).
-const INDEX_LOCKS: (u64, u64) = (120, 128);
+const INDEX_LOCKS: (u64, u64) = (120, IN_USE);
 /// Those that are exclusive: for writing, for moving the journal into the file, and for rebuilding the
 /// index.
 const INDEX_LOCKS_OF_WRITERS: (u64, u64) = (120, 122);
@@ -307,6 +308,7 @@ mod tests {
     use nix::fcntl::{FcntlArg, fcntl};
     use nix::libc;
 
+    use super::super::liveness::byte;
     use super::*;
 
     fn wanted(inode: u64, kind: Kind) -> Wanted<'static> {
@@ -387,14 +389,7 @@ mod tests {
     /// Makes a file with a lock of this process that the kernel does not show by itself.
     fn locked(path: &Path) -> File {
         let file = File::create(path).unwrap();
-        let lock = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 7,
-            l_len: 1,
-            l_pid: 0,
-        };
-        fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(7, libc::F_WRLCK))).unwrap();
         file
     }
 

@@ -12,6 +12,7 @@ mod create;
 mod examine;
 mod failure;
 mod file;
+mod format;
 mod generation;
 mod held_path;
 mod identity;

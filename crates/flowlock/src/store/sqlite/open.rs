@@ -14,7 +14,7 @@ use super::clear::{application_id, refuse_others_journals};
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate, unusable};
-use super::generation::{refuse_another_time, schema_of};
+use super::generation::{refuse_another_journal, schema_of};
 use super::held_path::{HeldPath, Missing};
 use super::identity::{Counted, unless_open};
 use super::lockers;
@@ -245,7 +245,7 @@ fn check_surroundings(store: &HeldPath) -> Result<(), StoreError> {
     refuse_mounted_alone(store)?;
     let side = SideFiles::of(store)?;
     refuse_others_journals(store, &side)?;
-    refuse_another_time(store)?;
+    refuse_another_journal(store)?;
     side.ensure("-wal")?;
     side.ensure("-shm")?;
     side.check_directory("-wake")?;

@@ -11,14 +11,10 @@ use rusqlite::ffi;
 
 use super::replaced::Replaced;
 use crate::store::sqlite::failure::BROKEN_OFF;
+use crate::store::sqlite::format::{FRAME_HEADER, JOURNAL_HEADER, PAGE};
 use crate::store::sqlite::sleep;
 
-/// The page size that flowlock gives every store.
-const PAGE: c_int = 4_096;
-/// The size of the header before each page in a journal.
-const FRAME_HEADER: c_int = 24;
-/// The size of a journal's header, and where it has the page size.
-const HEADER: c_int = 32;
+/// Where a journal's header has the page size.
 const PAGE_SIZE: std::ops::Range<usize> = 8..12;
 /// The possible page sizes.
 const PAGES: std::ops::RangeInclusive<u32> = 512..=65_536;
@@ -50,16 +46,16 @@ unsafe extern "C" fn read_watched(
     let Some(read) = WATCHED.own() else { return ffi::SQLITE_IOERR_READ };
     // A page with its header is only read to rebuild the index. A single page is read by a statement,
     // which has limits of its own (`clock.rs`).
-    if amount == FRAME_HEADER + PAGE && sleep::is_over() {
+    if amount == (FRAME_HEADER + PAGE) as c_int && sleep::is_over() {
         return BROKEN_OFF;
     }
     // SAFETY: the arguments from SQLite are passed on to its own function.
     let code = super::plain_read(unsafe { read(file, out, amount, offset) });
-    if code != ffi::SQLITE_OK || (amount, offset) != (HEADER, 0) {
+    if code != ffi::SQLITE_OK || (amount, offset) != (JOURNAL_HEADER as c_int, 0) {
         return code;
     }
     // SAFETY: this many bytes were just written there.
-    let header = unsafe { std::slice::from_raw_parts(out.cast::<u8>(), HEADER as usize) };
+    let header = unsafe { std::slice::from_raw_parts(out.cast::<u8>(), JOURNAL_HEADER) };
     if is_of_another_file(header) { ffi::SQLITE_CORRUPT } else { code }
 }
 
@@ -119,7 +115,7 @@ mod tests {
     #[test]
     fn a_journal_whose_pages_are_no_stores_is_not_read() {
         let header = |size: u32| {
-            let mut header = [0; HEADER as usize];
+            let mut header = [0; JOURNAL_HEADER];
             header[PAGE_SIZE].copy_from_slice(&size.to_be_bytes());
             header
         };

@@ -30,6 +30,7 @@ enum Store {
 /// Builds as users get it, then measures.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut steps = Steps::default();
+    steps.step("tools", tools::install_missing)?;
     steps.command("the command line program", &mut Profile::Release.build_cli())?;
     let bin = Profile::Release.folder();
     let (name, jobs_py) = match args.store {

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::steps::{Failure, Steps};
-use crate::{mutants, repo};
+use crate::{mutants, repo, tools};
 
 /// Random histories in one round; a round is what a change of mind (Ctrl-C) loses at most.
 const HISTORIES: &str = "256";
@@ -38,8 +38,9 @@ pub(crate) struct Args {
 
 /// Goes on until the time is over or something breaks.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     let mut steps = Steps::default();
+    steps.step("tools", tools::install_missing)?;
+    let until = Instant::now() + Duration::from_secs(args.minutes * 60);
     if args.mutants {
         return steps.step("mutants", || mutants::run(args.shard.as_deref()));
     }

@@ -130,7 +130,7 @@ impl Settings {
         if let Some(ci) = build_link() {
             builder = builder.origin(Origin { ci: Some(ci), ..Origin::of_this_process() });
         }
-        self.has_its_password()?;
+        self.refuse_removed_password()?;
         match self.config.open(builder) {
             Ok(flowlock) => {
                 let namespace = flowlock.namespace().as_str().to_owned();
@@ -153,7 +153,7 @@ impl Settings {
 
     /// Refuses a store's URL whose password was removed: a command of a run sees the URL that way, and
     /// may call flowlock.
-    fn has_its_password(&self) -> Result<(), Failure> {
+    fn refuse_removed_password(&self) -> Result<(), Failure> {
         if !self.config.store()?.value.contains(":***@") {
             return Ok(());
         }
@@ -201,7 +201,7 @@ impl Context {
 
     /// Prints the store's notices.
     pub(crate) fn pass_notices_on(&self) {
-        for notice in self.flowlock.store().notices() {
+        for notice in self.flowlock.store().take_notices() {
             terminal::say(&format!("{} ({})", terminal::shown(&notice), self.place));
         }
     }

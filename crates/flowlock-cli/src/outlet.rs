@@ -204,7 +204,7 @@ impl Outlet {
         // After an error this thread is like others.
         let _ = SigSet::all().thread_block();
         loop {
-            let text = self.next();
+            let text = self.take_next();
             // A closed standard error must not stop a run.
             let _ = write_whole(&text);
             let mut queue = self.queue();
@@ -215,7 +215,7 @@ impl Outlet {
         }
     }
 
-    fn next(&self) -> Vec<u8> {
+    fn take_next(&self) -> Vec<u8> {
         let mut queue = self.queue();
         loop {
             if let Some(text) = queue.texts.pop_front() {

@@ -138,7 +138,7 @@ impl<'a> Watched<'a> {
 }
 
 impl Claims for Watched<'_> {
-    fn deadline(&self) -> Option<Duration> {
+    fn update_deadline(&self) -> Option<Duration> {
         let (deadline, left) = deadline_of(self.grant);
         // The store does not know how long the command may run: the claims are renewed as long as a
         // process of it lives that cannot be ended.

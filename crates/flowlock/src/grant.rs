@@ -355,7 +355,7 @@ impl Grant {
             return;
         }
         self.connection.release(&self.held);
-        if let Err(error) = self.connection.last_step(step, limits) {
+        if let Err(error) = self.connection.send_last_step(step, limits) {
             tracing::warn!(run = %self.run_id(), %error, "could not end the run; it ends with its lease");
         }
     }

@@ -140,7 +140,7 @@ impl StoreHandle {
     }
 
     /// Says something at the end of a run. Once the caller waits no longer it is a last word.
-    pub(crate) fn last_step(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
+    pub(crate) fn send_last_step(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
         match self.step_within(step, limits) {
             Err(_) if self.is_interrupted() => self.step_within(step, &Limits::within(self.last_word())),
             answer => answer,

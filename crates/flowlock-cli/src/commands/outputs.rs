@@ -127,7 +127,7 @@ struct Matching<'a> {
 }
 
 impl Matching<'_> {
-    fn page(&mut self) -> Result<Vec<Record>, Failure> {
+    fn next_page(&mut self) -> Result<Vec<Record>, Failure> {
         let pattern = self.pattern;
         let prefix = pattern[..pattern.find(['*', '?']).unwrap_or(pattern.len())].to_owned();
         let view = View::Records { prefix, after: self.after.take(), limit: PAGE };
@@ -147,7 +147,7 @@ impl Iterator for Matching<'_> {
     type Item = Result<Vec<Record>, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        (!self.is_over).then(|| self.page().inspect_err(|_| self.is_over = true))
+        (!self.is_over).then(|| self.next_page().inspect_err(|_| self.is_over = true))
     }
 }
 

@@ -28,9 +28,9 @@ const NEXT_LOOK: Duration = Duration::from_secs(1);
 
 /// What the loop needs to know about the run.
 pub(crate) trait Claims {
-    /// Returns when another run may get the names (boot clock), unless they are renewed; `None` for
+    /// Looks when another run may get the names (boot clock), unless they are renewed; `None` for
     /// never.
-    fn deadline(&self) -> Option<Duration>;
+    fn update_deadline(&self) -> Option<Duration>;
     /// Returns a descriptor that becomes readable when the names are lost.
     fn lost(&self) -> Option<BorrowedFd<'_>>;
     /// Called once when they are lost; returns what to do with the command.
@@ -194,7 +194,7 @@ impl Supervisor<'_> {
     /// Returns the deadline, as long as it still matters.
     fn own_deadline(&self) -> Option<Duration> {
         let open = !self.lost && !self.killing;
-        self.claims.deadline().filter(|deadline| open && Some(*deadline) > self.spared)
+        self.claims.update_deadline().filter(|deadline| open && Some(*deadline) > self.spared)
     }
 
     fn keep_time(&mut self) {

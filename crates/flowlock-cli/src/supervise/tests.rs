@@ -28,7 +28,7 @@ impl Played {
 }
 
 impl Claims for Played {
-    fn deadline(&self) -> Option<Duration> {
+    fn update_deadline(&self) -> Option<Duration> {
         self.deadline
     }
     fn lost(&self) -> Option<BorrowedFd<'_>> {

@@ -22,7 +22,7 @@ impl<T: Tables> Engine<'_, T> {
         note: Option<&str>,
         holders: Holders,
     ) -> Result<Answer> {
-        if let Some(refused) = self.refused_by_hand(names, holders)? {
+        if let Some(refused) = self.refuse_by_hand(names, holders)? {
             return Ok(refused);
         }
         if !self.clear_the_way(names)? {
@@ -45,7 +45,7 @@ impl<T: Tables> Engine<'_, T> {
     }
 
     pub(super) fn remove(&mut self, names: &[Name], holders: Holders) -> Result<Answer> {
-        if let Some(refused) = self.refused_by_hand(names, holders)? {
+        if let Some(refused) = self.refuse_by_hand(names, holders)? {
             return Ok(refused);
         }
         let mut there = Vec::with_capacity(names.len());
@@ -101,7 +101,7 @@ impl<T: Tables> Engine<'_, T> {
 
     /// Refuses while older work is left over, or while a run that must be respected holds one of the
     /// names. Ends the dead runs among the holders.
-    fn refused_by_hand(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
+    fn refuse_by_hand(&mut self, names: &[Name], how: Holders) -> Result<Option<Answer>> {
         if self.has_leftover()? {
             return Ok(Some(ask_again()));
         }
@@ -111,7 +111,7 @@ impl<T: Tables> Engine<'_, T> {
                 if by.len() > self.bounds.blockers {
                     break;
                 }
-                let Some(living) = self.living_holders(name)? else { return Ok(Some(ask_again())) };
+                let Some(living) = self.bury_dead_holders(name)? else { return Ok(Some(ask_again())) };
                 by.extend(living);
             }
             if !by.is_empty() {
@@ -137,10 +137,10 @@ impl<T: Tables> Engine<'_, T> {
         Ok(true)
     }
 
-    /// Returns the living holders of a name. Ends the dead ones and looks again until no more are dead,
+    /// Ends the dead holders of a name, and returns the living ones. Looks again until no more are dead,
     /// because a holder that was not looked at may be alive. Returns `None` if more are dead than one
     /// step may end.
-    fn living_holders(&mut self, name: &Name) -> Result<Option<Vec<Blocker>>> {
+    fn bury_dead_holders(&mut self, name: &Name) -> Result<Option<Vec<Blocker>>> {
         loop {
             let mut living = Vec::new();
             let mut any_dead = false;

@@ -91,7 +91,7 @@ impl Store for MemoryStore {
                 namespaces.entry(namespace.clone()).or_insert_with(|| (Epoch::fresh(), Rows::default()));
             self.watermarks.check(namespace, Some(*epoch), rows.meta()?.sequence)?;
             let effect = engine::step(rows, self.world.as_ref(), step)?;
-            self.watermarks.saw(namespace, Watermark { epoch: *epoch, sequence: effect.sequence });
+            self.watermarks.note_seen(namespace, Watermark { epoch: *epoch, sequence: effect.sequence });
             effect
         };
         self.wake(&effect.wakes);
@@ -104,7 +104,7 @@ impl Store for MemoryStore {
             namespaces.entry(namespace.clone()).or_insert_with(|| (Epoch::fresh(), Rows::default()));
         self.watermarks.check(namespace, Some(*epoch), rows.meta()?.sequence)?;
         let page = engine::view::view(rows, self.world.as_ref(), view)?;
-        self.watermarks.saw(namespace, Watermark { epoch: *epoch, sequence: page.sequence });
+        self.watermarks.note_seen(namespace, Watermark { epoch: *epoch, sequence: page.sequence });
         Ok(page)
     }
 
@@ -147,8 +147,8 @@ impl Store for MemoryStore {
         self.watermarks.loss(namespace)
     }
 
-    fn notices(&self) -> Vec<String> {
-        self.watermarks.notices()
+    fn take_notices(&self) -> Vec<String> {
+        self.watermarks.take_notices()
     }
 }
 

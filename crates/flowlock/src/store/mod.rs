@@ -38,7 +38,7 @@ use crate::step::{Answer, Step};
 pub use crate::view::{Content, NameSeen, NamespaceSeen, Page, Seen, View};
 use crate::world::LivenessId;
 
-/// The log target of the messages that [`Store::notices`] returns.
+/// The log target of the messages that [`Store::take_notices`] returns.
 pub const NOTICES: &str = "flowlock::notices";
 
 /// Where namespaces are kept.
@@ -57,7 +57,7 @@ pub const NOTICES: &str = "flowlock::notices";
 /// * Wake-ups are hints: if one is lost or repeated, only the time at which a process looks changes.
 /// * If a namespace is older than what a process has seen of it, or was replaced, the process does not
 ///   silently continue: the store answers [`StoreErrorKind::Replaced`], or continues and reports it in
-///   [`notices`](Self::notices).
+///   [`take_notices`](Self::take_notices).
 pub trait Store: Debug + Send + Sync {
     /// Returns the store's URL, without any secret.
     fn url(&self) -> String;
@@ -109,7 +109,7 @@ pub trait Store: Debug + Send + Sync {
     }
     /// Tells the store what an earlier process saw, so that an older state or another epoch is noticed.
     /// If this process has not seen anything yet, nothing of its own is lost; then the store continues
-    /// from what is there, and reports it in [`notices`](Self::notices).
+    /// from what is there, and reports it in [`take_notices`](Self::take_notices).
     fn expect(&self, _: &Namespace, _: Watermark) {}
     /// Returns that the namespace went back, if this process continued from there.
     fn loss(&self, _: &Namespace) -> Option<Loss> {
@@ -129,7 +129,7 @@ pub trait Store: Debug + Send + Sync {
     }
     /// Takes the messages for people since the last call, one sentence each: that the store went back,
     /// or which recent commits are missing.
-    fn notices(&self) -> Vec<String> {
+    fn take_notices(&self) -> Vec<String> {
         Vec::new()
     }
 }

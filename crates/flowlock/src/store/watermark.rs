@@ -148,7 +148,7 @@ impl Watermarks {
     }
 
     /// Notes a state that was found good.
-    pub(crate) fn saw(&self, namespace: &Namespace, found: Watermark) {
+    pub(crate) fn note_seen(&self, namespace: &Namespace, found: Watermark) {
         let mut all = lock(&self.by_namespace);
         let marks = all.entry(namespace.clone()).or_default();
         marks.is_hearsay = false;
@@ -156,7 +156,7 @@ impl Watermarks {
     }
 
     /// Takes the messages; each is returned once.
-    pub(crate) fn notices(&self) -> Vec<String> {
+    pub(crate) fn take_notices(&self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.notices))
     }
 
@@ -180,7 +180,7 @@ impl Watermarks {
 
     #[cfg(feature = "sqlite")]
     /// Notes a state that survives a power loss.
-    pub(crate) fn saw_durable(&self, namespace: &Namespace, found: Watermark) {
+    pub(crate) fn note_durable(&self, namespace: &Namespace, found: Watermark) {
         lock(&self.by_namespace).entry(namespace.clone()).or_default().durable = Some(found);
     }
 

@@ -72,7 +72,7 @@ impl Pending {
                 // The store was replaced or is older, and does not know the run: it queues again, at the
                 // end.
                 Answer::NotFound if !self.is_over() => {
-                    let request = self.request(limits)?;
+                    let request = self.new_request(limits)?;
                     self.connection.step_within(&request, limits)?
                 }
                 answer => answer,
@@ -101,7 +101,7 @@ impl Pending {
                     self.attempt.nonce = Nonce::fresh();
                 }
                 Answer::Standing(Standing::Ended { outcome, blocked }) => {
-                    return Err(self.ended(outcome, blocked));
+                    return Err(self.end_with(outcome, blocked));
                 }
                 Answer::Invalid(Invalid::RunIdInUse) => {
                     self.leave_waiters();
@@ -111,13 +111,13 @@ impl Pending {
                 Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) if !self.is_over() => {
                     limits.may_ask_again()?;
                 }
-                _ => return Err(self.ended(Outcome::TimedOut, None)),
+                _ => return Err(self.end_with(Outcome::TimedOut, None)),
             }
         }
     }
 
     /// Returns the request again, for the rest of the wait.
-    fn request(&mut self, limits: &Limits) -> Result<Step, StoreError> {
+    fn new_request(&mut self, limits: &Limits) -> Result<Step, StoreError> {
         self.sent_ms = self.connection.latest_ms(limits)?;
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         Ok(Step::Acquire(Acquire {
@@ -129,7 +129,7 @@ impl Pending {
         }))
     }
 
-    fn ended(&mut self, outcome: Outcome, blocked: Option<Blocked>) -> Error {
+    fn end_with(&mut self, outcome: Outcome, blocked: Option<Blocked>) -> Error {
         self.leave_waiters();
         if outcome == Outcome::TimedOut {
             return self.timed_out();

@@ -52,7 +52,7 @@ impl Hints {
                 None => {}
             }
         }
-        let due = self.runs.iter_mut().filter_map(|(run, pace)| pace.passes(now).then_some(run));
+        let due = self.runs.iter_mut().filter_map(|(run, pace)| pace.take_due(now).then_some(run));
         news.runs.extend(due.cloned());
         self.owed = self.owed.max(heard.missed);
         if self.owed != Missed::Nothing {
@@ -63,7 +63,7 @@ impl Hints {
                 }
                 Some(pace) => {
                     pace.owes = true;
-                    if pace.passes(now) {
+                    if pace.take_due(now) {
                         news.missed = std::mem::take(&mut self.owed);
                     }
                 }
@@ -91,8 +91,8 @@ impl Pace {
         now.saturating_duration_since(self.passed) >= QUIET
     }
 
-    /// Passes on a held-back hint, if it is due.
-    fn passes(&mut self, now: Instant) -> bool {
+    /// Takes a held-back hint to pass on. Returns whether one was due.
+    fn take_due(&mut self, now: Instant) -> bool {
         if !self.owes || now < self.due() {
             return false;
         }

@@ -178,9 +178,9 @@ fn a_store_made_anew_is_noticed_by_the_next_process_that_was_told() {
 
 #[track_caller]
 fn is_told_once(flowlock: &Flowlock, words: &str) {
-    let notices = flowlock.store().notices();
+    let notices = flowlock.store().take_notices();
     assert!(notices.len() == 1 && notices[0].contains(words), "{notices:?}");
-    assert_eq!(flowlock.store().notices(), Vec::<String>::new());
+    assert_eq!(flowlock.store().take_notices(), Vec::<String>::new());
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Client {
         let asked = primary
             .shared()
             .ask(job(command.get_packed_command(), LARGEST, Manner::Plain, None, limits), limits);
-        let replies = asked.inspect_err(|_| self.topology.lost("", primary))?;
+        let replies = asked.inspect_err(|_| self.topology.note_lost("", primary))?;
         Ok(replies.head)
     }
 
@@ -149,14 +149,14 @@ impl Client {
             let replies = match ask(&primary, manner) {
                 Ok(replies) => replies,
                 Err(failure) => {
-                    self.topology.lost(tag, &primary);
+                    self.topology.note_lost(tag, &primary);
                     return Err(failure);
                 }
             };
             let Value::ServerError(error) = &replies.head else {
                 return Ok((Source { at: primary.address().clone(), dials: primary.dials() }, replies));
             };
-            match self.topology.redirected(tag, &primary, error)? {
+            match self.topology.redirect(tag, &primary, error)? {
                 Some(elsewhere) => {
                     manner = Manner::after(error);
                     primary = elsewhere;
@@ -175,7 +175,7 @@ impl Client {
             // It is not the primary, or will not be for a while, or was cut off and another one has
             // taken over: look again at the next call.
             // again at the next call.
-            self.topology.lost(tag, primary);
+            self.topology.note_lost(tag, primary);
         }
         failure::refused_in(tag, primary.address(), error)
     }

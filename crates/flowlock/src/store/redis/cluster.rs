@@ -71,7 +71,7 @@ impl Cluster {
                     return Ok(());
                 }
                 Err(failure) => {
-                    self.lost("", &node);
+                    self.note_lost("", &node);
                     first.get_or_insert(failure);
                 }
             }
@@ -103,7 +103,7 @@ impl Cluster {
                     }
                 },
                 Err(failure) => {
-                    self.lost("", &node);
+                    self.note_lost("", &node);
                     first.get_or_insert(failure);
                 }
             }
@@ -117,7 +117,7 @@ impl Cluster {
     }
 
     /// Forgets where the namespace is; from now on this node is asked last.
-    pub(super) fn lost(&self, tag: &str, primary: &Arc<Primary>) {
+    pub(super) fn note_lost(&self, tag: &str, primary: &Arc<Primary>) {
         let mut known = lock(&self.known);
         let address = primary.address();
         known.routes.remove(tag);
@@ -126,8 +126,8 @@ impl Cluster {
         known.nodes.push_back(address.clone());
     }
 
-    /// Returns where MOVED or ASK redirects to; remembers MOVED.
-    pub(super) fn redirected(
+    /// Follows MOVED or ASK: returns the node that it names, and remembers where MOVED sends.
+    pub(super) fn redirect(
         &self,
         tag: &str,
         from: &Address,
@@ -241,7 +241,7 @@ mod tests {
             let Value::ServerError(error) = redis::parse_redis_value(reply.as_bytes()).unwrap() else {
                 panic!("no error")
             };
-            cluster.redirected(tag, &seed, &error).unwrap()
+            cluster.redirect(tag, &seed, &error).unwrap()
         };
         let other = sent_on("other", "MOVED", 7);
         for port in 10..1_000 {

@@ -185,12 +185,12 @@ impl Listener {
         let mut manner = Manner::Plain;
         for _ in 0..=MOST_REDIRECTIONS {
             let (connection, refused) = self.subscribe_at(&primary, manner, &limits).inspect_err(|_| {
-                self.topology.lost(&self.tag, &primary);
+                self.topology.note_lost(&self.tag, &primary);
             })?;
             let Some(error) = refused else {
                 return Ok((connection, primary));
             };
-            match self.topology.redirected(&self.tag, &primary, &error)? {
+            match self.topology.redirect(&self.tag, &primary, &error)? {
                 Some(elsewhere) => primary = elsewhere,
                 None => return Err(failure::refused_in(&self.tag, primary.address(), &error)),
             }

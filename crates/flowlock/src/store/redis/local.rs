@@ -81,7 +81,7 @@ impl Found {
         let stream = UnixStream::from(socket);
         let mut wait = Wait::new(limits);
         loop {
-            stream.set_write_timeout(Some(wait.slice()?))?;
+            stream.set_write_timeout(Some(wait.next_slice()?))?;
             match sys::connect(stream.as_raw_fd(), &address) {
                 Ok(()) => return Ok(stream),
                 Err(Errno::EINTR | Errno::EAGAIN) => {}

@@ -388,7 +388,7 @@ impl Store for RedisStore {
         examine::examine(self, namespace, limits)
     }
 
-    fn notices(&self) -> Vec<String> {
+    fn take_notices(&self) -> Vec<String> {
         self.rollback.take_notices()
     }
 }

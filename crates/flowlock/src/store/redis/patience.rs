@@ -29,7 +29,7 @@ impl Wait {
     }
 
     /// Returns how long to wait before looking again; an error if the wait has ended.
-    pub(super) fn slice(&mut self) -> io::Result<Duration> {
+    pub(super) fn next_slice(&mut self) -> io::Result<Duration> {
         loop {
             if self.limits.left().is_zero() {
                 return Err(match self.cut {
@@ -64,19 +64,19 @@ mod tests {
         let interrupted = Arc::<AtomicBool>::default();
         let limits = Limits { interrupted: Some(interrupted.clone()), ..Limits::within(LAST * 600) };
         let mut wait = Wait::new(&limits);
-        assert!(wait.slice().unwrap() < LAST, "it looks up now and then");
+        assert!(wait.next_slice().unwrap() < LAST, "it looks up now and then");
         interrupted.store(true, Ordering::Release);
-        assert!(wait.slice().unwrap() <= LAST);
+        assert!(wait.next_slice().unwrap() <= LAST);
         std::thread::sleep(LAST);
-        assert!(is_interruption(&wait.slice().unwrap_err()));
+        assert!(is_interruption(&wait.next_slice().unwrap_err()));
     }
 
     #[test]
     fn a_wait_that_nobody_can_interrupt_is_one_slice() {
         let whole = Duration::from_mins(1);
-        let slice = Wait::new(&Limits::within(whole)).slice().unwrap();
+        let slice = Wait::new(&Limits::within(whole)).next_slice().unwrap();
         assert!(slice + LAST > whole);
-        let over = Wait::new(&Limits::within(Duration::ZERO)).slice().unwrap_err();
+        let over = Wait::new(&Limits::within(Duration::ZERO)).next_slice().unwrap_err();
         assert!(over.kind() == io::ErrorKind::TimedOut && !is_interruption(&over));
     }
 }

@@ -159,7 +159,7 @@ impl Pipeline {
             if !matches!(*state, CallerState::Queued | CallerState::Sent) {
                 break io::ErrorKind::TimedOut.into();
             }
-            match wait.slice() {
+            match wait.next_slice() {
                 Ok(slice) => {
                     let looked = caller.changed.wait_timeout(state, slice);
                     state = looked.unwrap_or_else(PoisonError::into_inner).0;

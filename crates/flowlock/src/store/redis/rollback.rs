@@ -105,7 +105,7 @@ impl RollbackDetector {
                 true
             }
             _ => {
-                self.watermarks.saw(namespace, found);
+                self.watermarks.note_seen(namespace, found);
                 false
             }
         }

@@ -50,7 +50,7 @@ impl Sentinels {
 
     pub(super) fn open(&self, limits: &Limits) -> Result<(), Failure> {
         let primary = self.primary(limits)?;
-        primary.shared().open(limits).inspect_err(|_| self.lost(&primary))
+        primary.shared().open(limits).inspect_err(|_| self.note_lost(&primary))
     }
 
     /// Returns the primary; asks the sentinels if it is not known.
@@ -77,7 +77,7 @@ impl Sentinels {
         lock(&self.elected).primary.as_ref().map(|primary| primary.address().clone())
     }
 
-    pub(super) fn lost(&self, primary: &Arc<Primary>) {
+    pub(super) fn note_lost(&self, primary: &Arc<Primary>) {
         let mut elected = lock(&self.elected);
         if elected.primary.as_ref().is_some_and(|known| Arc::ptr_eq(known, primary)) {
             elected.is_doubted = true;

@@ -90,7 +90,7 @@ impl Socket {
     /// Tells the kernel the time until the next look at the limits, if its time-out is too long or far
     /// too short.
     fn arm(&mut self) -> io::Result<()> {
-        let slice = self.wait.slice()?;
+        let slice = self.wait.next_slice()?;
         if self.armed > slice + SLACK || self.armed < slice / 2 {
             let timeout = Some(slice);
             match &self.stream {
@@ -177,7 +177,7 @@ fn connect_to(address: &SocketAddr, limits: &Limits) -> io::Result<TcpStream> {
     }
     let mut wait = Wait::new(limits);
     loop {
-        let slice = PollTimeout::try_from(wait.slice()?).unwrap_or(PollTimeout::MAX);
+        let slice = PollTimeout::try_from(wait.next_slice()?).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], slice) {
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => break,
@@ -210,7 +210,7 @@ fn resolve(host: &str, port: u16, limits: &Limits) -> io::Result<Vec<SocketAddr>
     })?;
     let mut wait = Wait::new(limits);
     loop {
-        match told.recv_timeout(wait.slice()?) {
+        match told.recv_timeout(wait.next_slice()?) {
             Ok(found) => return found,
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {

@@ -97,16 +97,16 @@ impl Topology {
     }
 
     /// Notes that it did not answer, or is not the primary any more.
-    pub(super) fn lost(&self, tag: &str, primary: &Arc<Primary>) {
+    pub(super) fn note_lost(&self, tag: &str, primary: &Arc<Primary>) {
         match self {
             Self::One(_) => {}
-            Self::Sentinel(sentinels) => sentinels.lost(primary),
-            Self::Cluster(cluster) => cluster.lost(tag, primary),
+            Self::Sentinel(sentinels) => sentinels.note_lost(primary),
+            Self::Cluster(cluster) => cluster.note_lost(tag, primary),
         }
     }
 
     /// Returns the server to ask instead, if the error names one.
-    pub(super) fn redirected(
+    pub(super) fn redirect(
         &self,
         tag: &str,
         from: &Primary,
@@ -116,7 +116,7 @@ impl Topology {
             return Ok(None);
         }
         match self {
-            Self::Cluster(cluster) => cluster.redirected(tag, from.address(), error).map(Some),
+            Self::Cluster(cluster) => cluster.redirect(tag, from.address(), error).map(Some),
             _ => Err(Failure::unusable(format!(
                 "{} is a node of a cluster; use redis+cluster://HOST,HOST",
                 from.address()

@@ -48,7 +48,7 @@ pub(super) struct Timed {
 impl Drop for Timed {
     fn drop(&mut self) {
         *lock(&self.clock.0) = None;
-        sleep::within(self.before.take());
+        sleep::set_limits(self.before.take());
     }
 }
 
@@ -64,7 +64,7 @@ impl Clock {
     pub(super) fn start(&self, limits: &Limits) -> Timed {
         let running = Running { limits: limits.clone(), work_until: later(Instant::now(), LONGEST_WORK) };
         *lock(&self.0) = Some(running);
-        Timed { clock: self.clone(), before: sleep::within(Some(limits.clone())) }
+        Timed { clock: self.clone(), before: sleep::set_limits(Some(limits.clone())) }
     }
 
     fn has_worked_enough(&self) -> bool {

@@ -102,9 +102,9 @@ fn write_draft(side: &SideFiles, draft: &HeldPath) -> Result<(), StoreError> {
     side.create(draft, side.mode()).map_err(|error| at_path("create the store as", draft.path(), error))?;
     vfs::judge_by(draft, side.rule(), Missing::Made);
     // Not long, and concerns no other process: it is done whole, or there is no store.
-    let limits = sleep::within(None);
+    let limits = sleep::set_limits(None);
     let written = fill(draft);
-    sleep::within(limits);
+    sleep::set_limits(limits);
     vfs::forget(draft);
     written
 }
@@ -154,9 +154,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = HeldPath::find(&directory.path().join("s.db"), Missing::Refused).unwrap();
         let late = Limits::until(Instant::now().checked_sub(Duration::from_mins(1)).unwrap());
-        let before = sleep::within(Some(late));
+        let before = sleep::set_limits(Some(late));
         let made = create(&store, &Limits::within(Duration::from_secs(5)));
-        sleep::within(before);
+        sleep::set_limits(before);
         made.unwrap();
         let asked = "pragma journal_mode";
         let sql = Connection::open(store.path()).unwrap();
@@ -172,9 +172,9 @@ mod tests {
         sql.execute_batch("pragma journal_mode = off; create table t (a)").unwrap();
         // From here on nothing can be written.
         let late = Limits::until(Instant::now().checked_sub(Duration::from_mins(1)).unwrap());
-        let before = sleep::within(Some(late));
+        let before = sleep::set_limits(Some(late));
         let kept = keep_a_journal(&sql);
-        sleep::within(before);
+        sleep::set_limits(before);
         assert!(kept.is_err());
     }
 

@@ -138,8 +138,8 @@ impl LivenessLocks {
         }
     }
 
-    /// Returns, once, the message for people about who keeps more of the file locked than flowlock does.
-    pub(super) fn notice(&self) -> Option<String> {
+    /// Takes the message for people, given once, about who keeps more of the file locked than flowlock does.
+    pub(super) fn take_notice(&self) -> Option<String> {
         if !self.obstructed.load(Ordering::Relaxed) || self.said.swap(true, Ordering::Relaxed) {
             return None;
         }

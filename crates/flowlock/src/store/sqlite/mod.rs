@@ -232,7 +232,7 @@ impl Store for SqliteStore {
     fn namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError> {
         let mut inner = self.inner(limits)?;
         let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity, limits)?;
+        let file = self.ensure_open(file, *identity, limits)?;
         let _timed = file.timed(limits);
         namespace::all(&file.sql)
     }
@@ -283,7 +283,7 @@ impl Store for SqliteStore {
         examine::examine(self, limits)
     }
 
-    fn notices(&self) -> Vec<String> {
-        self.lives.notice().into_iter().chain(self.watermarks.notices()).collect()
+    fn take_notices(&self) -> Vec<String> {
+        self.lives.take_notice().into_iter().chain(self.watermarks.take_notices()).collect()
     }
 }

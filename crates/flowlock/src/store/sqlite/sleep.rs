@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// Sets the limits within which this thread sleeps; returns those from before.
-pub(super) fn within(limits: Option<Limits>) -> Option<Limits> {
+pub(super) fn set_limits(limits: Option<Limits>) -> Option<Limits> {
     LIMITS.try_with(|now| now.replace(limits)).ok().flatten()
 }
 

@@ -67,8 +67,8 @@ impl SqliteStore {
         Err(StoreError::new(StoreErrorKind::Damaged, message))
     }
 
-    /// Returns the open file. Opens it again after an error; refuses a file that was replaced.
-    pub(super) fn usable<'f>(
+    /// Opens the file again after an error, and returns it; refuses a file that was replaced.
+    pub(super) fn ensure_open<'f>(
         &self,
         file: &'f mut Option<OpenFile>,
         identity: Identity,
@@ -112,7 +112,7 @@ impl SqliteStore {
         let Inner { writer_queue, file, identity, owes_sync } = inner;
         let turn = writer_queue.enter(limits)?;
         limits.is_still_wanted()?;
-        let file = self.usable(file, *identity, limits)?;
+        let file = self.ensure_open(file, *identity, limits)?;
         let _timed = file.timed(limits);
         let (effect, epoch) = file.write(|sql| {
             let (ns, epoch) = namespace::enter(sql, namespace)?;
@@ -121,7 +121,7 @@ impl SqliteStore {
             Ok((effect, epoch))
         })?;
         let reached = Watermark { epoch, sequence: effect.sequence };
-        self.watermarks.saw(namespace, reached);
+        self.watermarks.note_seen(namespace, reached);
         // Without the turn: others may write while this waits for the disk, and one sync serves them
         // all.
         drop(turn);
@@ -132,7 +132,7 @@ impl SqliteStore {
                 file.write_anew(&self.place)?;
             }
             *owes_sync = false;
-            self.watermarks.saw_durable(namespace, reached);
+            self.watermarks.note_durable(namespace, reached);
         }
         if let Some(ceiling) = effect.unsafe_ceiling {
             // If this fails, it costs the next process a sync, no more.
@@ -150,7 +150,7 @@ impl SqliteStore {
         let limits = limits.clone().no_later_than(later(Instant::now(), self.patience));
         let mut inner = self.inner(&limits)?;
         let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity, &limits)?;
+        let file = self.ensure_open(file, *identity, &limits)?;
         let _timed = file.timed(&limits);
         let transaction =
             file.sql.transaction_with_behavior(TransactionBehavior::Deferred).map_err(translate)?;
@@ -160,7 +160,7 @@ impl SqliteStore {
         let epoch = found.and_then(|found| found.epoch);
         self.watermarks.check(namespace, epoch, page.sequence)?;
         if let Some(epoch) = epoch {
-            self.watermarks.saw(namespace, Watermark { epoch, sequence: page.sequence });
+            self.watermarks.note_seen(namespace, Watermark { epoch, sequence: page.sequence });
         }
         Ok(page)
     }

@@ -130,7 +130,7 @@ impl Store for Between {
     fn loss(&self, namespace: &Namespace) -> Option<Loss> {
         self.store.loss(namespace)
     }
-    fn notices(&self) -> Vec<String> {
-        self.store.notices()
+    fn take_notices(&self) -> Vec<String> {
+        self.store.take_notices()
     }
 }

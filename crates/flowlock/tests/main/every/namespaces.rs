@@ -49,7 +49,7 @@ fn a_namespace_removed_while_a_job_begins_is_kept_or_begun_anew() {
     // What is left is empty, whichever came last.
     tidies.remove_namespace().unwrap();
     assert!(!tidies.namespaces().unwrap().iter().any(|(namespace, _)| *namespace == fresh.namespace));
-    assert_eq!(begins.store().notices(), [""; 0], "after {times} removals");
+    assert_eq!(begins.store().take_notices(), [""; 0], "after {times} removals");
     // A run in it is safe.
     let grant = begins.job("job").lock("l").acquire().unwrap();
     assert!(matches!(tidies.remove_namespace(), Err(Error::NamespaceInUse { .. })));

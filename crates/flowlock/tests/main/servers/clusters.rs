@@ -5,7 +5,7 @@ use std::time::Duration;
 use flowlock::{Begun, Error, Flowlock, Lost, Namespace, Progress, Token};
 use flowlock_testkit::{Cluster, Over, PATIENCE, Promotion, RedisServer, until};
 
-use super::{PATIENT, namespace, notices, open, rounds, version, write};
+use super::{PATIENT, namespace, open, rounds, take_notices, version, write};
 
 fn key_of(namespace: &Namespace) -> String {
     format!("fl:{{{}}}:h", namespace.as_str())
@@ -86,7 +86,7 @@ fn jobs_go_on(how: Promotion, times: usize) -> Vec<String> {
             assert_eq!(version(&flowlock, "out"), tokens.last().copied(), "the last commit counts");
             // Who held nothing before can lock afterwards.
             assert!(write(&open(&url, namespace), "out") > tokens[tokens.len() - 1]);
-            notices(&flowlock)
+            take_notices(&flowlock)
         });
         told.collect()
     })
@@ -136,6 +136,6 @@ fn a_slot_that_moves_delays_who_holds_and_who_waits_and_loses_neither() {
         next.commit().unwrap();
     });
     assert_eq!(cluster.owner_of(&key).port(), to.port());
-    assert_eq!(notices(&flowlock), "");
+    assert_eq!(take_notices(&flowlock), "");
     assert!(flowlock.job("next").output("out").wait(Duration::from_secs(5)).acquire().is_ok());
 }

@@ -7,7 +7,7 @@ use flowlock::store::StoreErrorKind;
 use flowlock::{Acquired, Begun, Creation, Error, Flowlock, Grant, Lost, Namespace, Progress};
 use flowlock_testkit::{Clock, PATIENCE, RedisServer, Sentinels, until};
 
-use super::{PATIENT, hears, impatient, is_lost, namespace, notices, open, told, version, write};
+use super::{PATIENT, hears, impatient, is_lost, namespace, open, take_notices, told, version, write};
 
 /// Nobody hears of another primary sooner than he looks for it, which is every five seconds at least.
 const WITH_A_PAUSE: &str = "failover_pause=8s";
@@ -64,7 +64,7 @@ fn what_only_the_old_primary_knew(watched: &Sentinels, disturb: impl FnOnce(&Red
     assert!(said.contains("lonely.1 was committed, but the store has lost that"), "{said}");
     assert_eq!(version(&holder, "lonely"), None);
     assert_eq!(said.matches("was committed").count(), 1, "{said}");
-    assert!(!notices(&next).contains("was committed"), "only who made a commit misses it");
+    assert!(!take_notices(&next).contains("was committed"), "only who made a commit misses it");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_commit_that_was_lost_while_its_grant_was_not_is_made_again() {
     let reads = next.job("reads").input("out").wait(PATIENT).acquire().unwrap();
     assert_eq!(reads.inputs()[0].note.as_deref(), Some("kept"));
     reads.commit().unwrap();
-    assert!(!notices(&holder).contains("was committed"), "nothing is missing");
+    assert!(!take_notices(&holder).contains("was committed"), "nothing is missing");
 }
 
 /// A primary that was frozen until another had taken its place, and goes on as if nothing had been: it still takes writes
@@ -184,7 +184,7 @@ fn a_primary_that_was_frozen_and_comes_back_grants_nothing_if_it_wants_replicas(
     assert!(refusals() > before, "the old primary was asked, and refused");
     write(&awoken.idle[1], "more");
     awoken.is_told();
-    assert_eq!(notices(&awoken.idle[1]), "", "nothing that was said is taken back");
+    assert_eq!(take_notices(&awoken.idle[1]), "", "nothing that was said is taken back");
     awoken.one_grant_counts();
 }
 
@@ -221,7 +221,7 @@ fn a_grant_that_no_replica_has_in_time_is_given_back_and_a_commit_is_told_of() {
     let plain = open(&primary.url(), &namespace);
     let durable = open(&primary.url_with("failover_pause=0s&durability=replicas(1,500)"), &namespace);
     write(&durable, "out");
-    assert_eq!(notices(&durable), "");
+    assert_eq!(take_notices(&durable), "");
     let grant = durable.job("holder").output("more").acquire().unwrap();
 
     primary.cut_replication();
@@ -237,19 +237,19 @@ fn a_grant_that_no_replica_has_in_time_is_given_back_and_a_commit_is_told_of() {
     };
     other.commit().unwrap();
     let committed = grant.commit().unwrap();
-    let said = notices(&durable);
+    let said = take_notices(&durable);
     assert!(said.contains("holder.") && said.contains("is committed, but only 0 of 1 replicas"), "{said}");
     assert_eq!(version(&plain, "more"), Some(committed.version));
     durable.create(&["made"], Creation::default()).unwrap();
-    let said = notices(&durable);
+    let said = take_notices(&durable);
     assert!(said.contains("the change is made, but only 0 of 1 replicas"), "{said}");
     assert!(durable.remove(&["made"], Holders::Respect).unwrap());
-    let said = notices(&durable);
+    let said = take_notices(&durable);
     assert!(said.contains("the change is made, but only 0 of 1 replicas"), "{said}");
 
     primary.mend_replication();
     until("a replica in step", PATIENCE, || (primary.info("connected_slaves") == "1").then_some(()));
     in_step(&primary, "1");
     write(&durable, "out");
-    assert_eq!(notices(&durable), "");
+    assert_eq!(take_notices(&durable), "");
 }

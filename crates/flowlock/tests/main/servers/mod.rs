@@ -74,8 +74,8 @@ fn is_lost(committed: &Result<flowlock::Committed, Error>, how: Lost) {
 }
 
 /// What the store has told since it was asked last, as one text.
-fn notices(flowlock: &Flowlock) -> String {
-    flowlock.store().notices().join("\n")
+fn take_notices(flowlock: &Flowlock) -> String {
+    flowlock.store().take_notices().join("\n")
 }
 
 /// What the store has told, once this is part of it: it may be another thread that found it out.
@@ -83,7 +83,7 @@ fn notices(flowlock: &Flowlock) -> String {
 fn hears(flowlock: &Flowlock, part: &str) -> String {
     let mut all = String::new();
     flowlock_testkit::until(part, PATIENT, || {
-        all += &notices(flowlock);
+        all += &take_notices(flowlock);
         all.contains(part).then(|| all.clone())
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use flowlock::{Acquired, Flowlock, RunId};
 use flowlock_testkit::{Clock, PATIENCE, RedisServer, until};
 
-use super::{namespace, notices, open, told, version, write};
+use super::{namespace, open, take_notices, told, version, write};
 
 fn cut_all(server: &RedisServer) {
     server.command(&["CLIENT", "KILL", "TYPE", "normal"]);
@@ -30,7 +30,7 @@ fn a_commit_is_not_taken_for_lost_because_its_run_id_was_used_again() {
         cut_all(&server);
         assert!(version(&flowlock, "out").is_some());
     }
-    assert_eq!(notices(&flowlock), "");
+    assert_eq!(take_notices(&flowlock), "");
     holder.fail();
 }
 
@@ -100,7 +100,7 @@ fn a_commit_that_the_server_forgot_by_its_own_clock_is_not_taken_for_lost() {
     assert!(other.run(&RunId::parse("slept").unwrap()).unwrap().is_none(), "its outcome is forgotten");
     cut_all(&server);
     assert!(version(&flowlock, "out").is_some());
-    assert_eq!(notices(&flowlock), "");
+    assert_eq!(take_notices(&flowlock), "");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use flowlock::{Acquired, Begun, Error, Flowlock, Grant, Lost, Namespace, Progress, RunId, Token};
 use flowlock_testkit::{Clock, PATIENCE, Persistence, RedisServer, RedisSetup, until};
 
-use super::{PATIENT, hears, is_lost, namespace, notices, open, refused, rounds, told, version, write};
+use super::{PATIENT, hears, is_lost, namespace, open, refused, rounds, take_notices, told, version, write};
 
 const PAUSE: Duration = Duration::from_secs(2);
 const WITH_A_PAUSE: &str = "failover_pause=2s";
@@ -54,7 +54,7 @@ fn everything_is_there_after_kill_9(persistence: Persistence) {
     let next = held.acquire().unwrap();
     assert!(next.token() > token, "tokens rise over a restart");
     next.commit().unwrap();
-    assert_eq!(notices(&before.flowlock), "");
+    assert_eq!(take_notices(&before.flowlock), "");
 }
 
 #[test]

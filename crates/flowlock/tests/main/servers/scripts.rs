@@ -140,7 +140,7 @@ fn a_key_that_vanishes_costs_an_error_or_a_notice_and_never_a_panic_or_a_hang() 
             .wait(Duration::from_secs(1))
             .acquire()
             .map(flowlock::Grant::commit);
-        let told = flowlock.store().notices();
+        let told = flowlock.store().take_notices();
         drop(waiting);
         if letter == 'h' {
             assert!(committed.is_err() && !told.is_empty(), "{committed:?} {told:?}");

@@ -30,7 +30,7 @@ impl SqliteStore {
     fn pages_and_indexes(&self, limits: &Limits) -> Result<Vec<String>, StoreError> {
         let mut inner = self.inner(limits)?;
         let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity, limits)?;
+        let file = self.ensure_open(file, *identity, limits)?;
         let _timed = file.timed(limits);
         let pages: i64 = file.sql.query_row("pragma page_count", [], |row| row.get(0)).map_err(translate)?;
         if pages > MOST_PAGES {

@@ -71,7 +71,7 @@ impl SqliteStore {
     fn piece(&self, table: &Table, limits: &Limits, after: Option<&[Value]>) -> Result<Piece, StoreError> {
         let mut inner = self.inner(limits)?;
         let Inner { file, identity, .. } = &mut *inner;
-        let file = self.usable(file, *identity, limits)?;
+        let file = self.ensure_open(file, *identity, limits)?;
         let _timed = file.timed(limits);
         table.piece(&file.sql, after)
     }

@@ -1,7 +1,7 @@
 -- Records that are created and removed by hand.
 
 function F.create(names, respect, run, job, record_life, note)
-  local refused = F.refused_by_hand(names, respect)
+  local refused = F.refuse_by_hand(names, respect)
   if refused then
     return refused
   elseif not F.clear_the_way(names) then
@@ -22,7 +22,7 @@ function F.create(names, respect, run, job, record_life, note)
 end
 
 function F.remove(names, respect)
-  local refused = F.refused_by_hand(names, respect)
+  local refused = F.refuse_by_hand(names, respect)
   if refused then
     return refused
   end
@@ -74,7 +74,7 @@ end
 
 -- Refuses while older work is left over, or while a run that must be respected holds one of the names. Ends the dead
 -- runs among the holders.
-function F.refused_by_hand(names, respect)
+function F.refuse_by_hand(names, respect)
   if not F.may_grant() then
     return F.ask_again(meta.pause_until - now)
   elseif F.has_leftover() then
@@ -84,7 +84,7 @@ function F.refused_by_hand(names, respect)
   for _, name in ipairs(respect and names or {}) do
     if #by > BLOCKERS then
       break
-    elseif not F.living_holders(by, name) then
+    elseif not F.bury_dead_holders(by, name) then
       return F.ask_again(0)
     end
   end
@@ -105,9 +105,9 @@ function F.clear_the_way(names)
   return true
 end
 
--- Adds the living holders of a name. Ends the dead ones and looks again until no more are dead, because a holder that
+-- Ends the dead holders of a name, and adds the living ones. Looks again until no more are dead, because a holder that
 -- was not looked at may be alive. Returns false if more are dead than one step may end.
-function F.living_holders(by, name)
+function F.bury_dead_holders(by, name)
   local any_dead, known = true, #by
   while any_dead do
     any_dead = false

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::{Links, Missing, Way, find, is_in_proc, is_strangers, may_be_planted, shown};
+use super::{Links, Missing, Way, find, is_in_proc, is_strangers, is_trusted, may_be_planted, shown};
 
 /// How often the file may be replaced while it is being opened.
 const TRIES: usize = 10;
@@ -62,7 +62,9 @@ fn open(way: &Way) -> Result<File, Errno> {
 
 fn judged(path: &Path, way: &Way, file: File) -> io::Result<File> {
     let (here, meta) = (way.held.metadata()?, file.metadata()?);
-    if may_be_planted(&here, &meta) {
+    // Where everybody may write, anybody may also have moved a file there that is the directory's owner's.
+    let is_moved = meta.is_file() && here.mode() & 0o002 != 0 && !is_trusted(&meta);
+    if is_moved || may_be_planted(&here, &meta) {
         let owner = meta.uid();
         return Err(refused(path, &format!("belongs to user {owner}, and anybody may have put it there")));
     }
@@ -163,7 +165,12 @@ mod tests {
             chown(open.join("theirs"), Some(STRANGER), None).unwrap();
             let said = open_to_write(&open.join("theirs")).unwrap_err().to_string();
             assert!(said.contains("belongs to user 23456, and anybody may have put it there"), "{said}");
+            chown(&open, Some(STRANGER), None).unwrap();
+            let moved = open_to_write(&open.join("theirs")).unwrap_err().to_string();
+            assert_eq!(moved, said, "in a directory of theirs that everybody may write");
             fs::set_permissions(&open, Permissions::from_mode(0o755)).unwrap();
+            open_to_write(&open.join("theirs")).expect("root writes what a user asks for");
+            chown(&open, Some(0), None).unwrap();
             lchown(open.join("link"), Some(STRANGER), None).unwrap();
             let said = open_to_write(&open.join("link")).unwrap_err().to_string();
             assert!(said.contains("made by user 23456"), "{said}");

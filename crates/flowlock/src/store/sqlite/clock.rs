@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use super::failure::translate;
 use super::sleep;
+use super::vfs::{self, KnownSchema};
 use crate::store::{Limits, StoreError};
 use crate::sync::lock;
 use crate::world::later;
@@ -27,9 +28,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 /// How long a lock is waited for if no caller waits: when the store is examined.
 const UNHURRIED: Duration = Duration::from_secs(5);
 
-/// The limits of one connection.
+/// The limits of one connection, and what it may read.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Clock(Arc<Mutex<Option<Running>>>);
+pub(super) struct Clock {
+    running: Arc<Mutex<Option<Running>>>,
+    schema: Arc<KnownSchema>,
+}
 
 #[derive(Debug, Clone)]
 struct Running {
@@ -41,14 +45,15 @@ struct Running {
 #[derive(Debug)]
 pub(super) struct Timed {
     clock: Clock,
-    /// This thread's limits before.
-    before: Option<Limits>,
+    /// This thread's limits before, and what it read.
+    before: (Option<Limits>, Option<Arc<KnownSchema>>),
 }
 
 impl Drop for Timed {
     fn drop(&mut self) {
-        *lock(&self.clock.0) = None;
-        sleep::set_limits(self.before.take());
+        *lock(&self.clock.running) = None;
+        sleep::set_limits(self.before.0.take());
+        vfs::set_schema(self.before.1.take());
     }
 }
 
@@ -63,12 +68,18 @@ impl Clock {
     /// Starts a transaction with these limits.
     pub(super) fn start(&self, limits: &Limits) -> Timed {
         let running = Running { limits: limits.clone(), work_until: later(Instant::now(), LONGEST_WORK) };
-        *lock(&self.0) = Some(running);
-        Timed { clock: self.clone(), before: sleep::set_limits(Some(limits.clone())) }
+        *lock(&self.running) = Some(running);
+        let before = (sleep::set_limits(Some(limits.clone())), vfs::set_schema(Some(self.schema.clone())));
+        Timed { clock: self.clone(), before }
+    }
+
+    /// Returns what is known of the file's schema.
+    pub(super) fn schema(&self) -> &KnownSchema {
+        &self.schema
     }
 
     fn has_worked_enough(&self) -> bool {
-        lock(&self.0)
+        lock(&self.running)
             .as_ref()
             .is_some_and(|running| running.limits.is_interrupted() || Instant::now() >= running.work_until)
     }
@@ -76,7 +87,7 @@ impl Clock {
     /// Sleeps before a lock is tried again; returns `false` if it was waited for long enough.
     fn pause(&self, count: i32) -> bool {
         let pause = LONGEST_PAUSE.min(Duration::from_millis(count.max(0).unsigned_abs().into()));
-        let nap = match lock(&self.0).as_ref() {
+        let nap = match lock(&self.running).as_ref() {
             Some(running) => running.limits.nap().map(|left| left.min(pause)),
             None => (count < (UNHURRIED.as_millis() / LONGEST_PAUSE.as_millis()) as i32).then_some(pause),
         };

@@ -11,12 +11,21 @@ use crate::store::{StoreError, StoreErrorKind};
 /// any more.
 pub(super) const BROKEN_OFF: c_int = rusqlite::ffi::SQLITE_IOERR_BLOCKED;
 
+/// The error code of a read of a file whose schema has changed. `SQLite` uses this error for a table that
+/// no store has.
+pub(super) const SCHEMA_CHANGED: c_int = rusqlite::ffi::SQLITE_CORRUPT_SEQUENCE;
+
 /// Translates an error of `SQLite`, by what the caller can do about it.
 pub(super) fn translate(error: rusqlite::Error) -> StoreError {
     if error.sqlite_error().is_some_and(|error| error.extended_code == BROKEN_OFF) {
         let message = "the store's journal is too long to read in the time given, or reading it was interrupted; \
                        nothing was changed; see who may write the file, and try again";
         return StoreError::new(StoreErrorKind::Unreachable, message).out_of_time().caused_by(error);
+    }
+    if error.sqlite_error().is_some_and(|error| error.extended_code == SCHEMA_CHANGED) {
+        let message = "another program changed the schema of the store while it was open; nothing was changed; see who may \
+                       write the file, and try again";
+        return StoreError::new(StoreErrorKind::Unreachable, message).caused_by(error);
     }
     let (kind, message) = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => (

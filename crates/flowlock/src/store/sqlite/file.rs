@@ -56,6 +56,11 @@ impl OpenFile {
         self.clock.start(limits)
     }
 
+    /// Returns whether another program changed the schema since the file was opened.
+    pub(super) fn has_another_schema(&self) -> bool {
+        self.clock.schema().has_changed()
+    }
+
     /// Looks at `SQLite`'s own files that the store was opened with.
     pub(super) fn look_beside(&mut self, store: &HeldPath) -> Beside {
         let (files, index_bytes) = beside(store);

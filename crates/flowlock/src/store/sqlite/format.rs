@@ -2,6 +2,14 @@
 
 /// The page size that flowlock gives every store.
 pub(super) const PAGE: usize = 4_096;
+/// The page sizes that are possible, all powers of two.
+pub(super) const PAGE_SIZES: std::ops::RangeInclusive<usize> = 512..=65_536;
+/// The pages of an index: how one begins, the size of its header, and how many bytes of a cell come
+/// before the length of its key.
+pub(super) const INDEX_PAGES: [(u8, usize, usize); 2] = [(0x02, 12, 4), (0x0a, 8, 0)];
+/// The longest value, row, or key of an index. The longest honest one, a run with 1,000 claims and 256
+/// KiB of names, is less than a quarter of it.
+pub(super) const LONGEST_VALUE: i32 = 4 << 20;
 /// The size of a journal's header.
 pub(super) const JOURNAL_HEADER: usize = 32;
 /// The size of the header before each page in a journal.

@@ -14,6 +14,7 @@ use super::clear::{application_id, refuse_others_journals};
 use super::clock::Clock;
 use super::create::create;
 use super::failure::{at_path, translate, unusable};
+use super::format::LONGEST_VALUE;
 use super::generation::{refuse_another_journal, schema_of};
 use super::held_path::{HeldPath, Missing};
 use super::identity::{Counted, unless_open};
@@ -33,9 +34,10 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const CHECKPOINT_PAGES: u32 = 256;
 /// The size to which the WAL is truncated after it was larger: a reader that hangs makes it grow.
 const LARGEST_WAL: u32 = 4 << 20;
-/// The longest value or row. The longest honest one, a run with 1,000 claims and 256 KiB of names, is
-/// less than a quarter of it.
-const LONGEST_VALUE: i32 = 4 << 20;
+/// The longest statement, and so the longest in the schema. The longest honest one has less than 4 KiB.
+const LONGEST_STATEMENT: i32 = 16 << 10;
+/// The maximum number of columns; the largest table has 35.
+const MOST_COLUMNS: i32 = 100;
 /// Network file systems by their `statfs` magic number (linux/magic.h and the file systems' own headers).
 const NETWORK: [(i64, &str); 11] = [
     (0x6969, "NFS"),
@@ -85,7 +87,7 @@ pub(super) fn open(
     vfs::take_too_many_files();
     let counted = Counted::new(store)?;
     let opened = connect(store, clock).and_then(|sql| {
-        check_content(store, &sql)?;
+        clock.schema().set(check_content(store, &sql)? as u32);
         if counted.is_at(store) { Ok(sql) } else { Err(exchanged(store)) }
     });
     let lease = || SQLITES.iter().find_map(|suffix| lockers::leased(&store.beside(suffix)));
@@ -125,7 +127,13 @@ fn connect(store: &HeldPath, clock: &Clock) -> Result<Connection, StoreError> {
     clock.mind(&mut sql)?;
     // Before anything is read: a value of a gigabyte would be read into memory before it could be
     // judged.
-    sql.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE).map_err(translate)?;
+    for (limit, most) in [
+        (Limit::SQLITE_LIMIT_LENGTH, LONGEST_VALUE),
+        (Limit::SQLITE_LIMIT_SQL_LENGTH, LONGEST_STATEMENT),
+        (Limit::SQLITE_LIMIT_COLUMN, MOST_COLUMNS),
+    ] {
+        sql.set_limit(limit, most).map_err(translate)?;
+    }
     // Nothing stored in the file is executed, whoever wrote it there, and no statement can reach
     // anything but rows.
     for (setting, on) in [
@@ -272,7 +280,8 @@ fn refuse_mounted_alone(store: &HeldPath) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn check_content(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
+/// Checks what the file is and what it holds; returns the number that changes with its schema.
+fn check_content(store: &HeldPath, sql: &Connection) -> Result<i32, StoreError> {
     let pragma = |name: &str| sql.query_row(&format!("pragma {name}"), [], |row| row.get::<_, i32>(0));
     let application = match pragma("application_id") {
         Ok(application) => Some(application),
@@ -297,7 +306,8 @@ fn check_content(store: &HeldPath, sql: &Connection) -> Result<(), StoreError> {
             store.shown()
         )));
     }
-    check_objects(store, sql)
+    check_objects(store, sql)?;
+    pragma("schema_version").map_err(translate)
 }
 
 /// Refuses objects that another program put into the file: tables, indexes, views and triggers that this

@@ -85,7 +85,9 @@ impl SqliteStore {
             *file = None;
             return Err(gone(&self.place));
         }
-        if file.as_mut().is_some_and(|file| file.look_beside(&self.place) == Beside::Cut) {
+        let is_outdated =
+            |file: &mut OpenFile| file.has_another_schema() || file.look_beside(&self.place) == Beside::Cut;
+        if file.as_mut().is_some_and(is_outdated) {
             *file = None;
         }
         let file = match file {

@@ -18,6 +18,7 @@
 //! * **The index of the journal is bounded** (`index.rs`).
 //! * **A failed read is only a failed read**, and an index that cannot grow means a full disk only if
 //!   the system says so.
+//! * **A page that would cost too much is not looked into** (`page.rs`).
 //! * **Reading a long journal ends when its caller stops waiting** (`journal.rs`).
 //!
 //! Changing owners, opening and judging are calls that all of `SQLite` shares: for files of other users
@@ -27,10 +28,11 @@
 mod index;
 mod journal;
 mod judged;
+mod page;
 mod replaced;
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -38,6 +40,7 @@ use nix::libc;
 use rusqlite::ffi;
 
 pub(super) use self::judged::{forget, judge_by, take_anothers};
+pub(super) use self::page::{KnownSchema, set_schema};
 use super::failure::unusable;
 use super::held_path::HELD;
 use super::sleep;
@@ -91,6 +94,20 @@ pub(super) fn take_too_many_files() -> Option<Errno> {
 /// store that is intact.
 fn plain_read(code: c_int) -> c_int {
     if code == ffi::SQLITE_IOERR_CORRUPTFS { ffi::SQLITE_IOERR_READ } else { code }
+}
+
+/// Returns the code of a read into `out`, which `SQLite` only looks into if that is harmless.
+///
+/// # Safety
+/// If `code` is that of success, `amount` bytes were written to `out`.
+unsafe fn judged_read(code: c_int, out: *const c_void, amount: c_int) -> c_int {
+    let code = plain_read(code);
+    if code != ffi::SQLITE_OK {
+        return code;
+    }
+    // SAFETY: by the caller's contract.
+    let read = unsafe { std::slice::from_raw_parts(out.cast::<u8>(), usize::try_from(amount).unwrap_or(0)) };
+    page::judged(code, read)
 }
 
 /// Returns the name of the layer; the first call in a process registers it with `SQLite`.

@@ -44,7 +44,7 @@ pub(super) unsafe fn bound(file: *mut ffi::sqlite3_file) -> bool {
         let own = Own { map: all.xShmMap?, read: all.xRead?, write: all.xWrite? };
         let ours = ffi::sqlite3_io_methods {
             xShmMap: Some(map_bounded),
-            xRead: Some(read_plainly),
+            xRead: Some(read_judged),
             xWrite: Some(write_bounded),
             ..*all
         };
@@ -75,15 +75,17 @@ unsafe extern "C" fn map_bounded(
     }
 }
 
-unsafe extern "C" fn read_plainly(
+unsafe extern "C" fn read_judged(
     file: *mut ffi::sqlite3_file,
     out: *mut c_void,
     amount: c_int,
     offset: i64,
 ) -> c_int {
     match BOUNDED.own() {
-        // SAFETY: the arguments from SQLite are passed on to its own function.
-        Some(bounded) => super::plain_read(unsafe { (bounded.read)(file, out, amount, offset) }),
+        // SAFETY: the arguments from SQLite are passed on to its own function, which fills `out`.
+        Some(bounded) => unsafe {
+            super::judged_read((bounded.read)(file, out, amount, offset), out, amount)
+        },
         _ => ffi::SQLITE_IOERR_READ,
     }
 }

@@ -49,8 +49,8 @@ unsafe extern "C" fn read_watched(
     if amount == (FRAME_HEADER + PAGE) as c_int && sleep::is_over() {
         return BROKEN_OFF;
     }
-    // SAFETY: the arguments from SQLite are passed on to its own function.
-    let code = super::plain_read(unsafe { read(file, out, amount, offset) });
+    // SAFETY: the arguments from SQLite are passed on to its own function, which fills `out`.
+    let code = unsafe { super::judged_read(read(file, out, amount, offset), out, amount) };
     if code != ffi::SQLITE_OK || (amount, offset) != (JOURNAL_HEADER as c_int, 0) {
         return code;
     }

@@ -274,7 +274,7 @@ mod tests {
         let read = || {
             let mut inner = store.inner(&limits).unwrap();
             let Inner { file, identity, .. } = &mut *inner;
-            let file = store.usable(file, *identity, &limits)?;
+            let file = store.ensure_open(file, *identity, &limits)?;
             let _timed = file.timed(&limits);
             file.sql.query_row("select count(*) from run", [], |row| row.get::<_, i64>(0)).map_err(translate)
         };

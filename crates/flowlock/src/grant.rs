@@ -220,7 +220,8 @@ impl Grant {
         self.held.on_lost(Box::new(told));
     }
 
-    /// Renews the lease by hand. A second call within a second only repeats the last answer.
+    /// Renews the lease by hand. A call within a second of the last renewal, or within a tenth of a lease
+    /// that is shorter than 10 s, only repeats its answer.
     ///
     /// A lease that had ended begins again if no other run has needed the names (`late`). Then the
     /// claims are not [lost](Self::lost), although callbacks of [`on_lost`](Self::on_lost) were called.
@@ -271,11 +272,15 @@ impl Grant {
             return Err(self.lost_error(by));
         }
         let seen = look(&self.connection, &View::Attempt(self.held.attempt.clone()))?;
-        let seen = seen.ok_or_else(|| self.lost_error(self.held.if_not_found()))?;
-        if !seen.run.state.follows_a_grant() {
-            return Err(self.lost_error(Lost::WithTheStore));
+        let stands = match seen {
+            None => Err(self.lost_error(self.held.if_not_found())),
+            Some(seen) if !seen.run.state.follows_a_grant() => Err(self.lost_error(Lost::WithTheStore)),
+            Some(seen) => stands(&seen),
+        };
+        if let Err(Error::Lost { by, .. }) = &stands {
+            self.held.lose(*by);
         }
-        stands(&seen).map(drop)
+        stands.map(drop)
     }
 
     /// Marks all outputs as written, or none. Asks the store even if the deadline has passed: if no

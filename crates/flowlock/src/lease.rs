@@ -31,7 +31,8 @@ use crate::sync::lock;
 
 /// A store remembers how a run ended for at least this long.
 const REMEMBERED_MS: i64 = 600_000;
-/// A refresh by hand takes effect at most this often.
+/// A refresh by hand takes effect at most this often, or ten times within a lease that is shorter than
+/// ten of these.
 const BY_HAND_MS: i64 = 1_000;
 /// Refreshes due within this time of each other go into one call.
 const TOGETHER_MS: i64 = 50;
@@ -230,7 +231,7 @@ impl Lease {
     }
 
     pub(crate) fn was_refreshed_lately(&self) -> bool {
-        matches!(self.since_refresh_ms(), ..BY_HAND_MS)
+        self.since_refresh_ms() < BY_HAND_MS.min(self.length_ms / 10)
     }
 
     fn since_refresh_ms(&self) -> i64 {
@@ -346,6 +347,21 @@ mod tests {
         assert_eq!(held.take_attention(again), Attention::Due);
         held.take_in_refresh(Refreshed::Held { lease_left_ms: 60_000, late: false }, again);
         assert_eq!(held.first_event_ms(), again + 20_000);
+    }
+
+    /// The answer that is repeated says that nine tenths of the lease are left.
+    #[test]
+    fn a_refresh_repeats_only_an_answer_that_is_young_for_its_lease() {
+        let attempt = Attempt { id: RunId::parse("job.1").unwrap(), nonce: Nonce(1) };
+        let is_repeated = |length_ms, age_ms| {
+            let now = now_ms();
+            let held = Lease::new(&attempt, Token(1), length_ms, now + length_ms as i64, Renewal::ByHand);
+            held.last_refresh_ms.store(now - age_ms, Ordering::Release);
+            held.was_refreshed_lately()
+        };
+        assert!(!is_repeated(1_000, 100) && !is_repeated(1_500, 950) && !is_repeated(60_000, 1_000));
+        // A clock that the test cannot stop: an age in the future is young for long.
+        assert!(is_repeated(1_000, -60_000) && is_repeated(60_000, -60_000));
     }
 
     #[test]

@@ -147,6 +147,24 @@ fn who_shares_a_run_hears_that_the_other_one_ended_it() {
     assert_eq!(one.commit().unwrap().version, committed.version);
 }
 
+/// It hears nothing, and no renewal is due: only the verify tells that the run was unlocked.
+#[test]
+fn what_a_verify_finds_out_is_known_to_the_grant() {
+    let store = Fresh::new();
+    let deaf = || StoreError::new(StoreErrorKind::Unreachable, "nothing is heard");
+    let flowlock = store.through_hearing(|carry_out, _| carry_out(), move |_| Err(deaf()));
+    let (tell, told) = mpsc::channel();
+    let grant = flowlock.job("print").output("a").lease(Duration::from_mins(5)).acquire().unwrap();
+    grant.on_lost(move |by| tell.send(by).unwrap());
+    assert!(flowlock.unlock(grant.run_id(), grant.token(), Unlock::Now).unwrap());
+    let broken = Lost::By(LostBy::Broken);
+    let found = grant.verify().unwrap_err();
+    assert!(matches!(found, flowlock::Error::Lost { by, .. } if by == broken), "{found:?}");
+    assert_eq!(grant.lost(), Some(broken));
+    assert_eq!(told.recv_timeout(PATIENT), Ok(broken));
+    assert!(matches!(grant.refresh(), Err(flowlock::Error::Lost { by, .. }) if by == broken));
+}
+
 /// The same for one whose lease nobody renews: it is only looked at.
 #[test]
 fn who_renews_by_hand_hears_that_another_one_ended_the_run() {

@@ -2,7 +2,7 @@
 //!
 //! `main.rs` includes this file once for each store, and the module's name there says which it is. All that a test
 //! here knows of its store comes from this file, so none can be on one store only; what is true of one alone stands in
-//! `embedded_alone.rs`, with the reason.
+//! `embedded_alone/`, with the reason.
 
 mod admin;
 mod bad_input;

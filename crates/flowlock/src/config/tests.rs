@@ -7,6 +7,7 @@ mod others;
 mod projects;
 #[cfg(feature = "redis")]
 mod secrets;
+mod trusted;
 mod wrong;
 
 use std::fs;
@@ -18,6 +19,8 @@ use super::*;
 const SYSTEM: &str = "etc/flowlock/config.toml";
 const USER: &str = "home/.config/flowlock/config.toml";
 const PROJECT: &str = "home/project/flowlock.toml";
+/// What a project's file may only set if it is trusted.
+const SERVER: &str = "store = 'redis://there.example?password_file=/home/you/.ssh/id_ed25519'\n";
 
 /// A machine with one user, whose jobs run in a directory of a project.
 struct House {

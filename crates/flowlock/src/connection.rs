@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::endings::{Concern, Ending, Endings};
 use crate::handle::StoreHandle;
+use crate::id::Attempt;
 use crate::keeper::Keeper;
 use crate::lease::Lease;
 use crate::store::{Limits, Page, StoreError, View, pages};
@@ -86,10 +87,15 @@ impl Connection {
         self.waiters.get()
     }
 
-    /// Hands over what the store must be told after a drop. Does not wait, unless no thread can be
-    /// started.
+    /// Hands over a run that must be ended, because it was dropped or could not be ended at once. Does not
+    /// wait, unless no thread can be started.
     pub(crate) fn end_later(&self, ending: Ending) {
         self.endings.hand_over(&self.handle, ending);
+    }
+
+    /// Returns whether the store must still be told of the end of this very attempt.
+    pub(crate) fn is_ending(&self, attempt: &Attempt) -> bool {
+        self.endings.has(attempt)
     }
 
     /// Has a commit repeated until the store answers.
@@ -106,7 +112,7 @@ impl Connection {
         Ok(self.callers_limits(until))
     }
 
-    /// Waits until the store knows of everything that was dropped before. Returns whether nothing is
+    /// Waits until the store knows of everything that was dropped or left before. Returns whether nothing is
     /// left.
     pub(crate) fn flush(&self, at_most: Duration) -> bool {
         self.endings.settle(&Concern::All, &Limits::within(at_most), at_most).is_whole

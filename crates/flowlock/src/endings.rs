@@ -1,33 +1,48 @@
-//! Endings: tell the store about what was dropped.
+//! Endings: tell the store about runs that nobody waits for or works under any more, and that could not
+//! be ended at once.
 //!
 //! A drop never waits for the store. The run of a dropped grant or a dropped wait is handed over to a
-//! thread of its connection, which asks until the store answers or the lease ends. The end of the
-//! process waits for what is left, up to [`LAST_WAIT`].
+//! thread of its connection, and so is one whose end was not answered in time: a request that may have
+//! arrived, a wait that was cancelled, work that failed. Otherwise the heartbeats of the connection would
+//! keep such a run in the queue for as long as the process waits for anything else. The thread asks until
+//! the store answers or the run is over by itself. The end of the process waits for what was handed over
+//! while the store answered, up to [`LAST_WAIT`].
 //!
 //! One mutex (`state`) protects the queue, the current ending, and whether the thread runs. Nothing else
 //! is locked under it, and it is not held while the store is asked. The thread ends in the critical
 //! section in which it finds the queue empty; so it carries out every ending that was handed over
 //! before, and a later one starts another thread. It keeps the store handle alive until then.
+//!
+//! [`LAST_WAIT`]: crate::at_exit
 
-use std::collections::VecDeque;
+mod concern;
+mod ending;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::at_exit::Left;
-use crate::claim::Space;
+pub(crate) use self::concern::Concern;
+use self::ending::Connected;
+pub(crate) use self::ending::{Ending, How, Reached, Release};
+use self::queue::{Numbered, State, UnderWay};
 use crate::handle::StoreHandle;
-use crate::id::{Attempt, Ticket};
-use crate::name::{Name, RunId};
-use crate::spec::Spec;
-use crate::step::{Step, Who};
-use crate::store::{Limits, StoreError, View};
+use crate::id::Attempt;
+use crate::store::{Limits, StoreError, StoreErrorKind};
 use crate::sync::lock;
 use crate::world::later;
 
 /// The pause before a store that did not answer is told again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The pause before a store that refused to end a run is told again.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// How often a thread that waits for endings checks whether its caller still wants to wait.
 const LOOK: Duration = Duration::from_millis(50);
+/// How many runs are kept to be ended at most, so that a store that never answers fills no memory.
+const MOST: usize = 100_000;
 
 /// The runs of a connection that must still be ended. Its thread lives as long as there are some.
 #[derive(Debug, Default)]
@@ -41,63 +56,10 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    queue: VecDeque<Numbered>,
-    /// What the thread is telling the store now.
-    under_way: Option<Dropped>,
-    /// How many were handed over.
-    count: u64,
-    /// How many the store knows of.
-    told: u64,
-    /// Whether there is a thread.
-    running: bool,
-    /// Whether the store did not answer the last time.
-    away: bool,
-}
-
-#[derive(Debug)]
-struct Numbered {
-    number: u64,
-    ending: Ending,
-}
-
-/// What other threads need to know about a run that must be ended.
-#[derive(Debug, Clone)]
-struct Dropped {
-    number: u64,
-    run: RunId,
-    spec: Arc<Spec>,
-}
-
-/// A run that must be ended.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    /// The attempt.
-    pub(crate) attempt: Attempt,
-    /// What it holds or asks for.
-    pub(crate) spec: Arc<Spec>,
-    /// How.
-    pub(crate) how: How,
-    /// When to stop trying; it is tried at least once.
-    pub(crate) until: Instant,
-    /// Held as long as the end of the process must wait for it.
-    pub(crate) _left: Option<Left>,
-}
-
-/// How a run ends that its caller dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
-    /// The work failed.
-    Fail,
-    /// The caller never had the grant: this is not a failure.
-    #[cfg_attr(not(feature = "async"), expect(dead_code, reason = "only a future can be dropped meanwhile"))]
-    GiveBack,
-    /// It leaves the queue. A repeated request may arrive until this time (0: none was sent).
-    Withdraw {
-        /// Measured by the store's lease clock.
-        sent_ms: i64,
-    },
+impl Drop for Endings {
+    fn drop(&mut self) {
+        lock(&self.shared.state).connected = Connected::No;
+    }
 }
 
 impl Endings {
@@ -106,23 +68,29 @@ impl Endings {
         let mut state = lock(&self.shared.state);
         let number = state.count;
         state.count += 1;
-        state.queue.push_back(Numbered { number, ending });
-        if std::mem::replace(&mut state.running, true) {
+        state.queue.push_back(Numbered { number, ending, is_refused: false });
+        let oldest = if state.queue.len() > MOST { state.queue.pop_front() } else { None };
+        let is_running = std::mem::replace(&mut state.running, true);
+        state.away &= is_running;
+        drop(state);
+        self.shared.changed.notify_all();
+        if let Some(Numbered { ending, .. }) = oldest {
+            tracing::warn!(run = %ending.attempt.id, "too many runs must still be ended; giving up on the oldest");
+        }
+        if is_running {
             return;
         }
-        state.away = false;
-        drop(state);
         let (shared, theirs) = (self.shared.clone(), handle.clone());
         let spawned = std::thread::Builder::new()
             .name("flowlock-ending".into())
             .spawn(move || carry_out_all(&shared, &theirs));
         if let Err(error) = spawned {
-            tracing::warn!(%error, "cannot start the thread that ends dropped runs; the thread that drops them ends them");
-            carry_out_all(&self.shared, handle);
+            tracing::warn!(%error, "cannot start the thread that ends runs; the thread that leaves them ends them");
+            carry_out_once(&self.shared, handle);
         }
     }
 
-    /// Waits until the store knows of the earlier drops that are of concern, so that the acts of one
+    /// Waits until the store knows of the earlier endings that are of concern, so that the acts of one
     /// caller take effect in order. They are done before others. Waits no longer than `limits` allow, no
     /// longer than `silence` while the store does not answer, and not at all while it is known to be
     /// unreachable.
@@ -139,7 +107,15 @@ impl Endings {
                 patience = limits.clone().no_later_than(silent_until());
             }
         }
-        Settled { is_whole: !state.is_left(&awaited), has_answered: state.told > told_before }
+        let is_whole = !state.is_left(&awaited) && !state.is_refused(of_concern);
+        Settled { is_whole, has_answered: state.told > told_before }
+    }
+
+    /// Returns whether the store must still be told of the end of this very attempt.
+    pub(crate) fn has(&self, attempt: &Attempt) -> bool {
+        let state = lock(&self.shared.state);
+        let under_way = state.under_way.iter().map(|it| &it.attempt);
+        under_way.chain(state.queue.iter().map(|it| &it.ending.attempt)).any(|it| it == attempt)
     }
 }
 
@@ -147,7 +123,7 @@ fn is_waited_for(limits: &Limits) -> bool {
     !limits.left().is_zero() && !limits.is_interrupted() && !limits.is_given_up()
 }
 
-/// How far a caller's own drops are settled.
+/// How far a caller's own endings are settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settled {
     /// Whether nothing of concern is left.
@@ -156,92 +132,19 @@ pub(crate) struct Settled {
     pub(crate) has_answered: bool,
 }
 
-/// The dropped runs that concern a caller.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Concern<'c> {
-    /// All.
-    All,
-    /// None.
-    None,
-    /// Those that may be in the way of a run with this id and these claims.
-    Request(&'c RunId, &'c Spec),
-    /// Those with this id.
-    Run(&'c RunId),
-    /// Those that read or write one of these names.
-    Names(&'c [Name]),
-}
-
-impl<'c> Concern<'c> {
-    /// Those that a view would show, so that they are over in it. For later pages of a listing, those of
-    /// the first page are already settled.
-    pub(crate) fn of_view(view: &'c View) -> Self {
-        match view {
-            View::Runs { from, .. } if *from > Ticket(0) => Self::None,
-            View::Records { after: Some(_), .. } => Self::None,
-            View::Runs { .. } | View::Records { .. } | View::Namespace => Self::All,
-            View::Run(run) => Self::Run(run),
-            View::Attempt(attempt) => Self::Run(&attempt.id),
-            View::Names(names) => Self::Names(names),
-        }
-    }
-
-    fn is(&self, run: &RunId, spec: &Spec) -> bool {
-        match self {
-            Self::All => true,
-            Self::None => false,
-            Self::Run(id) => *id == run,
-            Self::Request(id, wanted) => *id == run || spec.claims.touch(&wanted.claims),
-            Self::Names(names) => {
-                spec.claims.iter().any(|claim| claim.space == Space::Data && names.contains(&claim.name))
-            }
-        }
-    }
-}
-
-impl State {
-    /// Puts those of concern before the others, in their order; returns their numbers, in order.
-    fn bring_forward(&mut self, of_concern: &Concern<'_>) -> Vec<u64> {
-        let mut awaited: Vec<u64> = Vec::new();
-        if let Some(under_way) = &self.under_way
-            && of_concern.is(&under_way.run, &under_way.spec)
-        {
-            awaited.push(under_way.number);
-        }
-        let is_of_concern = |it: &Numbered| of_concern.is(&it.ending.attempt.id, &it.ending.spec);
-        let (mut first, rest): (VecDeque<_>, VecDeque<_>) =
-            std::mem::take(&mut self.queue).into_iter().partition(is_of_concern);
-        awaited.extend(first.iter().map(|it| it.number));
-        awaited.sort_unstable();
-        first.extend(rest);
-        self.queue = first;
-        awaited
-    }
-
-    fn is_left(&self, awaited: &[u64]) -> bool {
-        if awaited.is_empty() || !self.running {
-            return false;
-        }
-        let numbers = self.queue.iter().map(|it| it.number);
-        self.under_way
-            .iter()
-            .map(|it| it.number)
-            .chain(numbers)
-            .any(|number| awaited.binary_search(&number).is_ok())
-    }
-}
-
 impl Shared {
-    fn take_next(&self) -> Option<Ending> {
+    fn take_next(&self) -> Option<Numbered> {
         let mut state = lock(&self.state);
         let next = state.queue.pop_front();
         state.running = next.is_some();
-        state.under_way = next.as_ref().map(|Numbered { number, ending }| Dropped {
+        state.under_way = next.as_ref().map(|Numbered { number, ending, is_refused }| UnderWay {
             number: *number,
-            run: ending.attempt.id.clone(),
+            attempt: ending.attempt.clone(),
             spec: ending.spec.clone(),
+            is_refused: *is_refused,
         });
         self.changed.notify_all();
-        next.map(|it| it.ending)
+        next
     }
 
     fn note_told(&self) {
@@ -251,9 +154,34 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn note_away(&self) {
-        lock(&self.state).away = true;
+    /// Puts back one that the store was not told of. Those that are over by themselves are not tried
+    /// again, nor for the first time.
+    fn put_back(&self, mut failed: Numbered, error: &StoreError) {
+        failed.ending.note_failure(error);
+        let mut state = lock(&self.state);
+        failed.is_refused = !error.is_transient();
+        state.away = error.is_transient();
+        state.under_way = None;
+        state.queue.push_back(failed);
+        let over = state.take_those_over();
+        drop(state);
         self.changed.notify_all();
+        for Numbered { ending, .. } in over {
+            let run = &ending.attempt.id;
+            tracing::warn!(%run, %error, "could not end the run; its lease or its wait has ended");
+        }
+    }
+
+    /// Pauses after a failure. A store that answers, but refused one, is told of new ones at once.
+    fn pause(&self) {
+        let state = lock(&self.state);
+        if state.away {
+            drop(state);
+            return std::thread::sleep(PAUSE);
+        }
+        let nothing_new =
+            |state: &mut State| !state.queue.is_empty() && state.queue.iter().all(|it| it.is_refused);
+        drop(self.changed.wait_timeout_while(state, REFUSED_PAUSE, nothing_new));
     }
 }
 
@@ -271,37 +199,47 @@ impl Drop for Running<'_> {
 
 fn carry_out_all(shared: &Shared, handle: &StoreHandle) {
     let _running = Running(shared);
-    while let Some(ending) = shared.take_next() {
-        carry_out(shared, handle, &ending);
+    while let Some(next) = shared.take_next() {
+        if carry_out(shared, handle, next) == Told::NotYet {
+            shared.pause();
+        }
     }
 }
 
-/// Tells the store until it answers. Logs the first failure and the last one.
-fn carry_out(shared: &Shared, handle: &StoreHandle, ending: &Ending) {
-    let run = &ending.attempt.id;
-    let mut is_said = false;
-    loop {
-        let Err(error) = tell(handle, ending) else {
-            return shared.note_told();
-        };
-        if !error.is_transient() || later(Instant::now(), PAUSE) >= ending.until {
-            tracing::warn!(%run, %error, "could not end the run; the store ends it when its lease ends or its process is silent");
-            return;
-        }
-        if !std::mem::replace(&mut is_said, true) {
-            tracing::warn!(%run, %error, "could not end the run yet; trying again until its lease ends");
-        }
-        shared.note_away();
-        std::thread::sleep(PAUSE);
+/// Tries each once, on the thread of a caller. The next ending starts a thread for those that are left.
+fn carry_out_once(shared: &Shared, handle: &StoreHandle) {
+    let count = lock(&shared.state).queue.len();
+    for _ in 0..count {
+        let Some(next) = shared.take_next() else { return };
+        carry_out(shared, handle, next);
     }
+    lock(&shared.state).running = false;
+    shared.changed.notify_all();
 }
 
-fn tell(handle: &StoreHandle, ending: &Ending) -> Result<(), StoreError> {
-    let limits = Limits::within(handle.store_timeout);
-    let step = match ending.how {
-        How::Fail => Step::Fail(Who::from(&ending.attempt)),
-        How::GiveBack => Step::GiveBack(ending.attempt.clone()),
-        How::Withdraw { sent_ms } => return handle.withdraw(&ending.attempt, sent_ms, handle.store_timeout),
-    };
-    handle.step_within(&step, &limits).map(drop)
+/// Whether the store need not be told of a run any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Yes,
+    NotYet,
+}
+
+fn carry_out(shared: &Shared, handle: &StoreHandle, next: Numbered) -> Told {
+    // The panic hook reports a panic of the store; the run must be ended nevertheless.
+    let told = catch_unwind(AssertUnwindSafe(|| next.ending.tell(handle)));
+    match told.unwrap_or_else(|_| Err(panicked())) {
+        Ok(()) => shared.note_told(),
+        Err(error) if error.kind() == StoreErrorKind::Replaced => {
+            tracing::debug!(run = %next.ending.attempt.id, %error, "the run ended with its store");
+        }
+        Err(error) => {
+            shared.put_back(next, &error);
+            return Told::NotYet;
+        }
+    }
+    Told::Yes
+}
+
+fn panicked() -> StoreError {
+    StoreError::new(StoreErrorKind::Unusable, "the store panicked when it was asked to end the run")
 }

@@ -100,14 +100,15 @@ impl Flowlock {
     }
 
     /// Waits up to `at_most` until the store knows of every grant and every wait of this connection that
-    /// was dropped. Returns whether it knows of all; returns `false` at once while the store does not
-    /// answer.
+    /// was dropped, or whose end it did not answer. Returns whether it knows of all; returns `false` at
+    /// once while the store does not answer, or refuses to end the rest.
     ///
-    /// A drop does not wait for the store: a thread tells the store, and tries again until the lease
-    /// ends. Later requests and reads of the same connection that concern the same names wait for that
-    /// by themselves, and a listing waits for all of it: up to `store_timeout`, after which they go on.
-    /// The normal end of the process also waits for it, up to 2 s. Call `flush` if the process ends in
-    /// another way, or if you must know.
+    /// A drop does not wait for the store: a thread tells the store, and tries again until the run is over
+    /// by itself. The same thread ends a run whose request, cancellation or failure got no answer. Later
+    /// requests and reads of the same connection that concern the same names wait for that by themselves,
+    /// and a listing waits for all of it: up to `store_timeout`, after which they go on. The normal end of
+    /// the process also waits for drops, up to 2 s. Call `flush` if the process ends in another way, or if
+    /// you must know.
     ///
     /// ```
     /// use std::time::Duration;

@@ -3,14 +3,13 @@
 mod by_id;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 pub(crate) use self::by_id::{fail, refresh_one, verify};
 use self::by_id::{look, stands};
-use crate::at_exit::Left;
 use crate::commit::{Committing, Known};
 use crate::connection::Connection;
-use crate::endings::{Ending, How};
+use crate::endings::{Ending, How, Reached, Release};
 use crate::error::{Error, Lost};
 use crate::id::{Attempt, Token};
 use crate::lease::{Lease, Renewal};
@@ -20,7 +19,6 @@ use crate::record::{Input, LONGEST_NOTE};
 use crate::spec::Spec;
 use crate::step::{Answer, Refreshed, Running, Step, Who};
 use crate::store::{Limits, View};
-use crate::world::later;
 
 /// A run that holds all its claims. End it with [`commit`](Self::commit) or [`fail`](Self::fail); if it
 /// is dropped, it fails. The drop does not wait for the store: see
@@ -129,7 +127,7 @@ impl Grant {
     /// Gives up a run that this process does not begin to work under. Another process's work goes on.
     fn leave(&mut self, work: Work, limits: &Limits) {
         match work {
-            Work::NotBegun => self.end_within(&Step::GiveBack(self.held.attempt.clone()), limits),
+            Work::NotBegun => self.end_within(Release::NotBegun, limits),
             Work::MayHaveBegun => {
                 self.ended = true;
                 self.connection.release(&self.held);
@@ -313,8 +311,8 @@ impl Grant {
         Committing::begin(&self.connection, Who::from(&self.held.attempt), note, Some(known))
     }
 
-    /// Ends the run without writing anything. If the store cannot be told, that is logged, and the run
-    /// ends with its lease.
+    /// Ends the run without writing anything. If the store cannot be told in time, that is logged, and it
+    /// is told in the background, as after a drop.
     pub fn fail(mut self) {
         self.end_badly();
     }
@@ -323,14 +321,14 @@ impl Grant {
     #[cfg(feature = "async")]
     pub(crate) fn fail_within(mut self, limits: Option<&Limits>) {
         match limits {
-            Some(limits) => self.end_within(&Step::Fail(Who::from(&self.held.attempt)), limits),
-            None => self.hand_over(How::Fail),
+            Some(limits) => self.end_within(Release::Failed, limits),
+            None => self.hand_over(Release::Failed, Reached::Yes),
         }
     }
 
     /// Gives back a run whose work did not begin. It is withdrawn, which is not a failure, and its
-    /// outputs are as they were before. If the store cannot be told, that is logged, and the run ends
-    /// with its lease.
+    /// outputs are as they were before. If the store cannot be told in time, that is logged, and it is
+    /// told in the background, as after a drop.
     ///
     /// ```
     /// # let flowlock = flowlock::Flowlock::open("memory:")?;
@@ -341,27 +339,26 @@ impl Grant {
     /// # Ok::<(), flowlock::Error>(())
     /// ```
     pub fn give_back(mut self) {
-        let step = Step::GiveBack(self.held.attempt.clone());
-        self.end_by(&step);
+        self.end_by(Release::NotBegun);
     }
 
     fn end_badly(&mut self) {
-        let step = Step::Fail(Who::from(&self.held.attempt));
-        self.end_by(&step);
+        self.end_by(Release::Failed);
     }
 
-    fn end_by(&mut self, step: &Step) {
+    fn end_by(&mut self, release: Release) {
         let limits = self.connection.limits_of_caller();
-        self.end_within(step, &limits);
+        self.end_within(release, &limits);
     }
 
-    fn end_within(&mut self, step: &Step, limits: &Limits) {
+    fn end_within(&mut self, release: Release, limits: &Limits) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
         self.connection.release(&self.held);
-        if let Err(error) = self.connection.send_last_step(step, limits) {
-            tracing::warn!(run = %self.run_id(), %error, "could not end the run; it ends with its lease");
+        if let Err(error) = self.connection.send_last_step(&release.step(&self.held.attempt), limits) {
+            tracing::warn!(run = %self.run_id(), %error, "could not end the run; it ends with its lease, unless the store can be told before");
+            self.hand_over(release, Reached::No);
         }
     }
 
@@ -398,16 +395,15 @@ impl Grant {
     #[cfg(feature = "async")]
     pub(crate) fn hand_back(mut self) {
         tracing::debug!(run = %self.run_id(), "no caller waits for the grant any more; giving it back");
-        self.hand_over(How::GiveBack);
+        self.hand_over(Release::NotBegun, Reached::Yes);
     }
 
     /// Ends the run without waiting for the store.
-    fn hand_over(&mut self, how: How) {
+    fn hand_over(&mut self, release: Release, reached: Reached) {
         self.ended = true;
         self.connection.release(&self.held);
-        let until = later(Instant::now(), self.held.time_left());
-        let (attempt, spec, left) = (self.held.attempt.clone(), self.spec.clone(), Some(Left::new()));
-        self.connection.end_later(Ending { attempt, spec, how, until, _left: left });
+        let how = How::Release(release);
+        self.connection.end_later(Ending::new(&self.held.attempt, &self.spec, how, reached));
     }
 
     #[cfg(feature = "async")]
@@ -429,7 +425,7 @@ impl Drop for Grant {
             } else {
                 tracing::warn!(%run, "a grant was dropped without commit or fail; its run failed");
             }
-            self.hand_over(How::Fail);
+            self.hand_over(Release::Failed, Reached::Yes);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! [`Job`]: a request, described step by step.
 //!
-//! `acquiring.rs` sends it; `inside.rs` knows whose closure a thread is in, and so which run is the
-//! parent of a request.
+//! `acquiring.rs` has the ways to acquire it; `sending.rs` sends the request; `inside.rs` knows whose
+//! closure a thread is in, and so which run is the parent of a request.
 
 mod acquiring;
 mod inside;
+mod sending;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 
 mod asking;
 mod interrupter;
+mod leaving;
 
 use std::sync::{Arc, PoisonError};
 #[cfg(feature = "async")]
@@ -10,10 +11,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 pub use self::interrupter::Interrupter;
-use crate::at_exit::Left;
 use crate::blocker::Blocked;
 use crate::connection::Connection;
-use crate::endings::{Ending, How};
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::id::Attempt;
@@ -82,6 +81,7 @@ pub struct Pending {
     asked: Instant,
     /// Whether the store did not answer the last question.
     away: bool,
+    /// Whether it waits no longer, or its end was handed over.
     over: bool,
     /// The latest arrival time of the request, if it was sent again; else 0.
     sent_ms: i64,
@@ -247,52 +247,6 @@ impl Pending {
         Error::TimedOut { job: self.spec.job.clone(), waited: self.begun.elapsed(), blocked }
     }
 
-    /// Ends the wait: a grant that came just before is still taken, else the run leaves the queue.
-    pub(crate) fn give_up(&mut self, limits: &Limits) -> Result<Grant, Error> {
-        if let Some(grant) = self.ask(limits)? {
-            Ok(grant)
-        } else {
-            self.withdraw()?;
-            Err(self.timed_out())
-        }
-    }
-
-    /// Leaves the queue.
-    pub fn cancel(mut self) -> Result<(), Error> {
-        self.withdraw()
-    }
-
-    fn withdraw(&mut self) -> Result<(), Error> {
-        if self.over {
-            return Ok(());
-        }
-        self.leave_waiters();
-        Ok(self.connection.withdraw(&self.attempt, self.sent_ms, self.patience_to_leave())?)
-    }
-
-    /// Returns how long to ask the store to take it out of the line.
-    fn patience_to_leave(&self) -> Duration {
-        match () {
-            () if self.connection.is_interrupted() => self.connection.last_word(),
-            // The store has just used up all the time; do not wait for it once more.
-            () if self.away => Duration::ZERO,
-            () => self.connection.store_timeout,
-        }
-    }
-
-    /// At its end, the process waits for what is left to be said, but not for a store that is already
-    /// unreachable.
-    fn left(&self) -> Option<Left> {
-        (!self.away).then(Left::new)
-    }
-
-    fn leave_waiters(&mut self) {
-        self.over = true;
-        if let Some(waiters) = self.connection.waiters() {
-            waiters.leave(&self.attempt.id, &self.waiter);
-        }
-    }
-
     /// Makes the run ask the store.
     #[cfg(feature = "async")]
     pub(crate) fn tell(&self) {
@@ -313,19 +267,6 @@ impl Pending {
         drop(state);
         drop(replaced);
         false
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        self.leave_waiters();
-        let until = later(Instant::now(), Duration::from_millis(self.spec.lease_ms));
-        let (attempt, how) = (self.attempt.clone(), How::Withdraw { sent_ms: self.sent_ms });
-        let left = self.left();
-        self.connection.end_later(Ending { attempt, spec: self.spec.clone(), how, until, _left: left });
     }
 }
 

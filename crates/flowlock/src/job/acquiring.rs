@@ -6,17 +6,16 @@ use std::time::{Duration, Instant};
 use super::inside::Inside;
 use super::{Acquired, Job, LONGEST_PLACE};
 use crate::blocker::Blocked;
-use crate::endings::{Concern, Ending, How};
 use crate::error::{Error, refusal};
 use crate::grant::{Grant, Heard, Work};
 use crate::id::{Attempt, Nonce};
 use crate::name::RunId;
 use crate::run::Outcome;
 use crate::spec::Spec;
-use crate::step::{Acquire, Answer, Invalid, Patience, Standing, Step};
-use crate::store::{Limits, StoreError, StoreErrorKind};
+use crate::step::{Patience, Standing};
+use crate::store::Limits;
 use crate::wait::{Begun, Pending, Progress};
-use crate::world::{later, millis};
+use crate::world::millis;
 
 impl Job {
     /// Asks once. Does not wait, and keeps no place in the queue. A refusal says when to try again
@@ -39,7 +38,8 @@ impl Job {
     ///
     /// # Errors
     /// [`Error::PlaceEnded`] if it came back too late: a new secret is needed to get a new place.
-    /// [`Error::Lost`] if the run that it comes back to has reached its longest run time.
+    /// [`Error::Lost`] if the run that it comes back to has reached its longest run time. [`Error::Store`],
+    /// among other reasons, if this process ended the run and the store does not know it yet.
     ///
     /// ```
     /// use std::time::Duration;
@@ -168,62 +168,12 @@ impl Job {
     }
 
     /// The job's own limits, or the caller's.
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         self.limits.clone().unwrap_or_else(|| self.connection.limits_of_caller())
     }
 
     fn pending(&self, attempt: Attempt, spec: Arc<Spec>, waiting: crate::step::Waiting) -> Pending {
         Pending::new(&self.connection, attempt, spec, waiting, self.wait, self.renewal)
-    }
-
-    fn send(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Standing, Error> {
-        let mut answer = self.send_once(attempt, spec, patience)?;
-        if let Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) = answer {
-            // The store's clock may have been set; its answer contained its current time.
-            answer = self.send_once(attempt, spec, patience)?;
-        }
-        let run = || attempt.id.clone();
-        match answer {
-            Answer::Standing(standing) => Ok(standing),
-            Answer::Invalid(Invalid::RunIdInUse) => Err(Error::RunIdInUse { run: run() }),
-            Answer::Invalid(Invalid::RunIdReused) => Err(Error::InvalidRequest {
-                what: "run id",
-                problem: format!("{} was already sent with other claims or settings", run()),
-            }),
-            _ => Err(StoreError::new(
-                StoreErrorKind::Unreachable,
-                "the request took too long to reach the store",
-            )
-            .into()),
-        }
-    }
-
-    fn send_once(&self, attempt: &Attempt, spec: &Arc<Spec>, patience: Patience) -> Result<Answer, Error> {
-        let connection = &self.connection;
-        // What this process dropped before must not be in its way.
-        let limits = connection.settle(&Concern::Request(&attempt.id, spec), self.limits());
-        let (holder, latest_ms) = (connection.holder()?, connection.latest_ms(&limits)?);
-        let request = Acquire { attempt: attempt.clone(), spec: spec.clone(), holder, patience, latest_ms };
-        let asked = connection.step_within(&Step::Acquire(request), &limits);
-        Ok(asked.inspect_err(|error| {
-            // If the request arrived nevertheless, it must not become a grant that nobody holds. A place
-            // that is held is not given up: the next try uses the same secret.
-            if error.is_unknown() && !matches!(patience, Patience::HoldPlace(_)) {
-                self.take_back(attempt, spec, latest_ms);
-            }
-        })?)
-    }
-
-    /// Withdraws a request that got no answer, and that may arrive until `sent_ms`.
-    fn take_back(&self, attempt: &Attempt, spec: &Arc<Spec>, sent_ms: i64) {
-        if self.limits.is_some() {
-            // No caller's thread waits here, but other callers wait for this thread.
-            let until = later(Instant::now(), Duration::from_millis(spec.lease_ms));
-            let (attempt, spec, how) = (attempt.clone(), spec.clone(), How::Withdraw { sent_ms });
-            self.connection.end_later(Ending { attempt, spec, how, until, _left: None });
-        } else if let Err(error) = self.connection.withdraw(attempt, sent_ms, self.connection.last_word()) {
-            tracing::warn!(run = %attempt.id, %error, "could not withdraw the request");
-        }
     }
 
     /// Runs `work` while all claims are held. Commits if it returns `Ok`; fails if it returns `Err` or

@@ -36,10 +36,11 @@ impl Pending {
         }
     }
 
-    /// Treats an unreachable store as "still waiting".
+    /// Treats an unreachable store as "still waiting", unless the wait is over: then a grant that came
+    /// could not be begun.
     fn bears(&self, asked: Result<Option<Grant>, Error>) -> Result<Option<Grant>, Error> {
         match asked {
-            Err(Error::Store(error)) if error.is_transient() && !self.is_over() => {
+            Err(Error::Store(error)) if error.is_transient() && !self.over && !self.is_over() => {
                 tracing::warn!(run = %self.attempt.id, %error, "waiting for the store");
                 Ok(None)
             }
@@ -104,14 +105,17 @@ impl Pending {
                     return Err(self.end_with(outcome, blocked));
                 }
                 Answer::Invalid(Invalid::RunIdInUse) => {
-                    self.leave_waiters();
+                    self.leave_if_sent_again();
                     return Err(Error::RunIdInUse { run: self.attempt.id.clone() });
                 }
                 // The store's clock may have been set; its answer contained its current time.
                 Answer::Invalid(Invalid::ArrivedTooLate | Invalid::LatestTooFar) if !self.is_over() => {
                     limits.may_ask_again()?;
                 }
-                _ => return Err(self.end_with(Outcome::TimedOut, None)),
+                _ => {
+                    self.leave_if_sent_again();
+                    return Err(self.timed_out());
+                }
             }
         }
     }

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 use crate::Flowlock;
+use crate::endings::Reached;
 use crate::run::Outcome;
 use crate::said::{heard, says};
 use crate::store::memory::{MemoryStore, TestWorld};
@@ -76,10 +77,10 @@ fn who_leaves_the_line_waits_for_the_store_but_for_none_that_is_away_and_not_lon
     let flowlock = builder.interrupted_by(interrupted.clone()).open("memory:").unwrap();
     let (_first, mut second) = second_of(&flowlock);
     assert_eq!(second.patience_to_leave(), Duration::from_secs(7));
-    assert!(second.left().is_some());
+    assert_eq!(second.reached(), Reached::Yes);
     second.away = true;
     assert_eq!(second.patience_to_leave(), Duration::ZERO);
-    assert!(second.left().is_none());
+    assert_eq!(second.reached(), Reached::No);
     interrupted.store(true, Ordering::Relaxed);
     assert_eq!(second.patience_to_leave(), Duration::from_secs(1));
 }

@@ -78,6 +78,50 @@ fn nothing_that_is_dropped_waits_for_a_file_that_is_locked() {
     nothing_waits(&flowlock, lock, drop);
 }
 
+/// What could not be ended while the store stood still is ended when it goes on, long before any lease or wait ends.
+fn nothing_is_left_behind<S>(url: &str, stand_still: impl FnOnce() -> S, go_on: impl FnOnce(S)) {
+    const HOUR: Duration = Duration::from_hours(1);
+    let others = Flowlock::open(url).unwrap();
+    let flowlock =
+        Flowlock::builder().lease(HOUR).store_timeout(Duration::from_millis(500)).open(url).unwrap();
+    let holder = others.job("holder").lock("a").lease(HOUR).acquire().unwrap();
+    let waits = |job: &str| match flowlock.job(job).lock("a").begin().unwrap() {
+        Begun::Waiting(run) => run,
+        Begun::Granted(_) => panic!("{job} got what another one holds"),
+    };
+    let (cancelled, _besides) = (waits("cancelled"), waits("besides"));
+    let [failed, given_back] = ["b", "c"].map(|lock| flowlock.job("ended").lock(lock).acquire().unwrap());
+    let still = stand_still();
+    assert!(cancelled.cancel().is_err());
+    failed.fail();
+    given_back.give_back();
+    assert!(!flowlock.flush(Duration::ZERO));
+    go_on(still);
+    let begun = Instant::now();
+    while others.runs().unwrap().len() > 2 {
+        assert!(begun.elapsed() < PATIENT, "{:?}", others.runs());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    holder.commit().unwrap();
+}
+
+#[test]
+fn what_could_not_be_ended_at_a_frozen_server_is_ended_when_it_goes_on() {
+    let server = RedisServer::start();
+    nothing_is_left_behind(&server.url(), || server.stop(), |()| server.cont());
+}
+
+#[test]
+fn what_could_not_be_ended_in_a_locked_file_is_ended_when_it_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flowlock.db");
+    let lock = || {
+        let turn = File::open(format!("{}-lock", path.display())).unwrap();
+        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
+    };
+    nothing_is_left_behind(&format!("sqlite:{}", path.display()), lock, drop);
+}
+
 /// Those that came to the file wait there for their turn; dropped meanwhile, they leave no trace in it.
 #[test]
 fn a_request_whose_future_is_dropped_while_the_file_is_locked_is_not_sent() {

@@ -13,6 +13,7 @@ mod forgotten;
 mod holders;
 mod kept;
 mod namespaces;
+mod orphans;
 mod pages;
 mod parents;
 mod same_id;

@@ -1,6 +1,7 @@
 //! Answers that never arrive, and requests that arrive too late.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use flowlock::step::Step;
@@ -91,6 +92,41 @@ fn a_grant_whose_acceptance_got_no_answer_is_accepted_once() {
         assert_eq!(lines.runs(), ["second running"]);
         grant.commit().unwrap();
     });
+}
+
+/// It arrived, its answer did not, and the line breaks before it is withdrawn. The process waits for something else too,
+/// so that its heartbeats would keep it in the queue.
+#[test]
+fn a_request_whose_answer_was_lost_on_a_line_that_breaks_leaves_the_queue_when_the_line_is_mended() {
+    let server = RedisServer::start();
+    let (line, namespace) = (Arc::new(Proxy::to(&server)), namespace());
+    let good = open(&server.url(), &namespace);
+    let bad = impatient(line.url(), &namespace, PATIENCE_OF_A_STEP);
+    write(&bad, "known");
+    let (breaks, is_mended) = (line.clone(), Arc::new(AtomicBool::new(false)));
+    let mended = is_mended.clone();
+    let bad = through(&bad, move |carry_out, step| {
+        match step {
+            Step::Acquire(asked) if asked.spec.job.as_str() == "orphan" => {
+                breaks.black_hole(Direction::Replies);
+            }
+            Step::Cancel { .. } if !mended.load(Ordering::SeqCst) => breaks.refuse(),
+            _ => {}
+        }
+        carry_out()
+    });
+    let _holder = good.job("holder").lock("a").acquire().unwrap();
+    let Begun::Waiting(mut besides) = bad.job("besides").lock("a").begin().unwrap() else { panic!() };
+    assert!(matches!(besides.wait(Duration::ZERO).unwrap(), Progress::Waiting));
+    let asked = bad.job("orphan").lock("a").begin();
+    assert!(matches!(&asked, Err(Error::Store(error)) if error.is_unknown()), "{asked:?}");
+    let jobs = || -> Vec<_> {
+        good.runs().unwrap().iter().map(|seen| seen.run.spec.job.as_str().to_owned()).collect()
+    };
+    assert_eq!(jobs(), ["holder", "besides", "orphan"]);
+    is_mended.store(true, Ordering::SeqCst);
+    line.pass();
+    until("the orphan leaves", PATIENT, || (jobs() == ["holder", "besides"]).then_some(()));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::at_exit::Left;
 use crate::commit::Committing;
 use crate::connection::Connection;
+use crate::endings::{About, Question};
 use crate::error::Error;
 use crate::grant::{Committed, Grant, check_note};
 use crate::job::{Acquired, Job};
@@ -77,7 +78,8 @@ impl Job {
     ) -> Result<T, Error> {
         let asking = Asking::default();
         let (job, given_up) = (self.as_here(), asking.given_up.clone());
-        aside(self.connection(), IfDropped::NotDone, move |limits| {
+        let about = || self.about();
+        aside(self.connection(), IfDropped::NotDone(&about), move |limits| {
             ask(&job.within(Limits { given_up: Some(given_up), ..limits? }))
         })
         .await
@@ -149,7 +151,10 @@ impl Waits {
         let Some(mut pending) = self.pending.take() else {
             return Err(broken_off());
         };
-        let (pending, answer) = aside(&self.connection, IfDropped::NotDone, move |limits| {
+        let ending = pending.about();
+        let about = || Some(ending.clone());
+        let if_dropped = IfDropped::NotDone(&about);
+        let (pending, answer) = aside(&self.connection, if_dropped, move |limits| {
             let answer = ask(&mut pending, limits);
             Ok((pending, answer))
         })
@@ -262,10 +267,10 @@ impl Drop for Listening<'_> {
 }
 
 /// What happens to work whose future is dropped before a worker begins it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum IfDropped {
-    /// It is not done.
-    NotDone,
+#[derive(Clone, Copy)]
+enum IfDropped<'d> {
+    /// It is not done. If a worker has begun it, what comes of it is ended; this says what that may be.
+    NotDone(&'d (dyn Fn() -> Option<About> + Sync)),
     /// It is done nevertheless: the decision was made when the future was first polled.
     DoneAllTheSame,
 }
@@ -276,13 +281,20 @@ type InTurn = Result<Limits, StoreError>;
 /// Has a worker of the connection do `work`.
 async fn aside<T: Delivered>(
     connection: &Arc<Connection>,
-    if_dropped: IfDropped,
+    if_dropped: IfDropped<'_>,
     work: impl FnOnce(InTurn) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let (give, take) = oneshot::channel();
     let (theirs, called) = (connection.clone(), Instant::now());
+    let question = match if_dropped {
+        IfDropped::NotDone(about) => Some(Question::new(connection, about)),
+        IfDropped::DoneAllTheSame => None,
+    };
+    let asking = question.as_ref().map(Question::asking);
     connection.workers.carry_out(Box::new(move || {
-        if if_dropped == IfDropped::NotDone && give.is_closed() {
+        // Dropped last, when all that came of it was handed over.
+        let asking = asking;
+        if asking.as_ref().is_some_and(|asking| !asking.begin()) {
             return;
         }
         let done = catch_unwind(AssertUnwindSafe(|| work(theirs.limits_of_call(called))));
@@ -294,7 +306,11 @@ async fn aside<T: Delivered>(
         // The receiver may be gone, now or before it looks.
         let _ = give.send(done.map(|answer| answer.map(|it| Parcel(Some(it)))));
     }));
-    match take.await {
+    let taken = take.await;
+    if let Some(question) = question {
+        question.answer();
+    }
+    match taken {
         Ok(Ok(answer)) => answer.and_then(Parcel::open),
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
         Err(_) => Err(broken_off()),

@@ -87,6 +87,12 @@ impl Connection {
         self.waiters.get()
     }
 
+    /// Returns the runs that must still be ended.
+    #[cfg(feature = "async")]
+    pub(crate) fn endings(&self) -> &Endings {
+        &self.endings
+    }
+
     /// Hands over a run that must be ended, because it was dropped or could not be ended at once. Does not
     /// wait, unless no thread can be started.
     pub(crate) fn end_later(&self, ending: Ending) {

@@ -8,6 +8,9 @@
 //! the store answers or the run is over by itself. The end of the process waits for what was handed over
 //! while the store answered, up to [`LAST_WAIT`].
 //!
+//! A dropped future may leave a question with a worker, from which a run comes that must be ended: whoever
+//! waits for endings waits for that too (`foreseen.rs`).
+//!
 //! One mutex (`state`) protects the queue, the current ending, and whether the thread runs. Nothing else
 //! is locked under it, and it is not held while the store is asked. The thread ends in the critical
 //! section in which it finds the queue empty; so it carries out every ending that was handed over
@@ -17,6 +20,8 @@
 
 mod concern;
 mod ending;
+#[cfg(feature = "async")]
+mod foreseen;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -28,6 +33,8 @@ use std::time::{Duration, Instant};
 pub(crate) use self::concern::Concern;
 use self::ending::Connected;
 pub(crate) use self::ending::{Ending, How, Reached, Release};
+#[cfg(feature = "async")]
+pub(crate) use self::foreseen::{About, Question};
 use self::queue::{Numbered, State, UnderWay};
 use crate::handle::StoreHandle;
 use crate::id::Attempt;
@@ -96,18 +103,28 @@ impl Endings {
     /// unreachable.
     pub(crate) fn settle(&self, of_concern: &Concern<'_>, limits: &Limits, silence: Duration) -> Settled {
         let mut state = lock(&self.shared.state);
-        let awaited = state.bring_forward(of_concern);
+        let mut awaited = state.bring_forward(of_concern);
+        let mut foreseen = state.foreseen_of(of_concern);
         let told_before = state.told;
         let silent_until = || later(Instant::now(), silence);
         let (mut told, mut patience) = (told_before, limits.clone().no_later_than(silent_until()));
-        while state.is_left(&awaited) && !state.away && is_waited_for(&patience) {
+        while !state.away && is_waited_for(&patience) {
+            if !foreseen.is_empty() && !state.is_foreseen(&foreseen) {
+                // It was handed over before.
+                foreseen.clear();
+                awaited = state.bring_forward(of_concern);
+            }
+            if foreseen.is_empty() && !state.is_left(&awaited) {
+                break;
+            }
             let nap = patience.left().min(LOOK);
             state = self.shared.changed.wait_timeout(state, nap).unwrap_or_else(PoisonError::into_inner).0;
             if std::mem::replace(&mut told, state.told) != state.told {
                 patience = limits.clone().no_later_than(silent_until());
             }
         }
-        let is_whole = !state.is_left(&awaited) && !state.is_refused(of_concern);
+        let is_left = state.is_left(&awaited) || state.is_foreseen(&foreseen);
+        let is_whole = !is_left && !state.is_refused(of_concern);
         Settled { is_whole, has_answered: state.told > told_before }
     }
 

@@ -268,6 +268,13 @@ impl Job {
         Ok(Attempt { id, nonce: Nonce::fresh() })
     }
 
+    /// Returns what may have to be ended if this was asked in vain; `None` if it is not valid.
+    #[cfg(feature = "async")]
+    pub(crate) fn about(&self) -> Option<crate::endings::About> {
+        let run = self.run_id.as_deref().and_then(|id| RunId::parse(id).ok());
+        Some(crate::endings::About { run, spec: self.spec().ok()? })
+    }
+
     pub(crate) fn spec(&self) -> Result<Arc<Spec>, Error> {
         let lease = self.lease.unwrap_or_else(|| self.connection.default_lease());
         if !LEASES.contains(&lease) {

@@ -1,6 +1,5 @@
 //! [`Concern`]: which of the runs that must still be ended a caller must wait for.
 
-use crate::claim::Space;
 use crate::id::Ticket;
 use crate::name::{Name, RunId};
 use crate::spec::Spec;
@@ -17,7 +16,7 @@ pub(crate) enum Concern<'c> {
     Request(&'c RunId, &'c Spec),
     /// Those with this id.
     Run(&'c RunId),
-    /// Those that read or write one of these names.
+    /// Those that claim one of these names, in any space.
     Names(&'c [Name]),
 }
 
@@ -35,15 +34,14 @@ impl<'c> Concern<'c> {
         }
     }
 
-    pub(super) fn is(&self, run: &RunId, spec: &Spec) -> bool {
+    /// `run` is `None` if only the run itself knows its id.
+    pub(super) fn is(&self, run: Option<&RunId>, spec: &Spec) -> bool {
         match self {
             Self::All => true,
             Self::None => false,
-            Self::Run(id) => *id == run,
-            Self::Request(id, wanted) => *id == run || spec.claims.touch(&wanted.claims),
-            Self::Names(names) => {
-                spec.claims.iter().any(|claim| claim.space == Space::Data && names.contains(&claim.name))
-            }
+            Self::Run(id) => Some(*id) == run,
+            Self::Request(id, wanted) => Some(*id) == run || spec.claims.touch(&wanted.claims),
+            Self::Names(names) => spec.claims.iter().any(|claim| names.contains(&claim.name)),
         }
     }
 }

@@ -23,6 +23,9 @@ pub(super) struct State {
     /// Whether the store did not answer the last time.
     pub(super) away: bool,
     pub(super) connected: Connected,
+    /// What is still to be handed over.
+    #[cfg(feature = "async")]
+    pub(super) foreseen: Vec<super::foreseen::Foreseen>,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl State {
     pub(super) fn bring_forward(&mut self, of_concern: &Concern<'_>) -> Vec<u64> {
         let mut awaited: Vec<u64> = Vec::new();
         if let Some(under_way) = self.under_way.as_ref().filter(|it| !it.is_refused)
-            && of_concern.is(&under_way.attempt.id, &under_way.spec)
+            && of_concern.is(Some(&under_way.attempt.id), &under_way.spec)
         {
             awaited.push(under_way.number);
         }
@@ -60,6 +63,25 @@ impl State {
         first.extend(rest);
         self.queue = first;
         awaited
+    }
+
+    /// Returns the numbers of those of concern that are still to be handed over.
+    pub(super) fn foreseen_of(&self, of_concern: &Concern<'_>) -> Vec<u64> {
+        #[cfg(feature = "async")]
+        return self.foreseen.iter().filter(|it| it.is_of(of_concern)).map(|it| it.number).collect();
+        #[cfg(not(feature = "async"))]
+        {
+            let _ = of_concern;
+            Vec::new()
+        }
+    }
+
+    /// Returns whether one of these is still to be handed over.
+    pub(super) fn is_foreseen(&self, numbers: &[u64]) -> bool {
+        #[cfg(feature = "async")]
+        return self.foreseen.iter().any(|it| numbers.contains(&it.number));
+        #[cfg(not(feature = "async"))]
+        !numbers.is_empty()
     }
 
     pub(super) fn is_left(&self, awaited: &[u64]) -> bool {
@@ -74,7 +96,7 @@ impl State {
     /// Returns whether the store refused to end one of those of concern.
     pub(super) fn is_refused(&self, of_concern: &Concern<'_>) -> bool {
         self.queue.iter().any(|it| it.is_refused && it.is_of(of_concern))
-            || self.under_way.iter().any(|it| it.is_refused && of_concern.is(&it.attempt.id, &it.spec))
+            || self.under_way.iter().any(|it| it.is_refused && of_concern.is(Some(&it.attempt.id), &it.spec))
     }
 
     /// Takes out those that are over by themselves; returns them.
@@ -92,6 +114,6 @@ impl State {
 
 impl Numbered {
     fn is_of(&self, of_concern: &Concern<'_>) -> bool {
-        of_concern.is(&self.ending.attempt.id, &self.ending.spec)
+        of_concern.is(Some(&self.ending.attempt.id), &self.ending.spec)
     }
 }

@@ -45,6 +45,12 @@ impl Pending {
         }
     }
 
+    /// Returns what must be ended if nobody waits any longer.
+    #[cfg(feature = "async")]
+    pub(crate) fn about(&self) -> crate::endings::About {
+        crate::endings::About { run: Some(self.attempt.id.clone()), spec: self.spec.clone() }
+    }
+
     fn leave_later(&self, reached: Reached) {
         let how = How::Withdraw { sent_ms: self.sent_ms, ends: self.until };
         self.connection.end_later(Ending::new(&self.attempt, &self.spec, how, reached));

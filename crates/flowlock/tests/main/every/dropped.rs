@@ -133,6 +133,22 @@ fn what_a_connection_drops_is_not_in_the_way_of_its_next_request() {
     }
 }
 
+/// Whatever it was to the name: a lock, a slot, data.
+#[test]
+fn what_a_connection_drops_is_not_in_what_it_reads_of_the_name() {
+    let store = Fresh::new();
+    let flowlock = store.open();
+    let name = [Name::parse("a").unwrap()];
+    for _ in 0..20 {
+        let job = || flowlock.job("job");
+        for job in [job().lock("a"), job().slot("a", 1, 2), job().output("a")] {
+            drop(job.acquire().unwrap());
+            let seen = flowlock.names(&name).unwrap().remove(0);
+            assert!(seen.holders.is_empty(), "{:?}", seen.holders);
+        }
+    }
+}
+
 /// The store takes in the drops one by one, as the test lets it, and a request has an hour: it comes back only if it waits
 /// for none but those that have to do with its names.
 #[test]
@@ -235,6 +251,49 @@ fn a_request_whose_future_is_dropped_gives_its_grant_back() {
         store.arrives();
     }
     store.is_as_it_was();
+}
+
+/// What comes of it is not known yet: a flush says so, and waits for it.
+#[track_caller]
+fn is_awaited(store: &Still) {
+    let is_flushed = |at_most| store.flowlock.flush(Duration::from_millis(at_most));
+    assert!(!is_flushed(50), "the store was not told of it");
+    store.goes_on();
+    assert!(store.flowlock.flush(PATIENT));
+    let Acquired::Granted(next) = store.flowlock.job("next").lock("a").try_acquire().unwrap() else {
+        panic!("its own drop was in the way")
+    };
+    next.commit().unwrap();
+    assert!(store.flowlock.runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_flush_waits_for_a_request_whose_future_is_dropped() {
+    let store =
+        Still::at(|step| matches!(step, Step::Acquire(asked) if asked.spec.job.as_str() == "dropped"));
+    store.stands_still();
+    let job = store.flowlock.job("dropped").lock("a");
+    {
+        let mut asked = pin!(job.acquire_async());
+        assert!(poll_once(asked.as_mut()).is_pending());
+        store.arrives();
+    }
+    is_awaited(&store);
+}
+
+#[test]
+fn a_flush_waits_for_a_wait_whose_future_is_dropped_while_it_accepts_its_grant() {
+    let store = Still::at(|step| matches!(step, Step::Accept { .. }));
+    let holder = store.flowlock.job("job").lock("a").acquire().unwrap();
+    store.stands_still();
+    let (job, runtime) = (store.flowlock.job("dropped").lock("a"), runtime());
+    let task = runtime.spawn(async move { job.acquire_async().await.map(drop) });
+    until("it waits", || store.flowlock.runs().unwrap().len() == 2);
+    holder.commit().unwrap();
+    store.arrives();
+    task.abort();
+    assert!(runtime.block_on(task).unwrap_err().is_cancelled());
+    is_awaited(&store);
 }
 
 /// As many as ask at once are with the store, and the rest waits for a worker.

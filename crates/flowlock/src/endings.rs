@@ -34,7 +34,9 @@ pub(crate) use self::concern::Concern;
 use self::ending::Connected;
 pub(crate) use self::ending::{Ending, How, Reached, Release};
 #[cfg(feature = "async")]
-pub(crate) use self::foreseen::{About, Question};
+pub(crate) use self::foreseen::Question;
+#[cfg(feature = "async")]
+pub(crate) use self::queue::About;
 use self::queue::{Numbered, State, UnderWay};
 use crate::handle::StoreHandle;
 use crate::id::Attempt;

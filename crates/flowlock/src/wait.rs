@@ -21,6 +21,7 @@ use crate::name::RunId;
 use crate::run::State;
 use crate::spec::Spec;
 use crate::step::Waiting;
+#[cfg(feature = "async")]
 use crate::store::Limits;
 #[cfg(feature = "async")]
 use crate::store::StoreError;

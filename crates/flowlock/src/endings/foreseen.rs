@@ -9,33 +9,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::concern::Concern;
+use super::queue::{About, Foreseen};
 use crate::at_exit::Left;
 use crate::connection::Connection;
-use crate::name::RunId;
-use crate::spec::Spec;
 use crate::sync::lock;
-
-/// What may have to be ended.
-#[derive(Debug, Clone)]
-pub(crate) struct About {
-    /// `None` if the request chooses an id.
-    pub(crate) run: Option<RunId>,
-    pub(crate) spec: Arc<Spec>,
-}
-
-/// See the module's documentation.
-#[derive(Debug)]
-pub(super) struct Foreseen {
-    pub(super) number: u64,
-    about: About,
-}
-
-impl Foreseen {
-    pub(super) fn is_of(&self, of_concern: &Concern<'_>) -> bool {
-        of_concern.is(self.about.run.as_ref(), &self.about.spec)
-    }
-}
 
 /// What a worker asks for a future, which drops it.
 pub(crate) struct Question<'q> {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::concern::Concern;
 use super::ending::{Connected, Ending};
 use crate::id::Attempt;
+use crate::name::RunId;
 use crate::spec::Spec;
 
 #[derive(Debug, Default)]
@@ -24,8 +25,7 @@ pub(super) struct State {
     pub(super) away: bool,
     pub(super) connected: Connected,
     /// What is still to be handed over.
-    #[cfg(feature = "async")]
-    pub(super) foreseen: Vec<super::foreseen::Foreseen>,
+    pub(super) foreseen: Vec<Foreseen>,
 }
 
 #[derive(Debug)]
@@ -34,6 +34,21 @@ pub(super) struct Numbered {
     pub(super) ending: Ending,
     /// Whether the store refused it the last time; no caller waits for it then.
     pub(super) is_refused: bool,
+}
+
+/// A question whose future is gone, and from which a run may come that must be ended (`foreseen.rs`).
+#[derive(Debug)]
+pub(super) struct Foreseen {
+    pub(super) number: u64,
+    pub(super) about: About,
+}
+
+/// What may have to be ended.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    /// `None` if the request chooses an id.
+    pub(crate) run: Option<RunId>,
+    pub(crate) spec: Arc<Spec>,
 }
 
 /// What other threads need to know about the run that is being ended.
@@ -67,21 +82,13 @@ impl State {
 
     /// Returns the numbers of those of concern that are still to be handed over.
     pub(super) fn foreseen_of(&self, of_concern: &Concern<'_>) -> Vec<u64> {
-        #[cfg(feature = "async")]
-        return self.foreseen.iter().filter(|it| it.is_of(of_concern)).map(|it| it.number).collect();
-        #[cfg(not(feature = "async"))]
-        {
-            let _ = of_concern;
-            Vec::new()
-        }
+        let is_of = |it: &&Foreseen| of_concern.is(it.about.run.as_ref(), &it.about.spec);
+        self.foreseen.iter().filter(is_of).map(|it| it.number).collect()
     }
 
     /// Returns whether one of these is still to be handed over.
     pub(super) fn is_foreseen(&self, numbers: &[u64]) -> bool {
-        #[cfg(feature = "async")]
-        return self.foreseen.iter().any(|it| numbers.contains(&it.number));
-        #[cfg(not(feature = "async"))]
-        !numbers.is_empty()
+        self.foreseen.iter().any(|it| numbers.contains(&it.number))
     }
 
     pub(super) fn is_left(&self, awaited: &[u64]) -> bool {

@@ -1,10 +1,11 @@
 //! `flowlock start`: a run without a process, for builds of several steps.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use flowlock::{JobName, RunId, shell_argument};
+use flowlock::{JobName, Parent, RunId, Token, shell_argument};
 use serde::Serialize;
 
 use crate::args::{ClaimFlags, DateFlags, Global, IfWritten, RequestFlags, values};
@@ -91,18 +92,7 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
     let (token, parent, attempt) = (grant.token(), grant.as_parent(), grant.attempt().clone());
     let run =
         grant.detach().map_err(|error| waiting::not_begun(error, &wanted.id, &context, &mut signals))?;
-    let printed = if args.json {
-        terminal::deliver_json(&Started {
-            version: json::VERSION,
-            run: run.as_str(),
-            job: wanted.name.as_str(),
-            token: json::token(token),
-            parent_proof: parent.proof(),
-            lease_ms: args.duration.as_millis() as u64,
-        })
-    } else {
-        terminal::deliver(&format!("{run}\n"))
-    };
+    let printed = print_started(args, &wanted.name, &run, token, &parent);
     if let Err(error) = printed {
         // The caller did not get the id, and could not end the run. The signal that ended the wait for a
         // reader must not end this too.
@@ -114,4 +104,26 @@ pub(crate) fn start(global: &Global, args: &StartArgs) -> Result<u8, Failure> {
         return Err(Failure { message: String::new(), ..error.into() });
     }
     Ok(exit::OK)
+}
+
+/// Prints the run's id, or everything about it as JSON.
+fn print_started(
+    args: &StartArgs,
+    job: &JobName,
+    run: &RunId,
+    token: Token,
+    parent: &Parent,
+) -> io::Result<()> {
+    if args.json {
+        terminal::deliver_json(&Started {
+            version: json::VERSION,
+            run: run.as_str(),
+            job: job.as_str(),
+            token: json::token(token),
+            parent_proof: parent.proof(),
+            lease_ms: args.duration.as_millis() as u64,
+        })
+    } else {
+        terminal::deliver(&format!("{run}\n"))
+    }
 }

@@ -5,6 +5,7 @@
 //! suite and random histories check that both give identical answers.
 
 mod arguments;
+mod attempt;
 #[cfg(feature = "bench")]
 mod bench;
 mod brief;
@@ -24,6 +25,7 @@ mod patience;
 mod pipeline;
 mod primary;
 mod probe;
+mod replicas;
 mod reply;
 mod resp;
 mod rollback;
@@ -39,9 +41,10 @@ pub(crate) mod url;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::arguments::Arguments;
+use self::attempt::{attempt, no_limits, one_attempt};
 use self::client::{Client, Evaluated};
 use self::inbox::RedisInbox;
 use self::keys::Keys;
@@ -50,27 +53,16 @@ use self::resp::SHORT;
 use self::rollback::RollbackDetector;
 pub use self::rows::Ways;
 use self::script::{Call, Clock, Script, Scripts};
-use self::url::{Durability, Options};
+use self::url::Options;
 use super::memory::TestWorld;
-use super::{
-    Epoch, Finding, Inbox, Limits, LivenessLock, Loss, Page, Store, StoreError, StoreErrorKind, View,
-    Watermark,
-};
+use super::{Epoch, Finding, Inbox, Limits, LivenessLock, Loss, Page, Store, StoreError, View, Watermark};
 use crate::error::Error;
 use crate::id::{Attempt, ClientId};
 use crate::name::Namespace;
 use crate::run::Outcome;
-use crate::step::{Answer, Finished, MOST_REFRESHED, Standing, Step, Who};
+use crate::step::{Answer, Finished, MOST_REFRESHED, Step, Who};
 use crate::sync::lock;
-use crate::world::{LivenessId, World as _, later, millis};
-
-/// The shortest time for a step or an attempt to connect: less is not enough for any network.
-const LEAST_PATIENCE: Duration = Duration::from_millis(50);
-/// One attempt gets a third of the whole time, within these limits: a server that is frozen or cut off
-/// must leave time to find the one that took over, and to renew a lease there.
-const SHARE: u32 = 3;
-const SHORT_ATTEMPT: Duration = Duration::from_secs(1);
-const LONG_ATTEMPT: Duration = Duration::from_secs(5);
+use crate::world::{LivenessId, World as _, millis};
 
 /// Redis or Valkey as the store.
 ///
@@ -223,69 +215,6 @@ impl RedisStore {
         }
         Ok(reply)
     }
-
-    /// Returns how many replicas must have a step, and how long to wait for them.
-    fn replicas_for(&self, step: &Step) -> Option<(u32, Duration)> {
-        match (self.client.options().durability, step) {
-            (
-                Durability::Replicas { count, within },
-                Step::Acquire(_)
-                | Step::Accept { .. }
-                | Step::Commit { .. }
-                | Step::Create { .. }
-                | Step::Remove { .. },
-            ) => Some((count, within)),
-            _ => None,
-        }
-    }
-
-    /// Checks that enough replicas have the step; else gives a grant back.
-    fn is_replicated(
-        &self,
-        namespace: &Namespace,
-        step: &Step,
-        answer: Answer,
-        acknowledged: Option<u32>,
-        limits: &Limits,
-    ) -> Result<Answer, StoreError> {
-        let Some((wanted, within)) = self.replicas_for(step) else { return Ok(answer) };
-        let found = acknowledged.unwrap_or(0);
-        if found >= wanted {
-            return Ok(answer);
-        }
-        let short = format!("{found} of {wanted} replicas had it within {} ms", within.as_millis());
-        match (&answer, step) {
-            (
-                Answer::Standing(Standing::Running(_)),
-                Step::Acquire(crate::step::Acquire { attempt, .. }) | Step::Accept { attempt, .. },
-            ) => {
-                // Until this is answered, the grant may still exist.
-                self.carry_out(namespace, &Step::GiveBack(attempt.clone()), limits)
-                    .map_err(StoreError::into_unknown)?;
-                let message = format!(
-                    "the grant was given back: {short}; check the replicas, or ask for less with durability=replicas(N,MS) in the URL"
-                );
-                Err(StoreError::new(StoreErrorKind::NotReplicated, message))
-            }
-            (
-                Answer::Finished(Finished::Ended { outcome: Outcome::Committed, .. }),
-                Step::Commit { who, .. },
-            ) => {
-                self.rollback.tell(format!(
-                    "{} is committed, but only {short}: a failover before the others have it would lose the commit",
-                    who.run
-                ));
-                Ok(answer)
-            }
-            (Answer::Done, Step::Create { .. } | Step::Remove { .. }) => {
-                self.rollback.tell(format!(
-                    "the change is made, but only {short}: a failover before the others have it would undo it"
-                ));
-                Ok(answer)
-            }
-            _ => Ok(answer),
-        }
-    }
 }
 
 impl Store for RedisStore {
@@ -323,7 +252,7 @@ impl Store for RedisStore {
             let attempt = Attempt { id: run.clone(), nonce: *nonce };
             self.rollback.note_commit(namespace, &attempt, note.as_deref(), now_ms);
         }
-        self.is_replicated(namespace, step, answer, acknowledged, limits)
+        self.require_replicas(namespace, step, answer, acknowledged, limits)
     }
 
     fn view(&self, namespace: &Namespace, view: &View) -> Result<Page, StoreError> {
@@ -400,31 +329,6 @@ struct Done {
     acknowledged: Option<u32>,
     /// The server's clock.
     now_ms: i64,
-}
-
-/// The limits of a caller that lets the store decide how long one attempt may take.
-fn no_limits() -> Limits {
-    Limits::within(Duration::MAX)
-}
-
-/// Returns the limits of one attempt. Even a caller whose time is over gets some time, because otherwise
-/// the one repetition that is always allowed would do nothing.
-fn attempt(patience: Duration, limits: &Limits) -> Limits {
-    let now = Instant::now();
-    let mut attempt = limits.clone().no_later_than(later(now, patience));
-    attempt.until = attempt.until.max(later(now, LEAST_PATIENCE));
-    attempt
-}
-
-/// Returns how long one attempt gets, if the caller keeps asking for `all`; a wait for replicas must fit
-/// in.
-fn one_attempt(all: Duration, durability: Durability) -> Duration {
-    let replicas = match durability {
-        Durability::None => Duration::ZERO,
-        Durability::Replicas { within, .. } => within * 2,
-    };
-    let share = (all / SHARE).clamp(SHORT_ATTEMPT, LONG_ATTEMPT);
-    share.max(replicas).min(all).max(LEAST_PATIENCE)
 }
 
 impl RedisStore {

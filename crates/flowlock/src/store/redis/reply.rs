@@ -1,22 +1,19 @@
 //! Parses a script's reply.
 
+mod parts;
+mod seen;
+mod standing;
+
 use redis::Value;
 
-use crate::blocker::{Blocked, Blocker, BlockerKind, By, RecordEvidence};
-use crate::id::{Ticket, Token};
-use crate::name::{JobName, Name, RunId};
-use crate::origin::Origin;
-use crate::record::{Input, Record, RecordState};
-use crate::run::{Outcome, State};
-use crate::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Running, Standing, Step, Waiting};
-use crate::store::plausible::LARGEST;
-use crate::store::{NamespaceSeen, StoreError, StoreErrorKind, View};
-use crate::view::{Content, NameSeen, Seen};
-use crate::world::LivenessId;
-
-use super::{brief, rows};
-
-type Result<T> = std::result::Result<T, StoreError>;
+use self::parts::{Parts, Result, strange};
+use self::seen::{name_seen, named_record, namespace_seen, seen};
+use self::standing::{blocked, by, standing};
+use super::brief;
+use crate::run::State;
+use crate::step::{Answer, Cancelled, Finished, InUse, Invalid, Refreshed, Step};
+use crate::store::{StoreError, StoreErrorKind, View};
+use crate::view::Content;
 
 /// A reply: the namespace's epoch and sequence number, the server's clock, and the answer.
 #[derive(Debug)]
@@ -100,24 +97,6 @@ impl Reply {
     }
 }
 
-fn namespace_seen(mut parts: Parts, seen_us: i64) -> Result<NamespaceSeen> {
-    let mut count = || parts.number().map(i64::unsigned_abs);
-    let (living, waiting, records, outcomes) = (count()?, count()?, count()?, count()?);
-    Ok(NamespaceSeen {
-        running: living.saturating_sub(waiting),
-        waiting,
-        records,
-        outcomes,
-        last_used_us: parts.parsed("time", |text| text.parse().ok())?,
-        removed: parts.optional(|parts| parts.parsed("actor", rows::actor_from))?,
-        seen_us,
-    })
-}
-
-fn strange(what: &str) -> StoreError {
-    StoreError::damaged(format!("the server's answer has no {what} where one is expected")).garbled()
-}
-
 /// Returns the server's clock in milliseconds, after asking whether a namespace can be used.
 pub(super) fn check(value: Value) -> Result<i64> {
     let mut parts = Parts::of(value)?;
@@ -141,88 +120,6 @@ pub(super) fn check(value: Value) -> Result<i64> {
         )
     };
     Err(StoreError::new(kind, message))
-}
-
-/// The parts of an array, one after the other.
-struct Parts(std::iter::Peekable<std::vec::IntoIter<Value>>);
-
-impl Parts {
-    fn of(value: Value) -> Result<Self> {
-        match value {
-            Value::Array(parts) => Ok(Self(parts.into_iter().peekable())),
-            _ => Err(strange("list")),
-        }
-    }
-
-    fn next(&mut self) -> Result<Value> {
-        self.0.next().ok_or_else(|| strange("further part"))
-    }
-
-    fn list(&mut self) -> Result<Self> {
-        Self::of(self.next()?)
-    }
-
-    /// Reads every part as a list with parts of its own.
-    fn each<T>(self, mut read: impl FnMut(Self) -> Result<T>) -> Result<Vec<T>> {
-        self.0.map(|value| read(Self(vec![value].into_iter().peekable()))).collect()
-    }
-
-    fn begins_with(&mut self, word: &str) -> bool {
-        matches!(self.0.peek(), Some(Value::BulkString(bytes)) if bytes == word.as_bytes())
-    }
-
-    /// Returns `None` for nil, or what `read` makes of it.
-    fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<Option<T>> {
-        if let Some(Value::Nil) = self.0.peek() {
-            self.0.next();
-            return Ok(None);
-        }
-        read(self).map(Some)
-    }
-
-    fn number(&mut self) -> Result<i64> {
-        match self.next()? {
-            // The scripts send no larger numbers, and sums of larger ones would overflow.
-            Value::Int(number) if number.unsigned_abs() <= LARGEST => Ok(number),
-            _ => Err(strange("number")),
-        }
-    }
-
-    fn bytes(&mut self) -> Result<Vec<u8>> {
-        match self.next()? {
-            Value::BulkString(bytes) => Ok(bytes),
-            Value::Int(number) => Ok(number.to_string().into_bytes()),
-            _ => Err(strange("text")),
-        }
-    }
-
-    fn text(&mut self) -> Result<String> {
-        String::from_utf8(self.bytes()?).map_err(|_| strange("text"))
-    }
-
-    fn parsed<T>(&mut self, what: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
-        parse(&self.text()?).ok_or_else(|| strange(what))
-    }
-
-    fn run(&mut self) -> Result<RunId> {
-        self.parsed("run id", |text| RunId::parse(text).ok())
-    }
-
-    fn name(&mut self) -> Result<Name> {
-        self.parsed("name", |text| Name::parse(text).ok())
-    }
-
-    fn ticket(&mut self) -> Result<Ticket> {
-        self.parsed("ticket", rows::ticket_from)
-    }
-
-    fn token(&mut self) -> Result<Token> {
-        Ok(Token(self.number()? as u64))
-    }
-
-    fn outcome(&mut self) -> Result<Outcome> {
-        self.parsed("outcome", Outcome::from_word)
-    }
 }
 
 /// Returns the error that a script sends in place of an answer.
@@ -316,120 +213,4 @@ fn refreshed(mut run: Parts) -> Result<Refreshed> {
         "not_found" => Refreshed::NotFound,
         _ => return Err(strange("answer to a refresh")),
     })
-}
-
-fn standing(mut parts: Parts) -> Result<Standing> {
-    Ok(match parts.text()?.as_str() {
-        "running" => Standing::Running(Running {
-            token: parts.token()?,
-            lease_left_ms: parts.number()?,
-            inputs: parts.list()?.each(|mut input| read_input(input.list()?))?,
-        }),
-        "granted" => Standing::Granted { token: parts.token()? },
-        "waiting" => Standing::Waiting(Waiting {
-            state: parts.parsed("state", State::from_word)?,
-            present: parts.number()? == 1,
-            blocked: blocked(parts.list()?)?,
-            probe: parts.list()?.each(|mut probe| {
-                let mut probe = probe.list()?;
-                Ok((probe.ticket()?, LivenessId(probe.parsed("liveness", |text| text.parse().ok())?)))
-            })?,
-            look_again_ms: parts.optional(Parts::number)?.map(|ms| ms.max(0) as u64),
-        }),
-        "still_waiting" => Standing::StillWaiting {
-            state: parts.parsed("state", State::from_word)?,
-            present: parts.number()? == 1,
-        },
-        "ended" => Standing::Ended {
-            outcome: parts.outcome()?,
-            blocked: parts.optional(|parts| blocked(parts.list()?))?,
-        },
-        "ask_again" => Standing::AskAgain,
-        _ => return Err(strange("standing")),
-    })
-}
-
-fn read_input(mut parts: Parts) -> Result<Input> {
-    let (name, version) = (parts.name()?, parts.token()?);
-    rows::unpack_input(&name, version, &parts.bytes()?)
-}
-
-fn blocked(mut parts: Parts) -> Result<Blocked> {
-    Ok(Blocked {
-        by: parts.list()?.each(|mut blocker| read_blocker(blocker.list()?))?,
-        more: parts.number()? == 1,
-        ahead: parts.number()? as u32,
-        retry_after_ms: parts.optional(Parts::number)?.map(|ms| ms.max(0) as u64),
-    })
-}
-
-fn read_blocker(mut parts: Parts) -> Result<Blocker> {
-    let kind = parts.parsed("blocker", BlockerKind::from_word)?;
-    let name = parts.name()?;
-    let by = parts.optional(|parts| by(parts.list()?))?;
-    let record = parts.optional(|parts| evidence(&name, parts.list()?))?;
-    Ok(Blocker { kind, name, by, record })
-}
-
-fn by(mut parts: Parts) -> Result<By> {
-    Ok(By {
-        run: parts.run()?,
-        job: parts.parsed("job", |text| JobName::parse(text).ok())?,
-        origin: parts.parsed("origin", |text| serde_json::from_str::<Origin>(text).ok())?,
-        since_us: parts.number()?,
-        lease_left_ms: parts.optional(Parts::number)?,
-        process_gone: parts.number()? == 1,
-    })
-}
-
-/// Reads what a record, or its absence, says; its state is the current one.
-fn evidence(name: &Name, mut parts: Parts) -> Result<RecordEvidence> {
-    let state = parts.parsed("state", |letter| rows::record_state(*letter.as_bytes().first()?))?;
-    let record = parts.optional(|parts| rows::unpack_record(name, &parts.bytes()?))?;
-    Ok(crate::engine::explain::evidence(record.map(|record| Record { state, ..record })))
-}
-
-fn seen(mut parts: Parts, seen_us: i64) -> Result<Seen> {
-    let (row, spec) = (parts.bytes()?, parts.bytes()?);
-    let versions = parts.optional(Parts::bytes)?;
-    Ok(Seen {
-        run: rows::unpack_run(&row, &spec, versions.as_deref())?,
-        lease_left_ms: parts.optional(Parts::number)?,
-        blocked: parts.optional(|parts| blocked(parts.list()?))?,
-        silent_since_us: parts.optional(Parts::number)?,
-        seen_us,
-    })
-}
-
-fn named_record(mut parts: Parts) -> Result<Record> {
-    let name = parts.name()?;
-    rows::unpack_record(&name, &parts.bytes()?)
-}
-
-fn name_seen(mut parts: Parts, seen_us: i64) -> Result<NameSeen> {
-    let name = parts.name()?;
-    let record = parts.optional(|parts| rows::unpack_record(&name, &parts.bytes()?))?;
-    let space = |parts: &mut Parts| parts.parsed("space", rows::space_from);
-    let holders = parts.list()?.each(|mut holder| {
-        let mut holder = holder.list()?;
-        Ok((space(&mut holder)?, by(holder.list()?)?, holder.token()?))
-    })?;
-    let waiters = |parts: &mut Parts| {
-        parts.list()?.each(|mut waiter| {
-            let mut waiter = waiter.list()?;
-            Ok((space(&mut waiter)?, by(waiter.list()?)?))
-        })
-    };
-    let line = waiters(&mut parts)?;
-    let has_expired = parts.number()? == 1;
-    let beside_line = waiters(&mut parts)?;
-    let more_beside_line = parts.number()? == 1;
-    let record = record.map(|record| {
-        let state = if has_expired { RecordState::Expired } else { record.state };
-        Record { state, ..record }
-    });
-    let evidence = crate::engine::explain::evidence(record.clone());
-    let version = record.as_ref().map_or(Token(0), |record| record.version);
-    let record = record.filter(|record| matches!(record.state, RecordState::Live | RecordState::Incomplete));
-    Ok(NameSeen { name, record, version, evidence, holders, line, beside_line, more_beside_line, seen_us })
 }

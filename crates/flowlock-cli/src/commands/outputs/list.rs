@@ -1,109 +1,22 @@
-//! `flowlock outputs`: lists, creates and removes records.
+//! `flowlock outputs list`: the records that match, page by page.
 
 use std::io::Write;
-use std::time::Duration;
 
-use clap::{Args, Subcommand};
-use flowlock::step::Holders;
 use flowlock::store::{Content, View};
-use flowlock::{Creation, Name, Record, RecordState};
+use flowlock::{Name, Record, RecordState};
 
-use crate::args::{DateFlags, Global, values};
-use crate::context::{Context, Settings};
+use super::ListArgs;
+use crate::args::Global;
+use crate::context::Context;
 use crate::exit::{self, Failure};
 use crate::json::{self, RecordJson};
-use crate::request;
 use crate::terminal::{self, JsonList, Reader, Screen, Table};
-
-/// Lists, creates and removes records.
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
-pub(crate) struct OutputsArgs {
-    #[command(subcommand)]
-    command: Option<Subcommands>,
-    #[command(flatten)]
-    list: ListArgs,
-}
-
-const EXAMPLES: &str = "\
-Examples:
-  flowlock outputs                          all records
-  flowlock outputs 'sales.*'                those that match (quote the pattern)
-  flowlock outputs create raw.2026-11-24    mark a name written, without a run
-  flowlock outputs rm raw.2026-11-24        forget that it was written";
-
-/// What to do with records.
-#[derive(Debug, Subcommand)]
-enum Subcommands {
-    /// List what is written
-    List(ListArgs),
-    /// Mark names as written by hand
-    Create(CreateArgs),
-    /// Forget that names were written
-    Rm(RmArgs),
-}
-
-/// Lists records.
-#[derive(Debug, Args)]
-struct ListArgs {
-    /// Only names that match: * stands for any text, ? for one character
-    #[arg(value_name = "PATTERN", value_parser = values::text())]
-    pattern: Option<String>,
-    /// Print JSON
-    #[arg(long, help_heading = "Reporting")]
-    json: bool,
-}
-
-/// Creates records.
-#[derive(Debug, Args)]
-struct CreateArgs {
-    /// The names; {date} and the like are filled in
-    #[arg(required = true, value_name = "NAME", value_parser = values::text())]
-    names: Vec<String>,
-    /// A note for readers, such as the path
-    #[arg(long, value_name = "TEXT", value_parser = values::text())]
-    note: Option<String>,
-    /// How long they count as written [default: for ever]
-    #[arg(long, value_name = "D", value_parser = values::age)]
-    output_duration: Option<Duration>,
-    /// Take the names away from runs that hold them first
-    #[arg(long = "break")]
-    break_holders: bool,
-    #[command(flatten)]
-    dates: DateFlags,
-}
-
-/// Removes records.
-#[derive(Debug, Args)]
-struct RmArgs {
-    /// The names; {date} and the like are filled in
-    #[arg(required = true, value_name = "NAME", value_parser = values::text())]
-    names: Vec<String>,
-    /// Take the names away from runs that hold them first
-    #[arg(long = "break")]
-    break_holders: bool,
-    #[command(flatten)]
-    dates: DateFlags,
-}
-
-/// Lists records, or carries out the subcommand.
-pub(crate) fn outputs(global: &Global, args: &OutputsArgs) -> Result<u8, Failure> {
-    match &args.command {
-        None => list(global, &args.list),
-        Some(Subcommands::List(args)) => list(global, args),
-        Some(Subcommands::Create(args)) => create(global, args),
-        Some(Subcommands::Rm(args)) => rm(global, args),
-    }
-}
 
 /// How many records are read at a time.
 const PAGE: usize = 1_000;
 
-/// How to find out what became of a step that got no answer.
-const HOW_TO_LOOK: &str = "`flowlock outputs` shows what is recorded";
-
 /// Lists the records that match.
-fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
+pub(super) fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
     let context = Context::open(global)?;
     let pattern = args.pattern.as_deref().unwrap_or("*");
     let pages = Matching { context: &context, pattern, after: None, is_over: false };
@@ -152,7 +65,7 @@ impl Iterator for Matching<'_> {
 }
 
 /// Prints each page before the next is read; returns whether there was a record.
-fn print_json(
+pub(super) fn print_json(
     pages: impl Iterator<Item = Result<Vec<Record>, Failure>>,
     out: impl Write,
     reader: Reader,
@@ -173,7 +86,7 @@ fn print_json(
 }
 
 /// The same as a table, whose columns grow as needed.
-fn print_table(
+pub(super) fn print_table(
     pages: impl Iterator<Item = Result<Vec<Record>, Failure>>,
     mut out: impl Write,
     screen: Screen,
@@ -194,8 +107,21 @@ fn print_table(
     Ok(any)
 }
 
+fn add(table: &mut Table, record: &Record) {
+    let written = flowlock::shown_time(record.written_at_us);
+    let state = if record.state == RecordState::Incomplete { " (incomplete)" } else { "" };
+    table.row(&[
+        &format!("{}{state}", record.name.as_str()),
+        &written,
+        record.run.as_str(),
+        &record.version.to_string(),
+        &record.expires_at_us.map_or_else(|| "never".to_owned(), flowlock::shown_time),
+        record.note.as_deref().unwrap_or_default(),
+    ]);
+}
+
 /// Returns whether `text` matches `pattern`, in which `*` stands for any text and `?` for one character.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     // After the last star, and how much of the text it covers so far.
@@ -222,65 +148,11 @@ fn matches(pattern: &str, text: &str) -> bool {
     pattern[p..].iter().all(|c| *c == '*')
 }
 
-fn add(table: &mut Table, record: &Record) {
-    let written = flowlock::shown_time(record.written_at_us);
-    let state = if record.state == RecordState::Incomplete { " (incomplete)" } else { "" };
-    table.row(&[
-        &format!("{}{state}", record.name.as_str()),
-        &written,
-        record.run.as_str(),
-        &record.version.to_string(),
-        &record.expires_at_us.map_or_else(|| "never".to_owned(), flowlock::shown_time),
-        record.note.as_deref().unwrap_or_default(),
-    ]);
-}
-
-/// Marks names as written.
-fn create(global: &Global, args: &CreateArgs) -> Result<u8, Failure> {
-    request::check_note(args.note.as_deref())?;
-    let (context, names) = opened(global, &args.names, &args.dates)?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let creation = Creation {
-        record_life: args.output_duration,
-        note: args.note.clone(),
-        holders: holders(args.break_holders),
-    };
-    context.flowlock.create(&names, creation).map_err(|error| context.unknown(error, HOW_TO_LOOK))?;
-    Ok(exit::OK)
-}
-
-/// Forgets that names were written. If one was not, that is reported, but is not a failure.
-fn rm(global: &Global, args: &RmArgs) -> Result<u8, Failure> {
-    let (context, names) = opened(global, &args.names, &args.dates)?;
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let removed = context.flowlock.remove(&names, holders(args.break_holders));
-    let removed = removed.map_err(|error| context.unknown(error, HOW_TO_LOOK))?;
-    if !removed && !global.quiet {
-        terminal::say(&format!("there was no record to remove ({})", context.place));
-    }
-    Ok(exit::OK)
-}
-
-fn holders(break_them: bool) -> Holders {
-    if break_them { Holders::Break } else { Holders::Respect }
-}
-
-/// Opens the store, and fills the dates into the names.
-pub(super) fn opened(
-    global: &Global,
-    names: &[String],
-    dates: &DateFlags,
-) -> Result<(Context, Vec<String>), Failure> {
-    let settings = Settings::read(global)?;
-    let names = request::fill(names, &settings.dates(dates)?)?;
-    Ok((settings.open()?, names))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
 
-    use flowlock::Flowlock;
+    use flowlock::{Creation, Flowlock};
 
     use super::*;
 

@@ -1,6 +1,6 @@
-//! What the command finds in its environment, and the note that it may leave.
+//! A directory of the user's own for a command's files.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -8,42 +8,11 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use flowlock::config::open_private;
-use flowlock::{Flowlock, Grant, LONGEST_NOTE, named_file};
+use flowlock::named_file;
 use nix::fcntl::{OFlag, openat};
 use nix::libc;
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
-use serde::Serialize;
-
-use crate::exit::Failure;
-use crate::json::InputJson;
-use crate::parent;
-
-/// A variable larger than this is put into a file: the kernel accepts at most 128 KiB for one.
-const LARGEST_VARIABLE: usize = 64 * 1024;
-
-/// How much of a note is read: the longest note, and as much again in newlines.
-const LARGEST_NOTE_FILE: u64 = 2 * LONGEST_NOTE as u64;
-
-/// The name of the note's file.
-const NOTE: &str = "note";
-
-/// Variables that only some runs have. Those of an outer run would be taken for the run's own.
-const NOT_OF_EVERY_RUN: [&str; 5] = [
-    "FLOWLOCK_INPUTS",
-    "FLOWLOCK_INPUTS_FILE",
-    "FLOWLOCK_OUTPUTS",
-    "FLOWLOCK_OUTPUTS_FILE",
-    "FLOWLOCK_NOTE_FILE",
-];
-
-/// Variables for a command, and the files that they name. The files are removed with this value.
-#[derive(Debug)]
-pub(crate) struct Environment {
-    variables: Vec<(&'static str, OsString)>,
-    files: Option<Files>,
-    has_note: bool,
-}
 
 /// A directory of the user's own, for example for the command's files. Its content is reached through
 /// its descriptor.
@@ -77,7 +46,7 @@ fn place_for_files() -> io::Result<(PathBuf, File)> {
 
 /// Opens a directory that was just created, and checks what was opened: no other user owns or may enter
 /// it.
-fn opened_own(place: &File, name: &OsStr) -> io::Result<File> {
+pub(super) fn opened_own(place: &File, name: &OsStr) -> io::Result<File> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let held = File::from(openat(place, name, flags, Mode::empty())?);
     let found = held.metadata()?;
@@ -88,7 +57,7 @@ fn opened_own(place: &File, name: &OsStr) -> io::Result<File> {
 }
 
 impl Files {
-    fn new() -> io::Result<Self> {
+    pub(super) fn new() -> io::Result<Self> {
         Self::new_in(place_for_files()?)
     }
 
@@ -106,7 +75,7 @@ impl Files {
         &self.path
     }
 
-    fn new_in((directory, place): (PathBuf, File)) -> io::Result<Self> {
+    pub(super) fn new_in((directory, place): (PathBuf, File)) -> io::Result<Self> {
         let make = |path: &Path| {
             let name = path.file_name().unwrap_or_default();
             mkdirat(&place, name, Mode::S_IRWXU)?;
@@ -123,11 +92,11 @@ impl Files {
     }
 
     /// Returns where the command finds a file.
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    fn make(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+    pub(super) fn make(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let mut options = File::options();
         options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let mut file = options.open(self.inside(name))?;
@@ -136,7 +105,7 @@ impl Files {
     }
 
     /// Reads a file that the command may have replaced, if it is a regular file and not a link.
-    fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+    pub(super) fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         let other = || io::Error::other("not a regular file");
         let opened = File::options().read(true).custom_flags(flags).open(self.inside(name));
@@ -175,113 +144,11 @@ fn remove_with_files(around: &File, name: &str) -> io::Result<()> {
     Ok(unlinkat(around, name, UnlinkatFlags::RemoveDir)?)
 }
 
-#[derive(Serialize)]
-struct OutputJson<'a> {
-    name: &'a str,
-    version: String,
-}
-
-impl Environment {
-    /// For the command of `grant`, whose dates count from `day`.
-    pub(crate) fn new(flowlock: &Flowlock, grant: &Grant, day: String) -> Result<Self, Failure> {
-        let (run, job) = (grant.run_id().as_str(), grant.spec().job.as_str());
-        let namespace = flowlock.namespace().as_str();
-        let mut environment = Self { variables: Vec::with_capacity(13), files: None, has_note: false };
-        environment.set(parent::RUN_ID, run);
-        environment.set(parent::PROOF, grant.as_parent().proof());
-        environment.set("FLOWLOCK_JOB", job);
-        environment.set("FLOWLOCK_TOKEN", grant.token().to_string());
-        environment.set("FLOWLOCK_NAMESPACE", namespace);
-        environment.set("FLOWLOCK_STORE", flowlock.store().url());
-        environment.set("FLOWLOCK_DATE", day);
-        environment.set("OPENLINEAGE_PARENT_ID", format!("{namespace}/{job}/{run}"));
-        let inputs: Vec<_> = grant.inputs().iter().map(InputJson::from).collect();
-        environment.list("FLOWLOCK_INPUTS", "FLOWLOCK_INPUTS_FILE", &inputs)?;
-        let version = grant.token().to_string();
-        let outputs = grant.spec().claims.outputs();
-        let outputs: Vec<_> =
-            outputs.map(|claim| OutputJson { name: claim.name.as_str(), version: version.clone() }).collect();
-        environment.list("FLOWLOCK_OUTPUTS", "FLOWLOCK_OUTPUTS_FILE", &outputs)?;
-        if !outputs.is_empty() {
-            environment.file("FLOWLOCK_NOTE_FILE", NOTE, b"")?;
-            environment.has_note = true;
-        }
-        Ok(environment)
-    }
-
-    /// Returns the variables for one process to be started; one without a value is removed.
-    pub(crate) fn variables(&self) -> Vec<(&'static str, Option<OsString>)> {
-        let not_set =
-            NOT_OF_EVERY_RUN.into_iter().filter(|name| self.variables.iter().all(|(set, _)| set != name));
-        let set = self.variables.iter().map(|(name, value)| (*name, Some(value.clone())));
-        not_set.map(|name| (name, None)).chain(set).collect()
-    }
-
-    /// Returns what the command wrote into `$FLOWLOCK_NOTE_FILE`, without the newline at its end.
-    pub(crate) fn note(&self) -> Result<Option<String>, Failure> {
-        let Some(files) = self.files.as_ref().filter(|_| self.has_note) else { return Ok(None) };
-        let bytes = match files.read(NOTE, LARGEST_NOTE_FILE) {
-            Ok(bytes) => bytes,
-            // A command may remove or replace it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(Failure::usage(format!(
-                    "cannot read the note in $FLOWLOCK_NOTE_FILE: {error}; outputs are not recorded as written"
-                )));
-            }
-        };
-        note_in(bytes)
-    }
-
-    fn set(&mut self, name: &'static str, value: impl Into<OsString>) {
-        self.variables.push((name, value.into()));
-    }
-
-    fn list(
-        &mut self,
-        name: &'static str,
-        name_of_file: &'static str,
-        items: &[impl Serialize],
-    ) -> Result<(), Failure> {
-        let text = serde_json::to_string(items).map_err(|error| Failure::internal("write JSON", &error))?;
-        if text.len() <= LARGEST_VARIABLE {
-            self.set(name, text);
-            return Ok(());
-        }
-        self.file(name_of_file, &format!("{name}.json"), text.as_bytes())
-    }
-
-    /// Creates a file for the command, and sets the variable that names it.
-    fn file(&mut self, variable: &'static str, name: &str, content: &[u8]) -> Result<(), Failure> {
-        let made = || -> io::Result<PathBuf> {
-            let files = match &mut self.files {
-                Some(files) => files,
-                none => none.insert(Files::new()?),
-            };
-            files.make(name, content)?;
-            Ok(files.path(name))
-        };
-        let path = { made }().map_err(|error| {
-            Failure::internal("make a file for the command (is $TMPDIR writable?)", &error)
-        })?;
-        self.set(variable, path);
-        Ok(())
-    }
-}
-
-/// Returns the note in the bytes of a file.
-pub(crate) fn note_in(bytes: Vec<u8>) -> Result<Option<String>, Failure> {
-    let text = String::from_utf8(bytes).map_err(|_| {
-        Failure::usage("the note in $FLOWLOCK_NOTE_FILE is not UTF-8; outputs are not recorded as written")
-    })?;
-    let text = text.trim_end_matches(['\n', '\r']);
-    Ok(if text.is_empty() { None } else { Some(text.to_owned()) })
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::super::NOTE;
     use super::*;
 
     fn files(scratch: &Path) -> Files {

@@ -230,3 +230,35 @@ fn a_lease_that_is_typed_is_nearer_than_one_that_is_set() {
     assert!((59..=61).contains(&minutes(left(&[]))));
     assert!((119..=121).contains(&minutes(left(&["--duration", "2h"]))));
 }
+
+/// The clone's author may have made directories so deep, and a job may remove the directory it is in.
+#[test]
+fn where_the_working_directory_cannot_be_told_no_job_runs_beside_the_projects_others() {
+    const DEEP: &str =
+        "d=$(printf %0200d 0); i=0; while [ $i -lt 21 ]; do mkdir $d && cd -P $d || exit 9; i=$((i+1)); done";
+    const GONE: &str = "mkdir gone && cd gone && rmdir ../gone";
+    let cli = clone_that_says("namespace = 'ours'\n");
+    let flowlock = env!("CARGO_BIN_EXE_flowlock");
+    for (change, why) in [(DEEP, "File name too long"), (GONE, "No such file or directory")] {
+        let said = |line: &str| {
+            fs::remove_dir_all(cli.home().join("clone")).unwrap();
+            fs::create_dir(cli.home().join("clone")).unwrap();
+            fs::write(cli.home().join("clone/flowlock.toml"), "namespace = 'ours'\n").unwrap();
+            let script = format!("{change}; exec {flowlock} {line}");
+            cli.clone().with_program("/bin/sh").run(["-c", &script])
+        };
+        for line in ["run -l x -- echo ran", "status", "doctor", "config show", "trust"] {
+            let told = said(line);
+            told.code(78).stdout("").stderr_has("the working directory cannot be told (");
+            told.stderr_has(why).stderr_has("cd to another directory");
+        }
+        // Where the lock is was set.
+        said("run -l x --store memory: --namespace n -- echo ran").code(0).stdout("ran\n");
+        if change == GONE {
+            let relative = "status --store sqlite:s.db --namespace n";
+            said(relative)
+                .code(78)
+                .stderr_has("the working directory cannot be told; write the absolute path");
+        }
+    }
+}

@@ -98,6 +98,9 @@ fn joined(path: &str, base: Base<'_>) -> Result<String, String> {
         Base::Directory(directory) | Base::Project(directory) => {
             let mark = if matches!(base, Base::Project(_)) { &PROJECT[1..] } else { "" };
             let path = directory.join(format!("{mark}{path}"));
+            if !path.is_absolute() {
+                return Err("the working directory cannot be told; write the absolute path".into());
+            }
             let path = path
                 .to_str()
                 .ok_or("the directory it is relative to is not UTF-8; write the absolute path")?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::file::{self, Found, Links};
 use super::listed::{Listed, look_up};
-use super::project_file::{command, find, judge, way_out};
+use super::project_file::{command, judge, nearest, way_out, whole};
 use super::surroundings::Surroundings;
 use super::table::{Table, Whose};
 use super::trust::Trust;
@@ -32,13 +32,28 @@ pub(super) struct Around<'s> {
     pub(super) trusted: &'s [PathBuf],
 }
 
+impl Around<'_> {
+    fn decide_all_places(&self) -> bool {
+        PLACES.iter().all(|key| self.given.contains_key(key) || self.system.contains_key(key))
+    }
+}
+
 /// Returns the settings that take effect, and a sentence for each that does not.
 pub(super) fn settings(
     surroundings: &Surroundings,
     around: &Around<'_>,
 ) -> Result<(Settings, Vec<String>), Error> {
     let nothing = (Settings::new(), Vec::new());
-    let Some(path) = find(&surroundings.directory)? else { return Ok(nothing) };
+    let directory = match whole(&surroundings.directory) {
+        // No project could lead elsewhere; a job may have removed the directory it works in.
+        Err(unknown) if around.decide_all_places() => {
+            return Ok((Settings::new(), vec![format!("no project's settings are used: {unknown}")]));
+        }
+        directory => directory?,
+    };
+    let Some(path) = directory.map_or(Ok(None), |directory| nearest(&directory))? else {
+        return Ok(nothing);
+    };
     let Some(found) = file::read(&path, surroundings.uid, Links::Refused)? else { return Ok(nothing) };
     let known = match Trust::of(surroundings)? {
         Some(trust) => trust.knows(&found)?,

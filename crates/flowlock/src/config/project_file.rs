@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
+use nix::libc;
+
 use super::file::{self, Found};
 use super::paths;
 use super::table::Table;
@@ -14,10 +16,36 @@ use crate::text::shell_argument;
 /// The name of a project's file.
 pub(super) const NAME: &str = "flowlock.toml";
 
+/// The most bytes of a path that the kernel takes, with the zero at its end.
+const PATH_MAX: usize = libc::PATH_MAX as usize;
+
 /// Returns the nearest file, in the directory or above it.
 pub(super) fn find(from: &Path) -> Result<Option<PathBuf>, Error> {
-    // Without a working directory there is no project.
-    let Ok(from) = fs::canonicalize(from) else { return Ok(None) };
+    match whole(from)? {
+        Some(from) => nearest(&from),
+        None => Ok(None),
+    }
+}
+
+/// Returns the path of a directory from the root, without links; `None` if the user may not enter a
+/// directory on the way. It cannot be told of a working directory that was removed, or whose path is
+/// longer than the kernel tells: a project's file may be there, or above it.
+pub(super) fn whole(from: &Path) -> Result<Option<PathBuf>, Error> {
+    let unknown = |why: String| {
+        Error::Configuration(format!(
+            "the working directory cannot be told ({why}), so a project's {NAME} that may be in it or above it is not found; cd to another directory, or set both store and namespace by flags or variables"
+        ))
+    };
+    match fs::canonicalize(from) {
+        Ok(path) if path.as_os_str().len() < PATH_MAX => Ok(Some(path)),
+        Ok(_) => Err(unknown("File name too long".to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(None),
+        Err(error) => Err(unknown(error.to_string())),
+    }
+}
+
+/// Returns the nearest file, in this directory or above it.
+pub(super) fn nearest(from: &Path) -> Result<Option<PathBuf>, Error> {
     for directory in from.ancestors() {
         let path = directory.join(NAME);
         match fs::symlink_metadata(&path) {

@@ -51,7 +51,8 @@ impl Surroundings {
     pub fn of_this_process() -> Self {
         let uid = nix::unistd::getuid();
         let of_account = || nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.dir);
-        let directory = std::env::current_dir().unwrap_or_default();
+        // If it cannot be told, reading fails for the same reason; see `project_file::whole`.
+        let directory = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         Self { directory, uid: uid.as_raw(), ..Self::of(std::env::vars_os(), of_account) }
     }
 

@@ -37,6 +37,21 @@ fn doctor_looks_at_the_file_and_all_around_it() {
     );
 }
 
+/// Alone: a server has no files. Whoever may write the directory can make any number of them.
+#[test]
+fn doctor_names_the_first_ten_leftover_files() {
+    let cli = cli();
+    cli.run(["status"]).code(0);
+    cli.run(["run", "-l", "x", "--", "true"]).code(0);
+    for number in 0..12 {
+        let path = cli.store().with_file_name(format!("flowlock.db.new-{number:016x}"));
+        fs::File::create(path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    }
+    let told = cli.run(["doctor"]);
+    told.code(0).stdout_has(", and 2 more\n");
+    assert_eq!(told.out().matches(".new-").count(), 10);
+}
+
 /// Alone: on a server it is the server's clock that counts.
 #[test]
 fn doctor_finds_a_clock_that_was_set_back() {

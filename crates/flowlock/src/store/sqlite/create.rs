@@ -17,6 +17,10 @@ use super::writer_queue::WriterQueue;
 use super::{sleep, vfs};
 use crate::store::{Limits, StoreError};
 
+/// The most names beside a store that are looked at for what dead processes left: whoever may write the
+/// directory can make any number.
+pub(super) const MOST_LEFTOVERS: usize = 1_000;
+
 /// How long another user may take to create the store that this process also began to create.
 const OTHERS_TURN: Duration = Duration::from_secs(1);
 
@@ -77,15 +81,16 @@ fn surround(side: &SideFiles) -> Result<(), StoreError> {
     side.guard_journal()
 }
 
-/// Returns files of processes that died while they created the store or a file beside it.
+/// Returns files of processes that died while they created the store or a file beside it; looks at no
+/// more than [`MOST_LEFTOVERS`].
 pub(super) fn leftovers(store: &HeldPath) -> Vec<HeldPath> {
     let length = store.path().file_name().unwrap_or_default().len();
-    let longer = store.longer_names().filter_map(|name| {
+    let drafts = store.longer_names().filter_map(|name| {
         let rest = name.as_bytes()[length..].escape_ascii().to_string();
-        let draft = store.beside(&rest);
-        draft_of(&rest).is_some_and(|made_of_it| is_leftover(&draft, made_of_it)).then_some(draft)
+        draft_of(&rest).map(|made_of_it| (store.beside(&rest), made_of_it.to_owned()))
     });
-    longer.collect()
+    let left = drafts.take(MOST_LEFTOVERS).filter(|(draft, made_of_it)| is_leftover(draft, made_of_it));
+    left.map(|(draft, _)| draft).collect()
 }
 
 /// Returns what follows the draft's own name, if `rest` follows the store's name in the names of drafts,

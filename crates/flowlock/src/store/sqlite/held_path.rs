@@ -27,6 +27,9 @@ pub(super) const DRAFT: &str = ".new-";
 /// The length of that number, in hexadecimal digits.
 pub(super) const DRAFT_DIGITS: usize = 16;
 
+/// The most names that are read in a store's directory: other users may fill it.
+const MOST_ENTRIES: usize = 100_000;
+
 /// A name in a directory that is held open: the store's, or that of something beside it.
 #[derive(Debug, Clone)]
 pub(super) struct HeldPath {
@@ -195,10 +198,12 @@ impl HeldPath {
         open_directory(&self.directory_inside())?.sync_all()
     }
 
-    /// Returns the other names in the directory that begin with this one.
+    /// Returns the other names in the directory that begin with this one, of the first
+    /// [`MOST_ENTRIES`] names in it.
     pub(super) fn longer_names(&self) -> impl Iterator<Item = OsString> {
         let name = self.path.file_name().unwrap_or_default().to_owned();
-        let entries = fs::read_dir(self.directory_inside()).into_iter().flatten().flatten();
+        let entries =
+            fs::read_dir(self.directory_inside()).into_iter().flatten().take(MOST_ENTRIES).flatten();
         entries.map(|entry| entry.file_name()).filter(move |other| is_longer(other, &name))
     }
 }

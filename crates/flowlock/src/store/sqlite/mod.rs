@@ -172,7 +172,7 @@ impl SqliteStore {
     }
 
     /// Returns files beside the store at `path` of processes that died while they created it or a file
-    /// beside it.
+    /// beside it: those among 1,000 files that are called so, which may not be all.
     pub fn leftovers(path: &Path) -> Vec<PathBuf> {
         let store = HeldPath::find(path, Missing::Refused);
         let left = store.map(|store| create::leftovers(&store)).unwrap_or_default();

@@ -63,6 +63,19 @@ fn leftovers_are_found_and_the_next_maker_clears_them_away() {
     assert!(left.iter().all(|path| !path.exists()) && others.iter().all(|path| path.exists()));
 }
 
+/// Whoever may write the directory can make any number.
+#[test]
+fn of_very_many_leftovers_only_some_are_looked_at_and_cleared_away() {
+    const MANY: usize = 1_100;
+    const AT_ONCE: usize = 1_000;
+    let place = Place::new();
+    let left = || (0..MANY).map(|number| place.beside(&format!(".new-{number:016x}")));
+    left().for_each(|path| fs::write(path, "").unwrap());
+    assert_eq!(SqliteStore::leftovers(&place.path()).len(), AT_ONCE);
+    drop(place.open().unwrap());
+    assert_eq!(left().filter(|path| path.exists()).count(), MANY - AT_ONCE);
+}
+
 /// A project that was cloned may name its store, and so which names these are.
 #[test]
 fn a_file_of_the_users_that_has_the_name_of_a_side_file_is_left_alone_and_named() {

@@ -6,9 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::create::leftovers;
+use super::super::create::{MOST_LEFTOVERS, leftovers};
 use super::super::held_path::HeldPath;
-use crate::store::Finding;
+use crate::store::{Finding, FirstFew};
 
 /// A younger file may be in use by a process.
 const OLD: Duration = Duration::from_mins(1);
@@ -25,10 +25,14 @@ fn left_behind(store: &HeldPath) -> Option<Finding> {
         let made = left.look().and_then(|meta| meta.modified());
         made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > OLD))
     };
-    let left: Vec<_> = leftovers(store).iter().filter(|left| is_old(left)).map(HeldPath::shown).collect();
-    let told =
-        format!("left by processes that died while making a store; you can remove them: {}", left.join(", "));
-    (!left.is_empty()).then(|| Finding::good("leftover files", told))
+    let mut left = FirstFew::default();
+    leftovers(store).iter().filter(|file| is_old(file)).for_each(|file| left.add(|| file.shown()));
+    let told = format!(
+        "left by processes that died while making a store; you can remove them: {}{}",
+        left.list(", ", ", "),
+        if left.count() == MOST_LEFTOVERS { "; there may be others" } else { "" }
+    );
+    (left.count() > 0).then(|| Finding::good("leftover files", told))
 }
 
 fn mode(what: &'static str, path: &Path) -> Finding {

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use flowlock::store::{Content, NamespaceSeen, View};
 use flowlock::{Error, Namespace};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::confirm::confirmed;
 use crate::args::{Global, values};
@@ -68,11 +68,19 @@ pub(crate) fn namespaces(global: &Global, args: &NamespacesArgs) -> Result<u8, F
     }
 }
 
+type Listed = [(Namespace, Option<NamespaceSeen>)];
+
 #[derive(Serialize)]
-struct NamespacesJson {
+struct NamespacesJson<'n> {
     version: u32,
-    store: String,
-    namespaces: Vec<NamespaceJson>,
+    store: &'n str,
+    #[serde(serialize_with = "each")]
+    namespaces: &'n Listed,
+}
+
+/// Writes one after the other, so that they are not all in memory a second time.
+fn each<S: Serializer>(all: &&Listed, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(all.iter().map(|(namespace, seen)| as_json(namespace, seen.as_ref())))
 }
 
 /// A field that this user may not read is null.
@@ -91,9 +99,8 @@ fn list(global: &Global, args: &ListArgs) -> Result<u8, Failure> {
     let context = Context::open(global)?;
     let all = context.flowlock.namespaces().map_err(|error| context.failure(error))?;
     if args.json {
-        let namespaces = all.iter().map(|(namespace, seen)| as_json(namespace, seen.as_ref())).collect();
-        let store = context.place.store.clone();
-        terminal::print_json(&NamespacesJson { version: json::VERSION, store, namespaces })?;
+        let store = &context.place.store;
+        terminal::print_json(&NamespacesJson { version: json::VERSION, store, namespaces: &all })?;
     } else if all.is_empty() {
         terminal::say(&format!("store {} is empty", shown(&context.place.store)));
     } else {

@@ -9,7 +9,8 @@ use std::time::Duration;
 pub(crate) use self::rows::Rows;
 use super::signal::{Raised, Signal, SignalInbox};
 use super::{
-    Epoch, Inbox, Limits, LivenessLock, Loss, Page, Reach, Store, StoreError, View, Watermark, Watermarks,
+    Epoch, Inbox, Limits, ListedNamespaces, LivenessLock, Loss, Page, Reach, Store, StoreError, View,
+    Watermark, Watermarks,
 };
 use crate::bounds::Bounds;
 use crate::engine::{self, tables::Tables as _};
@@ -109,7 +110,9 @@ impl Store for MemoryStore {
     }
 
     fn namespaces(&self, _: &Limits) -> Result<Vec<Namespace>, StoreError> {
-        Ok(lock(&self.namespaces).keys().cloned().collect())
+        let mut listed = ListedNamespaces::default();
+        lock(&self.namespaces).keys().try_for_each(|namespace| listed.add(namespace.clone()))?;
+        Ok(listed.into_vec())
     }
 
     fn new_liveness_lock(&self) -> Result<Option<LivenessLock>, StoreError> {

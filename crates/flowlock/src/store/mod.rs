@@ -3,6 +3,7 @@
 mod error;
 mod finding;
 pub(crate) mod limits;
+mod listed;
 pub mod memory;
 mod open;
 pub(crate) mod pages;
@@ -27,6 +28,7 @@ pub use self::finding::Finding;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 pub(crate) use self::finding::FirstFew;
 pub use self::limits::Limits;
+pub(crate) use self::listed::ListedNamespaces;
 pub(crate) use self::open::open;
 pub use self::open::{accept_restore, reach_of};
 pub use self::shown::{has_password, misplaced, without_password};
@@ -88,6 +90,7 @@ pub trait Store: Debug + Send + Sync {
     }
     /// Returns the namespaces that were used, ordered by name; some of them may have been removed since.
     /// The caller's time is that of one answer: a store that asks for many pages gives each as long.
+    /// [`StoreErrorKind::Damaged`] if they take more than 16 MiB.
     fn namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError>;
     /// Creates a lock that shows others that this process lives; `None` in stores where only leases show
     /// it.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use flowlock::config::{Config, Source, Surroundings};
 use flowlock::store::{
-    Finding, Limits, Loss, NamespaceSeen, Reach, Seen, StoreError, View, Watermark, without_password,
+    Finding, Limits, Loss, NamespaceSeen, Reach, Seen, StoreError, StoreErrorKind, View, Watermark,
+    without_password,
 };
-use flowlock::{Namespace, shell_argument};
+use flowlock::{Error, Namespace, shell_argument};
 use serde::Serialize;
 
 use crate::args::{Global, values};
@@ -158,12 +159,12 @@ fn of_runs(context: &Context, runs: &[Seen]) -> Vec<Finding> {
     let found = format!("{} alive in namespace {}", runs.len(), context.place.namespace);
     let mut findings = vec![Finding::good("runs", found)];
     let stuck = runs.iter().filter(|seen| matches!(json::state(seen), "late" | "revoked"));
-    let stuck: Vec<_> = stuck.map(|seen| seen.run.attempt.id.to_string()).collect();
-    if !stuck.is_empty() {
+    let count = stuck.clone().count();
+    if count > 0 {
         let found = format!(
             "{} late or revoked; each ends when another run needs its names, or by itself a day (or its --keep-lapsed) after its lease: {}",
-            stuck.len(),
-            first_of(&stuck)
+            count,
+            first_of(stuck.map(|seen| seen.run.attempt.id.to_string()))
         );
         findings.push(Finding::good("leftover runs", found));
     }
@@ -189,29 +190,31 @@ fn namespaces(context: &Context) -> Finding {
     const WHAT: &str = "namespaces";
     let all = match context.flowlock.namespaces() {
         Ok(all) => all,
+        // Such as more of them than are listed.
+        Err(Error::Store(error)) if error.kind() == StoreErrorKind::Damaged => {
+            return Finding::bad(WHAT, error.to_string());
+        }
         Err(error) => return Finding::good(WHAT, format!("not listed: {error}")),
     };
-    let shown = |(namespace, _): &(Namespace, _)| terminal::shown(namespace.as_str());
     let is_empty =
         |(_, seen): &&(Namespace, Option<NamespaceSeen>)| seen.as_ref().is_some_and(NamespaceSeen::is_empty);
-    let names: Vec<_> = all.iter().map(shown).collect();
-    // To be pasted, and anybody who may use the store may have made one.
-    let argument = |(namespace, _): &(Namespace, _)| shell_argument(namespace.as_str());
-    let empty: Vec<_> = all.iter().filter(is_empty).map(argument).collect();
-    let mut found = format!("{}: {}", all.len(), first_of(&names));
-    if !empty.is_empty() {
-        let empty_ones =
-            format!("; {} empty, for `flowlock namespaces rm`: {}", empty.len(), first_of(&empty));
+    let names = first_of(all.iter().map(|(namespace, _)| terminal::shown(namespace.as_str())));
+    let mut found = format!("{}: {names}", all.len());
+    let empty = all.iter().filter(is_empty).count();
+    if empty > 0 {
+        // To be pasted, and anybody who may use the store may have made one.
+        let arguments = all.iter().filter(is_empty).map(|(namespace, _)| shell_argument(namespace.as_str()));
+        let empty_ones = format!("; {empty} empty, for `flowlock namespaces rm`: {}", first_of(arguments));
         found.push_str(&empty_ones);
     }
     Finding::good(WHAT, found)
 }
 
 /// Returns the first ten of a list, and how many more there are.
-fn first_of(ids: &[String]) -> String {
+fn first_of(mut all: impl Iterator<Item = String>) -> String {
     const MOST: usize = 10;
-    let shown = ids.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
-    match ids.len().saturating_sub(MOST) {
+    let shown = all.by_ref().take(MOST).collect::<Vec<_>>().join(", ");
+    match all.count() {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::failure::translate;
 use crate::name::Namespace;
-use crate::store::{Epoch, StoreError};
+use crate::store::{Epoch, ListedNamespaces, StoreError};
 
 /// A namespace as it is in the file.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +44,12 @@ pub(super) fn all(sql: &Connection) -> Result<Vec<Namespace>, StoreError> {
     let mut statement =
         sql.prepare("select name from namespace where removed is null order by name").map_err(translate)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0)).map_err(translate)?;
-    let mut all = Vec::new();
+    let mut all = ListedNamespaces::default();
     for name in names {
         let name = Namespace::parse(&name.map_err(translate)?);
-        all.push(name.map_err(|error| StoreError::damaged(error.to_string()))?);
+        all.add(name.map_err(|error| StoreError::damaged(error.to_string()))?)?;
     }
-    Ok(all)
+    Ok(all.into_vec())
 }
 
 /// Returns the number and the epoch of a namespace that will be written; creates what is missing.
@@ -75,4 +75,22 @@ fn insert(sql: &Connection, namespace: &Namespace) -> Result<i64, StoreError> {
     )
     .map_err(translate)?;
     Ok(sql.last_insert_rowid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_namespaces_than_may_be_kept_are_not_listed() {
+        let sql = Connection::open_in_memory().unwrap();
+        let table = "create table namespace (name text, removed text);
+            with recursive c(i) as (values(1) union all select i + 1 from c where i < 40000)
+            insert into namespace select printf('%0500d', i), null from c";
+        sql.execute_batch(table).unwrap();
+        let said = all(&sql).unwrap_err().to_string();
+        assert!(said.starts_with("the store has at least "), "{said}");
+        sql.execute("delete from namespace where rowid > 10000", []).unwrap();
+        assert_eq!(all(&sql).unwrap().len(), 10_000);
+    }
 }

@@ -169,14 +169,14 @@ fn no_sentinel_takes_a_password_to_a_server_without_tls() {
     assert!(heard.starts_with(&[0x16, 0x03]), "a handshake: {}", heard.escape_ascii());
 }
 
-#[test]
-fn a_list_of_keys_that_has_no_end_is_given_up() {
-    let port = fake(|stream| {
-        converse(stream, |heard| {
+/// Asks a server for its namespaces that answers SCAN with a cursor that depends on what it hears.
+fn listed_by(next: fn(&str) -> &'static str) -> crate::store::StoreError {
+    let port = fake(move |stream| {
+        converse(stream, move |heard| {
             if heard.contains("ROLE") {
                 greeting("redis_version:7.0.0")
             } else {
-                b"*2\r\n$1\r\n7\r\n*0\r\n".to_vec()
+                format!("*2\r\n$1\r\n{}\r\n*0\r\n", next(heard)).into_bytes()
             }
         });
     });
@@ -184,7 +184,19 @@ fn a_list_of_keys_that_has_no_end_is_given_up() {
     let patience = std::time::Duration::from_secs(1);
     let store =
         crate::store::redis::RedisStore::open(&format!("redis://127.0.0.1:{port}"), patience).unwrap();
-    let error = crate::store::Store::namespaces(&store, &crate::store::Limits::within(LONG)).unwrap_err();
+    crate::store::Store::namespaces(&store, &crate::store::Limits::within(LONG)).unwrap_err()
+}
+
+#[test]
+fn a_list_of_keys_that_has_no_end_is_given_up() {
+    let error = listed_by(|heard| if heard.contains("\r\n7\r\n") { "8" } else { "7" });
     assert_eq!(error.kind(), crate::store::StoreErrorKind::Unreachable);
     assert!(error.to_string().contains("did not list all its keys"), "{error}");
+}
+
+#[test]
+fn a_list_of_keys_that_goes_on_where_it_was_is_refused() {
+    let error = listed_by(|_| "7");
+    assert_eq!(error.kind(), crate::store::StoreErrorKind::Damaged);
+    assert!(error.to_string().contains("goes on where it was"), "{error}");
 }

@@ -129,8 +129,10 @@ impl From<Error> for Failure {
             failure = failure.because(blocked);
         }
         let cause = match &error {
-            Error::Store(store) | Error::Unknown { source: store, .. } => {
-                store.source().map(ToString::to_string)
+            Error::Store(store) => store.source().map(ToString::to_string),
+            // Its own message does not say why the store did not answer.
+            Error::Unknown { source, .. } => {
+                Some(source.source().map_or_else(|| source.to_string(), ToString::to_string))
             }
             _ => None,
         };

@@ -32,6 +32,8 @@ pub(crate) struct Committing {
     is_late: bool,
     /// Whether an earlier attempt may have taken effect.
     unsure: Cell<bool>,
+    /// Whether it was logged that no connection can be made.
+    is_said: Cell<bool>,
 }
 
 /// What is known of a run that commits.
@@ -59,6 +61,7 @@ impl Committing {
             until: later(begin, wait),
             is_late: left.is_zero(),
             unsure: Cell::new(false),
+            is_said: Cell::new(false),
         }
     }
 
@@ -74,7 +77,7 @@ impl Committing {
         let goes_on = !self.connection.is_interrupted();
         match self.ask_now(&limits.no_later_than(self.until)) {
             Err(Error::Unknown { source, .. } | Error::Store(source))
-                if source.is_transient() && goes_on && self.until > Instant::now() =>
+                if source.is_no_refusal() && goes_on && self.until > Instant::now() =>
             {
                 tracing::debug!(run = %self.who.run, error = %source, "the store did not answer; repeating the commit");
                 None
@@ -92,7 +95,7 @@ impl Committing {
     fn ask_now(&self, limits: &Limits) -> Result<bool, Error> {
         let unknown = |source| self.unknown(source);
         loop {
-            let asked = self.connection.step_noting(|| &self.step, &self.unsure, limits);
+            let asked = self.connection.step_noting(|| &self.step, |error| self.note(error), limits);
             match asked.map_err(unknown)? {
                 Answer::Finished(Finished::AskAgain) => limits.may_ask_again().map_err(unknown)?,
                 Answer::Finished(Finished::Ended { outcome: Outcome::Committed, late }) => return Ok(late),
@@ -112,6 +115,15 @@ impl Committing {
         }
     }
 
+    /// Notes why a try failed. Logs once why no connection can be made: somebody may have to mend that.
+    fn note(&self, error: &StoreError) {
+        self.unsure.set(self.unsure.get() || error.is_unknown());
+        if error.is_of_a_connection() && !error.is_transient() && !self.is_said.replace(true) {
+            let run = &self.who.run;
+            tracing::warn!(%run, %error, "the run is not committed yet; trying again");
+        }
+    }
+
     /// Returns whether a record shows that the run committed, if the store remembers nothing else of it.
     fn was_recorded(&self) -> Result<bool, StoreError> {
         let outputs = |known: &Known| known.spec.claims.outputs().next().map(|claim| claim.name.clone());
@@ -127,7 +139,7 @@ impl Committing {
     }
 
     fn unknown(&self, source: StoreError) -> Error {
-        let source = if self.unsure.get() && source.is_transient() { source.into_unknown() } else { source };
+        let source = if self.unsure.get() && source.is_no_refusal() { source.into_unknown() } else { source };
         // A full disk is a clear refusal: the commit had no effect, and the caller can make room.
         if !source.is_transient() || source.kind() == StoreErrorKind::Full {
             return Error::Store(source);

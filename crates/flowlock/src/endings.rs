@@ -178,8 +178,8 @@ impl Shared {
     fn put_back(&self, mut failed: Numbered, error: &StoreError) {
         failed.ending.note_failure(error);
         let mut state = lock(&self.state);
-        failed.is_refused = !error.is_transient();
-        state.away = error.is_transient();
+        failed.is_refused = !error.is_no_refusal();
+        state.away = error.is_no_refusal();
         state.under_way = None;
         state.queue.push_back(failed);
         let over = state.take_those_over();

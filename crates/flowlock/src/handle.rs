@@ -1,6 +1,5 @@
 //! [`StoreHandle`]: one namespace of one store, asked with a caller's time limits.
 
-use std::cell::Cell;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -58,24 +57,22 @@ impl StoreHandle {
         self.step_within(step, &self.limits_of_caller())
     }
 
-    /// The same with limits of its own; sets `unsure` if an earlier try may have taken effect: then the answer may be about
-    /// what that did, and the step may be another one.
+    /// The same with limits of its own. Tells `note` why a try failed: if one may have taken effect, then the answer may be
+    /// about what that did, and the step may be another one.
     pub(crate) fn step_noting<'s>(
         &self,
         step: impl Fn() -> &'s Step,
-        unsure: &Cell<bool>,
+        note: impl Fn(&StoreError),
         limits: &Limits,
     ) -> Result<Answer, StoreError> {
-        repeat(limits, || {
-            self.store
-                .step_within(&self.namespace, step(), limits)
-                .inspect_err(|error| unsure.set(unsure.get() || error.is_unknown()))
+        repeat(limits, passing_for(step()), || {
+            self.store.step_within(&self.namespace, step(), limits).inspect_err(&note)
         })
     }
 
     /// The same with limits of its own. One repetition is always allowed, unless all the time went into the first try.
     pub(crate) fn step_within(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
-        repeat(limits, || self.store.step_within(&self.namespace, step, limits))
+        repeat(limits, passing_for(step), || self.store.step_within(&self.namespace, step, limits))
     }
 
     /// As long as the store is asked, or until the caller says that it will not wait.
@@ -100,12 +97,12 @@ impl StoreHandle {
         view: &View,
         limits: &Limits,
     ) -> Result<Page, StoreError> {
-        repeat_look(limits, || self.store.view_within(namespace, view, limits))
+        repeat_look(limits, StoreError::is_transient, || self.store.view_within(namespace, view, limits))
     }
 
     /// Lists namespaces within these limits; repeated as a step is.
     pub(crate) fn list_namespaces(&self, limits: &Limits) -> Result<Vec<Namespace>, StoreError> {
-        repeat_look(limits, || self.store.namespaces(limits))
+        repeat_look(limits, StoreError::is_transient, || self.store.namespaces(limits))
     }
 
     /// Takes back a request whose answer did not arrive, and that may arrive until `sent_ms`. Should it have been granted,
@@ -154,23 +151,50 @@ impl StoreHandle {
 
     /// The latest arrival of a step sent now. The first question to a store may be this one.
     pub(crate) fn latest_ms(&self, limits: &Limits) -> Result<i64, StoreError> {
-        Ok(repeat_look(limits, || self.store.clock_within(&self.namespace, limits))?
+        let clock = || self.store.clock_within(&self.namespace, limits);
+        Ok(repeat_look(limits, StoreError::is_transient, clock)?
             .saturating_add_unsigned(millis(self.store_timeout.min(LONGEST_ON_THE_WAY)))
             .saturating_add(1_000))
     }
 }
 
+/// Whether an error may pass, so that the store is asked again.
+type Passing = fn(&StoreError) -> bool;
+
+/// Returns after which errors a step is repeated. What a run has begun is not given up because a connection could not be
+/// made: this process has made one before.
+fn passing_for(step: &Step) -> Passing {
+    match step {
+        Step::Accept { .. }
+        | Step::Refresh(_)
+        | Step::Commit { .. }
+        | Step::Fail(_)
+        | Step::Cancel { .. }
+        | Step::GiveBack(_)
+        | Step::Detach(_) => StoreError::is_no_refusal,
+        _ => StoreError::is_transient,
+    }
+}
+
 /// Asks again while the store has passing trouble; once more in any case, unless the first try took all the time or the
 /// caller will not wait.
-fn repeat<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+fn repeat<T>(
+    limits: &Limits,
+    passing: Passing,
+    mut ask: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let mut unknown = false;
-    let asked = repeat_look(limits, || ask().inspect_err(|error| unknown |= error.is_unknown()));
+    let asked = repeat_look(limits, passing, || ask().inspect_err(|error| unknown |= error.is_unknown()));
     // A plain refusal now says nothing about the try before it.
     asked.map_err(|error| if unknown { error.into_unknown() } else { error })
 }
 
 /// The same for what changes nothing: no earlier try can have had an effect.
-fn repeat_look<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
+fn repeat_look<T>(
+    limits: &Limits,
+    passing: Passing,
+    mut ask: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let mut pause = FIRST_PAUSE;
     let mut repeated = false;
     loop {
@@ -179,7 +203,7 @@ fn repeat_look<T>(limits: &Limits, mut ask: impl FnMut() -> Result<T, StoreError
             Err(error) => error,
         };
         let last = limits.left().is_zero() && (repeated || error.is_out_of_time());
-        if !error.is_transient() || last || limits.is_interrupted() || limits.is_given_up() {
+        if !passing(&error) || last || limits.is_interrupted() || limits.is_given_up() {
             return Err(error);
         }
         tracing::debug!(%error, "the store did not answer; asking again");

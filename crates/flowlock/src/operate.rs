@@ -202,8 +202,9 @@ impl Flowlock {
     ) -> Result<Answer, Error> {
         let mut limits = self.connection.settle(of_concern, self.connection.limits_of_caller());
         let mut paused = false;
+        let note = |error: &StoreError| unsure.set(unsure.get() || error.is_unknown());
         loop {
-            match self.connection.step_noting(&step, unsure, &limits)? {
+            match self.connection.step_noting(&step, note, &limits)? {
                 Answer::Refused(Blocked { by, retry_after_ms: Some(ms), .. }) if by.is_empty() => {
                     if ms > 0 && !std::mem::replace(&mut paused, true) {
                         let pause = Duration::from_millis(ms).min(LONGEST_FAILOVER_PAUSE);

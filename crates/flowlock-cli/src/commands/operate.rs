@@ -208,7 +208,7 @@ pub(crate) fn keep(global: &Global, args: &KeepArgs) -> Result<u8, Failure> {
             Ok(renewed) => deadline = boot_clock() + renewed.lease_left,
             Err(Error::Over { .. }) => return Ok(exit::OK),
             Err(Error::Store(_)) if signals.take_what_interrupted().is_some() => return Ok(exit::OK),
-            Err(Error::Store(error)) if error.is_transient() && boot_clock() < deadline => {
+            Err(Error::Store(error)) if error.is_no_refusal() && boot_clock() < deadline => {
                 pause = every.min(AFTER_TROUBLE);
                 tracing::warn!(%error, "could not renew; trying again until the lease ends");
             }

@@ -2,6 +2,7 @@
 
 mod commits;
 mod leases;
+mod reconnects;
 mod starting;
 mod waiting;
 

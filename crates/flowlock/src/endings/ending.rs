@@ -124,7 +124,7 @@ impl Ending {
         } else {
             tracing::warn!(%run, %error, "could not end the run yet; trying again until it is over");
         }
-        if !error.is_transient() {
+        if !error.is_no_refusal() {
             // Time alone may not help, and the process should not wait for it.
             self.left = None;
         }

@@ -95,7 +95,8 @@ impl<'s> Sending<'s> {
         self.ends.set(end_of(request.patience));
         let was_open = self.is_open.replace(!is_kept);
         let (step, is_unsure) = (Step::Acquire(request), Cell::new(false));
-        let asked = self.connection.step_noting(|| &step, &is_unsure, limits);
+        let note = |error: &StoreError| is_unsure.set(is_unsure.get() || error.is_unknown());
+        let asked = self.connection.step_noting(|| &step, note, limits);
         let is_clear = match &asked {
             Ok(Answer::Standing(_)) => true,
             // The refusal leaves nothing behind, and an earlier sending may still arrive.

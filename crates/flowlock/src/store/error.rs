@@ -12,6 +12,8 @@ pub struct StoreError {
     is_garbled: bool,
     /// Whether one row could not be read; the rest of the store may be intact.
     is_a_rows: bool,
+    /// Whether no connection was made, or the file was not opened, so that the store was not asked.
+    is_a_connections: bool,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -46,6 +48,7 @@ impl StoreError {
             out_of_time: false,
             is_garbled: false,
             is_a_rows: false,
+            is_a_connections: false,
             source: None,
         }
     }
@@ -96,6 +99,29 @@ impl StoreError {
     /// Returns whether one row could not be read, rather than the store.
     pub(crate) fn is_of_a_row(&self) -> bool {
         self.is_a_rows
+    }
+
+    /// Marks that no connection was made, or the file was not opened, so that the store was not asked.
+    #[must_use]
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "sqlite")),
+        allow(dead_code, reason = "a store in memory is not opened")
+    )]
+    pub(crate) fn of_a_connection(mut self) -> Self {
+        self.is_a_connections = true;
+        self
+    }
+
+    /// Returns whether the store was not asked: the connection or the file could not be opened.
+    pub(crate) fn is_of_a_connection(&self) -> bool {
+        self.is_a_connections
+    }
+
+    /// Returns whether the store has not refused the step itself: it did not answer, or was not asked.
+    /// What a run has begun is not given up for that: a password or a certificate may be changed right
+    /// now, and whoever can cut connections may answer the next one.
+    pub fn is_no_refusal(&self) -> bool {
+        self.is_transient() || self.is_a_connections
     }
 
     /// Adds the error that caused it.

@@ -40,7 +40,7 @@ impl Pending {
     /// could not be begun.
     fn bears(&self, asked: Result<Option<Grant>, Error>) -> Result<Option<Grant>, Error> {
         match asked {
-            Err(Error::Store(error)) if error.is_transient() && !self.over && !self.is_over() => {
+            Err(Error::Store(error)) if error.is_no_refusal() && !self.over && !self.is_over() => {
                 tracing::warn!(run = %self.attempt.id, %error, "waiting for the store");
                 Ok(None)
             }
@@ -59,7 +59,7 @@ impl Pending {
         // The waiters' thread may not have been running so far.
         self.connection.listen();
         let asked = self.ask_now(limits);
-        self.away = matches!(&asked, Err(Error::Store(error)) if error.is_transient());
+        self.away = matches!(&asked, Err(Error::Store(error)) if error.is_no_refusal());
         asked
     }
 

@@ -249,6 +249,12 @@ impl Errand<'_> {
             Err(error @ Error::InvalidRequest { .. }) => {
                 Err(Failure::usage(format!("{error}; outputs are not recorded as written")))
             }
+            Err(Error::Store(error)) if !error.is_unknown() => {
+                let mut failure = self.context.failure(Error::Store(error));
+                failure.message =
+                    format!("the command succeeded, but its outputs are not recorded: {}", failure.message);
+                Err(failure)
+            }
             Err(error) => Err(self.context.unknown(error, &advice)),
         }
     }

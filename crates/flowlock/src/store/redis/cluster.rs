@@ -136,6 +136,7 @@ impl Cluster {
         let details = error.details().unwrap_or("");
         let address = target(from, details).ok_or_else(|| {
             Failure::unusable(format!("{from} redirects to an invalid address ({})", quoted(details)))
+                .of_a_connection()
         })?;
         let mut known = lock(&self.known);
         if !known.nodes.contains(&address) && known.nodes.len() < MOST_NODES {

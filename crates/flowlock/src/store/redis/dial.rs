@@ -51,7 +51,8 @@ impl Dialler {
     pub(super) fn dial(&self, address: &Address, part: Part, limits: &Limits) -> Result<Connection, Failure> {
         let known = if lock(&self.greeted).contains(address) { Known::Before } else { Known::Not };
         let part = if (part, known) == (Part::Alone, Known::Before) { Part::Again } else { part };
-        let connection = dial(&self.options, address, part, known, limits)?;
+        let connection =
+            dial(&self.options, address, part, known, limits).map_err(Failure::of_a_connection)?;
         let mut greeted = lock(&self.greeted);
         if greeted.len() >= MOST_GREETED {
             greeted.clear();

@@ -39,11 +39,13 @@ pub(super) enum Transport {
 pub(super) struct Failure {
     pub(super) kind: StoreErrorKind,
     pub(super) message: String,
+    /// Whether no connection was made, so that nothing was asked.
+    is_a_connections: bool,
 }
 
 impl Failure {
     pub(super) fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), is_a_connections: false }
     }
 
     pub(super) fn unreachable(message: impl Into<String>) -> Self {
@@ -53,11 +55,18 @@ impl Failure {
     pub(super) fn unusable(message: impl Into<String>) -> Self {
         Self::new(StoreErrorKind::Unusable, message)
     }
+
+    /// Marks that no connection was made, so that nothing was asked.
+    #[must_use]
+    pub(super) fn of_a_connection(self) -> Self {
+        Self { is_a_connections: true, ..self }
+    }
 }
 
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
-        Self::new(failure.kind, failure.message)
+        let error = Self::new(failure.kind, failure.message);
+        if failure.is_a_connections { error.of_a_connection() } else { error }
     }
 }
 

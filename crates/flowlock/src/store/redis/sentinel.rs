@@ -119,6 +119,7 @@ impl Sentinels {
             kind,
             format!("no sentinel of {} names the primary of \"{master}\": {why}", all.join(", ")),
         )
+        .of_a_connection()
     }
 
     fn ask(&self, sentinel: &Address, limits: &Limits) -> Result<Address, Failure> {

@@ -120,7 +120,8 @@ impl Topology {
             _ => Err(Failure::unusable(format!(
                 "{} is a node of a cluster; use redis+cluster://HOST,HOST",
                 from.address()
-            ))),
+            ))
+            .of_a_connection()),
         }
     }
 }

@@ -152,7 +152,7 @@ fn keep_goes_on_though_the_password_is_refused_for_a_while() {
     let started = guarded.cli.run(["start", "build", "--duration", "6s", "-o", "a"]);
     let run = started.code(0).out().trim().to_owned();
     let hasty = guarded.cli.clone().with("FLOWLOCK_STORE_TIMEOUT", "1s");
-    let keeping = hasty.start(["keep", "--every", "500ms", &run]);
+    let keeping = hasty.start(["keep", "--every", "1s", &run]);
     // It keeps the run for longer than the lease lasts, so it has begun.
     guarded.cli.run(["run", "--wait", "7s", "-o", "a", "--", "true"]).code(75);
     guarded.password("old");

@@ -8,14 +8,22 @@ pub struct StoreError {
     message: String,
     /// Whether this try used up all the time, so that another one could only begin again.
     out_of_time: bool,
-    /// Whether an answer came that could not be read.
-    is_garbled: bool,
-    /// Whether one row could not be read; the rest of the store may be intact.
-    is_a_rows: bool,
-    /// Whether no connection was made, or the file was not opened, so that the store was not asked.
-    is_a_connections: bool,
+    about: About,
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    /// The step, or the store.
+    Step,
+    /// An answer came that could not be read.
+    Answer,
+    /// One row could not be read; the rest of the store may be intact.
+    Row,
+    /// No connection was made, or the file was not opened, so that the store was not asked.
+    Connection,
 }
 
 /// What kind of trouble a store has.
@@ -42,15 +50,7 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// Creates an error of a kind, with a message that names the thing, the limit and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            out_of_time: false,
-            is_garbled: false,
-            is_a_rows: false,
-            is_a_connections: false,
-            source: None,
-        }
+        Self { kind, message: message.into(), out_of_time: false, about: About::Step, source: None }
     }
 
     /// Marks that the caller's time ended before anything was done.
@@ -69,7 +69,7 @@ impl StoreError {
     #[must_use]
     #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other stores answer in this process"))]
     pub(crate) fn garbled(mut self) -> Self {
-        self.is_garbled = true;
+        self.about = About::Answer;
         self
     }
 
@@ -77,7 +77,7 @@ impl StoreError {
     /// the answer to another question.
     #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "other stores answer in this process"))]
     pub(crate) fn unknown_if_garbled(self) -> Self {
-        if !self.is_garbled {
+        if self.about != About::Answer {
             return self;
         }
         let message =
@@ -92,13 +92,13 @@ impl StoreError {
         allow(dead_code, reason = "other stores read no rows in this process")
     )]
     pub(crate) fn of_a_row(mut self) -> Self {
-        self.is_a_rows = true;
+        self.about = About::Row;
         self
     }
 
     /// Returns whether one row could not be read, rather than the store.
     pub(crate) fn is_of_a_row(&self) -> bool {
-        self.is_a_rows
+        self.about == About::Row
     }
 
     /// Marks that no connection was made, or the file was not opened, so that the store was not asked.
@@ -108,20 +108,20 @@ impl StoreError {
         allow(dead_code, reason = "a store in memory is not opened")
     )]
     pub(crate) fn of_a_connection(mut self) -> Self {
-        self.is_a_connections = true;
+        self.about = About::Connection;
         self
     }
 
     /// Returns whether the store was not asked: the connection or the file could not be opened.
     pub(crate) fn is_of_a_connection(&self) -> bool {
-        self.is_a_connections
+        self.about == About::Connection
     }
 
     /// Returns whether the store has not refused the step itself: it did not answer, or was not asked.
     /// What a run has begun is not given up for that: a password or a certificate may be changed right
     /// now, and whoever can cut connections may answer the next one.
     pub fn is_no_refusal(&self) -> bool {
-        self.is_transient() || self.is_a_connections
+        self.is_transient() || self.is_of_a_connection()
     }
 
     /// Adds the error that caused it.

@@ -68,7 +68,7 @@ fn is_alive(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// What the harness leaves to us.
+/// Assertions that the harness does not have.
 trait Told {
     /// Asserts that standard output contains `part`.
     fn stdout_has(&self, part: &str) -> &Self;

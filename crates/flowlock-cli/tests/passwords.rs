@@ -1,4 +1,4 @@
-//! Passwords of a server: used, and nowhere to be read.
+//! A server's passwords are used, and shown nowhere.
 
 use flowlock_testkit::{Cli, Finished, RedisServer};
 

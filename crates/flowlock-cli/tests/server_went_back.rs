@@ -7,7 +7,7 @@ use flowlock_testkit::{Cli, PATIENCE, Persistence, RedisServer, until};
 
 use crate::place_of;
 
-/// The program in a fresh home, with a server of its own that keeps what it is told to save.
+/// The program in a fresh home, with a server of its own that keeps what it saved.
 fn cli() -> Cli {
     let server = RedisServer::setup().persistence(Persistence::Snapshots).start();
     Cli::new(env!("CARGO_BIN_EXE_flowlock")).on(server)
@@ -114,7 +114,7 @@ fn a_command_whose_names_went_with_the_store_is_ended() {
     write(&cli, &["a"]);
 }
 
-/// Its command ends well while the server is down, which then knows of the run only that it waits.
+/// Its command succeeds while the server is down. The server then knows the run only as waiting.
 #[test]
 fn a_command_whose_run_waits_again_in_an_older_state_is_not_recorded() {
     let cli = cli();

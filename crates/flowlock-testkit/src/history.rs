@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 pub use op::{Arrival, Fate, Names, Op, Script, Takeovers, Use, Wish, scripts};
 pub use play::play;
 
-/// A promise that was not kept, in words.
+/// Says which promise was broken.
 pub type Verdict = Result<(), String>;
 
 /// Fails the verdict unless the condition holds.

@@ -40,7 +40,7 @@ pub use self::setup::{Persistence, RedisSetup};
 /// A server for one test, with its files in a directory of its own. Dropping it kills it and removes the
 /// directory.
 ///
-/// The kit uses its Unix socket: a question costs no TCP connection, and no command besides itself.
+/// The kit uses its Unix socket, so a question needs no TCP connection and no further command.
 ///
 /// ```no_run
 /// # use flowlock_testkit::RedisServer;
@@ -119,7 +119,7 @@ impl RedisServer {
         self.directory.path()
     }
 
-    /// What it has said in its log.
+    /// Returns its log.
     pub fn log(&self) -> String {
         process::log(self.directory())
     }

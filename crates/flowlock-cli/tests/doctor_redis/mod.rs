@@ -17,7 +17,7 @@ fn cli_at(url: impl AsRef<str>) -> Cli {
     cli_with_a_file().with("FLOWLOCK_STORE", url.as_ref()).with("FLOWLOCK_STORE_TIMEOUT", "5s")
 }
 
-/// What was found, by what it is about; each thing once.
+/// The findings, by subject; each subject occurs once.
 struct Report {
     ended: Finished,
     findings: BTreeMap<String, (bool, String)>,

@@ -189,7 +189,7 @@ fn a_commands_files_are_where_nobody_else_can_exchange_their_directory() {
         let expected = if is_exchangeable { ["/tmp", "~/own"] } else { ["~/scratch"; 2] };
         assert_eq!([place(&cli), place(&with_own)], expected, "{bits:o}");
     }
-    // Nor is one taken that is exchangeable itself.
+    // A directory that can be exchanged itself is not used either.
     mode(&own, 0o777);
     assert_eq!(place(&with_own), "/tmp");
     assert_eq!(inventory(&scratch).len() + inventory(&own).len(), 0);

@@ -75,7 +75,7 @@ fn until_it_is(cli: &Cli, job: &str, state: &str) {
     });
 }
 
-/// The words of a `flowlock run`, claims separated by spaces, and its command for a shell.
+/// The arguments of a `flowlock run`: its claims, separated by spaces, and its command as a shell script.
 fn run(claims: &str, script: &str) -> Vec<String> {
     let words = ["run"].into_iter().chain(claims.split_whitespace()).chain(["--", "sh", "-c", script]);
     words.map(str::to_owned).collect()

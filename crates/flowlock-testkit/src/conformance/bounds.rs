@@ -1,4 +1,4 @@
-//! A step does a bounded amount of work; later steps continue it, and nothing new is decided before.
+//! A step does a bounded amount of work. Later steps continue it before they decide anything new.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(super) fn a_step_handles_sixty_four_due_deadlines(stage: &Stage) {
     }
 }
 
-/// A burst of runs leaves its outcomes behind; they are gone soon, and no step pays for all of them.
+/// Many runs end at once. Their outcomes are removed soon, but not all in one step.
 pub(super) fn a_step_forgets_two_hundred_and_fifty_six_outcomes(stage: &Stage) {
     let runs: Vec<_> =
         (0..300).map(|at| stage.run(&format!("{at:03}")).locks(&format!("{at}")).tries()).collect();

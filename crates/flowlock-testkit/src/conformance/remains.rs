@@ -1,4 +1,4 @@
-//! What is left of a namespace once everything in it is over: its records, and nothing that is not
+//! What is left of a namespace once all its runs have ended: its records, and nothing that is not
 //! needed any more.
 
 use std::time::Duration;

@@ -112,7 +112,7 @@ impl Stage {
         (page.sequence, page.content)
     }
 
-    /// Lets time pass, in seconds, without any request; then a stranger's heartbeat makes one step.
+    /// Lets so many seconds pass without any request; then another client's heartbeat makes one step.
     pub(super) fn pass(&self, seconds: u64) {
         self.world(|world| world.advance(Duration::from_secs(seconds)));
         self.tick();
@@ -129,7 +129,7 @@ impl Stage {
         self.tick();
     }
 
-    /// Sends a stranger's heartbeat: a step that changes nothing by itself.
+    /// Sends a heartbeat of another client: a step that changes nothing by itself.
     pub(super) fn tick(&self) {
         let client = ClientId(u128::MAX);
         self.step(&Step::Heartbeat { client, from: Ticket(0), explain: Vec::new() });

@@ -1,4 +1,4 @@
-//! A wall clock of its own for a server; a test can move it while the server runs.
+//! A wall clock for one server, which a test can set while the server runs.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -17,7 +17,7 @@ pub use plan::{Direction, Then};
 /// # use flowlock_testkit::{Proxy, RedisServer, Then};
 /// let server = RedisServer::start();
 /// let line = Proxy::to(&server);
-/// line.drop_next_reply(Then::Reset); // the server will have done it, and nobody hears so
+/// line.drop_next_reply(Then::Reset); // the server has done it, but the client gets no reply
 /// ```
 #[derive(Debug)]
 pub struct Proxy {

@@ -38,13 +38,13 @@ fn a_store_that_a_stranger_put_there_is_not_used() {
     let ended = alice.run(&alice.cli.clone().with("FLOWLOCK_STORE", &store), &run("-l x", "echo ran"));
     let said = "belongs to user 12345, and everybody may write ";
     ended.code(78).stdout("").stderr_has(said);
-    // Root uses every user's, but not where anybody can have been there before it.
+    // Root uses every user's store, but not where anybody can have made it.
     let roots = eve.cli.clone().with("FLOWLOCK_STORE", &store);
     let ended = roots.run(run("-l x", "echo ran"));
     ended.code(78).stdout("").stderr_has(said);
     fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o755)).unwrap();
     chown(&everybodys, Some(eve.uid), None).unwrap();
-    // Nor where anybody can have made its directory, as in /tmp.
+    // And not where anybody can have made its directory, as in /tmp.
     chown(eve.cli.home(), Some(eve.uid), None).unwrap();
     let ended = roots.run(run("-l x", "echo ran"));
     ended
@@ -59,7 +59,7 @@ fn a_store_that_a_stranger_put_there_is_not_used() {
     belongs_to_root(&everybodys);
     fs::set_permissions(&everybodys, fs::Permissions::from_mode(0o1777)).unwrap();
 
-    // Nor is the user's own store made in a directory of theirs.
+    // The user's own store is not made in a directory of another user either.
     let state = everybodys.join("state");
     let theirs = eve.cli.clone().with("XDG_STATE_HOME", &state).without("FLOWLOCK_STORE");
     eve.run(&theirs, &run("-l x", "true")).code(0);

@@ -1,4 +1,4 @@
-//! Repetitions, strangers and wrong numbers: none of them may change what has ended, or another's run.
+//! Repeated steps, steps of other clients and wrong tokens: none of them may change an ended run, or another client's run.
 
 use flowlock::step::{self, Answer, Cancelled, Invalid, Refreshed, Standing, Step, Who};
 use flowlock::{Attempt, Nonce};

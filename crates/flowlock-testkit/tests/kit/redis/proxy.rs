@@ -1,4 +1,4 @@
-//! The bad line: each of its tricks is felt, and only by what it is played on.
+//! The proxy: each fault has an effect, and only on the connection or request that it is for.
 
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ create table namespace (
     removed        text
 );
 
--- Which life of the namespace this is: 32 hexadecimal digits, made by chance.
+-- The epoch of each namespace: 32 random hexadecimal digits. A namespace that is made again has another one.
 create table epoch (
     ns    integer primary key,
     epoch text not null
@@ -64,11 +64,11 @@ create table run (
 create unique index run_by_attempt on run (ns, id, nonce);
 create index run_due on run (ns, due_ms, ticket) where due_ms is not null;
 create index run_forget on run (ns, forget_ms, ticket) where forget_ms is not null;
--- At most one run lives under an id.
+-- At most one living run has an id.
 create unique index run_living on run (ns, id) where forget_ms is null;
 -- The same runs in the order of listings.
 create index run_listed on run (ns, ticket) where forget_ms is null;
--- Waiting runs that leave the line when their process is silent.
+-- Waiting runs that lose their place in the queue when their process is silent.
 create index run_reserving on run (ns, client, ticket)
     where present = 1 and place_end_ms is null and state in ('awaiting_input', 'queued');
 
@@ -86,7 +86,7 @@ create table hold (
 
 create index hold_capacity on hold (ns, place, lapsed, capacity) where mode = 2;
 
--- Units of a slot that are held, in sum.
+-- The sum of the units of a slot that are held.
 create table units (
     ns     integer not null,
     place  text    not null,
@@ -112,8 +112,9 @@ create table parked (
     primary key (ns, place, ticket)
 ) without rowid;
 
--- source: 1 + place (parked there), 2 (alone), 3 + name (readers, after its record went), 4 + name (guards); a record as a
--- place is an 'a' and its name, so that hints sort as the engine sorts them
+-- Runs to look at again. source says why: 1 + place (it is parked there), 2 (it alone), 3 + name (it is queued to
+-- read a name whose record is gone), 4 + name (the name was written, and it may not overwrite it). A record's place is an 'a' and its name, so that entries sort as
+-- the engine sorts them.
 create table backlog (
     ns     integer not null,
     ticket integer not null,
@@ -121,7 +122,7 @@ create table backlog (
     primary key (ns, ticket, source)
 ) without rowid;
 
--- Places where something changed: whoever is parked there is in the backlog.
+-- Places where something changed: the runs that are parked there are in the backlog.
 create table dirty (
     ns    integer not null,
     place text    not null,

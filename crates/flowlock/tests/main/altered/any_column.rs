@@ -48,7 +48,7 @@ fn full(directory: &Path) -> PathBuf {
     file
 }
 
-/// Asks and changes all there is; what comes of it may be an error.
+/// Reads and changes everything. Each call may return an error.
 fn use_it(file: &Path) -> Result<(), Error> {
     let flowlock = open(file)?;
     let names = ["sales", "report", "old", "l"].map(|name| Name::parse(name).unwrap());

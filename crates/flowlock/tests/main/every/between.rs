@@ -1,4 +1,4 @@
-//! A store with a stranger on the line: it sees every step before and instead of the real store.
+//! A store between a connection and the real store: it gets every step, and decides what the real store gets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(super) fn through(store: &Flowlock, meddle: impl Meddling + 'static) -> Flow
     through_hearing(store, meddle, |open| open())
 }
 
-/// The same, with a say in what the connection hears.
+/// The same, and can change what the connection hears.
 pub(super) fn through_hearing(
     store: &Flowlock,
     meddle: impl Meddling + 'static,
@@ -64,7 +64,7 @@ pub(super) fn through_hearing(
     through_looking(store, meddle, hear, |look: &dyn Fn(&View) -> _, view: &View| look(view))
 }
 
-/// The same, with a say in what it sees.
+/// The same, and can change what the connection reads.
 pub(super) fn through_looking(
     store: &Flowlock,
     meddle: impl Meddling + 'static,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use flowlock::RunId;
 use flowlock::store::{Inbox, InboxInterrupter, Missed, News};
 
-/// A hand on what a connection hears.
+/// Changes what a connection hears.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ear(Arc<State>);
 

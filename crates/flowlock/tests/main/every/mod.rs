@@ -64,12 +64,12 @@ impl Fresh {
         settings.namespace(self.namespace.clone()).open(&self.url).unwrap()
     }
 
-    /// A connection with a stranger on the line.
+    /// A connection whose steps go through `meddle`.
     fn through(&self, meddle: impl between::Meddling + 'static) -> Flowlock {
         between::through(&self.open(), meddle)
     }
 
-    /// The same, with a say in what it hears.
+    /// The same; what it hears goes through `hear`.
     fn through_hearing(
         &self,
         meddle: impl between::Meddling + 'static,

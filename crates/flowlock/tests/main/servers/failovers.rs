@@ -9,7 +9,7 @@ use flowlock_testkit::{Clock, PATIENCE, RedisServer, Sentinels, until};
 
 use super::{PATIENT, hears, impatient, is_lost, namespace, open, take_notices, told, version, write};
 
-/// Nobody hears of another primary sooner than he looks for it, which is every five seconds at least.
+/// A client notices another primary when it looks for it: at least every five seconds.
 const WITH_A_PAUSE: &str = "failover_pause=8s";
 
 /// Waits until all replicas have what was written so far.

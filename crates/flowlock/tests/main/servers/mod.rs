@@ -7,7 +7,7 @@ mod replies;
 mod restarts;
 mod scripts;
 
-#[expect(clippy::duplicate_mod, reason = "the same stranger on the line")]
+#[expect(clippy::duplicate_mod, reason = "the same store in between")]
 #[path = "../every/between.rs"]
 mod between;
 
@@ -73,12 +73,12 @@ fn is_lost(committed: &Result<flowlock::Committed, Error>, how: Lost) {
     assert_eq!(*by, how);
 }
 
-/// What the store has told since it was asked last, as one text.
+/// Takes the store's notices, as one text.
 fn take_notices(flowlock: &Flowlock) -> String {
     flowlock.store().take_notices().join("\n")
 }
 
-/// What the store has told, once this is part of it: it may be another thread that found it out.
+/// Waits until this is part of the store's notices, which another thread may add; returns all of them.
 #[track_caller]
 fn hears(flowlock: &Flowlock, part: &str) -> String {
     let mut all = String::new();

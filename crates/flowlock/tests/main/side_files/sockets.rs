@@ -49,7 +49,7 @@ fn a_link_in_the_place_of_a_clients_socket_brings_nothing_to_another() {
     let (ours, theirs) = (open(), open());
     let first = ours.job("first").lock("a").acquire().unwrap();
     let Begun::Waiting(second) = theirs.job("second").lock("a").begin().unwrap() else { panic!() };
-    // For a moment there is only the directory in which it is made.
+    // The socket is made in a directory, which is there for a moment before it.
     let is_socket = |entry: &fs::DirEntry| entry.file_type().unwrap().is_socket();
     let socket = flowlock_testkit::until("the inbox", PATIENT, || {
         let entries = fs::read_dir(place.beside("-wake")).ok()?.map(Result::unwrap);

@@ -21,7 +21,7 @@ fn a_run_that_waits_is_heard_of_though_its_caller_is_busy_elsewhere() {
         carry_out()
     });
     let first = flowlock.job("first").lock("a").acquire().unwrap();
-    // The waiters' thread listens, has nobody to listen for, and sleeps.
+    // The waiters' thread listens, has no waiting run, and sleeps.
     std::thread::sleep(Duration::from_millis(1_500));
     let Begun::Waiting(second) = flowlock.job("second").lock("a").begin().unwrap() else { panic!() };
     told.recv_timeout(Duration::from_secs(8)).unwrap();
@@ -50,7 +50,7 @@ fn a_run_that_only_a_later_page_of_a_heartbeat_speaks_of_is_not_sent_to_ask_for_
         waiting.push(run);
     }
     let last = waiting.last_mut().unwrap();
-    // It asks once of its own accord, for what happened before it was listened for.
+    // It asks once by itself, for what happened before the thread listened for it.
     assert!(matches!(last.wait(Duration::ZERO).unwrap(), Progress::Waiting));
     assert_eq!(asked.swap(0, Ordering::SeqCst), 1);
     told.recv_timeout(PATIENT).unwrap();

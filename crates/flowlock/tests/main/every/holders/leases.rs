@@ -56,11 +56,11 @@ fn a_lease_that_ended_unneeded_begins_anew_when_its_holder_renews_it_late() {
     assert!(renewed.lease_left > Duration::ZERO, "{renewed:?}");
     assert_eq!(grant.lost(), None);
     grant.verify().unwrap();
-    // It ends as any other does, and who asks to be told is told.
+    // It ends as any other lease does, and a new callback is called.
     let (tell, told) = mpsc::channel();
     grant.on_lost(move |by| tell.send(by).unwrap());
     assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::Expired));
-    // Once somebody needed its names it is over, and renews nothing.
+    // Once another run has taken its names it is over, and cannot be renewed.
     let taker = flowlock.job("taker").lock("a").acquire().unwrap();
     let refused = grant.refresh().unwrap_err();
     assert!(matches!(refused, Error::Lost { .. }), "{refused}");

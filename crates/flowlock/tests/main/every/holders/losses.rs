@@ -68,7 +68,7 @@ fn one_who_is_told_of_a_loss_and_never_returns_harms_no_other_run() {
     over.wait();
 }
 
-/// Its lease ends twice while we look.
+/// Watches it for two leases.
 fn assert_is_renewed(grant: &Grant) {
     let until = Instant::now() + SHORT * 2;
     while Instant::now() < until {
@@ -104,7 +104,8 @@ fn a_run_that_committed_is_never_called_lost_by_a_refresh_that_was_on_its_way() 
     assert!(told.recv_timeout(SHORT).is_err());
 }
 
-/// It listens after a second only, so that short runs need not; the next renewal is a third of ten minutes away.
+/// A process listens only after a second, so that short runs need not. The next renewal is due after a third of ten
+/// minutes.
 #[test]
 fn what_happened_to_a_run_before_its_process_listened_is_asked_for_once() {
     let store = Fresh::new();
@@ -116,7 +117,7 @@ fn what_happened_to_a_run_before_its_process_listened_is_asked_for_once() {
     assert_eq!(told.recv_timeout(PATIENT), Ok(Lost::By(LostBy::Broken)));
 }
 
-/// A store that went back may know of a run that it let begin no more than that it waits, or waited in vain.
+/// A store that went back may know a running run only as one that waits, or whose wait has ended.
 #[test]
 fn a_held_run_that_its_store_does_not_know_as_held_is_lost_with_the_store() {
     let never_began = [Outcome::TimedOut, Outcome::Cancelled, Outcome::RefusedOutputExists];

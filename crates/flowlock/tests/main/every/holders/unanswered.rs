@@ -25,7 +25,7 @@ fn a_run_that_was_granted_without_an_answer_holds_nothing() {
     let job = flowlock.job("job").lock("a").output("out").on_fail(flowlock::OnFail::Incomplete);
     assert!(matches!(job.acquire().unwrap_err(), Error::Store(_)));
     assert!(flowlock.runs().unwrap().is_empty());
-    // Nor is it a failed attempt: its work never began.
+    // It is not a failed attempt either: its work never began.
     let seen = flowlock.names(&[flowlock::Name::parse("out").unwrap()]).unwrap();
     let record = seen[0].record.as_ref().unwrap();
     assert_eq!((record.state, record.failure.as_ref()), (flowlock::RecordState::Live, None));
@@ -83,7 +83,7 @@ fn what_was_removed_or_unlocked_by_a_try_without_an_answer_was_there() {
     assert!(flowlock.unlock(grant.run_id(), grant.token(), Unlock::Now).unwrap());
 }
 
-/// The answer to the first sending is lost, and before the second somebody commits the same name.
+/// The step is sent twice because its first answer is lost; in between, another run commits the same name.
 fn with_a_commit_in_between(act: impl Fn(&Flowlock), is_meant: fn(&Step) -> bool) {
     let store = Fresh::new();
     let (others, lost) = (store.open(), AtomicUsize::new(0));

@@ -1,10 +1,11 @@
 //! The parser of the command line.
 #![allow(clippy::doc_markdown, reason = "these comments are the help texts, shown without markup")]
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::args::Global;
-use crate::commands::Command;
+use crate::commands::{Command, run};
+use crate::exit::Failure;
 
 /// Locks what a job reads and writes in one atomic step, and marks outputs as written only if it succeeded.
 #[derive(Debug, Parser)]
@@ -29,7 +30,7 @@ Exit codes: the command's own, or
   79 lost                 125 internal error    126 cannot execute     127 not found";
 
 /// Prints help and versions. For anything else, prints what is wrong, without terminal escapes that a
-/// mistyped value may have. Returns the exit code.
+/// mistyped value may have, and writes it to the `--json-result` of `run`. Returns the exit code.
 pub(crate) fn explain(error: &clap::Error) -> u8 {
     if !error.use_stderr() {
         // If the reader has gone away, it does not need the help any more.
@@ -39,7 +40,17 @@ pub(crate) fn explain(error: &clap::Error) -> u8 {
     let text = without_passwords(error.render().to_string());
     let lines: Vec<_> = text.trim_end().lines().map(crate::terminal::shown).collect();
     crate::terminal::add(&lines.join("\n"));
+    if let Some(path) = run::result_of_run(Cli::command(), std::env::args_os().collect()) {
+        run::write_failure(&path, Failure::usage(sentence(&text)));
+    }
     crate::exit::USAGE
+}
+
+/// Returns the first paragraph, which says what is wrong, as one line.
+fn sentence(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
 /// Removes passwords: the parser repeats arguments in the wrong place, and a store's URL may be among
@@ -60,10 +71,7 @@ fn without_passwords(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
-    use crate::commands::Command;
 
     #[test]
     fn the_parser_is_consistent() {

@@ -26,6 +26,7 @@ mod terminal;
 mod times;
 mod waiting;
 mod watched;
+mod zones;
 
 use std::process::ExitCode;
 
@@ -39,17 +40,17 @@ fn main() -> ExitCode {
 }
 
 fn carry_out() -> ExitCode {
+    let handled = signals::outlive_file_size_limits()
+        .and_then(|()| signals::end_the_first_process())
+        .and_then(|()| Ok(lost_memory::install()?));
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(cli::explain(&error)),
     };
-    flowlock::show_time_in(times::system_zone);
+    flowlock::show_time_in(zones::for_people);
     log::set_level(&cli.global);
-    let handled = signals::outlive_file_size_limits()
-        .and_then(|()| signals::end_the_first_process())
-        .and_then(|()| Ok(lost_memory::install()?));
     if let Err(error) = handled {
-        return report(&exit::Failure::internal("handle signals", &error));
+        return cannot_begin(&cli.command, exit::Failure::internal("handle signals", &error));
     }
     // A panic has printed what happened and failed the run by unwinding; only the exit code is left.
     let carried_out =
@@ -59,6 +60,14 @@ fn carry_out() -> ExitCode {
         Ok(Err(failure)) => report(&failure),
         Err(_) => ExitCode::from(exit::INTERNAL),
     }
+}
+
+fn cannot_begin(command: &commands::Command, failure: exit::Failure) -> ExitCode {
+    let code = report(&failure);
+    if let Some(path) = command.json_result() {
+        commands::run::write_failure(path, failure);
+    }
+    code
 }
 
 fn report(failure: &exit::Failure) -> ExitCode {

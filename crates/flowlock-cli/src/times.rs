@@ -1,46 +1,9 @@
 //! Ages and durations as people read them, and times as programs do. (Times for people:
 //! `flowlock::shown_time`.)
 
-use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
-/// The most bytes read of a zone's file; real ones have far fewer.
-const LARGEST_ZONE: u64 = 1 << 20;
-
-/// Returns the zone of this machine, or the one in `TZ`; UTC if `TZ` names something that is not read
-/// ([`unreadable_zone`]).
-pub(crate) fn system_zone() -> TimeZone {
-    if unreadable_zone().is_some() { TimeZone::UTC } else { TimeZone::system() }
-}
-
-/// Returns what `TZ` names if that is not the file of a zone: reading a pipe could wait forever, and a
-/// file of any length would be read whole.
-pub(crate) fn unreadable_zone() -> Option<PathBuf> {
-    let set = std::env::var_os("TZ")?;
-    let set = Path::new(OsStr::from_bytes(set.as_bytes().strip_prefix(b":").unwrap_or(set.as_bytes())));
-    // A name is looked for in the machine's list of zones, and only then as a file here.
-    let is_a_zones = |set: &Path| set.to_str().is_some_and(|name| zone_named(name).is_some());
-    let is_good = |meta: &Metadata| meta.is_file() && meta.len() <= LARGEST_ZONE;
-    let is_bad = in_the_list(set).is_some() || set.metadata().is_ok_and(|meta| !is_good(&meta));
-    (is_bad && (set.is_absolute() || !is_a_zones(set))).then(|| set.to_owned())
-}
-
-/// Returns the zone with a name, unless the directory in `TZDIR` has something else there.
-pub(crate) fn zone_named(name: &str) -> Option<TimeZone> {
-    if in_the_list(Path::new(name)).is_some() { None } else { TimeZone::get(name).ok() }
-}
-
-/// Returns what has the name in the directory in `TZDIR`, if it is not the file of a zone.
-fn in_the_list(name: &Path) -> Option<Metadata> {
-    let meta = Path::new(&std::env::var_os("TZDIR")?).join(name).metadata().ok()?;
-    (!meta.is_file() || meta.len() > LARGEST_ZONE).then_some(meta)
-}
 
 /// Formats a time for JSON: RFC 3339, UTC, milliseconds.
 pub(crate) fn rfc3339(at_us: i64) -> String {

@@ -14,6 +14,7 @@ mod silent_server;
 mod unreachable;
 mod unreadable_rows;
 mod went_back;
+mod zones;
 
 #[path = "both/mod.rs"]
 mod embedded;

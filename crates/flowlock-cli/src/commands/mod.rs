@@ -12,12 +12,14 @@ mod man;
 mod namespaces;
 mod operate;
 mod outputs;
-mod run;
+pub(crate) mod run;
 mod start;
 mod status;
 mod trust;
 mod unlock;
 mod why;
+
+use std::path::Path;
 
 use clap::Subcommand;
 
@@ -66,6 +68,16 @@ pub(crate) enum Command {
     Man(man::ManArgs),
     /// Show flowlock at work in a throw-away store
     Demo(demo::DemoArgs),
+}
+
+impl Command {
+    /// Returns the file to which the result is written, also if the command cannot begin.
+    pub(crate) fn json_result(&self) -> Option<&Path> {
+        match self {
+            Command::Run(args) => args.json_result.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// Carries out a command; returns the exit code. The parser is for commands that print it.

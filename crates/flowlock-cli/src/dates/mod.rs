@@ -13,7 +13,7 @@ use jiff::{Timestamp, ZonedDateTime};
 
 use template::Piece;
 
-use crate::times;
+use crate::zones::{Unknown, Zones};
 
 /// The most names that one text may stand for: as many as one request may claim.
 const MOST_NAMES: usize = 1_000;
@@ -71,23 +71,16 @@ impl Dates {
     }
 }
 
-/// Returns the zone with that name.
+/// Returns the zone with that name; `local` is the one in `TZ`, or that of the machine.
 pub(crate) fn time_zone(name: &str) -> Result<TimeZone, BadDate> {
+    let zones = Zones::of_this_process();
     match name {
-        "" | "UTC" | "Z" => Ok(TimeZone::UTC),
-        "local" => match times::unreadable_zone() {
-            None => Ok(times::system_zone()),
-            Some(path) => {
-                let shown = crate::terminal::shown(&path.display().to_string());
-                Err(BadDate(format!(
-                    "TZ names {shown}, which is not a file of a time zone (a regular file of at most 1 MiB); unset it, or name a \
-                     zone with --tz"
-                )))
-            }
-        },
-        _ => times::zone_named(name).ok_or_else(|| {
+        "" => Ok(TimeZone::UTC),
+        "local" => zones.local().map_err(BadDate),
+        _ => zones.named(name).map_err(|Unknown(problem)| {
             let shown = crate::terminal::shown(&flowlock::store::misplaced(name));
-            BadDate(format!("unknown time zone \"{shown}\"; give one like Europe/Berlin, UTC or local"))
+            let why = problem.map(|problem| format!(" ({problem})")).unwrap_or_default();
+            BadDate(format!("unknown time zone \"{shown}\"{why}; give one like Europe/Berlin, UTC or local"))
         }),
     }
 }

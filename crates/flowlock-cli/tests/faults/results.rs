@@ -63,6 +63,9 @@ fn no_file_that_somebody_else_chose_is_written_or_read() {
         for (name, said) in said.iter().filter(|(name, _)| place.join(name).symlink_metadata().is_ok()) {
             let ended = alice.run(&alice.cli, &result_in(&place.join(name)));
             ended.code(64).stdout("").stderr_has(said);
+            let refused =
+                crate::run(&format!("--slot x:0 --json-result {}", place.join(name).display()), "true");
+            alice.run(&alice.cli, &refused).code(64).stderr_has("slot").stderr_has(said);
         }
         // What is in a list all see who share the store.
         for (name, said) in &said[..2] {

@@ -2,84 +2,43 @@
 
 mod args;
 mod plan;
+mod refused;
+mod result_file;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::os::fd::AsFd as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowlock::{Error, Grant, Lost, LostBy, RunId, shell_argument};
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 
 use self::args::IfLocked;
 pub(crate) use self::args::RunArgs;
 use self::plan::Plan;
+pub(crate) use self::refused::result_of_run;
+use self::result_file::ResultFile;
+pub(crate) use self::result_file::write_failure;
 use crate::args::{Global, IfWritten};
 use crate::context::{Context, Settings};
 use crate::environment::Environment;
 use crate::exit::{self, Failure};
 use crate::json::{self, ResultJson};
-use crate::outlet;
 use crate::request;
 use crate::signals::Signals;
 use crate::supervise::{Ended, boot_clock};
-use crate::terminal::{self, shown};
+use crate::terminal;
 use crate::waiting;
 use crate::watched::{Policy, Unfinished, Watched};
 
 /// Carries out the command and writes what happened to `--json-result`.
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<u8, Failure> {
-    let file = args.json_result.as_deref().map(result_file).transpose()?;
+    let file = args.json_result.as_deref().map(ResultFile::open).transpose()?;
     let mut story = ResultJson { version: json::VERSION, ..ResultJson::default() };
     let ended = begin(global, args, &mut story);
-    if let (Some(file), Some(path)) = (&file, &args.json_result) {
-        let code = ended.as_ref().map_or_else(|failure| failure.code, |code| *code);
-        if let Err(error) = write_result(file, story, &ended) {
-            let place = format!("--json-result {}", shown(&path.display().to_string()));
-            terminal::say_not_told(&format!("the run ended with {code} all the same"), &place, &error);
-        }
+    if let Some(file) = file {
+        file.write(story, &ended);
     }
     ended
-}
-
-/// Opens the result file. It is opened first, so that a path that cannot be written is reported before
-/// anything is done. It is emptied only once it is known to be the right file: the result of the last
-/// run must not be taken for that of a run that is killed.
-fn result_file(path: &Path) -> Result<File, Failure> {
-    let cannot = |error: std::io::Error| {
-        let hint =
-            if error.raw_os_error() == Some(Errno::ENXIO as i32) { "; no process reads it" } else { "" };
-        Failure::usage(format!("--json-result {}: {error}{hint}", shown(&path.display().to_string())))
-    };
-    // A pipe without a reader is an error, and not waited for.
-    let file = flowlock::named_file::open_to_write(path).map_err(cannot)?;
-    // If standard output is a log, it does not belong to this run alone.
-    let is_a_log =
-        fcntl(&file, FcntlArg::F_GETFL).map_err(|error| cannot(error.into()))? & libc::O_APPEND != 0;
-    if file.metadata().map_err(cannot)?.is_file() && !is_a_log {
-        file.set_len(0).map_err(cannot)?;
-    }
-    Ok(file)
-}
-
-fn write_result(file: &File, mut story: ResultJson, ended: &Result<u8, Failure>) -> std::io::Result<()> {
-    match ended {
-        Ok(code) => story.exit_code = *code,
-        Err(failure) => {
-            story.exit_code = failure.code;
-            story.outcome = failure.outcome;
-            story.message = Some(failure.message.clone());
-            story.blockers.clone_from(&failure.blockers);
-            story.run = story.run.or_else(|| Some(failure.run.as_ref()?.as_str().to_owned()));
-        }
-    }
-    let mut text = serde_json::to_vec(&story)?;
-    text.push(b'\n');
-    outlet::deliver(file, text)
 }
 
 fn begin(global: &Global, args: &RunArgs, story: &mut ResultJson) -> Result<u8, Failure> {

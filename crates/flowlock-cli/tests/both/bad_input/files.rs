@@ -14,45 +14,10 @@ fn a_pipe_that_nobody_reads_or_writes_is_waited_for_by_nobody() {
     let there = cli.clone().with("TZ", pipe);
     there.run(["outputs", "create", "a"]).code(0);
     there.run(["outputs"]).code(0);
-    let said = "flowlock: TZ names ~/pipe, which is not a file of a time zone (a regular file of at most 1 MiB); unset it";
+    let said =
+        "flowlock: TZ=\"~/pipe\" cannot be used: not a regular file; unset TZ, or name a zone with --tz";
     there.run(["run", "-l", "x{date}", "--tz", "local", "--", "true"]).code(64).stdout("").stderr_has(said);
     there.run(["run", "-l", "x{date}", "--tz", "Europe/Berlin", "--", "true"]).code(0);
-}
-
-#[test]
-fn a_time_zone_is_read_from_a_regular_file_of_at_most_1_mib() {
-    let cli = cli().without("TZ");
-    let home = cli.home();
-    let long = std::fs::File::create(home.join("long")).unwrap();
-    // It takes no place on the disk, and would take that of all memory.
-    long.set_len(1 << 40).unwrap();
-    nix::unistd::mkfifo(&home.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let day = |cli: &flowlock_testkit::Cli, zone: &str| {
-        let dated = ["run", "-l", "x", "--tz", zone, "--", "sh", "-c", "echo $FLOWLOCK_DATE"];
-        cli.run(dated)
-    };
-    for path in ["long", "pipe"].map(|name| home.join(name)) {
-        let path = path.to_str().unwrap();
-        for set in [path, &format!(":{path}")] {
-            let there = cli.clone().with("TZ", set);
-            day(&there, "local").code(64).stdout("").stderr_has("which is not a file of a time zone");
-            there.run(["outputs", "create", "a"]).code(0);
-            there.run(["outputs"]).code(0);
-        }
-    }
-    // By a path from here, and as a name in a list of zones.
-    let here = cli.clone().in_directory(&home).with("TZ", "long");
-    day(&here, "local").code(64).stdout("").stderr_has("which is not a file of a time zone");
-    std::fs::remove_file(home.join("pipe")).unwrap();
-    let list = cli.clone().with("TZDIR", &home);
-    day(&list.clone().with("TZ", "long"), "local").code(64).stdout("");
-    day(&list, "long").code(64).stdout("").stderr_has("unknown time zone \"long\"");
-    // What is no longer than that is read, and a zone's name is one whatever lies here.
-    std::fs::write(home.join("short"), "no zone").unwrap();
-    day(&cli.clone().with("TZ", home.join("short")), "local").code(0);
-    std::fs::create_dir_all(home.join("Europe/Berlin")).unwrap();
-    let there = cli.in_directory(&home);
-    day(&there.with("TZ", "Europe/Berlin"), "local").code(0);
 }
 
 #[test]

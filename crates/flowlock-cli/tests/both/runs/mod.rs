@@ -5,4 +5,4 @@ mod nested;
 mod refused;
 mod result_file;
 
-use super::{cli, place, shown, was_asked};
+use super::{cli, place, shown, unusable, was_asked};

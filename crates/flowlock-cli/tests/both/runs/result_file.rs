@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use super::cli;
+use super::{cli, unusable};
 
 #[test]
 fn the_result_file_says_what_happened() {
@@ -38,6 +38,70 @@ fn the_result_file_says_what_happened() {
     let (_, told) = result(&["-i", "none", "--wait", "0", "--", "true"]);
     assert_eq!(told["blockers"][0]["kind"], "input_missing");
     assert_eq!(told["blockers"][0]["name"], "none");
+}
+
+/// What is there says that all went well, of another run.
+#[test]
+fn a_run_that_cannot_begin_replaces_the_result_of_the_last_run() {
+    let cli = cli();
+    let path = cli.home().join("result");
+    let begins = |line: &[&str]| {
+        fs::write(&path, r#"{"outcome":"committed","exit_code":0}"#).unwrap();
+        let code = cli.run(line.iter().chain(&["--", "true"])).status().code().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert_eq!((&told["version"], &told["exit_code"]), (&1.into(), &code.into()), "{line:?}: {told}");
+        let text = |key: &str| told[key].as_str().unwrap().to_owned();
+        (code, text("outcome"), text("message"))
+    };
+    for (line, code, outcome, said) in [
+        (
+            &["run", "--max-runtime", "300ms", "--json-result", "result", "-l", "x"][..],
+            64,
+            "usage",
+            "'300ms'",
+        ),
+        (&["run", "--json-result=result", "--slot", "x:0", "-l", "x"], 64, "usage", "'x:0'"),
+        (&["-q", "run", "-l", "x", "--bogus", "--json-result", "result"], 64, "usage", "'--bogus'"),
+        (&["-qv", "run", "-l", "x", "--json-result", "result"], 64, "usage", "'--quiet'"),
+        (&["run", "--json-result", "result", "-o", "{nope}"], 64, "usage", "{nope}"),
+        (&["run", "--json-result", "result"], 64, "usage", "nothing is claimed"),
+        (&["run", "--json-result", "result", "-l", "x", "--tz", "Mars"], 64, "usage", "Mars"),
+        (&["--store", "redis:", "run", "--json-result", "result", "-l", "x"], 78, "configuration", "redis:"),
+        (&["--namespace", " a", "run", "--json-result", "result", "-l", "x"], 64, "usage", "\" a\""),
+    ] {
+        let (found, word, message) = begins(line);
+        assert_eq!((found, word.as_str()), (code, outcome), "{line:?}: {message}");
+        assert!(message.contains(said), "{line:?}: {message}");
+    }
+    let other = unusable(&cli);
+    let (code, outcome, message) = begins(&["--store", &other, "run", "--json-result", "result", "-l", "x"]);
+    assert!([(74, "store_failed"), (78, "configuration")].contains(&(code, outcome.as_str())), "{message}");
+    let config = cli.home().join(".config/flowlock");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("config.toml"), "namespace = 'a").unwrap();
+    let (code, outcome, message) = begins(&["run", "--json-result", "result", "-l", "x"]);
+    assert_eq!((code, outcome.as_str()), (78, "configuration"), "{message}");
+}
+
+#[test]
+fn a_refused_command_line_writes_no_other_file() {
+    let cli = cli();
+    let path = cli.home().join("kept");
+    fs::write(&path, "mine").unwrap();
+    cli.run(["run", "--json-result", "kept", "--help"]).code(0);
+    for line in [
+        &["run", "--slot", "x:0", "--", "./job", "--json-result", "kept"][..],
+        &["run", "--slot", "x:0", "./job", "--json-result", "kept"],
+        &["run", "--bogus", "./job", "--json-result", "kept"],
+        &["start", "j", "--json-result", "kept"],
+        &["run", "--slot", "x:0", "--json-result", "kept", "--json-result=", "--", "true"],
+    ] {
+        cli.run(line).code(64);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine", "{line:?}");
+    }
+    let refused = |file: &str| cli.run(["run", "--slot", "x:0", "--json-result", file, "--", "true"]);
+    refused("/dev/full").code(64).stderr_has("\nflowlock: the run ended with 64 all the same; --json-result");
+    refused("none/x").code(64).stderr_has("\nflowlock: --json-result none/x: No such file or directory");
 }
 
 /// The work is done by then, and scripts decide by the code.

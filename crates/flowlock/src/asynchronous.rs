@@ -65,6 +65,10 @@ impl Job {
             let asked = match pending.news().await {
                 News::Told => pending.with(Pending::ask_in_turn).await?,
                 News::Over => pending.with(Pending::give_up_in_turn).await?,
+                News::Look if pending.connection.is_interrupted() => {
+                    pending.with(|pending, _| pending.leave_if_interrupted().map(|()| None)).await?
+                }
+                News::Look => continue,
             };
             if let Some(grant) = asked {
                 return Ok(grant);
@@ -106,6 +110,8 @@ impl Drop for Asking {
 enum News {
     Told,
     Over,
+    /// It is time to look whether the caller will not wait.
+    Look,
 }
 
 /// A waiting run. A worker has it while the store is asked.
@@ -119,7 +125,8 @@ impl Waits {
         let Some(pending) = &self.pending else { return News::Over };
         let looks = pending.looks_for_itself().map(|at| (at, News::Told));
         let ends = pending.until().map(|at| (at, News::Over));
-        let first = [looks, ends].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let hears = self.connection.hears_within().map(|pause| (later(Instant::now(), pause), News::Look));
+        let first = [looks, ends, hears].into_iter().flatten().min_by_key(|(at, _)| *at);
         let mut alarm = first.map(|(at, then)| (self.connection.timer.sleep_until(at), then));
         let told = |context: &mut Context<'_>| {
             if pending.take_news_or_register(context.waker()) {

@@ -215,10 +215,12 @@ impl Builder {
         self
     }
 
-    /// Sets a flag that ends all waiting for the store; a signal handler can set it, for example. While
-    /// it is set, every call (opening, requests, commits, reads) ends within a tenth of a second, with
-    /// the store's error or with an [`Error::Store`] that says it was interrupted. A run that ends then
-    /// has up to 1 s to tell the store. Renewals continue.
+    /// Sets a flag that ends all waiting, for the store and for names; a signal handler can set it, for
+    /// example. While it is set, every call (opening, requests, commits, reads) ends within a tenth of a
+    /// second, with the store's error or with an [`Error::Store`] that says it was interrupted. A run
+    /// that ends then has up to 1 s to tell the store. Renewals continue. Only
+    /// [`Pending::wait`](crate::Pending::wait) goes on: it has an
+    /// [interrupter](crate::Pending::interrupter) of its own.
     #[must_use]
     pub fn interrupted_by(mut self, interrupted: Arc<AtomicBool>) -> Self {
         self.interrupted = Some(interrupted);

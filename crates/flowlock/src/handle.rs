@@ -14,6 +14,8 @@ use crate::store::{Limits, LivenessLock, Page, Reach, Store, StoreError, View};
 use crate::sync::lock;
 use crate::world::{later, millis};
 
+/// A caller who says that it will not wait is heard within this time.
+const HEARD_WITHIN: Duration = Duration::from_millis(100);
 /// The longest last word.
 const LAST_WORD: Duration = Duration::from_secs(1);
 /// A request may be on its way for 5 minutes at most; a store refuses a later time of arrival.
@@ -85,6 +87,16 @@ impl StoreHandle {
         Limits { interrupted: self.interrupted.clone(), ..Limits::until(until) }
     }
 
+    /// How long to wait for names at a time, so that a caller who says that it will not wait is heard.
+    pub(crate) fn piece_of_wait(&self) -> Duration {
+        self.hears_within().unwrap_or(Duration::from_hours(1))
+    }
+
+    /// How often to look whether the caller will not wait; `None` if it cannot say so.
+    pub(crate) fn hears_within(&self) -> Option<Duration> {
+        self.interrupted.is_some().then_some(HEARD_WITHIN)
+    }
+
     /// Whether the caller says that it will not wait.
     pub(crate) fn is_interrupted(&self) -> bool {
         self.callers_limits(Instant::now()).is_interrupted()
@@ -111,16 +123,15 @@ impl StoreHandle {
         &self,
         attempt: &Attempt,
         sent_ms: i64,
-        patience: Duration,
+        limits: &Limits,
     ) -> Result<(), StoreError> {
-        let limits = Limits::within(patience);
         // The store's clock may have been set back since: what was sent before then arrives in time for longer.
-        let latest_ms = self.latest_ms(&limits)?.max(sent_ms);
+        let latest_ms = self.latest_ms(limits)?.max(sent_ms);
         let cancel = Step::Cancel { attempt: attempt.clone(), latest_ms };
-        match self.step_within(&cancel, &limits)? {
+        match self.step_within(&cancel, limits)? {
             Answer::Cancelled(Cancelled::TooLate(State::Running)) => {
                 tracing::warn!(run = %attempt.id, "the request was granted, but its answer was lost; giving the names back");
-                self.step_within(&Step::GiveBack(attempt.clone()), &limits).map(drop)
+                self.step_within(&Step::GiveBack(attempt.clone()), limits).map(drop)
             }
             _ => Ok(()),
         }
@@ -229,7 +240,7 @@ mod tests {
         let sent_ms = flowlock.connection.latest_ms(&Limits::within(Duration::from_secs(2))).unwrap();
         world.reboot();
         let attempt = Attempt { id: crate::RunId::parse("job.1").unwrap(), nonce: crate::id::Nonce(1) };
-        flowlock.connection.withdraw(&attempt, sent_ms, Duration::from_secs(2)).unwrap();
+        flowlock.connection.withdraw(&attempt, sent_ms, &Limits::within(Duration::from_secs(2))).unwrap();
         world.advance(Duration::from_mins(1));
         let request = crate::step::Acquire {
             attempt,

@@ -97,7 +97,9 @@ impl Ending {
                 let limits = Limits::within(handle.store_timeout);
                 handle.step_within(&release.step(&self.attempt), &limits).map(drop)
             }
-            How::Withdraw { sent_ms, .. } => handle.withdraw(&self.attempt, sent_ms, handle.store_timeout),
+            How::Withdraw { sent_ms, .. } => {
+                handle.withdraw(&self.attempt, sent_ms, &Limits::within(handle.store_timeout))
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! question ended finds the ending in the queue, or finds that nothing must be ended. A question that no
 //! worker has begun is not asked, and nobody waits for it: all workers may be waiting themselves.
 //!
-//! The mutex of a question is locked before that of the endings.
+//! No other mutex is locked while that of a question is held.
 
 use std::sync::{Arc, Mutex};
 
@@ -59,16 +59,23 @@ impl<'q> Question<'q> {
 
 impl Drop for Question<'_> {
     fn drop(&mut self) {
-        let mut state = lock(&self.shared.state);
-        match *state {
-            State::Waiting => *state = State::Over,
-            State::Asked => {
-                if let Some(about) = (self.about)() {
-                    let number = self.shared.connection.endings().foresee(about);
-                    *state = State::InVain { number, _left: Left::new() };
-                }
+        let endings = self.shared.connection.endings();
+        {
+            let mut state = lock(&self.shared.state);
+            if !matches!(*state, State::Asked) {
+                *state = State::Over;
+                return;
             }
-            State::InVain { .. } | State::Over => {}
+        }
+        let Some(about) = (self.about)() else { return };
+        let (number, left) = (endings.foresee(about), Left::new());
+        let mut state = lock(&self.shared.state);
+        if matches!(*state, State::Asked) {
+            *state = State::InVain { number, _left: left };
+        } else {
+            // The worker was faster.
+            drop(state);
+            endings.no_longer_foresee(number);
         }
     }
 }

@@ -135,9 +135,10 @@ impl Job {
             Begun::Waiting(pending) => pending,
         };
         loop {
-            if let Progress::Granted(grant) = pending.wait(Duration::from_hours(1))? {
+            if let Progress::Granted(grant) = pending.wait(self.connection.piece_of_wait())? {
                 return Ok(grant);
             }
+            pending.leave_if_interrupted()?;
         }
     }
 

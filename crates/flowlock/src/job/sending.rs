@@ -113,7 +113,7 @@ impl<'s> Sending<'s> {
             return;
         }
         let connection = self.connection;
-        match connection.withdraw(self.attempt, self.sent_ms.get(), connection.last_word()) {
+        match connection.withdraw(self.attempt, self.sent_ms.get(), &Limits::within(connection.last_word())) {
             Ok(()) => self.is_open.set(false),
             Err(error) => {
                 tracing::warn!(run = %self.attempt.id, %error, "could not withdraw the request yet; trying again in the background");

@@ -1,13 +1,14 @@
 //! Leaving the queue: at the end of the wait, by hand, or by a drop. A store that cannot be told at once is
 //! told by a thread of the connection (`endings.rs`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Pending;
 use crate::endings::{Ending, How, Reached};
 use crate::error::Error;
 use crate::grant::Grant;
 use crate::store::Limits;
+use crate::world::later;
 
 impl Pending {
     /// Ends the wait: a grant that came just before is still taken, else the run leaves the queue.
@@ -33,8 +34,30 @@ impl Pending {
             return Ok(());
         }
         self.leave_waiters();
-        let told = self.connection.withdraw(&self.attempt, self.sent_ms, self.patience_to_leave());
+        let withdraw = |limits: &Limits| self.connection.withdraw(&self.attempt, self.sent_ms, limits);
+        let was_interrupted = self.connection.is_interrupted();
+        let until = later(Instant::now(), self.patience_to_leave());
+        let told = if was_interrupted {
+            withdraw(&Limits::until(until))
+        } else {
+            withdraw(&self.connection.callers_limits(until))
+        };
+        let told = match told {
+            Err(_) if !was_interrupted && self.connection.is_interrupted() => {
+                withdraw(&Limits::within(self.connection.last_word()))
+            }
+            told => told,
+        };
         Ok(told.inspect_err(|_| self.leave_later(Reached::No))?)
+    }
+
+    /// Leaves the queue if the caller says that it will not wait; the error says that.
+    pub(crate) fn leave_if_interrupted(&mut self) -> Result<(), Error> {
+        if let Err(interrupted) = self.connection.limits_of_caller().check() {
+            self.withdraw()?;
+            return Err(interrupted.into());
+        }
+        Ok(())
     }
 
     /// Leaves the queue although no run is known there: a request that was sent again may still arrive.

@@ -85,6 +85,39 @@ fn who_leaves_the_line_waits_for_the_store_but_for_none_that_is_away_and_not_lon
     assert_eq!(second.patience_to_leave(), Duration::from_secs(1));
 }
 
+/// Its own wait has no end.
+#[test]
+fn a_request_that_waits_for_names_ends_when_its_caller_is_interrupted() {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let flowlock = Flowlock::builder().interrupted_by(interrupted.clone()).open("memory:").unwrap();
+    let _first = flowlock.job("first").lock("a").acquire().unwrap();
+    let is_alone = || flowlock.runs().is_ok_and(|runs| runs.len() == 1);
+    let waits = [
+        |job: crate::Job| job.acquire().map(drop),
+        |job: crate::Job| job.with(|_| Ok(())),
+        #[cfg(feature = "async")]
+        |job: crate::Job| {
+            tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap()
+                .block_on(job.acquire_async())
+                .map(drop)
+        },
+    ];
+    for wait in waits {
+        let job = flowlock.job("second").lock("a");
+        let waits = std::thread::spawn(move || wait(job));
+        while is_alone() {
+            std::thread::yield_now();
+        }
+        interrupted.store(true, Ordering::Relaxed);
+        let error = waits.join().unwrap().unwrap_err();
+        assert!(error.to_string().contains("interrupted while waiting"), "{error}");
+        interrupted.store(false, Ordering::Relaxed);
+        assert!(flowlock.flush(Duration::from_secs(20)) && is_alone());
+    }
+}
+
 /// Without the thread that listens, a run asks every 5 s by itself.
 #[test]
 fn whom_nobody_tells_anything_asks_by_itself_when_its_time_has_come() {

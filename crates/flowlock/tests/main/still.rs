@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::pin::Pin;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -120,6 +122,43 @@ fn what_could_not_be_ended_in_a_locked_file_is_ended_when_it_is_free() {
         Flock::lock(turn, FlockArg::LockExclusive).unwrap()
     };
     nothing_is_left_behind(&format!("sqlite:{}", path.display()), lock, drop);
+}
+
+/// The store could be asked for an hour; an interrupted caller gives it a second more.
+fn an_interrupted_cancel_ends<S>(url: &str, stand_still: impl FnOnce() -> S, go_on: impl FnOnce(S)) {
+    let interrupted = Arc::<AtomicBool>::default();
+    let settings = Flowlock::builder().store_timeout(Duration::from_hours(1));
+    let flowlock = settings.interrupted_by(interrupted.clone()).open(url).unwrap();
+    let _holder = flowlock.job("holder").lock("a").acquire().unwrap();
+    let Begun::Waiting(pending) = flowlock.job("next").lock("a").begin().unwrap() else { panic!() };
+    let still = stand_still();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(pending.cancel()));
+    assert!(told.recv_timeout(Duration::from_millis(300)).is_err(), "it is not interrupted yet");
+    interrupted.store(true, Ordering::Relaxed);
+    let cancelled = told.recv_timeout(PATIENT).expect("it ends long before the hour");
+    assert!(cancelled.is_err());
+    interrupted.store(false, Ordering::Relaxed);
+    go_on(still);
+    assert!(flowlock.flush(PATIENT));
+    assert_eq!(flowlock.runs().unwrap().len(), 1);
+}
+
+#[test]
+fn an_interrupted_cancel_does_not_wait_for_a_frozen_server() {
+    let server = RedisServer::start();
+    an_interrupted_cancel_ends(&server.url(), || server.stop(), |()| server.cont());
+}
+
+#[test]
+fn an_interrupted_cancel_does_not_wait_for_a_locked_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("flowlock.db");
+    let lock = || {
+        let turn = File::open(format!("{}-lock", path.display())).unwrap();
+        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
+    };
+    an_interrupted_cancel_ends(&format!("sqlite:{}", path.display()), lock, drop);
 }
 
 /// Those that came to the file wait there for their turn; dropped meanwhile, they leave no trace in it.

@@ -105,7 +105,9 @@ impl Grant {
         let enough = Duration::from_millis(whole_ms / 2);
         // Counted from before the request was sent, so the holder gives up no later than the store.
         let deadline_ms = sent_ms + running.lease_left_ms;
-        let held = Arc::new(Lease::new(attempt, running.token, spec.lease_ms, deadline_ms, renewal));
+        let longest_ms = spec.max_runtime_ms.map_or(i64::MAX, |most| sent_ms.saturating_add_unsigned(most));
+        let held = Lease::new(attempt, running.token, spec.lease_ms, deadline_ms, renewal).until(longest_ms);
+        let held = Arc::new(held);
         connection.keep(&held);
         let (connection, inputs) = (connection.clone(), running.inputs);
         let mut grant = Self { connection, held, spec, inputs, ended: false };

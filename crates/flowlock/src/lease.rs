@@ -57,6 +57,8 @@ pub(crate) struct Lease {
     pub(crate) token: Token,
     length_ms: i64,
     renewal: Renewal,
+    /// When its longest run time is over at the latest, whatever the store says or does not say.
+    longest_ms: i64,
     /// When this process must assume the loss (boot clock).
     deadline_ms: AtomicI64,
     next_refresh_ms: AtomicI64,
@@ -121,6 +123,7 @@ impl Lease {
             token,
             length_ms: lease_ms,
             renewal,
+            longest_ms: i64::MAX,
             deadline_ms: AtomicI64::new(deadline_ms),
             next_refresh_ms: AtomicI64::new(begun_ms + lease_ms / 3),
             news: AtomicBool::new(false),
@@ -136,12 +139,17 @@ impl Lease {
         }
     }
 
+    /// Ends it at this time at the latest.
+    pub(crate) fn until(self, longest_ms: i64) -> Self {
+        Self { longest_ms, ..self }
+    }
+
     /// Returns when it first needs attention: a refresh, or its deadline.
     pub(crate) fn first_event_ms(&self) -> i64 {
         let refresh = self.next_refresh_ms.load(Ordering::Acquire);
         let deadline = self.deadline_ms.load(Ordering::Acquire);
         match self.is_renewed() {
-            true if self.is_unsettled() => refresh,
+            true if self.is_unsettled() => refresh.min(self.longest_ms),
             true => deadline.min(refresh),
             false => deadline,
         }
@@ -157,6 +165,9 @@ impl Lease {
     pub(crate) fn take_attention(&self, now: i64) -> Attention {
         if lock(&self.lost).is_some() {
             return Attention::Gone;
+        }
+        if self.longest_ms <= now {
+            self.stop_renewing();
         }
         let deadline = if self.is_unsettled() { i64::MAX } else { self.deadline_ms.load(Ordering::Acquire) };
         if deadline <= now {

@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::getpgrp;
+use nix::unistd::{getpgid, getpgrp};
 
 pub(crate) use self::group::Member;
 use crate::child::{self, Child};
@@ -86,6 +86,7 @@ pub(crate) fn supervise(
         lost: false,
         spared: None,
         unstoppable: false,
+        is_reaped: false,
     };
     let result = supervisor.until_it_ends(signals);
     supervisor.take_terminal_back();
@@ -107,6 +108,8 @@ struct Supervisor<'a> {
     spared: Option<Duration>,
     /// Whether a process of the command runs on that this process may not signal.
     unstoppable: bool,
+    /// Whether the command's own process number may belong to another process by now.
+    is_reaped: bool,
 }
 
 impl Supervisor<'_> {
@@ -231,10 +234,12 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Sends a signal to the whole group. As long as it has a member, its number cannot belong to
-    /// another group.
+    /// Sends a signal to the whole group, and to the command itself if it has left the group. As long as
+    /// the group has a member, its number cannot belong to another group.
     fn signal(&self, signal: Signal) -> nix::Result<()> {
-        killpg(self.child.pid, signal)
+        let sent = killpg(self.child.pid, signal);
+        let has_left = || getpgid(Some(self.child.pid)).is_ok_and(|group| group != self.child.pid);
+        if !self.is_reaped && has_left() { kill(self.child.pid, signal) } else { sent }
     }
 
     fn kill(&mut self) {
@@ -267,6 +272,7 @@ impl Supervisor<'_> {
             }
             Ok(_) => {
                 let status = waitpid(self.child.pid, None)?;
+                self.is_reaped = true;
                 self.end_the_rest();
                 Ok(Some(status))
             }

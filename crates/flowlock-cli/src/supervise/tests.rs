@@ -130,6 +130,14 @@ fn nothing_of_the_group_survives_a_kill() {
     assert_eq!(read.read(&mut [0]).unwrap(), 0);
 }
 
+/// It is a child of flowlock's, whatever group it puts itself into.
+#[test]
+fn a_command_that_left_its_group_is_ended_too() {
+    let script = "import os, time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(60)";
+    let ended = run(&format!("exec python3 -c '{script}'"), &mut Played::held_for(SOON * 20), SOON, None);
+    assert_eq!(ended, Ended { code: 143, killed: true });
+}
+
 #[test]
 fn descendants_have_their_time_after_term_too() {
     let (mut read, write) = std::io::pipe().unwrap();

@@ -142,3 +142,25 @@ fn a_store_that_has_older_work_first_is_asked_again_at_once() {
     held.take_in_refresh(Refreshed::AskAgain, now);
     assert_eq!(held.take_attention(now + 1), Attention::Due);
 }
+
+#[test]
+fn the_longest_run_time_ends_also_a_holder_that_insists_while_the_store_is_silent() {
+    let attempt = Attempt { id: RunId::parse("job.1").unwrap(), nonce: Nonce(1) };
+    let now = now_ms();
+    let insists = |longest_ms| {
+        let held = Lease::new(&attempt, Token(1), 3_000, now - 7_000, Renewal::Automatic).until(longest_ms);
+        held.insist();
+        // A renewal was due long ago, and nobody answered.
+        assert_eq!(held.take_attention(now - 9_000), Attention::Due);
+        held
+    };
+    let held = insists(now + 60_000);
+    assert_eq!(held.take_attention(now), Attention::Due);
+    held.lapse();
+    assert_eq!(*lock(&held.lost), None);
+    assert_eq!(insists(now - 8_600).first_event_ms(), now - 8_600, "before the next try");
+    let held = insists(now - 3_000);
+    assert_eq!(held.take_attention(now), Attention::Expired);
+    held.lapse();
+    assert_eq!(*lock(&held.lost), Some(Lost::Expired));
+}

@@ -10,7 +10,7 @@ use super::failure::{not_synced, translate, translate_commit};
 use super::generation;
 use super::held_path::HeldPath;
 use super::identity::{Counted, Identity};
-use super::open;
+use super::open::{self, Objects};
 use crate::store::{Limits, StoreError};
 
 #[derive(Debug)]
@@ -43,9 +43,13 @@ pub(super) enum Beside {
 
 impl OpenFile {
     pub(super) fn open(store: &HeldPath, limits: &Limits) -> Result<Self, StoreError> {
+        Self::open_with(store, limits, Objects::Judged)
+    }
+
+    pub(super) fn open_with(store: &HeldPath, limits: &Limits, objects: Objects) -> Result<Self, StoreError> {
         let clock = Clock::default();
         let _timed = clock.start(limits);
-        let (sql, counted) = open::open(store, limits, &clock)?;
+        let (sql, counted) = open::open(store, limits, &clock, objects)?;
         open::tune(&sql)?;
         let (beside, index_bytes) = beside(store);
         Ok(Self { sql, _counted: counted, clock, beside, index_bytes, journal: None })

@@ -56,12 +56,23 @@ const NETWORK: [(i64, &str); 11] = [
 /// The suffixes, after the store's name, of what `SQLite` opens.
 const SQLITES: [&str; 3] = ["", "-wal", "-shm"];
 
+/// What is done about objects in the file that are not flowlock's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Objects {
+    /// They are refused.
+    Judged,
+    /// Somebody put them there while this process had the store open. Nothing of them is executed, and
+    /// what it holds can still be committed.
+    Ignored,
+}
+
 /// Opens the store; creates it if nothing is there. `limits` are for waiting until another process has
 /// created it. Drop the connection before the counter.
 pub(super) fn open(
     store: &HeldPath,
     limits: &Limits,
     clock: &Clock,
+    objects: Objects,
 ) -> Result<(Connection, Counted), StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(unusable(format!("SQLite {} can corrupt stores; 3.51.3 is needed", rusqlite::version())));
@@ -87,7 +98,7 @@ pub(super) fn open(
     vfs::take_too_many_files();
     let counted = Counted::new(store)?;
     let opened = connect(store, clock).and_then(|sql| {
-        clock.schema().set(check_content(store, &sql)? as u32);
+        clock.schema().set(check_content(store, &sql, objects)? as u32);
         if counted.is_at(store) { Ok(sql) } else { Err(exchanged(store)) }
     });
     let lease = || SQLITES.iter().find_map(|suffix| lockers::leased(&store.beside(suffix)));
@@ -281,7 +292,7 @@ fn refuse_mounted_alone(store: &HeldPath) -> Result<(), StoreError> {
 }
 
 /// Checks what the file is and what it holds; returns the number that changes with its schema.
-fn check_content(store: &HeldPath, sql: &Connection) -> Result<i32, StoreError> {
+fn check_content(store: &HeldPath, sql: &Connection, objects: Objects) -> Result<i32, StoreError> {
     let pragma = |name: &str| sql.query_row(&format!("pragma {name}"), [], |row| row.get::<_, i32>(0));
     let application = match pragma("application_id") {
         Ok(application) => Some(application),
@@ -306,7 +317,9 @@ fn check_content(store: &HeldPath, sql: &Connection) -> Result<i32, StoreError> 
             store.shown()
         )));
     }
-    check_objects(store, sql)?;
+    if objects == Objects::Judged {
+        check_objects(store, sql)?;
+    }
     pragma("schema_version").map_err(translate)
 }
 

@@ -12,6 +12,7 @@ use super::file::{Beside, OpenFile};
 use super::held_path::HeldPath;
 use super::identity::Identity;
 use super::lockers::{self, naming_the_locker};
+use super::open::Objects;
 use super::rows::Rows;
 use super::writer_queue::{self, WriterQueue};
 use super::{SqliteStore, namespace};
@@ -85,14 +86,16 @@ impl SqliteStore {
             *file = None;
             return Err(gone(&self.place));
         }
-        let is_outdated =
-            |file: &mut OpenFile| file.has_another_schema() || file.look_beside(&self.place) == Beside::Cut;
-        if file.as_mut().is_some_and(is_outdated) {
+        let has_another_schema = file.as_ref().is_some_and(OpenFile::has_another_schema);
+        let objects = if has_another_schema { Objects::Ignored } else { Objects::Judged };
+        if has_another_schema
+            || file.as_mut().is_some_and(|file| file.look_beside(&self.place) == Beside::Cut)
+        {
             *file = None;
         }
         let file = match file {
             Some(file) => file,
-            None => file.insert(OpenFile::open(&self.place, limits)?),
+            None => file.insert(OpenFile::open_with(&self.place, limits, objects)?),
         };
         match file.look_beside(&self.place) {
             Beside::Whole => Ok(file),

@@ -120,7 +120,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::super::super::clock::Clock;
-    use super::super::super::open::open;
+    use super::super::super::open::{Objects, open};
     use super::*;
     use crate::store::{Limits, StoreError};
 
@@ -129,7 +129,8 @@ mod tests {
         let limits = Limits::within(Duration::from_secs(5));
         let clock = Clock::default();
         let _timed = clock.start(&limits);
-        let (sql, _counted) = open(&HeldPath::find(path, Missing::Refused)?, &limits, &clock)?;
+        let (sql, _counted) =
+            open(&HeldPath::find(path, Missing::Refused)?, &limits, &clock, Objects::Judged)?;
         sql.execute_batch("begin immediate; pragma application_id = 0x666c6f77; commit")
             .map_err(super::super::super::failure::translate)
     }
@@ -188,7 +189,8 @@ mod tests {
         let limits = Limits::within(Duration::from_secs(5));
         let clock = Clock::default();
         let (sql, _counted) =
-            open(&HeldPath::find(&other, Missing::Refused).unwrap(), &limits, &clock).unwrap();
+            open(&HeldPath::find(&other, Missing::Refused).unwrap(), &limits, &clock, Objects::Judged)
+                .unwrap();
         let is_locked = || {
             let locks = locks_on(&beside(&other, "-shm"), Kind::Bytes, &limits);
             locks.iter().any(|lock| lock.keeper.pid() == Some(std::process::id()))

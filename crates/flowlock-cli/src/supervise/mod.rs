@@ -86,11 +86,20 @@ pub(crate) fn supervise(
         lost: false,
         spared: None,
         unstoppable: false,
-        is_reaped: false,
+        process: Process::Ours,
     };
     let result = supervisor.until_it_ends(signals);
     supervisor.take_terminal_back();
     result
+}
+
+/// Whose the command's process number is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Process {
+    /// The command's, also when it has ended.
+    Ours,
+    /// It may belong to another process by now.
+    Reaped,
 }
 
 struct Supervisor<'a> {
@@ -108,8 +117,7 @@ struct Supervisor<'a> {
     spared: Option<Duration>,
     /// Whether a process of the command runs on that this process may not signal.
     unstoppable: bool,
-    /// Whether the command's own process number may belong to another process by now.
-    is_reaped: bool,
+    process: Process,
 }
 
 impl Supervisor<'_> {
@@ -239,7 +247,7 @@ impl Supervisor<'_> {
     fn signal(&self, signal: Signal) -> nix::Result<()> {
         let sent = killpg(self.child.pid, signal);
         let has_left = || getpgid(Some(self.child.pid)).is_ok_and(|group| group != self.child.pid);
-        if !self.is_reaped && has_left() { kill(self.child.pid, signal) } else { sent }
+        if self.process == Process::Ours && has_left() { kill(self.child.pid, signal) } else { sent }
     }
 
     fn kill(&mut self) {
@@ -272,7 +280,7 @@ impl Supervisor<'_> {
             }
             Ok(_) => {
                 let status = waitpid(self.child.pid, None)?;
-                self.is_reaped = true;
+                self.process = Process::Reaped;
                 self.end_the_rest();
                 Ok(Some(status))
             }

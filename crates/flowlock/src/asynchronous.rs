@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::grant::{Committed, Grant, check_note};
 use crate::job::{Acquired, Job};
 use crate::lease::Lease;
-use crate::repeats::Patient;
+use crate::repeats::{Asked, Patient};
 use crate::store::Limits;
 use crate::wait::{Begun, Pending};
 use crate::world::later;
@@ -202,12 +202,14 @@ impl Grant {
         connection.workers.carry_out(Box::new(move || {
             let commit = self.begin_commit(note);
             let patient = Box::new(PatientCommit { connection: theirs.clone(), commit, give, _left: left });
-            let unanswered = match theirs.limits_of_call(called) {
+            let asked = match theirs.limits_of_call(called) {
                 // The panic hook reports the panic; the caller learns that there is no answer.
-                Ok(limits) => catch_unwind(AssertUnwindSafe(|| patient.ask(limits))).unwrap_or(None),
-                Err(_) => Some(patient as Box<dyn Patient>),
+                Ok(limits) => {
+                    catch_unwind(AssertUnwindSafe(|| patient.ask(limits))).unwrap_or(Asked::Answered)
+                }
+                Err(_) => Asked::Silence(Some(patient)),
             };
-            if let Some(unanswered) = unanswered {
+            if let Asked::Silence(Some(unanswered)) = asked {
                 theirs.ask_later(unanswered);
             }
         }));
@@ -254,12 +256,17 @@ impl Patient for PatientCommit {
         self.commit.until()
     }
 
-    fn ask(self: Box<Self>, limits: Limits) -> Option<Box<dyn Patient>> {
-        let Some(answer) = self.commit.ask(limits) else { return Some(self) };
+    fn ask(self: Box<Self>, limits: Limits) -> Asked {
+        let Some(answer) = self.commit.ask(limits) else { return Asked::Silence(Some(self)) };
         self.connection.workers.note_answer(&answer);
+        let is_answered = !matches!(answer, Err(Error::Unknown { .. }));
         // The receiver may be gone.
         let _ = self.give.send(answer);
-        None
+        if is_answered { Asked::Answered } else { Asked::Silence(None) }
+    }
+
+    fn give_up(self: Box<Self>) {
+        let _ = self.give.send(Err(self.commit.give_up()));
     }
 }
 

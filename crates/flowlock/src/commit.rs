@@ -86,6 +86,13 @@ impl Committing {
         }
     }
 
+    /// Returns the error of a commit whose time has ended without an answer.
+    #[cfg(feature = "async")]
+    pub(crate) fn give_up(&self) -> Error {
+        let silent = StoreError::new(StoreErrorKind::Unreachable, "the store did not answer");
+        self.unknown(silent.out_of_time())
+    }
+
     /// Returns when it ends without an answer.
     #[cfg(feature = "async")]
     pub(crate) fn until(&self) -> Instant {

@@ -36,9 +36,17 @@ struct Shared {
 pub(crate) trait Patient: Send {
     /// Returns when it ends without an answer.
     fn until(&self) -> Instant;
-    /// Asks within these limits, and tells its caller the answer. Returns itself if the store did not
-    /// answer and there is time left.
-    fn ask(self: Box<Self>, limits: Limits) -> Option<Box<dyn Patient>>;
+    /// Asks within these limits, and tells its caller the answer, or that its time has ended.
+    fn ask(self: Box<Self>, limits: Limits) -> Asked;
+    /// Tells its caller that its time has ended, without asking.
+    fn give_up(self: Box<Self>);
+}
+
+/// What came of a question.
+pub(crate) enum Asked {
+    Answered,
+    /// The store did not answer; there is time left to repeat it, or there is none.
+    Silence(Option<Box<dyn Patient>>),
 }
 
 impl std::fmt::Debug for Repeats {
@@ -81,17 +89,84 @@ impl Shared {
 
 fn ask_for_all(shared: &Mutex<Shared>, handle: &StoreHandle) {
     let mut pause = FIRST_PAUSE;
+    // When the last question was sent, if there was no answer.
+    let mut silence = None;
     loop {
         let Some((next, another_ends)) = lock(shared).take_next() else { return };
+        // Another one was just asked in vain. If each whose time has ended were asked once more, the last
+        // of many would end long after its time.
+        if silence.is_some_and(|asked| next.until() <= asked) {
+            let _ = catch_unwind(AssertUnwindSafe(|| next.give_up()));
+            continue;
+        }
         let limits = handle.limits_of_caller();
         let limits = another_ends.map_or(limits.clone(), |end| limits.no_later_than(end));
+        let now = Instant::now();
         // The panic hook reports the panic; the caller learns that there is no answer.
-        let Ok(Some(unanswered)) = catch_unwind(AssertUnwindSafe(|| next.ask(limits))) else {
+        let asked = catch_unwind(AssertUnwindSafe(|| next.ask(limits))).unwrap_or(Asked::Answered);
+        silence = matches!(asked, Asked::Silence(_)).then_some(now);
+        let Asked::Silence(Some(unanswered)) = asked else {
             pause = FIRST_PAUSE;
             continue;
         };
         lock(shared).queue.push_back(unanswered);
         handle.callers_limits(later(Instant::now(), pause)).sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Flowlock;
+
+    /// Asks a store that never answers.
+    struct InVain {
+        until: Instant,
+        asked_late: Arc<AtomicUsize>,
+        tell: mpsc::Sender<()>,
+    }
+
+    impl Patient for InVain {
+        fn until(&self) -> Instant {
+            self.until
+        }
+
+        fn ask(self: Box<Self>, _: Limits) -> Asked {
+            let is_over = self.until <= Instant::now();
+            if is_over {
+                self.asked_late.fetch_add(1, Ordering::Relaxed);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            if is_over {
+                self.give_up();
+                return Asked::Silence(None);
+            }
+            Asked::Silence(Some(self))
+        }
+
+        fn give_up(self: Box<Self>) {
+            self.tell.send(()).unwrap();
+        }
+    }
+
+    #[test]
+    fn however_many_end_at_once_a_silent_store_is_asked_only_once_or_twice_more() {
+        const MANY: usize = 200;
+        let flowlock = Flowlock::open("memory:").unwrap();
+        let (repeats, asked_late) = (Repeats::default(), Arc::<AtomicUsize>::default());
+        let (tell, told) = mpsc::channel();
+        let until = Instant::now() + Duration::from_millis(50);
+        for _ in 0..MANY {
+            let one = InVain { until, asked_late: asked_late.clone(), tell: tell.clone() };
+            repeats.take_over(flowlock.connection.handle(), Box::new(one));
+        }
+        (0..MANY).for_each(|_| told.recv_timeout(Duration::from_secs(20)).unwrap());
+        let late = asked_late.load(Ordering::Relaxed);
+        assert!((1..=2).contains(&late), "{late}");
     }
 }

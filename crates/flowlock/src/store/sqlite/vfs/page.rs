@@ -97,7 +97,7 @@ pub(super) fn judged(code: c_int, read: &[u8]) -> c_int {
         return code;
     }
     if has_a_longer_key(read) {
-        return ffi::SQLITE_CORRUPT;
+        return ffi::SQLITE_TOOBIG;
     }
     let judge = |schema: &Arc<KnownSchema>| schema.judge(read);
     READ.try_with(|read| read.borrow().as_ref().map(judge)).ok().flatten().unwrap_or(ffi::SQLITE_OK)
@@ -245,7 +245,7 @@ mod tests {
         let file = open(&path).unwrap();
         let _timed = file.timed(&LIMITS());
         let error = found(&file.sql).unwrap_err();
-        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt), "{error}");
+        assert_eq!(error.sqlite_error_code(), Some(ErrorCode::TooBig), "{error}");
     }
 
     #[test]

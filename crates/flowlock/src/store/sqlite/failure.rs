@@ -67,9 +67,7 @@ pub(super) fn translate(error: rusqlite::Error) -> StoreError {
     };
     // SQLite itself finds nothing wrong with a value that is no such thing.
     let is_a_rows = matches!(error.sqlite_error_code(), None | Some(ErrorCode::TooBig));
-    let is_an_openings = error.sqlite_error_code() == Some(ErrorCode::CannotOpen);
     let told = StoreError::new(kind, message).caused_by(error);
-    let told = if is_an_openings { told.of_a_connection() } else { told };
     if is_a_rows { told.of_a_row() } else { told }
 }
 
@@ -106,10 +104,10 @@ pub(super) fn at_path(doing: &str, path: &Path, error: std::io::Error) -> StoreE
         _ => StoreErrorKind::Unusable,
     };
     let shown = crate::text::escape(&path.display().to_string());
-    let is_an_openings = error.kind() == std::io::ErrorKind::PermissionDenied
-        || matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE));
+    // Other files may be closed meanwhile.
+    let has_too_many = matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE));
     let told = StoreError::new(kind, format!("cannot {doing} {shown}: {error}")).caused_by(error);
-    if is_an_openings { told.of_a_connection() } else { told }
+    if has_too_many { told.of_a_connection() } else { told }
 }
 
 /// An error that the user must fix before the store can be used.

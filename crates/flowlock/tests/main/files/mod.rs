@@ -104,9 +104,13 @@ fn process(part: &str, path: &Path) -> Command {
 fn another_process_plays_its_part() {
     let Ok(part) = std::env::var(PART) else { return };
     let path = PathBuf::from(std::env::var_os("STORE_IN_TEST").unwrap());
-    match part.split_once(' ').unwrap_or((&part, "")) {
+    match part.split_once(": ").or_else(|| part.split_once(' ')).unwrap_or((&part, "")) {
         // Many write at once, on a machine that may be busy.
         ("write", name) => write(&open_within(&path, flowlock_testkit::PATIENCE).unwrap(), name).unwrap(),
+        // A disk that fails for ever is tried for as long as this.
+        ("write on a bad disk", name) => {
+            write(&open_within(&path, Duration::from_secs(2)).unwrap(), name).unwrap();
+        }
         ("refused", words) => {
             let said = open(&path).and_then(|flowlock| write(&flowlock, "a")).unwrap_err();
             assert_eq!(kind(&said), Some(StoreErrorKind::Unusable), "{said}");

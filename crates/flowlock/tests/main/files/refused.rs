@@ -82,7 +82,7 @@ fn an_error_at_any_write_or_sync_is_never_called_a_success_and_damages_nothing()
             write(&place.open(), "seed").unwrap();
             let effects = [Call::Write, Call::Sync, Call::Truncate];
             let fault = refuse(Fault::below(place.directory.path()).calls(&effects), n).inject();
-            let mut child = process("write a", &place.path());
+            let mut child = process("write on a bad disk: a", &place.path());
             let done = fault.load_into(&mut child).stderr(Stdio::null()).status().unwrap().success();
             assert!(!done || is_written(&place.open(), "a"), "call {n}");
             assert!(is_written(&place.open(), "seed"), "call {n}");

@@ -178,7 +178,7 @@ pub(crate) fn end_all(mark: &str, child: &mut Child) {
 
 /// How often to look for processes with a mark if there are none: a process that is being started has no
 /// environment for a moment.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 16;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Returns live processes whose environment has the mark. A zombie's is empty, so it does not count.

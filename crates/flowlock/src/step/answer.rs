@@ -91,7 +91,7 @@ pub enum Standing {
         /// As in [`Waiting::present`].
         present: bool,
     },
-    /// It was handed its claims and must send [`Step::Accept`] before it begins.
+    /// It was handed its claims and must send [`Step::Accept`](super::Step::Accept) before it begins.
     Granted {
         /// The grant's token.
         token: Token,

@@ -89,8 +89,12 @@ impl Theatre {
     /// How many runs wait.
     pub(super) fn waiting(&self) -> Result<usize, Failure> {
         let output = self.flowlock().args(["status", "--json"]).output()?;
-        let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| Failure::new(format!("`flowlock status --json` printed no JSON: {error}")))?;
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|error| {
+            let (ended, said) = (describe(output.status), String::from_utf8_lossy(&output.stderr));
+            Failure::new(format!(
+                "`flowlock status --json` ended with {ended} and printed no JSON ({error}): {said}"
+            ))
+        })?;
         Ok(answer["waiting"].as_array().map_or(0, Vec::len))
     }
 

@@ -149,8 +149,17 @@ impl StoreHandle {
 
     /// Says something at the end of a run. Once the caller waits no longer it is a last word.
     pub(crate) fn send_last_step(&self, step: &Step, limits: &Limits) -> Result<Answer, StoreError> {
-        match self.step_within(step, limits) {
-            Err(_) if self.is_interrupted() => self.step_within(step, &Limits::within(self.last_word())),
+        self.ask_at_last(limits, |limits| self.step_within(step, limits))
+    }
+
+    /// Asks within these limits; once more, as a last word, if the caller waits no longer.
+    pub(crate) fn ask_at_last<T>(
+        &self,
+        limits: &Limits,
+        ask: impl Fn(&Limits) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match ask(limits) {
+            Err(_) if self.is_interrupted() => ask(&Limits::within(self.last_word())),
             answer => answer,
         }
     }

@@ -34,20 +34,10 @@ impl Pending {
             return Ok(());
         }
         self.leave_waiters();
-        let withdraw = |limits: &Limits| self.connection.withdraw(&self.attempt, self.sent_ms, limits);
-        let was_interrupted = self.connection.is_interrupted();
         let until = later(Instant::now(), self.patience_to_leave());
-        let told = if was_interrupted {
-            withdraw(&Limits::until(until))
-        } else {
-            withdraw(&self.connection.callers_limits(until))
-        };
-        let told = match told {
-            Err(_) if !was_interrupted && self.connection.is_interrupted() => {
-                withdraw(&Limits::within(self.connection.last_word()))
-            }
-            told => told,
-        };
+        let told = self.connection.ask_at_last(&self.connection.callers_limits(until), |limits| {
+            self.connection.withdraw(&self.attempt, self.sent_ms, limits)
+        });
         Ok(told.inspect_err(|_| self.leave_later(Reached::No))?)
     }
 

@@ -1,6 +1,7 @@
 //! Real stores that stand still while something is dropped, and a process that ends right after a drop.
 
 use std::fs::File;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,12 @@ fn at_once(what: &str, act: impl FnOnce()) {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Keeps the turn to write to the store in this file.
+fn locked(store: &Path) -> Flock<File> {
+    let turn = File::open(format!("{}-lock", store.display())).unwrap();
+    Flock::lock(turn, FlockArg::LockExclusive).unwrap()
 }
 
 /// Drops one of everything while the store stands still; all of it is told when it goes on.
@@ -73,11 +80,7 @@ fn nothing_that_is_dropped_waits_for_a_file_that_is_locked() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("flowlock.db");
     let flowlock = Flowlock::open(&format!("sqlite:{}", path.display())).unwrap();
-    let lock = || {
-        let turn = File::open(format!("{}-lock", path.display())).unwrap();
-        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
-    };
-    nothing_waits(&flowlock, lock, drop);
+    nothing_waits(&flowlock, || locked(&path), drop);
 }
 
 /// What could not be ended while the store stood still is ended when it goes on, long before any lease or wait ends.
@@ -117,11 +120,7 @@ fn what_could_not_be_ended_at_a_frozen_server_is_ended_when_it_goes_on() {
 fn what_could_not_be_ended_in_a_locked_file_is_ended_when_it_is_free() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("flowlock.db");
-    let lock = || {
-        let turn = File::open(format!("{}-lock", path.display())).unwrap();
-        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
-    };
-    nothing_is_left_behind(&format!("sqlite:{}", path.display()), lock, drop);
+    nothing_is_left_behind(&format!("sqlite:{}", path.display()), || locked(&path), drop);
 }
 
 /// The store could be asked for an hour; an interrupted caller gives it a second more.
@@ -154,11 +153,7 @@ fn an_interrupted_cancel_does_not_wait_for_a_frozen_server() {
 fn an_interrupted_cancel_does_not_wait_for_a_locked_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("flowlock.db");
-    let lock = || {
-        let turn = File::open(format!("{}-lock", path.display())).unwrap();
-        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
-    };
-    an_interrupted_cancel_ends(&format!("sqlite:{}", path.display()), lock, drop);
+    an_interrupted_cancel_ends(&format!("sqlite:{}", path.display()), || locked(&path), drop);
 }
 
 /// Those that came to the file wait there for their turn; dropped meanwhile, they leave no trace in it.
@@ -170,8 +165,7 @@ fn a_request_whose_future_is_dropped_while_the_file_is_locked_is_not_sent() {
     flowlock.job("first").lock("a").acquire().unwrap().commit().unwrap();
     let outcomes = || flowlock.namespaces().unwrap()[0].1.as_ref().unwrap().outcomes;
     let before = outcomes();
-    let turn = File::open(format!("{}-lock", path.display())).unwrap();
-    let turn = Flock::lock(turn, FlockArg::LockExclusive).unwrap();
+    let turn = locked(&path);
     let job = flowlock.job("job").lock("a");
     {
         let mut asked: Vec<_> = (0..30).map(|_| Box::pin(job.try_acquire_async())).collect();
@@ -240,11 +234,7 @@ fn while_a_frozen_server_keeps_many_commits_waiting_each_other_call_ends_in_its_
 fn while_a_locked_file_keeps_many_commits_waiting_each_other_call_ends_in_its_time() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("flowlock.db");
-    let lock = || {
-        let turn = File::open(format!("{}-lock", path.display())).unwrap();
-        Flock::lock(turn, FlockArg::LockExclusive).unwrap()
-    };
-    calls_end_in_time_beside_commits(&format!("sqlite:{}", path.display()), lock, drop);
+    calls_end_in_time_beside_commits(&format!("sqlite:{}", path.display()), || locked(&path), drop);
 }
 
 /// The drops take longer than a request has, which has its own time all the same.

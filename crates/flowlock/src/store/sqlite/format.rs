@@ -2,8 +2,6 @@
 
 /// The page size that flowlock gives every store.
 pub(super) const PAGE: usize = 4_096;
-/// The page sizes that are possible, all powers of two.
-pub(super) const PAGE_SIZES: std::ops::RangeInclusive<usize> = 512..=65_536;
 /// The pages of an index: how one begins, the size of its header, and how many bytes of a cell come
 /// before the length of its key.
 pub(super) const INDEX_PAGES: [(u8, usize, usize); 2] = [(0x02, 12, 4), (0x0a, 8, 0)];
@@ -20,3 +18,13 @@ pub(super) const JOURNAL_MAGICS: [u32; 2] = [0x377f_0682, 0x377f_0683];
 /// The byte of the journal's index that a process locks while it has the store open (`UNIX_SHM_DMS` in
 /// `SQLite`'s `os_unix.c`). A process that finds it free rebuilds the index.
 pub(super) const IN_USE: u64 = 128;
+
+/// Returns whether pages of `SQLite` can have this size.
+pub(super) fn is_page_size(size: usize) -> bool {
+    size.is_power_of_two() && (512..=65_536).contains(&size)
+}
+
+/// Reads a number of up to four bytes as `SQLite` writes it into files.
+pub(super) fn number(bytes: &[u8]) -> u32 {
+    bytes.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte))
+}

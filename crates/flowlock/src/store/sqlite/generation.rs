@@ -23,7 +23,7 @@ use rusqlite::Connection;
 
 use super::clear::clear_journals;
 use super::failure::translate;
-use super::format::{FRAME_HEADER, IN_USE, JOURNAL_HEADER, JOURNAL_MAGICS, PAGE};
+use super::format::{FRAME_HEADER, IN_USE, JOURNAL_HEADER, JOURNAL_MAGICS, PAGE, number};
 use super::held_path::HeldPath;
 use super::identity::unless_open;
 use super::liveness::byte;
@@ -199,11 +199,6 @@ fn is_first_page(frame: &[u8]) -> bool {
 
 fn count_in(frame: &[u8]) -> u32 {
     number(&frame[FRAME_HEADER + SAID.start..])
-}
-
-/// Reads a number as `SQLite` writes it into files.
-fn number(bytes: &[u8]) -> u32 {
-    bytes.iter().take(4).fold(0, |number, byte| (number << 8) | u32::from(*byte))
 }
 
 /// Continues a checksum of a journal (<https://sqlite.org/fileformat2.html#checksum_algorithm>).

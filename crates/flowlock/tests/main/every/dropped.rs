@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use flowlock::step::Step;
 use flowlock::{Acquired, Begun, Creation, Flowlock, Grant, Job, Name, OnFail, Record, RecordState, RunId};
 
-use super::Fresh;
+use super::{Fresh, until};
 
 const PATIENT: Duration = Duration::from_secs(20);
 /// Far more than handing over takes, far less than a store that stands still.
@@ -73,15 +73,6 @@ impl Still {
         let record = self.record("a").unwrap();
         assert_eq!(record.state, RecordState::Live, "{record:?}");
         assert!(record.failure.is_none(), "{record:?}");
-    }
-}
-
-#[track_caller]
-fn until(what: &str, mut found: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !found() {
-        assert!(begun.elapsed() < PATIENT, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -21,6 +21,7 @@ mod unreachable;
 mod waiters;
 
 use std::path::Path;
+use std::time::Duration;
 
 use flowlock::{Builder, Flowlock, Namespace};
 use flowlock_testkit::{RedisServer, fresh_namespace};
@@ -29,6 +30,12 @@ use tempfile::TempDir;
 use crate::Backing;
 
 const BACKING: Backing = Backing::named(module_path!());
+
+/// Waits until `found`, for at most 20 s.
+#[track_caller]
+fn until(what: &str, mut found: impl FnMut() -> bool) {
+    flowlock_testkit::until(what, Duration::from_secs(20), || found().then_some(()));
+}
 
 /// An empty store for one test, which must outlive what the test opens.
 struct Fresh {

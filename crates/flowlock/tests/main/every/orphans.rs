@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowlock::step::{Answer, Invalid, Standing, Step};
 use flowlock::store::{StoreError, StoreErrorKind};
@@ -15,7 +15,7 @@ use flowlock::{
     RecordState,
 };
 
-use super::Fresh;
+use super::{Fresh, until};
 
 const PATIENT: Duration = Duration::from_secs(20);
 /// The shortest lease: what is tried for no longer than this is soon given up.
@@ -138,15 +138,6 @@ fn waits(job: &Job) -> Pending {
     let Begun::Waiting(mut run) = job.begin().unwrap() else { panic!("it does not wait") };
     assert!(matches!(run.wait(Duration::from_millis(50)).unwrap(), Progress::Waiting));
     run
-}
-
-#[track_caller]
-fn until(what: &str, mut found: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !found() {
-        assert!(begun.elapsed() < PATIENT, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Longer than the orphan's lease, shorter than a store needs to take its process for silent.

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flowlock::step::Step;
 use flowlock::store::{StoreError, StoreErrorKind, View};
 use flowlock::{Flowlock, Grant, Lost, LostBy};
 
-use super::{Fresh, between};
+use super::{Fresh, between, until};
 
 const SHORT: Duration = Duration::from_secs(1);
 const PATIENT: Duration = Duration::from_secs(20);
@@ -48,15 +48,6 @@ fn told(grant: &Grant) -> mpsc::Receiver<Lost> {
     let (tell, told) = mpsc::channel();
     grant.on_lost(move |by| tell.send(by).unwrap());
     told
-}
-
-#[track_caller]
-fn until(what: &str, mut found: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !found() {
-        assert!(begun.elapsed() < PATIENT, "never {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -11,13 +11,11 @@ use rusqlite::ffi;
 
 use super::replaced::Replaced;
 use crate::store::sqlite::failure::BROKEN_OFF;
-use crate::store::sqlite::format::{FRAME_HEADER, JOURNAL_HEADER, PAGE};
+use crate::store::sqlite::format::{FRAME_HEADER, JOURNAL_HEADER, PAGE, is_page_size, number};
 use crate::store::sqlite::sleep;
 
 /// Where a journal's header has the page size.
 const PAGE_SIZE: std::ops::Range<usize> = 8..12;
-/// The possible page sizes.
-const PAGES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
 type Read = unsafe extern "C" fn(*mut ffi::sqlite3_file, *mut c_void, c_int, i64) -> c_int;
 
@@ -62,8 +60,8 @@ unsafe extern "C" fn read_watched(
 /// Returns whether the pages of a journal have another size than those of a store. One with an
 /// impossible size is not a journal, and `SQLite` makes a new one.
 fn is_of_another_file(header: &[u8]) -> bool {
-    let size = header[PAGE_SIZE].iter().fold(0, |size, byte| (size << 8) | u32::from(*byte));
-    size.is_power_of_two() && PAGES.contains(&size) && size != PAGE as u32
+    let size = number(&header[PAGE_SIZE]) as usize;
+    is_page_size(size) && size != PAGE
 }
 
 #[cfg(test)]

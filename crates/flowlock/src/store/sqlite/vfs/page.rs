@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use rusqlite::ffi;
 
 use crate::store::sqlite::failure::SCHEMA_CHANGED;
-use crate::store::sqlite::format::{INDEX_PAGES, LONGEST_VALUE, PAGE_SIZES};
+use crate::store::sqlite::format::{INDEX_PAGES, LONGEST_VALUE, is_page_size, number};
 
 /// How many pages may be read until the schema is known. That of a store has three.
 const SCHEMA_PAGES: u32 = 64;
@@ -93,7 +93,7 @@ pub(in crate::store::sqlite) fn set_schema(schema: Option<Arc<KnownSchema>>) -> 
 
 /// Returns the code of a read: `code`, or an error if a page was read that `SQLite` must not look into.
 pub(super) fn judged(code: c_int, read: &[u8]) -> c_int {
-    if code != ffi::SQLITE_OK || !PAGE_SIZES.contains(&read.len()) || !read.len().is_power_of_two() {
+    if code != ffi::SQLITE_OK || !is_page_size(read.len()) {
         return code;
     }
     if has_a_longer_key(read) {
@@ -111,7 +111,7 @@ fn has_a_longer_key(page: &[u8]) -> bool {
         return false;
     };
     let most = page.len() / 2;
-    let cells = page[CELLS].iter().fold(0, |cells, byte| cells << 8 | usize::from(*byte)).min(most);
+    let cells = (number(&page[CELLS]) as usize).min(most);
     let places = page[*header..].as_chunks::<2>().0.iter().take(cells);
     places.map(|place| usize::from(u16::from_be_bytes(*place)) & (page.len() - 1)).any(|cell| {
         let length = page.get(cell + before..).and_then(length_in);
@@ -129,10 +129,6 @@ fn length_in(cell: &[u8]) -> Option<u64> {
         }
     }
     None
-}
-
-fn number(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
 #[cfg(test)]
@@ -154,10 +150,12 @@ mod tests {
     use super::*;
     use crate::store::{Limits, StoreError, StoreErrorKind};
 
-    const LIMITS: fn() -> Limits = || Limits::within(Duration::from_mins(1));
+    fn limits() -> Limits {
+        Limits::within(Duration::from_mins(1))
+    }
 
     fn open(path: &Path) -> Result<OpenFile, StoreError> {
-        OpenFile::open(&HeldPath::find(path, Missing::Refused).unwrap(), &LIMITS())
+        OpenFile::open(&HeldPath::find(path, Missing::Refused).unwrap(), &limits())
     }
 
     /// A store that another program has open, as anybody can who may write the file.
@@ -243,7 +241,7 @@ mod tests {
         assert_eq!(found(&other).unwrap_err(), rusqlite::Error::QueryReturnedNoRows);
         drop(other);
         let file = open(&path).unwrap();
-        let _timed = file.timed(&LIMITS());
+        let _timed = file.timed(&limits());
         let error = found(&file.sql).unwrap_err();
         assert_eq!(error.sqlite_error_code(), Some(ErrorCode::TooBig), "{error}");
     }
@@ -270,7 +268,7 @@ mod tests {
     fn a_schema_that_changes_under_an_open_file_is_read_only_by_opening_it_again() {
         let (_directory, path, other) = made();
         let store = SqliteStore::open(&path, Duration::from_secs(5)).unwrap();
-        let limits = LIMITS();
+        let limits = limits();
         let read = || {
             let mut inner = store.inner(&limits).unwrap();
             let Inner { file, identity, .. } = &mut *inner;
